@@ -1,0 +1,1 @@
+//! argv to requests, responses to tables, JSON, progress; one file per command.

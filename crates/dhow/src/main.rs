@@ -1,0 +1,3 @@
+//! The binary: picks the role from argv and wires it.
+
+fn main() {}

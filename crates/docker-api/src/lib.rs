@@ -1,0 +1,1 @@
+//! Docker's wire types and an asynchronous client over every transport.

@@ -1,0 +1,1 @@
+//! Docker Engine REST: routes, lowering wire to model, raising model to wire, version quirks.

@@ -1,0 +1,1 @@
+//! Connects network namespaces: bridge, veth, addresses, nftables, publishing.

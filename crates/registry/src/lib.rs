@@ -1,0 +1,1 @@
+//! The OCI distribution protocol: a client for any registry.

@@ -1,0 +1,1 @@
+//! Runs one OCI bundle: plans the init, builds namespaces, rootfs, capabilities, seccomp.

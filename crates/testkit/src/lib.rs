@@ -1,0 +1,1 @@
+//! Test helpers: base images, temporary state roots, leak counting.

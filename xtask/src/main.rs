@@ -1,0 +1,3 @@
+//! Automation: demo, test, bench, images, tidy.
+
+fn main() {}
