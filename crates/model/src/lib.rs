@@ -1,1 +1,28 @@
-//! Nouns without I/O: ids, references, ports, mounts, the container specification, and their text syntax.
+//! Nouns without I/O: ids, image references, ports, mounts, the container specification,
+//! and their text syntax.
+//!
+//! Nothing here touches a file, the environment, the clock or the kernel. Wire types live in
+//! `docker-api`, OCI runtime types in `runtime`.
+
+#![forbid(unsafe_code)]
+
+pub mod container;
+pub mod digest;
+pub mod id;
+pub mod image;
+pub mod life;
+pub mod mount;
+pub mod platform;
+pub mod port;
+pub mod reference;
+pub mod root_tag;
+pub mod signal;
+
+pub use container::ContainerSpec;
+pub use digest::Digest;
+pub use id::{ContainerId, ContainerName, ExecId, ImageId, NameOrId, NetworkId};
+pub use life::{ExitCode, Life};
+pub use platform::Platform;
+pub use reference::Reference;
+pub use root_tag::RootTag;
+pub use signal::Signal;

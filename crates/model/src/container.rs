@@ -1,0 +1,410 @@
+//! The specification of a container: what the user wishes, every default filled in.
+//!
+//! Made by exactly one function (`docker_server::lower`), kept in the container's row, and
+//! never changed but by `update`. What depends on the image (the merged command, the user's
+//! numbers) is not here: `engine::resolve` adds it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ContainerName, NameOrId};
+use crate::mount::Mount;
+use crate::platform::Platform;
+use crate::port::{ContainerPort, PortBinding};
+use crate::signal::Signal;
+
+/// Everything that the user wishes of one container.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    /// `None`: the engine draws `adjective_surname`.
+    pub name: Option<ContainerName>,
+    /// Where its root file system comes from.
+    pub source: Source,
+    /// `None`: the host's.
+    pub platform: Option<Platform>,
+    /// What runs.
+    pub process: ProcessSpec,
+    /// What it may.
+    pub security: SecuritySpec,
+    /// What it may use.
+    pub limits: Limits,
+    /// What it sees of files.
+    pub files: FilesSpec,
+    /// What it sees of networks.
+    pub network: NetworkSpec,
+    /// Free text.
+    pub labels: BTreeMap<String, String>,
+    /// Free text for the runtime.
+    pub annotations: BTreeMap<String, String>,
+    /// Where its output goes.
+    pub log: LogSpec,
+    /// What happens when it ends.
+    pub removal: Removal,
+    /// When it is started again.
+    pub restart: RestartPolicy,
+}
+
+/// Where a container's root file system comes from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Source {
+    /// An image, as typed.
+    Image(String),
+    /// A directory of the host (`--rootfs PATH`), used as it is.
+    Directory(PathBuf),
+    /// A directory of the host below a throw-away copy-on-write layer (`--rootfs PATH:O`).
+    DirectoryOverlay(PathBuf),
+}
+
+/// What a container does when it has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Removal {
+    /// It stays until `rm`.
+    Keep,
+    /// `--rm`: it goes, with its anonymous volumes.
+    Auto,
+}
+
+/// What runs in a container.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ProcessSpec {
+    /// `None`: the image's; an empty list clears the image's entrypoint and command.
+    pub entrypoint: Option<Vec<String>>,
+    /// `None`: the image's, unless an entrypoint is given.
+    pub command: Option<Vec<String>>,
+    /// `KEY=value`, the user's own; the image's are merged below them.
+    pub env: Vec<String>,
+    /// Absolute; `None`: the image's, else `/`.
+    pub working_dir: Option<PathBuf>,
+    /// `user[:group]`, names or numbers; `None`: the image's, else root.
+    pub user: Option<String>,
+    /// Supplementary groups, names or numbers.
+    pub groups: Vec<String>,
+    /// Whether it has a terminal, and its first size.
+    pub terminal: Terminal,
+    /// What its standard input is.
+    pub stdin: Stdin,
+    /// Which streams the creating client said it will attach; only shown in inspect.
+    pub attached: AttachedStreams,
+    /// `None`: the image's, else SIGTERM.
+    pub stop_signal: Option<Signal>,
+    /// `None`: 10 seconds.
+    pub stop_timeout: Option<StopTimeout>,
+    /// Whether an init of dhow's own runs as process 1 and reaps.
+    pub init: InitProcess,
+}
+
+/// Whether process 1 is the command itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum InitProcess {
+    /// The command is process 1.
+    Command,
+    /// `--init`: a small init is process 1 and reaps orphans.
+    Reaper,
+}
+
+/// Whether a process has a terminal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Terminal {
+    /// Pipes.
+    None,
+    /// A pty; its first size if the client gave one.
+    Pty {
+        /// Rows and columns; `None`: 0 by 0, as the kernel has it.
+        size: Option<TerminalSize>,
+    },
+}
+
+/// A terminal's size in characters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters a line.
+    pub columns: u16,
+}
+
+/// What standard input is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Stdin {
+    /// `/dev/null`.
+    Null,
+    /// Open, and kept open when a client that wrote to it leaves.
+    Open,
+    /// Open, and closed with the first attached client (`StdinOnce`).
+    OpenOnce,
+}
+
+/// Streams that the creating client attaches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct AttachedStreams {
+    /// Standard input.
+    pub stdin: bool,
+    /// Standard output.
+    pub stdout: bool,
+    /// Standard error.
+    pub stderr: bool,
+}
+
+/// How long `stop` waits before it kills.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum StopTimeout {
+    /// So many seconds.
+    Seconds(u32),
+    /// For ever (-1).
+    Forever,
+}
+
+/// Docker's default grace period.
+pub const DEFAULT_STOP_TIMEOUT: StopTimeout = StopTimeout::Seconds(10);
+
+/// What a container may do.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SecuritySpec {
+    /// Everything is allowed.
+    pub privileged: bool,
+    /// As typed, without order: `ALL`, `NET_ADMIN`, `CAP_NET_ADMIN`.
+    pub cap_add: Vec<String>,
+    /// As typed.
+    pub cap_drop: Vec<String>,
+    /// Which system calls are filtered.
+    pub seccomp: SeccompPolicy,
+    /// `no-new-privileges`
+    pub no_new_privileges: bool,
+    /// As typed, for inspect.
+    pub security_opt: Vec<String>,
+    /// Whether the root file system refuses writing.
+    pub read_only_root: bool,
+    /// `None`: dhow's own list.
+    pub masked_paths: Option<Vec<String>>,
+    /// `None`: dhow's own list.
+    pub readonly_paths: Option<Vec<String>>,
+    /// `--device`
+    pub devices: Vec<DeviceMapping>,
+    /// `--device-cgroup-rule`, as typed and checked.
+    pub device_rules: Vec<String>,
+    /// Namespaced kernel parameters.
+    pub sysctls: BTreeMap<String, String>,
+    /// `None`: a private one.
+    pub pid: NamespaceSpec,
+    /// IPC namespace.
+    pub ipc: NamespaceSpec,
+    /// UTS namespace.
+    pub uts: NamespaceSpec,
+    /// cgroup namespace.
+    pub cgroup: NamespaceSpec,
+}
+
+/// Which system calls are filtered.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum SeccompPolicy {
+    /// The profile that is built in.
+    Default,
+    /// None at all.
+    Unconfined,
+    /// A profile of the user's, its JSON as given.
+    Profile(String),
+}
+
+/// Where a namespace of a container comes from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum NamespaceSpec {
+    /// Its own.
+    Private,
+    /// The host's.
+    Host,
+    /// Another container's.
+    Container(String),
+}
+
+/// One device of the host in a container.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DeviceMapping {
+    /// On the host, absolute.
+    pub host: PathBuf,
+    /// In the container, absolute.
+    pub container: PathBuf,
+    /// Of `rwm`.
+    pub permissions: String,
+}
+
+/// What a container may use. `None` is no limit.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes.
+    pub memory: Option<u64>,
+    /// Bytes of memory and swap together.
+    pub memory_swap: Option<SwapLimit>,
+    /// Bytes.
+    pub memory_reservation: Option<u64>,
+    /// 0..=100
+    pub memory_swappiness: Option<u8>,
+    /// Whether the OOM killer is off (cgroup v1 only).
+    pub oom_kill_disable: bool,
+    /// -1000..=1000
+    pub oom_score_adj: i32,
+    /// Relative weight, 2..=262144; the kernel's default is 1024.
+    pub cpu_shares: Option<u64>,
+    /// Billionths of a processor (`--cpus`).
+    pub nano_cpus: Option<u64>,
+    /// Microseconds.
+    pub cpu_period: Option<u64>,
+    /// Microseconds each period.
+    pub cpu_quota: Option<i64>,
+    /// `0-3,5`
+    pub cpuset_cpus: Option<String>,
+    /// `0-1`
+    pub cpuset_mems: Option<String>,
+    /// Processes and threads.
+    pub pids: PidsLimit,
+    /// 10..=1000
+    pub blkio_weight: Option<u16>,
+    /// rlimits.
+    pub ulimits: Vec<Ulimit>,
+    /// Bytes of `/dev/shm`.
+    pub shm_size: u64,
+    /// Parent cgroup; `None`: dhow's own.
+    pub cgroup_parent: Option<String>,
+}
+
+/// Docker's size of `/dev/shm`.
+pub const DEFAULT_SHM_SIZE: u64 = 64 << 20;
+
+/// How much swap beside memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum SwapLimit {
+    /// Memory and swap together, bytes.
+    Bytes(u64),
+    /// -1
+    Unlimited,
+}
+
+/// How many processes and threads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum PidsLimit {
+    /// dhow's generous default, which ends a fork bomb.
+    #[default]
+    Default,
+    /// `--pids-limit -1`
+    Unlimited,
+    /// So many.
+    At(u64),
+}
+
+/// The pids limit of a container that asked for none.
+pub const DEFAULT_PIDS_LIMIT: u64 = 4096;
+
+/// One rlimit.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Ulimit {
+    /// `nofile`, `nproc`, …
+    pub name: String,
+    /// -1 is no limit.
+    pub soft: i64,
+    /// -1 is no limit.
+    pub hard: i64,
+}
+
+/// What a container sees of files.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FilesSpec {
+    /// From `-v`, `--mount`, `--tmpfs`; no two have the same target.
+    pub mounts: Vec<Mount>,
+    /// `-v` as typed, for inspect.
+    pub binds: Vec<String>,
+    /// Which container's mounts come along, as typed (`NAME[:ro]`).
+    pub volumes_from: Vec<String>,
+}
+
+/// What a container sees of networks.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// Which network.
+    pub mode: NetworkMode,
+    /// `None`: the short id, or the host's on the host's network.
+    pub hostname: Option<String>,
+    /// Appended to the hostname in `/etc/hosts`.
+    pub domainname: Option<String>,
+    /// Ports that the image or user names without publishing them.
+    pub exposed: Vec<ContainerPort>,
+    /// `-p`
+    pub published: Vec<PortBinding>,
+    /// `-P`: every exposed port at a random host port.
+    pub publish_all: bool,
+    /// `--dns`
+    pub dns: Vec<std::net::IpAddr>,
+    /// `--dns-option`
+    pub dns_options: Vec<String>,
+    /// `--dns-search`
+    pub dns_search: Vec<String>,
+    /// `--add-host`: `name:address`, where the address may be `host-gateway`.
+    pub extra_hosts: Vec<String>,
+    /// `--mac-address`
+    pub mac_address: Option<[u8; 6]>,
+}
+
+/// Which network a container is on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum NetworkMode {
+    /// The default bridge.
+    Bridge,
+    /// The host's own.
+    Host,
+    /// Loopback alone.
+    None,
+    /// Another container's.
+    Container(NameOrIdText),
+    /// A network by name or id.
+    Named(String),
+}
+
+/// A name or id as typed, kept in a specification.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NameOrIdText(pub String);
+
+impl NameOrIdText {
+    /// For a look-up.
+    #[must_use]
+    pub fn name_or_id(&self) -> NameOrId {
+        NameOrId::new(self.0.clone())
+    }
+}
+
+/// Where a container's output goes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum LogSpec {
+    /// Docker's `json-file`, rotated.
+    JsonFile {
+        /// Bytes a file; `None`: no rotation (an explicit `max-size=-1`).
+        max_size: Option<u64>,
+        /// Files kept, the current one among them; at least 1.
+        max_file: u32,
+        /// The options as typed, for inspect.
+        options: BTreeMap<String, String>,
+    },
+    /// Nowhere.
+    None,
+}
+
+/// The log's default rotation: Docker's default, none, fills disks.
+pub const DEFAULT_LOG_SIZE: u64 = 20 << 20;
+/// How many log files are kept by default.
+pub const DEFAULT_LOG_FILES: u32 = 5;
+
+/// When a container is started again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum RestartPolicy {
+    /// Never.
+    No,
+    /// Always.
+    Always,
+    /// Always, unless it was stopped by hand.
+    UnlessStopped,
+    /// When it fails; 0 tries without end.
+    OnFailure {
+        /// At most so many times.
+        retries: u32,
+    },
+}

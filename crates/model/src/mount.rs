@@ -1,0 +1,325 @@
+//! What a container has mounted: binds, volumes, tmpfs; and the syntax of `-v`.
+
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::is_plain_name;
+
+/// One mount that the user asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Mount {
+    /// Absolute and normalised path inside the container, never `/`.
+    pub target: PathBuf,
+    /// What is mounted there.
+    pub source: MountSource,
+    /// Whether writing is refused.
+    pub access: Access,
+}
+
+/// Whether a mount can be written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Access {
+    /// `rw`
+    ReadWrite,
+    /// `ro`, and everything mounted below it as well.
+    ReadOnly,
+    /// `ro`, while what is mounted below keeps its own mode.
+    ReadOnlyNonRecursive,
+}
+
+/// What is mounted.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum MountSource {
+    /// A path of the host.
+    Bind {
+        /// Absolute.
+        path: PathBuf,
+        /// What happens when it does not exist: `-v` makes a directory, `--mount` fails.
+        missing: MissingSource,
+        /// Mount propagation.
+        propagation: Propagation,
+        /// Whether mounts below the source come along.
+        recursive: Recursion,
+    },
+    /// A named volume, or an anonymous one.
+    Volume {
+        /// `None`: an anonymous volume; its name is drawn when the container is made.
+        name: Option<String>,
+        /// Whether an empty volume is filled with what the image has at the target.
+        copy_up: CopyUp,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Bytes; `None` leaves the kernel's half of memory.
+        size: Option<u64>,
+        /// Permission bits of its root.
+        mode: u32,
+        /// Other options as given (`noexec`, `uid=…`), one each.
+        options: Vec<String>,
+    },
+}
+
+/// What happens when a bind's source does not exist.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum MissingSource {
+    /// A directory is made there, mode 0755.
+    Create,
+    /// The container is refused.
+    Refuse,
+}
+
+/// Mount propagation of a bind (mount_namespaces(7)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Propagation {
+    /// Docker's default.
+    RecursivePrivate,
+    /// `private`
+    Private,
+    /// `shared`
+    Shared,
+    /// `rshared`
+    RecursiveShared,
+    /// `slave`
+    Slave,
+    /// `rslave`
+    RecursiveSlave,
+}
+
+impl Propagation {
+    /// The option's name.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::RecursivePrivate => "rprivate",
+            Self::Private => "private",
+            Self::Shared => "shared",
+            Self::RecursiveShared => "rshared",
+            Self::Slave => "slave",
+            Self::RecursiveSlave => "rslave",
+        }
+    }
+
+    /// Reads the option's name.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [
+            Self::RecursivePrivate,
+            Self::Private,
+            Self::Shared,
+            Self::RecursiveShared,
+            Self::Slave,
+            Self::RecursiveSlave,
+        ]
+        .into_iter()
+        .find(|propagation| propagation.word() == word)
+    }
+}
+
+/// Whether a bind takes the mounts below its source along.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Recursion {
+    /// `rbind`, Docker's default.
+    WithSubmounts,
+    /// `bind-recursive=disabled`
+    TopOnly,
+}
+
+/// Whether an empty volume is filled from the image.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum CopyUp {
+    /// Docker's default.
+    WhenEmpty,
+    /// `nocopy`
+    Never,
+}
+
+/// Why a mount cannot be read; the words are Docker's where it has some.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseMountError {
+    /// Neither a path nor a name.
+    #[error("invalid volume specification: '{0}'")]
+    Spec(String),
+    /// The target is not absolute.
+    #[error(
+        "invalid volume specification: '{spec}': invalid mount config for type \"{kind}\": invalid mount path: '{target}' mount path must be absolute"
+    )]
+    RelativeTarget {
+        /// As typed.
+        spec: String,
+        /// bind or volume.
+        kind: &'static str,
+        /// The target as typed.
+        target: String,
+    },
+    /// The whole container would be covered.
+    #[error("invalid volume specification: '{0}': invalid specification: destination can't be '/'")]
+    TargetIsRoot(String),
+    /// A word in the third field that is no mode.
+    #[error("invalid mode: {0}")]
+    Mode(String),
+    /// A relative path where only a volume's name can stand.
+    #[error(
+        "\"{0}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
+    )]
+    VolumeName(String),
+}
+
+/// Makes a container path absolute-normal: `.` and doubled slashes go; `..` climbs lexically
+/// but never above the root, as Docker's `path.Clean` does. `None` if it is not absolute.
+#[must_use]
+pub fn clean_target(path: &str) -> Option<PathBuf> {
+    if !path.starts_with('/') || path.contains('\0') {
+        return None;
+    }
+    let mut clean = PathBuf::from("/");
+    for component in Path::new(path).components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    Some(clean)
+}
+
+/// Reads one `-v`: `[source:]target[:mode[,mode…]]`.
+///
+/// # Errors
+/// In Docker's words, with the specification as typed.
+pub fn parse_volume(spec: &str) -> Result<Mount, ParseMountError> {
+    let bad = || ParseMountError::Spec(spec.to_owned());
+    let parts: Vec<&str> = spec.split(':').collect();
+    let (source, target, modes) = match parts[..] {
+        [target] => (None, target, ""),
+        // `/data:ro` is an anonymous volume only for a mode; else source and target.
+        [first, second] if first.starts_with('/') && is_modes(second) => (None, first, second),
+        [source, target] => (Some(source), target, ""),
+        [source, target, modes] => (Some(source), target, modes),
+        _ => return Err(bad()),
+    };
+    if target.is_empty() || source.is_some_and(str::is_empty) {
+        return Err(bad());
+    }
+    let modes = Modes::parse(modes)?;
+    let kind = if source.is_some_and(|source| source.starts_with('/')) { "bind" } else { "volume" };
+    let clean = clean_target(target).ok_or_else(|| ParseMountError::RelativeTarget {
+        spec: spec.to_owned(),
+        kind,
+        target: target.to_owned(),
+    })?;
+    if clean == Path::new("/") {
+        return Err(ParseMountError::TargetIsRoot(spec.to_owned()));
+    }
+    Ok(Mount { target: clean, source: volume_source(source, &modes)?, access: modes.access })
+}
+
+fn volume_source(source: Option<&str>, modes: &Modes) -> Result<MountSource, ParseMountError> {
+    match source {
+        None => Ok(MountSource::Volume { name: None, copy_up: modes.copy_up }),
+        Some(path) if path.starts_with('/') => Ok(MountSource::Bind {
+            path: clean_target(path).ok_or_else(|| ParseMountError::Spec(path.to_owned()))?,
+            missing: MissingSource::Create,
+            propagation: modes.propagation,
+            recursive: Recursion::WithSubmounts,
+        }),
+        Some(name) if is_plain_name(name) => {
+            Ok(MountSource::Volume { name: Some(name.to_owned()), copy_up: modes.copy_up })
+        }
+        Some(other) => Err(ParseMountError::VolumeName(other.to_owned())),
+    }
+}
+
+fn is_modes(text: &str) -> bool {
+    !text.is_empty() && Modes::parse(text).is_ok()
+}
+
+struct Modes {
+    access: Access,
+    propagation: Propagation,
+    copy_up: CopyUp,
+}
+
+impl Modes {
+    fn parse(text: &str) -> Result<Self, ParseMountError> {
+        let mut modes = Self {
+            access: Access::ReadWrite,
+            propagation: Propagation::RecursivePrivate,
+            copy_up: CopyUp::WhenEmpty,
+        };
+        for word in text.split(',').filter(|_| !text.is_empty()) {
+            match word {
+                "rw" => modes.access = Access::ReadWrite,
+                "ro" => modes.access = Access::ReadOnly,
+                "nocopy" => modes.copy_up = CopyUp::Never,
+                // SELinux relabelling: nothing to do on a host without it, as in Docker.
+                "z" | "Z" => {}
+                other => {
+                    modes.propagation = Propagation::from_word(other)
+                        .ok_or_else(|| ParseMountError::Mode(text.to_owned()))?;
+                }
+            }
+        }
+        Ok(modes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(spec: &str) -> Mount {
+        parse_volume(spec).unwrap()
+    }
+
+    #[test]
+    fn a_path_is_a_bind_and_a_name_is_a_volume() {
+        assert!(matches!(
+            read("/src:/dst:ro").source,
+            MountSource::Bind { missing: MissingSource::Create, .. }
+        ));
+        assert_eq!(read("/src:/dst:ro").access, Access::ReadOnly);
+        assert!(
+            matches!(read("data:/dst").source, MountSource::Volume { name: Some(name), .. } if name == "data")
+        );
+        assert!(matches!(read("/dst").source, MountSource::Volume { name: None, .. }));
+        assert!(matches!(read("/dst:ro").source, MountSource::Volume { name: None, .. }));
+        assert_eq!(read("data:/a/./b//c/../d").target, Path::new("/a/b/d"));
+        assert!(matches!(
+            read("v1:/dst:nocopy").source,
+            MountSource::Volume { copy_up: CopyUp::Never, .. }
+        ));
+    }
+
+    #[test]
+    fn bad_specifications_say_what_is_wrong() {
+        for (spec, message) in [
+            ("", "invalid volume specification: ''"),
+            ("a:b:c:d", "invalid volume specification: 'a:b:c:d'"),
+            (":/x", "invalid volume specification: ':/x'"),
+            ("/a:", "invalid volume specification: '/a:'"),
+            ("/a:/b:foo", "invalid mode: foo"),
+            (
+                "/a:/",
+                "invalid volume specification: '/a:/': invalid specification: destination can't be '/'",
+            ),
+            (
+                "/a:/x/..",
+                "invalid volume specification: '/a:/x/..': invalid specification: destination can't be '/'",
+            ),
+        ] {
+            assert_eq!(parse_volume(spec).unwrap_err().to_string(), message, "{spec}");
+        }
+        assert!(
+            parse_volume("./rel:/x")
+                .unwrap_err()
+                .to_string()
+                .contains("includes invalid characters")
+        );
+        assert!(
+            parse_volume("/a:rel").unwrap_err().to_string().contains("mount path must be absolute")
+        );
+    }
+}
