@@ -1,0 +1,193 @@
+//! Tests of `Root`: nothing given to it may act outside.
+
+use super::*;
+use std::ffi::OsStr;
+use std::os::unix::fs::{MetadataExt as _, symlink};
+
+use rustix::fs::{FileType, Timespec};
+
+/// A root beside a canary directory that must stay untouched.
+struct Fixture {
+    base: PathBuf,
+    root: Root,
+}
+
+impl Fixture {
+    fn new(name: &str) -> Self {
+        let base =
+            std::env::temp_dir().join(format!("dhow-sys-root-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(base.join("root")).unwrap();
+        std::fs::create_dir(base.join("canary")).unwrap();
+        std::fs::write(base.join("canary/file"), b"alive").unwrap();
+        let root = Root::open(base.join("root")).unwrap();
+        Self { base, root }
+    }
+
+    fn canary_is_untouched(&self) {
+        let names: Vec<_> = std::fs::read_dir(self.base.join("canary")).unwrap().collect();
+        assert_eq!(names.len(), 1);
+        assert_eq!(std::fs::read(self.base.join("canary/file")).unwrap(), b"alive");
+        assert_eq!(std::fs::metadata(self.base.join("canary/file")).unwrap().nlink(), 1);
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        let parent = Root::open(self.base.parent().unwrap()).unwrap();
+        parent.remove_tree(self.base.file_name().unwrap()).unwrap();
+    }
+}
+
+fn mode(bits: u32) -> Mode {
+    Mode::from_raw_mode(bits)
+}
+
+#[test]
+fn no_path_leaves_the_root() {
+    let f = Fixture::new("leave");
+    symlink(f.base.join("canary"), f.base.join("root/abs")).unwrap();
+    symlink("../canary", f.base.join("root/rel")).unwrap();
+    symlink("/proc/self/cwd", f.base.join("root/magic")).unwrap();
+    for way in ["abs", "rel", "magic", "../canary", "/../../canary"] {
+        let path = Path::new(way).join("file");
+        assert!(f.root.open_file(&path, OFlags::RDONLY).unwrap_err().not_found(), "{way}");
+        assert!(f.root.create_file(Path::new(way).join("new"), mode(0o644)).is_err(), "{way}");
+        assert!(f.root.mkdir(Path::new(way).join("new"), mode(0o755)).is_err(), "{way}");
+        assert!(f.root.remove(&path).is_err(), "{way}");
+        assert!(f.root.link(&path, "stolen").is_err(), "{way}");
+        assert!(f.root.set_mode(&path, mode(0o777)).is_err(), "{way}");
+        assert!(f.root.write_file(&path, b"dead", mode(0o644)).is_err(), "{way}");
+    }
+    f.canary_is_untouched();
+}
+
+#[test]
+fn magic_links_are_refused() {
+    let proc = Root::open("/proc").unwrap();
+    let error = proc.open_dir("thread-self/root").unwrap_err();
+    assert_eq!(error.errno(), Some(Errno::LOOP));
+}
+
+#[test]
+fn absolute_symlinks_mean_the_root() {
+    let f = Fixture::new("absolute");
+    f.root.mkdir("run", mode(0o755)).unwrap();
+    f.root.mkdir("var", mode(0o755)).unwrap();
+    f.root.symlink("/run", "var/run").unwrap();
+    f.root.write_file("var/run/pid", b"1", mode(0o644)).unwrap();
+    assert_eq!(std::fs::read(f.base.join("root/run/pid")).unwrap(), b"1");
+}
+
+#[test]
+fn changes_stop_at_a_symlink() {
+    let f = Fixture::new("stop");
+    f.root.write_file("target", b"kept", mode(0o600)).unwrap();
+    f.root.symlink("target", "link").unwrap();
+    assert_eq!(
+        f.root.write_file("link", b"x", mode(0o644)).unwrap_err().errno(),
+        Some(Errno::LOOP)
+    );
+    assert_eq!(f.root.set_mode("link", mode(0o777)).unwrap_err().errno(), Some(Errno::OPNOTSUPP));
+    let time = Timespec { tv_sec: 5, tv_nsec: 6 };
+    f.root.set_times("link", time, time).unwrap();
+    assert_eq!(f.root.metadata("link").unwrap().st_mtime, 5);
+    assert_ne!(f.root.metadata("target").unwrap().st_mtime, 5);
+    f.root.link("link", "second").unwrap();
+    assert_eq!(f.root.read_link("second").unwrap(), Path::new("target"));
+    f.root.remove("link").unwrap();
+    assert_eq!(f.root.read_untrusted("target", 10, Final::NoFollow).unwrap(), b"kept");
+    assert!(f.root.read_untrusted("second", 10, Final::NoFollow).is_err());
+    assert_eq!(f.root.read_untrusted("second", 10, Final::Follow).unwrap(), b"kept");
+}
+
+#[test]
+fn untrusted_reads_neither_block_nor_grow() {
+    let f = Fixture::new("untrusted");
+    f.root.mknod("fifo", FileType::Fifo, mode(0o644), 0).unwrap();
+    f.root.mkdir("dir", mode(0o755)).unwrap();
+    f.root.write_file("large", &[0; 100], mode(0o644)).unwrap();
+    assert!(matches!(
+        f.root.read_untrusted("fifo", 10, Final::Follow),
+        Err(RootError::NotRegular(_))
+    ));
+    assert!(matches!(
+        f.root.read_untrusted("dir", 10, Final::Follow),
+        Err(RootError::NotRegular(_))
+    ));
+    assert!(matches!(
+        f.root.read_untrusted("large", 99, Final::Follow),
+        Err(RootError::TooLarge { max: 99, .. })
+    ));
+    assert_eq!(f.root.read_untrusted("large", 100, Final::Follow).unwrap().len(), 100);
+    assert!(matches!(f.root.write_file("fifo", b"x", mode(0o644)), Err(RootError::NotRegular(_))));
+}
+
+#[test]
+fn mkdir_all_goes_through_links_inside() {
+    let f = Fixture::new("mkdir-all");
+    f.root.mkdir("real", mode(0o755)).unwrap();
+    f.root.symlink("/real", "link").unwrap();
+    f.root.symlink("/nowhere", "dangling").unwrap();
+    f.root.mkdir_all("/link/a/b/", mode(0o700)).unwrap();
+    assert!(f.base.join("root/real/a/b").is_dir());
+    f.root.mkdir_all("x/../y/z", mode(0o755)).unwrap();
+    assert!(f.base.join("root/y/z").is_dir());
+    assert!(f.root.mkdir_all("dangling/a", mode(0o755)).is_err());
+    f.root.write_file("file", b"", mode(0o644)).unwrap();
+    assert_eq!(f.root.mkdir_all("file/a", mode(0o755)).unwrap_err().errno(), Some(Errno::NOTDIR));
+}
+
+#[test]
+fn remove_tree_keeps_what_links_point_to() {
+    let f = Fixture::new("remove");
+    let tree = f.root.mkdir_all("t/a/b", mode(0o755)).unwrap();
+    tree.symlink(f.base.join("canary"), "out").unwrap();
+    f.root.symlink("../../../canary/file", "t/a/file").unwrap();
+    f.root.write_file(OsStr::from_bytes(b"t/\xff\n"), b"", mode(0o000)).unwrap();
+    f.root.mkdir("t/full", mode(0o755)).unwrap();
+    for n in 0..300 {
+        f.root.write_file(format!("t/full/{n}"), b"", mode(0o644)).unwrap();
+    }
+    f.root.remove_tree("t").unwrap();
+    f.root.remove_tree("t").unwrap();
+    f.root.remove_tree("t/never/was").unwrap();
+    assert_eq!(f.root.read_dir("").unwrap(), []);
+    f.canary_is_untouched();
+}
+
+#[test]
+fn remove_tree_works_deeper_than_a_path_is_long() {
+    let f = Fixture::new("deep");
+    let mut dir = f.root.try_clone().unwrap();
+    for _ in 0..6000 {
+        dir.mkdir("d", mode(0o755)).unwrap();
+        dir = dir.open_dir("d").unwrap();
+    }
+    drop(dir);
+    f.root.remove_tree("d").unwrap();
+    assert!(!f.root.exists("d").unwrap());
+}
+
+#[test]
+fn the_root_itself_has_metadata_but_no_name() {
+    let f = Fixture::new("itself");
+    f.root.set_mode("/", mode(0o711)).unwrap();
+    assert_eq!(f.root.metadata(".").unwrap().st_mode & 0o7777, 0o711);
+    f.root.set_xattr("", c"user.x", b"1").unwrap();
+    assert_eq!(f.root.get_xattr("/.", c"user.x").unwrap(), Some(b"1".to_vec()));
+    assert!(matches!(f.root.remove("a/.."), Err(RootError::BadPath(_))));
+    assert!(matches!(f.root.remove(OsStr::from_bytes(b"a\0b")), Err(RootError::BadPath(_))));
+    f.root.mkdir("full", mode(0o755)).unwrap();
+    f.root.remove_contents("/").unwrap();
+    assert_eq!(f.root.read_dir("/").unwrap(), []);
+}
+
+#[test]
+fn rename_new_replaces_nothing() {
+    let f = Fixture::new("rename");
+    f.root.write_file("a", b"a", mode(0o644)).unwrap();
+    f.root.write_file("b", b"b", mode(0o644)).unwrap();
+    assert_eq!(f.root.rename_new("a", "b").unwrap_err().errno(), Some(Errno::EXIST));
+    f.root.rename("a", "b").unwrap();
+    assert_eq!(f.root.read_untrusted("b", 9, Final::NoFollow).unwrap(), b"a");
+}
