@@ -1,0 +1,231 @@
+//! Bytes and descriptors over Unix stream sockets.
+//!
+//! Owns two forms: one `sendmsg`/`recvmsg` as it is ([`send`], [`recv`]), and frames with a length
+//! in front ([`send_frame`], [`recv_frame`]) for blocking sockets. What the bytes mean is the
+//! callers' business. Received descriptors are always close-on-exec.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
+
+use crate::Errno;
+
+/// The most descriptors that one message can carry (`SCM_MAX_FD`).
+pub const MAX_FDS: usize = 253;
+
+const ANCILLARY: usize = rustix::cmsg_space!(ScmRights(MAX_FDS));
+
+/// Why a message could not be passed.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    /// More than [`MAX_FDS`].
+    #[error("send {0} descriptors in one message: at most {MAX_FDS} are possible")]
+    TooManyFds(usize),
+    /// Longer than the receiver takes.
+    #[error("a message of {len} bytes: at most {max} are accepted")]
+    TooLong {
+        /// What the sender announced.
+        len: usize,
+        /// What the caller takes.
+        max: usize,
+    },
+    /// The peer closed in the middle of a frame.
+    #[error("the connection ended in the middle of a message")]
+    Cut,
+    /// More descriptors came than were expected, or this process has no room for them.
+    #[error("descriptors were lost in a message")]
+    LostFds,
+    /// `sendmsg` failed.
+    #[error("send a message")]
+    Send(#[source] Errno),
+    /// `recvmsg` failed.
+    #[error("receive a message")]
+    Recv(#[source] Errno),
+}
+
+impl PassError {
+    /// The error number, where the kernel gave one.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Send(errno) | Self::Recv(errno) => Some(*errno),
+            Self::TooManyFds(_) | Self::TooLong { .. } | Self::Cut | Self::LostFds => None,
+        }
+    }
+}
+
+/// Sends with one call; the descriptors go with the first byte. Allocates nothing.
+///
+/// Returns how many bytes were taken, which may be fewer than given. `bytes` must not be empty if
+/// there are descriptors. Never raises SIGPIPE.
+pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<usize, PassError> {
+    if fds.len() > MAX_FDS {
+        return Err(PassError::TooManyFds(fds.len()));
+    }
+    let mut space = [MaybeUninit::uninit(); ANCILLARY];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(PassError::TooManyFds(fds.len()));
+    }
+    let slices = [IoSlice::new(bytes)];
+    rustix::io::retry_on_intr(|| {
+        rustix::net::sendmsg(socket.as_fd(), &slices, &mut ancillary, SendFlags::NOSIGNAL)
+    })
+    .map_err(PassError::Send)
+}
+
+/// Receives with one call. Returns how many bytes came, 0 at the end of the stream; descriptors
+/// that came with them are appended to `fds`.
+pub fn recv(
+    socket: impl AsFd,
+    buffer: &mut [u8],
+    fds: &mut Vec<OwnedFd>,
+) -> Result<usize, PassError> {
+    let mut space = [MaybeUninit::uninit(); ANCILLARY];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::io::retry_on_intr(|| {
+        let mut slices = [IoSliceMut::new(buffer)];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        rustix::net::recvmsg(socket.as_fd(), &mut slices, &mut ancillary, flags)
+    })
+    .map_err(PassError::Recv)?;
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
+        }
+    }
+    // The kernel cuts the list when this process is at its limit of open files.
+    if received.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(PassError::LostFds);
+    }
+    Ok(received.bytes)
+}
+
+/// One frame.
+#[derive(Debug)]
+pub struct Frame {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The descriptors that came with it, in the order in which they were sent.
+    pub fds: Vec<OwnedFd>,
+}
+
+/// Sends a length of four bytes (little endian), the bytes, and descriptors. Blocks until all is
+/// sent.
+pub fn send_frame(
+    socket: impl AsFd,
+    bytes: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> Result<(), PassError> {
+    let too_long = || PassError::TooLong { len: bytes.len(), max: u32::MAX as usize };
+    let len = u32::try_from(bytes.len()).map_err(|_| too_long())?;
+    let mut framed = Vec::with_capacity(4 + bytes.len());
+    framed.extend_from_slice(&len.to_le_bytes());
+    framed.extend_from_slice(bytes);
+    let mut sent = send(&socket, &framed, fds)?;
+    while sent < framed.len() {
+        sent += send(&socket, &framed[sent..], &[])?;
+    }
+    Ok(())
+}
+
+/// Receives one frame of at most `max` bytes; `None` if the peer has closed before it. Blocks.
+pub fn recv_frame(socket: impl AsFd, max: usize) -> Result<Option<Frame>, PassError> {
+    let mut fds = Vec::new();
+    let mut header = [0_u8; 4];
+    if !recv_exact(socket.as_fd(), &mut header, &mut fds)? {
+        return Ok(None);
+    }
+    let len = u32::from_le_bytes(header) as usize;
+    if len > max {
+        return Err(PassError::TooLong { len, max });
+    }
+    let mut bytes = vec![0_u8; len];
+    if !recv_exact(socket.as_fd(), &mut bytes, &mut fds)? {
+        return Err(PassError::Cut);
+    }
+    Ok(Some(Frame { bytes, fds }))
+}
+
+/// Fills the buffer. `false` if the stream ended before its first byte.
+fn recv_exact(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    fds: &mut Vec<OwnedFd>,
+) -> Result<bool, PassError> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match recv(socket, &mut buffer[filled..], fds)? {
+            0 if filled == 0 => return Ok(false),
+            0 => return Err(PassError::Cut),
+            received => filled += received,
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use rustix::io::FdFlags;
+
+    use super::*;
+
+    #[test]
+    fn a_frame_arrives_whole_with_its_descriptors_and_they_are_close_on_exec() {
+        let (left, right) = UnixStream::pair().unwrap();
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let big = vec![7_u8; 1 << 20];
+        std::thread::scope(|scope| {
+            scope.spawn(|| send_frame(&left, &big, &[writer.as_fd()]).unwrap());
+            let frame = recv_frame(&right, 1 << 20).unwrap().unwrap();
+            assert_eq!(frame.bytes, big);
+            let [fd] = <[OwnedFd; 1]>::try_from(frame.fds).unwrap();
+            assert!(rustix::io::fcntl_getfd(&fd).unwrap().contains(FdFlags::CLOEXEC));
+            std::fs::File::from(fd).write_all(b"through").unwrap();
+        });
+        drop(writer);
+        let mut read = String::new();
+        reader.read_to_string(&mut read).unwrap();
+        assert_eq!(read, "through");
+    }
+
+    #[test]
+    fn an_empty_frame_and_the_end_of_the_stream_differ() {
+        let (left, right) = UnixStream::pair().unwrap();
+        send_frame(&left, b"", &[]).unwrap();
+        drop(left);
+        assert_eq!(recv_frame(&right, 10).unwrap().unwrap().bytes, b"");
+        assert!(recv_frame(&right, 10).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_long_frame_is_refused_before_any_memory_is_taken() {
+        let (left, right) = UnixStream::pair().unwrap();
+        send(&left, &u32::MAX.to_le_bytes(), &[]).unwrap();
+        let error = recv_frame(&right, 4096).unwrap_err();
+        assert_eq!(error.to_string(), "a message of 4294967295 bytes: at most 4096 are accepted");
+    }
+
+    #[test]
+    fn a_cut_frame_is_an_error() {
+        let (left, right) = UnixStream::pair().unwrap();
+        send(&left, &[5, 0, 0, 0, 1], &[]).unwrap();
+        drop(left);
+        assert!(matches!(recv_frame(&right, 10), Err(PassError::Cut)));
+    }
+
+    #[test]
+    fn too_many_descriptors_are_refused() {
+        let (left, _right) = UnixStream::pair().unwrap();
+        let fds = vec![left.as_fd(); MAX_FDS + 1];
+        assert!(matches!(send(&left, b"x", &fds), Err(PassError::TooManyFds(254))));
+    }
+}

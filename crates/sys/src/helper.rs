@@ -1,0 +1,49 @@
+//! The only place that starts foreign programs.
+//!
+//! Everything else talks to the kernel. Each kind of program here says why it must be one. Which
+//! arguments it gets, and what its output means, is the caller's business; programs of images and
+//! containers never go through here.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the one module that the ban on Command::new leaves out"
+)]
+
+use std::path::Path;
+use std::process::Command;
+
+/// A foreign program and the reason to start it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Helper<'a> {
+    /// Sets the ids of a user namespace for an unprivileged user: it is setuid, we are not.
+    NewUidMap,
+    /// As [`Helper::NewUidMap`], for groups.
+    NewGidMap,
+    /// The network of an unprivileged user, a TCP/IP stack in a program of its own.
+    Pasta,
+    /// Docker over SSH uses the user's own ssh, with its keys, agents and configuration.
+    Ssh,
+    /// Build contexts in repositories use the user's own git, with its credentials.
+    Git,
+    /// A hook of an OCI bundle, which is by definition a program of its author.
+    OciHook(&'a Path),
+    /// `docker-credential-NAME`, found in the user's PATH as Docker does.
+    Credential(&'a str),
+    /// A runtime that the operator has named.
+    Runtime(&'a Path),
+    /// A plugin of the command line that the user has installed.
+    Plugin(&'a Path),
+}
+
+/// A command for this program, with no arguments yet.
+#[must_use]
+pub fn command(helper: Helper<'_>) -> Command {
+    match helper {
+        Helper::NewUidMap => Command::new("newuidmap"),
+        Helper::NewGidMap => Command::new("newgidmap"),
+        Helper::Pasta => Command::new("pasta"),
+        Helper::Ssh => Command::new("ssh"),
+        Helper::Git => Command::new("git"),
+        Helper::Credential(name) => Command::new(format!("docker-credential-{name}")),
+        Helper::OciHook(path) | Helper::Runtime(path) | Helper::Plugin(path) => Command::new(path),
+    }
+}

@@ -1,0 +1,62 @@
+//! Network namespaces as descriptors.
+//!
+//! Owns their creation and running a closure in one. Each call uses a thread that ends with it, so
+//! the caller's own thread never changes its namespace and no error can leave it in the wrong one.
+//! So this is not for processes that must stay single-threaded (the shim).
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::thread::LinkNameSpaceType;
+
+use crate::Errno;
+use crate::process::{Namespaces, unshare};
+
+/// Why a network namespace could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NetnsError {
+    /// No thread could be started.
+    #[error("start a thread for a network namespace")]
+    Thread(#[source] std::io::Error),
+    /// `ENOSPC` at the limit of /proc/sys/user/max_net_namespaces.
+    #[error("create a network namespace")]
+    Create(#[source] Errno),
+    /// The new namespace could not be opened.
+    #[error("open /proc/thread-self/ns/net")]
+    Open(#[source] Errno),
+    /// The descriptor is none of a network namespace, or this process may not enter it.
+    #[error("enter a network namespace")]
+    Enter(#[source] Errno),
+}
+
+/// A new network namespace, which lives as long as the descriptor and whoever joins it.
+pub fn create() -> Result<OwnedFd, NetnsError> {
+    on_thread(|| {
+        unshare(Namespaces::NET).map_err(NetnsError::Create)?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(CWD, c"/proc/thread-self/ns/net", flags, Mode::empty())
+            .map_err(NetnsError::Open)
+    })
+}
+
+/// Runs `work` on a thread inside of the namespace. A panic of `work` is carried on.
+///
+/// Sockets opened there stay in that namespace wherever they are used.
+pub fn run_in<T: Send>(netns: impl AsFd, work: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
+    let netns = netns.as_fd();
+    on_thread(move || {
+        let kind = Some(LinkNameSpaceType::Network);
+        rustix::thread::move_into_link_name_space(netns, kind).map_err(NetnsError::Enter)?;
+        Ok(work())
+    })
+}
+
+fn on_thread<T: Send>(
+    work: impl FnOnce() -> Result<T, NetnsError> + Send,
+) -> Result<T, NetnsError> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, work);
+        let joined = thread.map_err(NetnsError::Thread)?.join();
+        joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
