@@ -1,3 +1,40 @@
 //! Automation: demo, test, bench, images, tidy.
 
-fn main() {}
+mod host;
+mod images;
+mod steps;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  demo          build dhow, make images from Debian packages and run a web server from one
+  test          install what the tests need, run them all, count what is left on the host
+  images DIR    write busybox.tar and debian.tar (docker-archive) into DIR
+  tidy          check the rules that no compiler checks";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match run(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            host::say(&format!("xtask: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[&str]) -> Result<()> {
+    match words {
+        ["tidy"] => tidy::check(),
+        ["images", dir] => images::make(dir.as_ref()).map(drop),
+        ["demo"] => steps::demo(),
+        ["test"] => steps::test(),
+        _ => bail!("{USAGE}"),
+    }
+}

@@ -1,0 +1,375 @@
+//! Builds the OCI runtime specification of a container: the last decision before the kernel.
+//!
+//! Pure: what the host and the container's files say comes in as [`Attached`].
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use model::container::{ContainerSpec, Limits, NamespaceSpec, NetworkMode, Terminal};
+use model::mount::{Access, Mount as WishedMount, MountSource, Recursion};
+use oci_spec::OciSpecError;
+use oci_spec::runtime::{
+    Box as ConsoleSize, Capability, Linux, LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxCpuBuilder,
+    LinuxDevice, LinuxDeviceCgroup, LinuxMemoryBuilder, LinuxNamespace, LinuxNamespaceBuilder,
+    LinuxNamespaceType, LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder, Mount, MountBuilder,
+    PosixRlimit, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+};
+
+use crate::resolve::Resolved;
+
+/// What is known only when a container starts.
+#[derive(Debug, Clone)]
+pub(crate) struct Attached {
+    /// Looked up in the container's own passwd and group.
+    pub(crate) user: UserIds,
+    /// Path of the container's cgroup below each hierarchy's mount.
+    pub(crate) cgroup: PathBuf,
+    /// Volumes and binds in mount order, anonymous volumes by now with a path.
+    pub(crate) mounts: Vec<AttachedMount>,
+    /// `hosts`, `hostname`, `resolv.conf` of the container's directory, absolute.
+    pub(crate) etc_files: Vec<(PathBuf, &'static str)>,
+    /// Bounding, permitted and effective capabilities.
+    pub(crate) capabilities: HashSet<Capability>,
+    /// Devices beside the standard ones.
+    pub(crate) devices: Vec<LinuxDevice>,
+    /// Rules of the device controller, in order.
+    pub(crate) device_rules: Vec<LinuxDeviceCgroup>,
+    /// rlimits, checked against what this host lets us set.
+    pub(crate) rlimits: Vec<PosixRlimit>,
+}
+
+/// Numbers of the container's user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UserIds {
+    /// User id.
+    pub(crate) uid: u32,
+    /// Primary group.
+    pub(crate) gid: u32,
+    /// Supplementary groups.
+    pub(crate) groups: Vec<u32>,
+    /// For `HOME`.
+    pub(crate) home: String,
+}
+
+/// One of the user's mounts with its source found.
+#[derive(Debug, Clone)]
+pub(crate) struct AttachedMount {
+    /// As wished.
+    pub(crate) wish: WishedMount,
+    /// Where it lies on the host; `None` for tmpfs.
+    pub(crate) source: Option<PathBuf>,
+}
+
+/// Paths that no container sees into: what Docker, Podman and containerd mask, together.
+pub(crate) const MASKED_PATHS: [&str; 15] = [
+    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/proc/kallsyms",
+    "/sys/firmware", "/sys/devices/virtual/powercap", "/sys/fs/selinux", "/sys/dev/block",
+];
+
+/// Paths that no container writes to.
+pub(crate) const READONLY_PATHS: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// Where dhow's own init stands in a container that asked for one.
+pub(crate) const INIT_PATH: &str = "/sbin/dhow-init";
+
+/// The specification; mounts that need a tree from the host are those with `bind` as their type,
+/// in order.
+///
+/// # Errors
+/// Only if the OCI types refuse a combination, which no input can cause.
+pub(crate) fn spec(
+    wished: &ContainerSpec,
+    resolved: &Resolved,
+    attached: &Attached,
+) -> Result<Spec, OciSpecError> {
+    SpecBuilder::default()
+        .version("1.2.1".to_owned())
+        .root(RootBuilder::default().path("rootfs").readonly(wished.security.read_only_root).build()?)
+        .hostname(resolved.hostname.clone())
+        .domainname(wished.network.domainname.clone().unwrap_or_default())
+        .process(process(wished, resolved, attached)?)
+        .mounts(mounts(wished, attached)?)
+        .linux(linux(wished, attached)?)
+        .annotations(wished.annotations.clone().into_iter().collect::<HashMap<_, _>>())
+        .build()
+}
+
+fn process(
+    wished: &ContainerSpec,
+    resolved: &Resolved,
+    attached: &Attached,
+) -> Result<Process, OciSpecError> {
+    let user = UserBuilder::default()
+        .uid(attached.user.uid)
+        .gid(attached.user.gid)
+        .additional_gids(attached.user.groups.clone())
+        .build()?;
+    let builder = ProcessBuilder::default()
+        .user(user)
+        .args(arguments(wished, resolved))
+        .env(environment(wished, resolved, attached))
+        .cwd(resolved.working_dir.clone())
+        .capabilities(capabilities(attached)?)
+        .rlimits(attached.rlimits.clone())
+        .no_new_privileges(wished.security.no_new_privileges)
+        .oom_score_adj(wished.limits.oom_score_adj);
+    match wished.process.terminal {
+        Terminal::None => builder.terminal(false).build(),
+        Terminal::Pty { size: None } => builder.terminal(true).build(),
+        Terminal::Pty { size: Some(size) } => {
+            let mut console = ConsoleSize::default();
+            console.set_height(size.rows.into());
+            console.set_width(size.columns.into());
+            builder.terminal(true).console_size(console).build()
+        }
+    }
+}
+
+fn arguments(wished: &ContainerSpec, resolved: &Resolved) -> Vec<String> {
+    match wished.process.init {
+        model::container::InitProcess::Command => resolved.argv.clone(),
+        model::container::InitProcess::Reaper => {
+            let init = [INIT_PATH.to_owned(), "--".to_owned()];
+            init.into_iter().chain(resolved.argv.iter().cloned()).collect()
+        }
+    }
+}
+
+/// `HOSTNAME`, `TERM` and `HOME` are the process's alone: inspect does not show them.
+fn environment(wished: &ContainerSpec, resolved: &Resolved, attached: &Attached) -> Vec<String> {
+    let is_set = |name: &str| resolved.env.iter().any(|variable| variable.split('=').next() == Some(name));
+    let mut env = Vec::with_capacity(resolved.env.len() + 3);
+    if !is_set("HOSTNAME") {
+        env.push(format!("HOSTNAME={}", resolved.hostname));
+    }
+    if matches!(wished.process.terminal, Terminal::Pty { .. }) && !is_set("TERM") {
+        env.push("TERM=xterm".to_owned());
+    }
+    env.extend(resolved.env.iter().cloned());
+    if !is_set("HOME") {
+        env.push(format!("HOME={}", attached.user.home));
+    }
+    env
+}
+
+/// Root has the set; another user has it as a bound only, and inheritable is always empty
+/// (CVE-2022-24769).
+fn capabilities(attached: &Attached) -> Result<LinuxCapabilities, OciSpecError> {
+    let all = attached.capabilities.clone();
+    let held = if attached.user.uid == 0 { all.clone() } else { HashSet::new() };
+    LinuxCapabilitiesBuilder::default()
+        .bounding(all)
+        .permitted(held.clone())
+        .effective(held)
+        .inheritable(HashSet::new())
+        .ambient(HashSet::new())
+        .build()
+}
+
+fn mounts(wished: &ContainerSpec, attached: &Attached) -> Result<Vec<Mount>, OciSpecError> {
+    let mut all = standard_mounts(wished)?;
+    for (source, target) in &attached.etc_files {
+        all.push(bind(source, Path::new(target), &["rbind", "rprivate", "rw"])?);
+    }
+    for mount in &attached.mounts {
+        all.push(user_mount(mount)?);
+    }
+    Ok(all)
+}
+
+fn mount(kind: &str, source: &str, target: &str, options: &[&str]) -> Result<Mount, OciSpecError> {
+    MountBuilder::default()
+        .destination(target)
+        .typ(kind)
+        .source(source)
+        .options(options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
+        .build()
+}
+
+fn bind(source: &Path, target: &Path, options: &[&str]) -> Result<Mount, OciSpecError> {
+    MountBuilder::default()
+        .destination(target)
+        .typ("bind")
+        .source(source)
+        .options(options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
+        .build()
+}
+
+/// What every container has, with Docker's options. A user's own mount at the same place
+/// replaces it.
+fn standard_mounts(wished: &ContainerSpec) -> Result<Vec<Mount>, OciSpecError> {
+    let sys_mode = if wished.security.privileged { "rw" } else { "ro" };
+    let shm = format!("size={}", wished.limits.shm_size);
+    let all = [
+        mount("proc", "proc", "/proc", &["nosuid", "noexec", "nodev"])?,
+        mount("tmpfs", "tmpfs", "/dev", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
+        mount("devpts", "devpts", "/dev/pts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"])?,
+        mount("sysfs", "sysfs", "/sys", &["nosuid", "noexec", "nodev", sys_mode])?,
+        mount("cgroup", "cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", sys_mode])?,
+        mount("mqueue", "mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"])?,
+        mount("tmpfs", "shm", "/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm])?,
+    ];
+    let taken = |mount: &Mount| wished.files.mounts.iter().any(|wish| &wish.target == mount.destination());
+    Ok(all.into_iter().filter(|mount| !taken(mount)).collect())
+}
+
+fn user_mount(attached: &AttachedMount) -> Result<Mount, OciSpecError> {
+    let wish = &attached.wish;
+    let access = match wish.access {
+        Access::ReadWrite => "rw",
+        Access::ReadOnly => "rro",
+        Access::ReadOnlyNonRecursive => "ro",
+    };
+    let source = attached.source.as_deref().unwrap_or(Path::new("tmpfs"));
+    match &wish.source {
+        MountSource::Bind { propagation, recursive, .. } => {
+            let kind = match recursive {
+                Recursion::WithSubmounts => "rbind",
+                Recursion::TopOnly => "bind",
+            };
+            bind(source, &wish.target, &[kind, propagation.word(), access])
+        }
+        MountSource::Volume { .. } => bind(source, &wish.target, &["rbind", "rprivate", access]),
+        MountSource::Tmpfs { size, mode, options } => tmpfs(wish, *size, *mode, options),
+    }
+}
+
+fn tmpfs(wish: &WishedMount, size: Option<u64>, mode: u32, extra: &[String]) -> Result<Mount, OciSpecError> {
+    let mut options: Vec<String> = ["nosuid", "nodev", "noexec"].map(str::to_owned).to_vec();
+    options.push(format!("mode={mode:o}"));
+    options.extend(size.map(|bytes| format!("size={bytes}")));
+    options.extend(extra.iter().cloned());
+    if wish.access != Access::ReadWrite {
+        options.push("ro".to_owned());
+    }
+    MountBuilder::default()
+        .destination(wish.target.clone())
+        .typ("tmpfs")
+        .source("tmpfs")
+        .options(options)
+        .build()
+}
+
+fn linux(wished: &ContainerSpec, attached: &Attached) -> Result<Linux, OciSpecError> {
+    let security = &wished.security;
+    let own = |paths: &Option<Vec<String>>, default: &[&str]| match paths {
+        Some(paths) => paths.clone(),
+        None if security.privileged => Vec::new(),
+        None => default.iter().map(|path| (*path).to_owned()).collect(),
+    };
+    LinuxBuilder::default()
+        .cgroups_path(attached.cgroup.clone())
+        .namespaces(namespaces(wished)?)
+        .resources(resources(&wished.limits, attached)?)
+        .devices(attached.devices.clone())
+        .sysctl(security.sysctls.clone().into_iter().collect::<HashMap<_, _>>())
+        .rootfs_propagation("rprivate".to_owned())
+        .masked_paths(own(&security.masked_paths, &MASKED_PATHS))
+        .readonly_paths(own(&security.readonly_paths, &READONLY_PATHS))
+        .build()
+}
+
+fn namespaces(wished: &ContainerSpec) -> Result<Vec<LinuxNamespace>, OciSpecError> {
+    let security = &wished.security;
+    let named = [
+        (LinuxNamespaceType::Pid, &security.pid),
+        (LinuxNamespaceType::Ipc, &security.ipc),
+        (LinuxNamespaceType::Uts, &security.uts),
+        (LinuxNamespaceType::Cgroup, &security.cgroup),
+    ];
+    let mut kinds = vec![LinuxNamespaceType::Mount];
+    kinds.extend(named.iter().filter(|(_, from)| **from != NamespaceSpec::Host).map(|(kind, _)| *kind));
+    if wished.network.mode != NetworkMode::Host {
+        kinds.push(LinuxNamespaceType::Network);
+    }
+    kinds.into_iter().map(|kind| LinuxNamespaceBuilder::default().typ(kind).build()).collect()
+}
+
+fn resources(limits: &Limits, attached: &Attached) -> Result<LinuxResources, OciSpecError> {
+    let mut resources = LinuxResourcesBuilder::default().devices(attached.device_rules.clone());
+    if let Some(memory) = memory(limits)? {
+        resources = resources.memory(memory);
+    }
+    if let Some(cpu) = cpu(limits)? {
+        resources = resources.cpu(cpu);
+    }
+    if let Some(limit) = pids(limits) {
+        resources = resources.pids(LinuxPidsBuilder::default().limit(limit).build()?);
+    }
+    resources.build()
+}
+
+fn pids(limits: &Limits) -> Option<i64> {
+    use model::container::{DEFAULT_PIDS_LIMIT, PidsLimit};
+    match limits.pids {
+        PidsLimit::Default => i64::try_from(DEFAULT_PIDS_LIMIT).ok(),
+        PidsLimit::Unlimited => Some(-1),
+        PidsLimit::At(count) => Some(i64::try_from(count).unwrap_or(i64::MAX)),
+    }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn memory(limits: &Limits) -> Result<Option<oci_spec::runtime::LinuxMemory>, OciSpecError> {
+    use model::container::SwapLimit;
+    let mut builder = LinuxMemoryBuilder::default();
+    let mut given = false;
+    if let Some(limit) = limits.memory {
+        // Without a swap limit Docker lets a container swap as much as it may use.
+        let swap = match limits.memory_swap {
+            None => signed(limit.saturating_mul(2)),
+            Some(SwapLimit::Bytes(bytes)) => signed(bytes),
+            Some(SwapLimit::Unlimited) => -1,
+        };
+        builder = builder.limit(signed(limit)).swap(swap);
+        given = true;
+    }
+    if let Some(bytes) = limits.memory_reservation {
+        builder = builder.reservation(signed(bytes));
+        given = true;
+    }
+    if let Some(swappiness) = limits.memory_swappiness {
+        builder = builder.swappiness(u64::from(swappiness));
+        given = true;
+    }
+    if limits.oom_kill_disable {
+        builder = builder.disable_oom_killer(true);
+        given = true;
+    }
+    given.then(|| builder.build()).transpose()
+}
+
+/// `--cpus` is a quota of Docker's default period.
+const CPUS_PERIOD: u64 = 100_000;
+
+fn cpu(limits: &Limits) -> Result<Option<oci_spec::runtime::LinuxCpu>, OciSpecError> {
+    let mut builder = LinuxCpuBuilder::default();
+    let quota = limits.nano_cpus.map(|nano| signed(nano / (1_000_000_000 / CPUS_PERIOD)));
+    let period = if quota.is_some() { Some(CPUS_PERIOD) } else { limits.cpu_period };
+    let quota = quota.or(limits.cpu_quota);
+    let given = quota.is_some()
+        || period.is_some()
+        || limits.cpu_shares.is_some()
+        || limits.cpuset_cpus.is_some()
+        || limits.cpuset_mems.is_some();
+    if let Some(shares) = limits.cpu_shares {
+        builder = builder.shares(shares);
+    }
+    if let Some(period) = period {
+        builder = builder.period(period);
+    }
+    if let Some(quota) = quota {
+        builder = builder.quota(quota);
+    }
+    if let Some(cpus) = &limits.cpuset_cpus {
+        builder = builder.cpus(cpus.clone());
+    }
+    if let Some(mems) = &limits.cpuset_mems {
+        builder = builder.mems(mems.clone());
+    }
+    given.then(|| builder.build()).transpose()
+}

@@ -1,0 +1,90 @@
+//! Where one state root keeps what, and what its kernel objects are called.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use model::{ContainerId, RootTag};
+
+/// The default data root of the privileged engine.
+pub const DEFAULT_ROOT: &str = "/var/lib/dhow";
+/// The default runtime root of the privileged engine.
+pub const DEFAULT_RUN: &str = "/run/dhow";
+
+/// The two roots of one engine, and the names derived from them.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    root: PathBuf,
+    run: PathBuf,
+    tag: RootTag,
+}
+
+impl Paths {
+    /// Takes both roots, absolute.
+    #[must_use]
+    pub fn new(root: PathBuf, run: PathBuf) -> Self {
+        let is_default = root == Path::new(DEFAULT_ROOT);
+        let tag =
+            if is_default { RootTag::DEFAULT } else { RootTag::of_path(root.as_os_str().as_bytes()) };
+        Self { root, run, tag }
+    }
+
+    /// Data: survives a reboot.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Runtime files: gone after a reboot.
+    #[must_use]
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// What sets this root's kernel objects apart from another's.
+    #[must_use]
+    pub fn tag(&self) -> &RootTag {
+        &self.tag
+    }
+
+    /// Lock, socket and state of one container's shim.
+    #[must_use]
+    pub fn run_dir(&self, id: &ContainerId) -> PathBuf {
+        self.run.join("c").join(id.to_string())
+    }
+
+    /// Writable layer, log and small files of one container.
+    #[must_use]
+    pub fn container_dir(&self, id: &ContainerId) -> PathBuf {
+        self.root.join("containers").join(id.to_string())
+    }
+
+    /// A container's `json-file` log.
+    #[must_use]
+    pub fn log(&self, id: &ContainerId) -> PathBuf {
+        self.container_dir(id).join(format!("{id}-json.log"))
+    }
+
+    /// How a container last ended.
+    #[must_use]
+    pub fn exit_record(&self, id: &ContainerId) -> PathBuf {
+        self.container_dir(id).join("exit.json")
+    }
+
+    /// What a volume holds.
+    #[must_use]
+    pub fn volume_data(&self, name: &str) -> PathBuf {
+        self.root.join("volumes").join(name).join("_data")
+    }
+
+    /// Compiled seccomp programs.
+    #[must_use]
+    pub fn seccomp_cache(&self) -> PathBuf {
+        self.root.join("cache/seccomp")
+    }
+
+    /// The parent of this root's cgroups, relative to a hierarchy's mount.
+    #[must_use]
+    pub fn cgroup_parent(&self) -> String {
+        self.tag.dashed("dhow")
+    }
+}

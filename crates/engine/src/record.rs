@@ -1,0 +1,114 @@
+//! What a container's row holds beside its keys: the wish, what was decided, and what the last
+//! start was given.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use jiff::Timestamp;
+use model::ImageId;
+use model::container::ContainerSpec;
+use model::life::StartFailure;
+use model::mount::Mount;
+use model::port::ContainerPort;
+use serde::{Deserialize, Serialize};
+
+use crate::resolve::Resolved;
+
+/// A container's record, kept as JSON in its row.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// What the user wishes.
+    pub(crate) spec: ContainerSpec,
+    /// What will run.
+    pub(crate) resolved: Resolved,
+    /// The image, if there is one.
+    pub(crate) image: Option<ImageId>,
+    /// Mounts with every volume named.
+    pub(crate) mounts: Vec<NamedMount>,
+    /// How far its making and its starts have come.
+    pub(crate) progress: Progress,
+}
+
+/// A mount whose volume has a name by now.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct NamedMount {
+    /// As decided.
+    pub(crate) mount: Mount,
+    /// The volume's name, drawn for an anonymous one.
+    pub(crate) volume: Option<String>,
+}
+
+/// How far a container has come. A number that the process which died in between drew cannot be
+/// taken for a later one's.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) enum Progress {
+    /// Its volumes are being filled; without a living owner it is garbage.
+    Creating,
+    /// Ready to start.
+    Ready {
+        /// Why the last start failed, if it did.
+        failed: Option<StartFailure>,
+    },
+    /// It has been started at least once.
+    Started(Start),
+}
+
+/// What one start was given.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Start {
+    /// Counts starts: the shim writes it into the exit record, so that a record of an earlier
+    /// run is never taken for this one's.
+    pub(crate) generation: u64,
+    /// When.
+    pub(crate) at: Timestamp,
+    /// What it has on the default bridge.
+    pub(crate) endpoint: Option<Endpoint>,
+    /// Why this start failed, if it did.
+    pub(crate) failed: Option<StartFailure>,
+}
+
+/// A container's place on a bridge.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Endpoint {
+    /// Its address.
+    pub(crate) ipv4: Ipv4Addr,
+    /// Its prefix length.
+    pub(crate) ipv4_prefix: u8,
+    /// The bridge's address.
+    pub(crate) gateway4: Ipv4Addr,
+    /// Its address, where the host has IPv6.
+    pub(crate) ipv6: Option<Ipv6Addr>,
+    /// Its prefix length.
+    pub(crate) ipv6_prefix: u8,
+    /// The bridge's address.
+    pub(crate) gateway6: Option<Ipv6Addr>,
+    /// Its link address.
+    pub(crate) mac: [u8; 6],
+    /// What is published.
+    pub(crate) ports: Vec<PublishedPort>,
+}
+
+/// One port of the host that leads to the container.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct PublishedPort {
+    /// Inside.
+    pub(crate) container: ContainerPort,
+    /// Outside.
+    pub(crate) host_ip: std::net::IpAddr,
+    /// Outside.
+    pub(crate) host_port: u16,
+}
+
+impl Record {
+    /// The last start, if there was one.
+    pub(crate) fn last_start(&self) -> Option<&Start> {
+        match &self.progress {
+            Progress::Started(start) => Some(start),
+            Progress::Creating | Progress::Ready { .. } => None,
+        }
+    }
+
+    /// The number of the next start.
+    pub(crate) fn next_generation(&self) -> u64 {
+        self.last_start().map_or(1, |start| start.generation + 1)
+    }
+}

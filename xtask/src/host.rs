@@ -1,0 +1,85 @@
+//! Runs programs and installs packages, and says what it does.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// The root of the checkout.
+pub(crate) fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/")).to_owned()
+}
+
+/// Tells the person at the terminal.
+#[expect(clippy::print_stderr, reason = "automation speaks to a person")]
+pub(crate) fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+/// A command in the workspace.
+#[expect(clippy::disallowed_methods, reason = "automation is made of programs")]
+pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(workspace());
+    command
+}
+
+/// Runs a program to its end; it shares this terminal.
+///
+/// # Errors
+/// It cannot be started, or fails.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
+    finish(command(program, arguments), program, arguments)
+}
+
+/// Runs a prepared command to its end.
+///
+/// # Errors
+/// It cannot be started, or fails.
+pub(crate) fn finish(mut command: Command, program: &str, arguments: &[&str]) -> Result<()> {
+    let status = command.status().with_context(|| format!("start {program}"))?;
+    if status.success() { Ok(()) } else { bail!("{program} {}: {status}", arguments.join(" ")) }
+}
+
+/// Runs a program and returns what it prints.
+///
+/// # Errors
+/// It cannot be started, fails, or prints something that is not UTF-8.
+pub(crate) fn output(program: &str, arguments: &[&str]) -> Result<String> {
+    let output = command(program, arguments)
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("start {program}"))?;
+    if !output.status.success() {
+        bail!("{program} {}: {}", arguments.join(" "), output.status);
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Installs those of `packages` that are missing, by Debian's package manager.
+///
+/// # Errors
+/// The package manager fails.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    let missing: Vec<&str> =
+        packages.iter().copied().filter(|package| !is_installed(package)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    say(&format!("installing {}", missing.join(" ")));
+    let mut update = command("apt-get", &["update", "-q"]);
+    update.stdout(Stdio::null());
+    finish(update, "apt-get", &["update"])?;
+    let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
+    arguments.extend(missing);
+    let mut install = command("apt-get", &arguments);
+    install.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
+    finish(install, "apt-get", &arguments)
+}
+
+fn is_installed(package: &str) -> bool {
+    command("dpkg-query", &["-W", "-f=${Status}", package])
+        .stderr(Stdio::null())
+        .output()
+        .is_ok_and(|output| output.stdout == b"install ok installed")
+}

@@ -1,0 +1,155 @@
+//! Makes base images from Debian packages, since no public registry can be assumed: `busybox`
+//! from `busybox-static`, `debian` by `mmdebstrap`.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::host;
+
+/// Docker archives of the two images.
+pub(crate) struct Images {
+    /// `busybox:latest`
+    pub(crate) busybox: PathBuf,
+    /// `debian:latest`
+    pub(crate) debian: PathBuf,
+}
+
+/// The Debian release that the image is made of.
+const SUITE: &str = "bookworm";
+
+/// Packages that the debian image has beside the essential ones: a real web server for the demo.
+const DEBIAN_PACKAGES: &str = "nginx-light,ca-certificates";
+
+/// Writes `busybox.tar` and `debian.tar` into `dir`; what exists is kept.
+///
+/// # Errors
+/// A package cannot be installed, or the disk is full.
+pub(crate) fn make(dir: &Path) -> Result<Images> {
+    fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+    let images = Images { busybox: dir.join("busybox.tar"), debian: dir.join("debian.tar") };
+    if !images.busybox.exists() {
+        host::install(&["busybox-static"])?;
+        make_busybox(dir, &images.busybox)?;
+    }
+    if !images.debian.exists() {
+        host::install(&["mmdebstrap"])?;
+        make_debian(dir, &images.debian)?;
+    }
+    Ok(images)
+}
+
+fn make_busybox(dir: &Path, archive: &Path) -> Result<()> {
+    let tree = dir.join("busybox.tree");
+    remove_tree(&tree)?;
+    for folder in [
+        "bin",
+        "dev",
+        "etc",
+        "home",
+        "proc",
+        "root",
+        "sys",
+        "tmp",
+        "usr/bin",
+        "usr/sbin",
+        "var/spool",
+        "var/www",
+    ] {
+        fs::create_dir_all(tree.join(folder))?;
+    }
+    fs::set_permissions(tree.join("tmp"), fs::Permissions::from_mode(0o1777))?;
+    fs::copy("/bin/busybox", tree.join("bin/busybox"))?;
+    for applet in
+        host::output("/bin/busybox", &["--list"])?.lines().filter(|applet| *applet != "busybox")
+    {
+        symlink("busybox", tree.join("bin").join(applet))?;
+    }
+    fs::write(
+        tree.join("etc/passwd"),
+        "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/bin/false\nwww-data:x:33:33:www-data:/var/www:/bin/false\nnobody:x:65534:65534:nobody:/home:/bin/false\n",
+    )?;
+    fs::write(
+        tree.join("etc/group"),
+        "root:x:0:\ndaemon:x:1:\ntty:x:5:\nwww-data:x:33:\nnogroup:x:65534:\n",
+    )?;
+    let layer = dir.join("busybox.layer.tar");
+    let (tree_name, layer_name) = (text(&tree), text(&layer));
+    host::run(
+        "tar",
+        &[
+            "-C",
+            &tree_name,
+            "--sort=name",
+            "--numeric-owner",
+            "--owner=0",
+            "--group=0",
+            "-cf",
+            &layer_name,
+            ".",
+        ],
+    )?;
+    remove_tree(&tree)?;
+    pack(dir, &layer, "busybox:latest", &["sh"], archive)
+}
+
+fn make_debian(dir: &Path, archive: &Path) -> Result<()> {
+    let layer = dir.join("debian.layer.tar");
+    host::say("making the debian image (about a minute)");
+    let include = format!("--include={DEBIAN_PACKAGES}");
+    let layer_name = text(&layer);
+    // Documentation and locales are half of the image and serve nobody in a container.
+    let lean = [
+        "--dpkgopt=path-exclude=/usr/share/doc/*",
+        "--dpkgopt=path-exclude=/usr/share/man/*",
+        "--dpkgopt=path-exclude=/usr/share/locale/*",
+    ];
+    let mut arguments = vec!["--quiet", "--variant=minbase", "--mode=root", &include];
+    arguments.extend(lean);
+    arguments.extend([SUITE, &layer_name]);
+    host::run("mmdebstrap", &arguments)?;
+    pack(dir, &layer, "debian:latest", &["bash"], archive)
+}
+
+/// Wraps one layer as a docker-archive.
+fn pack(dir: &Path, layer: &Path, tag: &str, command: &[&str], archive: &Path) -> Result<()> {
+    let digest = host::output("sha256sum", &[&text(layer)])?;
+    let digest = digest.split_whitespace().next().context("sha256sum printed nothing")?;
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let config = serde_json::json!({
+        "architecture": architecture, "os": "linux", "created": "2026-01-01T00:00:00Z",
+        "config": { "Cmd": command, "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"] },
+        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
+        "history": [{ "created": "2026-01-01T00:00:00Z", "created_by": "cargo xtask images" }],
+    });
+    let stage = dir.join("stage");
+    remove_tree(&stage)?;
+    fs::create_dir_all(&stage)?;
+    fs::rename(layer, stage.join("layer.tar"))?;
+    fs::write(stage.join("config.json"), config.to_string())?;
+    let manifest = serde_json::json!([{ "Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"] }]);
+    fs::write(stage.join("manifest.json"), manifest.to_string())?;
+    // The name appears when the archive is whole: an interrupted run is not taken for a finished one.
+    let partial = archive.with_extension("partial");
+    host::run(
+        "tar",
+        &["-C", &text(&stage), "-cf", &text(&partial), "manifest.json", "config.json", "layer.tar"],
+    )?;
+    fs::rename(&partial, archive)?;
+    remove_tree(&stage)
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", path.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
