@@ -1,0 +1,38 @@
+//! Operations on networks.
+
+use super::{Call, Client, Raw};
+use crate::error::ApiError;
+use crate::query::{Filters, Query, segment};
+use crate::types::networks::{Network, NetworkConnect, NetworkDisconnect};
+
+impl Client {
+    /// Networks, the built-in ones among them.
+    pub async fn network_list(&self, filters: &Filters) -> Result<Vec<Network>, ApiError> {
+        self.fetch(Call::get("/networks").query(Query::default().filters(filters))).await
+    }
+
+    /// Everything about a network.
+    pub async fn network_inspect(&self, name: &str) -> Result<Raw<Network>, ApiError> {
+        self.fetch_raw(Call::get(format!("/networks/{}", segment(name)))).await
+    }
+
+    /// Connects a container to a network.
+    pub async fn network_connect(
+        &self,
+        name: &str,
+        request: &NetworkConnect,
+    ) -> Result<(), ApiError> {
+        let path = format!("/networks/{}/connect", segment(name));
+        self.done(Call::post(path).json(request)).await.map(drop)
+    }
+
+    /// Disconnects a container from a network.
+    pub async fn network_disconnect(
+        &self,
+        name: &str,
+        request: &NetworkDisconnect,
+    ) -> Result<(), ApiError> {
+        let path = format!("/networks/{}/disconnect", segment(name));
+        self.done(Call::post(path).json(request)).await.map(drop)
+    }
+}

@@ -1,0 +1,44 @@
+//! The server itself: ping, version, info, events.
+
+use http::{HeaderMap, Method};
+
+use super::{Call, Client, Raw};
+use crate::error::ApiError;
+use crate::query::EventsQuery;
+use crate::stream::JsonStream;
+use crate::types::system::{Event, Ping, SystemInfo, SystemVersion};
+
+impl Client {
+    /// Asks whether the server is there, and which API it speaks at most.
+    pub async fn ping(&self) -> Result<Ping, ApiError> {
+        let reply = self.send(Call::new(Method::GET, "/_ping")).await?;
+        let headers = reply.response.headers().clone();
+        self.finish(reply).await?;
+        Ok(Ping {
+            api_version: text(&headers, "Api-Version"),
+            os_type: text(&headers, "Ostype"),
+            builder_version: text(&headers, "Builder-Version"),
+            server: text(&headers, "Server"),
+        })
+    }
+
+    /// Versions of the server and its parts.
+    pub async fn version(&self) -> Result<Raw<SystemVersion>, ApiError> {
+        self.fetch_raw(Call::get("/version")).await
+    }
+
+    /// What the server is and runs on.
+    pub async fn info(&self) -> Result<Raw<SystemInfo>, ApiError> {
+        self.fetch_raw(Call::get("/info")).await
+    }
+
+    /// What happens, as it happens.
+    pub async fn events(&self, query: &EventsQuery) -> Result<JsonStream<Event>, ApiError> {
+        let response = self.stream(Call::get("/events").query(query.query())).await?;
+        Ok(JsonStream::new(response.into_body()))
+    }
+}
+
+fn text(headers: &HeaderMap, name: &str) -> String {
+    headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,68 @@
+//! Requests and replies about additional processes in a running container.
+
+use serde::{Deserialize, Serialize};
+
+use super::{StrSlice, is_zero};
+
+/// The body of `POST /containers/{id}/exec`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ExecCreate {
+    pub user: String,
+    pub privileged: bool,
+    pub tty: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub console_size: Option<[u64; 2]>,
+    pub attach_stdin: bool,
+    pub attach_stderr: bool,
+    pub attach_stdout: bool,
+    /// Sent by old clients here and by all in [`ExecStart`], where it counts.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub detach: bool,
+    pub detach_keys: String,
+    pub env: Option<Vec<String>>,
+    pub working_dir: String,
+    pub cmd: Option<StrSlice>,
+}
+
+/// The body of `POST /exec/{id}/start`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ExecStart {
+    pub detach: bool,
+    pub tty: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub console_size: Option<[u64; 2]>,
+}
+
+/// `GET /exec/{id}/json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ExecInspect {
+    #[serde(rename = "ID")]
+    pub id: String,
+    pub running: bool,
+    /// `null` until the process has ended.
+    pub exit_code: Option<i64>,
+    pub process_config: ProcessConfig,
+    pub open_stdin: bool,
+    pub open_stderr: bool,
+    pub open_stdout: bool,
+    pub can_remove: bool,
+    #[serde(rename = "ContainerID")]
+    pub container_id: String,
+    pub detach_keys: Option<String>,
+    pub pid: i64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessConfig {
+    pub tty: bool,
+    pub entrypoint: String,
+    pub arguments: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub privileged: Option<bool>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user: String,
+}

@@ -1,0 +1,170 @@
+//! Replies under `/images`.
+
+use serde::{Deserialize, Serialize};
+
+use super::config::HealthConfig;
+use super::{Descriptor, DriverData, Empty, Map, StrSlice, is_zero};
+
+/// One line of `GET /images/json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ImageSummary {
+    /// Number of containers, or -1 if it was not counted.
+    pub containers: i64,
+    /// Unix seconds.
+    pub created: i64,
+    pub id: String,
+    pub labels: Option<Map<String>>,
+    pub parent_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub descriptor: Option<Descriptor>,
+    pub repo_digests: Vec<String>,
+    pub repo_tags: Vec<String>,
+    /// Bytes shared with other images, or -1 if they were not counted.
+    pub shared_size: i64,
+    pub size: i64,
+    /// Only in API versions before 1.44.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub virtual_size: i64,
+}
+
+/// `GET /images/{name}/json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ImageInspect {
+    pub id: String,
+    pub repo_tags: Vec<String>,
+    pub repo_digests: Vec<String>,
+    pub parent: String,
+    pub comment: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub created: String,
+    pub docker_version: String,
+    pub author: String,
+    pub config: Option<ImageConfig>,
+    pub architecture: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub variant: String,
+    pub os: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub os_version: String,
+    pub size: i64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub virtual_size: i64,
+    pub graph_driver: DriverData,
+    #[serde(rename = "RootFS")]
+    pub root_fs: RootFs,
+    pub metadata: ImageMetadata,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub descriptor: Option<Descriptor>,
+}
+
+/// `Config` of an image, as API 1.50 trimmed it: what is empty is left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ImageConfig {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exposed_ports: Option<Map<Empty>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<StrSlice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cmd: Option<StrSlice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volumes: Option<Map<Empty>>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub working_dir: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Map<String>>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stop_signal: String,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub args_escaped: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<HealthConfig>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_build: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shell: Option<StrSlice>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct RootFs {
+    #[serde(rename = "Type")]
+    pub kind: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ImageMetadata {
+    pub last_tag_time: String,
+}
+
+/// One line of `GET /images/{name}/history`, newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct HistoryItem {
+    pub comment: String,
+    /// Unix seconds.
+    pub created: i64,
+    pub created_by: String,
+    /// `<missing>` for a layer that is no image of its own.
+    pub id: String,
+    pub size: i64,
+    pub tags: Option<Vec<String>>,
+}
+
+/// One step of a removal: one of the fields is set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DeleteItem {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub deleted: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub untagged: String,
+}
+
+/// The answer to `POST /images/prune`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ImagesPruned {
+    pub images_deleted: Option<Vec<DeleteItem>>,
+    pub space_reclaimed: u64,
+}
+
+/// The credentials in `X-Registry-Auth`, base64url of this as JSON.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AuthConfig {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub username: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub password: String,
+    /// base64 of `username:password`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub auth: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub email: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub serveraddress: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub identitytoken: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub registrytoken: String,
+}
+
+impl std::fmt::Debug for AuthConfig {
+    // Secrets do not reach logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuthConfig")
+            .field("username", &self.username)
+            .field("serveraddress", &self.serveraddress)
+            .finish_non_exhaustive()
+    }
+}
