@@ -11,8 +11,11 @@
 pub mod exe;
 pub mod fdpass;
 pub mod fs_context;
+pub mod heap;
 pub mod helper;
+pub mod inherited;
 pub mod keyring;
+pub mod lock;
 pub mod mount;
 pub mod netns;
 pub mod process;

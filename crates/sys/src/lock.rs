@@ -1,0 +1,104 @@
+//! Locks of single bytes of a file, owned by an open file description (`F_OFD_SETLK`, 3.15).
+//!
+//! Unlike `fcntl`'s older locks they live as long as the last descriptor of that description, over
+//! `fork` and `execve`, and unlike `flock` they can be asked after without being taken.
+#![expect(unsafe_code, reason = "rustix has no F_OFD_* commands")]
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use crate::{Errno, check};
+
+/// Takes the lock of one byte, if nobody else holds it.
+pub fn try_lock(file: impl AsFd, byte: u32) -> Result<bool, Errno> {
+    match set(&file, byte, libc::F_OFD_SETLK, libc::F_WRLCK) {
+        Ok(()) => Ok(true),
+        // POSIX leaves open which of the two it is.
+        Err(Errno::AGAIN | Errno::ACCESS) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Takes the lock of one byte, waiting for whoever holds it.
+pub fn lock(file: impl AsFd, byte: u32) -> Result<(), Errno> {
+    loop {
+        match set(&file, byte, libc::F_OFD_SETLKW, libc::F_WRLCK) {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Gives the lock of one byte back.
+pub fn unlock(file: impl AsFd, byte: u32) -> Result<(), Errno> {
+    set(&file, byte, libc::F_OFD_SETLK, libc::F_UNLCK)
+}
+
+/// Whether another open file description holds the lock of this byte. Takes nothing.
+pub fn is_locked(file: impl AsFd, byte: u32) -> Result<bool, Errno> {
+    let mut request = request(byte, libc::F_WRLCK);
+    // SAFETY: F_OFD_GETLK reads and writes one `flock`, which lives through the call.
+    let returned =
+        unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_OFD_GETLK, &raw mut request) };
+    check(returned.into())?;
+    Ok(libc::c_int::from(request.l_type) != libc::F_UNLCK)
+}
+
+fn set(file: &impl AsFd, byte: u32, command: i32, kind: i32) -> Result<(), Errno> {
+    let request = request(byte, kind);
+    // SAFETY: F_OFD_SETLK and F_OFD_SETLKW read one `flock`, which lives through the call.
+    let returned = unsafe { libc::fcntl(file.as_fd().as_raw_fd(), command, &raw const request) };
+    check(returned.into()).map(drop)
+}
+
+fn request(byte: u32, kind: i32) -> libc::flock {
+    libc::flock {
+        // F_RDLCK, F_WRLCK and F_UNLCK are 0, 1 and 2.
+        l_type: i16::try_from(kind).unwrap_or_default(),
+        l_whence: 0,
+        l_start: byte.into(),
+        l_len: 1,
+        l_pid: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::fs::File;
+    use std::os::fd::OwnedFd;
+
+    /// Two descriptions of one file without a name.
+    fn two() -> (OwnedFd, File) {
+        let flags = rustix::fs::MemfdFlags::CLOEXEC;
+        let first = rustix::fs::memfd_create("lock", flags).unwrap();
+        let path = format!("/proc/self/fd/{}", first.as_raw_fd());
+        let second = File::options().read(true).write(true).open(path).unwrap();
+        (first, second)
+    }
+
+    #[test]
+    fn a_byte_has_one_owner_and_can_be_asked_after() {
+        let (first, second) = two();
+        assert_eq!(is_locked(&second, 0), Ok(false));
+        assert_eq!(try_lock(&first, 0), Ok(true));
+        assert_eq!(is_locked(&second, 0), Ok(true));
+        assert_eq!(is_locked(&first, 0), Ok(false), "its own lock is in nobody's way");
+        assert_eq!(try_lock(&second, 0), Ok(false));
+        assert_eq!(try_lock(&second, 1), Ok(true), "another byte is another lock");
+        unlock(&first, 0).unwrap();
+        lock(&second, 0).unwrap();
+        assert_eq!(try_lock(&first, 0), Ok(false));
+    }
+
+    #[test]
+    fn it_lives_as_long_as_any_descriptor_of_its_description() {
+        let (first, second) = two();
+        assert_eq!(try_lock(&first, 0), Ok(true));
+        let duplicate = first.try_clone().unwrap();
+        drop(first);
+        assert_eq!(is_locked(&second, 0), Ok(true));
+        drop(duplicate);
+        assert_eq!(is_locked(&second, 0), Ok(false));
+    }
+}
