@@ -1,1 +1,11 @@
-//! Test helpers: base images, temporary state roots, leak counting.
+//! Test helpers: throw-away state roots with a dhow that works on them, and base images.
+//!
+//! Nothing here is linked into the binary.
+
+#![forbid(unsafe_code)]
+
+mod busybox;
+mod host;
+
+pub use busybox::busybox_archive;
+pub use host::{Host, Ran};

@@ -1,0 +1,102 @@
+//! The `busybox` image as a docker-archive, made from the static busybox of Debian.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+const PROGRAM: &str = "/bin/busybox";
+
+/// Applets that tests call by name.
+const APPLETS: [&str; 40] = [
+    "sh", "ash", "cat", "echo", "ls", "ps", "id", "env", "true", "false", "sleep", "kill", "mount",
+    "stat", "head", "tail", "grep", "wc", "dd", "mkdir", "rm", "touch", "ln", "test", "hostname",
+    "pwd", "printf", "nc", "wget", "httpd", "ip", "ping", "stty", "tty", "yes", "seq", "chmod",
+    "chown", "trap", "date",
+];
+
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nwww:x:33:33:www:/var/www:/bin/false\nnobody:x:65534:65534:nobody:/home:/bin/false\n";
+const GROUP: &str = "root:x:0:\ntty:x:5:\nwww:x:33:\nextra:x:77:www\nnogroup:x:65534:\n";
+
+/// A docker-archive of `busybox:latest`, made once for each process that asks.
+///
+/// # Errors
+/// `busybox-static` is not installed, or the disk is full.
+pub fn busybox_archive(dir: &Path) -> Result<PathBuf> {
+    let layer = layer()
+        .with_context(|| format!("make a layer of {PROGRAM}; is busybox-static installed?"))?;
+    let diff_id = model_digest(&layer);
+    let config = serde_json::json!({
+        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "os": "linux",
+        "created": "2026-01-01T00:00:00Z",
+        "config": { "Cmd": ["sh"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"] },
+        "rootfs": { "type": "layers", "diff_ids": [diff_id] },
+        "history": [{ "created": "2026-01-01T00:00:00Z", "created_by": "testkit" }],
+    });
+    let manifest = serde_json::json!([{
+        "Config": "config.json", "RepoTags": ["busybox:latest"], "Layers": ["layer.tar"],
+    }]);
+    let path = dir.join("busybox.tar");
+    let mut archive = tar::Builder::new(std::fs::File::create(&path)?);
+    for (name, content) in [
+        ("manifest.json", manifest.to_string().into_bytes()),
+        ("config.json", config.to_string().into_bytes()),
+        ("layer.tar", layer),
+    ] {
+        append(&mut archive, name, 0o644, &content)?;
+    }
+    archive.finish()?;
+    Ok(path)
+}
+
+fn layer() -> Result<Vec<u8>> {
+    let mut layer = tar::Builder::new(Vec::new());
+    for (folder, mode) in [
+        ("bin/", 0o755),
+        ("etc/", 0o755),
+        ("home/", 0o755),
+        ("root/", 0o700),
+        ("tmp/", 0o1777),
+        ("var/", 0o755),
+        ("var/www/", 0o755),
+    ] {
+        let mut header = header(tar::EntryType::Directory, mode, 0);
+        layer.append_data(&mut header, folder, std::io::empty())?;
+    }
+    append(&mut layer, "bin/busybox", 0o755, &std::fs::read(PROGRAM)?)?;
+    for applet in APPLETS {
+        let mut header = header(tar::EntryType::Symlink, 0o777, 0);
+        layer.append_link(&mut header, format!("bin/{applet}"), "busybox")?;
+    }
+    append(&mut layer, "etc/passwd", 0o644, PASSWD.as_bytes())?;
+    append(&mut layer, "etc/group", 0o644, GROUP.as_bytes())?;
+    Ok(layer.into_inner()?)
+}
+
+fn append(
+    archive: &mut tar::Builder<impl std::io::Write>,
+    name: &str,
+    mode: u32,
+    content: &[u8],
+) -> Result<()> {
+    let mut header = header(tar::EntryType::Regular, mode, u64::try_from(content.len())?);
+    Ok(archive.append_data(&mut header, name, content)?)
+}
+
+fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_mtime(1_767_225_600);
+    header
+}
+
+fn model_digest(content: &[u8]) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(content).iter().fold(String::from("sha256:"), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,160 @@
+//! A dhow on roots of its own, which takes everything with it when it goes.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// A dhow on throw-away roots.
+#[derive(Debug)]
+pub struct Host {
+    binary: PathBuf,
+    dir: TempDir,
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// Its standard output, trailing line breaks removed.
+    pub out: String,
+    /// Its standard error, trailing line breaks removed.
+    pub err: String,
+}
+
+impl Host {
+    /// Fresh roots for this binary.
+    ///
+    /// # Panics
+    /// No directory can be made.
+    #[must_use]
+    pub fn new(binary: &str) -> Self {
+        let dir =
+            tempfile::Builder::new().prefix("dhow-test-").tempdir().expect("make a state root");
+        Self { binary: PathBuf::from(binary), dir }
+    }
+
+    /// Fresh roots that hold the `busybox` image.
+    ///
+    /// # Panics
+    /// The image cannot be made or loaded.
+    #[must_use]
+    pub fn with_busybox(binary: &str) -> Self {
+        let host = Self::new(binary);
+        let archive = crate::busybox_archive(host.dir.path()).expect("make the busybox image");
+        host.ok(&["load", "-q", "-i", &archive.to_string_lossy()]);
+        host
+    }
+
+    /// A directory of the test's own, removed with the host.
+    #[must_use]
+    pub fn scratch(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The data root.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.dir.path().join("root")
+    }
+
+    /// The runtime root.
+    #[must_use]
+    pub fn run_root(&self) -> PathBuf {
+        self.dir.path().join("run")
+    }
+
+    /// A dhow command on these roots, not started, in a clean environment.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "tests run the program as a user does")]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", self.dir.path())
+            .env("DHOW_ROOT", self.root())
+            .env("DHOW_RUN", self.run_root())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::new(&self.command(arguments).output().expect("start dhow"))
+    }
+
+    /// Runs a command that reads `input`.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn feed(&self, arguments: &[&str], input: &[u8]) -> Ran {
+        let mut child = self.spawn(self.command(arguments).stdin(Stdio::piped()));
+        // A command that ends without reading its input closes the pipe: that is its right.
+        let _ = child.stdin.take().expect("a piped stdin").write_all(input);
+        Ran::new(&child.wait_with_output().expect("wait for dhow"))
+    }
+
+    /// Starts a command with its output in pipes.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub fn spawn(&self, command: &mut Command) -> Child {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start dhow")
+    }
+
+    /// Runs a command that must succeed; its output.
+    ///
+    /// # Panics
+    /// It fails.
+    #[track_caller]
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let ran = self.run(arguments);
+        assert_eq!(ran.code, Some(0), "dhow {}: {}\n{}", arguments.join(" "), ran.err, ran.out);
+        ran.out
+    }
+
+    /// Runs a command that must fail with `code`; its standard error.
+    ///
+    /// # Panics
+    /// It ends with another code.
+    #[track_caller]
+    pub fn fails(&self, code: i32, arguments: &[&str]) -> String {
+        let ran = self.run(arguments);
+        assert_eq!(ran.code, Some(code), "dhow {}: {}\n{}", arguments.join(" "), ran.err, ran.out);
+        ran.err
+    }
+}
+
+impl Drop for Host {
+    /// Whatever the test left, and then the roots. A reset that fails fails the test, unless it
+    /// fails already.
+    fn drop(&mut self) {
+        let reset = self.command(&["system", "reset", "--force"]).output();
+        let failed = match &reset {
+            Ok(output) if output.status.success() => None,
+            Ok(output) => Some(String::from_utf8_lossy(&output.stderr).into_owned()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let (Some(why), false) = (failed, std::thread::panicking()) {
+            panic!("dhow system reset: {why}");
+        }
+    }
+}
+
+impl Ran {
+    /// What an ended child left.
+    #[must_use]
+    pub fn new(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\n').to_owned();
+        Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+}
