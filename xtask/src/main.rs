@@ -1,7 +1,9 @@
 //! Automation: demo, test, bench, images, tidy.
 
+mod demo;
 mod host;
 mod images;
+mod leaks;
 mod steps;
 mod tidy;
 

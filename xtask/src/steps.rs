@@ -2,21 +2,39 @@
 
 use anyhow::Result;
 
+use crate::demo;
 use crate::host;
+use crate::leaks::Snapshot;
+
+/// What the tests run beside dhow.
+const TEST_PACKAGES: &[&str] = &["busybox-static", "nftables", "tar", "gzip", "zstd"];
 
 /// Builds dhow and does its main job on real input.
 ///
 /// # Errors
 /// The first step that fails.
 pub(crate) fn demo() -> Result<()> {
-    anyhow::bail!("no demo")
+    host::install(&["nftables"])?;
+    let before = Snapshot::take()?;
+    demo::run()?;
+    before.nothing_new()
 }
 
-/// Runs every test and counts what is left.
+/// Runs every test and counts what is left on the host.
 ///
 /// # Errors
 /// The first step that fails.
 pub(crate) fn test() -> Result<()> {
+    host::install(TEST_PACKAGES)?;
+    host::say("rules");
     crate::tidy::check()?;
-    host::run("cargo", &["test", "--workspace"])
+    host::run("cargo", &["fmt", "--all", "--check"])?;
+    host::run(
+        "cargo",
+        &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"],
+    )?;
+    let before = Snapshot::take()?;
+    host::say("tests");
+    host::run("cargo", &["test", "--workspace"])?;
+    before.nothing_new()
 }

@@ -37,17 +37,13 @@ pub(crate) struct NamedMount {
     pub(crate) volume: Option<String>,
 }
 
-/// How far a container has come. A number that the process which died in between drew cannot be
-/// taken for a later one's.
+/// How far a container has come.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) enum Progress {
     /// Its volumes are being filled; without a living owner it is garbage.
     Creating,
-    /// Ready to start.
-    Ready {
-        /// Why the last start failed, if it did.
-        failed: Option<StartFailure>,
-    },
+    /// Never started.
+    Ready,
     /// It has been started at least once.
     Started(Start),
 }
@@ -55,10 +51,8 @@ pub(crate) enum Progress {
 /// What one start was given.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Start {
-    /// Counts starts: the shim writes it into the exit record, so that a record of an earlier
-    /// run is never taken for this one's.
-    pub(crate) generation: u64,
-    /// When.
+    /// When, taken before the launch: an exit record whose process began earlier belongs to an
+    /// earlier run.
     pub(crate) at: Timestamp,
     /// What it has on the default bridge.
     pub(crate) endpoint: Option<Endpoint>,
@@ -103,12 +97,7 @@ impl Record {
     pub(crate) fn last_start(&self) -> Option<&Start> {
         match &self.progress {
             Progress::Started(start) => Some(start),
-            Progress::Creating | Progress::Ready { .. } => None,
+            Progress::Creating | Progress::Ready => None,
         }
-    }
-
-    /// The number of the next start.
-    pub(crate) fn next_generation(&self) -> u64 {
-        self.last_start().map_or(1, |start| start.generation + 1)
     }
 }

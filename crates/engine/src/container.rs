@@ -1,0 +1,152 @@
+//! One container as the verbs see it: its row and record, its lock, and how it lives.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use jiff::Timestamp;
+use model::life::{ExitCode, Life, StartFailure};
+use model::{ContainerId, NameOrId};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use store::{ContainerRow, Found};
+
+use crate::record::{Progress, Record};
+use crate::{Engine, EngineError};
+
+/// What Docker shows for a container whose end nobody saw.
+const UNSEEN_EXIT: ExitCode = ExitCode(255);
+
+/// A container's row, read.
+#[derive(Debug, Clone)]
+pub(crate) struct Container {
+    pub(crate) id: ContainerId,
+    pub(crate) row: ContainerRow,
+    pub(crate) record: Record,
+}
+
+impl Container {
+    pub(crate) fn read(row: ContainerRow) -> Result<Self, EngineError> {
+        let id = row.id;
+        let record =
+            serde_json::from_str(&row.record).map_err(|source| EngineError::Record { id, source })?;
+        Ok(Self { id, row, record })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.row.name.as_str()
+    }
+}
+
+/// Held while a verb changes a container; the kernel takes it back if the process dies.
+#[derive(Debug)]
+pub(crate) struct OpLock {
+    _file: OwnedFd,
+}
+
+impl Engine {
+    /// The container that the user means.
+    pub(crate) fn find(&self, who: &NameOrId) -> Result<Container, EngineError> {
+        match self.store().containers().find(who)? {
+            Found::One(row) => Container::read(row),
+            Found::None => Err(EngineError::NoSuchContainer(who.to_string())),
+            Found::Ambiguous => Err(EngineError::Ambiguous(who.to_string())),
+        }
+    }
+
+    /// The container as its row is now.
+    pub(crate) fn reread(&self, id: &ContainerId) -> Result<Container, EngineError> {
+        match self.store().containers().get(id)? {
+            Some(row) => Container::read(row),
+            None => Err(EngineError::NoSuchContainer(id.to_string())),
+        }
+    }
+
+    /// Waits for the right to change a container, then reads its row.
+    pub(crate) fn lock(&self, id: &ContainerId) -> Result<(OpLock, Container), EngineError> {
+        let lock = self.lock_dir(id)?;
+        Ok((lock, self.reread(id)?))
+    }
+
+    fn lock_dir(&self, id: &ContainerId) -> Result<OpLock, EngineError> {
+        let dir = self.paths().container_dir(id);
+        std::fs::create_dir_all(&dir).map_err(EngineError::file("make", &dir))?;
+        let path = dir.join("op.lock");
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let locked = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).and_then(|file| {
+            rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+            Ok(file)
+        });
+        let file = locked.map_err(|errno| EngineError::file("lock", &path)(errno.into()))?;
+        Ok(OpLock { _file: file })
+    }
+
+    /// Replaces a container's record.
+    pub(crate) fn save(&self, container: &Container) -> Result<(), EngineError> {
+        let json = to_json(&container.record);
+        Ok(self.store().containers().set_record(&container.id, &json, durability(&container.row))?)
+    }
+
+    /// How a container lives, from the lock, the shim's files and the row, in that order.
+    pub(crate) fn life(&self, container: &Container) -> Life {
+        if let Some(life) = self.guarded_life(&container.id) {
+            return life;
+        }
+        let Progress::Started(start) = &container.record.progress else { return Life::NEW };
+        if let Some(failed) = &start.failed {
+            return Life::Created { failed: Some(failed.clone()) };
+        }
+        match shim::read_exit(&self.paths().exit_record(&container.id)) {
+            Some(exit) if exit.since >= start.at => exit.life(),
+            // The shim was killed, or the machine went down: nobody saw the end.
+            Some(_) | None => Life::Exited { code: UNSEEN_EXIT, since: start.at, at: start.at, oom: false },
+        }
+    }
+
+    /// What a living shim has written down; `None` without one, or before its first launch.
+    fn guarded_life(&self, id: &ContainerId) -> Option<Life> {
+        let dir = self.paths().run_dir(id);
+        if !shim::probe(&dir).is_guarded() {
+            return None;
+        }
+        shim::read_state(&dir).filter(|life| !matches!(life, Life::Created { .. }))
+    }
+}
+
+/// A container's row is worth a sync unless the container goes with its process.
+pub(crate) fn durability(row: &ContainerRow) -> store::Durability {
+    if row.auto_remove { store::Durability::Eventual } else { store::Durability::Now }
+}
+
+/// A record as its row keeps it.
+pub(crate) fn to_json(record: &Record) -> String {
+    // Every map in a record has text keys, so this cannot fail.
+    serde_json::to_string(record).unwrap_or_default()
+}
+
+/// Whether a failure leaves Docker's 126 or 127.
+pub(crate) fn start_failure(code: u8, message: impl Into<String>) -> StartFailure {
+    StartFailure { code: ExitCode(code), message: message.into() }
+}
+
+/// Reads a small file of the engine's own; `None` if there is none.
+pub(crate) fn read_own(path: &std::path::Path) -> Result<Option<String>, EngineError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(EngineError::file("read", path)(error)),
+    }
+}
+
+/// The time now; the engine is where the clock is read.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// Writes a small file of the engine's own by rename; it survives a killed process whole or not
+/// at all.
+pub(crate) fn write_own(path: &std::path::Path, text: &str) -> Result<(), EngineError> {
+    let partial = path.with_extension("new");
+    let written = File::create(&partial)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+        .and_then(|()| std::fs::rename(&partial, path));
+    written.map_err(EngineError::file("write", path))
+}

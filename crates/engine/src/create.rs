@@ -1,0 +1,145 @@
+//! `create`: a specification becomes a row, its volumes are made and filled.
+
+use model::container::{ContainerSpec, Removal, Source};
+use model::image::RunConfig;
+use model::mount::{MissingSource, MountSource};
+use model::{ContainerId, ContainerName, ImageId};
+use store::{ContainerRow, ContainerRowError};
+
+use crate::container::{Container, durability, now, to_json};
+use crate::record::{NamedMount, Progress, Record};
+use crate::resolve::{Resolved, resolve};
+use crate::view::Created;
+use crate::{Engine, EngineError, names, random};
+
+/// How often a taken generated name is drawn again before the short id serves.
+const NAME_TRIES: usize = 6;
+
+impl Engine {
+    /// Makes a container; nothing runs yet.
+    ///
+    /// Its name is reserved before anything slow happens, and given back if the making fails.
+    ///
+    /// # Errors
+    /// The image is not here, the name is taken, a bind's source is missing, or the image's
+    /// configuration makes no sense.
+    pub fn create(&self, spec: ContainerSpec) -> Result<Created, EngineError> {
+        let id = random::container_id()?;
+        let (image, config) = self.image_config(&spec.source)?;
+        let resolved = resolve(&id, &spec, &config, &self.host_name())?;
+        check_sources(&resolved)?;
+        let mounts = name_volumes(&resolved)?;
+        let has_volumes = mounts.iter().any(|mount| mount.volume.is_some());
+        let progress = if has_volumes { Progress::Creating } else { Progress::Ready };
+        let warnings = warnings(&spec);
+        let record = Record { spec, resolved, image, mounts, progress };
+        let row = self.insert(id, record)?;
+        if has_volumes {
+            self.finish_volumes(Container::read(row)?)?;
+        }
+        Ok(Created { id, warnings })
+    }
+
+    fn image_config(&self, source: &Source) -> Result<(Option<ImageId>, RunConfig), EngineError> {
+        match source {
+            Source::Image(name) => {
+                let image = self.image(name)?;
+                Ok((Some(image.id), image.config.config))
+            }
+            Source::Directory(path) | Source::DirectoryOverlay(path) => {
+                if !path.is_dir() {
+                    let path = path.display();
+                    return Err(EngineError::Invalid(format!("rootfs {path}: no such directory")));
+                }
+                Ok((None, RunConfig::default()))
+            }
+        }
+    }
+
+    fn insert(&self, id: ContainerId, record: Record) -> Result<ContainerRow, EngineError> {
+        let given = record.spec.name.clone();
+        let mut row = ContainerRow {
+            id,
+            name: given.clone().map_or_else(|| generated_name(&id, 0), Ok)?,
+            image: record.image,
+            created_ns: i64::try_from(now().as_nanosecond()).unwrap_or(i64::MAX),
+            auto_remove: record.spec.removal == Removal::Auto,
+            record: to_json(&record),
+        };
+        for attempt in 1.. {
+            match self.store().containers().insert(&row, durability(&row)) {
+                Ok(()) => break,
+                Err(ContainerRowError::NameTaken { .. }) if given.is_none() => {
+                    row.name = generated_name(&id, attempt)?;
+                }
+                Err(error) => return Err(row_error(error)),
+            }
+        }
+        Ok(row)
+    }
+
+    /// Fills the volumes of a container whose row is there; takes the row back if that fails.
+    fn finish_volumes(&self, mut container: Container) -> Result<(), EngineError> {
+        let made = self.make_volumes(&container);
+        if let Err(error) = made {
+            self.discard(&container)?;
+            return Err(error);
+        }
+        container.record.progress = Progress::Ready;
+        self.save(&container)
+    }
+}
+
+/// What the database says about a row, in the words of the verbs.
+pub(crate) fn row_error(error: ContainerRowError) -> EngineError {
+    match error {
+        ContainerRowError::NameTaken { name, by } => {
+            EngineError::NameTaken { name: name.to_string(), by }
+        }
+        ContainerRowError::NoSuchImage(id) => EngineError::image_gone(id),
+        ContainerRowError::NoSuchContainer(id) => EngineError::NoSuchContainer(id.to_string()),
+        ContainerRowError::Db(error) => error.into(),
+    }
+}
+
+fn generated_name(id: &ContainerId, attempt: usize) -> Result<ContainerName, EngineError> {
+    let text = if attempt < NAME_TRIES { names::name(random::number()?) } else { id.short() };
+    text.parse().map_err(|error: model::id::BadContainerName| EngineError::Invalid(error.to_string()))
+}
+
+/// `--mount type=bind` refuses a source that is not there; `-v` makes it at start.
+fn check_sources(resolved: &Resolved) -> Result<(), EngineError> {
+    for mount in &resolved.mounts {
+        match &mount.source {
+            MountSource::Bind { path, missing: MissingSource::Refuse, .. } if !path.exists() => {
+                return Err(EngineError::NoBindSource(path.clone()));
+            }
+            MountSource::Bind { .. } | MountSource::Volume { .. } | MountSource::Tmpfs { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+/// Draws names for anonymous volumes.
+fn name_volumes(resolved: &Resolved) -> Result<Vec<NamedMount>, EngineError> {
+    let name = |source: &MountSource| match source {
+        MountSource::Volume { name: Some(name), .. } => Ok(Some(name.clone())),
+        MountSource::Volume { name: None, .. } => random::volume_name().map(Some),
+        MountSource::Bind { .. } | MountSource::Tmpfs { .. } => Ok(None),
+    };
+    resolved
+        .mounts
+        .iter()
+        .map(|mount| Ok(NamedMount { mount: mount.clone(), volume: name(&mount.source)? }))
+        .collect()
+}
+
+/// What Docker only warns about.
+fn warnings(spec: &ContainerSpec) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let on_host = spec.network.mode == model::container::NetworkMode::Host;
+    if on_host && !spec.network.published.is_empty() {
+        warnings.push("Published ports are discarded when using host network mode".to_owned());
+    }
+    warnings
+}

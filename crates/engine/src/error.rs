@@ -1,0 +1,166 @@
+//! What can go wrong with a verb: what the user caused, by name, and what lies below.
+//!
+//! Status codes, exit codes and hints are decided at the doors, from these variants.
+
+use std::io;
+use std::path::PathBuf;
+
+use model::life::StartFailure;
+use model::{ContainerId, ExecId, ImageId};
+
+use crate::resolve::ResolveError;
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    // What the user named.
+    /// Nothing is called so.
+    #[error("No such container: {0}")]
+    NoSuchContainer(String),
+    /// A prefix of several ids.
+    #[error("multiple IDs found with provided prefix: {0}")]
+    Ambiguous(String),
+    /// Nothing is called so, here.
+    #[error("No such image: {0}")]
+    NoSuchImage(String),
+    /// Nothing is called so.
+    #[error("get {0}: no such volume")]
+    NoSuchVolume(String),
+    /// Nothing is called so.
+    #[error("network {0} not found")]
+    NoSuchNetwork(String),
+    /// No exec has this id, or it has been forgotten.
+    #[error("No such exec instance: {0}")]
+    NoSuchExec(String),
+    /// The text is no image reference.
+    #[error(transparent)]
+    BadReference(#[from] model::reference::ParseReferenceError),
+
+    // What is in the way.
+    /// The name is another container's.
+    #[error("Conflict. The container name \"/{name}\" is already in use by container \"{by}\". You have to remove (or rename) that container to be able to reuse that name.")]
+    NameTaken {
+        /// The name, without a slash.
+        name: String,
+        /// Who has it.
+        by: ContainerId,
+    },
+    /// It does not run.
+    #[error("container {0} is not running")]
+    NotRunning(ContainerId),
+    /// It runs.
+    #[error("cannot remove container \"/{name}\": container is running: stop the container before removing or force remove")]
+    StillRunning {
+        /// Its name.
+        name: String,
+    },
+    /// It is frozen.
+    #[error("Container {0} is paused, unpause the container before exec")]
+    Paused(String),
+    /// It is frozen already.
+    #[error("Container {0} is already paused")]
+    AlreadyPaused(ContainerId),
+    /// It is not frozen.
+    #[error("Container {0} is not paused")]
+    NotPaused(ContainerId),
+    /// Somebody else removes it.
+    #[error("removal of container {0} is already in progress")]
+    BeingRemoved(String),
+    /// It would be renamed to what it is called.
+    #[error("Renaming a container with the same name as its current name")]
+    SameName,
+    /// An exec runs once.
+    #[error("exec command {0} has already run")]
+    ExecHasRun(ExecId),
+    /// Containers use the volume.
+    #[error("remove {name}: volume is in use - [{}]", ids(.by))]
+    VolumeInUse {
+        /// The volume.
+        name: String,
+        /// Who uses it.
+        by: Vec<ContainerId>,
+    },
+    /// Two mounts at one place.
+    #[error("Duplicate mount point: {0}")]
+    DuplicateMount(String),
+    /// Containers or tags keep the image.
+    #[error("conflict: {0}")]
+    ImageInUse(String),
+
+    // What cannot be done as asked.
+    /// The specification and the image do not fit.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// A wish that makes no sense here.
+    #[error("{0}")]
+    Invalid(String),
+    /// The start failed; the container stays as it was, with this failure noted.
+    #[error("{}", .0.message)]
+    Start(StartFailure),
+    /// A user or group that the container's files do not know.
+    #[error(transparent)]
+    User(#[from] sys::users::UserError),
+    /// A bind's source is not there.
+    #[error("invalid mount config for type \"bind\": bind source path does not exist: {}", .0.display())]
+    NoBindSource(PathBuf),
+    /// Its driver keeps nothing.
+    #[error("configured logging driver does not support reading")]
+    LogNotKept,
+
+    // What lies below.
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] store::DbError),
+    /// Images, layers, archives.
+    #[error(transparent)]
+    Store(Box<dyn std::error::Error + Send + Sync>),
+    /// A registry.
+    #[error(transparent)]
+    Registry(Box<dyn std::error::Error + Send + Sync>),
+    /// The network.
+    #[error(transparent)]
+    Net(Box<dyn std::error::Error + Send + Sync>),
+    /// A shim that does not answer as it should.
+    #[error("container {id}: {what}")]
+    Shim {
+        /// Whose.
+        id: ContainerId,
+        /// One line.
+        what: String,
+    },
+    /// A record in the database that this version cannot read.
+    #[error("the record of container {id} cannot be read: {source}")]
+    Record {
+        /// Whose.
+        id: ContainerId,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A file of the engine's own.
+    #[error("{what} {}: {source}", .path.display())]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl EngineError {
+    /// For `map_err`: an operation on one of the engine's own files.
+    pub(crate) fn file(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { what, path, source }
+    }
+
+    /// An image that a container still names but that is gone.
+    pub(crate) fn image_gone(id: ImageId) -> Self {
+        Self::NoSuchImage(id.to_string())
+    }
+}
+
+fn ids(ids: &[ContainerId]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,202 @@
+//! `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` of a container: their text.
+//!
+//! Pure. Names come checked from the doors (no line breaks), so a line stays a line.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use model::container::NetworkSpec;
+
+use crate::record::Endpoint;
+
+/// Servers that are asked when the host names none that a container can reach (Docker).
+const FALLBACK_SERVERS: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
+
+/// The word in `--add-host` that stands for the host's own address on the bridge.
+const HOST_GATEWAY: &str = "host-gateway";
+
+/// The text of `/etc/hosts`.
+pub(crate) fn hosts(hostname: &str, network: &NetworkSpec, endpoint: Option<&Endpoint>) -> String {
+    let mut text = String::from(
+        "127.0.0.1\tlocalhost\n\
+         ::1\tlocalhost ip6-localhost ip6-loopback\n\
+         fe00::\tip6-localnet\n\
+         ff00::\tip6-mcastprefix\n\
+         ff02::1\tip6-allnodes\n\
+         ff02::2\tip6-allrouters\n",
+    );
+    for entry in &network.extra_hosts {
+        if let Some((name, address)) = entry.split_once([':', '=']) {
+            for address in host_addresses(address, endpoint) {
+                let _ = writeln!(text, "{address}\t{name}");
+            }
+        }
+    }
+    if let Some(endpoint) = endpoint {
+        let names = match &network.domainname {
+            Some(domain) if !domain.is_empty() => format!("{hostname}.{domain} {hostname}"),
+            Some(_) | None => hostname.to_owned(),
+        };
+        let _ = writeln!(text, "{}\t{names}", endpoint.ipv4);
+        if let Some(address) = endpoint.ipv6 {
+            let _ = writeln!(text, "{address}\t{names}");
+        }
+    }
+    text
+}
+
+fn host_addresses(address: &str, endpoint: Option<&Endpoint>) -> Vec<String> {
+    if address != HOST_GATEWAY {
+        return vec![address.trim_matches(['[', ']']).to_owned()];
+    }
+    let Some(endpoint) = endpoint else { return vec!["127.0.0.1".to_owned()] };
+    let mut addresses = vec![endpoint.gateway4.to_string()];
+    addresses.extend(endpoint.gateway6.map(|gateway| gateway.to_string()));
+    addresses
+}
+
+/// Whether a container shares the host's loopback, so that its resolver is reachable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loopback {
+    /// `--network host`
+    Hosts,
+    /// A namespace of its own.
+    Own,
+}
+
+/// The text of `/etc/resolv.conf`: the host's, without servers that the container cannot reach,
+/// and with what the user gave in place of the host's.
+pub(crate) fn resolv_conf(host: &str, network: &NetworkSpec, loopback: Loopback) -> String {
+    let host = HostResolver::parse(host);
+    let mut servers: Vec<String> = if network.dns.is_empty() {
+        let reachable = |server: &&str| loopback == Loopback::Hosts || !is_loopback(server);
+        host.servers.iter().filter(|server| reachable(server)).map(|server| (*server).to_owned()).collect()
+    } else {
+        network.dns.iter().map(ToString::to_string).collect()
+    };
+    if servers.is_empty() {
+        servers = FALLBACK_SERVERS.map(str::to_owned).to_vec();
+    }
+    let mut text = String::new();
+    for server in servers {
+        let _ = writeln!(text, "nameserver {server}");
+    }
+    let search = chosen(&network.dns_search, &host.search);
+    // `--dns-search .` is Docker's way to say: none.
+    if !search.is_empty() && search != ["."] {
+        let _ = writeln!(text, "search {}", search.join(" "));
+    }
+    let options = chosen(&network.dns_options, &host.options);
+    if !options.is_empty() {
+        let _ = writeln!(text, "options {}", options.join(" "));
+    }
+    text
+}
+
+fn chosen<'a>(given: &'a [String], host: &[&'a str]) -> Vec<&'a str> {
+    if given.is_empty() { host.to_vec() } else { given.iter().map(String::as_str).collect() }
+}
+
+fn is_loopback(server: &str) -> bool {
+    let address = server.split('%').next().unwrap_or(server);
+    address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// What a resolv.conf(5) says.
+struct HostResolver<'a> {
+    servers: Vec<&'a str>,
+    search: Vec<&'a str>,
+    options: Vec<&'a str>,
+}
+
+impl<'a> HostResolver<'a> {
+    fn parse(text: &'a str) -> Self {
+        let mut resolver = Self { servers: Vec::new(), search: Vec::new(), options: Vec::new() };
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            match words.next() {
+                Some("nameserver") => resolver.servers.extend(words.next()),
+                // The last line wins (resolv.conf(5)).
+                Some("search" | "domain") => resolver.search = words.collect(),
+                Some("options") => resolver.options.extend(words),
+                Some(_) | None => {}
+            }
+        }
+        resolver
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::container::NetworkMode;
+
+    fn network() -> NetworkSpec {
+        NetworkSpec {
+            mode: NetworkMode::Bridge,
+            hostname: None,
+            domainname: None,
+            exposed: Vec::new(),
+            published: Vec::new(),
+            publish_all: false,
+            dns: Vec::new(),
+            dns_options: Vec::new(),
+            dns_search: Vec::new(),
+            extra_hosts: Vec::new(),
+            mac_address: None,
+        }
+    }
+
+    fn endpoint() -> Endpoint {
+        Endpoint {
+            ipv4: "172.17.0.2".parse().unwrap(),
+            ipv4_prefix: 16,
+            gateway4: "172.17.0.1".parse().unwrap(),
+            ipv6: None,
+            ipv6_prefix: 64,
+            gateway6: None,
+            mac: [2, 0, 0, 0, 0, 1],
+            ports: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn servers_on_the_hosts_loopback_are_left_out() {
+        let host = "# a comment\nnameserver 127.0.0.53\nnameserver 10.0.0.1\nsearch a.example b.example\noptions ndots:2\n";
+        assert_eq!(
+            resolv_conf(host, &network(), Loopback::Own),
+            "nameserver 10.0.0.1\nsearch a.example b.example\noptions ndots:2\n"
+        );
+        assert!(resolv_conf(host, &network(), Loopback::Hosts).starts_with("nameserver 127.0.0.53\n"));
+    }
+
+    #[test]
+    fn without_a_reachable_server_there_is_a_fallback() {
+        let text = resolv_conf("nameserver 127.0.0.53\nnameserver ::1\n", &network(), Loopback::Own);
+        assert_eq!(text, "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
+    }
+
+    #[test]
+    fn what_the_user_gives_replaces_the_hosts() {
+        let given = NetworkSpec {
+            dns: vec!["1.1.1.1".parse().unwrap()],
+            dns_search: vec![".".to_owned()],
+            dns_options: vec!["rotate".to_owned()],
+            ..network()
+        };
+        let text = resolv_conf("nameserver 9.9.9.9\nsearch x\noptions y\n", &given, Loopback::Own);
+        assert_eq!(text, "nameserver 1.1.1.1\noptions rotate\n");
+    }
+
+    #[test]
+    fn hosts_name_the_container_and_what_was_added() {
+        let given = NetworkSpec {
+            domainname: Some("corp".to_owned()),
+            extra_hosts: vec!["db:10.0.0.9".to_owned(), "host:host-gateway".to_owned(), "six=::9".to_owned()],
+            ..network()
+        };
+        let text = hosts("web", &given, Some(&endpoint()));
+        let tail: Vec<&str> = text.lines().skip(6).collect();
+        assert_eq!(tail, ["10.0.0.9\tdb", "172.17.0.1\thost", "::9\tsix", "172.17.0.2\tweb.corp web"]);
+    }
+}

@@ -1,0 +1,162 @@
+//! `inspect` and `ps`: rows, records and lives become views.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use model::container::{NetworkMode, Source};
+use model::{ImageId, Life, NameOrId};
+
+use crate::container::Container;
+use crate::record::{Endpoint, NamedMount, Progress};
+use crate::view::{
+    ContainerView, EndpointView, FilesView, ListQuery, MountView, PublishedView, RemovalProgress, VolumePlace,
+};
+use crate::{Engine, EngineError};
+
+impl Engine {
+    /// Everything about one container.
+    ///
+    /// # Errors
+    /// There is no such container.
+    pub fn inspect(&self, who: &NameOrId) -> Result<ContainerView, EngineError> {
+        let container = self.find(who)?;
+        let mut names = ImageNames::default();
+        self.view(container, &mut names)
+    }
+
+    /// Containers, newest first.
+    ///
+    /// # Errors
+    /// The database.
+    pub fn list(&self, query: ListQuery) -> Result<Vec<ContainerView>, EngineError> {
+        let mut names = ImageNames::default();
+        let mut views = Vec::new();
+        for row in self.store().containers().list()? {
+            let container = Container::read(row)?;
+            if container.record.progress == Progress::Creating {
+                continue;
+            }
+            let view = self.view(container, &mut names)?;
+            if query == ListQuery::All || view.life.is_running() {
+                views.push(view);
+            }
+        }
+        Ok(views)
+    }
+
+    fn view(&self, container: Container, names: &mut ImageNames) -> Result<ContainerView, EngineError> {
+        let life = self.life(&container);
+        let id = container.id;
+        let endpoint = self.endpoint(&container, &life);
+        Ok(ContainerView {
+            id,
+            name: container.row.name.clone(),
+            created: timestamp(container.row.created_ns),
+            image: container.record.image,
+            image_name: names.name(self, &container)?,
+            removal: RemovalProgress::NotAsked,
+            restarts: 0,
+            mounts: container.record.mounts.iter().map(|mount| self.mount_view(mount)).collect(),
+            networks: self.networks_of(&container, endpoint)?,
+            ports: endpoint.map(published).unwrap_or_default(),
+            files: self.files(&container, &life),
+            execs: if life.is_running() { self.execs_of(&id)? } else { Vec::new() },
+            life,
+            spec: container.record.spec,
+            resolved: container.record.resolved,
+        })
+    }
+
+    /// The place on the bridge that a container has right now.
+    fn endpoint<'c>(&self, container: &'c Container, life: &Life) -> Option<&'c Endpoint> {
+        let start = container.record.last_start().filter(|_| life.is_running())?;
+        start.endpoint.as_ref()
+    }
+
+    fn networks_of(
+        &self,
+        container: &Container,
+        endpoint: Option<&Endpoint>,
+    ) -> Result<BTreeMap<String, EndpointView>, EngineError> {
+        let name = match &container.record.spec.network.mode {
+            NetworkMode::Bridge => "bridge",
+            NetworkMode::Host => "host",
+            NetworkMode::None => "none",
+            NetworkMode::Named(name) => name,
+            NetworkMode::Container(_) => return Ok(BTreeMap::new()),
+        };
+        let mut view = endpoint.map(endpoint_view).unwrap_or_default();
+        view.network = self.store().networks().by_name(name)?.map(|row| row.id);
+        Ok(BTreeMap::from([(name.to_owned(), view)]))
+    }
+
+    fn mount_view(&self, named: &NamedMount) -> MountView {
+        let place = |name: &String| VolumePlace { name: name.clone(), path: self.paths().volume_data(name) };
+        MountView { mount: named.mount.clone(), volume: named.volume.as_ref().map(place) }
+    }
+
+    fn files(&self, container: &Container, life: &Life) -> FilesView {
+        let dir = self.paths().container_dir(&container.id);
+        let started = container.record.last_start().is_some();
+        let file = |name: &str| if started { dir.join(name) } else { PathBuf::new() };
+        FilesView {
+            resolv_conf: file("resolv.conf"),
+            hostname: file("hostname"),
+            hosts: file("hosts"),
+            log: self.paths().log(&container.id),
+            netns: life.pid().map(|pid| PathBuf::from(format!("/proc/{pid}/ns/net"))).unwrap_or_default(),
+        }
+    }
+}
+
+pub(crate) fn timestamp(nanoseconds: i64) -> Timestamp {
+    Timestamp::from_nanosecond(nanoseconds.into()).unwrap_or_default()
+}
+
+pub(crate) fn endpoint_view(endpoint: &Endpoint) -> EndpointView {
+    EndpointView {
+        network: None,
+        ipv4: Some((endpoint.ipv4, endpoint.ipv4_prefix)),
+        gateway4: Some(endpoint.gateway4),
+        ipv6: endpoint.ipv6.map(|address| (address, endpoint.ipv6_prefix)),
+        gateway6: endpoint.gateway6,
+        mac: Some(endpoint.mac),
+    }
+}
+
+fn published(endpoint: &Endpoint) -> Vec<PublishedView> {
+    let view = |port: &crate::record::PublishedPort| PublishedView {
+        container: port.container,
+        host_ip: port.host_ip,
+        host_port: port.host_port,
+    };
+    endpoint.ports.iter().map(view).collect()
+}
+
+/// What lists call images: each name is looked up once a listing.
+#[derive(Debug, Default)]
+struct ImageNames {
+    known: BTreeMap<(String, ImageId), String>,
+}
+
+impl ImageNames {
+    /// The name as typed while it still means the same image, else the short id (Docker).
+    fn name(&mut self, engine: &Engine, container: &Container) -> Result<String, EngineError> {
+        let typed = match &container.record.spec.source {
+            Source::Image(typed) => typed,
+            Source::Directory(path) | Source::DirectoryOverlay(path) => {
+                return Ok(path.display().to_string());
+            }
+        };
+        let Some(id) = container.record.image else { return Ok(typed.clone()) };
+        let key = (typed.clone(), id);
+        if let Some(name) = self.known.get(&key) {
+            return Ok(name.clone());
+        }
+        let current = engine.image_id(typed)?;
+        let name = if current == Some(id) { typed.clone() } else { id.short() };
+        self.known.insert(key, name.clone());
+        Ok(name)
+    }
+}

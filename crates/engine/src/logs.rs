@@ -1,0 +1,237 @@
+//! `logs`: reads a container's `json-file` log, through its rotations, and follows it.
+
+mod follow;
+mod lines;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use model::NameOrId;
+use model::container::LogSpec;
+use serde::Deserialize;
+
+use self::follow::{Follow, Next};
+use self::lines::Lines;
+use crate::view::{LogQuery, LogRecord, LogStream};
+use crate::{Engine, EngineError};
+
+/// Reads a log record by record.
+#[derive(Debug)]
+pub struct LogReader {
+    path: PathBuf,
+    lines: Lines,
+    /// Rotated files still to be read, the next one last.
+    newer: Vec<File>,
+    query: LogQuery,
+    follow: Option<Follow>,
+    ended: bool,
+}
+
+/// One line of the file.
+#[derive(Deserialize)]
+struct Line<'l> {
+    #[serde(borrow)]
+    log: std::borrow::Cow<'l, str>,
+    #[serde(borrow)]
+    stream: std::borrow::Cow<'l, str>,
+    time: Timestamp,
+}
+
+impl Engine {
+    /// Opens a container's log.
+    ///
+    /// # Errors
+    /// There is no such container, or its driver keeps nothing.
+    pub fn logs(&self, who: &NameOrId, mut query: LogQuery) -> Result<LogReader, EngineError> {
+        let container = self.find(who)?;
+        match container.record.spec.log {
+            LogSpec::JsonFile { .. } => {}
+            LogSpec::None => return Err(EngineError::LogNotKept),
+        }
+        let path = self.paths().log(&container.id);
+        let follow = match query.follow.take() {
+            Some(gone) if self.life(&container).is_running() => {
+                Some(Follow::new(&path, gone, self.watch_exit(&container.id)?)?)
+            }
+            Some(_) | None => None,
+        };
+        LogReader::open(path, query, follow)
+    }
+}
+
+impl LogReader {
+    fn open(path: PathBuf, query: LogQuery, follow: Option<Follow>) -> Result<Self, EngineError> {
+        let mut files = open_all(&path).map_err(EngineError::file("open", &path))?;
+        let start = match query.tail {
+            None => 0,
+            Some(wanted) => skip_to_tail(&mut files, wanted).map_err(EngineError::file("read", &path))?,
+        };
+        let first = files.pop();
+        let lines = Lines::new(first, start).map_err(EngineError::file("read", &path))?;
+        Ok(Self { path, lines, newer: files, query, follow, ended: false })
+    }
+
+    /// The next record; `None` at the end, which a follower reaches when the container stops.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read(&mut self) -> Result<Option<LogRecord>, EngineError> {
+        while !self.ended {
+            let line = self.lines.next().map_err(EngineError::file("read", &self.path))?;
+            match line.map(parse) {
+                // A line that is no record was cut by a full disk or a killed shim.
+                Some(None) => {}
+                Some(Some(record)) => {
+                    if let Some(record) = self.select(record) {
+                        return Ok(Some(record));
+                    }
+                }
+                None => self.advance()?,
+            }
+        }
+        Ok(None)
+    }
+
+    fn select(&mut self, record: LogRecord) -> Option<LogRecord> {
+        if self.query.until.is_some_and(|until| record.time > until) {
+            self.ended = true;
+            return None;
+        }
+        let is_late_enough = self.query.since.is_none_or(|since| record.time >= since);
+        let is_wanted = match record.stream {
+            LogStream::Stdout => self.query.streams.stdout,
+            LogStream::Stderr => self.query.streams.stderr,
+        };
+        (is_late_enough && is_wanted).then_some(record)
+    }
+
+    /// At the end of a file: the next one, or what comes.
+    fn advance(&mut self) -> Result<(), EngineError> {
+        if let Some(file) = self.newer.pop() {
+            self.lines.replace(file);
+            return Ok(());
+        }
+        let Some(follow) = &mut self.follow else {
+            self.ended = true;
+            return Ok(());
+        };
+        match follow.wait(self.lines.file()).map_err(EngineError::file("follow", &self.path))? {
+            Next::More => {}
+            // What was written before the move is read once more, then the newer files.
+            Next::Rotated(files) => self.newer = files,
+            // What was written before the end is read once more; then nothing more comes.
+            Next::Ended => self.follow = None,
+            Next::Unwanted => self.ended = true,
+        }
+        Ok(())
+    }
+}
+
+/// The log's files, the oldest last.
+fn open_all(path: &Path) -> std::io::Result<Vec<File>> {
+    let mut files = Vec::new();
+    for generation in 0.. {
+        let name = match generation {
+            0 => path.to_owned(),
+            older => PathBuf::from(format!("{}.{older}", path.display())),
+        };
+        match File::open(&name) {
+            Ok(file) => files.push(file),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(files)
+}
+
+/// Drops older files that the last `wanted` lines do not reach; where in the oldest one left to
+/// begin.
+fn skip_to_tail(files: &mut Vec<File>, wanted: u64) -> std::io::Result<u64> {
+    let mut missing = wanted;
+    for index in 0..files.len() {
+        let (start, found) = lines::tail_start(&files[index], missing)?;
+        if found >= missing {
+            files.truncate(index + 1);
+            return Ok(start);
+        }
+        missing -= found;
+    }
+    Ok(0)
+}
+
+fn parse(line: &[u8]) -> Option<LogRecord> {
+    let line: Line<'_> = serde_json::from_slice(line).ok()?;
+    let stream = match line.stream.as_ref() {
+        "stderr" => LogStream::Stderr,
+        _ => LogStream::Stdout,
+    };
+    Some(LogRecord { stream, time: line.time, bytes: line.log.into_owned().into_bytes() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::Streams;
+    use std::fmt::Write as _;
+
+    fn line(number: u32, stream: &str) -> String {
+        format!("{{\"log\":\"{number}\\n\",\"stream\":\"{stream}\",\"time\":\"2026-01-01T00:00:{:02}Z\"}}\n", number % 60)
+    }
+
+    fn query() -> LogQuery {
+        LogQuery { streams: Streams { stdout: true, stderr: true }, since: None, until: None, tail: None, follow: None }
+    }
+
+    fn read(files: &[std::ops::Range<u32>], query: LogQuery) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.log");
+        for (generation, numbers) in files.iter().rev().enumerate() {
+            let name = if generation == 0 { path.clone() } else { dir.path().join(format!("x.log.{generation}")) };
+            let text = numbers.clone().fold(String::new(), |mut text, number| {
+                let _ = write!(text, "{}", line(number, if number % 2 == 0 { "stdout" } else { "stderr" }));
+                text
+            });
+            std::fs::write(name, text).unwrap();
+        }
+        let mut reader = LogReader::open(path, query, None).unwrap();
+        std::iter::from_fn(|| reader.read().unwrap())
+            .map(|record| String::from_utf8(record.bytes).unwrap().trim().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn rotated_files_are_read_oldest_first() {
+        let all = read(&[0..3, 3..5, 5..9], query());
+        assert_eq!(all, ["0", "1", "2", "3", "4", "5", "6", "7", "8"]);
+    }
+
+    #[test]
+    fn a_tail_reaches_back_through_rotations() {
+        let tail = |count| read(&[0..3, 3..5, 5..9], LogQuery { tail: Some(count), ..query() });
+        assert_eq!(tail(0), [""; 0]);
+        assert_eq!(tail(2), ["7", "8"]);
+        assert_eq!(tail(5), ["4", "5", "6", "7", "8"]);
+        assert_eq!(tail(100).len(), 9);
+    }
+
+    #[test]
+    fn streams_and_times_select() {
+        let err = Streams { stdout: false, stderr: true };
+        assert_eq!(read(&[0..6], LogQuery { streams: err, ..query() }), ["1", "3", "5"]);
+        let from = "2026-01-01T00:00:02Z".parse().unwrap();
+        let to = "2026-01-01T00:00:04Z".parse().unwrap();
+        assert_eq!(read(&[0..6], LogQuery { since: Some(from), until: Some(to), ..query() }), ["2", "3", "4"]);
+    }
+
+    #[test]
+    fn a_line_that_was_cut_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.log");
+        std::fs::write(&path, format!("{}{{\"log\":\"half\n{}", line(0, "stdout"), line(1, "stdout"))).unwrap();
+        let mut reader = LogReader::open(path, query(), None).unwrap();
+        assert_eq!(reader.read().unwrap().unwrap().bytes, b"0\n");
+        assert_eq!(reader.read().unwrap().unwrap().bytes, b"1\n");
+        assert_eq!(reader.read().unwrap(), None);
+    }
+}

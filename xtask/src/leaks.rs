@@ -1,0 +1,107 @@
+//! Counts what dhow could leave on a host: mounts, namespaces, links, nftables tables, cgroups,
+//! processes, files.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::host;
+
+/// The kernel takes network namespaces down in the background, one grace period after another.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is on the host, a line each.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Snapshot(BTreeSet<String>);
+
+impl Snapshot {
+    /// Looks now.
+    ///
+    /// # Errors
+    /// The nftables tables cannot be listed.
+    pub(crate) fn take() -> Result<Self> {
+        let mut found = BTreeSet::new();
+        found.extend(mounts());
+        found.extend(processes());
+        found.extend(named("link", "/sys/class/net", |_| true));
+        found.extend(named("file", "/tmp", |name| {
+            name.starts_with("dhow-test-") || name.starts_with("dhow-demo-")
+        }));
+        found.extend(named("file", "/run", |name| name.starts_with("dhow")));
+        found.extend(named("file", "/var/lib", |name| name.starts_with("dhow")));
+        found.extend(cgroups(Path::new("/sys/fs/cgroup"), 4));
+        found.extend(
+            host::output("nft", &["list", "tables"])?.lines().map(|table| format!("nft {table}")),
+        );
+        Ok(Self(found))
+    }
+
+    /// What is there now that was not there before.
+    ///
+    /// # Errors
+    /// Lists it, if anything is left when the kernel has had its time.
+    pub(crate) fn nothing_new(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let now = Self::take()?;
+            let new: Vec<&String> = now.0.difference(&self.0).collect();
+            if new.is_empty() {
+                host::say("leaks: 0");
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let list: Vec<String> = new.iter().map(|line| format!("  {line}")).collect();
+                bail!("leaks: {}\n{}", new.len(), list.join("\n"));
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+fn mounts() -> Vec<String> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(|point| format!("mount {point}"))
+        .collect()
+}
+
+/// Processes by what they are called: shims and inits of ours name themselves.
+fn processes() -> Vec<String> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let pid = entry.file_name().into_string().ok()?;
+            pid.parse::<u32>().ok()?;
+            let name = fs::read_to_string(entry.path().join("comm")).ok()?;
+            let name = name.trim_end();
+            name.starts_with("dhow").then(|| format!("process {pid} {name}"))
+        })
+        .collect()
+}
+
+fn named(kind: &str, dir: &str, wanted: fn(&str) -> bool) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| wanted(name))
+        .map(|name| format!("{kind} {dir}/{name}"))
+        .collect()
+}
+
+/// Every cgroup directory, a few levels deep: tests make theirs near the top.
+fn cgroups(dir: &Path, depth: u32) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut found = Vec::new();
+    for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        found.push(format!("cgroup {}", entry.path().display()));
+        if depth > 0 {
+            found.extend(cgroups(&entry.path(), depth - 1));
+        }
+    }
+    found
+}
