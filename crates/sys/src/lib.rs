@@ -17,6 +17,7 @@ pub mod inherited;
 pub mod keyring;
 pub mod lock;
 pub mod mount;
+pub mod netlink;
 pub mod netns;
 pub mod process;
 pub mod pty;
