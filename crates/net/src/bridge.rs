@@ -1,0 +1,319 @@
+//! The bridge of a network: its plan, and making the kernel have it.
+//!
+//! Owns the link, its addresses and its sysctls. Filtering and NAT are `nft`'s.
+
+use crate::address::{AddressError, Cidr, Family, LinkName, Mac, Subnet};
+use crate::host::{self, Stack};
+use crate::ipam;
+use crate::names::Names;
+use crate::netlink::{Batch, NetlinkError, Socket};
+use crate::rtnl::{self, Link};
+use crate::sysctl::{self, SysctlError};
+
+/// Opens the alias of a bridge of ours; what follows are its addresses.
+const ALIAS: &str = "dhow ";
+
+/// Why there is no bridge.
+#[derive(Debug, thiserror::Error)]
+pub enum BridgeError {
+    /// The kernel refuses.
+    #[error("set up bridge {bridge}")]
+    Netlink {
+        /// Its name.
+        bridge: LinkName,
+        /// Why.
+        source: NetlinkError,
+    },
+    /// A sysctl could not be set.
+    #[error("set up bridge {bridge}")]
+    Sysctl {
+        /// Its name.
+        bridge: LinkName,
+        /// Which.
+        source: SysctlError,
+    },
+    /// The name is that of another kind of link.
+    #[error("link {bridge} exists and is no bridge but {kind:?}")]
+    OtherKind {
+        /// Its name.
+        bridge: LinkName,
+        /// What it is.
+        kind: String,
+    },
+    /// The bridge has addresses that the plan does not have.
+    #[error("bridge {bridge} exists with the address {has}, which its network does not have")]
+    OtherAddress {
+        /// Its name.
+        bridge: LinkName,
+        /// The foreign address.
+        has: Cidr,
+    },
+    /// It was deleted while it was set up.
+    #[error("bridge {0} vanished while it was set up")]
+    Vanished(LinkName),
+    /// All default pools overlap with what the host uses.
+    #[error("all predefined address pools have been fully subnetted")]
+    NoPool,
+}
+
+/// A bridge as it should be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BridgePlan {
+    /// Its name.
+    pub name: LinkName,
+    /// Its addresses, which are the gateways of the containers: at most one of each family.
+    pub addresses: Vec<Cidr>,
+    /// Bytes; the kernel's 1500 if `None`.
+    pub mtu: Option<u32>,
+}
+
+/// A bridge as it is: ready for endpoints.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bridge {
+    /// As planned.
+    pub plan: BridgePlan,
+    /// The kernel's number of the link.
+    pub index: u32,
+    /// Whether ports must send back what came in by them.
+    pub hairpin: Hairpin,
+}
+
+/// How a container reaches a port that it publishes itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hairpin {
+    /// The packet goes up to the host's routing and comes back down: nothing to do.
+    Routed,
+    /// Netfilter sees bridged packets (`bridge-nf-call-iptables`), rewrites the destination inside
+    /// of the bridge, and the packet must leave by the port it came from.
+    Bridged,
+}
+
+impl BridgePlan {
+    /// The families that its containers have.
+    #[must_use]
+    pub fn stack(&self) -> Stack {
+        let v6 = self.addresses.iter().any(|cidr| cidr.family() == Family::V6);
+        if v6 { Stack::Dual } else { Stack::V4 }
+    }
+
+    /// The network of one family.
+    #[must_use]
+    pub fn subnet(&self, family: Family) -> Option<Subnet> {
+        self.addresses.iter().find(|cidr| cidr.family() == family).map(|cidr| cidr.subnet())
+    }
+
+    /// What the link's alias says when everything else is done: a crash before leaves no alias,
+    /// and whoever comes next does it again.
+    fn alias(&self) -> String {
+        let addresses: Vec<_> = self.addresses.iter().map(Cidr::to_string).collect();
+        format!("{ALIAS}{}", addresses.join(" "))
+    }
+
+    /// Fixed, since a bridge without an address of its own takes that of a port, and its
+    /// neighbours would lose it when that port goes.
+    fn mac(&self) -> Mac {
+        let first = self
+            .addresses
+            .first()
+            .map_or_else(Vec::new, |cidr| crate::address::octets(cidr.address()));
+        let mut random = [0x02, 0x64, 0, 0, 0, 0];
+        for (to, from) in random.iter_mut().skip(2).zip(first.iter().rev()) {
+            *to = *from;
+        }
+        Mac::local(random)
+    }
+
+    fn is_done(&self, link: &Link) -> bool {
+        let v6 = self.stack() == Stack::V4 || link.forwards_v6 == Some(true);
+        let v4 = link.forwards_v4 && link.route_localnet;
+        link.kind == "bridge" && link.up && link.alias == self.alias() && v4 && v6
+    }
+}
+
+/// The plan that a bridge's alias tells.
+fn plan_from_alias(name: &LinkName, alias: &str) -> Option<BridgePlan> {
+    let addresses: Result<Vec<Cidr>, AddressError> =
+        alias.strip_prefix(ALIAS)?.split(' ').map(str::parse).collect();
+    Some(BridgePlan { name: name.clone(), addresses: addresses.ok()?, mtu: None })
+}
+
+/// Makes the default bridge of this root exist and returns it. Its subnet is what it already has,
+/// else the first of Docker's pools that the host does not use, and a unique local one for IPv6.
+///
+/// Any number of processes may do this at once: all choose the same.
+///
+/// # Errors
+/// See [`BridgeError`].
+pub fn ensure_default(names: &Names) -> Result<Bridge, BridgeError> {
+    let name = names.bridge();
+    let failed = |source| BridgeError::Netlink { bridge: name.clone(), source };
+    let socket = Socket::route().map_err(failed)?;
+    let found = rtnl::find_link(&socket, name).map_err(failed)?;
+    let told = found.as_ref().and_then(|link| plan_from_alias(name, &link.alias));
+    if let (Some(link), Some(plan)) = (&found, told)
+        && plan.is_done(link)
+    {
+        return ready(plan, link.index);
+    }
+    let has = addresses_of(&socket, name)?;
+    let in_use = host::subnets_in_use(&socket, name).map_err(failed)?;
+    let stack =
+        host::stack().map_err(|source| BridgeError::Sysctl { bridge: name.clone(), source })?;
+    let plan = plan_default(name, stack, &has, &in_use).ok_or(BridgeError::NoPool)?;
+    ensure_with(&socket, plan)
+}
+
+/// The plan of a default bridge: what it has, completed by what is free.
+fn plan_default(
+    name: &LinkName,
+    stack: Stack,
+    has: &[Cidr],
+    in_use: &[Subnet],
+) -> Option<BridgePlan> {
+    let own = |family| has.iter().copied().find(|cidr| cidr.family() == family);
+    let first = |subnet: Subnet| subnet.with(ipam::default_gateway(subnet)?);
+    let mut addresses = Vec::new();
+    for family in stack.families() {
+        let cidr = own(*family).or_else(|| match family {
+            Family::V4 => first(ipam::free_pool(in_use)?),
+            Family::V6 => first(ipam::unique_local(name.as_str().as_bytes(), in_use)?),
+        });
+        addresses.push(cidr?);
+    }
+    Some(BridgePlan { name: name.clone(), addresses, mtu: None })
+}
+
+/// Makes the kernel have this bridge. Nothing is done if it has; what is missing is completed.
+///
+/// # Errors
+/// If the name is taken by something else, or the kernel refuses.
+pub fn ensure(plan: BridgePlan) -> Result<Bridge, BridgeError> {
+    let failed = |source| BridgeError::Netlink { bridge: plan.name.clone(), source };
+    let socket = Socket::route().map_err(failed)?;
+    match rtnl::find_link(&socket, &plan.name).map_err(failed)? {
+        Some(link) if plan.is_done(&link) => ready(plan, link.index),
+        Some(_) | None => ensure_with(&socket, plan),
+    }
+}
+
+fn ensure_with(socket: &Socket, plan: BridgePlan) -> Result<Bridge, BridgeError> {
+    let failed = |source| BridgeError::Netlink { bridge: plan.name.clone(), source };
+    let index = add(socket, &plan)?;
+    let foreign = addresses_of(socket, &plan.name)?;
+    if let Some(has) = foreign.into_iter().find(|cidr| !plan.addresses.contains(cidr)) {
+        return Err(BridgeError::OtherAddress { bridge: plan.name, has });
+    }
+    set_sysctls(&plan)
+        .map_err(|source| BridgeError::Sysctl { bridge: plan.name.clone(), source })?;
+    for cidr in &plan.addresses {
+        let mut batch = Batch::default();
+        rtnl::add_address(&mut batch, index, *cidr);
+        unless_exists(socket.execute(batch)).map_err(failed)?;
+    }
+    let mut batch = Batch::default();
+    rtnl::set_up(&mut batch, index);
+    rtnl::set_alias(&mut batch, index, &plan.alias());
+    socket.execute(batch).map_err(failed)?;
+    ready(plan, index)
+}
+
+fn ready(plan: BridgePlan, index: u32) -> Result<Bridge, BridgeError> {
+    let call = sysctl::read("bridge/bridge-nf-call-iptables");
+    let call = call.map_err(|source| BridgeError::Sysctl { bridge: plan.name.clone(), source })?;
+    let hairpin = if call.as_deref() == Some("1") { Hairpin::Bridged } else { Hairpin::Routed };
+    Ok(Bridge { plan, index, hairpin })
+}
+
+/// Adds the link, whoever is first.
+fn add(socket: &Socket, plan: &BridgePlan) -> Result<u32, BridgeError> {
+    let failed = |source| BridgeError::Netlink { bridge: plan.name.clone(), source };
+    let mut batch = Batch::default();
+    rtnl::add_bridge(&mut batch, &plan.name, plan.mac(), plan.mtu);
+    unless_exists(socket.execute(batch)).map_err(failed)?;
+    match rtnl::find_link(socket, &plan.name).map_err(failed)? {
+        Some(link) if link.kind == "bridge" => Ok(link.index),
+        Some(link) => Err(BridgeError::OtherKind { bridge: plan.name.clone(), kind: link.kind }),
+        None => Err(BridgeError::Vanished(plan.name.clone())),
+    }
+}
+
+/// `EEXIST` is what another process of ours did a moment ago.
+fn unless_exists(result: Result<(), NetlinkError>) -> Result<(), NetlinkError> {
+    match result {
+        Err(error) if error.refusal() == Some(sys::Errno::EXIST) => Ok(()),
+        other => other,
+    }
+}
+
+fn set_sysctls(plan: &BridgePlan) -> Result<(), SysctlError> {
+    let bridge = &plan.name;
+    // 127.0.0.1 is published by rewriting the destination; without this the kernel would not
+    // send the packet to the bridge. `nft` drops what comes in for 127.0.0.0/8.
+    sysctl::write(&format!("ipv4/conf/{bridge}/route_localnet"), "1")?;
+    match plan.stack() {
+        Stack::V4 => sysctl::write_if_known(&format!("ipv6/conf/{bridge}/disable_ipv6"), "1")?,
+        Stack::Dual => {
+            // A container must not become the host's router (CVE-2020-13401).
+            sysctl::write(&format!("ipv6/conf/{bridge}/accept_ra"), "0")?;
+            // Without a port there is no carrier, and the addresses would stay tentative.
+            sysctl::write(&format!("ipv6/conf/{bridge}/accept_dad"), "0")?;
+        }
+    }
+    host::enable_forwarding(plan.stack())
+}
+
+/// The addresses of a link but for link-local ones.
+fn addresses_of(socket: &Socket, name: &LinkName) -> Result<Vec<Cidr>, BridgeError> {
+    let failed = |source| BridgeError::Netlink { bridge: name.clone(), source };
+    let Some(link) = rtnl::find_link(socket, name).map_err(failed)? else {
+        return Ok(Vec::new());
+    };
+    let all = rtnl::list_addresses(socket).map_err(failed)?;
+    let global = |cidr: &Cidr| match cidr.address() {
+        std::net::IpAddr::V4(_) => true,
+        std::net::IpAddr::V6(v6) => !v6.is_unicast_link_local(),
+    };
+    let own = all.into_iter().filter(|(index, _)| *index == link.index);
+    Ok(own.map(|(_, cidr)| cidr).filter(global).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    fn check(stack: Stack, has: &[&str], in_use: &[&str], expected: &Expect) {
+        let has: Vec<Cidr> = has.iter().map(|s| s.parse().unwrap()).collect();
+        let in_use: Vec<Subnet> = in_use.iter().map(|s| s.parse().unwrap()).collect();
+        let plan = plan_default(&"dhow0".parse().unwrap(), stack, &has, &in_use);
+        expected.assert_eq(&plan.map_or("no pool".to_owned(), |plan| plan.alias()));
+    }
+
+    #[test]
+    fn the_default_bridge_takes_what_is_free() {
+        check(Stack::V4, &[], &[], &expect!["dhow 172.17.0.1/16"]);
+        check(
+            Stack::Dual,
+            &[],
+            &["172.17.0.0/16"],
+            &expect!["dhow 172.18.0.1/16 fd7a:92e6:9fa0::1/64"],
+        );
+        check(Stack::V4, &[], &["172.16.0.0/12", "192.168.0.0/16"], &expect!["no pool"]);
+    }
+
+    #[test]
+    fn the_default_bridge_keeps_what_it_has() {
+        check(Stack::V4, &["10.9.0.1/24"], &[], &expect!["dhow 10.9.0.1/24"]);
+        check(Stack::Dual, &["fd00:1::1/64"], &[], &expect!["dhow 172.17.0.1/16 fd00:1::1/64"]);
+    }
+
+    #[test]
+    fn the_alias_tells_the_plan() {
+        let name: LinkName = "dhow0".parse().unwrap();
+        let plan = plan_default(&name, Stack::Dual, &[], &[]).unwrap();
+        assert_eq!(plan_from_alias(&name, &plan.alias()), Some(plan));
+        for alias in ["", "dhow", "dhow ", "dhow 1.2.3.4", "uplink"] {
+            assert_eq!(plan_from_alias(&name, alias), None, "{alias}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The names of what this state root has in the kernel.
+//!
+//! Owns the naming alone, so that what exists can be recognised after any crash.
+
+use model::{ContainerId, RootTag};
+
+use crate::address::LinkName;
+
+/// `dh` in the upper half marks a group of links as ours.
+const GROUP_BASE: u32 = 0x6468_0000;
+/// Hexadecimal digits of the container in the name of its link: 44 bits.
+const LINK_DIGITS: usize = 11;
+const LINK_PREFIX: &str = "vh";
+
+/// The names that belong to one state root.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Names {
+    bridge: LinkName,
+    table: String,
+    group: u32,
+}
+
+impl Names {
+    /// The names of the root with this tag.
+    #[must_use]
+    pub fn of(tag: &RootTag) -> Self {
+        let bridge = match tag.to_string().as_str() {
+            "" => "dhow0".to_owned(),
+            _ => tag.dashed("dhow"),
+        };
+        // Even numbers are live groups; the odd one above takes what is to be deleted at once.
+        let hash = fnv1a(tag.to_string().as_bytes());
+        let group = GROUP_BASE | (u32::from(hash) & 0xfffe);
+        Self { bridge: LinkName::known(bridge), table: tag.underscored("dhow"), group }
+    }
+
+    /// The default bridge: `dhow0`, or `dhow-` and the tag.
+    #[must_use]
+    pub fn bridge(&self) -> &LinkName {
+        &self.bridge
+    }
+
+    /// The nftables tables, one per family: `dhow`, or `dhow_` and the tag.
+    #[must_use]
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// The group of this root's links (`IFLA_GROUP`).
+    #[must_use]
+    pub const fn group(&self) -> u32 {
+        self.group
+    }
+
+    /// The group that links are moved to in order to be deleted by one request.
+    #[must_use]
+    pub(crate) const fn doomed_group(&self) -> u32 {
+        self.group | 1
+    }
+}
+
+/// The host's side of a container's link: `vh` and 11 digits of its id.
+#[must_use]
+pub fn host_link(container: &ContainerId) -> LinkName {
+    let digits: String = container.to_string().chars().take(LINK_DIGITS).collect();
+    LinkName::known(format!("{LINK_PREFIX}{digits}"))
+}
+
+/// The next name for the same link: while the network namespace of a container's last life is
+/// being torn down by the kernel, its link still has the first name.
+pub(crate) fn alternative(link: &LinkName, attempt: u8) -> LinkName {
+    let base: String = link.as_str().chars().take(14).collect();
+    LinkName::known(format!("{base}{}", char::from(b'a' + attempt % 26)))
+}
+
+/// Whether a link of this name belongs to the container.
+#[must_use]
+pub fn is_link_of(name: &str, container: &ContainerId) -> bool {
+    name.starts_with(host_link(container).as_str())
+}
+
+/// 16 bits that differ between most texts.
+fn fnv1a(bytes: &[u8]) -> u16 {
+    let hash = bytes
+        .iter()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    let [a, b, c, d] = hash.to_be_bytes();
+    u16::from_be_bytes([a ^ c, b ^ d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_derive_from_the_tag() {
+        let names = Names::of(&RootTag::DEFAULT);
+        assert_eq!((names.bridge().as_str(), names.table()), ("dhow0", "dhow"));
+        let other = Names::of(&RootTag::of_path(b"/tmp/x"));
+        assert!(other.bridge().as_str().starts_with("dhow-") && other.table().starts_with("dhow_"));
+        assert_ne!(other.group(), names.group());
+        assert_eq!((names.group() & 1, names.doomed_group() & 1), (0, 1));
+    }
+
+    #[test]
+    fn a_link_is_recognised_in_all_its_lives() {
+        let id: ContainerId = "0123456789abcdef".repeat(4).parse().unwrap();
+        let link = host_link(&id);
+        assert_eq!(link.as_str(), "vh0123456789a");
+        assert_eq!(alternative(&link, 1).as_str(), "vh0123456789ab");
+        assert!(is_link_of(alternative(&link, 25).as_str(), &id));
+        assert!(!is_link_of("vh1", &id));
+    }
+}
