@@ -7,6 +7,7 @@
 pub mod db;
 mod failpoint;
 mod layout;
+pub mod tar;
 
 use std::path::Path;
 use std::sync::Arc;
