@@ -365,11 +365,6 @@ impl Tx<'_> {
         };
         run().map_err(|e| self.db.error(self.operation, e))
     }
-
-    /// The row id of the last insertion.
-    pub(crate) fn last_row(&self) -> i64 {
-        self.connection.last_insert_rowid()
-    }
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {

@@ -4,16 +4,28 @@
 
 #![forbid(unsafe_code)]
 
+pub mod blobs;
+pub mod container_layer;
 pub mod db;
 mod failpoint;
+pub mod gc;
+pub mod images;
+pub mod layers;
 mod layout;
+mod lock;
+pub mod oci;
+pub mod operation;
 pub mod tar;
+pub mod trash;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use model::ContainerId;
 
+pub use blobs::{BlobError, Blobs};
+use container_layer::Xattrs;
+pub use container_layer::{Change, ChangeKind, ContainerLayer, MountError, Persistence};
 use db::Db;
 pub use db::addresses::{AddressError, Addresses};
 pub use db::containers::{ContainerRow, ContainerRowError, Containers, Found};
@@ -21,8 +33,17 @@ pub use db::networks::{NetworkRow, NetworkRowError, Networks};
 pub use db::ports::{PortError, PortLease, Ports};
 pub use db::volumes::{VolumeRow, VolumeRowError, Volumes};
 pub use db::{DbError, Durability};
+pub use gc::GcError;
+pub use images::{
+    Force, HistoryEntry, ImageLayer, ImageRecord, Images, RemoveError, Removed, ResolveError,
+    TagError,
+};
+pub use layers::{LayerError, LayerSize};
 use layout::Layout;
 pub use layout::OpenError;
+pub use operation::ingest::{Begin, Ingest};
+pub use operation::publish::{NewImage, PublishError, Published};
+pub use operation::{BeginError, Operation};
 
 /// One data root. Cheap to clone; may be used by any number of threads and processes at once.
 #[derive(Debug, Clone)]
@@ -31,9 +52,10 @@ pub struct Store {
 }
 
 #[derive(Debug)]
-struct Inner {
+pub(crate) struct Inner {
     layout: Layout,
     db: Db,
+    xattrs: OnceLock<Xattrs>,
 }
 
 impl Store {
@@ -45,13 +67,25 @@ impl Store {
     pub fn open(root: &Path) -> Result<Self, OpenError> {
         let layout = Layout::open(root)?;
         let db = Db::new(layout.database(), layout.images());
-        Ok(Self { inner: Arc::new(Inner { layout, db }) })
+        Ok(Self { inner: Arc::new(Inner { layout, db, xattrs: OnceLock::new() }) })
     }
 
     /// The data root.
     #[must_use]
     pub fn root(&self) -> &Path {
         self.inner.layout.root()
+    }
+
+    /// Blobs by digest.
+    #[must_use]
+    pub fn blobs(&self) -> Blobs<'_> {
+        Blobs { inner: &self.inner }
+    }
+
+    /// Images and their names.
+    #[must_use]
+    pub fn images(&self) -> Images<'_> {
+        Images { inner: &self.inner }
     }
 
     /// Container rows.
@@ -90,6 +124,19 @@ impl Store {
     /// The database.
     pub fn release(&self, container: &ContainerId) -> Result<(), DbError> {
         db::addresses::release(&self.inner.db, container)
+    }
+
+    /// Removes a container's row with its leases, and its directory with all that is in it. The
+    /// container must not be mounted any more. True if there was a row.
+    ///
+    /// # Errors
+    /// The file system, the database; what is left is removed by `gc`.
+    pub fn remove_container(
+        &self,
+        container: &ContainerId,
+        durability: Durability,
+    ) -> Result<bool, GcError> {
+        gc::remove_container(&self.inner, container, durability)
     }
 
     /// Reads every page of the database; slow.

@@ -10,16 +10,21 @@ const STEPS: [&str; 1] = [INITIAL];
 
 /// Digests and ids are text, so that a person with `sqlite3` can read them.
 ///
-/// `layers.number` is AUTOINCREMENT: a number in the mount table of a running container is never
-/// given to another layer.
+/// `counters` gives the layers their numbers, so that one that is in the mount table of a running
+/// container is never given to another layer.
 const INITIAL: &str = "
 CREATE TABLE blobs (
     digest TEXT PRIMARY KEY,
     size INTEGER NOT NULL
 ) WITHOUT ROWID;
 
+CREATE TABLE counters (
+    name TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;
+
 CREATE TABLE layers (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    number INTEGER PRIMARY KEY,
     diff_id TEXT NOT NULL UNIQUE,
     entries INTEGER NOT NULL,
     bytes INTEGER NOT NULL

@@ -1,0 +1,265 @@
+//! The writable layer of a container, and the overlay that makes it one tree with its image.
+//!
+//! The overlay is mounted detached: it appears in no mount namespace until the container's own
+//! init attaches it, so there is nothing on the host to leak or to be busy.
+
+mod changes;
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use model::{ContainerId, Digest};
+use rustix::mount::MountAttrFlags;
+use sys::mount::{Layer, Overlay, OverlayError, Param};
+use sys::root::Root;
+
+pub use changes::{Change, ChangeKind};
+
+use crate::db::Text;
+use crate::layers::{self, LayerError, LayerRow};
+use crate::layout::make_dir;
+use crate::{Inner, Store};
+
+/// The tree of a container could not be mounted.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// The kernel refused the overlay.
+    #[error("mount the root file system of container {container}: {source}")]
+    Overlay {
+        /// The container.
+        container: ContainerId,
+        /// What the kernel says.
+        source: Box<OverlayError>,
+    },
+    /// A layer or a directory.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+}
+
+/// Whether what a container writes must survive a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Persistence {
+    /// It must: the overlay syncs its upper file system when it is unmounted.
+    Durable,
+    /// The container goes when it exits: nothing is synced (`volatile`, 5.10).
+    Volatile,
+}
+
+/// A container's writable layer on its lower layers.
+#[derive(Debug, Clone)]
+pub struct ContainerLayer {
+    id: ContainerId,
+    dir: PathBuf,
+    lowers: Vec<PathBuf>,
+    xattrs: Xattrs,
+}
+
+/// In which namespace overlayfs keeps its own attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Xattrs {
+    /// `trusted.overlay.*`
+    Trusted,
+    /// `user.overlay.*`: all that a user namespace may write (5.11).
+    User,
+}
+
+impl Store {
+    /// The writable layer of `id` on the layers that its row has pinned. Damaged layers are
+    /// unpacked again from their blobs.
+    ///
+    /// # Errors
+    /// A layer is gone and its blob too; the file system, the database.
+    pub fn container_layer(&self, id: &ContainerId) -> Result<ContainerLayer, LayerError> {
+        let lowers = self.lowers_of_container(id)?;
+        self.writable(id, lowers)
+    }
+
+    /// The writable layer of `id` on a directory of the host (`--rootfs PATH:O`).
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn container_layer_on(
+        &self,
+        id: &ContainerId,
+        lower: &Path,
+    ) -> Result<ContainerLayer, LayerError> {
+        self.writable(id, vec![lower.to_owned()])
+    }
+
+    /// The trees of an image's layers, the uppermost first. Damaged ones are unpacked again.
+    ///
+    /// # Errors
+    /// A layer is gone and its blob too; the file system, the database.
+    pub fn lowers(&self, diff_ids: &[Digest]) -> Result<Vec<PathBuf>, LayerError> {
+        let rows = self.inner.db.read("find layers", |tx| {
+            diff_ids.iter().map(|id| Ok::<_, LayerError>((*id, layers::find(tx, id)?))).collect()
+        })?;
+        self.sound_trees(rows)
+    }
+
+    fn lowers_of_container(&self, id: &ContainerId) -> Result<Vec<PathBuf>, LayerError> {
+        let rows = self.inner.db.read("find the layers of a container", |tx| {
+            tx.all(
+                "SELECT l.number, c.diff_id, l.entries, l.bytes FROM container_layers c
+                 LEFT JOIN layers l ON l.diff_id = c.diff_id
+                 WHERE c.container = ?1 ORDER BY c.position",
+                [Text(*id)],
+                |row| {
+                    let diff_id = row.get::<_, Text<Digest>>(1)?.0;
+                    let number: Option<i64> = row.get(0)?;
+                    Ok((diff_id, number.map(|_| layers::read_row(row)).transpose()?))
+                },
+            )
+        })?;
+        self.sound_trees(rows)
+    }
+
+    fn sound_trees(
+        &self,
+        rows: Vec<(Digest, Option<LayerRow>)>,
+    ) -> Result<Vec<PathBuf>, LayerError> {
+        let layout = &self.inner.layout;
+        let tree = |(diff_id, row): (Digest, Option<LayerRow>)| {
+            let sound = row.filter(|row| layers::is_sound(layout, row));
+            let row = sound.map_or_else(|| self.heal(&diff_id), Ok)?;
+            Ok(layers::tree(layout, row.number))
+        };
+        let mut trees = rows.into_iter().map(tree).collect::<Result<Vec<_>, LayerError>>()?;
+        trees.reverse();
+        Ok(trees)
+    }
+
+    fn writable(
+        &self,
+        id: &ContainerId,
+        mut lowers: Vec<PathBuf>,
+    ) -> Result<ContainerLayer, LayerError> {
+        let dir = self.inner.layout.container(id);
+        let mut subdirs = vec![dir.join("work")];
+        if lowers.is_empty() {
+            // An overlay needs a lower layer, also that of an image from scratch.
+            lowers.push(dir.join("empty"));
+            subdirs.push(dir.join("empty"));
+        }
+        for path in subdirs {
+            make_dir(&path).map_err(LayerError::io("create", &path))?;
+        }
+        make_upper(&dir, lowers.first())?;
+        Ok(ContainerLayer { id: *id, dir, lowers, xattrs: self.inner.xattrs() })
+    }
+}
+
+impl Inner {
+    /// Only the initial user namespace may write `trusted.*`.
+    pub(crate) fn xattrs(&self) -> Xattrs {
+        *self.xattrs.get_or_init(|| {
+            let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+            let fields: Vec<&str> = map.split_ascii_whitespace().collect();
+            if fields == ["0", "0", "4294967295"] { Xattrs::Trusted } else { Xattrs::User }
+        })
+    }
+}
+
+/// The root of the tree looks like the uppermost layer's: the overlay shows the upper directory's
+/// own mode and owner.
+fn make_upper(dir: &Path, lower: Option<&PathBuf>) -> Result<(), LayerError> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let upper = dir.join("upper");
+    if upper.is_dir() {
+        return Ok(());
+    }
+    let fresh = dir.join("upper.new");
+    let at = |action| LayerError::io(action, &fresh);
+    make_dir(&fresh).map_err(at("create"))?;
+    if let Some(lower) = lower {
+        let like = std::fs::metadata(lower).map_err(LayerError::io("look at", lower))?;
+        std::os::unix::fs::chown(&fresh, Some(like.uid()), Some(like.gid()))
+            .map_err(at("change the owner of"))?;
+        std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(like.mode() & 0o7777))
+            .map_err(at("change the mode of"))?;
+    }
+    // By rename, so that a directory called `upper` has always got its mode.
+    std::fs::rename(&fresh, &upper).map_err(at("rename"))
+}
+
+impl ContainerLayer {
+    /// The directory of the container's files; it goes with the container.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The writable directory.
+    #[must_use]
+    pub fn upper(&self) -> PathBuf {
+        self.dir.join("upper")
+    }
+
+    /// The lower layers, the uppermost first.
+    #[must_use]
+    pub fn lowers(&self) -> &[PathBuf] {
+        &self.lowers
+    }
+
+    /// Mounts the overlay; it is attached nowhere.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn mount(&self, persistence: Persistence) -> Result<OwnedFd, MountError> {
+        let mut options = vec![
+            // No index: two containers on one layer are no hard links of each other.
+            Param::String(c"index", c"off"),
+            // Whole files and plain directories only, so that the upper tree is the difference.
+            Param::String(c"metacopy", c"off"),
+            Param::String(c"redirect_dir", c"nofollow"),
+        ];
+        if self.xattrs == Xattrs::User {
+            options = vec![Param::Flag(c"userxattr"), Param::String(c"index", c"off")];
+        }
+        if persistence == Persistence::Volatile {
+            self.forget_volatile()?;
+            options.push(Param::Flag(c"volatile"));
+        }
+        let (upper, work) = (self.upper(), self.dir.join("work"));
+        let writable = Some((Layer::Path(&upper), Layer::Path(&work)));
+        self.overlay(writable, &options)
+    }
+
+    /// The lower layers alone, read-only.
+    pub(crate) fn lower_tree(&self) -> Result<Root, MountError> {
+        match &self.lowers[..] {
+            [only] => Ok(Root::open(only).map_err(LayerError::root(only))?),
+            _ => {
+                let options: &[Param<'_>] = match self.xattrs {
+                    Xattrs::Trusted => &[],
+                    Xattrs::User => &[Param::Flag(c"userxattr")],
+                };
+                self.overlay(None, options).map(Root::from_fd)
+            }
+        }
+    }
+
+    fn overlay(
+        &self,
+        upper: Option<(Layer<'_>, Layer<'_>)>,
+        options: &[Param<'_>],
+    ) -> Result<OwnedFd, MountError> {
+        let lowers: Vec<Layer<'_>> = self.lowers.iter().map(|path| Layer::Path(path)).collect();
+        let overlay = Overlay { lowers: &lowers, upper, options };
+        sys::mount::overlay(&overlay, MountAttrFlags::empty())
+            .map_err(|source| MountError::Overlay { container: self.id, source: Box::new(source) })
+    }
+
+    /// The mark of an earlier volatile mount makes the kernel refuse the next one, since a power
+    /// cut may have come in between. The layer of a container that goes at its exit may be used
+    /// again all the same: it was not promised to survive.
+    fn forget_volatile(&self) -> Result<(), LayerError> {
+        let mark = self.dir.join("work/work/incompat");
+        if !mark.exists() {
+            return Ok(());
+        }
+        let work = self.dir.join("work");
+        let root = Root::open(&work).map_err(LayerError::root(&work))?;
+        root.remove_tree("work").map_err(LayerError::root(&work))
+    }
+}

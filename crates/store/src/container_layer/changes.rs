@@ -1,0 +1,176 @@
+//! What a container has changed: its upper directory compared with the layers below.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Stat};
+use sys::root::{Root, RootError};
+
+use super::{ContainerLayer, MountError};
+use crate::layers::LayerError;
+
+/// How a path differs from the image's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChangeKind {
+    /// Its content, its attributes, or what is below it.
+    Modified,
+    /// It is new.
+    Added,
+    /// It is gone.
+    Deleted,
+}
+
+/// One changed path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Change {
+    /// Absolute, as the container sees it; any bytes but NUL.
+    pub path: PathBuf,
+    /// How it changed.
+    pub kind: ChangeKind,
+}
+
+impl ContainerLayer {
+    /// What differs from the image, sorted by path, as `docker diff` lists it.
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn changes(&self) -> Result<Vec<Change>, MountError> {
+        let upper = self.open_upper()?;
+        let lower = self.lower_tree()?;
+        let mut walk = Walk { upper, lower, changes: Vec::new(), listed: BTreeSet::new() };
+        walk.run().map_err(|source| LayerError::root(&self.upper())(source))?;
+        walk.changes.sort();
+        Ok(walk.changes)
+    }
+
+    /// The bytes of the files that the container has written.
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn size(&self) -> Result<u64, LayerError> {
+        let upper = self.open_upper()?;
+        written(&upper).map_err(LayerError::root(&self.upper()))
+    }
+
+    fn open_upper(&self) -> Result<Root, LayerError> {
+        let path = self.upper();
+        Root::open(&path).map_err(LayerError::root(&path))
+    }
+}
+
+/// A walk over the upper tree. Goes by paths under its root, so that no depth of a container's tree
+/// costs descriptors or stack.
+struct Walk {
+    upper: Root,
+    lower: Root,
+    changes: Vec<Change>,
+    listed: BTreeSet<PathBuf>,
+}
+
+impl Walk {
+    fn run(&mut self) -> Result<(), RootError> {
+        let mut waiting = vec![PathBuf::new()];
+        while let Some(dir) = waiting.pop() {
+            for (path, stat) in children(&self.upper, &dir)? {
+                self.visit(&path, &stat)?;
+                waiting.extend(is_dir(&stat).then_some(path));
+            }
+        }
+        Ok(())
+    }
+
+    fn visit(&mut self, path: &Path, stat: &Stat) -> Result<(), RootError> {
+        let below = match self.lower.metadata(path) {
+            Ok(below) => Some(below),
+            Err(error) if is_absent(&error) => None,
+            Err(error) => return Err(error),
+        };
+        let kind = match below {
+            // A whiteout of something that is in no layer: made and removed again.
+            None if is_whiteout(stat) => return Ok(()),
+            None => ChangeKind::Added,
+            Some(_) if is_whiteout(stat) => ChangeKind::Deleted,
+            // The overlay copies every directory up on the way to a change.
+            Some(below) if is_same_directory(stat, &below) => return Ok(()),
+            Some(_) => ChangeKind::Modified,
+        };
+        self.list(path, kind);
+        Ok(())
+    }
+
+    /// Docker lists the parents of a change, too.
+    fn list(&mut self, path: &Path, kind: ChangeKind) {
+        let parents: Vec<PathBuf> = path
+            .ancestors()
+            .skip(1)
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .map(Path::to_owned)
+            .collect();
+        for parent in parents {
+            self.add(&parent, ChangeKind::Modified);
+        }
+        self.add(path, kind);
+    }
+
+    fn add(&mut self, path: &Path, kind: ChangeKind) {
+        if self.listed.insert(path.to_owned()) {
+            self.changes.push(Change { path: Path::new("/").join(path), kind });
+        }
+    }
+}
+
+fn children(root: &Root, dir: &Path) -> Result<Vec<(PathBuf, Stat)>, RootError> {
+    let at = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let mut found = Vec::new();
+    for entry in root.read_dir(at)? {
+        let path = dir.join(OsStr::from_bytes(entry.name.as_bytes()));
+        match root.metadata(&path) {
+            Ok(stat) => found.push((path, stat)),
+            // The container is running: what was there a moment ago may be gone.
+            Err(error) if error.not_found() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+fn written(upper: &Root) -> Result<u64, RootError> {
+    let (mut bytes, mut seen) = (0_u64, BTreeSet::new());
+    let mut waiting = vec![PathBuf::new()];
+    while let Some(dir) = waiting.pop() {
+        for (path, stat) in children(upper, &dir)? {
+            if is_dir(&stat) {
+                waiting.push(path);
+            } else if is_file(&stat) && (stat.st_nlink == 1 || seen.insert(stat.st_ino)) {
+                bytes = bytes.saturating_add(stat.st_size.unsigned_abs());
+            }
+        }
+    }
+    Ok(bytes)
+}
+
+fn is_absent(error: &RootError) -> bool {
+    use rustix::io::Errno;
+    matches!(error.errno(), Some(Errno::NOENT | Errno::NOTDIR))
+}
+
+fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+fn is_dir(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+fn is_file(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
+fn is_same_directory(stat: &Stat, below: &Stat) -> bool {
+    is_dir(stat)
+        && is_dir(below)
+        && (stat.st_mode, stat.st_uid, stat.st_gid) == (below.st_mode, below.st_uid, below.st_gid)
+        && (stat.st_mtime, stat.st_mtime_nsec) == (below.st_mtime, below.st_mtime_nsec)
+}

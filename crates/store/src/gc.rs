@@ -1,0 +1,203 @@
+//! What nobody needs any more: found by comparing what is there with what should be, and removed.
+//!
+//! Runs beside everything else: what a live operation has leased stays, and all decisions are made
+//! while the database's write lock is held.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use model::{ContainerId, Digest};
+
+use crate::db::{DbError, Durability, Text, Tx};
+use crate::layout::Layout;
+use crate::lock::{self, Attempt, Kind};
+use crate::operation::ingest::PRIVATE_PREFIX;
+use crate::trash::{self, Moved, TrashError};
+use crate::{Inner, Store};
+
+/// A partial download that nobody took up for this long is given up.
+const PARTIAL_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// A collection stopped early.
+#[derive(Debug, thiserror::Error)]
+pub enum GcError {
+    /// A directory of the store.
+    #[error("collect in {path}: {source}")]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// The trash.
+    #[error(transparent)]
+    Trash(#[from] TrashError),
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl Store {
+    /// Removes what killed processes left, and every blob and layer that no image, container or
+    /// running operation names.
+    ///
+    /// # Errors
+    /// The file system, the database. What was decided so far stays decided.
+    pub fn gc(&self) -> Result<(), GcError> {
+        let inner = &*self.inner;
+        sweep(&inner.layout)?;
+        let mut moved = Moved::default();
+        let collected = inner.db.write("collect garbage", Durability::Now, |tx| {
+            collect(tx, inner, &mut moved)?;
+            collect_strangers(tx, &inner.layout, &mut moved)
+        });
+        if let Err(error) = collected {
+            moved.put_back();
+            return Err(error);
+        }
+        Ok(trash::empty(&inner.layout)?)
+    }
+}
+
+/// Removes staged layers and ingests whose owner is dead.
+pub(crate) fn sweep(layout: &Layout) -> Result<(), GcError> {
+    for name in names(&layout.staging())? {
+        discard_unowned(layout, layout.staging().join(name), Kind::Directory)?;
+    }
+    for name in names(&layout.ingest())? {
+        let path = layout.ingest().join(&name);
+        let is_private = name.to_string_lossy().starts_with(PRIVATE_PREFIX);
+        if is_private || is_old(&path) {
+            discard_unowned(layout, path, Kind::ExistingFile)?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves every blob and layer that has no user into the trash and removes its row.
+///
+/// Runs inside the transaction, so that nobody can begin to use one in between; the caller deletes
+/// the trash after the commit, or puts it back.
+pub(crate) fn collect(tx: &Tx<'_>, inner: &Inner, moved: &mut Moved) -> Result<(), GcError> {
+    end_dead_leases(tx, &inner.layout)?;
+    let layers: Vec<i64> = tx.all(
+        "SELECT number FROM layers l
+         WHERE NOT EXISTS (SELECT 1 FROM image_layers WHERE diff_id = l.diff_id)
+           AND NOT EXISTS (SELECT 1 FROM container_layers WHERE diff_id = l.diff_id)
+           AND NOT EXISTS (SELECT 1 FROM lease_layers WHERE diff_id = l.diff_id)",
+        [],
+        |row| row.get(0),
+    )?;
+    for number in layers {
+        tx.execute("DELETE FROM layers WHERE number = ?1", [number])?;
+        moved.take(&inner.layout, inner.layout.snapshot(number))?;
+    }
+    let blobs: Vec<Digest> = tx.all(
+        "SELECT digest FROM blobs b
+         WHERE NOT EXISTS (SELECT 1 FROM images WHERE id = b.digest)
+           AND NOT EXISTS (SELECT 1 FROM manifests WHERE digest = b.digest)
+           AND NOT EXISTS (SELECT 1 FROM manifest_blobs WHERE blob = b.digest)
+           AND NOT EXISTS (SELECT 1 FROM lease_blobs WHERE digest = b.digest)",
+        [],
+        |row| Ok(row.get::<_, Text<_>>(0)?.0),
+    )?;
+    for digest in blobs {
+        tx.execute("DELETE FROM blobs WHERE digest = ?1", [Text(digest)])?;
+        moved.take(&inner.layout, inner.layout.blob(&digest))?;
+    }
+    Ok(())
+}
+
+/// A lease lives as long as its file is locked.
+fn end_dead_leases(tx: &Tx<'_>, layout: &Layout) -> Result<(), GcError> {
+    let mut live = BTreeSet::new();
+    for name in names(&layout.leases())? {
+        let path = layout.leases().join(&name);
+        match lock::attempt(&path, Kind::ExistingFile).map_err(failed(&path))? {
+            // Removed while it is locked, so that nobody takes a file without a name.
+            Attempt::Held(_file) => std::fs::remove_file(&path).map_err(failed(&path))?,
+            Attempt::Busy => {
+                live.insert(name.to_string_lossy().into_owned());
+            }
+            Attempt::Gone => {}
+        }
+    }
+    let rows: Vec<String> = tx.all("SELECT id FROM leases", [], |row| row.get(0))?;
+    for id in rows.iter().filter(|id| !live.contains(*id)) {
+        tx.execute("DELETE FROM leases WHERE id = ?1", [id])?;
+    }
+    Ok(())
+}
+
+/// Moves files that have no row into the trash: what a power cut or a kill left between a rename
+/// and its transaction.
+fn collect_strangers(tx: &Tx<'_>, layout: &Layout, moved: &mut Moved) -> Result<(), GcError> {
+    let is_known = |sql: &str, key: &str| tx.first(sql, [key], |_| Ok(())).map(|row| row.is_some());
+    let blob = "SELECT 1 FROM blobs WHERE 'sha256:' || ?1 = digest
+                UNION ALL SELECT 1 FROM lease_blobs WHERE 'sha256:' || ?1 = digest";
+    let snapshot = "SELECT 1 FROM layers WHERE number = ?1
+                    UNION ALL SELECT 1 FROM lease_layers";
+    let container = "SELECT 1 FROM containers WHERE id = ?1";
+    for (dir, sql) in
+        [(layout.blobs(), blob), (layout.snapshots(), snapshot), (layout.containers(), container)]
+    {
+        for name in names(&dir)? {
+            if !is_known(sql, &name.to_string_lossy())? {
+                moved.take(layout, dir.join(name))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn discard_unowned(layout: &Layout, path: PathBuf, kind: Kind) -> Result<(), GcError> {
+    match lock::attempt(&path, kind).map_err(failed(&path))? {
+        // Moved away while it is locked, so that its next owner begins anew.
+        Attempt::Held(_lock) => Ok(trash::discard(layout, path)?),
+        Attempt::Busy | Attempt::Gone => Ok(()),
+    }
+}
+
+fn is_old(path: &Path) -> bool {
+    let age = |modified| SystemTime::now().duration_since(modified).ok();
+    let modified = std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    modified.and_then(age).is_some_and(|age| age > PARTIAL_KEPT)
+}
+
+fn names(dir: &Path) -> Result<Vec<OsString>, GcError> {
+    let read = || -> io::Result<Vec<OsString>> {
+        std::fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect()
+    };
+    read().map_err(failed(dir))
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> GcError + use<> {
+    let path = path.to_owned();
+    move |source| GcError::Io { path, source }
+}
+
+/// Removes a container's row, its writable layer and its files.
+pub(crate) fn remove_container(
+    inner: &Inner,
+    id: &ContainerId,
+    durability: Durability,
+) -> Result<bool, GcError> {
+    let mut moved = Moved::default();
+    let removed = inner.db.write("remove a container", durability, |tx| {
+        moved.take(&inner.layout, inner.layout.container(id))?;
+        Ok::<_, GcError>(crate::db::containers::delete(tx, id)?)
+    });
+    match removed {
+        Ok(was_there) => {
+            moved.delete(&inner.layout)?;
+            Ok(was_there)
+        }
+        Err(error) => {
+            moved.put_back();
+            Err(error)
+        }
+    }
+}

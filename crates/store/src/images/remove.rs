@@ -1,0 +1,279 @@
+//! Removing names and images, by Docker's rules of conflict.
+
+use std::collections::BTreeSet;
+
+use model::{ContainerId, Digest, ImageId, Reference};
+
+use super::resolve::{self, ResolveError};
+use super::{ImageRecord, Images, IndexError, load, write_index};
+use crate::db::{DbError, Durability, Text, Tx};
+use crate::gc::{self, GcError};
+use crate::trash::{Moved, TrashError};
+
+/// Whether soft conflicts are overridden (`--force`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Force {
+    /// Tags in several repositories and stopped containers keep an image.
+    No,
+    /// Only running containers do.
+    Yes,
+}
+
+/// One thing that was removed, in Docker's order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    /// A name: `repo:tag` or `repo@digest`, as people write it.
+    Untagged(String),
+    /// The image, or a stack of layers that nothing else has.
+    Deleted(Digest),
+}
+
+/// Why nothing was removed. The words are Docker's.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    /// Which image.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// A container was created from it, and this is its last name.
+    #[error(
+        "conflict: unable to remove repository reference {typed:?} (must force) - \
+         container {} is using its referenced image {}", container.short(), image.short()
+    )]
+    Referenced {
+        /// As typed.
+        typed: String,
+        /// The container.
+        container: ContainerId,
+        /// The image.
+        image: ImageId,
+    },
+    /// A stopped container was created from it.
+    #[error(
+        "conflict: unable to delete {} (must be forced) - \
+         image is being used by stopped container {}", image.short(), container.short()
+    )]
+    Stopped {
+        /// The image.
+        image: ImageId,
+        /// The container.
+        container: ContainerId,
+    },
+    /// A running container was created from it.
+    #[error(
+        "conflict: unable to delete {} (cannot be forced) - \
+         image is being used by running container {}", image.short(), container.short()
+    )]
+    Running {
+        /// The image.
+        image: ImageId,
+        /// The container.
+        container: ContainerId,
+    },
+    /// It has several names, and was given by id.
+    #[error(
+        "conflict: unable to delete {} (must be forced) - \
+         image is referenced in multiple repositories", .0.short()
+    )]
+    ManyNames(ImageId),
+    /// `index.json`.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// What was no longer needed.
+    #[error(transparent)]
+    Collect(#[from] GcError),
+    /// The trash.
+    #[error(transparent)]
+    Trash(#[from] TrashError),
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// What is to be removed.
+#[derive(Debug, PartialEq, Eq)]
+struct Decision {
+    untag: Vec<Reference>,
+    delete: bool,
+}
+
+impl Images<'_> {
+    /// Removes a name, and the image with its last name, or an image by its id.
+    ///
+    /// `running` are the containers that run now; those that were created from the image are known
+    /// here. Layers that a container needs stay until it goes.
+    ///
+    /// # Errors
+    /// There is no such image, or it is needed: nothing has been removed.
+    pub fn remove(
+        &self,
+        typed: &str,
+        force: Force,
+        running: &BTreeSet<ContainerId>,
+    ) -> Result<Vec<Removed>, RemoveError> {
+        let inner = self.inner;
+        let mut moved = Moved::default();
+        let removed = inner.db.write("remove an image", Durability::Now, |tx| {
+            let id = resolve::id_of(tx, typed)?;
+            let image = load(tx, &id)?.ok_or_else(|| ResolveError::not_found(typed))?;
+            let users = users(tx, &id)?;
+            let decision = decide(&image, typed, force, &Users { all: &users, running })?;
+            let removed = apply(tx, &image, &decision)?;
+            write_index(tx, &inner.layout)?;
+            gc::collect(tx, inner, &mut moved)?;
+            Ok(removed)
+        });
+        match removed {
+            Ok(removed) => {
+                moved.delete(&inner.layout)?;
+                Ok(removed)
+            }
+            Err(error) => {
+                moved.put_back();
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The containers that were created from the image, and those of all that run.
+struct Users<'u> {
+    all: &'u [ContainerId],
+    running: &'u BTreeSet<ContainerId>,
+}
+
+impl Users<'_> {
+    fn running(&self) -> Option<ContainerId> {
+        self.all.iter().find(|id| self.running.contains(id)).copied()
+    }
+
+    fn stopped(&self) -> Option<ContainerId> {
+        self.all.iter().find(|id| !self.running.contains(id)).copied()
+    }
+}
+
+fn decide(
+    image: &ImageRecord,
+    typed: &str,
+    force: Force,
+    users: &Users<'_>,
+) -> Result<Decision, RemoveError> {
+    let named: Option<Reference> = typed
+        .parse::<Reference>()
+        .ok()
+        .filter(|name| is_name_of(image, name) && !resolve::is_id(typed, &image.id));
+    match named {
+        Some(name) => by_name(image, &name.with_default_tag(), force, users),
+        None => by_id(image, force, users),
+    }
+    .map_err(|conflict| conflict.into_error(image.id, typed))
+}
+
+/// Which rule forbids it.
+enum Conflict {
+    Referenced(ContainerId),
+    Stopped(ContainerId),
+    Running(ContainerId),
+    ManyNames,
+}
+
+impl Conflict {
+    fn into_error(self, image: ImageId, typed: &str) -> RemoveError {
+        match self {
+            Self::Referenced(container) => {
+                RemoveError::Referenced { typed: typed.to_owned(), container, image }
+            }
+            Self::Stopped(container) => RemoveError::Stopped { image, container },
+            Self::Running(container) => RemoveError::Running { image, container },
+            Self::ManyNames => RemoveError::ManyNames(image),
+        }
+    }
+}
+
+fn is_name_of(image: &ImageRecord, name: &Reference) -> bool {
+    match name.digest() {
+        Some(digest) => image.repo_digests.contains(&name.at_digest(*digest)),
+        None => image.tags.contains(&name.clone().with_default_tag()),
+    }
+}
+
+/// With a repository's last tag its digests go as well; with the last name, the image.
+fn by_name(
+    image: &ImageRecord,
+    name: &Reference,
+    force: Force,
+    users: &Users<'_>,
+) -> Result<Decision, Conflict> {
+    let name = name.digest().map_or_else(|| name.clone(), |digest| name.at_digest(*digest));
+    let tag_of_repository_stays =
+        image.tags.iter().any(|tag| *tag != name && tag.name() == name.name());
+    let goes = |other: &Reference| {
+        *other == name
+            || (name.digest().is_none()
+                && !tag_of_repository_stays
+                && other.digest().is_some()
+                && other.name() == name.name())
+    };
+    let names = image.tags.iter().chain(&image.repo_digests);
+    let (untag, keep): (Vec<Reference>, Vec<Reference>) = names.cloned().partition(goes);
+    if !keep.is_empty() {
+        return Ok(Decision { untag, delete: false });
+    }
+    if force == Force::No
+        && let Some(container) = users.all.first()
+    {
+        return Err(Conflict::Referenced(*container));
+    }
+    check_users(force, users)?;
+    Ok(Decision { untag, delete: true })
+}
+
+fn by_id(image: &ImageRecord, force: Force, users: &Users<'_>) -> Result<Decision, Conflict> {
+    check_users(force, users)?;
+    let repositories: BTreeSet<String> =
+        image.tags.iter().chain(&image.repo_digests).map(Reference::name).collect();
+    if force == Force::No && (image.tags.len() > 1 || repositories.len() > 1) {
+        return Err(Conflict::ManyNames);
+    }
+    let untag = image.tags.iter().chain(&image.repo_digests).cloned().collect();
+    Ok(Decision { untag, delete: true })
+}
+
+fn check_users(force: Force, users: &Users<'_>) -> Result<(), Conflict> {
+    match (users.running(), users.stopped(), force) {
+        (Some(container), _, _) => Err(Conflict::Running(container)),
+        (None, Some(container), Force::No) => Err(Conflict::Stopped(container)),
+        (None, _, _) => Ok(()),
+    }
+}
+
+fn users(tx: &Tx<'_>, id: &ImageId) -> Result<Vec<ContainerId>, DbError> {
+    let sql = "SELECT id FROM containers WHERE image = ?1 ORDER BY created_ns, id";
+    tx.all(sql, [Text(*id)], |row| Ok(row.get::<_, Text<_>>(0)?.0))
+}
+
+fn apply(tx: &Tx<'_>, image: &ImageRecord, decision: &Decision) -> Result<Vec<Removed>, DbError> {
+    let mut removed = Vec::new();
+    for name in &decision.untag {
+        tx.execute("DELETE FROM tags WHERE reference = ?1", [Text(name)])?;
+        tx.execute("DELETE FROM repo_digests WHERE reference = ?1", [Text(name)])?;
+        removed.push(Removed::Untagged(name.familiar()));
+    }
+    if decision.delete {
+        tx.execute("DELETE FROM images WHERE id = ?1", [Text(image.id)])?;
+        removed.push(Removed::Deleted(image.id.0));
+        for layer in image.layers.iter().rev() {
+            removed.extend(is_unused(tx, layer)?.then_some(Removed::Deleted(layer.chain_id)));
+        }
+    }
+    Ok(removed)
+}
+
+fn is_unused(tx: &Tx<'_>, layer: &super::ImageLayer) -> Result<bool, DbError> {
+    let used = tx.first(
+        "SELECT 1 FROM image_layers WHERE chain_id = ?1
+         UNION ALL SELECT 1 FROM container_layers WHERE diff_id = ?2 LIMIT 1",
+        (Text(layer.chain_id), Text(layer.diff_id)),
+        |_| Ok(()),
+    )?;
+    Ok(used.is_none())
+}

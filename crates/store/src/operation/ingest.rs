@@ -1,0 +1,315 @@
+//! Blobs on their way in: appended, hashed as they pass, verified before they count.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use model::Digest;
+use sha2::{Digest as _, Sha256};
+
+use crate::Inner;
+use crate::blobs::BlobError;
+use crate::layout::{self, Layout};
+use crate::lock::{self, Attempt, Kind};
+
+/// Names of ingests that no other operation may take up.
+pub(crate) const PRIVATE_PREFIX: &str = "tmp-";
+const COPY_BUFFER: usize = 1 << 18;
+
+/// The start of an ingest.
+#[derive(Debug)]
+pub enum Begin {
+    /// The blob is in the store.
+    Present,
+    /// Write its bytes from [`Ingest::offset`] on.
+    Started(Ingest),
+    /// Another operation writes it; see [`crate::Blobs::wait`].
+    Busy,
+}
+
+/// A blob that is being written. Dropped unfinished, one of known digest can be resumed.
+#[derive(Debug)]
+pub struct Ingest {
+    part: Part,
+    file: File,
+    hasher: Sha256,
+    written: u64,
+    wanted: Option<(Digest, u64)>,
+}
+
+/// The file of an ingest; removed when dropped, if nobody could take it up.
+#[derive(Debug)]
+struct Part {
+    path: PathBuf,
+    on_drop: OnDrop,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnDrop {
+    Keep,
+    Remove,
+}
+
+/// A blob that is what it says, not yet in place.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+    part: Part,
+    file: File,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if self.on_drop == OnDrop::Remove {
+            // Already renamed into place, or a leftover that the collection knows by its name.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Ingest {
+    /// Takes up a partial file: what it holds is hashed once more.
+    pub(super) fn resume(
+        inner: &Inner,
+        file: File,
+        path: PathBuf,
+        wanted: (Digest, u64),
+    ) -> Result<Self, BlobError> {
+        debug_assert!(path.starts_with(inner.layout.ingest()));
+        let part = Part { path, on_drop: OnDrop::Keep };
+        let mut ingest =
+            Self { part, file, hasher: Sha256::new(), written: 0, wanted: Some(wanted) };
+        let length = ingest.file.metadata().map_err(ingest.failed("look at"))?.len();
+        if length > wanted.1 {
+            ingest.file.set_len(0).map_err(ingest.failed("truncate"))?;
+        } else {
+            ingest.hash_what_is_there()?;
+        }
+        Ok(ingest)
+    }
+
+    pub(super) fn unknown(inner: &Arc<Inner>) -> Result<Self, BlobError> {
+        let dir = inner.layout.ingest();
+        let name = layout::random_name().map_err(BlobError::io("name a file in", &dir))?;
+        let path = dir.join(format!("{PRIVATE_PREFIX}{name}"));
+        let attempt = lock::attempt(&path, Kind::File).map_err(BlobError::io("create", &path))?;
+        let Attempt::Held(file) = attempt else {
+            let taken = io::Error::from(io::ErrorKind::AlreadyExists);
+            return Err(BlobError::io("create", &path)(taken));
+        };
+        let part = Part { path, on_drop: OnDrop::Remove };
+        Ok(Self { part, file, hasher: Sha256::new(), written: 0, wanted: None })
+    }
+
+    /// Demands of a blob of unknown digest that it turn out to be this one.
+    #[must_use]
+    pub(crate) fn expecting(mut self, wanted: Option<(Digest, u64)>) -> Self {
+        self.wanted = wanted;
+        self
+    }
+
+    /// How many bytes are there already.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.written
+    }
+
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// More than the blob's size; the file system.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
+        let after = self.written + bytes.len() as u64;
+        if let Some((digest, expected)) = self.wanted
+            && after > expected
+        {
+            self.part.on_drop = OnDrop::Remove;
+            return Err(BlobError::WrongSize { digest, expected, actual: after });
+        }
+        (&self.file).write_all(bytes).map_err(self.failed("write"))?;
+        self.hasher.update(bytes);
+        self.written = after;
+        Ok(())
+    }
+
+    /// Forgets what came so far, for a source that cannot resume.
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn restart(&mut self) -> Result<(), BlobError> {
+        use std::io::{Seek, SeekFrom};
+        self.file.set_len(0).map_err(self.failed("truncate"))?;
+        (&self.file).seek(SeekFrom::Start(0)).map_err(self.failed("rewind"))?;
+        (self.hasher, self.written) = (Sha256::new(), 0);
+        Ok(())
+    }
+
+    /// Gives the bytes that are there already to `reader`, for an unpacking that starts late.
+    pub(crate) fn replay(&self, reader: &mut dyn FnMut(&[u8])) -> Result<(), BlobError> {
+        use std::os::unix::fs::FileExt;
+        let mut buffer = vec![0; COPY_BUFFER];
+        let mut offset = 0;
+        while offset < self.written {
+            let read = self.file.read_at(&mut buffer, offset).map_err(self.failed("read"))?;
+            if read == 0 {
+                let short = io::Error::from(io::ErrorKind::UnexpectedEof);
+                return Err(self.failed("read")(short));
+            }
+            reader(&buffer[..read]);
+            offset += read as u64;
+        }
+        Ok(())
+    }
+
+    /// Size and digest are right, or the file goes.
+    pub(crate) fn verify(mut self) -> Result<Verified, BlobError> {
+        let actual = Digest::from_bytes(self.hasher.finalize_reset().into());
+        if let Some((expected, size)) = self.wanted {
+            if self.written < size {
+                // Short is not wrong: the rest can still come.
+                return Err(self.short(expected, size));
+            }
+            if actual != expected {
+                self.part.on_drop = OnDrop::Remove;
+                return Err(BlobError::WrongContent { expected, actual });
+            }
+        }
+        Ok(Verified { digest: actual, size: self.written, part: self.part, file: self.file })
+    }
+
+    fn short(&self, digest: Digest, expected: u64) -> BlobError {
+        BlobError::WrongSize { digest, expected, actual: self.written }
+    }
+
+    fn hash_what_is_there(&mut self) -> Result<(), BlobError> {
+        let mut buffer = vec![0; COPY_BUFFER];
+        loop {
+            let read = (&self.file).read(&mut buffer).map_err(self.failed("read"))?;
+            if read == 0 {
+                return Ok(());
+            }
+            self.hasher.update(&buffer[..read]);
+            self.written += read as u64;
+        }
+    }
+
+    fn failed(&self, action: &'static str) -> impl FnOnce(io::Error) -> BlobError + use<> {
+        BlobError::io(action, &self.part.path)
+    }
+}
+
+impl Write for Ingest {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.append(bytes).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Verified {
+    /// Brings the bytes to the disk.
+    pub(super) fn flush(&self) -> Result<(), BlobError> {
+        self.file.sync_data().map_err(BlobError::io("flush", &self.part.path))
+    }
+
+    /// Renames the file to its digest. The caller has flushed it.
+    pub(super) fn put_in_place(&self, layout: &Layout) -> Result<(), BlobError> {
+        let place = layout.blob(&self.digest);
+        std::fs::rename(&self.part.path, &place).map_err(BlobError::io("put in place", &place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Store, oci};
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        (dir, store)
+    }
+
+    fn files(store: &Store, dir: &str) -> usize {
+        std::fs::read_dir(store.root().join(dir)).unwrap().count()
+    }
+
+    fn started(begin: Begin) -> Ingest {
+        match begin {
+            Begin::Started(ingest) => ingest,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_blob_is_there_once_it_is_verified() {
+        let (_dir, store) = store();
+        let (content, digest) = (b"content", oci::digest(b"content"));
+        let operation = store.begin().unwrap();
+        let mut ingest = started(operation.ingest(&digest, 7).unwrap());
+        ingest.append(content).unwrap();
+        assert!(matches!(operation.ingest(&digest, 7).unwrap(), Begin::Busy));
+        assert_eq!(store.blobs().size(&digest).unwrap(), None);
+        operation.commit_blob(ingest).unwrap();
+        assert_eq!(store.blobs().size(&digest).unwrap(), Some(7));
+        assert_eq!(store.blobs().read(&digest, 7).unwrap(), content);
+        assert!(matches!(operation.ingest(&digest, 7).unwrap(), Begin::Present));
+        assert!(matches!(operation.ingest(&digest, 8), Err(BlobError::WrongSize { .. })));
+        assert_eq!(files(&store, "ingest"), 0);
+    }
+
+    #[test]
+    fn an_interrupted_download_is_resumed() {
+        let (_dir, store) = store();
+        let digest = oci::digest(b"content");
+        let operation = store.begin().unwrap();
+        started(operation.ingest(&digest, 7).unwrap()).append(b"con").unwrap();
+        drop(operation);
+        let operation = store.begin().unwrap();
+        let mut ingest = started(operation.ingest(&digest, 7).unwrap());
+        assert_eq!(ingest.offset(), 3);
+        let mut replayed = Vec::new();
+        ingest.replay(&mut |bytes| replayed.extend_from_slice(bytes)).unwrap();
+        assert_eq!(replayed, b"con");
+        ingest.append(b"tent").unwrap();
+        operation.commit_blob(ingest).unwrap();
+        assert_eq!(store.blobs().read(&digest, 7).unwrap(), b"content");
+    }
+
+    #[test]
+    fn wrong_bytes_are_named_and_gone() {
+        let (_dir, store) = store();
+        let digest = oci::digest(b"content");
+        let operation = store.begin().unwrap();
+        let mut ingest = started(operation.ingest(&digest, 7).unwrap());
+        ingest.append(b"CONTENT").unwrap();
+        let error = operation.commit_blob(ingest).unwrap_err();
+        assert!(matches!(error, BlobError::WrongContent { expected, .. } if expected == digest));
+        let mut ingest = started(operation.ingest(&digest, 7).unwrap());
+        assert_eq!(ingest.offset(), 0, "nothing of the wrong bytes was kept");
+        assert!(matches!(ingest.append(b"too long"), Err(BlobError::WrongSize { actual: 8, .. })));
+        drop(ingest);
+        assert_eq!(files(&store, "ingest"), 0);
+        assert_eq!(files(&store, "images/blobs/sha256"), 0);
+    }
+
+    #[test]
+    fn a_blob_without_a_name_leaves_nothing_when_it_is_given_up() {
+        let (_dir, store) = store();
+        let operation = store.begin().unwrap();
+        let mut given_up = operation.ingest_unknown().unwrap();
+        given_up.append(b"x").unwrap();
+        drop(given_up);
+        let mut kept = operation.ingest_unknown().unwrap();
+        kept.append(b"y").unwrap();
+        assert_eq!(operation.stage(kept).unwrap(), oci::digest(b"y"));
+        assert_eq!(files(&store, "ingest"), 1);
+        drop(operation);
+        assert_eq!((files(&store, "ingest"), files(&store, "leases")), (0, 0));
+    }
+}

@@ -1,0 +1,139 @@
+//! Removal in two steps: out of the way by one rename, then deleted at leisure.
+//!
+//! What was renamed here is gone for every reader; a deletion cut short is finished by `gc`.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sys::root::{Root, RootError};
+
+use crate::layout::{Layout, random_name};
+
+/// Something could not be put into the trash, or deleted from it.
+#[derive(Debug, thiserror::Error)]
+pub enum TrashError {
+    /// It could not be moved.
+    #[error("move {path} to the trash: {source}")]
+    Move {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It could not be deleted.
+    #[error("empty the trash {path}: {source}")]
+    Delete {
+        /// The trash.
+        path: PathBuf,
+        /// Why.
+        source: RootError,
+    },
+}
+
+/// What has been moved, so that it can be moved back.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Moved {
+    items: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Moved {
+    /// Moves `path` into the trash; that nothing is there is success.
+    pub(crate) fn take(&mut self, layout: &Layout, path: PathBuf) -> Result<(), TrashError> {
+        let at_move = |source| TrashError::Move { path: path.clone(), source };
+        let bin = layout.trash().join(random_name().map_err(at_move)?);
+        match std::fs::rename(&path, &bin) {
+            Ok(()) => {
+                self.items.push((path, bin));
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(at_move(error)),
+        }
+    }
+
+    /// Moves everything back, as far as that goes: for a transaction that was not committed.
+    pub(crate) fn put_back(self) {
+        for (path, bin) in self.items.iter().rev() {
+            // The error that led here is the one to tell; what stays in the trash is collected.
+            let _ = std::fs::rename(bin, path);
+        }
+    }
+
+    /// Deletes everything.
+    pub(crate) fn delete(self, layout: &Layout) -> Result<(), TrashError> {
+        if self.items.is_empty() {
+            return Ok(());
+        }
+        let bins = self.items.iter().filter_map(|(_, bin)| bin.file_name());
+        delete_all(layout, bins)
+    }
+}
+
+/// Moves one thing into the trash and deletes it there.
+pub(crate) fn discard(layout: &Layout, path: PathBuf) -> Result<(), TrashError> {
+    let mut moved = Moved::default();
+    moved.take(layout, path)?;
+    moved.delete(layout)
+}
+
+/// Deletes whatever lies in the trash.
+pub(crate) fn empty(layout: &Layout) -> Result<(), TrashError> {
+    let root = open(layout)?;
+    root.remove_contents(Path::new(".")).map_err(|source| at_delete(layout, source))
+}
+
+fn delete_all<'n>(
+    layout: &Layout,
+    names: impl Iterator<Item = &'n OsStr>,
+) -> Result<(), TrashError> {
+    let root = open(layout)?;
+    for name in names {
+        root.remove_tree(Path::new(name)).map_err(|source| at_delete(layout, source))?;
+    }
+    Ok(())
+}
+
+fn open(layout: &Layout) -> Result<Root, TrashError> {
+    Root::open(layout.trash()).map_err(|source| at_delete(layout, source))
+}
+
+fn at_delete(layout: &Layout, source: RootError) -> TrashError {
+    TrashError::Delete { path: layout.trash(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout() -> (tempfile::TempDir, Layout) {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::open(dir.path()).unwrap();
+        (dir, layout)
+    }
+
+    #[test]
+    fn what_is_moved_can_come_back_or_go() {
+        let (_dir, layout) = layout();
+        let victim = layout.staging().join("victim");
+        std::fs::create_dir_all(victim.join("deep/er")).unwrap();
+        let mut moved = Moved::default();
+        moved.take(&layout, victim.clone()).unwrap();
+        moved.take(&layout, layout.staging().join("nothing")).unwrap();
+        assert!(!victim.exists());
+        moved.put_back();
+        assert!(victim.join("deep/er").exists());
+        discard(&layout, victim.clone()).unwrap();
+        assert!(!victim.exists());
+        assert_eq!(std::fs::read_dir(layout.trash()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_deletion_cut_short_is_finished() {
+        let (_dir, layout) = layout();
+        std::fs::create_dir_all(layout.trash().join("left/over")).unwrap();
+        empty(&layout).unwrap();
+        assert_eq!(std::fs::read_dir(layout.trash()).unwrap().count(), 0);
+    }
+}
