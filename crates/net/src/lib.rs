@@ -11,13 +11,17 @@
 
 pub mod address;
 pub mod bridge;
+pub mod conntrack;
 pub mod endpoint;
 pub mod host;
 pub mod ipam;
 pub mod links;
 pub mod names;
 pub mod netlink;
+pub mod nft;
+pub mod ports;
 mod rtnl;
+pub mod scan;
 mod sysctl;
 
 pub use sysctl::SysctlError;

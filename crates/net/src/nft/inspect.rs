@@ -1,0 +1,142 @@
+//! Reads nftables back from the kernel: our table, its elements and rules, and foreign chains that
+//! stand in our way.
+
+use super::element::{self, Element, PortRule};
+use super::expr::Expr;
+use super::message::{HEADER, Message, list};
+use super::ruleset::{DNAT_ANY, DNAT_IP, Ruleset};
+use super::table::Table;
+use crate::address::Family;
+use crate::netlink::{Answer, Attributes, Batch, Head, NetlinkError, Socket, network_u32};
+
+const TABLE_NAME: u16 = 1;
+const TABLE_USERDATA: u16 = 6;
+const RULE_TABLE: u16 = 1;
+const RULE_CHAIN: u16 = 2;
+const RULE_EXPRESSIONS: u16 = 4;
+const LIST_TABLE: u16 = 1;
+const LIST_SET: u16 = 2;
+const CHAIN_TABLE: u16 = 1;
+const CHAIN_NAME: u16 = 3;
+const CHAIN_HOOK: u16 = 4;
+const CHAIN_POLICY: u16 = 5;
+const HOOK_NUMBER: u16 = 1;
+const HOOK_FORWARD: u32 = 2;
+const POLICY_DROP: u32 = 0;
+
+/// The comments of the tables of this name; `None` for a family without one.
+pub(super) fn comments(
+    name: &str,
+    families: &[Family],
+) -> Result<Vec<Option<String>>, NetlinkError> {
+    let head = Head { kind: Message::GetTable.number(), flags: 0, step: "look up a table" };
+    let mut batch = Batch::default();
+    for family in families {
+        batch.message(head, &[family.number(), 0, 0, 0], |w| w.text(TABLE_NAME, name));
+    }
+    let answers = Socket::netfilter()?.get(batch)?;
+    let comment = |answer: Answer| {
+        let userdata = Attributes::after(&answer.payload, HEADER).find(TABLE_USERDATA);
+        userdata.and_then(|data| element::comment(data.value)).unwrap_or_default()
+    };
+    Ok(answers.into_iter().map(|answer| answer.map(comment)).collect())
+}
+
+/// What is in a set; `None` if there is no such set.
+pub(super) fn elements(
+    table: Table<'_>,
+    set: &'static str,
+) -> Result<Option<Vec<Element>>, NetlinkError> {
+    let message = (Message::GetElement, "list elements");
+    let answers = list(message, Some(table.family), |w| {
+        w.text(LIST_TABLE, table.name);
+        w.text(LIST_SET, set);
+    })?;
+    Ok(answers.map(|answers| {
+        answers.iter().flat_map(|answer| element::parse_list(set, &answer.payload)).collect()
+    }))
+}
+
+/// The published ports in a table.
+pub(super) fn ports(table: Table<'_>) -> Result<Vec<PortRule>, NetlinkError> {
+    let mut rules = Vec::new();
+    for set in [DNAT_ANY, DNAT_IP] {
+        let elements = elements(table, set)?.unwrap_or_default();
+        rules.extend(elements.iter().filter_map(|e| element::to_port(e, table.family)));
+    }
+    Ok(rules)
+}
+
+/// Whether the table has the rules of the ruleset, all of them and no other.
+pub(super) fn has_rules(table: Table<'_>, ruleset: &Ruleset) -> Result<bool, NetlinkError> {
+    let message = (Message::GetRule, "list rules");
+    let answers = list(message, Some(table.family), |w| w.text(RULE_TABLE, table.name))?;
+    let mut live: Vec<(String, Option<Vec<Expr>>)> =
+        answers.unwrap_or_default().iter().filter_map(|answer| rule(answer, table)).collect();
+    let mut wanted: Vec<(String, Option<Vec<Expr>>)> = Vec::new();
+    for chain in &ruleset.chains {
+        wanted.extend(chain.rules.iter().map(|rule| (chain.name.to_owned(), Some(rule.clone()))));
+    }
+    // The order counts within a chain only, and a stable sort keeps it.
+    live.sort_by(|a, b| a.0.cmp(&b.0));
+    wanted.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(live == wanted)
+}
+
+/// Chain and instructions of a listed rule; no instructions if one is none of ours.
+fn rule(answer: &Answer, table: Table<'_>) -> Option<(String, Option<Vec<Expr>>)> {
+    let attributes = Attributes::after(&answer.payload, HEADER);
+    if attributes.find(RULE_TABLE)?.text()? != table.name {
+        return None;
+    }
+    let chain = attributes.find(RULE_CHAIN)?.text()?.to_owned();
+    let list = attributes.find(RULE_EXPRESSIONS)?.nested();
+    Some((chain, list.map(Expr::parse).collect()))
+}
+
+/// A chain of somebody else that drops forwarded packets unless one of its rules accepts them.
+/// Nothing that we accept can override it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BlockingChain {
+    /// `ip`, `ip6`, `inet` or the number of another family.
+    pub family: String,
+    /// Its table.
+    pub table: String,
+    /// Its name.
+    pub chain: String,
+}
+
+impl std::fmt::Display for BlockingChain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} {}", self.family, self.table, self.chain)
+    }
+}
+
+/// The chains at the forward hook whose policy is to drop, as a running Docker has one
+/// (`ip filter FORWARD`). They may hold rules that let our packets pass; that is not looked into.
+///
+/// Tables of the former kernel interface of iptables are not seen (Debian's and Fedora's `iptables`
+/// have used nftables since 2019).
+///
+/// # Errors
+/// If the kernel cannot be asked.
+pub fn forward_policy_blocks() -> Result<Vec<BlockingChain>, NetlinkError> {
+    let chains = list((Message::GetChain, "list chains"), None, |_| {})?.unwrap_or_default();
+    Ok(chains.iter().filter_map(blocking).collect())
+}
+
+fn blocking(answer: &Answer) -> Option<BlockingChain> {
+    let attributes = Attributes::after(&answer.payload, HEADER);
+    let hook = network_u32(attributes.find_in(CHAIN_HOOK, HOOK_NUMBER)?.value)?;
+    let policy = network_u32(attributes.find(CHAIN_POLICY)?.value)?;
+    let family = match *answer.payload.first()? {
+        1 => "inet".to_owned(),
+        2 => "ip".to_owned(),
+        10 => "ip6".to_owned(),
+        // Hooks of the other families are numbered otherwise, and see no routed packets.
+        _ => return None,
+    };
+    let text = |kind| Some(attributes.find(kind)?.text()?.to_owned());
+    let found = BlockingChain { family, table: text(CHAIN_TABLE)?, chain: text(CHAIN_NAME)? };
+    (hook == HOOK_FORWARD && policy == POLICY_DROP).then_some(found)
+}

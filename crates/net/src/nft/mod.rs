@@ -1,0 +1,430 @@
+//! The host's firewall and NAT for containers: one nftables table per family, written by netlink.
+//!
+//! The rules are static; networks and published ports are elements of their sets. Publishing is
+//! one transaction of a few microseconds, whatever else is published. All that is in the kernel is
+//! derived: when somebody flushes it, it is built again from what should be published.
+//!
+//! Owns our tables alone. Foreign tables are read (`forward_policy_blocks`) and never touched.
+
+mod element;
+mod expr;
+mod inspect;
+mod message;
+mod ruleset;
+mod table;
+
+use sys::Errno;
+
+pub(crate) use element::protocol_number;
+pub use element::{Network, PortRule};
+pub use inspect::{BlockingChain, forward_policy_blocks};
+
+use crate::address::Family;
+use crate::host::Stack;
+use crate::names::Names;
+use crate::netlink::{NetlinkError, Socket};
+use element::{Element, of_network, of_ports};
+use message::{Generation, Transaction};
+use ruleset::{LAYOUT, ruleset};
+use table::Table;
+
+/// How often a change is tried when others change nftables at the same time.
+const ATTEMPTS: usize = 64;
+
+/// Why the firewall is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum NftError {
+    /// The kernel refuses.
+    #[error("{operation} nftables table {table}")]
+    Netlink {
+        /// What was done.
+        operation: &'static str,
+        /// The table.
+        table: String,
+        /// Why.
+        source: NetlinkError,
+    },
+    /// What should be published could not be found out.
+    #[error("find out what nftables table {table} should have")]
+    Wanted {
+        /// The table.
+        table: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Others change nftables without a pause.
+    #[error("nftables table {0}: other changes always come first")]
+    Raced(String),
+}
+
+/// Everything that should be in the tables.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// The networks.
+    pub networks: Vec<Network>,
+    /// The published ports.
+    pub ports: Vec<PortRule>,
+}
+
+/// Where missing tables are built from.
+pub enum Source<'a> {
+    /// All that this root has, asked for only when a table must be built.
+    Everything(&'a mut dyn FnMut() -> Result<Wanted, Box<dyn std::error::Error + Send + Sync>>),
+    /// All that one container has. The tables are marked, and built again by the next who knows
+    /// everything.
+    OneContainer(&'a Wanted),
+}
+
+impl std::fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Everything(_) => "Everything",
+            Self::OneContainer(_) => "OneContainer",
+        })
+    }
+}
+
+impl Source<'_> {
+    fn accepts(&self, state: State) -> bool {
+        match (self, state) {
+            (_, State::Missing) | (Self::Everything(_), State::Partial) => false,
+            (_, State::Whole) | (Self::OneContainer(_), State::Partial) => true,
+        }
+    }
+
+    const fn mark(&self) -> State {
+        match self {
+            Self::Everything(_) => State::Whole,
+            Self::OneContainer(_) => State::Partial,
+        }
+    }
+}
+
+/// What the tables are built from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// A table is missing or has another layout.
+    Missing,
+    /// By somebody who knew one container only.
+    Partial,
+    /// By somebody who knew everything.
+    Whole,
+}
+
+impl State {
+    fn comment(self) -> String {
+        let word = if self == Self::Partial { "partial" } else { "whole" };
+        format!("dhow layout {LAYOUT} {word}")
+    }
+
+    fn of(comment: Option<&str>) -> Self {
+        let states = [Self::Partial, Self::Whole];
+        let found = states.into_iter().find(|state| comment == Some(&state.comment()));
+        found.unwrap_or(Self::Missing)
+    }
+}
+
+/// The tables of one state root.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Firewall {
+    table: String,
+    stack: Stack,
+}
+
+impl Firewall {
+    /// The tables with this root's names, in the families of its networks.
+    #[must_use]
+    pub fn of(names: &Names, stack: Stack) -> Self {
+        Self { table: names.table().to_owned(), stack }
+    }
+
+    /// Makes the tables exist. If they do, one question to the kernel is all that is done.
+    ///
+    /// # Errors
+    /// See [`NftError`].
+    pub fn ensure(&self, source: &mut Source<'_>) -> Result<(), NftError> {
+        if source.accepts(self.state()?) {
+            return Ok(());
+        }
+        for _ in 0..ATTEMPTS {
+            let generation = self.generation()?;
+            if source.accepts(self.state()?) || self.build(source, generation)? == Built::Yes {
+                return Ok(());
+            }
+        }
+        Err(NftError::Raced(self.table.clone()))
+    }
+
+    /// Builds the tables anew, whatever they are.
+    ///
+    /// # Errors
+    /// See [`NftError`].
+    pub fn rebuild(&self, source: &mut Source<'_>) -> Result<(), NftError> {
+        for _ in 0..ATTEMPTS {
+            let generation = self.generation()?;
+            if self.build(source, generation)? == Built::Yes {
+                return Ok(());
+            }
+        }
+        Err(NftError::Raced(self.table.clone()))
+    }
+
+    /// Publishes ports. Missing tables are built from `source` first. What the elements' keys led
+    /// to before is replaced: the caller holds the ports' sockets, so nobody else can own them.
+    ///
+    /// # Errors
+    /// See [`NftError`].
+    pub fn publish(&self, rules: &[PortRule], source: &mut Source<'_>) -> Result<(), NftError> {
+        let mut missing = 0;
+        for _ in 0..ATTEMPTS {
+            match self.add(rules, source) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.refusal() == Some(Errno::NOENT) => {
+                    missing += 1;
+                    self.heal(missing, source)?;
+                }
+                // A key exists and leads elsewhere.
+                Err(error) if matches!(error.refusal(), Some(Errno::BUSY | Errno::EXIST)) => {
+                    self.remove_where(rules, |_, _| true)?;
+                }
+                Err(error) => return Err(self.failed("publish ports in", error)),
+            }
+        }
+        Err(NftError::Raced(self.table.clone()))
+    }
+
+    /// Tables may exist and lack their sets, if somebody deleted those alone.
+    fn heal(&self, missing: usize, source: &mut Source<'_>) -> Result<(), NftError> {
+        if missing == 1 { self.ensure(source) } else { self.rebuild(source) }
+    }
+
+    /// Takes ports back, while their sockets are still held. What is gone already is passed over.
+    ///
+    /// # Errors
+    /// See [`NftError`].
+    pub fn unpublish(&self, rules: &[PortRule]) -> Result<(), NftError> {
+        let mut transaction = Transaction::begin();
+        for table in self.tables() {
+            table.remove(&mut transaction, &of_ports(rules, table.family));
+        }
+        match transaction.commit() {
+            Ok(()) => Ok(()),
+            Err(error) if error.refusal() == Some(Errno::NOENT) => {
+                self.remove_where(rules, |live, ours| live.data == ours.data)
+            }
+            Err(error) => Err(self.failed("unpublish ports in", error)),
+        }
+    }
+
+    /// Makes a network known.
+    ///
+    /// # Errors
+    /// See [`NftError`].
+    pub fn add_network(&self, network: &Network) -> Result<(), NftError> {
+        let mut transaction = Transaction::begin();
+        for table in self.tables() {
+            table.add(&mut transaction, &of_network(network, table.family));
+        }
+        transaction.commit().map_err(|error| self.failed("add a network to", error))
+    }
+
+    /// Forgets a network.
+    ///
+    /// # Errors
+    /// See [`NftError`]; if it is not known as well.
+    pub fn remove_network(&self, network: &Network) -> Result<(), NftError> {
+        let mut transaction = Transaction::begin();
+        for table in self.tables() {
+            table.remove(&mut transaction, &of_network(network, table.family));
+        }
+        transaction.commit().map_err(|error| self.failed("remove a network from", error))
+    }
+
+    /// Every published port, with its owner.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn published(&self) -> Result<Vec<PortRule>, NftError> {
+        let mut rules = Vec::new();
+        for table in self.tables() {
+            rules.extend(inspect::ports(table).map_err(|error| self.failed("list", error))?);
+        }
+        Ok(rules)
+    }
+
+    /// Whether the tables exist and have exactly the rules they should have. Elements are not
+    /// compared.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn is_intact(&self) -> Result<bool, NftError> {
+        if self.state()? == State::Missing {
+            return Ok(false);
+        }
+        for table in self.tables() {
+            let same = inspect::has_rules(table, &ruleset(table.family));
+            if !same.map_err(|error| self.failed("list", error))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Deletes the tables of both families, if they exist.
+    ///
+    /// # Errors
+    /// See [`NftError`].
+    pub fn delete(&self) -> Result<(), NftError> {
+        for family in [Family::V4, Family::V6] {
+            let table = Table { name: &self.table, family };
+            let mut transaction = Transaction::begin();
+            table.delete(&mut transaction);
+            match transaction.commit() {
+                Err(error) if error.refusal() != Some(Errno::NOENT) => {
+                    return Err(self.failed("delete", error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn tables(&self) -> impl Iterator<Item = Table<'_>> {
+        let name = self.table.as_str();
+        self.stack.families().iter().map(move |family| Table { name, family: *family })
+    }
+
+    fn generation(&self) -> Result<Generation, NftError> {
+        let read = Socket::netfilter().and_then(|socket| Generation::read(&socket));
+        read.map_err(|error| self.failed("read the generation of", error))
+    }
+
+    fn failed(&self, operation: &'static str, source: NetlinkError) -> NftError {
+        NftError::Netlink { operation, table: self.table.clone(), source }
+    }
+
+    /// The state of the worse of the tables.
+    fn state(&self) -> Result<State, NftError> {
+        let comments = inspect::comments(&self.table, self.stack.families())
+            .map_err(|error| self.failed("look up", error))?;
+        let states: Vec<_> = comments.iter().map(|c| State::of(c.as_deref())).collect();
+        let worst = [State::Missing, State::Partial].into_iter().find(|s| states.contains(s));
+        Ok(worst.unwrap_or(State::Whole))
+    }
+
+    /// Replaces the tables by new ones, unless anything changed since `generation`: what the
+    /// source says may not have been known to whoever changed it.
+    fn build(&self, source: &mut Source<'_>, generation: Generation) -> Result<Built, NftError> {
+        let mark = source.mark().comment();
+        let asked;
+        let wanted = match source {
+            Source::OneContainer(wanted) => *wanted,
+            Source::Everything(ask) => {
+                asked = ask()
+                    .map_err(|source| NftError::Wanted { table: self.table.clone(), source })?;
+                &asked
+            }
+        };
+        let mut transaction = Transaction::begin_at(generation);
+        for table in self.tables() {
+            // To delete a table it must exist, and to create it anew it must not.
+            table.create(&mut transaction, &mark);
+            table.delete(&mut transaction);
+            table.create(&mut transaction, &mark);
+            table.fill(&mut transaction, &ruleset(table.family));
+            table.add(&mut transaction, &all_elements(wanted, table.family));
+        }
+        match transaction.commit() {
+            Ok(()) => Ok(Built::Yes),
+            Err(error) if error.refusal() == Some(Errno::RESTART) => Ok(Built::Raced),
+            Err(error) => Err(self.failed("build", error)),
+        }
+    }
+
+    fn add(&self, rules: &[PortRule], source: &Source<'_>) -> Result<(), NetlinkError> {
+        let mut transaction = Transaction::begin();
+        for table in self.tables() {
+            // Another container's shim may have built the tables, without this one's network.
+            if let Source::OneContainer(wanted) = source {
+                table.add(&mut transaction, &networks(wanted, table.family));
+            }
+            table.add(&mut transaction, &of_ports(rules, table.family));
+        }
+        transaction.commit()
+    }
+
+    /// Deletes those elements of the rules that exist and for which `which(live, ours)` holds.
+    fn remove_where(
+        &self,
+        rules: &[PortRule],
+        which: impl Fn(&Element, &Element) -> bool,
+    ) -> Result<(), NftError> {
+        for table in self.tables() {
+            let ours = of_ports(rules, table.family);
+            let doomed = existing(table, &ours, &which).map_err(|e| self.failed("list", e))?;
+            let mut transaction = Transaction::begin();
+            table.remove(&mut transaction, &doomed);
+            match transaction.commit() {
+                // Another process was faster, or the tables were flushed.
+                Err(error) if error.refusal() != Some(Errno::NOENT) => {
+                    return Err(self.failed("delete elements of", error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether new tables were built.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Built {
+    Yes,
+    Raced,
+}
+
+fn networks(wanted: &Wanted, family: Family) -> Vec<Element> {
+    // Elements of one set side by side, so that they travel in one message.
+    let mut elements: Vec<Element> =
+        wanted.networks.iter().flat_map(|network| of_network(network, family)).collect();
+    elements.sort_by_key(|element| element.set);
+    elements
+}
+
+fn all_elements(wanted: &Wanted, family: Family) -> Vec<Element> {
+    let mut elements = networks(wanted, family);
+    elements.extend(of_ports(&wanted.ports, family));
+    elements
+}
+
+/// The live elements with the keys of `ours` that `which` chooses.
+fn existing(
+    table: Table<'_>,
+    ours: &[Element],
+    which: impl Fn(&Element, &Element) -> bool,
+) -> Result<Vec<Element>, NetlinkError> {
+    let mut found = Vec::new();
+    for run in ours.chunk_by(|a, b| a.set == b.set) {
+        let Some(set) = run.first().map(|element| element.set) else { continue };
+        for live in inspect::elements(table, set)?.unwrap_or_default() {
+            if run.iter().any(|own| own.key == live.key && which(&live, own)) {
+                found.push(live);
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_of_another_layout_count_as_missing() {
+        assert_eq!(State::of(Some(&State::Whole.comment())), State::Whole);
+        assert_eq!(State::of(Some(&State::Partial.comment())), State::Partial);
+        for comment in [None, Some(""), Some("dhow layout 0 whole")] {
+            assert_eq!(State::of(comment), State::Missing, "{comment:?}");
+        }
+    }
+}

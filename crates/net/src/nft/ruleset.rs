@@ -1,0 +1,406 @@
+//! The static rules of a state root, the same for every number of containers and ports.
+//!
+//! Deciding only: `table` writes them, `element` says what is in their sets. What the rules do, and
+//! why, is explained in `docs/design/network.md`.
+
+use std::fmt;
+
+use super::expr::{Base, Ct, Expr, Is, Meta, Reg, Verdict};
+use crate::address::Family;
+
+/// Raised with every change of what this module says: a table of another layout is rebuilt.
+pub(super) const LAYOUT: u32 = 1;
+
+/// `(protocol, port) → (address, port)`: published on every address of the host.
+pub(super) const DNAT_ANY: &str = "dnat_any";
+/// `(address, protocol, port) → (address, port)`: published on one address of the host.
+pub(super) const DNAT_IP: &str = "dnat_ip";
+/// `(address, protocol, port)` of containers that are published.
+pub(super) const OPEN: &str = "open";
+/// Names of our bridges.
+pub(super) const BRIDGES: &str = "bridges";
+/// `(bridge, bridge)` between which containers may talk: each with itself.
+pub(super) const PEERS: &str = "peers";
+/// Subnets whose packets leave the host under its own address.
+pub(super) const MASQUERADED: &str = "masqueraded";
+
+/// The types of userspace `nft`, by which it prints elements.
+const TYPE_IPV4: u32 = 7;
+const TYPE_IPV6: u32 = 8;
+const TYPE_PROTOCOL: u32 = 12;
+const TYPE_PORT: u32 = 13;
+const TYPE_LINK_NAME: u32 = 41;
+/// A concatenation is its parts' types, 6 bits each.
+const TYPE_BITS: u32 = 6;
+
+const STATE_ESTABLISHED: u32 = 1 << 1;
+const STATE_RELATED: u32 = 1 << 2;
+const STATUS_DNAT: u32 = 1 << 5;
+const ADDRESS_TYPE_LOCAL: u32 = 2;
+const LOOPBACK_INDEX: u32 = 1;
+
+/// A set or map.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Set {
+    pub(super) name: &'static str,
+    pub(super) key: Type,
+    /// What a map maps to.
+    pub(super) data: Option<Type>,
+    pub(super) form: Form,
+}
+
+/// Whether elements are single values or ends of ranges.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Form {
+    Values,
+    Ranges,
+}
+
+/// The type of a value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Type {
+    pub(super) number: u32,
+    pub(super) length: u32,
+}
+
+impl Type {
+    /// One value after another, each padded to 4 bytes.
+    fn concat(parts: &[Self]) -> Self {
+        let number = parts.iter().fold(0, |number, part| (number << TYPE_BITS) | part.number);
+        let length = parts.iter().map(|part| part.length.next_multiple_of(4)).sum();
+        Self { number, length }
+    }
+
+    const fn address(family: Family) -> Self {
+        match family {
+            Family::V4 => Self { number: TYPE_IPV4, length: 4 },
+            Family::V6 => Self { number: TYPE_IPV6, length: 16 },
+        }
+    }
+}
+
+const PROTOCOL: Type = Type { number: TYPE_PROTOCOL, length: 1 };
+const PORT: Type = Type { number: TYPE_PORT, length: 2 };
+const LINK: Type = Type { number: TYPE_LINK_NAME, length: 16 };
+
+/// Where a chain is called from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Hook {
+    pub(super) kind: &'static str,
+    pub(super) number: u32,
+    pub(super) priority: i32,
+}
+
+/// A chain and its rules.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Chain {
+    pub(super) name: &'static str,
+    /// `None`: it is called by other chains.
+    pub(super) hook: Option<Hook>,
+    pub(super) rules: Vec<Vec<Expr>>,
+}
+
+/// All of one family's table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Ruleset {
+    pub(super) sets: Vec<Set>,
+    /// Called chains come before their callers.
+    pub(super) chains: Vec<Chain>,
+}
+
+/// The ruleset of one family.
+pub(super) fn ruleset(family: Family) -> Ruleset {
+    Ruleset { sets: sets(family), chains: chains(family) }
+}
+
+fn sets(family: Family) -> Vec<Set> {
+    let address = Type::address(family);
+    let target = Some(Type::concat(&[address, PORT]));
+    let socket = Type::concat(&[address, PROTOCOL, PORT]);
+    let set = |name, key, data| Set { name, key, data, form: Form::Values };
+    vec![
+        set(DNAT_ANY, Type::concat(&[PROTOCOL, PORT]), target),
+        set(DNAT_IP, socket, target),
+        set(OPEN, socket, None),
+        set(BRIDGES, LINK, None),
+        set(PEERS, Type::concat(&[LINK, LINK]), None),
+        Set { name: MASQUERADED, key: address, data: None, form: Form::Ranges },
+    ]
+}
+
+fn chains(family: Family) -> Vec<Chain> {
+    let hooked = |name, kind, number, priority, rules| {
+        let hook = Some(Hook { kind, number, priority });
+        Chain { name, hook, rules }
+    };
+    let called = |name, rules| Chain { name, hook: None, rules };
+    vec![
+        called("publish", publish(family)),
+        called("to_bridge", to_bridge(family)),
+        called("hairpin", hairpin(family)),
+        hooked("guard", "filter", 0, -300, guard(family)),
+        hooked("prerouting", "nat", 0, -100, vec![local_to_publish()]),
+        hooked("output", "nat", 3, -100, vec![local_to_publish()]),
+        hooked("forward", "filter", 2, 0, vec![output_bridge(Verdict::Goto("to_bridge".into()))]),
+        hooked("postrouting", "nat", 4, 100, postrouting(family)),
+    ]
+}
+
+/// Nothing from outside reaches 127.0.0.0/8: our bridges have `route_localnet`, and other software
+/// sets it for all links, so the kernel itself would let it in. The kernel always drops `::1`.
+fn guard(family: Family) -> Vec<Vec<Expr>> {
+    match family {
+        Family::V4 => vec![vec![
+            Expr::Payload { base: Base::Network, offset: 16, length: 1, to: Reg(0) },
+            Expr::Compare { register: Reg(0), is: Is::Equal, value: vec![127] },
+            Expr::Meta { key: Meta::InputIndex, to: Reg(0) },
+            compare_u32(Reg(0), Is::Different, LOOPBACK_INDEX),
+            Expr::Verdict(Verdict::Drop),
+        ]],
+        Family::V6 => Vec::new(),
+    }
+}
+
+fn local_to_publish() -> Vec<Expr> {
+    vec![
+        Expr::DestinationType { to: Reg(0) },
+        compare_u32(Reg(0), Is::Equal, ADDRESS_TYPE_LOCAL),
+        Expr::Verdict(Verdict::Jump("publish".into())),
+    ]
+}
+
+/// A port of one address goes before a port of all.
+fn publish(family: Family) -> Vec<Vec<Expr>> {
+    let width = address_registers(family);
+    let dnat = Expr::Dnat { family, address: Reg(0), port: Reg(width) };
+    let mut one_address = load_address(family, End::Destination);
+    one_address.extend(load_port(width));
+    one_address.extend([map(DNAT_IP), dnat.clone()]);
+    let mut any_address = load_port(0);
+    any_address.extend([map(DNAT_ANY), dnat]);
+    let mut rules = vec![one_address, any_address];
+    if family == Family::V6 {
+        // Packets of link-local senders are never forwarded; left alone, they meet the closed
+        // port of the host and are refused at once.
+        rules.insert(
+            0,
+            vec![
+                Expr::Payload { base: Base::Network, offset: 8, length: 2, to: Reg(0) },
+                Expr::Mask { register: Reg(0), mask: vec![0xff, 0xc0] },
+                Expr::Compare { register: Reg(0), is: Is::Equal, value: vec![0xfe, 0x80] },
+                Expr::Verdict(Verdict::Return),
+            ],
+        );
+    }
+    rules
+}
+
+/// What may go to a container: answers, what we published, its peers. A container's address is no
+/// way in from outside, not even to a published port: `Status` asks for our rewriting.
+fn to_bridge(family: Family) -> Vec<Vec<Expr>> {
+    let width = address_registers(family);
+    let answers = vec![
+        Expr::Ct { key: Ct::State, to: Reg(0) },
+        mask_u32(Reg(0), STATE_ESTABLISHED | STATE_RELATED),
+        compare_u32(Reg(0), Is::Different, 0),
+        Expr::Verdict(Verdict::Accept),
+    ];
+    let mut published = rewritten(Is::Different);
+    published.extend(load_address(family, End::Destination));
+    published.extend(load_port(width));
+    published.push(Expr::InSet { register: Reg(0), set: OPEN.into(), is: Is::Equal });
+    published.push(Expr::Verdict(Verdict::Accept));
+    let peers = vec![
+        Expr::Meta { key: Meta::InputName, to: Reg(0) },
+        Expr::Meta { key: Meta::OutputName, to: Reg(4) },
+        Expr::InSet { register: Reg(0), set: PEERS.into(), is: Is::Equal },
+        Expr::Verdict(Verdict::Accept),
+    ];
+    vec![answers, published, peers, vec![Expr::Verdict(Verdict::Drop)]]
+}
+
+fn postrouting(family: Family) -> Vec<Vec<Expr>> {
+    let mut masquerade = load_address(family, End::Source);
+    masquerade.push(Expr::InSet { register: Reg(0), set: MASQUERADED.into(), is: Is::Equal });
+    masquerade.push(Expr::Masquerade);
+    vec![output_bridge(Verdict::Goto("hairpin".into())), masquerade]
+}
+
+/// Senders to which a container could not answer through the host: itself and its peers, which it
+/// would answer directly, and the host's loopback address.
+fn hairpin(family: Family) -> Vec<Vec<Expr>> {
+    let mut untouched = rewritten(Is::Equal);
+    untouched.push(Expr::Verdict(Verdict::Return));
+    let mut peer = load_address(family, End::Source);
+    peer.push(Expr::InSet { register: Reg(0), set: MASQUERADED.into(), is: Is::Equal });
+    peer.push(Expr::Masquerade);
+    let loopback = match family {
+        Family::V4 => vec![
+            Expr::Payload { base: Base::Network, offset: 12, length: 1, to: Reg(0) },
+            Expr::Compare { register: Reg(0), is: Is::Equal, value: vec![127] },
+            Expr::Masquerade,
+        ],
+        Family::V6 => {
+            let mut rule = load_address(family, End::Source);
+            let value = std::net::Ipv6Addr::LOCALHOST.octets().to_vec();
+            rule.push(Expr::Compare { register: Reg(0), is: Is::Equal, value });
+            rule.push(Expr::Masquerade);
+            rule
+        }
+    };
+    vec![untouched, loopback, peer]
+}
+
+fn output_bridge(verdict: Verdict) -> Vec<Expr> {
+    vec![
+        Expr::Meta { key: Meta::OutputName, to: Reg(0) },
+        Expr::InSet { register: Reg(0), set: BRIDGES.into(), is: Is::Equal },
+        Expr::Verdict(verdict),
+    ]
+}
+
+/// Goes on if the connection's destination was (`Different` from not) rewritten.
+fn rewritten(from_not: Is) -> Vec<Expr> {
+    vec![
+        Expr::Ct { key: Ct::Status, to: Reg(0) },
+        mask_u32(Reg(0), STATUS_DNAT),
+        compare_u32(Reg(0), from_not, 0),
+    ]
+}
+
+const fn address_registers(family: Family) -> u32 {
+    match family {
+        Family::V4 => 1,
+        Family::V6 => 4,
+    }
+}
+
+/// The two addresses of a packet.
+#[derive(Clone, Copy)]
+enum End {
+    Source,
+    Destination,
+}
+
+fn load_address(family: Family, end: End) -> Vec<Expr> {
+    let (offset, length) = match (family, end) {
+        (Family::V4, End::Source) => (12, 4),
+        (Family::V4, End::Destination) => (16, 4),
+        (Family::V6, End::Source) => (8, 16),
+        (Family::V6, End::Destination) => (24, 16),
+    };
+    vec![Expr::Payload { base: Base::Network, offset, length, to: Reg(0) }]
+}
+
+/// Protocol and destination port; TCP, UDP and SCTP have it in one place.
+fn load_port(at: u32) -> Vec<Expr> {
+    vec![
+        Expr::Meta { key: Meta::Transport, to: Reg(at) },
+        Expr::Payload { base: Base::Transport, offset: 2, length: 2, to: Reg(at + 1) },
+    ]
+}
+
+fn map(name: &'static str) -> Expr {
+    Expr::MapTo { register: Reg(0), map: name.into(), to: Reg(0) }
+}
+
+fn mask_u32(register: Reg, mask: u32) -> Expr {
+    Expr::Mask { register, mask: mask.to_ne_bytes().to_vec() }
+}
+
+fn compare_u32(register: Reg, is: Is, value: u32) -> Expr {
+    Expr::Compare { register, is, value: value.to_ne_bytes().to_vec() }
+}
+
+impl fmt::Display for Ruleset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for set in &self.sets {
+            let data = set.data.map_or_else(String::new, |data| format!(" -> {}", data.length));
+            writeln!(f, "set {}: {}{data} {:?}", set.name, set.key.length, set.form)?;
+        }
+        for chain in &self.chains {
+            let hook = chain.hook.map_or_else(String::new, |hook| {
+                format!(" ({} hook {} priority {})", hook.kind, hook.number, hook.priority)
+            });
+            writeln!(f, "chain {}{hook}", chain.name)?;
+            for rule in &chain.rules {
+                let words: Vec<_> = rule.iter().map(Expr::to_string).collect();
+                writeln!(f, "  {}", words.join("; "))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    /// When this changes, raise `LAYOUT`.
+    #[test]
+    fn the_rules_of_both_families() {
+        expect![[r#"
+            set dnat_any: 8 -> 8 Values
+            set dnat_ip: 12 -> 8 Values
+            set open: 12 Values
+            set bridges: 16 Values
+            set peers: 32 Values
+            set masqueraded: 4 Ranges
+            chain publish
+              r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @dnat_ip[r0]; dnat to r0 : r1
+              r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; dnat to r0 : r1
+            chain to_bridge
+              r0 = ct State; r0 &= [06, 00, 00, 00]; r0 != [00, 00, 00, 00]; accept
+              r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @open; accept
+              r0 = InputName; r4 = OutputName; r0 = @peers; accept
+              drop
+            chain hairpin
+              r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 = [00, 00, 00, 00]; return
+              r0 = Network[12+1]; r0 = [7f]; masquerade
+              r0 = Network[12+4]; r0 = @masqueraded; masquerade
+            chain guard (filter hook 0 priority -300)
+              r0 = Network[16+1]; r0 = [7f]; r0 = InputIndex; r0 != [01, 00, 00, 00]; drop
+            chain prerouting (nat hook 0 priority -100)
+              r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
+            chain output (nat hook 3 priority -100)
+              r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
+            chain forward (filter hook 2 priority 0)
+              r0 = OutputName; r0 = @bridges; goto to_bridge
+            chain postrouting (nat hook 4 priority 100)
+              r0 = OutputName; r0 = @bridges; goto hairpin
+              r0 = Network[12+4]; r0 = @masqueraded; masquerade
+        "#]].assert_eq(&ruleset(Family::V4).to_string());
+        expect![[r#"
+            set dnat_any: 8 -> 20 Values
+            set dnat_ip: 24 -> 20 Values
+            set open: 24 Values
+            set bridges: 16 Values
+            set peers: 32 Values
+            set masqueraded: 16 Ranges
+            chain publish
+              r0 = Network[8+2]; r0 &= [ff, c0]; r0 = [fe, 80]; return
+              r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @dnat_ip[r0]; dnat to r0 : r4
+              r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; dnat to r0 : r4
+            chain to_bridge
+              r0 = ct State; r0 &= [06, 00, 00, 00]; r0 != [00, 00, 00, 00]; accept
+              r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @open; accept
+              r0 = InputName; r4 = OutputName; r0 = @peers; accept
+              drop
+            chain hairpin
+              r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 = [00, 00, 00, 00]; return
+              r0 = Network[8+16]; r0 = [00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 01]; masquerade
+              r0 = Network[8+16]; r0 = @masqueraded; masquerade
+            chain guard (filter hook 0 priority -300)
+            chain prerouting (nat hook 0 priority -100)
+              r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
+            chain output (nat hook 3 priority -100)
+              r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
+            chain forward (filter hook 2 priority 0)
+              r0 = OutputName; r0 = @bridges; goto to_bridge
+            chain postrouting (nat hook 4 priority 100)
+              r0 = OutputName; r0 = @bridges; goto hairpin
+              r0 = Network[8+16]; r0 = @masqueraded; masquerade
+        "#]].assert_eq(&ruleset(Family::V6).to_string());
+    }
+}

@@ -1,0 +1,340 @@
+//! Owns ports of the host before they are published.
+//!
+//! A port is reserved by binding a socket to it, so the kernel refuses it to everybody else, of any
+//! program, and takes it back when whoever holds the socket dies. Nothing is read from these
+//! sockets: nftables rewrites packets before they would arrive.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+
+use model::ContainerId;
+use model::port::{ContainerPort, HostPort, PortBinding, PortRange, Protocol};
+use rustix::net::{
+    AddressFamily, Shutdown, SocketFlags, SocketType, bind, getsockname, ipproto, listen, shutdown,
+    socket_with, sockopt,
+};
+use sys::Errno;
+
+use crate::address::{Cidr, Family};
+use crate::host::Stack;
+use crate::nft::PortRule;
+
+/// How often the kernel is asked for a port that must be free in both families.
+const RANDOM_ATTEMPTS: usize = 128;
+
+/// Why a port cannot be had. The words are Docker's.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// Another container of this root has it.
+    #[error("Bind for {0} failed: port is already allocated")]
+    Allocated(SocketAddr),
+    /// Another program has it, or the address is none of this host.
+    #[error("failed to bind host port {address}/{protocol}: {}", words(*source))]
+    Bind {
+        /// The address and port.
+        address: SocketAddr,
+        /// The protocol.
+        protocol: Protocol,
+        /// Why.
+        source: Errno,
+    },
+    /// Every port of the range is in use.
+    #[error("failed to bind host ports {ip}:{first}-{last}/{protocol}: all are in use")]
+    Range {
+        /// The address.
+        ip: IpAddr,
+        /// The lowest.
+        first: u16,
+        /// The highest.
+        last: u16,
+        /// The protocol.
+        protocol: Protocol,
+    },
+    /// An IPv6 address without IPv6.
+    #[error("cannot publish {0}: IPv6 is disabled on this host")]
+    NoIpv6(IpAddr),
+}
+
+/// Errors as Go words them, since Docker's are.
+fn words(errno: Errno) -> String {
+    match errno {
+        Errno::ADDRINUSE => "address already in use".to_owned(),
+        Errno::ADDRNOTAVAIL => "cannot assign requested address".to_owned(),
+        Errno::ACCESS => "permission denied".to_owned(),
+        other => std::io::Error::from(other).to_string(),
+    }
+}
+
+/// A port that this process owns as long as it keeps `sockets`.
+#[derive(Debug)]
+pub struct Reserved {
+    /// The container's side.
+    pub container: ContainerPort,
+    /// The host's side: one entry for each family, all with the same port.
+    pub host: Vec<SocketAddr>,
+    /// What owns it; empty for a protocol that the kernel has no sockets of (SCTP is a module),
+    /// where nobody could use the port.
+    pub sockets: Vec<OwnedFd>,
+}
+
+impl Reserved {
+    /// What to publish for a container with these addresses. A host's side of a family that the
+    /// container does not have is left out.
+    #[must_use]
+    pub fn rules(&self, owner: ContainerId, addresses: &[Cidr]) -> Vec<PortRule> {
+        let inside = |family| addresses.iter().find(|cidr| cidr.family() == family);
+        self.host
+            .iter()
+            .filter_map(|host| {
+                let address = inside(Family::of(host.ip()))?.address();
+                let container = SocketAddr::new(address, self.container.port);
+                Some(PortRule { owner, protocol: self.container.protocol, host: *host, container })
+            })
+            .collect()
+    }
+}
+
+/// Reserves a port for each binding; either all or none.
+///
+/// `published` is asked only when a port is in use, to tell another container from another program.
+///
+/// # Errors
+/// See [`PortError`].
+pub fn reserve(
+    bindings: &[PortBinding],
+    stack: Stack,
+    published: impl Fn() -> Vec<PortRule>,
+) -> Result<Vec<Reserved>, PortError> {
+    // Fixed ports first: a random one must not take what is asked for by number.
+    let mut order: Vec<usize> = (0..bindings.len()).collect();
+    order.sort_by_key(|index| bindings.get(*index).map(|b| width(b.host)));
+    let mut reserved: Vec<(usize, Reserved)> = Vec::with_capacity(bindings.len());
+    for index in order {
+        let Some(binding) = bindings.get(index) else { continue };
+        let ours = reserved.iter().map(|(_, reserved)| reserved);
+        let one =
+            reserve_one(binding, stack).map_err(|error| explained(error, ours, &published))?;
+        reserved.push((index, one));
+    }
+    reserved.sort_by_key(|(index, _)| *index);
+    Ok(reserved.into_iter().map(|(_, reserved)| reserved).collect())
+}
+
+/// How many ports would do.
+fn width(host: HostPort) -> u32 {
+    match host {
+        HostPort::Within(range) => range.count(),
+        HostPort::Random => u32::MAX,
+    }
+}
+
+fn reserve_one(binding: &PortBinding, stack: Stack) -> Result<Reserved, PortError> {
+    let addresses = addresses(binding.host_ip, stack)?;
+    let protocol = binding.container.protocol;
+    let (port, sockets) = match binding.host {
+        HostPort::Random => bind_random(&addresses, protocol)?,
+        HostPort::Within(range) => bind_within(&addresses, range, protocol)?,
+    };
+    let host = addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+    Ok(Reserved { container: binding.container, host, sockets })
+}
+
+/// The addresses that a binding means.
+fn addresses(ip: Option<IpAddr>, stack: Stack) -> Result<Vec<IpAddr>, PortError> {
+    match (ip, stack) {
+        (None, Stack::V4) => Ok(vec![Ipv4Addr::UNSPECIFIED.into()]),
+        (None, Stack::Dual) => Ok(vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]),
+        (Some(ip @ IpAddr::V6(_)), Stack::V4) => Err(PortError::NoIpv6(ip)),
+        (Some(ip), Stack::V4 | Stack::Dual) => Ok(vec![ip]),
+    }
+}
+
+fn bind_within(
+    addresses: &[IpAddr],
+    range: PortRange,
+    protocol: Protocol,
+) -> Result<(u16, Vec<OwnedFd>), PortError> {
+    let mut last = None;
+    for port in range.first..=range.last {
+        match bind_all(addresses, port, protocol) {
+            Ok(sockets) => return Ok((port, sockets)),
+            Err(error) if is_in_use(&error) => last = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    let ip = addresses.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    let (first, end) = (range.first, range.last);
+    let all = PortError::Range { ip, first, last: end, protocol };
+    Err(last.filter(|_| range.count() == 1).unwrap_or(all))
+}
+
+/// The kernel chooses a port for the first address, by its own range and reservations
+/// (`ip_local_port_range`, `ip_local_reserved_ports`); it must be free for the others too.
+fn bind_random(addresses: &[IpAddr], protocol: Protocol) -> Result<(u16, Vec<OwnedFd>), PortError> {
+    let (first, others) =
+        addresses.split_first().unwrap_or((&IpAddr::V4(Ipv4Addr::UNSPECIFIED), &[]));
+    let mut last = None;
+    for _ in 0..RANDOM_ATTEMPTS {
+        let address = SocketAddr::new(*first, 0);
+        let failed = |source| PortError::Bind { address, protocol, source };
+        let Some(socket) = bind_one(address, protocol)? else {
+            return Err(failed(Errno::PROTONOSUPPORT));
+        };
+        let port = port_of(&socket).map_err(failed)?;
+        match bind_all(others, port, protocol) {
+            Ok(mut sockets) => {
+                sockets.insert(0, socket);
+                return Ok((port, sockets));
+            }
+            Err(error) if is_in_use(&error) => last = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    let none = SocketAddr::new(*first, 0);
+    Err(last.unwrap_or(PortError::Bind { address: none, protocol, source: Errno::ADDRINUSE }))
+}
+
+fn port_of(socket: &OwnedFd) -> Result<u16, Errno> {
+    SocketAddr::try_from(getsockname(socket)?).map(|address| address.port())
+}
+
+fn bind_all(
+    addresses: &[IpAddr],
+    port: u16,
+    protocol: Protocol,
+) -> Result<Vec<OwnedFd>, PortError> {
+    let mut sockets = Vec::with_capacity(addresses.len());
+    for ip in addresses {
+        sockets.extend(bind_one(SocketAddr::new(*ip, port), protocol)?);
+    }
+    Ok(sockets)
+}
+
+/// `None` if the kernel has no sockets of the protocol.
+fn bind_one(address: SocketAddr, protocol: Protocol) -> Result<Option<OwnedFd>, PortError> {
+    let failed = |source| PortError::Bind { address, protocol, source };
+    let socket = match open(address, protocol) {
+        Ok(socket) => socket,
+        Err(Errno::PROTONOSUPPORT) if protocol == Protocol::Sctp => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    match bind(&socket, &address) {
+        Err(Errno::ADDRINUSE) if protocol == Protocol::Tcp => {
+            drop(socket);
+            bind_over_remains(address).map(Some).map_err(failed)
+        }
+        other => other.map(|()| Some(socket)).map_err(failed),
+    }
+}
+
+fn open(address: SocketAddr, protocol: Protocol) -> Result<OwnedFd, Errno> {
+    let family = match Family::of(address.ip()) {
+        Family::V4 => AddressFamily::INET,
+        Family::V6 => AddressFamily::INET6,
+    };
+    let (kind, number) = match protocol {
+        Protocol::Tcp => (SocketType::STREAM, ipproto::TCP),
+        Protocol::Udp => (SocketType::DGRAM, ipproto::UDP),
+        Protocol::Sctp => (SocketType::STREAM, ipproto::SCTP),
+    };
+    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, Some(number))?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    if protocol == Protocol::Udp {
+        // What arrives before the rules do is not for us; the kernel makes this its minimum.
+        sockopt::set_socket_recv_buffer_size(&socket, 1)?;
+    }
+    Ok(socket)
+}
+
+/// Binds although closed connections of a former server are still remembered (`TIME_WAIT`), as
+/// every server can that sets `SO_REUSEADDR`. Listening takes the port from all others that set
+/// it. Without the option afterwards the port stays taken when listening ends, and it must end:
+/// an unpublished path (a link-local sender, `::1`) shall be refused and not time out.
+fn bind_over_remains(address: SocketAddr) -> Result<OwnedFd, Errno> {
+    let socket = open(address, Protocol::Tcp)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &address)?;
+    listen(&socket, 0)?;
+    sockopt::set_socket_reuseaddr(&socket, false)?;
+    shutdown(&socket, Shutdown::Both)?;
+    Ok(socket)
+}
+
+fn is_in_use(error: &PortError) -> bool {
+    matches!(error, PortError::Bind { source: Errno::ADDRINUSE, .. })
+}
+
+/// Says whether a port in use is another container's, or that of another wish of the same one.
+fn explained<'a>(
+    error: PortError,
+    mut ours: impl Iterator<Item = &'a Reserved>,
+    published: impl Fn() -> Vec<PortRule>,
+) -> PortError {
+    let PortError::Bind { address, protocol, source: Errno::ADDRINUSE } = error else {
+        return error;
+    };
+    let same = |other: Protocol, host: &SocketAddr| other == protocol && collide(*host, address);
+    let twice = ours.any(|r| r.host.iter().any(|host| same(r.container.protocol, host)));
+    if twice || published().iter().any(|rule| same(rule.protocol, &rule.host)) {
+        return PortError::Allocated(address);
+    }
+    error
+}
+
+/// Whether two sockets cannot both be bound.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+    let family = Family::of(a.ip()) == Family::of(b.ip());
+    a.port() == b.port() && family && (any || a.ip() == b.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_collide_on_common_addresses() {
+        let check = |a: &str, b: &str, expected: bool| {
+            assert_eq!(collide(a.parse().unwrap(), b.parse().unwrap()), expected, "{a} {b}");
+        };
+        check("0.0.0.0:80", "1.2.3.4:80", true);
+        check("1.2.3.4:80", "1.2.3.4:80", true);
+        check("1.2.3.4:80", "1.2.3.5:80", false);
+        check("0.0.0.0:80", "0.0.0.0:81", false);
+        check("0.0.0.0:80", "[::]:80", false);
+    }
+
+    #[test]
+    fn errors_are_in_dockers_words() {
+        let address: SocketAddr = "0.0.0.0:18080".parse().unwrap();
+        assert_eq!(
+            PortError::Allocated(address).to_string(),
+            "Bind for 0.0.0.0:18080 failed: port is already allocated"
+        );
+        let error = PortError::Bind { address, protocol: Protocol::Tcp, source: Errno::ADDRINUSE };
+        let expected = "failed to bind host port 0.0.0.0:18080/tcp: address already in use";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_rule_needs_an_address_of_its_family() {
+        let reserved = Reserved {
+            container: "80/tcp".parse().unwrap(),
+            host: vec!["0.0.0.0:8080".parse().unwrap(), "[::]:8080".parse().unwrap()],
+            sockets: Vec::new(),
+        };
+        let owner: ContainerId = "0".repeat(64).parse().unwrap();
+        let rules = |addresses: &[&str]| -> Vec<String> {
+            let addresses: Vec<Cidr> = addresses.iter().map(|a| a.parse().unwrap()).collect();
+            let rules = reserved.rules(owner, &addresses);
+            rules.iter().map(|rule| format!("{}->{}", rule.host, rule.container)).collect()
+        };
+        assert_eq!(rules(&["10.0.0.2/8"]), ["0.0.0.0:8080->10.0.0.2:80"]);
+        assert_eq!(
+            rules(&["10.0.0.2/8", "fd00::2/64"]),
+            ["0.0.0.0:8080->10.0.0.2:80", "[::]:8080->[fd00::2]:80"]
+        );
+    }
+}
