@@ -194,8 +194,7 @@ impl<R: BufRead> Reader<R> {
     fn advance(&mut self, entry: &mut Entry) -> Result<bool, TarProblem> {
         self.extended.clear();
         let mut chain = 0;
-        loop {
-            let Some(header) = self.header()? else { break };
+        while let Some(header) = self.header()? {
             if !self.extension(&header)? {
                 self.fill_entry(&header, entry)?;
                 return Ok(true);
