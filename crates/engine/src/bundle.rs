@@ -15,6 +15,7 @@ use oci_spec::runtime::{
     PosixRlimit, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 
+use crate::prepare::init_source;
 use crate::resolve::Resolved;
 
 /// What is known only when a container starts.
@@ -34,8 +35,10 @@ pub(crate) struct Attached {
     pub(crate) devices: Vec<LinuxDevice>,
     /// Rules of the device controller, in order.
     pub(crate) device_rules: Vec<LinuxDeviceCgroup>,
-    /// rlimits, checked against what this host lets us set.
+    /// rlimits.
     pub(crate) rlimits: Vec<PosixRlimit>,
+    /// Namespaces of other containers, by kind and path.
+    pub(crate) joined: Vec<(&'static str, PathBuf)>,
 }
 
 /// Numbers of the container's user.
@@ -170,6 +173,9 @@ fn capabilities(attached: &Attached) -> Result<LinuxCapabilities, OciSpecError> 
 
 fn mounts(wished: &ContainerSpec, attached: &Attached) -> Result<Vec<Mount>, OciSpecError> {
     let mut all = standard_mounts(wished)?;
+    if let Some(source) = init_source(wished.process.init) {
+        all.push(bind(Path::new(source), Path::new(INIT_PATH), &["bind", "ro", "nosuid", "nodev", "rprivate"])?);
+    }
     for (source, target) in &attached.etc_files {
         all.push(bind(source, Path::new(target), &["rbind", "rprivate", "rw"])?);
     }
@@ -261,30 +267,51 @@ fn linux(wished: &ContainerSpec, attached: &Attached) -> Result<Linux, OciSpecEr
     };
     LinuxBuilder::default()
         .cgroups_path(attached.cgroup.clone())
-        .namespaces(namespaces(wished)?)
+        .namespaces(namespaces(wished, attached)?)
         .resources(resources(&wished.limits, attached)?)
         .devices(attached.devices.clone())
-        .sysctl(security.sysctls.clone().into_iter().collect::<HashMap<_, _>>())
+        .sysctl(sysctls(wished))
         .rootfs_propagation("rprivate".to_owned())
         .masked_paths(own(&security.masked_paths, &MASKED_PATHS))
         .readonly_paths(own(&security.readonly_paths, &READONLY_PATHS))
         .build()
 }
 
-fn namespaces(wished: &ContainerSpec) -> Result<Vec<LinuxNamespace>, OciSpecError> {
+fn namespaces(wished: &ContainerSpec, attached: &Attached) -> Result<Vec<LinuxNamespace>, OciSpecError> {
     let security = &wished.security;
     let named = [
-        (LinuxNamespaceType::Pid, &security.pid),
-        (LinuxNamespaceType::Ipc, &security.ipc),
-        (LinuxNamespaceType::Uts, &security.uts),
-        (LinuxNamespaceType::Cgroup, &security.cgroup),
+        (LinuxNamespaceType::Pid, "pid", &security.pid),
+        (LinuxNamespaceType::Ipc, "ipc", &security.ipc),
+        (LinuxNamespaceType::Uts, "uts", &security.uts),
+        (LinuxNamespaceType::Cgroup, "cgroup", &security.cgroup),
     ];
-    let mut kinds = vec![LinuxNamespaceType::Mount];
-    kinds.extend(named.iter().filter(|(_, from)| **from != NamespaceSpec::Host).map(|(kind, _)| *kind));
-    if wished.network.mode != NetworkMode::Host {
-        kinds.push(LinuxNamespaceType::Network);
+    let mut all = vec![LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::Mount).build()?];
+    for (kind, name, from) in named {
+        let builder = LinuxNamespaceBuilder::default().typ(kind);
+        let joined = attached.joined.iter().find(|(joined, _)| *joined == name);
+        match (from, joined) {
+            (NamespaceSpec::Host, _) => {}
+            (NamespaceSpec::Container(_), Some((_, path))) => all.push(builder.path(path.clone()).build()?),
+            (NamespaceSpec::Private | NamespaceSpec::Container(_), _) => all.push(builder.build()?),
+        }
     }
-    kinds.into_iter().map(|kind| LinuxNamespaceBuilder::default().typ(kind).build()).collect()
+    if wished.network.mode != NetworkMode::Host {
+        all.push(LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::Network).build()?);
+    }
+    Ok(all)
+}
+
+/// Docker lets every user of a container that has its own network use low ports and ping.
+const NETWORK_SYSCTLS: [(&str, &str); 2] =
+    [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
+
+fn sysctls(wished: &ContainerSpec) -> HashMap<String, String> {
+    let own_network = matches!(wished.network.mode, NetworkMode::Bridge | NetworkMode::None | NetworkMode::Named(_));
+    let defaults = NETWORK_SYSCTLS.iter().filter(|_| own_network);
+    let mut all: HashMap<String, String> =
+        defaults.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    all.extend(wished.security.sysctls.clone());
+    all
 }
 
 fn resources(limits: &Limits, attached: &Attached) -> Result<LinuxResources, OciSpecError> {

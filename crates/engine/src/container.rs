@@ -86,28 +86,22 @@ impl Engine {
     }
 
     /// How a container lives, from the lock, the shim's files and the row, in that order.
-    pub(crate) fn life(&self, container: &Container) -> Life {
-        if let Some(life) = self.guarded_life(&container.id) {
-            return life;
+    pub(crate) fn life(&self, container: &Container) -> Result<Life, EngineError> {
+        let guarded = !self.is_free(&container.id)?;
+        if guarded && let Some(life) = self.guarded_life(&container.id)? {
+            return Ok(life);
         }
-        let Progress::Started(start) = &container.record.progress else { return Life::NEW };
+        let Progress::Started(start) = &container.record.progress else { return Ok(Life::NEW) };
         if let Some(failed) = &start.failed {
-            return Life::Created { failed: Some(failed.clone()) };
+            return Ok(Life::Created { failed: Some(failed.clone()) });
         }
-        match shim::read_exit(&self.paths().exit_record(&container.id)) {
+        Ok(match self.last_exit(&container.id)? {
             Some(exit) if exit.since >= start.at => exit.life(),
+            // It is just being started.
+            Some(_) | None if guarded => Life::NEW,
             // The shim was killed, or the machine went down: nobody saw the end.
             Some(_) | None => Life::Exited { code: UNSEEN_EXIT, since: start.at, at: start.at, oom: false },
-        }
-    }
-
-    /// What a living shim has written down; `None` without one, or before its first launch.
-    fn guarded_life(&self, id: &ContainerId) -> Option<Life> {
-        let dir = self.paths().run_dir(id);
-        if !shim::probe(&dir).is_guarded() {
-            return None;
-        }
-        shim::read_state(&dir).filter(|life| !matches!(life, Life::Created { .. }))
+        })
     }
 }
 

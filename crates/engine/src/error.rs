@@ -48,6 +48,14 @@ pub enum EngineError {
     /// It does not run.
     #[error("container {0} is not running")]
     NotRunning(ContainerId),
+    /// A signal for one that does not run.
+    #[error("cannot kill container: {name}: container {id} is not running")]
+    CannotKill {
+        /// As typed.
+        name: String,
+        /// Its id.
+        id: ContainerId,
+    },
     /// It runs.
     #[error("cannot remove container \"/{name}\": container is running: stop the container before removing or force remove")]
     StillRunning {
@@ -106,6 +114,10 @@ pub enum EngineError {
     /// Its driver keeps nothing.
     #[error("configured logging driver does not support reading")]
     LogNotKept,
+
+    /// The kernel has no randomness yet.
+    #[error(transparent)]
+    NoRandomness(#[from] crate::random::NoRandomness),
 
     // What lies below.
     /// The database.

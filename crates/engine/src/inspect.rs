@@ -46,7 +46,7 @@ impl Engine {
     }
 
     fn view(&self, container: Container, names: &mut ImageNames) -> Result<ContainerView, EngineError> {
-        let life = self.life(&container);
+        let life = self.life(&container)?;
         let id = container.id;
         let endpoint = self.endpoint(&container, &life);
         Ok(ContainerView {

@@ -5,7 +5,37 @@
 
 #![forbid(unsafe_code)]
 
+mod attach;
 mod bundle;
+mod container;
+mod create;
+mod engine;
+mod error;
+mod etc_files;
+mod exec;
+mod failpoint;
+mod guard;
+mod image;
+mod inspect;
+mod logs;
 mod names;
+mod network;
+mod paths;
+mod ports;
+mod prepare;
+mod random;
+mod record;
+mod remove;
 mod resolve;
+mod security;
+mod start;
+mod stop;
 pub mod view;
+mod volume;
+mod wait;
+
+pub use engine::Engine;
+pub use error::EngineError;
+pub use logs::LogReader;
+pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};
+pub use wait::Wait;

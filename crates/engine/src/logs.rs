@@ -51,7 +51,7 @@ impl Engine {
         }
         let path = self.paths().log(&container.id);
         let follow = match query.follow.take() {
-            Some(gone) if self.life(&container).is_running() => {
+            Some(gone) if self.life(&container)?.is_running() => {
                 Some(Follow::new(&path, gone, self.watch_exit(&container.id)?)?)
             }
             Some(_) | None => None,

@@ -89,7 +89,7 @@ pub struct ExitReport {
 }
 
 /// Which output streams are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Streams {
     /// Standard output.
     pub stdout: bool,
@@ -147,7 +147,7 @@ pub struct AttachRequest {
 }
 
 /// A process to run in a container that runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ExecSpec {
     /// Never empty.
     pub argv: Vec<String>,

@@ -1,0 +1,95 @@
+//! `attach`: a container's streams as one connection, framed as Docker frames them.
+
+use std::io::{self, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+
+use model::container::{AttachedStreams, Terminal};
+use model::{Life, NameOrId};
+use shim::protocol::{Delivery, Target};
+
+use crate::guard::call_error;
+use crate::logs::LogReader;
+use crate::view::{AttachRequest, LogQuery, LogStream};
+use crate::{Engine, EngineError};
+
+impl Engine {
+    /// Attaches to a container. Before its start it waits for its first output.
+    ///
+    /// # Errors
+    /// There is no such container, or it is frozen.
+    pub fn attach(&self, who: &NameOrId, request: AttachRequest) -> Result<UnixStream, EngineError> {
+        let container = self.find(who)?;
+        let life = self.life(&container)?;
+        let live = if request.stream {
+            let streams = AttachedStreams {
+                stdin: request.stdin,
+                stdout: request.streams.stdout,
+                stderr: request.streams.stderr,
+            };
+            let shim = self.ensure_shim(&container)?;
+            let attached = shim.attach(Target::Container, streams, delivery(&life));
+            Some(attached.map_err(|error| call_error(&container.id, error))?)
+        } else {
+            None
+        };
+        if !request.logs {
+            return match live {
+                Some(stream) => Ok(stream),
+                None => pair().map(|(ours, _)| ours),
+            };
+        }
+        let query = LogQuery { streams: request.streams, since: None, until: None, tail: None, follow: None };
+        let log = self.logs(who, query)?;
+        let is_terminal = matches!(container.record.spec.process.terminal, Terminal::Pty { .. });
+        let (ours, theirs) = pair()?;
+        std::thread::spawn(move || replay(log, is_terminal, &theirs, live.as_ref()));
+        Ok(ours)
+    }
+}
+
+/// Whoever attaches before the start is the container's foreground: it gets every byte, and the
+/// container waits for it. Who comes later looks on.
+const fn delivery(life: &Life) -> Delivery {
+    match life {
+        Life::Created { .. } | Life::Exited { .. } => Delivery::Everything,
+        Life::Running { .. } | Life::Paused { .. } => Delivery::Recent,
+    }
+}
+
+fn pair() -> Result<(UnixStream, UnixStream), EngineError> {
+    UnixStream::pair().map_err(EngineError::file("make", "a pair of sockets"))
+}
+
+/// Sends the log so far, then carries what comes. A client that leaves ends it.
+fn replay(mut log: LogReader, is_terminal: bool, client: &UnixStream, live: Option<&UnixStream>) {
+    while let Ok(Some(record)) = log.read() {
+        let sent = if is_terminal {
+            (&*client).write_all(&record.bytes)
+        } else {
+            send_frame(client, record.stream, &record.bytes)
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+    let Some(live) = live else { return };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let _ = io::copy(&mut &*client, &mut &*live);
+            let _ = live.shutdown(Shutdown::Write);
+        });
+        let _ = io::copy(&mut &*live, &mut &*client);
+        let _ = client.shutdown(Shutdown::Both);
+    });
+}
+
+fn send_frame(mut client: &UnixStream, stream: LogStream, bytes: &[u8]) -> io::Result<()> {
+    let number = match stream {
+        LogStream::Stdout => 1,
+        LogStream::Stderr => 2,
+    };
+    let [a, b, c, d] = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
+    client.write_all(&[number, 0, 0, 0, a, b, c, d])?;
+    client.write_all(bytes)
+}

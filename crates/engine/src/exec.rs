@@ -1,0 +1,262 @@
+//! `exec`: one more process in a container that runs.
+//!
+//! What is to run is a small file below the runtime root, so that one process can create it and
+//! another start it. It goes with the container, or when it is old.
+
+use std::collections::HashSet;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use model::container::{AttachedStreams, Stdin, TerminalSize};
+use model::{ContainerId, ExecId, ExitCode, Life, NameOrId};
+use oci_spec::OciSpecError;
+use oci_spec::runtime::{Box as ConsoleSize, LinuxCapabilitiesBuilder, Process, ProcessBuilder, UserBuilder};
+use runtime::capabilities::CapSet;
+use serde::{Deserialize, Serialize};
+use shim::client::CallError;
+use shim::protocol::{ExecStart, ExecState, Refusal, Target};
+use sys::root::Root;
+
+use crate::bundle::UserIds;
+use crate::container::{Container, read_own, write_own};
+use crate::guard::call_error;
+use crate::view::{ExecAttach, ExecLife, ExecSpec, ExecView};
+use crate::{Engine, EngineError, random, security};
+
+/// What is kept of an exec.
+#[derive(Debug, Serialize, Deserialize)]
+struct ExecRecord {
+    container: ContainerId,
+    spec: ExecSpec,
+    progress: ExecProgress,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum ExecProgress {
+    Created,
+    Started,
+    /// It could not be started.
+    Failed(ExitCode),
+}
+
+impl Engine {
+    /// Makes an exec; nothing runs yet.
+    ///
+    /// # Errors
+    /// The container does not run or is frozen; it does not know the user.
+    pub fn exec_create(&self, who: &NameOrId, spec: ExecSpec) -> Result<ExecId, EngineError> {
+        let container = self.find(who)?;
+        match self.life(&container)? {
+            Life::Running { pid, .. } => self.exec_user(&container, &spec, pid).map(drop)?,
+            Life::Paused { .. } => return Err(EngineError::Paused(who.to_string())),
+            Life::Created { .. } | Life::Exited { .. } => {
+                return Err(EngineError::NotRunning(container.id));
+            }
+        }
+        let id = random::exec_id()?;
+        let record = ExecRecord { container: container.id, spec, progress: ExecProgress::Created };
+        self.save_exec(&id, &record)?;
+        Ok(id)
+    }
+
+    /// Starts an exec; its streams, if they are wanted.
+    ///
+    /// # Errors
+    /// It has run; the container does not run any more; the command cannot be started, which is
+    /// noted as its exit code.
+    pub fn exec_start(&self, id: &ExecId, attach: ExecAttach) -> Result<Option<UnixStream>, EngineError> {
+        let mut record = self.exec_record(id)?;
+        if record.progress != ExecProgress::Created {
+            return Err(EngineError::ExecHasRun(*id));
+        }
+        let container = self.reread(&record.container)?;
+        let process = self.exec_process(&container, &record.spec, attach)?;
+        record.progress = ExecProgress::Started;
+        self.save_exec(id, &record)?;
+        let start = exec_start(*id, process, &record.spec, attach);
+        match self.running_shim(&container.id)?.exec_start(start) {
+            Ok((_, stream)) => Ok((attach != ExecAttach::Detached).then_some(stream)),
+            Err(error) => {
+                if let CallError::LaunchFailed(failure) = &error {
+                    record.progress = ExecProgress::Failed(failure.code);
+                    self.save_exec(id, &record)?;
+                }
+                Err(match error {
+                    CallError::Refused(Refusal::ExecExists) => EngineError::ExecHasRun(*id),
+                    other => call_error(&container.id, other),
+                })
+            }
+        }
+    }
+
+    /// Everything about an exec.
+    ///
+    /// # Errors
+    /// There is none, or it has been forgotten.
+    pub fn exec_inspect(&self, id: &ExecId) -> Result<ExecView, EngineError> {
+        let record = self.exec_record(id)?;
+        let life = match record.progress {
+            ExecProgress::Created => ExecLife::Created,
+            ExecProgress::Failed(code) => ExecLife::Exited { code },
+            ExecProgress::Started => self.exec_life(&record.container, id)?,
+        };
+        Ok(ExecView { id: *id, container: record.container, spec: record.spec, life })
+    }
+
+    fn exec_life(&self, container: &ContainerId, id: &ExecId) -> Result<ExecLife, EngineError> {
+        let ended_with_its_container = ExecLife::Exited { code: ExitCode(137) };
+        let Some(mut shim) = self.shim(container)? else { return Ok(ended_with_its_container) };
+        match shim.exec_state(*id) {
+            Ok(info) => Ok(match info.state {
+                ExecState::Running(started) => ExecLife::Running { pid: started.pid },
+                ExecState::Exited { code, .. } => ExecLife::Exited { code },
+            }),
+            Err(CallError::Gone | CallError::Refused(Refusal::NoSuchExec)) => Ok(ended_with_its_container),
+            Err(error) => Err(call_error(container, error)),
+        }
+    }
+
+    /// Tells an exec's terminal its size.
+    ///
+    /// # Errors
+    /// It does not run, or has no terminal.
+    pub fn exec_resize(&self, id: &ExecId, size: TerminalSize) -> Result<(), EngineError> {
+        let container = self.exec_record(id)?.container;
+        let mut shim = self.running_shim(&container)?;
+        shim.resize(Target::Exec(*id), size).map_err(|error| call_error(&container, error))
+    }
+
+    /// Execs of a container that its shim remembers.
+    pub(crate) fn execs_of(&self, id: &ContainerId) -> Result<Vec<ExecId>, EngineError> {
+        let Some(mut shim) = self.shim(id)? else { return Ok(Vec::new()) };
+        match shim.execs() {
+            Ok(execs) => Ok(execs.into_iter().map(|info| info.exec).collect()),
+            Err(CallError::Gone) => Ok(Vec::new()),
+            Err(error) => Err(call_error(id, error)),
+        }
+    }
+
+    /// Removes the records of a container's execs.
+    pub(crate) fn forget_execs(&self, container: &ContainerId) -> Result<(), EngineError> {
+        let Ok(entries) = std::fs::read_dir(self.exec_dir()) else { return Ok(()) };
+        for entry in entries.flatten() {
+            let text = read_own(&entry.path())?.unwrap_or_default();
+            let owner = serde_json::from_str::<ExecRecord>(&text).map(|record| record.container);
+            if owner.is_ok_and(|owner| owner == *container) {
+                // Whoever else removes the container may have been faster.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    fn exec_dir(&self) -> PathBuf {
+        self.paths().run().join("exec")
+    }
+
+    fn exec_record(&self, id: &ExecId) -> Result<ExecRecord, EngineError> {
+        let text = read_own(&self.exec_dir().join(id.to_string()))?;
+        let text = text.ok_or_else(|| EngineError::NoSuchExec(id.to_string()))?;
+        serde_json::from_str(&text).map_err(|_| EngineError::NoSuchExec(id.to_string()))
+    }
+
+    fn save_exec(&self, id: &ExecId, record: &ExecRecord) -> Result<(), EngineError> {
+        let dir = self.exec_dir();
+        std::fs::create_dir_all(&dir).map_err(EngineError::file("make", &dir))?;
+        let json = serde_json::to_string(record).unwrap_or_default();
+        write_own(&dir.join(id.to_string()), &json)
+    }
+
+    /// Looks the exec's user up in the container's files as they are now.
+    fn exec_user(&self, container: &Container, spec: &ExecSpec, pid: u32) -> Result<UserIds, EngineError> {
+        let path = PathBuf::from(format!("/proc/{pid}/root"));
+        let root = Root::open(&path).map_err(|_| EngineError::NotRunning(container.id))?;
+        let name = spec.user.as_deref().unwrap_or(&container.record.resolved.user);
+        self.user_in(&root, name, if spec.user.is_some() { &[] } else { &container.record.spec.process.groups })
+    }
+
+    fn exec_process(
+        &self,
+        container: &Container,
+        spec: &ExecSpec,
+        attach: ExecAttach,
+    ) -> Result<Process, EngineError> {
+        let pid = self.life(container)?.pid().ok_or(EngineError::NotRunning(container.id))?;
+        let user = self.exec_user(container, spec, pid)?;
+        let caps = if spec.privileged { security::every_capability()? } else { security::capabilities(&container.record.spec.security)? };
+        let size = match attach {
+            ExecAttach::Attached(Some(size)) => Some(size),
+            ExecAttach::Attached(None) | ExecAttach::Detached => spec.size,
+        };
+        let built = process(container, spec, &user, caps);
+        let mut process = built.map_err(|error| EngineError::Invalid(error.to_string()))?;
+        if let (true, Some(size)) = (spec.terminal, size) {
+            let mut console = ConsoleSize::default();
+            console.set_height(size.rows.into());
+            console.set_width(size.columns.into());
+            process.set_console_size(Some(console));
+        }
+        process.set_rlimits(Some(security::rlimits(&container.record.spec.limits)?));
+        Ok(process)
+    }
+}
+
+fn process(
+    container: &Container,
+    spec: &ExecSpec,
+    user: &UserIds,
+    caps: CapSet,
+) -> Result<Process, OciSpecError> {
+    let resolved = &container.record.resolved;
+    let bounding = security::oci_capabilities(caps);
+    let held = if user.uid == 0 { bounding.clone() } else { HashSet::new() };
+    let capabilities = LinuxCapabilitiesBuilder::default()
+        .bounding(bounding)
+        .permitted(held.clone())
+        .effective(held)
+        .inheritable(HashSet::new())
+        .ambient(HashSet::new())
+        .build()?;
+    let numbers =
+        UserBuilder::default().uid(user.uid).gid(user.gid).additional_gids(user.groups.clone()).build()?;
+    ProcessBuilder::default()
+        .terminal(spec.terminal)
+        .user(numbers)
+        .args(spec.argv.clone())
+        .env(environment(container, spec, user))
+        .cwd(spec.working_dir.clone().unwrap_or_else(|| resolved.working_dir.clone()))
+        .capabilities(capabilities)
+        .no_new_privileges(container.record.spec.security.no_new_privileges)
+        .build()
+}
+
+/// The container's environment below the exec's own.
+fn environment(container: &Container, spec: &ExecSpec, user: &UserIds) -> Vec<String> {
+    let resolved = &container.record.resolved;
+    let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
+    let given: HashSet<String> = spec.env.iter().map(|variable| name(variable)).collect();
+    let mut env: Vec<String> = vec![format!("HOSTNAME={}", resolved.hostname)];
+    if spec.terminal {
+        env.push("TERM=xterm".to_owned());
+    }
+    env.push(format!("HOME={}", user.home));
+    env.extend(resolved.env.iter().cloned());
+    env.retain(|variable| !given.contains(&name(variable)));
+    env.extend(spec.env.iter().filter(|variable| variable.contains('=')).cloned());
+    // A later value wins where the image names one of the standard variables itself.
+    let mut seen = HashSet::new();
+    env.reverse();
+    env.retain(|variable| seen.insert(name(variable)));
+    env.reverse();
+    env
+}
+
+fn exec_start(id: ExecId, process: Process, spec: &ExecSpec, attach: ExecAttach) -> ExecStart {
+    let streams = AttachedStreams { stdin: spec.stdin, stdout: spec.streams.stdout, stderr: spec.streams.stderr };
+    ExecStart {
+        exec: id,
+        process: Box::new(process),
+        stdin: if spec.stdin { Stdin::OpenOnce } else { Stdin::Null },
+        attach: (attach != ExecAttach::Detached).then_some(streams),
+    }
+}

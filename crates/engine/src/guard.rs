@@ -1,0 +1,111 @@
+//! The way to a container's shim, and what its answers mean here.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use model::{ContainerId, Life};
+use shim::client::{CallError, Shim};
+use shim::paths::ShimPaths;
+use shim::protocol::{ExitRecord, Refusal, Request, Until};
+use shim::{EnsureError, Liveness};
+
+use crate::container::Container;
+use crate::{Engine, EngineError};
+
+/// Becomes readable when a container has ended.
+#[derive(Debug)]
+pub(crate) struct ExitWatch(OwnedFd);
+
+impl AsFd for ExitWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Engine {
+    pub(crate) fn shim_paths(&self, id: &ContainerId) -> ShimPaths {
+        ShimPaths { id: *id, root: self.paths().root().to_owned(), run: self.paths().run().to_owned() }
+    }
+
+    /// The container's shim, if it has one.
+    pub(crate) fn shim(&self, id: &ContainerId) -> Result<Option<Shim>, EngineError> {
+        Shim::connect(&self.shim_paths(id)).map_err(|error| shim_error(id, &error))
+    }
+
+    /// The container's shim, started if need be.
+    pub(crate) fn ensure_shim(&self, container: &Container) -> Result<Shim, EngineError> {
+        shim::ensure(&self.shim_paths(&container.id)).map_err(|error| match error {
+            EnsureError::BeingRemoved => EngineError::BeingRemoved(container.id.to_string()),
+            other => shim_error(&container.id, &other),
+        })
+    }
+
+    /// The shim of a container that must run.
+    pub(crate) fn running_shim(&self, id: &ContainerId) -> Result<Shim, EngineError> {
+        self.shim(id)?.ok_or(EngineError::NotRunning(*id))
+    }
+
+    /// What the shim has written down; true only while there is one.
+    pub(crate) fn guarded_life(&self, id: &ContainerId) -> Result<Option<Life>, EngineError> {
+        shim::read_state(&self.shim_paths(id)).map_err(|error| shim_error(id, &error))
+    }
+
+    /// Whether nobody owns the container's life.
+    pub(crate) fn is_free(&self, id: &ContainerId) -> Result<bool, EngineError> {
+        let liveness = shim::probe(&self.shim_paths(id)).map_err(|error| shim_error(id, &error))?;
+        Ok(liveness == Liveness::Free)
+    }
+
+    /// How the container ended last, if anybody saw it.
+    pub(crate) fn last_exit(&self, id: &ContainerId) -> Result<Option<ExitRecord>, EngineError> {
+        shim::read_exit(&self.shim_paths(id)).map_err(|error| shim_error(id, &error))
+    }
+
+    /// Something to poll for the end of a container that runs.
+    pub(crate) fn watch_exit(&self, id: &ContainerId) -> Result<ExitWatch, EngineError> {
+        let stream = self.running_shim(id)?.into_stream();
+        let request = serde_json::to_vec(&Request::Wait { until: Until::NotRunning });
+        let request = request.map_err(|error| shim_error(id, &error))?;
+        sys::fdpass::send_frame(&stream, &request, &[]).map_err(|error| shim_error(id, &error))?;
+        Ok(ExitWatch(stream.into()))
+    }
+}
+
+/// Anything that a shim cannot be asked.
+pub(crate) fn shim_error(id: &ContainerId, error: &dyn std::error::Error) -> EngineError {
+    let mut what = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        what.push_str(": ");
+        what.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    EngineError::Shim { id: *id, what }
+}
+
+/// What a shim's refusal means to a verb.
+pub(crate) fn call_error(id: &ContainerId, error: CallError) -> EngineError {
+    match error {
+        CallError::Gone => EngineError::NotRunning(*id),
+        CallError::LaunchFailed(failure) => EngineError::Start(failure),
+        CallError::Refused(refusal) => refused(id, refusal),
+        CallError::Failed(what) => EngineError::Shim { id: *id, what },
+        other @ (CallError::Connection(_) | CallError::Frame(_) | CallError::Json(_) | CallError::Confused(_)) => {
+            shim_error(id, &other)
+        }
+    }
+}
+
+fn refused(id: &ContainerId, refusal: Refusal) -> EngineError {
+    match refusal {
+        Refusal::NotRunning | Refusal::ExecNotRunning => EngineError::NotRunning(*id),
+        Refusal::AlreadyPaused => EngineError::AlreadyPaused(*id),
+        Refusal::NotPaused => EngineError::NotPaused(*id),
+        Refusal::Paused => EngineError::Paused(id.to_string()),
+        Refusal::AlreadyRunning
+        | Refusal::NoSuchExec
+        | Refusal::ExecExists
+        | Refusal::Claimed
+        | Refusal::NotClaimed
+        | Refusal::NoTerminal => EngineError::Shim { id: *id, what: refusal.to_string() },
+    }
+}

@@ -1,0 +1,146 @@
+//! Images: what is here, under which names.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use model::{ContainerId, ImageId, Reference};
+use store::images::{Force, ImageRecord, Removed, ResolveError, TagError};
+
+use crate::container::Container;
+use crate::inspect::timestamp;
+use crate::prepare::store_error;
+use crate::view::{HistoryView, ImageRemoval, ImageRemoveMode, ImageView};
+use crate::{Engine, EngineError};
+
+impl Engine {
+    /// The image that a text means.
+    pub(crate) fn image(&self, typed: &str) -> Result<ImageRecord, EngineError> {
+        self.store().images().resolve(typed).map_err(resolve_error)
+    }
+
+    /// The id of the image that a text means now; `None` if there is none.
+    pub(crate) fn image_id(&self, typed: &str) -> Result<Option<ImageId>, EngineError> {
+        match self.image(typed) {
+            Ok(image) => Ok(Some(image.id)),
+            Err(EngineError::NoSuchImage(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Every image, newest first.
+    ///
+    /// # Errors
+    /// The database.
+    pub fn image_list(&self) -> Result<Vec<ImageView>, EngineError> {
+        self.store().images().list()?.into_iter().map(|image| self.image_view(image)).collect()
+    }
+
+    /// One image.
+    ///
+    /// # Errors
+    /// There is none, or the text is no reference.
+    pub fn image_inspect(&self, typed: &str) -> Result<ImageView, EngineError> {
+        let image = self.image(typed)?;
+        self.image_view(image)
+    }
+
+    /// How an image came to be, newest step first.
+    ///
+    /// # Errors
+    /// There is no such image.
+    pub fn image_history(&self, typed: &str) -> Result<Vec<HistoryView>, EngineError> {
+        let image = self.image(typed)?;
+        let view = |entry: store::images::HistoryEntry| HistoryView {
+            id: entry.id,
+            created: entry.created.and_then(|text| text.parse().ok()),
+            created_by: entry.created_by,
+            comment: entry.comment,
+            size: entry.size,
+            tags: entry.tags,
+        };
+        Ok(store::images::history(&image).into_iter().map(view).collect())
+    }
+
+    /// Gives an image one more name; takes it from the image that has it.
+    ///
+    /// # Errors
+    /// There is no such image.
+    pub fn image_tag(&self, typed: &str, name: &Reference) -> Result<(), EngineError> {
+        let image = self.image(typed)?;
+        match self.store().images().tag(&image.id, &name.clone().with_default_tag()) {
+            Ok(_) => Ok(()),
+            Err(TagError::NoSuchImage(id)) => Err(EngineError::image_gone(id)),
+            Err(TagError::NotATag(name)) => {
+                Err(EngineError::Invalid(format!("refusing to create a tag with a digest reference: {name}")))
+            }
+            Err(error @ (TagError::Index(_) | TagError::Db(_))) => Err(store_error(error)),
+        }
+    }
+
+    /// Removes a name, and the image with its last one.
+    ///
+    /// # Errors
+    /// There is none, or it is needed.
+    pub fn image_remove(
+        &self,
+        typed: &str,
+        mode: ImageRemoveMode,
+    ) -> Result<Vec<ImageRemoval>, EngineError> {
+        use store::images::RemoveError as E;
+        let force = match mode {
+            ImageRemoveMode::Careful => Force::No,
+            ImageRemoveMode::Force => Force::Yes,
+        };
+        let removed = self.store().images().remove(typed, force, &self.running()?);
+        let removed = removed.map_err(|error| match error {
+            E::Resolve(error) => resolve_error(error),
+            E::Referenced { .. } | E::Stopped { .. } | E::Running { .. } | E::ManyNames(_) => {
+                EngineError::ImageInUse(error.to_string())
+            }
+            other @ (E::Index(_) | E::Collect(_) | E::Trash(_) | E::Db(_)) => store_error(other),
+        })?;
+        let view = |removed| match removed {
+            Removed::Untagged(name) => ImageRemoval::Untagged(name),
+            Removed::Deleted(digest) => ImageRemoval::Deleted(digest),
+        };
+        Ok(removed.into_iter().map(view).collect())
+    }
+
+    fn running(&self) -> Result<BTreeSet<ContainerId>, EngineError> {
+        let mut running = BTreeSet::new();
+        for row in self.store().containers().list()? {
+            let container = Container::read(row)?;
+            if self.life(&container)?.is_running() {
+                running.insert(container.id);
+            }
+        }
+        Ok(running)
+    }
+
+    fn image_view(&self, image: ImageRecord) -> Result<ImageView, EngineError> {
+        let familiar = |names: &[Reference]| names.iter().map(Reference::familiar).collect();
+        Ok(ImageView {
+            id: image.id,
+            tags: familiar(&image.tags),
+            digests: familiar(&image.repo_digests),
+            created: created(&image),
+            size: image.size(),
+            containers: u64::try_from(self.store().containers().of_image(&image.id)?.len()).unwrap_or(u64::MAX),
+            tagged: Some(timestamp(image.added_ns)),
+            config: image.config,
+        })
+    }
+}
+
+fn created(image: &ImageRecord) -> Option<Timestamp> {
+    (image.created_ns != 0).then(|| timestamp(image.created_ns))
+}
+
+pub(crate) fn resolve_error(error: ResolveError) -> EngineError {
+    match error {
+        ResolveError::NotFound(name) => EngineError::NoSuchImage(name),
+        ResolveError::Ambiguous(_) => EngineError::Invalid(error.to_string()),
+        ResolveError::Invalid(error) => error.into(),
+        ResolveError::Db(error) => error.into(),
+    }
+}

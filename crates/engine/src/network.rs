@@ -1,0 +1,283 @@
+//! Networks: the three that every engine has, and a container's place on the default bridge.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::OwnedFd;
+
+use jiff::Timestamp;
+use model::container::NetworkMode;
+use model::{ContainerId, NetworkId};
+use net::address::{Cidr, Family, Mac};
+use net::bridge::{self, Bridge};
+use net::endpoint::{self, EndpointPlan};
+use net::ipam;
+use net::names::Names;
+use serde::{Deserialize, Serialize};
+use store::{AddressError, DbError, NetworkRow, NetworkRowError};
+
+use crate::container::{Container, now};
+use crate::inspect::endpoint_view;
+use crate::record::Endpoint;
+use crate::view::NetworkView;
+use crate::{Engine, EngineError, random};
+
+/// Docker's name of the network that containers are on by default.
+pub(crate) const BRIDGE: &str = "bridge";
+
+/// The networks that exist without being made, with their drivers.
+const BUILT_IN: [(&str, &str); 3] = [(BRIDGE, "bridge"), ("host", "host"), ("none", "null")];
+
+/// What a network's row keeps.
+#[derive(Debug, Serialize, Deserialize)]
+struct NetworkRecord {
+    driver: String,
+    created: Timestamp,
+}
+
+/// A container's place on a network, ready for its init.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// The namespace to join; `None` for the host's.
+    pub(crate) netns: Option<OwnedFd>,
+    /// Its place on a bridge.
+    pub(crate) joined: Option<(Joined, Endpoint)>,
+}
+
+/// A bridge that a container is on, with its addresses there.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    /// The bridge.
+    pub(crate) bridge: Bridge,
+    /// At most one of each family.
+    pub(crate) addresses: Vec<Cidr>,
+}
+
+/// Why no address was leased; internal to the transaction.
+enum LeaseError {
+    Address(AddressError),
+    Exhausted,
+}
+
+impl From<AddressError> for LeaseError {
+    fn from(error: AddressError) -> Self {
+        Self::Address(error)
+    }
+}
+
+impl From<DbError> for LeaseError {
+    fn from(error: DbError) -> Self {
+        Self::Address(error.into())
+    }
+}
+
+/// For `map_err`: what the network says.
+pub(crate) fn net_error(error: impl std::error::Error + Send + Sync + 'static) -> EngineError {
+    EngineError::Net(Box::new(error))
+}
+
+impl Engine {
+    pub(crate) fn names(&self) -> Names {
+        Names::of(self.paths().tag())
+    }
+
+    /// The id of one of the built-in networks, drawn when it is first asked for.
+    pub(crate) fn built_in(&self, name: &str) -> Result<NetworkId, EngineError> {
+        if let Some(row) = self.store().networks().by_name(name)? {
+            return Ok(row.id);
+        }
+        let driver = BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, driver)| *driver);
+        let driver = driver.ok_or_else(|| EngineError::NoSuchNetwork(name.to_owned()))?;
+        let record = NetworkRecord { driver: driver.to_owned(), created: now() };
+        let json = serde_json::to_string(&record).unwrap_or_default();
+        let row = NetworkRow { id: random::network_id()?, name: name.to_owned(), record: json };
+        match self.store().networks().insert(|_| Ok::<_, NetworkRowError>(row)) {
+            Ok(row) => Ok(row.id),
+            // Another process was faster.
+            Err(NetworkRowError::NameTaken { by, .. }) => Ok(by),
+            Err(NetworkRowError::Db(error)) => Err(error.into()),
+            Err(NetworkRowError::InUse(_) | NetworkRowError::NoSuchNetwork(_)) => {
+                Err(EngineError::NoSuchNetwork(name.to_owned()))
+            }
+        }
+    }
+
+    /// Gives a container that starts its network namespace, with addresses if it is on a bridge.
+    pub(crate) fn connect(&self, container: &Container) -> Result<Place, EngineError> {
+        match &container.record.spec.network.mode {
+            NetworkMode::Host => Ok(Place { netns: None, joined: None }),
+            NetworkMode::None => {
+                Ok(Place { netns: Some(endpoint::isolated().map_err(net_error)?), joined: None })
+            }
+            NetworkMode::Bridge => self.connect_bridge(container),
+            NetworkMode::Container(other) => {
+                let other = self.find(&other.name_or_id())?;
+                let netns = self.namespace_of(&other, "net")?;
+                Ok(Place { netns: Some(netns), joined: None })
+            }
+            NetworkMode::Named(name) => Err(EngineError::NoSuchNetwork(name.clone())),
+        }
+    }
+
+    fn connect_bridge(&self, container: &Container) -> Result<Place, EngineError> {
+        let names = self.names();
+        let bridge = bridge::ensure_default(&names).map_err(net_error)?;
+        let address = self.lease_address(container, &bridge)?;
+        let mac = container.record.spec.network.mac_address.map_or_else(|| mac_of(address), Mac::from_octets);
+        let plan = EndpointPlan::on_bridge(&bridge, &names, &container.id, address.into(), mac)
+            .ok_or_else(|| EngineError::Invalid(format!("{address} is not on the bridge")))?;
+        let made = endpoint::create(&plan).map_err(net_error)?;
+        let endpoint = endpoint_of(&plan, &bridge, address);
+        let joined = Joined { bridge, addresses: plan.addresses };
+        Ok(Place { netns: Some(made.netns), joined: Some((joined, endpoint)) })
+    }
+
+    /// The lowest address that is free; those of containers that have ended are taken back only
+    /// when there is no other.
+    fn lease_address(&self, container: &Container, bridge: &Bridge) -> Result<Ipv4Addr, EngineError> {
+        let network = self.built_in(BRIDGE)?;
+        match self.try_lease(&network, &container.id, bridge) {
+            Err(LeaseError::Exhausted) => {
+                self.release_ended(&network)?;
+                self.try_lease(&network, &container.id, bridge).map_err(lease_error)
+            }
+            other => other.map_err(lease_error),
+        }
+    }
+
+    fn try_lease(
+        &self,
+        network: &NetworkId,
+        container: &ContainerId,
+        bridge: &Bridge,
+    ) -> Result<Ipv4Addr, LeaseError> {
+        let choose = |used: &BTreeSet<IpAddr>| {
+            let subnet = bridge.plan.subnet(Family::V4).ok_or(LeaseError::Exhausted)?;
+            let gateway = gateway(bridge, Family::V4);
+            ipam::lowest_free(subnet, gateway, used).map(|ip| vec![ip]).ok_or(LeaseError::Exhausted)
+        };
+        match self.store().addresses().lease(network, container, choose)?.first() {
+            Some(IpAddr::V4(address)) => Ok(*address),
+            Some(IpAddr::V6(_)) | None => Err(LeaseError::Exhausted),
+        }
+    }
+
+    fn release_ended(&self, network: &NetworkId) -> Result<(), EngineError> {
+        for (_, id) in self.store().addresses().of_network(network)? {
+            if self.is_free(&id)? {
+                self.store().release(&id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The networks that exist.
+    ///
+    /// # Errors
+    /// The database.
+    pub fn networks(&self) -> Result<Vec<NetworkView>, EngineError> {
+        for (name, _) in BUILT_IN {
+            self.built_in(name)?;
+        }
+        self.store().networks().list()?.into_iter().map(|row| self.network_view(row)).collect()
+    }
+
+    /// One network, by id, name or prefix of an id.
+    ///
+    /// # Errors
+    /// There is none, or several.
+    pub fn network_inspect(&self, who: &str) -> Result<NetworkView, EngineError> {
+        let all = self.networks()?;
+        let exact = |view: &&NetworkView| view.id.to_string() == who || view.name == who;
+        if let Some(view) = all.iter().find(exact) {
+            return Ok(view.clone());
+        }
+        let mut matching = all.iter().filter(|view| !who.is_empty() && view.id.to_string().starts_with(who));
+        match (matching.next(), matching.next()) {
+            (Some(view), None) => Ok(view.clone()),
+            (Some(_), Some(_)) => Err(EngineError::Ambiguous(who.to_owned())),
+            (None, _) => Err(EngineError::NoSuchNetwork(who.to_owned())),
+        }
+    }
+
+    fn network_view(&self, row: NetworkRow) -> Result<NetworkView, EngineError> {
+        let record: NetworkRecord = serde_json::from_str(&row.record)
+            .map_err(|error| EngineError::Invalid(format!("the record of network {} cannot be read: {error}", row.name)))?;
+        let plan = bridge::existing(&self.names()).map_err(net_error)?.filter(|_| row.name == BRIDGE);
+        let addresses = plan.as_ref().map(|plan| plan.addresses.clone()).unwrap_or_default();
+        Ok(NetworkView {
+            members: if row.name == BRIDGE { self.members()? } else { BTreeMap::new() },
+            ipv6: addresses.iter().any(|cidr| cidr.family() == Family::V6),
+            subnets: addresses.iter().map(|cidr| (cidr.subnet().to_string(), cidr.address())).collect(),
+            options: self.options(&row.name),
+            labels: BTreeMap::new(),
+            driver: record.driver,
+            created: record.created,
+            id: row.id,
+            name: row.name,
+        })
+    }
+
+    fn options(&self, network: &str) -> BTreeMap<String, String> {
+        let option = ("com.docker.network.bridge.name".to_owned(), self.names().bridge().as_str().to_owned());
+        if network == BRIDGE { BTreeMap::from([option]) } else { BTreeMap::new() }
+    }
+
+    fn members(&self) -> Result<BTreeMap<ContainerId, (model::ContainerName, crate::view::EndpointView)>, EngineError> {
+        let mut members = BTreeMap::new();
+        for row in self.store().containers().list()? {
+            let container = Container::read(row)?;
+            let endpoint = container.record.last_start().and_then(|start| start.endpoint.as_ref());
+            let Some(endpoint) = endpoint else { continue };
+            if self.life(&container)?.is_running() {
+                members.insert(container.id, (container.row.name.clone(), endpoint_view(endpoint)));
+            }
+        }
+        Ok(members)
+    }
+}
+
+/// A link address that follows from the network address: what neighbours remember of an address
+/// stays true when the next container gets it.
+fn mac_of(address: Ipv4Addr) -> Mac {
+    let [a, b, c, d] = address.octets();
+    Mac::from_octets([0x02, 0x64, a, b, c, d])
+}
+
+fn gateway(bridge: &Bridge, family: Family) -> Option<IpAddr> {
+    bridge.plan.addresses.iter().find(|cidr| cidr.family() == family).map(|cidr| cidr.address())
+}
+
+fn endpoint_of(plan: &EndpointPlan, bridge: &Bridge, address: Ipv4Addr) -> Endpoint {
+    let of = |family| plan.addresses.iter().find(|cidr| cidr.family() == family);
+    let v4 = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    };
+    let v6 = |ip: IpAddr| match ip {
+        IpAddr::V6(ip) => Some(ip),
+        IpAddr::V4(_) => None,
+    };
+    Endpoint {
+        ipv4: address,
+        ipv4_prefix: of(Family::V4).map_or(32, |cidr| cidr.prefix()),
+        gateway4: gateway(bridge, Family::V4).and_then(v4).unwrap_or(Ipv4Addr::UNSPECIFIED),
+        ipv6: of(Family::V6).and_then(|cidr| v6(cidr.address())),
+        ipv6_prefix: of(Family::V6).map_or(128, |cidr| cidr.prefix()),
+        gateway6: gateway(bridge, Family::V6).and_then(v6),
+        mac: plan.mac.octets(),
+        ports: Vec::new(),
+    }
+}
+
+fn lease_error(error: LeaseError) -> EngineError {
+    match error {
+        LeaseError::Exhausted => {
+            EngineError::Invalid("no available IPv4 addresses on network bridge".to_owned())
+        }
+        LeaseError::Address(AddressError::Taken { address, by }) => {
+            EngineError::Invalid(format!("address {address} is in use by {by}"))
+        }
+        LeaseError::Address(AddressError::NoSuchContainer(id)) => EngineError::NoSuchContainer(id.to_string()),
+        LeaseError::Address(AddressError::Db(error)) => error.into(),
+    }
+}

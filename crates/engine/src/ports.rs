@@ -1,0 +1,115 @@
+//! Publishing: which port of the host leads to which port of a container.
+//!
+//! A port belongs to whoever holds its sockets; the shim holds them while the container lives, so
+//! nothing needs to be remembered elsewhere, and nothing is left when it dies.
+
+use std::os::fd::OwnedFd;
+
+use model::port::ContainerPort;
+use net::nft::{Firewall, Network, PortRule, Source, Wanted};
+use net::ports::{PortError, Reserved, reserve};
+
+use crate::container::{Container, start_failure};
+use crate::network::{Joined, net_error};
+use crate::record::{Endpoint, PublishedPort};
+use crate::{Engine, EngineError};
+
+/// Docker's words around a port that cannot be had.
+const FAILED: &str = "failed to set up container networking: driver failed programming external connectivity on endpoint";
+
+/// What a container publishes, with what owns the ports.
+#[derive(Debug, Default)]
+pub(crate) struct Publication {
+    /// In the firewall.
+    pub(crate) rules: Vec<PortRule>,
+    /// To be held for as long as the container lives.
+    pub(crate) sockets: Vec<OwnedFd>,
+}
+
+impl Engine {
+    /// Publishes what a container on a bridge asks for, and notes it in its endpoint.
+    pub(crate) fn publish(
+        &self,
+        container: &Container,
+        joined: &Joined,
+        endpoint: &mut Endpoint,
+    ) -> Result<Publication, EngineError> {
+        let stack = joined.bridge.plan.stack();
+        let firewall = Firewall::of(&self.names(), stack);
+        let network = network(joined);
+        let mut wanted = || self.everything(&network);
+        let mut source = Source::Everything(&mut wanted);
+        let bindings = &container.record.resolved.published;
+        if bindings.is_empty() {
+            firewall.ensure(&mut source).map_err(net_error)?;
+            return Ok(Publication::default());
+        }
+        let published = || firewall.published().unwrap_or_default();
+        let reserved = reserve(bindings, stack, published).map_err(|error| refused(container, &error))?;
+        let rules: Vec<PortRule> =
+            reserved.iter().flat_map(|one| one.rules(container.id, &joined.addresses)).collect();
+        endpoint.ports = reserved.iter().flat_map(published_ports).collect();
+        firewall.publish(&rules, &mut source).map_err(net_error)?;
+        net::conntrack::forget(&rules).map_err(net_error)?;
+        Ok(Publication { rules, sockets: reserved.into_iter().flat_map(|one| one.sockets).collect() })
+    }
+
+    /// Takes back what was published for a container that did not start after all.
+    pub(crate) fn unpublish(&self, publication: &Publication) -> Result<(), EngineError> {
+        if publication.rules.is_empty() {
+            return Ok(());
+        }
+        let firewall = Firewall::of(&self.names(), net::host::Stack::Dual);
+        firewall.unpublish(&publication.rules).map_err(net_error)
+    }
+
+    /// All that should be in the firewall: asked for only when its tables must be built.
+    fn everything(&self, network: &Network) -> Result<Wanted, Box<dyn std::error::Error + Send + Sync>> {
+        let mut ports = Vec::new();
+        for row in self.store().containers().list()? {
+            let container = Container::read(row)?;
+            if !self.life(&container)?.is_running() {
+                continue;
+            }
+            let endpoint = container.record.last_start().and_then(|start| start.endpoint.as_ref());
+            ports.extend(endpoint.into_iter().flat_map(|endpoint| rules(&container, endpoint)));
+        }
+        Ok(Wanted { networks: vec![network.clone()], ports })
+    }
+}
+
+fn network(joined: &Joined) -> Network {
+    let plan = &joined.bridge.plan;
+    Network { bridge: plan.name.clone(), subnets: plan.addresses.iter().map(|cidr| cidr.subnet()).collect() }
+}
+
+fn published_ports(reserved: &Reserved) -> Vec<PublishedPort> {
+    let published = |host: &std::net::SocketAddr| PublishedPort {
+        container: reserved.container,
+        host_ip: host.ip(),
+        host_port: host.port(),
+    };
+    reserved.host.iter().map(published).collect()
+}
+
+/// The rules of a container that runs, from its record.
+pub(crate) fn rules(container: &Container, endpoint: &Endpoint) -> Vec<PortRule> {
+    let inside = |host: std::net::IpAddr, port: ContainerPort| -> Option<std::net::SocketAddr> {
+        let address = if host.is_ipv4() { Some(endpoint.ipv4.into()) } else { endpoint.ipv6.map(Into::into) };
+        address.map(|address: std::net::IpAddr| (address, port.port).into())
+    };
+    let rule = |port: &PublishedPort| {
+        Some(PortRule {
+            owner: container.id,
+            protocol: port.container.protocol,
+            host: (port.host_ip, port.host_port).into(),
+            container: inside(port.host_ip, port.container)?,
+        })
+    };
+    endpoint.ports.iter().filter_map(rule).collect()
+}
+
+fn refused(container: &Container, error: &PortError) -> EngineError {
+    let (name, id) = (container.name(), container.id);
+    EngineError::Start(start_failure(128, format!("{FAILED} {name} ({id}): {error}")))
+}

@@ -1,0 +1,251 @@
+//! Everything that a container's init needs, made before it exists: its root file system as a
+//! detached mount, its users, its files, its place on the network, its filter.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use model::container::{InitProcess, NamespaceSpec, NetworkMode, Removal, Source};
+use model::mount::{MissingSource, MountSource};
+use oci_spec::runtime::Spec;
+use shim::protocol::FdRole;
+use store::container_layer::Persistence;
+use sys::mount::Depth;
+use sys::root::Root;
+use sys::users::{self, Databases};
+
+use crate::bundle::{self, Attached, AttachedMount, UserIds};
+use crate::container::{Container, read_own, write_own};
+use crate::etc_files::{self, Loopback};
+use crate::ports::Publication;
+use crate::record::Endpoint;
+use crate::start::Prepared;
+use crate::{Engine, EngineError, security};
+
+/// The host's resolver configuration, and where systemd-resolved keeps the real one.
+const RESOLV_CONF: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
+
+/// For `map_err`: what the store says.
+pub(crate) fn store_error(error: impl std::error::Error + Send + Sync + 'static) -> EngineError {
+    EngineError::Store(Box::new(error))
+}
+
+impl Engine {
+    pub(crate) fn prepare(&self, container: &Container) -> Result<Prepared, EngineError> {
+        let record = &container.record;
+        let caps = security::capabilities(&record.spec.security)?;
+        let devices = security::devices(&record.spec.security)?;
+        let filter = self.seccomp(&record.spec.security, caps)?;
+        let rootfs = self.rootfs(container)?;
+        let root = Root::from_fd(rootfs.try_clone().map_err(EngineError::file("duplicate", "the root file system"))?);
+        let user = self.user_in(&root, &record.resolved.user, &record.spec.process.groups)?;
+        make_working_dir(&root, &record.resolved.working_dir)?;
+        let place = self.connect(container)?;
+        let (network, endpoint) = match place.joined {
+            None => (Publication::default(), None),
+            Some((joined, mut endpoint)) => {
+                (self.publish(container, &joined, &mut endpoint)?, Some(endpoint))
+            }
+        };
+        let etc_files = self.write_etc_files(container, endpoint.as_ref())?;
+        let attached = Attached {
+            user,
+            cgroup: PathBuf::from("/").join(self.paths().cgroup_parent()).join(container.id.to_string()),
+            mounts: self.mount_sources(container)?,
+            etc_files,
+            capabilities: security::oci_capabilities(caps),
+            devices: devices.nodes,
+            device_rules: devices.rules,
+            rlimits: security::rlimits(&record.spec.limits)?,
+            joined: self.joined_namespaces(container)?,
+        };
+        let spec = bundle::spec(&record.spec, &record.resolved, &attached)
+            .map_err(|error| EngineError::Invalid(error.to_string()))?;
+        let mut fds = vec![(FdRole::Rootfs, rootfs)];
+        fds.extend(place.netns.map(|netns| (FdRole::Netns, netns)));
+        fds.extend(trees(&spec)?);
+        if let Some(filter) = filter {
+            fds.push((FdRole::Seccomp, filter_file(&filter)?));
+        }
+        Ok(Prepared { spec, fds, endpoint, network })
+    }
+
+    /// The root file system, mounted nowhere yet.
+    pub(crate) fn rootfs(&self, container: &Container) -> Result<OwnedFd, EngineError> {
+        let persistence = match container.record.spec.removal {
+            Removal::Auto => Persistence::Volatile,
+            Removal::Keep => Persistence::Durable,
+        };
+        match &container.record.spec.source {
+            Source::Image(_) => {
+                let layer = self.store().container_layer(&container.id).map_err(store_error)?;
+                layer.mount(persistence).map_err(store_error)
+            }
+            Source::DirectoryOverlay(path) => {
+                let layer = self.store().container_layer_on(&container.id, path).map_err(store_error)?;
+                layer.mount(persistence).map_err(store_error)
+            }
+            Source::Directory(path) => {
+                let cloned = sys::mount::clone_tree(path.as_path(), Depth::Recursive);
+                cloned.map_err(|errno| EngineError::file("clone the mount of", path)(errno.into()))
+            }
+        }
+    }
+
+    /// Looks a user up in the files of a root.
+    pub(crate) fn user_in(&self, root: &Root, name: &str, more: &[String]) -> Result<UserIds, EngineError> {
+        let read = |path: &str| match root.read_untrusted(path, users::MAX_FILE) {
+            Ok(bytes) => Ok(bytes),
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            Err(error) => Err(EngineError::Invalid(format!("read {path} of the container: {error}"))),
+        };
+        let (passwd, group) = (read("etc/passwd")?, read("etc/group")?);
+        let identity = users::resolve(name, &Databases { passwd: &passwd, group: &group })?;
+        let mut groups = identity.groups;
+        for name in more {
+            let gid = users::resolve_group(name, &group)?;
+            if !groups.contains(&gid) {
+                groups.push(gid);
+            }
+        }
+        Ok(UserIds { uid: identity.uid, gid: identity.gid, groups, home: identity.home })
+    }
+
+    /// Where each of the user's mounts comes from; what `-v` may make is made.
+    fn mount_sources(&self, container: &Container) -> Result<Vec<AttachedMount>, EngineError> {
+        let source = |named: &crate::record::NamedMount| -> Result<Option<PathBuf>, EngineError> {
+            match (&named.mount.source, &named.volume) {
+                (MountSource::Bind { path, missing, .. }, _) => {
+                    if *missing == MissingSource::Create && !path.exists() {
+                        let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
+                        made.map_err(EngineError::file("make the bind source", path))?;
+                    }
+                    Ok(Some(path.clone()))
+                }
+                (MountSource::Volume { .. }, Some(name)) => Ok(Some(self.paths().volume_data(name))),
+                (MountSource::Volume { .. }, None) | (MountSource::Tmpfs { .. }, _) => Ok(None),
+            }
+        };
+        let attach = |named: &crate::record::NamedMount| {
+            Ok(AttachedMount { wish: named.mount.clone(), source: source(named)? })
+        };
+        container.record.mounts.iter().map(attach).collect()
+    }
+
+    /// Writes `hosts`, `hostname` and `resolv.conf`, unless the user mounts their own.
+    fn write_etc_files(
+        &self,
+        container: &Container,
+        endpoint: Option<&Endpoint>,
+    ) -> Result<Vec<(PathBuf, &'static str)>, EngineError> {
+        let record = &container.record;
+        let network = &record.spec.network;
+        let hostname = &record.resolved.hostname;
+        let on_host = network.mode == NetworkMode::Host;
+        let hosts = if on_host {
+            read_own(Path::new("/etc/hosts"))?.unwrap_or_default()
+        } else {
+            etc_files::hosts(hostname, network, endpoint)
+        };
+        let loopback = if on_host { Loopback::Hosts } else { Loopback::Own };
+        let files = [
+            ("hosts", "/etc/hosts", hosts),
+            ("hostname", "/etc/hostname", format!("{hostname}\n")),
+            ("resolv.conf", "/etc/resolv.conf", etc_files::resolv_conf(&host_resolver(loopback)?, network, loopback)),
+        ];
+        let mut written = Vec::new();
+        for (name, target, text) in files {
+            if record.mounts.iter().any(|mount| mount.mount.target == Path::new(target)) {
+                continue;
+            }
+            let path = self.paths().container_dir(&container.id).join(name);
+            write_own(&path, &text)?;
+            written.push((path, target));
+        }
+        Ok(written)
+    }
+
+    /// Namespaces of other containers that this one joins, by their paths.
+    fn joined_namespaces(&self, container: &Container) -> Result<Vec<(&'static str, PathBuf)>, EngineError> {
+        let security = &container.record.spec.security;
+        let wished = [("pid", &security.pid), ("ipc", &security.ipc), ("uts", &security.uts), ("cgroup", &security.cgroup)];
+        let mut joined = Vec::new();
+        for (kind, from) in wished {
+            if let NamespaceSpec::Container(name) = from {
+                let other = self.find(&model::NameOrId::new(name.clone()))?;
+                joined.push((kind, self.namespace_path(&other, kind)?));
+            }
+        }
+        Ok(joined)
+    }
+
+    fn namespace_path(&self, container: &Container, kind: &str) -> Result<PathBuf, EngineError> {
+        let pid = self.life(container)?.pid().ok_or(EngineError::NotRunning(container.id))?;
+        Ok(PathBuf::from(format!("/proc/{pid}/ns/{kind}")))
+    }
+
+    /// A namespace of a container that runs.
+    pub(crate) fn namespace_of(&self, container: &Container, kind: &str) -> Result<OwnedFd, EngineError> {
+        let path = self.namespace_path(container, kind)?;
+        let file = std::fs::File::open(&path).map_err(EngineError::file("open", &path))?;
+        // The pid may have been given to another process since it was read.
+        let pid = self.life(container)?.pid();
+        if pid.is_none_or(|pid| !path.starts_with(format!("/proc/{pid}"))) {
+            return Err(EngineError::NotRunning(container.id));
+        }
+        Ok(file.into())
+    }
+}
+
+/// Docker makes the working directory if the image has none.
+fn make_working_dir(root: &Root, dir: &Path) -> Result<(), EngineError> {
+    let made = root.mkdir_all(dir, rustix::fs::Mode::from_raw_mode(0o755));
+    made.map_err(|error| EngineError::Invalid(format!("make the working directory {}: {error}", dir.display())))
+}
+
+/// The detached sources of all binds of a specification.
+fn trees(spec: &Spec) -> Result<Vec<(FdRole, OwnedFd)>, EngineError> {
+    let mut trees = Vec::new();
+    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+        if mount.typ().as_deref() != Some("bind") {
+            continue;
+        }
+        let source = mount.source().clone().unwrap_or_default();
+        let is_recursive = mount.options().iter().flatten().any(|option| option == "rbind");
+        let depth = if is_recursive { Depth::Recursive } else { Depth::Single };
+        let tree = sys::mount::clone_tree(source.as_path(), depth)
+            .map_err(|errno| EngineError::file("bind", &source)(errno.into()))?;
+        trees.push((FdRole::Tree(index), tree));
+    }
+    Ok(trees)
+}
+
+/// The compiled filter as a file, so that it can be passed on.
+fn filter_file(filter: &runtime::seccomp::Program) -> Result<OwnedFd, EngineError> {
+    let failed = |errno: rustix::io::Errno| EngineError::file("write", "the seccomp filter")(errno.into());
+    let file = rustix::fs::memfd_create(c"dhow-seccomp", rustix::fs::MemfdFlags::CLOEXEC).map_err(failed)?;
+    let mut file = std::fs::File::from(file);
+    std::io::Write::write_all(&mut file, &filter.to_bytes())
+        .map_err(EngineError::file("write", "the seccomp filter"))?;
+    Ok(file.into())
+}
+
+/// What the host asks. Its stub on the loopback is of no use to a namespace of its own, so the
+/// servers behind it are taken (Docker).
+fn host_resolver(loopback: Loopback) -> Result<String, EngineError> {
+    let [main, behind] = RESOLV_CONF;
+    let text = read_own(Path::new(main))?.unwrap_or_default();
+    let is_stub = text.lines().any(|line| line.split_whitespace().eq(["nameserver", "127.0.0.53"]));
+    if loopback == Loopback::Own && is_stub {
+        return Ok(read_own(Path::new(behind))?.unwrap_or(text));
+    }
+    Ok(text)
+}
+
+/// Where dhow's own init comes from in a container that asked for one.
+pub(crate) fn init_source(init: InitProcess) -> Option<&'static str> {
+    match init {
+        InitProcess::Command => None,
+        InitProcess::Reaper => Some("/proc/self/exe"),
+    }
+}

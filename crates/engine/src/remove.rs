@@ -1,0 +1,137 @@
+//! `rm`, and the removal of containers that go with their process.
+
+use std::io::Read;
+
+use model::{ContainerId, NameOrId, Signal};
+use shim::LifeLock;
+use shim::client::{CallError, Shim};
+use shim::protocol::{Reach, Refusal};
+
+use crate::container::{Container, durability};
+use crate::guard::{call_error, shim_error};
+use crate::prepare::store_error;
+use crate::view::RemoveOptions;
+use crate::{Engine, EngineError};
+
+impl Engine {
+    /// Removes a container with its files; its anonymous volumes too if asked.
+    ///
+    /// # Errors
+    /// It runs and `force` is not given; somebody else removes it.
+    pub fn remove(&self, who: &NameOrId, options: RemoveOptions) -> Result<(), EngineError> {
+        let container = self.find(who)?;
+        if self.life(&container)?.is_running() {
+            if !options.force {
+                return Err(EngineError::StillRunning { name: container.name().to_owned() });
+            }
+            if self.kill_for_removal(&container)? == Gone::Yes {
+                return Ok(());
+            }
+        }
+        let (_lock, container) = self.lock(&container.id)?;
+        let life = self.take_life(&container)?;
+        self.remove_files(&container, options.volumes || container.row.auto_remove)?;
+        life.remove_dir();
+        Ok(())
+    }
+
+    /// Removes a container that goes with its process, for its shim, which still holds its life.
+    ///
+    /// # Errors
+    /// It runs.
+    pub fn reap(&self, id: &ContainerId) -> Result<(), EngineError> {
+        let (_lock, container) = match self.lock(id) {
+            // Somebody was faster: that is what was wanted.
+            Err(EngineError::NoSuchContainer(_)) => return Ok(()),
+            locked => locked?,
+        };
+        if self.life(&container)?.is_running() {
+            return Err(EngineError::StillRunning { name: container.name().to_owned() });
+        }
+        self.remove_files(&container, true)
+    }
+
+    /// A container whose making failed half-way.
+    pub(crate) fn discard(&self, container: &Container) -> Result<(), EngineError> {
+        self.remove_files(container, true)
+    }
+
+    fn remove_files(&self, container: &Container, with_volumes: bool) -> Result<(), EngineError> {
+        let volumes = self.store().volumes().of_container(&container.id)?;
+        self.forget_execs(&container.id)?;
+        self.store().remove_container(&container.id, durability(&container.row)).map_err(store_error)?;
+        crate::failpoint::reach("remove-after-row");
+        if with_volumes { self.remove_anonymous(&volumes) } else { Ok(()) }
+    }
+
+    /// Kills a container that is to be removed.
+    fn kill_for_removal(&self, container: &Container) -> Result<Gone, EngineError> {
+        let id = &container.id;
+        let Some(mut shim) = self.shim(id)? else { return Ok(Gone::No) };
+        let claimed = match (container.row.auto_remove, container.row.auto_remove.then(|| shim.claim())) {
+            (_, Some(Ok(()))) => Claim::Ours,
+            (true, Some(Err(CallError::Refused(Refusal::Claimed)))) => Claim::Others,
+            (_, Some(Err(CallError::Gone))) => return Ok(Gone::No),
+            (_, Some(Err(error))) => return Err(call_error(id, error)),
+            (_, None) => Claim::None,
+        };
+        match shim.kill(Signal::KILL, Reach::Everyone) {
+            Ok(()) | Err(CallError::Gone | CallError::Refused(Refusal::NotRunning)) => {}
+            Err(error) => return Err(call_error(id, error)),
+        }
+        match claimed {
+            Claim::None => Ok(Gone::No),
+            Claim::Ours => {
+                self.reap(id)?;
+                release(shim, id)?;
+                Ok(Gone::Yes)
+            }
+            // Whoever holds the claim removes it; its shim leaves when that is done.
+            Claim::Others => {
+                let end = shim.into_stream().read(&mut [0]);
+                end.map(|_| Gone::Yes).map_err(|error| shim_error(id, &error))
+            }
+        }
+    }
+
+    /// Takes the life of a container that does not run; an idle shim leaves for it.
+    fn take_life(&self, container: &Container) -> Result<LifeLock, EngineError> {
+        let id = &container.id;
+        let paths = self.shim_paths(id);
+        loop {
+            if let Some(lock) = LifeLock::try_take(&paths).map_err(|error| shim_error(id, &error))? {
+                return Ok(lock);
+            }
+            let Some(shim) = self.shim(id)? else { return Err(EngineError::BeingRemoved(id.to_string())) };
+            match shim.quit() {
+                Ok(()) => {}
+                Err(CallError::Refused(Refusal::AlreadyRunning)) => {
+                    return Err(EngineError::StillRunning { name: container.name().to_owned() });
+                }
+                Err(error) => return Err(call_error(id, error)),
+            }
+        }
+    }
+}
+
+/// Whether a container is gone already.
+#[derive(PartialEq, Eq)]
+enum Gone {
+    Yes,
+    No,
+}
+
+/// Who removes a container after its end.
+enum Claim {
+    None,
+    Ours,
+    Others,
+}
+
+/// Tells the shim that its container is gone.
+pub(crate) fn release(mut shim: Shim, id: &ContainerId) -> Result<(), EngineError> {
+    match shim.release() {
+        Ok(()) | Err(CallError::Gone) => Ok(()),
+        Err(error) => Err(call_error(id, error)),
+    }
+}

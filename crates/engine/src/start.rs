@@ -1,0 +1,126 @@
+//! `start`: everything that a container's init needs is prepared here, then its shim launches it.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use model::container::{DEFAULT_STOP_TIMEOUT, LogSpec, Removal};
+use model::life::StartFailure;
+use model::{Life, NameOrId};
+use oci_spec::runtime::Spec;
+use shim::client::CallError;
+use shim::protocol::{CgroupName, FdRole, Launch, LogConfig, StopDefaults};
+
+use crate::container::{Container, now};
+use crate::guard::call_error;
+use crate::record::{Endpoint, Progress, Start};
+use crate::view::StartOutcome;
+use crate::{Engine, EngineError};
+
+/// Docker's code for a start that failed before the command could be looked for.
+const FAILED_BEFORE: u8 = 128;
+
+/// A container that is ready to be launched.
+pub(crate) struct Prepared {
+    pub(crate) spec: Spec,
+    pub(crate) fds: Vec<(FdRole, OwnedFd)>,
+    pub(crate) endpoint: Option<Endpoint>,
+    pub(crate) network: crate::ports::Publication,
+}
+
+impl Engine {
+    /// Starts a container.
+    ///
+    /// # Errors
+    /// It cannot be started; it stays as it was, with the failure noted in its record.
+    pub fn start(&self, who: &NameOrId) -> Result<StartOutcome, EngineError> {
+        let id = self.find(who)?.id;
+        let (_lock, mut container) = self.lock(&id)?;
+        match self.life(&container)? {
+            Life::Running { .. } => return Ok(StartOutcome::AlreadyRunning),
+            Life::Paused { .. } => {
+                return Err(EngineError::StartPaused);
+            }
+            Life::Created { .. } | Life::Exited { .. } => {}
+        }
+        let started = self.launch(&mut container);
+        if let Err(error) = &started {
+            self.note_failure(&mut container, error)?;
+        }
+        started.map(|()| StartOutcome::Started)
+    }
+
+    fn launch(&self, container: &mut Container) -> Result<(), EngineError> {
+        let mut shim = self.ensure_shim(container)?;
+        let at = now();
+        let prepared = self.prepare(container)?;
+        let start = Start { at, endpoint: prepared.endpoint.clone(), failed: None };
+        container.record.progress = Progress::Started(start);
+        self.save(container)?;
+        crate::failpoint::reach("start-before-launch");
+        let fds: Vec<_> = prepared.fds.iter().map(|(_, fd)| fd.as_fd()).collect();
+        let launch = self.launch_message(container, &prepared);
+        let started = shim.launch(launch, &fds);
+        crate::failpoint::reach("start-after-launch");
+        match started {
+            Ok(_) => Ok(()),
+            Err(CallError::LaunchFailed(failure)) => {
+                self.unpublish(&prepared.network)?;
+                Err(EngineError::Start(failure))
+            }
+            Err(error) => {
+                self.unpublish(&prepared.network)?;
+                Err(call_error(&container.id, error))
+            }
+        }
+    }
+
+    fn launch_message(&self, container: &Container, prepared: &Prepared) -> Launch {
+        let resolved = &container.record.resolved;
+        let spec = &container.record.spec;
+        let reap = ["reap".to_owned(), container.id.to_string()];
+        Launch {
+            spec: Box::new(prepared.spec.clone()),
+            fds: prepared.fds.iter().map(|(role, _)| *role).collect(),
+            stdin: spec.process.stdin,
+            log: self.log_config(container),
+            cgroup: CgroupName {
+                parent: spec.limits.cgroup_parent.clone().unwrap_or_else(|| self.paths().cgroup_parent()),
+                name: container.id.to_string(),
+            },
+            stop: StopDefaults {
+                signal: resolved.stop_signal,
+                timeout: resolved.stop_timeout.unwrap_or(DEFAULT_STOP_TIMEOUT),
+            },
+            exit_record: self.paths().exit_record(&container.id),
+            reap: (spec.removal == Removal::Auto).then(|| self.role_arguments(&reap)),
+        }
+    }
+
+    fn log_config(&self, container: &Container) -> LogConfig {
+        match &container.record.spec.log {
+            LogSpec::None => LogConfig::None,
+            LogSpec::JsonFile { max_size, max_file, .. } => LogConfig::JsonFile {
+                path: self.paths().log(&container.id),
+                max_size: *max_size,
+                max_file: *max_file,
+                attrs: std::collections::BTreeMap::new(),
+            },
+        }
+    }
+
+    /// Arguments for this very program that make it work on the same roots.
+    fn role_arguments(&self, role: &[String]) -> Vec<String> {
+        let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+        let roots = ["--root".to_owned(), text(self.paths().root()), "--run-root".to_owned(), text(self.paths().run())];
+        roots.into_iter().chain(role.iter().cloned()).collect()
+    }
+
+    fn note_failure(&self, container: &mut Container, error: &EngineError) -> Result<(), EngineError> {
+        self.store().release(&container.id)?;
+        let failed = match error {
+            EngineError::Start(failure) => failure.clone(),
+            other => StartFailure { code: model::ExitCode(FAILED_BEFORE), message: other.to_string() },
+        };
+        container.record.progress = Progress::Started(Start { at: now(), endpoint: None, failed: Some(failed) });
+        self.save(container)
+    }
+}

@@ -1,0 +1,88 @@
+//! `stop`, `kill`, `pause`, `unpause`, `resize`: messages to a container's shim.
+
+use model::container::{StopTimeout, TerminalSize};
+use model::{ContainerId, Life, NameOrId, Signal};
+use shim::client::CallError;
+use shim::protocol::{Reach, Refusal, Target};
+
+use crate::guard::call_error;
+use crate::view::StopOutcome;
+use crate::{Engine, EngineError};
+
+impl Engine {
+    /// Asks a container to end, kills it when its time is up, and returns when it has ended.
+    ///
+    /// # Errors
+    /// There is no such container, or it cannot even be killed.
+    pub fn stop(
+        &self,
+        who: &NameOrId,
+        signal: Option<Signal>,
+        timeout: Option<StopTimeout>,
+    ) -> Result<StopOutcome, EngineError> {
+        let container = self.find(who)?;
+        let Some(mut shim) = self.shim(&container.id)? else { return Ok(StopOutcome::AlreadyStopped) };
+        match shim.stop(signal, timeout) {
+            Ok(_) => {
+                self.settle(&container.id)?;
+                Ok(StopOutcome::Stopped)
+            }
+            Err(CallError::Gone | CallError::Refused(Refusal::NotRunning)) => Ok(StopOutcome::AlreadyStopped),
+            Err(error) => Err(call_error(&container.id, error)),
+        }
+    }
+
+    /// Sends a signal; SIGKILL returns when the container has ended.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn kill(&self, who: &NameOrId, signal: Signal) -> Result<(), EngineError> {
+        let container = self.find(who)?;
+        let cannot = |_| EngineError::CannotKill { name: who.to_string(), id: container.id };
+        let mut shim = self.running_shim(&container.id).map_err(cannot)?;
+        match shim.kill(signal, Reach::Process) {
+            Ok(()) if signal == Signal::KILL => self.settle(&container.id),
+            Ok(()) => Ok(()),
+            Err(CallError::Gone | CallError::Refused(Refusal::NotRunning)) => Err(cannot(())),
+            Err(error) => Err(call_error(&container.id, error)),
+        }
+    }
+
+    /// Freezes a container.
+    ///
+    /// # Errors
+    /// It does not run, or is frozen already.
+    pub fn pause(&self, who: &NameOrId) -> Result<(), EngineError> {
+        let id = self.find(who)?.id;
+        self.running_shim(&id)?.pause().map_err(|error| call_error(&id, error))
+    }
+
+    /// Thaws a container.
+    ///
+    /// # Errors
+    /// It is not frozen.
+    pub fn unpause(&self, who: &NameOrId) -> Result<(), EngineError> {
+        let id = self.find(who)?.id;
+        self.running_shim(&id)?.resume().map_err(|error| call_error(&id, error))
+    }
+
+    /// Tells a container's terminal its size.
+    ///
+    /// # Errors
+    /// It does not run, or has no terminal.
+    pub fn resize(&self, who: &NameOrId, size: TerminalSize) -> Result<(), EngineError> {
+        let id = self.find(who)?.id;
+        self.running_shim(&id)?.resize(Target::Container, size).map_err(|error| call_error(&id, error))
+    }
+
+    /// Gives back what a container that has ended no longer needs: its address and its ports.
+    /// Under its lock, so that what a start in between was given is not taken.
+    pub(crate) fn settle(&self, id: &ContainerId) -> Result<(), EngineError> {
+        let (_lock, container) = match self.lock(id) {
+            Err(EngineError::NoSuchContainer(_)) => return Ok(()),
+            locked => locked?,
+        };
+        let Life::Exited { .. } = self.life(&container)? else { return Ok(()) };
+        Ok(self.store().release(id)?)
+    }
+}
