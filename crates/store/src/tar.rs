@@ -17,6 +17,7 @@ mod reader;
 mod sparse;
 mod writer;
 
+pub(crate) use error::{Place, Quoted};
 pub use error::{TarError, TarProblem};
 pub use reader::{Piece, Reader};
 pub use writer::{WriteError, Writer};
