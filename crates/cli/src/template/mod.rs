@@ -29,6 +29,11 @@ mod value;
 
 pub use value::{Elem, Labels, List, Map, NilKind, Struct, Value};
 
+/// `%.Ng` of a float, for sizes.
+pub(crate) fn general(value: f64, digits: usize) -> String {
+    number::general_with(value, digits)
+}
+
 /// The text is no template; the message is Go's, place included.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

@@ -1,0 +1,81 @@
+//! What every command is given: the server, and a few facts about the terminal.
+
+use crate::argv::globals::{Roots, Target};
+use crate::error::Failure;
+use docker_api::{Client, Transport};
+use std::cell::{Cell, OnceCell};
+use std::io::{IsTerminal as _, Write as _};
+
+/// Makes a client of the engine in this process.
+pub(crate) type Local = Box<dyn FnOnce(&Roots) -> anyhow::Result<Client>>;
+
+/// The context of a command.
+pub(crate) struct Cx {
+    target: Target,
+    local: Cell<Option<Local>>,
+    client: OnceCell<Client>,
+    /// The name the command was called by, without the program's: `container ls`.
+    pub(crate) name: String,
+}
+
+impl Cx {
+    pub(crate) fn new(target: Target, local: Local, name: String) -> Self {
+        Self { target, local: Cell::new(Some(local)), client: OnceCell::new(), name }
+    }
+
+    /// The server. It is made when it is first asked for: what fails before costs nothing.
+    pub(crate) fn client(&self) -> Result<&Client, Failure> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = match &self.target {
+            Target::Unix(path) => Client::new(Transport::Unix(path.clone())),
+            Target::InProcess(roots) => {
+                let Some(local) = self.local.take() else {
+                    return Err(Failure::error("the engine in this process did not start"));
+                };
+                local(roots).map_err(|e| Failure::error(format!("{e:#}")))?
+            }
+        };
+        Ok(self.client.get_or_init(|| client))
+    }
+
+    /// Prints to stdout at once.
+    pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
+        let mut out = std::io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        Ok(out.flush()?)
+    }
+
+    /// Prints a line to stdout.
+    pub(crate) fn line(&self, text: &str) -> Result<(), Failure> {
+        self.print(&format!("{text}\n"))
+    }
+
+    /// Prints a line to stderr. Whether anybody reads it does not matter.
+    #[expect(clippy::print_stderr, reason = "warnings and progress go to stderr")]
+    pub(crate) fn warn(&self, text: &str) {
+        eprintln!("{text}");
+    }
+}
+
+/// Whether a standard stream is a terminal.
+pub(crate) fn stdin_is_terminal() -> bool {
+    std::io::stdin().is_terminal()
+}
+
+/// The same for stdout.
+pub(crate) fn stdout_is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// The same for stderr.
+pub(crate) fn stderr_is_terminal() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// Columns of the terminal behind stdout.
+pub(crate) fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
