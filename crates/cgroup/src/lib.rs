@@ -1,1 +1,36 @@
 //! Creates, limits, freezes, reads and kills cgroups: v2, v1, hybrid.
+//!
+//! Owns which file of which hierarchy says what. `detect` finds the hierarchies, `limits` and
+//! `devices` are what a caller wishes, `plan` turns wishes into writes without doing any, and the
+//! rest acts on one cgroup. Owns no defaults and no names: the engine decides both. How a container
+//! sees its cgroups is `runtime`'s; [`Cgroup::views`] tells what it needs to know.
+
+#![forbid(unsafe_code)]
+
+mod create;
+mod detect;
+mod devices;
+mod error;
+mod file;
+mod freeze;
+mod group;
+mod kill;
+mod limits;
+mod name;
+mod oom;
+mod plan;
+mod remove;
+mod stats;
+mod tree;
+
+pub use detect::{Controller, DetectError, Hierarchies, Layout, Legacy, Unified, Version};
+pub use devices::{Access, BadAccess, DeviceKind, DeviceRule, DeviceRules, Effect};
+pub use error::CgroupError;
+pub use group::{Cgroup, Entry, View};
+pub use limits::{
+    Cpu, DeviceNumber, DeviceWeight, HugePages, Io, Limits, Max, Memory, Network, Rdma, Throttle,
+    ThrottleKind,
+};
+pub use name::BadName;
+pub use plan::LimitError;
+pub use stats::{CpuStats, IoEntry, IoStats, MemoryStats, PidsStats, Stats};

@@ -8,6 +8,7 @@
 //! Owns no policy: what is mounted, which capabilities stay and which filter is loaded is decided
 //! by the callers. What `rustix` has is called there directly (prctl, capset, setns, rlimits).
 
+pub mod bpf;
 pub mod exe;
 pub mod fdpass;
 pub mod fs_context;

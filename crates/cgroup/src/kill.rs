@@ -1,0 +1,158 @@
+//! Killing everything in a cgroup, so that nothing is left, whatever it does.
+//!
+//! v2 kills all at once (`cgroup.kill`, 5.14). On v1 nothing may be born any more, then all that is
+//! there is killed by pidfd: a pid read from a list may name another process by the time it is used,
+//! a pidfd checked against a second reading of the list does not.
+
+use std::collections::HashSet;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use sys::Errno;
+
+use crate::detect::{Controller, Version};
+use crate::error::CgroupError;
+use crate::file::{self, Deadline};
+use crate::group::Cgroup;
+
+/// A process that hangs in the kernel does not die. Nobody waits longer for that.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many are killed at a time: within the usual limit of descriptors.
+const BATCH: usize = 256;
+
+/// After this long without a death, the list is read again.
+const SLICE: Duration = Duration::from_millis(100);
+
+const PIDS_MAX: &str = "pids.max";
+const PIDS: (Version, Option<Controller>) = (Version::V1, Some(Controller::Pids));
+const FREEZER: (Version, Option<Controller>) = (Version::V1, Some(Controller::Freezer));
+
+/// What keeps a v1 cgroup from growing while it is killed.
+enum Brake {
+    /// No task may be started; holds the limit to go back to.
+    NoTasks(String),
+    /// All are frozen, or about to be.
+    Frozen,
+    /// The host has neither controller.
+    None,
+}
+
+impl Cgroup {
+    /// Kills every process in the cgroup and below it, frozen or not, and returns when all are dead.
+    /// Their parents have yet to reap them.
+    pub fn kill(&self) -> Result<(), CgroupError> {
+        let deadline = Deadline::after(PATIENCE);
+        if let Some(dir) = self.clone_into() {
+            self.write((Version::V2, None), "cgroup.kill", "1")?;
+            let empty = file::wait_for_line(dir, "cgroup.events", "populated 0", deadline);
+            let empty = empty.map_err(|source| CgroupError::Wait {
+                path: self.file_path(Version::V2, None, "cgroup.events"),
+                source,
+            })?;
+            if !empty {
+                return Err(self.unkillable(self.pids()?));
+            }
+        }
+        // On a hybrid host there may be some who entered the v1 side only.
+        let Some((root, mount)) = self.legacy_tracking() else { return Ok(()) };
+        if self.pids_in(root, mount)?.is_empty() {
+            return Ok(());
+        }
+        let brake = self.brake()?;
+        let killed = self.kill_listed(root, mount, deadline);
+        self.release(&brake)?;
+        killed
+    }
+
+    fn unkillable(&self, pids: Vec<Pid>) -> CgroupError {
+        let pids = pids.into_iter().map(|pid| pid.as_raw_nonzero().get()).collect();
+        CgroupError::Unkillable { path: self.place(), pids }
+    }
+
+    fn brake(&self) -> Result<Brake, CgroupError> {
+        if self.hierarchies.legacy_of(Controller::Pids).is_some() {
+            let limit = self.read(PIDS.0, PIDS.1, PIDS_MAX)?;
+            self.write(PIDS, PIDS_MAX, "0")?;
+            return Ok(Brake::NoTasks(limit.trim().to_owned()));
+        }
+        if self.hierarchies.legacy_of(Controller::Freezer).is_some() {
+            self.write(FREEZER, "freezer.state", "FROZEN")?;
+            return Ok(Brake::Frozen);
+        }
+        Ok(Brake::None)
+    }
+
+    fn release(&self, brake: &Brake) -> Result<(), CgroupError> {
+        match brake {
+            Brake::NoTasks(limit) => self.write(PIDS, PIDS_MAX, limit),
+            Brake::Frozen => self.write(FREEZER, "freezer.state", "THAWED"),
+            Brake::None => Ok(()),
+        }
+    }
+
+    fn kill_listed(
+        &self,
+        root: BorrowedFd<'_>,
+        mount: &Path,
+        deadline: Deadline,
+    ) -> Result<(), CgroupError> {
+        loop {
+            let listed = self.pids_in(root, mount)?;
+            if listed.is_empty() {
+                return Ok(());
+            }
+            if deadline.is_over() {
+                return Err(self.unkillable(listed));
+            }
+            let held = hold(&listed[..listed.len().min(BATCH)]);
+            let still: HashSet<Pid> = self.pids_in(root, mount)?.into_iter().collect();
+            for (pid, pidfd) in held.iter().filter(|(pid, _)| still.contains(pid)) {
+                self.kill_one(*pid, pidfd)?;
+            }
+            // What v1 has frozen takes the signal when it goes on.
+            if self.hierarchies.legacy_of(Controller::Freezer).is_some() {
+                self.write(FREEZER, "freezer.state", "THAWED")?;
+            }
+            wait_for(&held, deadline)
+                .map_err(|source| CgroupError::Wait { path: self.place(), source })?;
+        }
+    }
+
+    fn kill_one(&self, pid: Pid, pidfd: &OwnedFd) -> Result<(), CgroupError> {
+        match pidfd_send_signal(pidfd, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(source) => {
+                let pid = pid.as_raw_nonzero().get();
+                Err(CgroupError::Kill { pid, path: self.place(), source })
+            }
+        }
+    }
+}
+
+/// Pidfds of those that still exist.
+pub(crate) fn hold(pids: &[Pid]) -> Vec<(Pid, OwnedFd)> {
+    let open = |pid: &Pid| Some((*pid, pidfd_open(*pid, PidfdFlags::empty()).ok()?));
+    pids.iter().filter_map(open).collect()
+}
+
+/// Waits until all are dead, or for [`SLICE`] without a death.
+pub(crate) fn wait_for(held: &[(Pid, OwnedFd)], deadline: Deadline) -> Result<(), Errno> {
+    let mut waiting: Vec<&OwnedFd> = held.iter().map(|(_, pidfd)| pidfd).collect();
+    while !waiting.is_empty() && !deadline.is_over() {
+        let before = waiting.len();
+        let mut fds: Vec<PollFd<'_>> =
+            waiting.iter().map(|pidfd| PollFd::new(*pidfd, PollFlags::IN)).collect();
+        deadline.poll(&mut fds, SLICE)?;
+        let alive: Vec<bool> = fds.iter().map(|fd| fd.revents().is_empty()).collect();
+        let mut alive = alive.into_iter();
+        waiting.retain(|_| alive.next().unwrap_or(false));
+        if waiting.len() == before {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,472 @@
+//! Cgroups of the running kernel, on every layout that this host can be made to show.
+//!
+//! Each test runs once per layout, in a thread with a mount namespace of its own: as the host is, with
+//! the v2 hierarchy taken away, and with nothing but the v2 hierarchy. Needs root.
+
+mod layouts;
+
+use std::fs::read_to_string;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use cgroup::{
+    Access, Cgroup, CgroupError, Controller, Cpu, DeviceKind, DeviceRule, DeviceRules, Effect,
+    LimitError, Limits, Max, Memory, Rdma, Version,
+};
+use layouts::{Host, on_each_layout};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use sys::process::{Child, CloneArgs, ExecStrings, Exit, clone3, execve, wait};
+use sys::signal::Signal;
+
+/// Starts a process that enters a cgroup and then runs `body`, which must not allocate.
+fn start_in(cgroup: &Cgroup, body: impl FnOnce() -> i32) -> Child {
+    let entry = cgroup.entry().unwrap();
+    let args = CloneArgs { cgroup: cgroup.clone_into(), ..CloneArgs::default() };
+    clone3(&args, || match entry.enter() {
+        Ok(()) => body(),
+        Err(_) => 99,
+    })
+    .unwrap()
+}
+
+/// A process that waits to be killed. Returns when it is in the cgroup.
+fn idle_in(cgroup: &Cgroup) -> Child {
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    let child = start_in(cgroup, || {
+        rustix::io::write(&writer, b"x").map_or(98, |_| 0);
+        loop {
+            let _ = poll(&mut [], None);
+        }
+    });
+    drop(writer);
+    assert_eq!(rustix::io::read(&reader, &mut [0; 1][..]), Ok(1));
+    child
+}
+
+fn has(host: &Host, controller: Controller) -> bool {
+    host.hierarchies.legacy().iter().any(|legacy| legacy.controllers.contains(&controller))
+}
+
+fn content(cgroup: &Cgroup, controller: &str, file: &str) -> String {
+    let view = cgroup.views().find(|view| view.options == controller).unwrap();
+    read_to_string(view.mount.join(view.path).join(file)).unwrap().trim().to_owned()
+}
+
+fn directories(cgroup: &Cgroup) -> Vec<PathBuf> {
+    cgroup.views().map(|view| view.mount.join(view.path)).collect()
+}
+
+fn is_readable(fd: &OwnedFd, milliseconds: i64) -> bool {
+    let mut fds = [PollFd::new(fd, PollFlags::IN)];
+    let timeout = Timespec { tv_sec: 0, tv_nsec: milliseconds * 1_000_000 };
+    poll(&mut fds, Some(&timeout)).unwrap() == 1
+}
+
+#[test]
+fn a_cgroup_is_in_every_hierarchy_and_leaves_none() {
+    on_each_layout(|host| {
+        let cgroup = host.create("one", &Limits::default());
+        for directory in directories(&cgroup) {
+            assert!(directory.is_dir(), "{}", directory.display());
+        }
+        assert_eq!(Cgroup::list(&host.hierarchies, &host.parent).unwrap(), ["one"]);
+        cgroup.remove().unwrap();
+        for directory in directories(&cgroup) {
+            assert!(!directory.exists(), "{}", directory.display());
+        }
+        assert!(Cgroup::list(&host.hierarchies, &host.parent).unwrap().is_empty());
+        // Twice is no error.
+        cgroup.remove().unwrap();
+        let error = Cgroup::open(&host.hierarchies, &host.parent, "one").unwrap_err();
+        assert!(matches!(error, CgroupError::NotFound(_)), "{error}");
+    });
+}
+
+#[test]
+fn a_process_enters_every_hierarchy_at_once() {
+    on_each_layout(|host| {
+        let cgroup = host.create("one", &Limits::default());
+        let child = idle_in(&cgroup);
+        assert_eq!(cgroup.pids().unwrap(), [child.pid]);
+        let lines = read_to_string(format!("/proc/{}/cgroup", child.pid.as_raw_nonzero())).unwrap();
+        let expected = format!("/{}/one", host.parent);
+        for view in cgroup.views() {
+            let found = lines.lines().find(|line| line.split(':').nth(1) == Some(view.options));
+            assert!(found.unwrap().ends_with(&expected), "{found:?}");
+        }
+        cgroup.kill().unwrap();
+        assert_eq!(wait(&child.pidfd), Ok(Exit::Signal(Signal::KILL)));
+        assert!(cgroup.pids().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_process_that_runs_already_can_be_added() {
+    on_each_layout(|host| {
+        let one = host.create("one", &Limits::default());
+        let two = host.create("two", &Limits::default());
+        let child = idle_in(&one);
+        two.add(child.pid).unwrap();
+        assert!(one.pids().unwrap().is_empty());
+        assert_eq!(two.pids().unwrap(), [child.pid]);
+        two.kill().unwrap();
+        wait(&child.pidfd).unwrap();
+    });
+}
+
+#[test]
+fn names_that_are_taken_or_odd_are_refused_and_nothing_is_made() {
+    on_each_layout(|host| {
+        let cgroup = host.create("one", &Limits::default());
+        let error = host.try_create("one", &Limits::default()).unwrap_err();
+        assert!(matches!(error, CgroupError::Exists(_)), "{error}");
+        assert!(directories(&cgroup).iter().all(|directory| directory.is_dir()));
+        let error = host.try_create("../one", &Limits::default()).unwrap_err();
+        assert!(matches!(error, CgroupError::Name(_)), "{error}");
+    });
+}
+
+#[test]
+fn what_cannot_be_limited_is_an_error_and_nothing_is_made() {
+    on_each_layout(|host| {
+        let rdma = Rdma { device: "mlx5_0".into(), handles: Some(1), objects: None };
+        let limits = Limits { rdma: vec![rdma], ..Limits::default() };
+        let error = host.try_create("one", &limits).unwrap_err();
+        let missing = matches!(
+            error,
+            CgroupError::Limit(LimitError::NoController { controller: "rdma", .. })
+        );
+        assert!(missing, "{error}");
+        assert!(Cgroup::list(&host.hierarchies, &host.parent).unwrap().is_empty());
+    });
+}
+
+#[test]
+fn limits_land_in_the_files_and_change() {
+    on_each_layout(|host| {
+        if !has(host, Controller::Memory) {
+            // The v2 hierarchy of such a host has no controllers; the plan's snapshots cover it.
+            return;
+        }
+        let memory = |limit, with_swap| Memory {
+            limit: Some(Max::At(limit)),
+            with_swap: Some(Max::At(with_swap)),
+            ..Memory::default()
+        };
+        let limits = Limits {
+            memory: memory(64 << 20, 96 << 20),
+            cpu: Cpu {
+                shares: Some(512),
+                cpus: Some("0".into()),
+                ..Cpu::from_nano_cpus(500_000_000)
+            },
+            pids: Some(Max::At(77)),
+            ..Limits::default()
+        };
+        let cgroup = host.create("one", &limits);
+        let limit = || content(&cgroup, "memory", "memory.limit_in_bytes");
+        let with_swap = || content(&cgroup, "memory", "memory.memsw.limit_in_bytes");
+        assert_eq!([limit(), with_swap()], ["67108864", "100663296"]);
+        assert_eq!(content(&cgroup, "cpu", "cpu.shares"), "512");
+        assert_eq!(content(&cgroup, "cpu", "cpu.cfs_quota_us"), "50000");
+        assert_eq!(content(&cgroup, "cpu", "cpu.cfs_period_us"), "100000");
+        assert_eq!(content(&cgroup, "cpuset", "cpuset.cpus"), "0");
+        assert_ne!(content(&cgroup, "cpuset", "cpuset.mems"), "");
+        assert_eq!(content(&cgroup, "pids", "pids.max"), "77");
+
+        // Beyond the old sum, below the old limit, and back to none: each in one update.
+        let update = |memory| cgroup.update(&Limits { memory, ..Limits::default() }).unwrap();
+        update(memory(256 << 20, 256 << 20));
+        assert_eq!([limit(), with_swap()], ["268435456", "268435456"]);
+        update(memory(8 << 20, 16 << 20));
+        assert_eq!([limit(), with_swap()], ["8388608", "16777216"]);
+        let unlimited = Some(Max::Unlimited);
+        update(Memory { limit: unlimited, with_swap: unlimited, ..Memory::default() });
+        assert_eq!(cgroup.stats().unwrap().memory.unwrap().limit, Max::Unlimited);
+        // What an update leaves out stays.
+        assert_eq!(content(&cgroup, "cpu", "cpu.shares"), "512");
+
+        let cpu = Cpu { quota: Some(Max::At(10_000)), period: Some(20_000), ..Cpu::default() };
+        cgroup.update(&Limits { cpu, ..Limits::default() }).unwrap();
+        assert_eq!(content(&cgroup, "cpu", "cpu.cfs_period_us"), "20000");
+    });
+}
+
+#[test]
+fn a_limit_below_what_is_in_use_is_refused_on_request() {
+    on_each_layout(|host| {
+        if !has(host, Controller::Memory) {
+            return;
+        }
+        let cgroup = host.create("one", &Limits::default());
+        let child = idle_in(&cgroup);
+        let memory =
+            Memory { limit: Some(Max::At(1)), check_before_update: true, ..Memory::default() };
+        let error = cgroup.update(&Limits { memory, ..Limits::default() }).unwrap_err();
+        assert!(matches!(error, CgroupError::Limit(LimitError::InUse { .. })), "{error}");
+        cgroup.kill().unwrap();
+        wait(&child.pidfd).unwrap();
+    });
+}
+
+#[test]
+fn the_limit_of_tasks_bites() {
+    on_each_layout(|host| {
+        if !has(host, Controller::Pids) {
+            return;
+        }
+        let limits = Limits { pids: Some(Max::At(5)), ..Limits::default() };
+        let cgroup = host.create("one", &limits);
+        let child = start_in(&cgroup, || {
+            for started in 1..20 {
+                let idle = clone3(&CloneArgs::default(), || {
+                    let _ = poll(&mut [], None);
+                    0
+                });
+                match idle {
+                    Ok(idle) => std::mem::forget(idle),
+                    Err(Errno::AGAIN) => return started,
+                    Err(_) => return 100,
+                }
+            }
+            101
+        });
+        // Itself and four more.
+        assert_eq!(wait(&child.pidfd), Ok(Exit::Code(5)));
+        let pids = cgroup.stats().unwrap().pids.unwrap();
+        assert_eq!((pids.current, pids.limit), (4, Max::At(5)));
+        cgroup.kill().unwrap();
+        assert_eq!(content(&cgroup, "pids", "pids.max"), "5");
+    });
+}
+
+#[test]
+fn an_out_of_memory_kill_is_told_and_counted() {
+    on_each_layout(|host| {
+        if !has(host, Controller::Memory) {
+            assert!(host.create("one", &Limits::default()).oom_fd().unwrap().is_none());
+            return;
+        }
+        let limit = Some(Max::At(16 << 20));
+        let memory = Memory { limit, with_swap: limit, ..Memory::default() };
+        let cgroup = host.create("one", &Limits { memory, ..Limits::default() });
+        let watch = cgroup.oom_fd().unwrap().unwrap();
+        assert_eq!(cgroup.oom_kills().unwrap(), 0);
+        assert!(!is_readable(&watch, 0));
+        // tail keeps the one endless line in memory.
+        let argv = ["sh", "-c", "head -c 200M /dev/zero | tail"];
+        let strings = |words: &[&str]| {
+            ExecStrings::new(
+                words.iter().map(|word| std::ffi::CString::new(*word).unwrap()).collect(),
+            )
+        };
+        let (argv, envp) = (strings(&argv), strings(&["PATH=/usr/bin:/bin"]));
+        let child = start_in(&cgroup, || {
+            execve(c"/bin/sh", &argv, &envp);
+            97
+        });
+        assert_eq!(wait(&child.pidfd), Ok(Exit::Code(137)));
+        assert!(is_readable(&watch, 0));
+        assert!(rustix::io::read(&watch, &mut [0; 4096][..]).unwrap() > 0);
+        assert_eq!(cgroup.oom_kills().unwrap(), 1);
+        assert!(cgroup.stats().unwrap().memory.unwrap().failures > 0);
+    });
+}
+
+#[test]
+fn frozen_processes_do_nothing_until_they_are_thawed() {
+    on_each_layout(|host| {
+        let cgroup = host.create("one", &Limits::default());
+        let (question, ask) = rustix::pipe::pipe().unwrap();
+        let (answer, reply) = rustix::pipe::pipe().unwrap();
+        let child = start_in(&cgroup, || {
+            while rustix::io::read(&question, &mut [0; 1][..]) == Ok(1) {
+                let _ = rustix::io::write(&reply, b"!");
+            }
+            0
+        });
+        let asked = || rustix::io::write(&ask, b"?").unwrap();
+        let answered = || rustix::io::read(&answer, &mut [0; 1][..]).unwrap();
+        asked();
+        answered();
+        cgroup.freeze().unwrap();
+        asked();
+        assert!(!is_readable(&answer, 30));
+        cgroup.thaw().unwrap();
+        answered();
+        // The frozen can be killed.
+        cgroup.freeze().unwrap();
+        cgroup.kill().unwrap();
+        assert_eq!(wait(&child.pidfd), Ok(Exit::Signal(Signal::KILL)));
+    });
+}
+
+fn fork_for_ever() -> i32 {
+    loop {
+        // A child of a clone that fails for want of room is retried at once: that is the bomb.
+        let _ = clone3(&CloneArgs::default(), fork_for_ever);
+    }
+}
+
+#[test]
+fn a_fork_bomb_is_killed_to_the_last() {
+    on_each_layout(|host| {
+        let pids = has(host, Controller::Pids).then_some(Max::At(60));
+        let cgroup = host.create("one", &Limits { pids, ..Limits::default() });
+        let child = if pids.is_some() {
+            start_in(&cgroup, fork_for_ever)
+        } else {
+            // Nothing but the kill stops it here, so it is kept small by itself.
+            start_in(&cgroup, || {
+                for _ in 0..20 {
+                    let _ = clone3(&CloneArgs::default(), || {
+                        loop {
+                            let _ = clone3(&CloneArgs::default(), || 0);
+                        }
+                    });
+                }
+                let _ = poll(&mut [], None);
+                0
+            })
+        };
+        while cgroup.pids().unwrap().len() < 15 {
+            std::thread::yield_now();
+        }
+        cgroup.kill().unwrap();
+        assert!(cgroup.pids().unwrap().is_empty());
+        assert_eq!(wait(&child.pidfd), Ok(Exit::Signal(Signal::KILL)));
+        cgroup.remove().unwrap();
+        assert!(directories(&cgroup).iter().all(|directory| !directory.exists()));
+    });
+}
+
+#[test]
+fn more_processes_than_are_killed_at_a_time_are_killed() {
+    on_each_layout(|host| {
+        let cgroup = host.create("one", &Limits::default());
+        let child = start_in(&cgroup, || {
+            for _ in 0..300 {
+                let _ = clone3(&CloneArgs::default(), || {
+                    let _ = poll(&mut [], None);
+                    0
+                })
+                .map(std::mem::forget);
+            }
+            0
+        });
+        assert_eq!(wait(&child.pidfd), Ok(Exit::Code(0)));
+        assert_eq!(cgroup.pids().unwrap().len(), 300);
+        cgroup.kill().unwrap();
+        assert!(cgroup.pids().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_container_that_nests_cgroups_keeps_none_and_hides_nobody() {
+    on_each_layout(|host| {
+        let cgroup = host.create("one", &Limits::default());
+        for directory in directories(&cgroup) {
+            for nested in ["a/b/c", "a/d", "e"] {
+                std::fs::create_dir_all(directory.join(nested)).unwrap();
+            }
+        }
+        let nested = format!("{}/one/a/b", host.parent);
+        let inner = Cgroup::open(&host.hierarchies, &nested, "c").unwrap();
+        // v1's cpusets take nobody before they have processors.
+        for cpuset in cgroup.views().filter(|view| view.options == "cpuset") {
+            for level in ["a", "a/b", "a/b/c"] {
+                for file in ["cpuset.cpus", "cpuset.mems"] {
+                    let own = cpuset.mount.join(cpuset.path);
+                    let value = read_to_string(own.join(file)).unwrap();
+                    std::fs::write(own.join(level).join(file), value).unwrap();
+                }
+            }
+        }
+        let child = idle_in(&inner);
+        assert_eq!(cgroup.pids().unwrap(), [child.pid]);
+        let error = cgroup.remove().unwrap_err();
+        assert!(matches!(error, CgroupError::Remove { source: Errno::BUSY, .. }), "{error}");
+        cgroup.kill().unwrap();
+        wait(&child.pidfd).unwrap();
+        cgroup.remove().unwrap();
+        assert!(directories(&cgroup).iter().all(|directory| !directory.exists()));
+    });
+}
+
+#[test]
+fn removal_waits_for_a_process_that_is_on_its_way_out() {
+    on_each_layout(|host| {
+        for _ in 0..20 {
+            let cgroup = host.create("one", &Limits::default());
+            let child = idle_in(&cgroup);
+            sys::process::pidfd_send_signal(&child.pidfd, Signal::KILL).unwrap();
+            // Not reaped, perhaps not even dead.
+            cgroup.remove().unwrap();
+            wait(&child.pidfd).unwrap();
+        }
+    });
+}
+
+#[test]
+fn only_allowed_devices_can_be_opened() {
+    on_each_layout(|host| {
+        let null = |access| DeviceRule {
+            effect: Effect::Allow,
+            kind: DeviceKind::Char,
+            major: Some(1),
+            minor: Some(3),
+            access,
+        };
+        let rules = vec![
+            DeviceRule::everything(Effect::Deny),
+            null(Access::READ),
+            null(Access::WRITE.union(Access::READ)),
+        ];
+        let devices = DeviceRules::new(rules);
+        let cgroup = host.create_with("one", &Limits::default(), &devices).unwrap();
+        let child = start_in(&cgroup, || {
+            let open = |path, flags| rustix::fs::open(path, flags, Mode::empty()).err();
+            let answers = [
+                open(c"/dev/null", OFlags::RDWR).is_none(),
+                open(c"/dev/zero", OFlags::RDONLY) == Some(Errno::PERM),
+                open(c"/dev/kmsg", OFlags::WRONLY) == Some(Errno::PERM),
+            ];
+            answers.iter().position(|answer| !answer).map_or(0, |place| place as i32 + 1)
+        });
+        assert_eq!(wait(&child.pidfd), Ok(Exit::Code(0)));
+    });
+}
+
+#[test]
+fn statistics_count_what_is_used() {
+    on_each_layout(|host| {
+        let cgroup = host.create("one", &Limits::default());
+        let child = start_in(&cgroup, || {
+            let mut sum = 0_u64;
+            for number in 0..20_000_000_u64 {
+                sum = std::hint::black_box(sum.wrapping_add(number));
+            }
+            let _ = poll(&mut [], None);
+            0
+        });
+        // Time is counted while it passes.
+        while cgroup.stats().unwrap().cpu.user == 0 {
+            std::thread::yield_now();
+        }
+        let stats = cgroup.stats().unwrap();
+        assert!(stats.cpu.usage > 0);
+        let on_v1 = has(host, Controller::Memory);
+        assert_eq!(stats.version, if on_v1 { Version::V1 } else { Version::V2 });
+        assert_eq!(stats.memory.is_some(), on_v1);
+        if let (Some(memory), Some(pids)) = (stats.memory, stats.pids) {
+            assert!(memory.usage > 0);
+            assert!(memory.stat.contains_key("total_inactive_file"));
+            assert_eq!(pids.current, 1);
+            assert_eq!(stats.cpu.per_cpu.iter().sum::<u64>() > 0, true);
+        }
+        cgroup.kill().unwrap();
+        wait(&child.pidfd).unwrap();
+    });
+}
