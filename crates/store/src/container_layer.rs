@@ -100,7 +100,7 @@ impl Store {
     fn lowers_of_container(&self, id: &ContainerId) -> Result<Vec<PathBuf>, LayerError> {
         let rows = self.inner.db.read("find the layers of a container", |tx| {
             tx.all(
-                "SELECT l.number, c.diff_id, l.entries, l.bytes FROM container_layers c
+                "SELECT l.number, c.diff_id, l.entries, l.bytes, l.opaque FROM container_layers c
                  LEFT JOIN layers l ON l.diff_id = c.diff_id
                  WHERE c.container = ?1 ORDER BY c.position",
                 [Text(*id)],
@@ -118,14 +118,15 @@ impl Store {
         &self,
         rows: Vec<(Digest, Option<LayerRow>)>,
     ) -> Result<Vec<PathBuf>, LayerError> {
-        let layout = &self.inner.layout;
-        let tree = |(diff_id, row): (Digest, Option<LayerRow>)| {
-            let sound = row.filter(|row| layers::is_sound(layout, row));
+        let mut trees = Vec::with_capacity(rows.len());
+        for (diff_id, row) in rows.into_iter().rev() {
+            let sound = row.filter(|row| layers::is_sound(&self.inner.layout, row));
             let row = sound.map_or_else(|| self.heal(&diff_id), Ok)?;
-            Ok(layers::tree(layout, row.number))
-        };
-        let mut trees = rows.into_iter().map(tree).collect::<Result<Vec<_>, LayerError>>()?;
-        trees.reverse();
+            trees.push(layers::tree(&self.inner.layout, row.number));
+            if row.facts.opaque {
+                break;
+            }
+        }
         Ok(trees)
     }
 

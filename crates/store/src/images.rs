@@ -7,16 +7,17 @@ mod compose;
 mod history;
 mod index;
 mod remove;
-mod resolve;
+pub(crate) mod resolve;
 
 use model::image::ImageConfig;
 use model::{Digest, ImageId, Reference};
 use rusqlite::Row;
 
+pub(crate) use compose::manifest_for;
 pub use compose::{Composed, compose};
 pub use history::{HistoryEntry, history};
 pub use index::IndexError;
-pub(crate) use index::write_index;
+pub(crate) use index::{CONTAINERD_NAME, REF_NAME, index_bytes, write_index};
 pub use remove::{Force, RemoveError, Removed};
 pub use resolve::ResolveError;
 

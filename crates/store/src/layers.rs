@@ -11,17 +11,20 @@ use model::Digest;
 use serde::{Deserialize, Serialize};
 use sys::root::RootError;
 
-use crate::Store;
 use crate::db::{DbError, Text, Tx};
+use crate::layer::UnpackError;
 use crate::layout::Layout;
 
-/// How large an unpacked layer is.
+/// What is known of an unpacked layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LayerSize {
+pub struct LayerFacts {
     /// Files, directories and all else.
     pub entries: u64,
     /// The bytes of its regular files.
     pub bytes: u64,
+    /// It hides all that is below it. overlayfs does not heed that mark on a layer's root, so a
+    /// stack of layers ends here.
+    pub opaque: bool,
 }
 
 /// What went wrong with a layer.
@@ -37,6 +40,14 @@ pub enum LayerError {
         expected: Digest,
         /// What it is.
         actual: Digest,
+    },
+    /// Its blob cannot be unpacked.
+    #[error("layer {blob}: {}", chain(.source))]
+    Unpack {
+        /// The blob, as far as its name is known.
+        blob: BlobName,
+        /// The place and the reason.
+        source: UnpackError,
     },
     /// A path under the data root.
     #[error("{action} {path}: {source}")]
@@ -56,6 +67,9 @@ pub enum LayerError {
         /// What went wrong in it.
         source: RootError,
     },
+    /// A damaged one could not be replaced.
+    #[error("unpack a damaged layer again: {0}")]
+    Heal(Box<dyn std::error::Error + Send + Sync>),
     /// The trash.
     #[error(transparent)]
     Trash(#[from] crate::trash::TrashError),
@@ -65,6 +79,38 @@ pub enum LayerError {
     /// The database.
     #[error(transparent)]
     Db(#[from] DbError),
+}
+
+/// A blob that may be known by its place in an archive only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlobName {
+    /// By its digest.
+    Digest(Digest),
+    /// By the name of an archive's member.
+    Member(String),
+}
+
+impl std::fmt::Display for BlobName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Digest(digest) => digest.fmt(f),
+            Self::Member(name) => f.write_str(name),
+        }
+    }
+}
+
+/// An error with its causes, for one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 impl LayerError {
@@ -84,7 +130,7 @@ impl LayerError {
 pub(crate) struct LayerRow {
     pub(crate) number: i64,
     pub(crate) diff_id: Digest,
-    pub(crate) size: LayerSize,
+    pub(crate) facts: LayerFacts,
 }
 
 /// What `seal` beside a tree says about it, in JSON.
@@ -92,20 +138,21 @@ pub(crate) struct LayerRow {
 struct Seal {
     diff_id: Digest,
     #[serde(flatten)]
-    size: LayerSize,
+    facts: LayerFacts,
 }
 
 pub(crate) fn find(tx: &Tx<'_>, diff_id: &Digest) -> Result<Option<LayerRow>, DbError> {
-    let sql = "SELECT number, diff_id, entries, bytes FROM layers WHERE diff_id = ?1";
+    let sql = "SELECT number, diff_id, entries, bytes, opaque FROM layers WHERE diff_id = ?1";
     tx.first(sql, [Text(*diff_id)], read_row)
 }
 
 pub(crate) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<LayerRow> {
-    let size = LayerSize {
+    let facts = LayerFacts {
         entries: row.get::<_, i64>(2)?.cast_unsigned(),
         bytes: row.get::<_, i64>(3)?.cast_unsigned(),
+        opaque: row.get(4)?,
     };
-    Ok(LayerRow { number: row.get(0)?, diff_id: row.get::<_, Text<_>>(1)?.0, size })
+    Ok(LayerRow { number: row.get(0)?, diff_id: row.get::<_, Text<_>>(1)?.0, facts })
 }
 
 /// The tree of a layer.
@@ -114,9 +161,13 @@ pub(crate) fn tree(layout: &Layout, number: i64) -> PathBuf {
 }
 
 /// Seals a tree: what `is_sound` compares with the row.
-pub(crate) fn write_seal(dir: &Path, diff_id: &Digest, size: LayerSize) -> Result<(), LayerError> {
+pub(crate) fn write_seal(
+    dir: &Path,
+    diff_id: &Digest,
+    facts: LayerFacts,
+) -> Result<(), LayerError> {
     let path = dir.join("seal");
-    let json = serde_json::json!(Seal { diff_id: *diff_id, size }).to_string();
+    let json = serde_json::json!(Seal { diff_id: *diff_id, facts }).to_string();
     std::fs::write(&path, json).map_err(LayerError::io("write", &path))
 }
 
@@ -124,7 +175,7 @@ pub(crate) fn write_seal(dir: &Path, diff_id: &Digest, size: LayerSize) -> Resul
 /// was lost, swapped with another or emptied by a power cut has no such seal.
 pub(crate) fn is_sound(layout: &Layout, row: &LayerRow) -> bool {
     let dir = layout.snapshot(row.number);
-    let expected = Seal { diff_id: row.diff_id, size: row.size };
+    let expected = Seal { diff_id: row.diff_id, facts: row.facts };
     let seal = std::fs::read(dir.join("seal")).ok();
     let seal: Option<Seal> = seal.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     seal == Some(expected) && dir.join("fs").is_dir()
@@ -140,21 +191,16 @@ pub(crate) fn next_number(tx: &Tx<'_>) -> Result<i64, DbError> {
 /// Notes a layer whose tree is in place and on disk; it takes the place of a damaged one.
 pub(crate) fn insert(tx: &Tx<'_>, row: &LayerRow) -> Result<(), DbError> {
     tx.execute(
-        "INSERT INTO layers (number, diff_id, entries, bytes) VALUES (?1, ?2, ?3, ?4)
+        "INSERT INTO layers (number, diff_id, entries, bytes, opaque) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (diff_id) DO UPDATE SET number = excluded.number,
-             entries = excluded.entries, bytes = excluded.bytes",
+             entries = excluded.entries, bytes = excluded.bytes, opaque = excluded.opaque",
         (
             row.number,
             Text(row.diff_id),
-            row.size.entries.cast_signed(),
-            row.size.bytes.cast_signed(),
+            row.facts.entries.cast_signed(),
+            row.facts.bytes.cast_signed(),
+            row.facts.opaque,
         ),
     )?;
     Ok(())
-}
-
-impl Store {
-    pub(crate) fn heal(&self, diff_id: &Digest) -> Result<LayerRow, LayerError> {
-        Err(LayerError::Missing(*diff_id))
-    }
 }

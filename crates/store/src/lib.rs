@@ -4,12 +4,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod archive;
 pub mod blobs;
+pub mod changes;
 pub mod container_layer;
 pub mod db;
 mod failpoint;
 pub mod gc;
 pub mod images;
+pub mod layer;
 pub mod layers;
 mod layout;
 mod lock;
@@ -23,6 +26,7 @@ use std::sync::{Arc, OnceLock};
 
 use model::ContainerId;
 
+pub use archive::{Import, ImportError, LoadError, LoadOptions, Loaded, SaveError};
 pub use blobs::{BlobError, Blobs};
 use container_layer::Xattrs;
 pub use container_layer::{Change, ChangeKind, ContainerLayer, MountError, Persistence};
@@ -38,11 +42,13 @@ pub use images::{
     Force, HistoryEntry, ImageLayer, ImageRecord, Images, RemoveError, Removed, ResolveError,
     TagError,
 };
-pub use layers::{LayerError, LayerSize};
+pub use layers::{LayerError, LayerFacts};
 use layout::Layout;
 pub use layout::OpenError;
 pub use operation::ingest::{Begin, Ingest};
+pub use operation::pipe::{PipeReader, PipeWriter, pipe};
 pub use operation::publish::{NewImage, PublishError, Published};
+pub use operation::receive::{Arrived, BeginLayer, LayerIngest};
 pub use operation::{BeginError, Operation};
 
 /// One data root. Cheap to clone; may be used by any number of threads and processes at once.

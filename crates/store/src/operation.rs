@@ -5,10 +5,14 @@
 //! after one `syncfs`. An operation that ends without publishing leaves nothing; the leftovers of a
 //! killed one are known by their free lock.
 
+mod heal;
 pub mod ingest;
+pub mod pipe;
 pub mod publish;
+pub mod receive;
 mod stage;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -18,6 +22,7 @@ use model::Digest;
 
 use crate::blobs::{self, BlobError};
 use crate::db::{DbError, Durability, Text, Tx};
+use crate::gc::{self, GcError};
 use crate::layers::{self, LayerError};
 use crate::layout::{self, Layout};
 use crate::lock::{self, Attempt, Kind};
@@ -36,6 +41,9 @@ pub enum BeginError {
         /// What the kernel says.
         source: io::Error,
     },
+    /// What dead operations left could not be removed.
+    #[error(transparent)]
+    Sweep(#[from] GcError),
     /// The database.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -65,11 +73,12 @@ pub(crate) struct Lease {
 }
 
 impl Store {
-    /// Begins an operation.
+    /// Begins an operation, after removing what killed ones have left.
     ///
     /// # Errors
     /// The lease cannot be taken.
     pub fn begin(&self) -> Result<Operation, BeginError> {
+        gc::sweep(&self.inner.layout)?;
         let lease = Lease::take(&self.inner.layout)?;
         self.inner.db.write("take a lease", Durability::Eventual, |tx| {
             tx.execute("INSERT INTO leases (id) VALUES (?1)", [&lease.id])
@@ -113,6 +122,15 @@ impl Operation {
     /// # Errors
     /// The file system, the database; the blob is there with another size.
     pub fn ingest(&self, digest: &Digest, size: u64) -> Result<Begin, BlobError> {
+        self.ingest_with(digest, size, Ingest::resume)
+    }
+
+    fn ingest_with(
+        &self,
+        digest: &Digest,
+        size: u64,
+        resume: impl FnOnce(File, PathBuf, (Digest, u64)) -> Result<Ingest, BlobError>,
+    ) -> Result<Begin, BlobError> {
         if self.has_blob(digest, size)? {
             return Ok(Begin::Present);
         }
@@ -124,9 +142,7 @@ impl Operation {
                 std::fs::remove_file(&path).map_err(BlobError::io("remove", &path))?;
                 Ok(Begin::Present)
             }
-            Attempt::Held(file) => {
-                Ingest::resume(&self.inner, file, path, (*digest, size)).map(Begin::Started)
-            }
+            Attempt::Held(file) => resume(file, path, (*digest, size)).map(Begin::Started),
         }
     }
 
@@ -177,7 +193,10 @@ impl Operation {
     /// # Errors
     /// Its content or size is wrong; it has been deleted.
     pub fn stage(&self, ingest: Ingest) -> Result<Digest, BlobError> {
-        let verified = ingest.verify()?;
+        self.stage_verified(ingest.verify()?)
+    }
+
+    fn stage_verified(&self, verified: Verified) -> Result<Digest, BlobError> {
         let digest = verified.digest;
         self.keep_blob(&digest)?;
         self.staged().blobs.push(verified);
@@ -200,8 +219,22 @@ impl Operation {
         Ok(verified.digest)
     }
 
-    pub(crate) fn stage_layer(&self, layer: StagedLayer) {
-        self.staged().layers.push(layer);
+    /// Throws away what is staged but not among these.
+    pub(crate) fn keep_only(&self, blobs: &BTreeSet<Digest>, layers: &BTreeSet<Digest>) {
+        let mut staged = self.staged();
+        staged.blobs.retain(|blob| blobs.contains(&blob.digest));
+        let (keep, drop) = std::mem::take(&mut staged.layers)
+            .into_iter()
+            .partition(|layer| layers.contains(&layer.diff_id));
+        staged.layers = keep;
+        self.discard(drop);
+    }
+
+    fn discard(&self, layers: Vec<StagedLayer>) {
+        for layer in layers {
+            // What is left is known by its free lock, so errors may wait for the collection.
+            let _ = trash::discard(&self.inner.layout, layer.dir);
+        }
     }
 
     fn staged(&self) -> MutexGuard<'_, Staged> {
@@ -212,9 +245,7 @@ impl Operation {
 impl Drop for Operation {
     /// What is left here is known by its free lock, so errors may wait for the collection.
     fn drop(&mut self) {
-        for layer in std::mem::take(&mut self.staged().layers) {
-            let _ = trash::discard(&self.inner.layout, layer.dir);
-        }
+        self.discard(std::mem::take(&mut self.staged().layers));
         let _ = self.inner.db.write("end a lease", Durability::Eventual, |tx| {
             tx.execute("DELETE FROM leases WHERE id = ?1", [&self.lease.id])
         });

@@ -27,7 +27,8 @@ CREATE TABLE layers (
     number INTEGER PRIMARY KEY,
     diff_id TEXT NOT NULL UNIQUE,
     entries INTEGER NOT NULL,
-    bytes INTEGER NOT NULL
+    bytes INTEGER NOT NULL,
+    opaque INTEGER NOT NULL
 );
 
 CREATE TABLE images (

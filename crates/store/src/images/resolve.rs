@@ -30,7 +30,7 @@ impl ResolveError {
 }
 
 /// A name is looked up before the beginning of an id: a tag `abc` hides the image `abc…`.
-pub(super) fn id_of(tx: &Tx<'_>, typed: &str) -> Result<ImageId, ResolveError> {
+pub(crate) fn id_of(tx: &Tx<'_>, typed: &str) -> Result<ImageId, ResolveError> {
     if let Ok(digest) = typed.parse::<Digest>() {
         let found = by_digest(tx, &digest)?;
         return found.ok_or_else(|| ResolveError::NotFound(typed.to_owned()));
@@ -67,7 +67,7 @@ fn by_digest(tx: &Tx<'_>, digest: &Digest) -> Result<Option<ImageId>, DbError> {
 }
 
 /// The tag is not looked at where there is a digest, as in Docker.
-pub(super) fn by_name(tx: &Tx<'_>, name: &Reference) -> Result<Option<ImageId>, DbError> {
+pub(crate) fn by_name(tx: &Tx<'_>, name: &Reference) -> Result<Option<ImageId>, DbError> {
     let Some(digest) = name.digest() else {
         let full = name.clone().with_default_tag().to_string();
         return first_id(tx, "SELECT image FROM tags WHERE reference = ?1", &full);

@@ -121,7 +121,7 @@ fn counts_and_depth_are_bounded() {
     assert_eq!(error.to_string(), "the index has 1001 entries, at most 1000 are accepted");
     let deep = "[".repeat(100_000);
     assert!(matches!(parse(deep.as_bytes()), Err(DocumentError::Json { .. })));
-    let long = vec![b' '; (DOCUMENT_MAX + 1) as usize];
+    let long = b" ".repeat(usize::try_from(DOCUMENT_MAX).unwrap() + 1);
     assert!(matches!(parse(&long), Err(DocumentError::TooLarge { .. })));
 }
 

@@ -1,7 +1,8 @@
 //! Blobs on their way in: appended, hashed as they pass, verified before they count.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,7 +16,6 @@ use crate::lock::{self, Attempt, Kind};
 
 /// Names of ingests that no other operation may take up.
 pub(crate) const PRIVATE_PREFIX: &str = "tmp-";
-const COPY_BUFFER: usize = 1 << 18;
 
 /// The start of an ingest.
 #[derive(Debug)]
@@ -33,9 +33,18 @@ pub enum Begin {
 pub struct Ingest {
     part: Part,
     file: File,
-    hasher: Sha256,
+    hashing: Hashing,
     written: u64,
     wanted: Option<(Digest, u64)>,
+}
+
+/// Who computes the digest.
+#[derive(Debug)]
+enum Hashing {
+    /// Each byte as it is appended.
+    Here(Box<Sha256>),
+    /// The extractor, which sees the same bytes.
+    Elsewhere,
 }
 
 /// The file of an ingest; removed when dropped, if nobody could take it up.
@@ -70,23 +79,33 @@ impl Drop for Part {
 }
 
 impl Ingest {
-    /// Takes up a partial file: what it holds is hashed once more.
+    /// Takes up a partial file; what it holds is hashed once more.
     pub(super) fn resume(
-        inner: &Inner,
         file: File,
         path: PathBuf,
         wanted: (Digest, u64),
     ) -> Result<Self, BlobError> {
-        debug_assert!(path.starts_with(inner.layout.ingest()));
+        let mut ingest = Self::resume_unhashed(file, path, wanted)?;
+        let mut hasher = Box::new(Sha256::new());
+        io::copy(&mut ingest.so_far(), &mut Update(&mut hasher)).map_err(ingest.failed("read"))?;
+        ingest.hashing = Hashing::Here(hasher);
+        Ok(ingest)
+    }
+
+    /// Takes up a partial file whose bytes the extractor will hash.
+    pub(super) fn resume_unhashed(
+        file: File,
+        path: PathBuf,
+        wanted: (Digest, u64),
+    ) -> Result<Self, BlobError> {
         let part = Part { path, on_drop: OnDrop::Keep };
         let mut ingest =
-            Self { part, file, hasher: Sha256::new(), written: 0, wanted: Some(wanted) };
-        let length = ingest.file.metadata().map_err(ingest.failed("look at"))?.len();
-        if length > wanted.1 {
-            ingest.file.set_len(0).map_err(ingest.failed("truncate"))?;
-        } else {
-            ingest.hash_what_is_there()?;
+            Self { part, file, hashing: Hashing::Elsewhere, written: 0, wanted: Some(wanted) };
+        ingest.written = ingest.file.metadata().map_err(ingest.failed("look at"))?.len();
+        if ingest.written > wanted.1 {
+            ingest.restart()?;
         }
+        (&ingest.file).seek(SeekFrom::End(0)).map_err(ingest.failed("seek in"))?;
         Ok(ingest)
     }
 
@@ -100,13 +119,19 @@ impl Ingest {
             return Err(BlobError::io("create", &path)(taken));
         };
         let part = Part { path, on_drop: OnDrop::Remove };
-        Ok(Self { part, file, hasher: Sha256::new(), written: 0, wanted: None })
+        let hashing = Hashing::Here(Box::new(Sha256::new()));
+        Ok(Self { part, file, hashing, written: 0, wanted: None })
+    }
+
+    /// Leaves the digest to the extractor.
+    pub(super) fn unhashed(mut self) -> Self {
+        self.hashing = Hashing::Elsewhere;
+        self
     }
 
     /// Demands of a blob of unknown digest that it turn out to be this one.
-    #[must_use]
-    pub(crate) fn expecting(mut self, wanted: Option<(Digest, u64)>) -> Self {
-        self.wanted = wanted;
+    pub(super) fn expecting(mut self, digest: Digest, size: u64) -> Self {
+        self.wanted = Some((digest, size));
         self
     }
 
@@ -125,11 +150,13 @@ impl Ingest {
         if let Some((digest, expected)) = self.wanted
             && after > expected
         {
-            self.part.on_drop = OnDrop::Remove;
+            self.condemn();
             return Err(BlobError::WrongSize { digest, expected, actual: after });
         }
         (&self.file).write_all(bytes).map_err(self.failed("write"))?;
-        self.hasher.update(bytes);
+        if let Hashing::Here(hasher) = &mut self.hashing {
+            hasher.update(bytes);
+        }
         self.written = after;
         Ok(())
     }
@@ -139,64 +166,104 @@ impl Ingest {
     /// # Errors
     /// The file system.
     pub fn restart(&mut self) -> Result<(), BlobError> {
-        use std::io::{Seek, SeekFrom};
         self.file.set_len(0).map_err(self.failed("truncate"))?;
         (&self.file).seek(SeekFrom::Start(0)).map_err(self.failed("rewind"))?;
-        (self.hasher, self.written) = (Sha256::new(), 0);
-        Ok(())
-    }
-
-    /// Gives the bytes that are there already to `reader`, for an unpacking that starts late.
-    pub(crate) fn replay(&self, reader: &mut dyn FnMut(&[u8])) -> Result<(), BlobError> {
-        use std::os::unix::fs::FileExt;
-        let mut buffer = vec![0; COPY_BUFFER];
-        let mut offset = 0;
-        while offset < self.written {
-            let read = self.file.read_at(&mut buffer, offset).map_err(self.failed("read"))?;
-            if read == 0 {
-                let short = io::Error::from(io::ErrorKind::UnexpectedEof);
-                return Err(self.failed("read")(short));
-            }
-            reader(&buffer[..read]);
-            offset += read as u64;
+        self.written = 0;
+        if let Hashing::Here(hasher) = &mut self.hashing {
+            hasher.reset();
         }
         Ok(())
     }
 
+    /// The bytes that are there already.
+    fn so_far(&self) -> SoFar<'_> {
+        SoFar::new(&self.file, self.written)
+    }
+
+    /// Another handle on the same file, to be read while this one is appended to.
+    pub(super) fn reopen(&self) -> Result<File, BlobError> {
+        self.file.try_clone().map_err(self.failed("reopen"))
+    }
+
+    /// What came is of no use: it goes when this is dropped.
+    pub(super) fn condemn(&mut self) {
+        self.part.on_drop = OnDrop::Remove;
+    }
+
     /// Size and digest are right, or the file goes.
-    pub(crate) fn verify(mut self) -> Result<Verified, BlobError> {
-        let actual = Digest::from_bytes(self.hasher.finalize_reset().into());
-        if let Some((expected, size)) = self.wanted {
-            if self.written < size {
-                // Short is not wrong: the rest can still come.
-                return Err(self.short(expected, size));
+    pub(super) fn verify(mut self) -> Result<Verified, BlobError> {
+        let actual = match &mut self.hashing {
+            Hashing::Here(hasher) => Digest::from_bytes(hasher.finalize_reset().into()),
+            Hashing::Elsewhere => {
+                let mut hasher = Sha256::new();
+                io::copy(&mut self.so_far(), &mut Update(&mut hasher))
+                    .map_err(self.failed("read"))?;
+                Digest::from_bytes(hasher.finalize().into())
             }
-            if actual != expected {
-                self.part.on_drop = OnDrop::Remove;
-                return Err(BlobError::WrongContent { expected, actual });
-            }
+        };
+        self.verify_as(actual)
+    }
+
+    /// Size is right and the digest, which the extractor has computed, too; or the file goes.
+    pub(super) fn verify_as(mut self, actual: Digest) -> Result<Verified, BlobError> {
+        if let Some((digest, expected)) = self.wanted
+            && self.written < expected
+        {
+            // Short is not wrong: the rest can still come.
+            return Err(BlobError::WrongSize { digest, expected, actual: self.written });
+        }
+        if let Some((expected, _)) = self.wanted
+            && expected != actual
+        {
+            self.condemn();
+            return Err(BlobError::WrongContent { expected, actual });
         }
         Ok(Verified { digest: actual, size: self.written, part: self.part, file: self.file })
     }
 
-    fn short(&self, digest: Digest, expected: u64) -> BlobError {
-        BlobError::WrongSize { digest, expected, actual: self.written }
-    }
-
-    fn hash_what_is_there(&mut self) -> Result<(), BlobError> {
-        let mut buffer = vec![0; COPY_BUFFER];
-        loop {
-            let read = (&self.file).read(&mut buffer).map_err(self.failed("read"))?;
-            if read == 0 {
-                return Ok(());
-            }
-            self.hasher.update(&buffer[..read]);
-            self.written += read as u64;
-        }
-    }
-
     fn failed(&self, action: &'static str) -> impl FnOnce(io::Error) -> BlobError + use<> {
         BlobError::io(action, &self.part.path)
+    }
+}
+
+/// Reads a file's beginning, wherever its offset stands.
+#[derive(Debug)]
+pub(super) struct SoFar<'f> {
+    file: &'f File,
+    offset: u64,
+    end: u64,
+}
+
+impl<'f> SoFar<'f> {
+    pub(super) fn new(file: &'f File, end: u64) -> Self {
+        Self { file, offset: 0, end }
+    }
+}
+
+impl Read for SoFar<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.offset).unwrap_or(usize::MAX);
+        let len = buffer.len().min(left);
+        let read = self.file.read_at(&mut buffer[..len], self.offset)?;
+        if read == 0 && len > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+/// Hashes what is written.
+struct Update<'h>(&'h mut Sha256);
+
+impl Write for Update<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -242,7 +309,7 @@ mod tests {
     fn started(begin: Begin) -> Ingest {
         match begin {
             Begin::Started(ingest) => ingest,
-            other => panic!("{other:?}"),
+            other @ (Begin::Present | Begin::Busy) => panic!("{other:?}"),
         }
     }
 
@@ -274,7 +341,7 @@ mod tests {
         let mut ingest = started(operation.ingest(&digest, 7).unwrap());
         assert_eq!(ingest.offset(), 3);
         let mut replayed = Vec::new();
-        ingest.replay(&mut |bytes| replayed.extend_from_slice(bytes)).unwrap();
+        ingest.so_far().read_to_end(&mut replayed).unwrap();
         assert_eq!(replayed, b"con");
         ingest.append(b"tent").unwrap();
         operation.commit_blob(ingest).unwrap();

@@ -279,7 +279,7 @@ fn put_layer(
     // A power cut may have undone the counter's last step, never a row: what is here is nobody's.
     trash::discard(layout, place.clone())?;
     std::fs::rename(&layer.dir, &place).map_err(failed("put in place", &place))?;
-    placed.layers.push(LayerRow { number, diff_id: layer.diff_id, size: layer.size });
+    placed.layers.push(LayerRow { number, diff_id: layer.diff_id, facts: layer.facts });
     Ok(())
 }
 

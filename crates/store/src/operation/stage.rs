@@ -8,8 +8,8 @@ use std::sync::Arc;
 use model::Digest;
 use sys::root::Root;
 
-use crate::layers::{self, LayerError, LayerSize};
-use crate::layout::{self, make_dir};
+use crate::layers::{self, LayerError, LayerFacts};
+use crate::layout::{self, Layout, make_dir};
 use crate::lock::{self, Attempt, Kind};
 use crate::{Inner, trash};
 
@@ -34,7 +34,7 @@ pub(crate) struct Stage {
 #[derive(Debug)]
 pub(crate) struct StagedLayer {
     pub(crate) diff_id: Digest,
-    pub(crate) size: LayerSize,
+    pub(crate) facts: LayerFacts,
     pub(crate) dir: PathBuf,
     _lock: File,
 }
@@ -54,12 +54,24 @@ impl Stage {
         }
     }
 
+    /// Waits until nobody unpacks into the directory named `key`.
+    pub(crate) fn wait(layout: &Layout, key: &str) -> Result<(), LayerError> {
+        let dir = layout.staging().join(key);
+        lock::wait(&dir, Kind::Directory).map_err(LayerError::io("wait for", &dir))
+    }
+
     /// Claims a directory of an unused name.
-    pub(crate) fn fresh(inner: &Arc<Inner>) -> Result<Claim, LayerError> {
+    pub(crate) fn fresh(inner: &Arc<Inner>) -> Result<Self, LayerError> {
         let staging = inner.layout.staging();
         let name =
             layout::random_name().map_err(LayerError::io("name a directory in", &staging))?;
-        Self::claim(inner, &name)
+        match Self::claim(inner, &name)? {
+            Claim::Mine(stage) => Ok(stage),
+            Claim::Busy => {
+                let taken = io::Error::from(io::ErrorKind::AlreadyExists);
+                Err(LayerError::io("stage a layer in", &staging)(taken))
+            }
+        }
     }
 
     fn locked(dir: &std::path::Path) -> io::Result<Option<File>> {
@@ -92,12 +104,12 @@ impl Stage {
     pub(crate) fn seal(
         mut self,
         diff_id: Digest,
-        size: LayerSize,
+        facts: LayerFacts,
     ) -> Result<StagedLayer, LayerError> {
-        layers::write_seal(&self.dir(), &diff_id, size)?;
+        layers::write_seal(&self.dir(), &diff_id, facts)?;
         let lock = self.lock.try_clone().map_err(LayerError::io("lock", &self.dir()))?;
         let dir = self.dir.take().unwrap_or_default();
-        Ok(StagedLayer { diff_id, size, dir, _lock: lock })
+        Ok(StagedLayer { diff_id, facts, dir, _lock: lock })
     }
 
     fn dir(&self) -> PathBuf {
