@@ -1,1 +1,33 @@
 //! The guardian process of one container, its state machine, and the client that talks to it.
+//!
+//! One shim lives beside one container: it starts the init through `runtime`, carries its
+//! streams, writes its log, owns its stop timer, and writes down how it ended. It survives
+//! everything above it, and the container does not survive it. Nothing here knows images, the
+//! database or the API; nothing starts a thread or an async runtime.
+//!
+//! A client begins with [`ensure`] (or [`Shim::connect`], if no shim is to be started) and goes
+//! on with the calls of [`Shim`]. Without a conversation, [`probe`], [`read_state`] and
+//! [`read_exit`] tell how a container is.
+
+#![forbid(unsafe_code)]
+
+pub mod client;
+mod ensure;
+pub mod frame;
+mod guard;
+mod life_lock;
+pub mod log;
+mod machine;
+mod outbox;
+pub mod paths;
+pub mod protocol;
+mod record;
+mod resources;
+mod role;
+
+pub use client::{CallError, Shim};
+pub use ensure::{EnsureError, ensure};
+pub use life_lock::{LifeLock, Liveness, LockError, probe};
+pub use paths::ShimPaths;
+pub use record::{RecordError, read_exit, read_state};
+pub use role::{ROLE, main};

@@ -1,0 +1,293 @@
+//! Talking to a shim, in blocking calls.
+//!
+//! One connection asks one thing after another. `attach` and an attached `exec_start` turn it
+//! into a stream for good.
+
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
+
+use model::ExecId;
+use model::container::{AttachedStreams, StopTimeout, TerminalSize};
+use model::life::StartFailure;
+use model::signal::Signal;
+use sys::fdpass::{self, PassError};
+
+use crate::frame::{FrameError, MAX_LARGE, MAX_SMALL};
+use crate::paths::{self, ShimPaths};
+use crate::protocol::{
+    Delivery, Escalated, ExecInfo, ExecStart, ExitRecord, Launch, Reach, Refusal, Reply, Request,
+    Started, State, Target, Until,
+};
+
+/// A question was not answered as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The shim has ended before it answered. Nothing runs any more, or its end is written down.
+    #[error("the container's shim has ended")]
+    Gone,
+    /// The question does not fit the container's state.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The container or exec could not be started.
+    #[error("{}", .0.message)]
+    LaunchFailed(StartFailure),
+    /// The kernel did not do it.
+    #[error("{0}")]
+    Failed(String),
+    /// The connection broke.
+    #[error("talk to the container's shim")]
+    Connection(#[source] PassError),
+    /// The request cannot be put on the wire.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The request or the answer is not JSON of this version.
+    #[error("message of the container's shim")]
+    Json(#[from] serde_json::Error),
+    /// The answer is to another question.
+    #[error("the container's shim answered something else: {0:?}")]
+    Confused(Box<Reply>),
+}
+
+/// A connection to a container's shim.
+#[derive(Debug)]
+pub struct Shim {
+    stream: UnixStream,
+}
+
+impl Shim {
+    /// Connects to the shim of a container, if there is one.
+    ///
+    /// # Errors
+    /// There is a socket that cannot be connected to.
+    pub fn connect(paths: &ShimPaths) -> std::io::Result<Option<Self>> {
+        use std::io::ErrorKind::{ConnectionRefused, NotFound};
+        match paths::connect(&paths.socket()) {
+            Ok(stream) => Ok(Some(Self { stream })),
+            Err(error) if matches!(error.kind(), ConnectionRefused | NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Starts the container; the descriptors are what [`Launch::fds`] says, in that order.
+    ///
+    /// # Errors
+    /// `LaunchFailed` with Docker's code and one line.
+    pub fn launch(&mut self, launch: Launch, fds: &[BorrowedFd<'_>]) -> Result<Started, CallError> {
+        self.send(&Request::Launch(Box::new(launch)), fds)?;
+        started(self.receive()?)
+    }
+
+    /// How the container is.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn state(&mut self) -> Result<State, CallError> {
+        let reply = self.ask(&Request::State)?;
+        let Reply::State(state) = reply else { return Err(unexpected(reply)) };
+        Ok(state)
+    }
+
+    /// Sends a signal to the container. SIGKILL returns when it has ended.
+    ///
+    /// # Errors
+    /// `Refused(NotRunning)`.
+    pub fn kill(&mut self, signal: Signal, reach: Reach) -> Result<(), CallError> {
+        done(self.ask(&Request::Kill { target: Target::Container, signal, reach })?)
+    }
+
+    /// Stops the container and returns how it ended. What is `None` is as the launch said.
+    ///
+    /// # Errors
+    /// `Refused(NotRunning)`; `Failed` if it does not even end when killed.
+    pub fn stop(
+        &mut self,
+        signal: Option<Signal>,
+        timeout: Option<StopTimeout>,
+    ) -> Result<(ExitRecord, Escalated), CallError> {
+        let reply = self.ask(&Request::Stop { signal, timeout })?;
+        let Reply::Stopped { exit, escalated } = reply else { return Err(unexpected(reply)) };
+        Ok((exit, escalated))
+    }
+
+    /// Waits for the container's end.
+    ///
+    /// # Errors
+    /// `Refused(NotRunning)` if it never ran and only a past end was asked for; `LaunchFailed`
+    /// if its start fails meanwhile.
+    pub fn wait(&mut self, until: Until) -> Result<ExitRecord, CallError> {
+        let reply = self.ask(&Request::Wait { until })?;
+        let Reply::Exited(exit) = reply else { return Err(unexpected(reply)) };
+        Ok(exit)
+    }
+
+    /// Tells the process its terminal's size.
+    ///
+    /// # Errors
+    /// `Refused(NotRunning)`, `Refused(NoTerminal)`.
+    pub fn resize(&mut self, target: Target, size: TerminalSize) -> Result<(), CallError> {
+        done(self.ask(&Request::Resize { target, size })?)
+    }
+
+    /// Freezes the container.
+    ///
+    /// # Errors
+    /// `Refused(AlreadyPaused)`, `Refused(NotRunning)`.
+    pub fn pause(&mut self) -> Result<(), CallError> {
+        done(self.ask(&Request::Pause)?)
+    }
+
+    /// Thaws the container.
+    ///
+    /// # Errors
+    /// `Refused(NotPaused)`, `Refused(NotRunning)`.
+    pub fn resume(&mut self) -> Result<(), CallError> {
+        done(self.ask(&Request::Resume)?)
+    }
+
+    /// Takes the duty to remove the container after its end, for as long as this connection
+    /// lives.
+    ///
+    /// # Errors
+    /// `Refused(Claimed)`.
+    pub fn claim(&mut self) -> Result<(), CallError> {
+        done(self.ask(&Request::Claim)?)
+    }
+
+    /// Says that the removal is done.
+    ///
+    /// # Errors
+    /// `Refused(NotClaimed)`.
+    pub fn release(&mut self) -> Result<(), CallError> {
+        done(self.ask(&Request::Release)?)
+    }
+
+    /// Ends an idle shim and waits until it is gone and the container's lock is free.
+    ///
+    /// # Errors
+    /// `Refused(AlreadyRunning)`.
+    pub fn quit(mut self) -> Result<(), CallError> {
+        match self.ask(&Request::Quit) {
+            Err(CallError::Gone) => Ok(()),
+            Err(error) => Err(error),
+            Ok(reply) => Err(unexpected(reply)),
+        }
+    }
+
+    /// Attaches to a process. The stream carries Docker's 8-byte frames (bare bytes from a
+    /// terminal) to the client and bare bytes to the process; shutting down its writing side
+    /// ends the input.
+    ///
+    /// # Errors
+    /// `Refused(NoSuchExec)`, `Refused(ExecNotRunning)`.
+    pub fn attach(
+        mut self,
+        target: Target,
+        streams: AttachedStreams,
+        delivery: Delivery,
+    ) -> Result<UnixStream, CallError> {
+        done(self.ask(&Request::Attach { target, streams, delivery })?)?;
+        Ok(self.stream)
+    }
+
+    /// Starts a process in the container. If `start.attach` is set, the connection is its stream
+    /// from now on, as [`Shim::attach`] says; its end means that the exit code is known.
+    ///
+    /// # Errors
+    /// `LaunchFailed`, `Refused(Paused)`, `Refused(NotRunning)`, `Refused(ExecExists)`.
+    pub fn exec_start(mut self, start: ExecStart) -> Result<(Started, UnixStream), CallError> {
+        let started = started(self.ask(&Request::ExecStart(Box::new(start)))?)?;
+        Ok((started, self.stream))
+    }
+
+    /// How an exec is.
+    ///
+    /// # Errors
+    /// `Refused(NoSuchExec)`.
+    pub fn exec_state(&mut self, exec: ExecId) -> Result<ExecInfo, CallError> {
+        let reply = self.ask(&Request::ExecState { exec })?;
+        let Reply::Exec(info) = reply else { return Err(unexpected(reply)) };
+        Ok(info)
+    }
+
+    /// All execs that the shim remembers.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn execs(&mut self) -> Result<Vec<ExecInfo>, CallError> {
+        let reply = self.ask(&Request::ExecList)?;
+        let Reply::Execs(execs) = reply else { return Err(unexpected(reply)) };
+        Ok(execs)
+    }
+
+    /// Sends a signal to an exec.
+    ///
+    /// # Errors
+    /// `Refused(NoSuchExec)`, `Refused(ExecNotRunning)`.
+    pub fn exec_kill(
+        &mut self,
+        exec: ExecId,
+        signal: Signal,
+        reach: Reach,
+    ) -> Result<(), CallError> {
+        done(self.ask(&Request::Kill { target: Target::Exec(exec), signal, reach })?)
+    }
+
+    /// The bare connection, for a caller that waits for answers in its own way. Answers are
+    /// frames of [`crate::frame`].
+    #[must_use]
+    pub fn into_stream(self) -> UnixStream {
+        self.stream
+    }
+
+    fn ask(&mut self, request: &Request) -> Result<Reply, CallError> {
+        self.send(request, &[])?;
+        self.receive()
+    }
+
+    fn send(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<(), CallError> {
+        let message = serde_json::to_vec(request)?;
+        if message.len() > MAX_LARGE {
+            return Err(FrameError::TooLong { length: message.len() }.into());
+        }
+        fdpass::send_frame(&self.stream, &message, fds).map_err(broken)
+    }
+
+    fn receive(&self) -> Result<Reply, CallError> {
+        let frame = fdpass::recv_frame(&self.stream, MAX_SMALL).map_err(broken)?;
+        let reply = serde_json::from_slice(&frame.ok_or(CallError::Gone)?.bytes)?;
+        match reply {
+            Reply::Refused(refusal) => Err(refusal.into()),
+            Reply::LaunchFailed(failure) => Err(CallError::LaunchFailed(failure)),
+            Reply::Failed { message } => Err(CallError::Failed(message)),
+            Reply::Ok
+            | Reply::Started(_)
+            | Reply::State(_)
+            | Reply::Exited(_)
+            | Reply::Stopped { .. }
+            | Reply::Exec(_)
+            | Reply::Execs(_) => Ok(reply),
+        }
+    }
+}
+
+/// A shim that ends while it is being talked to is gone, in whatever way the kernel puts it.
+fn broken(error: PassError) -> CallError {
+    use sys::Errno;
+    match error.errno() {
+        Some(Errno::PIPE | Errno::CONNRESET) => CallError::Gone,
+        _ => CallError::Connection(error),
+    }
+}
+
+fn done(reply: Reply) -> Result<(), CallError> {
+    if reply == Reply::Ok { Ok(()) } else { Err(unexpected(reply)) }
+}
+
+fn started(reply: Reply) -> Result<Started, CallError> {
+    let Reply::Started(started) = reply else { return Err(unexpected(reply)) };
+    Ok(started)
+}
+
+fn unexpected(reply: Reply) -> CallError {
+    CallError::Confused(Box::new(reply))
+}

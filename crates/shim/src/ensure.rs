@@ -1,0 +1,144 @@
+//! Finding the shim of a container, or starting it.
+//!
+//! The caller may have threads, so between clone and exec the child makes system calls only. It
+//! is cloned twice: the one in the middle ends at once, so that the shim is nobody's child and a
+//! long-lived caller never has to reap it.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::{FdFlags, fcntl_setfd};
+use sys::Errno;
+use sys::process::{CloneArgs, ExecStrings, clone3, close_on_exec_from, execve_fd, wait};
+
+use crate::client::Shim;
+use crate::life_lock::{Door, LifeLock, LockError};
+use crate::paths::{self, ShimPaths};
+
+/// There is no shim, and none could be started.
+#[derive(Debug, thiserror::Error)]
+pub enum EnsureError {
+    /// The container's lock is out of order.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Somebody removes the container at this moment.
+    #[error("the container is being removed")]
+    BeingRemoved,
+    /// Its socket cannot be made.
+    #[error("listen at {}", path.display())]
+    Listen {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Its socket cannot be connected to.
+    #[error("connect to {}", path.display())]
+    Connect {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// This program cannot be executed again.
+    #[error(transparent)]
+    Image(#[from] sys::exe::SealError),
+    /// The shim cannot be started.
+    #[error("start a shim")]
+    Start(#[source] Errno),
+}
+
+/// Connects to the container's shim, and starts it if there is none.
+///
+/// # Errors
+/// `BeingRemoved` if the lock is held by one who removes the container.
+pub fn ensure(paths: &ShimPaths) -> Result<Shim, EnsureError> {
+    let door = Door::open(paths)?;
+    if let Some(lock) = LifeLock::try_take(paths)? {
+        let socket = paths.socket();
+        let listener = paths::listen(&socket)
+            .map_err(|source| EnsureError::Listen { path: socket, source })?;
+        start(paths, &lock, &listener)?;
+    }
+    let connected = Shim::connect(paths);
+    drop(door);
+    let connected =
+        connected.map_err(|source| EnsureError::Connect { path: paths.socket(), source })?;
+    connected.ok_or(EnsureError::BeingRemoved)
+}
+
+fn start(paths: &ShimPaths, lock: &LifeLock, listener: &UnixListener) -> Result<(), EnsureError> {
+    let image = sys::exe::sealed()?;
+    let null = rustix::fs::openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(EnsureError::Start)?;
+    let argv = arguments(paths, lock.file(), listener);
+    let plan = Exec { image, null, argv, envp: ExecStrings::new(Vec::new()) };
+    let keep = [lock.file().as_fd(), listener.as_fd()];
+    let middle = clone3(&CloneArgs::default(), || {
+        let shim = clone3(&CloneArgs::default(), || {
+            plan.run(&keep).map_or_else(Errno::raw_os_error, |never| match never {})
+        });
+        shim.map_or_else(Errno::raw_os_error, |_| 0)
+    });
+    let middle = middle.map_err(EnsureError::Start)?;
+    match wait(&middle.pidfd).map_err(EnsureError::Start)?.shell_code() {
+        0 => Ok(()),
+        errno => Err(EnsureError::Start(Errno::from_raw_os_error(errno.into()))),
+    }
+}
+
+/// What the shim is started with: `role` reads it.
+fn arguments(paths: &ShimPaths, lock: &OwnedFd, listener: &UnixListener) -> ExecStrings {
+    let text = |bytes: &[u8]| {
+        // The system never hands out a path with a NUL in it; one that a caller made up is cut
+        // there, and the shim that starts with it finds no such directory.
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        CString::new(&bytes[..end]).unwrap_or_default()
+    };
+    let number = |fd: i32| text(fd.to_string().as_bytes());
+    ExecStrings::new(vec![
+        c"dhow".to_owned(),
+        crate::role::ROLE.to_owned(),
+        c"--id".to_owned(),
+        text(paths.id.to_string().as_bytes()),
+        c"--root".to_owned(),
+        text(paths.root.as_os_str().as_bytes()),
+        c"--run".to_owned(),
+        text(paths.run.as_os_str().as_bytes()),
+        c"--lock".to_owned(),
+        number(lock.as_raw_fd()),
+        c"--listener".to_owned(),
+        number(listener.as_raw_fd()),
+    ])
+}
+
+/// Everything that the child needs, made before it exists.
+struct Exec {
+    image: OwnedFd,
+    null: OwnedFd,
+    argv: ExecStrings,
+    envp: ExecStrings,
+}
+
+enum Never {}
+
+impl Exec {
+    /// In the child: detaches from everything that the caller is, and executes. System calls
+    /// only: another thread of the caller may hold any lock, the heap's among them, for ever.
+    fn run(&self, keep: &[impl AsFd]) -> Result<Never, Errno> {
+        rustix::process::setsid()?;
+        rustix::process::chdir(c"/")?;
+        rustix::stdio::dup2_stdin(&self.null)?;
+        rustix::stdio::dup2_stdout(&self.null)?;
+        rustix::stdio::dup2_stderr(&self.null)?;
+        close_on_exec_from(3)?;
+        for fd in keep {
+            fcntl_setfd(fd, FdFlags::empty())?;
+        }
+        Err(execve_fd(&self.image, &self.argv, &self.envp))
+    }
+}

@@ -1,0 +1,343 @@
+//! Starts the container and its execs through `runtime`, and takes down what a start has made.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::fd::{AsFd, OwnedFd};
+
+use cgroup::{Cgroup, CgroupError, Hierarchies};
+use jiff::Timestamp;
+use model::ExitCode;
+use model::container::Stdin;
+use model::life::StartFailure;
+use oci_spec::runtime::{Process, Spec};
+use runtime::seccomp::Program;
+use runtime::{CgroupEntry, Enter, FilterRef, HostFacts, LaunchError, Orphan, Running, Stdio};
+use rustix::process::Pid;
+use sys::Errno;
+
+use super::effects::{chain, failed};
+use super::poller::{Interest, ProcKey, Token, Watch};
+use super::proc::{Proc, ProcIo};
+use super::{Container, Guard};
+use crate::log::Log;
+use crate::machine::{ConnId, Event};
+use crate::protocol::{CgroupName, ExecStart, FdRole, Launch, Started, Target};
+use crate::resources;
+
+/// What Docker calls a start that failed before the program could be looked for.
+const FAILED: ExitCode = ExitCode(128);
+/// Longest seccomp filter that is read, in its file's form.
+const MAX_FILTER: u64 = 1 << 20;
+
+/// The descriptors of a launch, by what they are for.
+#[derive(Debug, Default)]
+struct Given {
+    rootfs: Option<OwnedFd>,
+    netns: Option<OwnedFd>,
+    trees: Vec<(usize, OwnedFd)>,
+    filter: Option<OwnedFd>,
+    ports: Vec<OwnedFd>,
+}
+
+impl Given {
+    fn sort(roles: &[FdRole], fds: Vec<OwnedFd>) -> Result<Self, StartFailure> {
+        if roles.len() != fds.len() {
+            let (named, came) = (roles.len(), fds.len());
+            return Err(failure(format!("the launch names {named} descriptors, {came} came")));
+        }
+        let mut given = Self::default();
+        for (role, fd) in roles.iter().zip(fds) {
+            match role {
+                FdRole::Rootfs => given.rootfs = Some(fd),
+                FdRole::Netns => given.netns = Some(fd),
+                FdRole::Tree(mount) => given.trees.push((*mount, fd)),
+                FdRole::Seccomp => given.filter = Some(fd),
+                FdRole::Port => given.ports.push(fd),
+            }
+        }
+        Ok(given)
+    }
+}
+
+/// What we keep of a process's streams.
+struct Streams {
+    key: ProcKey,
+    /// `None`: its terminal comes with its start.
+    io: Option<ProcIo>,
+    stdin: Stdin,
+}
+
+impl Guard {
+    pub(super) fn on_launch(&mut self, conn: ConnId, launch: Launch) {
+        let fds = self.conns.get_mut(&conn).map(super::Conn::take_fds).unwrap_or_default();
+        let event = match self.launch(launch, fds) {
+            Ok(started) => {
+                self.wake_feeders(Target::Container);
+                Event::Launched(conn, started)
+            }
+            Err(failure) => Event::LaunchFailed(conn, failure),
+        };
+        // Parsing a specification leaves much to free behind.
+        let now = self.elapsed();
+        self.scratch.warm(now);
+        self.events.push_back(event);
+    }
+
+    fn launch(&mut self, mut launch: Launch, fds: Vec<OwnedFd>) -> Result<Started, StartFailure> {
+        let mut given = Given::sort(&launch.fds, fds)?;
+        let rootfs = given.rootfs.take().ok_or_else(|| failure("there is no root file system"))?;
+        if let Some(process) = launch.spec.process_mut() {
+            self.keep_oom_score(process);
+        }
+        let filter = given.filter.as_mut().map(read_filter).transpose()?;
+        let (netns, trees) = (given.netns.take(), std::mem::take(&mut given.trees));
+        self.open_container(&launch, given)?;
+        let key = ProcKey(self.next_number());
+        let Some(container) = &self.container else { return Err(failure("no container")) };
+        let (streams, stdio) = streams(key, launch.spec.process().as_ref(), launch.stdin)?;
+        let id = self.paths.id.to_string();
+        let ready = runtime::launch(runtime::Launch {
+            spec: &launch.spec,
+            facts: &container.facts,
+            id: &id,
+            rootfs,
+            trees,
+            netns,
+            stdio,
+            cgroup: entry(&container.cgroup)?,
+            filter: filter.as_ref().map(reference),
+            orphan: Orphan::Dies,
+        });
+        let running = ready.and_then(runtime::Ready::go).map_err(|error| refusal(&error))?;
+        self.adopt(Target::Container, running, streams)
+    }
+
+    /// Makes what a container has besides its processes. What is made is torn down again by
+    /// [`Guard::tear_down`], whatever fails later.
+    fn open_container(&mut self, launch: &Launch, given: Given) -> Result<(), StartFailure> {
+        let log = Log::open(&launch.log).map_err(|error| failure(chain(&error)))?;
+        let facts = HostFacts::detect().map_err(|error| failure(chain(&error)))?;
+        let cgroup = make_cgroup(&launch.cgroup, &launch.spec)?;
+        let oom = cgroup.oom_fd().map_err(|error| failure(chain(&error)));
+        self.container = Some(Container {
+            cgroup,
+            log,
+            oom: None,
+            facts,
+            filter: given.filter,
+            exit_record: launch.exit_record.clone(),
+            published: launch.published.clone(),
+            ports: given.ports,
+        });
+        let Some(fd) = oom? else { return Ok(()) };
+        let mut watch = Watch::new(Token::Oom);
+        self.poller
+            .set(&fd, &mut watch, Interest::Read)
+            .map_err(|errno| failure(failed("watch for OOM kills", errno)))?;
+        if let Some(container) = &mut self.container {
+            container.oom = Some(fd);
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_exec(&mut self, conn: ConnId, start: ExecStart) {
+        let (exec, attach) = (start.exec, start.attach);
+        let event = match self.exec(start) {
+            Ok(started) => Event::ExecLaunched(conn, exec, started, attach),
+            Err(failure) => Event::ExecFailed(conn, exec, failure),
+        };
+        self.events.push_back(event);
+    }
+
+    fn exec(&mut self, mut start: ExecStart) -> Result<Started, StartFailure> {
+        self.keep_oom_score(&mut start.process);
+        let key = ProcKey(self.next_number());
+        let (streams, stdio) = streams(key, Some(&start.process), start.stdin)?;
+        let id = self.paths.id.to_string();
+        let Some(container) = &mut self.container else { return Err(failure("no container")) };
+        let filter = container.filter.as_mut().map(read_filter).transpose()?;
+        let init = self.procs.values().find(|proc| proc.target == Target::Container);
+        let Some(init) = init else { return Err(failure("the container has ended")) };
+        let running = runtime::enter(Enter {
+            process: &start.process,
+            facts: &container.facts,
+            id: &id,
+            container: init.pidfd.as_fd(),
+            stdio,
+            cgroup: entry(&container.cgroup)?,
+            filter: filter.as_ref().map(reference),
+            orphan: Orphan::Dies,
+        });
+        let running = running.map_err(|error| refusal(&error))?;
+        self.adopt(Target::Exec(start.exec), running, streams)
+    }
+
+    /// Begins to look after a process that runs.
+    fn adopt(
+        &mut self,
+        target: Target,
+        running: Running,
+        streams: Streams,
+    ) -> Result<Started, StartFailure> {
+        let Streams { key, io, stdin } = streams;
+        let Running { pid, pidfd, terminal } = running;
+        let io = match (io, terminal) {
+            (Some(io), _) => Ok(io),
+            (None, Some(master)) => ProcIo::terminal(key, master, stdin),
+            (None, None) => Err(Errno::NOTTY),
+        };
+        let watched = io.and_then(|mut io| io.update_watch(&self.poller).map(|()| io));
+        match watched {
+            Ok(io) => {
+                self.procs.insert(key, Proc { target, pid, pidfd, io });
+                let pid = pid.as_raw_nonzero().get().unsigned_abs();
+                Ok(Started { pid, since: Timestamp::now() })
+            }
+            Err(errno) => {
+                let _ = sys::process::pidfd_send_signal(&pidfd, sys::signal::Signal::KILL);
+                let _ = sys::process::wait(&pidfd);
+                Err(failure(failed("carry the streams of the process", errno)))
+            }
+        }
+    }
+
+    /// A container inherits nothing of the shim's own protection.
+    fn keep_oom_score(&self, process: &mut Process) {
+        if process.oom_score_adj().is_none() {
+            process.set_oom_score_adj(self.oom_score);
+        }
+    }
+
+    /// Sends a signal to all of a process's own: the container's cgroup, or an exec's session.
+    pub(super) fn signal_everyone(&self, target: Target, signal: sys::signal::Signal) {
+        let Some(container) = &self.container else { return };
+        if target == Target::Container && signal == sys::signal::Signal::KILL {
+            self.kill_leftovers();
+            return;
+        }
+        let leader = self.procs.values().find(|proc| proc.target == target).map(|proc| proc.pid);
+        let is_meant = |pid: &Pid| match target {
+            Target::Container => true,
+            // An exec has a session of its own, which its children stay in unless they leave it.
+            Target::Exec(_) => rustix::process::getsid(Some(*pid)).ok() == leader,
+        };
+        let members = || container.cgroup.pids().unwrap_or_default();
+        let flags = rustix::process::PidfdFlags::empty();
+        let held = members()
+            .into_iter()
+            .filter_map(|pid| Some((pid, rustix::process::pidfd_open(pid, flags).ok()?)));
+        let held: Vec<(Pid, OwnedFd)> = held.collect();
+        // A number that still is in the cgroup belongs to whom the descriptor was opened for.
+        let still = members();
+        for (pid, pidfd) in held {
+            if still.contains(&pid) && is_meant(&pid) {
+                let _ = sys::process::pidfd_send_signal(&pidfd, signal);
+            }
+        }
+    }
+
+    /// Kills whoever is in the container's cgroup. Whom it cannot kill, `reconcile` finds.
+    pub(super) fn kill_leftovers(&self) {
+        if let Some(container) = &self.container {
+            let _ = container.cgroup.kill();
+        }
+    }
+
+    /// Takes the published ports back, then lets others have them.
+    pub(super) fn release_network(&mut self) {
+        let id = self.paths.id;
+        let Some(container) = &mut self.container else { return };
+        if let Some(published) = container.published.take() {
+            let names = net::names::Names::of(&published.tag);
+            let rules: Vec<net::nft::PortRule> = published
+                .ports
+                .iter()
+                .map(|port| net::nft::PortRule {
+                    owner: id,
+                    protocol: port.protocol,
+                    host: port.host,
+                    container: port.container,
+                })
+                .collect();
+            // What stays is replaced by whoever publishes the port next.
+            let _ = net::nft::Firewall::of(&names, net::host::Stack::Dual).unpublish(&rules);
+        }
+        container.ports.clear();
+    }
+
+    pub(super) fn tear_down(&mut self) {
+        self.release_network();
+        self.kill_leftovers();
+        self.procs.clear();
+        if let Some(container) = self.container.take() {
+            // One that cannot be removed now is found by `reconcile`.
+            let _ = container.cgroup.remove();
+        }
+    }
+}
+
+/// What we keep, and what the process gets.
+fn streams(
+    key: ProcKey,
+    process: Option<&Process>,
+    stdin: Stdin,
+) -> Result<(Streams, Stdio), StartFailure> {
+    if process.and_then(Process::terminal) == Some(true) {
+        return Ok((Streams { key, io: None, stdin }, Stdio::Pty));
+    }
+    let (io, child) = ProcIo::pipes(key, stdin)
+        .map_err(|errno| failure(failed("make pipes for the process", errno)))?;
+    let stdio = Stdio::Pipes { stdin: child.stdin, stdout: child.stdout, stderr: child.stderr };
+    Ok((Streams { key, io: Some(io), stdin }, stdio))
+}
+
+fn make_cgroup(name: &CgroupName, spec: &Spec) -> Result<Cgroup, StartFailure> {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
+    let resources = resources.unwrap_or_default();
+    let limits = resources::limits(&resources).map_err(|error| failure(chain(&error)))?;
+    let devices = resources::devices(&resources).map_err(|error| failure(chain(&error)))?;
+    let hierarchies = Hierarchies::detect().map_err(|error| failure(chain(&error)))?;
+    let CgroupName { parent, name } = name;
+    let create = || Cgroup::create(&hierarchies, parent, name, &limits, &devices);
+    let made = match create() {
+        // Its last shim was killed. We hold the lock, so whatever is in there is nobody's.
+        Err(CgroupError::Exists(_)) => Cgroup::open(&hierarchies, parent, name)
+            .and_then(|stale| stale.kill().and_then(|()| stale.remove()))
+            .and_then(|()| create()),
+        made => made,
+    };
+    made.map_err(|error| failure(chain(&error)))
+}
+
+fn entry(cgroup: &Cgroup) -> Result<CgroupEntry<'_>, StartFailure> {
+    let entry = cgroup.entry().map_err(|error| failure(chain(&error)))?;
+    Ok(CgroupEntry { into: cgroup.clone_into(), procs: entry.into_files() })
+}
+
+/// Reads the filter anew each time: it is needed for moments, and its file costs no memory.
+fn read_filter(file: &mut OwnedFd) -> Result<Program, StartFailure> {
+    let read = || {
+        let mut file = File::from(file.try_clone()?);
+        file.rewind()?;
+        let mut bytes = Vec::new();
+        file.take(MAX_FILTER).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read()
+        .map_err(|error: std::io::Error| failure(format!("read the seccomp filter: {error}")))?;
+    // Fail closed: what does not read as a filter is not "no filter".
+    Program::from_bytes(&bytes).ok_or_else(|| failure("the seccomp filter is damaged"))
+}
+
+fn reference(program: &Program) -> FilterRef<'_> {
+    FilterRef { instructions: &program.instructions, flags: program.flags }
+}
+
+fn failure(message: impl Into<String>) -> StartFailure {
+    StartFailure { code: FAILED, message: message.into() }
+}
+
+fn refusal(error: &LaunchError) -> StartFailure {
+    let code = error.shell_code().map_or(FAILED, ExitCode);
+    StartFailure { code, message: chain(error) }
+}

@@ -1,0 +1,311 @@
+//! The loop of a shim: waits for descriptors, tells the machine what happened, and does what it
+//! decides.
+//!
+//! Everything that a shim owns in the kernel is here: its listener, its clients, its processes
+//! and their streams, the container's cgroup and log. `machine` decides over the container's
+//! life; how bytes flow is decided here, by three rules: the log is written first, an observer
+//! never holds a process back, a consumer loses nothing.
+
+mod clients;
+mod conn;
+mod effects;
+mod launch;
+mod poller;
+mod proc;
+mod streams;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use cgroup::Cgroup;
+use jiff::Timestamp;
+use model::ExitCode;
+use runtime::HostFacts;
+use rustix::process::Pid;
+use sys::Errno;
+use sys::signal::{Signal, SignalFd};
+
+use crate::life_lock::LifeLock;
+use crate::log::Log;
+use crate::machine::{ConnId, Event, Finish, Machine, Now, Oom};
+use crate::paths::ShimPaths;
+use crate::protocol::{Published, Target};
+use conn::Conn;
+use poller::{Interest, Poller, ProcKey, Ready, Token, Watch};
+use proc::Proc;
+
+/// Bytes of one read.
+const READ: usize = 64 << 10;
+/// How long buffers are kept after the last byte.
+const WARM: Duration = Duration::from_secs(1);
+/// The longest notice of an OOM kill that `cgroup` promises.
+const OOM_NOTICE: usize = 4 << 10;
+/// When to listen again after the host was out of descriptors.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+
+/// What a shim was started with.
+#[derive(Debug)]
+pub(crate) struct Inherited {
+    pub(crate) paths: ShimPaths,
+    pub(crate) lock: LifeLock,
+    pub(crate) listener: UnixListener,
+    /// What a process is to the OOM killer that was not told otherwise; `None`: what it inherits.
+    pub(crate) oom_score: Option<i32>,
+}
+
+/// A shim at work.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    paths: ShimPaths,
+    lock: LifeLock,
+    listener: Listener,
+    signals: SignalFd,
+    poller: Poller,
+    started: Instant,
+    machine: Machine,
+    /// What the machine has yet to hear.
+    events: VecDeque<Event>,
+    conns: BTreeMap<ConnId, Conn>,
+    procs: BTreeMap<ProcKey, Proc>,
+    container: Option<Container>,
+    /// The last number that a client or a process got.
+    numbers: u32,
+    scratch: Scratch,
+    oom_score: Option<i32>,
+    finish: Option<Finish>,
+}
+
+#[derive(Debug)]
+struct Listener {
+    socket: UnixListener,
+    watch: Watch,
+    /// When to listen again.
+    again_at: Option<Duration>,
+}
+
+/// What a launched container has besides its processes.
+#[derive(Debug)]
+struct Container {
+    cgroup: Cgroup,
+    log: Option<Log>,
+    /// The kernel's notices of OOM kills.
+    oom: Option<OwnedFd>,
+    facts: HostFacts,
+    /// The seccomp filter, for execs.
+    filter: Option<OwnedFd>,
+    exit_record: PathBuf,
+    published: Option<Published>,
+    /// Sockets that reserve the published ports.
+    ports: Vec<OwnedFd>,
+}
+
+/// Buffers that are needed while bytes flow and a waste of memory while none do.
+#[derive(Debug)]
+struct Scratch {
+    buffer: Vec<u8>,
+    /// When to free what is not used.
+    cool_at: Option<Duration>,
+}
+
+impl Scratch {
+    /// The buffer, made if it is not there.
+    fn warm(&mut self, now: Duration) -> &mut [u8] {
+        self.cool_at = Some(now + WARM);
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; READ];
+        }
+        &mut self.buffer
+    }
+}
+
+impl Guard {
+    /// Takes up the work.
+    ///
+    /// # Errors
+    /// The kernel gives no epoll set or signal descriptor.
+    pub(crate) fn new(inherited: Inherited) -> Result<Self, Errno> {
+        let Inherited { paths, lock, listener, oom_score } = inherited;
+        let signals =
+            SignalFd::block(&[Signal::CHLD, Signal::TERM, Signal::INT, Signal::HUP, Signal::PIPE])?;
+        let poller = Poller::new()?;
+        let mut signal_watch = Watch::new(Token::Signals);
+        poller.set(&signals, &mut signal_watch, Interest::Read)?;
+        let mut watch = Watch::new(Token::Listener);
+        listener.set_nonblocking(true).map_err(|error| errno_of(&error))?;
+        poller.set(&listener, &mut watch, Interest::Read)?;
+        let now = Now { elapsed: Duration::ZERO, wall: Timestamp::now() };
+        Ok(Self {
+            paths,
+            lock,
+            listener: Listener { socket: listener, watch, again_at: None },
+            signals,
+            poller,
+            started: Instant::now(),
+            machine: Machine::new(now),
+            events: VecDeque::new(),
+            conns: BTreeMap::new(),
+            procs: BTreeMap::new(),
+            container: None,
+            numbers: 0,
+            // The start itself has left something to free.
+            scratch: Scratch { buffer: Vec::new(), cool_at: Some(WARM) },
+            oom_score,
+            finish: None,
+        })
+    }
+
+    /// Works until nothing is left to do, then says how to end.
+    ///
+    /// # Errors
+    /// The kernel refuses to wait for events.
+    pub(crate) fn run(mut self) -> Result<(Finish, LifeLock), Errno> {
+        loop {
+            let limit = self.next_deadline().map(|at| at.saturating_sub(self.elapsed()));
+            for ready in self.poller.wait(limit)? {
+                self.on_ready(ready);
+                self.settle();
+            }
+            self.on_time();
+            self.settle();
+            if let Some(finish) = self.finish.take() {
+                return Ok((finish, self.lock));
+            }
+        }
+    }
+
+    fn on_ready(&mut self, ready: Ready) {
+        match ready.token {
+            Token::Listener => self.accept(),
+            Token::Signals => self.on_signals(),
+            Token::Oom => self.on_oom_notice(),
+            Token::Conn(id) => self.on_conn(id, ready.hung_up),
+            Token::Output(key, stream) => self.on_output(key, stream),
+            Token::Input(key) => self.on_input_room(key),
+        }
+    }
+
+    /// Tells the machine all that has happened, and does what follows, until all is quiet.
+    fn settle(&mut self) {
+        while self.finish.is_none()
+            && let Some(event) = self.events.pop_front()
+        {
+            let now = self.now();
+            self.machine.on(event, now).into_iter().for_each(|effect| self.apply(effect));
+        }
+    }
+
+    fn on_time(&mut self) {
+        let now = self.elapsed();
+        let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
+        if is_due(self.machine.deadline()) {
+            self.events.push_back(Event::Tick);
+        }
+        if is_due(self.listener.again_at) {
+            self.listen(Interest::Read);
+        }
+        let late = self.conns.iter().filter(|(_, conn)| is_due(conn.deadline()));
+        let late: Vec<ConnId> = late.map(|(id, _)| *id).collect();
+        late.into_iter().for_each(|id| self.close(id));
+        if is_due(self.scratch.cool_at) {
+            self.cool_down();
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        let conns = self.conns.values().filter_map(Conn::deadline);
+        let others = [self.machine.deadline(), self.listener.again_at, self.scratch.cool_at];
+        conns.chain(others.into_iter().flatten()).min()
+    }
+
+    /// Frees all that an idle shim does not need.
+    fn cool_down(&mut self) {
+        self.scratch = Scratch { buffer: Vec::new(), cool_at: None };
+        self.conns.values_mut().for_each(Conn::trim);
+        if let Some(log) = self.container.as_mut().and_then(|container| container.log.as_mut()) {
+            log.trim();
+        }
+        sys::heap::trim();
+    }
+
+    fn on_signals(&mut self) {
+        while let Ok(Some(delivered)) = self.signals.next() {
+            if matches!(delivered.signal, Signal::TERM | Signal::INT) {
+                self.events.push_back(Event::Terminate);
+            }
+        }
+        let mut ended = Vec::new();
+        while let Ok(Some((pid, exit))) = sys::process::reap() {
+            // Whoever else ends here was orphaned below us: being reaped was all it needed.
+            ended.extend(self.key_of(pid).map(|key| (key, exit)));
+        }
+        // The init takes its execs with it, so their ends come first.
+        ended.sort_by_key(|(key, _)| {
+            self.procs.get(key).map(|proc| proc.target == Target::Container)
+        });
+        for (key, exit) in ended {
+            self.on_exited(key, ExitCode(exit.shell_code()));
+        }
+    }
+
+    fn key_of(&self, pid: Pid) -> Option<ProcKey> {
+        self.procs.iter().find(|(_, proc)| proc.pid == pid).map(|(key, _)| *key)
+    }
+
+    fn on_exited(&mut self, key: ProcKey, code: ExitCode) {
+        let Some(target) = self.procs.get(&key).map(|proc| proc.target) else { return };
+        match target {
+            Target::Exec(exec) => {
+                self.drain(key);
+                self.events.push_back(Event::ExecExited(exec, code));
+            }
+            Target::Container => {
+                // Without a pid namespace of its own, its other processes are still there; what
+                // they hold open would keep the output from ending.
+                self.kill_leftovers();
+                self.drain(key);
+                let oom = self.oom_seen();
+                self.events.push_back(Event::InitExited(code, oom));
+            }
+        }
+    }
+
+    fn on_oom_notice(&mut self) {
+        if let Some(oom) = self.container.as_ref().and_then(|container| container.oom.as_ref()) {
+            // Empties the notice; how often it struck is in the cgroup's counter.
+            let _ = rustix::io::read(oom, &mut [0_u8; OOM_NOTICE]);
+        }
+        if self.oom_seen() == Oom::Seen {
+            self.events.push_back(Event::OomKill);
+        }
+    }
+
+    fn oom_seen(&self) -> Oom {
+        let kills = self.container.as_ref().map(|container| container.cgroup.oom_kills());
+        // A counter that cannot be read is none that has moved.
+        if kills.is_some_and(|kills| kills.is_ok_and(|kills| kills > 0)) {
+            Oom::Seen
+        } else {
+            Oom::Unseen
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn now(&self) -> Now {
+        Now { elapsed: self.elapsed(), wall: Timestamp::now() }
+    }
+
+    const fn next_number(&mut self) -> u32 {
+        self.numbers += 1;
+        self.numbers
+    }
+}
+
+fn errno_of(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}

@@ -1,0 +1,242 @@
+//! The lock that says who owns a container's life.
+//!
+//! Byte 0 of `<run>/c/<id>/lock` is held by the shim for as long as it lives, or by whoever
+//! removes the container. Byte 1, the door, is held for moments: by one who looks for the shim
+//! or starts it, and by a shim that leaves. So nobody ever connects to a shim that is about to go,
+//! and no two start one. A file that was removed meanwhile is no lock: everyone who gets one
+//! checks that it still has its name.
+
+use std::fs::{DirBuilder, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+use sys::Errno;
+
+use crate::paths::ShimPaths;
+
+/// Who holds this owns the container's life.
+const LIFE: u32 = 0;
+/// Who holds this comes or goes.
+const DOOR: u32 = 1;
+
+/// A container's lock cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Its directory cannot be made.
+    #[error("create {}", path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It cannot be opened or made.
+    #[error("open {}", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The kernel refuses to lock it.
+    #[error("lock {}", path.display())]
+    Lock {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: Errno,
+    },
+}
+
+/// Whether somebody owns a container's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    /// Nobody: it does not run.
+    Free,
+    /// A shim, or whoever removes it. Whether it runs, [`crate::read_state`] says.
+    Held,
+}
+
+/// Asks who owns a container's life, without getting in anybody's way.
+///
+/// # Errors
+/// The lock cannot be opened for a reason other than that it is not there.
+pub fn probe(paths: &ShimPaths) -> Result<Liveness, LockError> {
+    let path = paths.lock();
+    let file = match File::options().read(true).write(true).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Liveness::Free),
+        Err(source) => return Err(LockError::Open { path, source }),
+    };
+    match sys::lock::is_locked(&file, LIFE) {
+        Ok(true) => Ok(Liveness::Held),
+        Ok(false) => Ok(Liveness::Free),
+        Err(source) => Err(LockError::Lock { path, source }),
+    }
+}
+
+/// Ownership of a container's life.
+#[derive(Debug)]
+pub struct LifeLock {
+    file: OwnedFd,
+    paths: ShimPaths,
+}
+
+impl LifeLock {
+    /// Takes it, if nobody has it. Makes the container's directory below `<run>`.
+    ///
+    /// # Errors
+    /// The lock cannot be made or locked.
+    pub fn try_take(paths: &ShimPaths) -> Result<Option<Self>, LockError> {
+        loop {
+            let file = open(paths)?;
+            if !lock_result(paths, sys::lock::try_lock(&file, LIFE))? {
+                return Ok(None);
+            }
+            if is_named(paths, &file) {
+                return Ok(Some(Self { file: file.into(), paths: paths.clone() }));
+            }
+        }
+    }
+
+    /// Takes over a lock that this process was started with.
+    pub(crate) const fn inherited(file: OwnedFd, paths: ShimPaths) -> Self {
+        Self { file, paths }
+    }
+
+    /// The descriptor to pass on.
+    pub(crate) const fn file(&self) -> &OwnedFd {
+        &self.file
+    }
+
+    /// Closes the door behind the owner who leaves; `false` if somebody stands in it.
+    pub(crate) fn try_close_door(&self) -> bool {
+        sys::lock::try_lock(&self.file, DOOR).unwrap_or(false)
+    }
+
+    /// Opens it again: the owner stays.
+    pub(crate) fn open_door(&self) {
+        // It cannot fail for a descriptor that was locked before.
+        let _ = sys::lock::unlock(&self.file, DOOR);
+    }
+
+    /// Removes the container's directory below `<run>`; the lock ends with this value.
+    pub fn remove_dir(self) {
+        self.clear_dir();
+    }
+
+    /// What is not there need not be removed, and what cannot be removed is found by the next
+    /// one who takes the lock.
+    pub(crate) fn clear_dir(&self) {
+        for path in [self.paths.socket(), self.paths.state(), self.paths.lock()] {
+            let _ = std::fs::remove_file(path);
+        }
+        let _ = std::fs::remove_dir(self.paths.dir());
+    }
+}
+
+/// The right to come in: while it is held, no shim leaves and nobody else starts one.
+#[derive(Debug)]
+pub(crate) struct Door {
+    _file: File,
+}
+
+impl Door {
+    /// Waits for whoever comes or goes at this moment.
+    pub(crate) fn open(paths: &ShimPaths) -> Result<Self, LockError> {
+        loop {
+            let file = open(paths)?;
+            lock_result(paths, sys::lock::lock(&file, DOOR))?;
+            if is_named(paths, &file) {
+                return Ok(Self { _file: file });
+            }
+        }
+    }
+}
+
+fn open(paths: &ShimPaths) -> Result<File, LockError> {
+    let path = paths.lock();
+    let open = || {
+        File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)
+    };
+    match open() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        opened => return opened.map_err(|source| LockError::Open { path: path.clone(), source }),
+    }
+    let dir = paths.dir();
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+    made.map_err(|source| LockError::Directory { path: dir, source })?;
+    open().map_err(|source| LockError::Open { path, source })
+}
+
+/// Whether the file that was locked is the one that others will find.
+fn is_named(paths: &ShimPaths, file: &File) -> bool {
+    let (Ok(ours), Ok(named)) = (file.metadata(), std::fs::metadata(paths.lock())) else {
+        return false;
+    };
+    (ours.dev(), ours.ino()) == (named.dev(), named.ino())
+}
+
+fn lock_result<T>(paths: &ShimPaths, result: Result<T, Errno>) -> Result<T, LockError> {
+    result.map_err(|source| LockError::Lock { path: paths.lock(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use model::ContainerId;
+
+    struct Scratch(ShimPaths);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("dhow-{name}-{}", std::process::id()));
+            let id = ContainerId::from_random([7; 32]);
+            Self(ShimPaths { id, root: dir.join("root"), run: dir.join("run") })
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(self.0.run.parent().unwrap());
+        }
+    }
+
+    #[test]
+    fn one_owner_at_a_time_and_asking_takes_nothing() {
+        let scratch = Scratch::new("lock");
+        assert_eq!(probe(&scratch.0).unwrap(), Liveness::Free);
+        let lock = LifeLock::try_take(&scratch.0).unwrap().unwrap();
+        assert_eq!(probe(&scratch.0).unwrap(), Liveness::Held);
+        assert_eq!(probe(&scratch.0).unwrap(), Liveness::Held);
+        assert!(LifeLock::try_take(&scratch.0).unwrap().is_none());
+        drop(lock);
+        assert_eq!(probe(&scratch.0).unwrap(), Liveness::Free);
+        assert!(LifeLock::try_take(&scratch.0).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_removed_lock_does_not_keep_the_next_owner_out() {
+        let scratch = Scratch::new("gone");
+        let old = LifeLock::try_take(&scratch.0).unwrap().unwrap();
+        old.clear_dir();
+        assert!(!scratch.0.dir().exists());
+        let new = LifeLock::try_take(&scratch.0).unwrap().unwrap();
+        assert!(LifeLock::try_take(&scratch.0).unwrap().is_none());
+        new.remove_dir();
+    }
+
+    #[test]
+    fn an_owner_does_not_leave_while_somebody_comes_in() {
+        let scratch = Scratch::new("door");
+        let lock = LifeLock::try_take(&scratch.0).unwrap().unwrap();
+        let door = Door::open(&scratch.0).unwrap();
+        assert!(!lock.try_close_door());
+        drop(door);
+        assert!(lock.try_close_door());
+        lock.open_door();
+        Door::open(&scratch.0).unwrap();
+    }
+}

@@ -1,0 +1,120 @@
+//! The processes that were started beside the init, as far as they are remembered.
+
+use std::collections::BTreeMap;
+
+use model::{ExecId, ExitCode};
+
+use crate::protocol::{ExecInfo, ExecState, Refusal, Started};
+
+/// How many ended execs are remembered: a health check starts one every few seconds for years.
+pub(super) const REMEMBERED: usize = 64;
+
+/// What a process gets whose container ends: it was killed by signal 9.
+const KILLED: ExitCode = ExitCode(137);
+
+#[derive(Debug)]
+enum Phase {
+    /// `Effect::Exec` is under way.
+    Starting,
+    Running(Started),
+    /// `order` grows with each end, so that the oldest is forgotten first.
+    Exited {
+        code: ExitCode,
+        pid: u32,
+        order: u64,
+    },
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Execs {
+    known: BTreeMap<ExecId, Phase>,
+    ended: u64,
+}
+
+impl Execs {
+    pub(super) const fn new() -> Self {
+        Self { known: BTreeMap::new(), ended: 0 }
+    }
+
+    /// Forgets all: another life of the container begins.
+    pub(super) fn clear(&mut self) {
+        self.known.clear();
+    }
+
+    pub(super) fn begin(&mut self, exec: ExecId) -> Result<(), Refusal> {
+        if self.known.contains_key(&exec) {
+            return Err(Refusal::ExecExists);
+        }
+        self.known.insert(exec, Phase::Starting);
+        Ok(())
+    }
+
+    pub(super) fn started(&mut self, exec: ExecId, started: Started) {
+        self.known.insert(exec, Phase::Running(started));
+    }
+
+    pub(super) fn forget(&mut self, exec: ExecId) {
+        self.known.remove(&exec);
+    }
+
+    pub(super) fn exited(&mut self, exec: ExecId, code: ExitCode) {
+        let Some(Phase::Running(started)) = self.known.get(&exec) else { return };
+        let pid = started.pid;
+        self.ended += 1;
+        self.known.insert(exec, Phase::Exited { code, pid, order: self.ended });
+        self.forget_oldest();
+    }
+
+    /// Ends those that still ran; they died with the container.
+    pub(super) fn container_exited(&mut self) -> impl Iterator<Item = ExecId> + use<> {
+        let running: Vec<ExecId> = self
+            .known
+            .iter()
+            .filter(|(_, phase)| matches!(phase, Phase::Running(_)))
+            .map(|(exec, _)| *exec)
+            .collect();
+        for exec in &running {
+            self.exited(*exec, KILLED);
+        }
+        running.into_iter()
+    }
+
+    pub(super) fn require_running(&self, exec: ExecId) -> Result<(), Refusal> {
+        match self.known.get(&exec) {
+            Some(Phase::Running(_)) => Ok(()),
+            Some(Phase::Starting | Phase::Exited { .. }) => Err(Refusal::ExecNotRunning),
+            None => Err(Refusal::NoSuchExec),
+        }
+    }
+
+    pub(super) fn info(&self, exec: ExecId) -> Option<ExecInfo> {
+        info_of(exec, self.known.get(&exec)?)
+    }
+
+    pub(super) fn list(&self) -> Vec<ExecInfo> {
+        self.known.iter().filter_map(|(exec, phase)| info_of(*exec, phase)).collect()
+    }
+
+    fn forget_oldest(&mut self) {
+        let ended = self.known.iter().filter_map(|(exec, phase)| match phase {
+            Phase::Exited { order, .. } => Some((*order, *exec)),
+            Phase::Starting | Phase::Running(_) => None,
+        });
+        let ended: BTreeMap<u64, ExecId> = ended.collect();
+        if ended.len() > REMEMBERED
+            && let Some((_, oldest)) = ended.first_key_value()
+        {
+            self.known.remove(oldest);
+        }
+    }
+}
+
+fn info_of(exec: ExecId, phase: &Phase) -> Option<ExecInfo> {
+    let state = match phase {
+        Phase::Starting => return None,
+        Phase::Running(started) => ExecState::Running(*started),
+        Phase::Exited { code, pid, .. } => ExecState::Exited { code: *code, pid: *pid },
+    };
+    Some(ExecInfo { exec, state })
+}

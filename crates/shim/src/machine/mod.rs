@@ -1,0 +1,503 @@
+//! What a shim decides: one closed set of events, one of effects, and no I/O between them.
+//!
+//! The machine owns the container's phase, who waits for what, the stop timer, the execs, the
+//! duty to remove, and when the shim may end. Streams are not its business: `guard` carries
+//! them. Time comes in with each event.
+
+mod exec;
+mod removal;
+mod requests;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use model::container::{AttachedStreams, TerminalSize};
+use model::life::StartFailure;
+use model::{ExecId, ExitCode, Life, Signal};
+
+use crate::protocol::{
+    Delivery, Escalated, ExecStart, ExitRecord, Launch, Reach, Refusal, Reply, Request, Started,
+    State, StopDefaults, Target,
+};
+use exec::Execs;
+use removal::{Duty, Removal};
+
+/// How long a shim waits for its first launch.
+pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(10);
+/// How long a killed container may take to end before clients are told that it does not.
+pub(crate) const KILL_LIMIT: Duration = Duration::from_secs(10);
+/// When to look again after somebody was at the door but did not come in.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// One client's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ConnId(pub(crate) u32);
+
+/// The time of an event.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    /// Since some moment; never goes back.
+    pub(crate) elapsed: Duration,
+    /// By the wall's clock.
+    pub(crate) wall: Timestamp,
+}
+
+/// What can happen to a shim.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A client came.
+    Connected(ConnId),
+    /// A client left, or was thrown out.
+    Closed(ConnId),
+    /// A client asks.
+    Request(ConnId, Request),
+    /// `Effect::Launch` is done.
+    Launched(ConnId, Started),
+    /// `Effect::Launch` failed.
+    LaunchFailed(ConnId, StartFailure),
+    /// `Effect::Freeze` or `Effect::Thaw` for a client is done, or why not.
+    Froze(ConnId, Freeze, Result<(), String>),
+    /// `Effect::Exec` is done; the client wants these streams of it.
+    ExecLaunched(ConnId, ExecId, Started, Option<AttachedStreams>),
+    /// `Effect::Exec` failed.
+    ExecFailed(ConnId, ExecId, StartFailure),
+    /// The init has ended and all of its output is read; whether the OOM killer struck.
+    InitExited(ExitCode, Oom),
+    /// An exec has ended and all of its output is read.
+    ExecExited(ExecId, ExitCode),
+    /// The OOM killer struck in the container's cgroup.
+    OomKill,
+    /// The host asks this process to end.
+    Terminate,
+    /// A deadline has passed.
+    Tick,
+    /// `Effect::Finish` was not possible: somebody is at the door.
+    FinishPutOff,
+}
+
+/// What the kernel's counters say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Oom {
+    /// Nothing was killed.
+    Unseen,
+    /// Something was.
+    Seen,
+}
+
+/// Whether a cgroup runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Freeze {
+    /// It does.
+    Thawed,
+    /// It does not.
+    Frozen,
+}
+
+/// What a shim does.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Answer a client.
+    Reply(ConnId, Reply),
+    /// Start the container; `Launched` or `LaunchFailed` follows.
+    Launch(ConnId, Box<Launch>),
+    /// Start an exec; `ExecLaunched` or `ExecFailed` follows.
+    Exec(ConnId, Box<ExecStart>),
+    /// Carry a process's streams on this connection, after the reply.
+    Stream(ConnId, Attachment),
+    /// Send a signal.
+    Signal(Target, Signal, Reach),
+    /// Freeze or thaw for a client; `Froze` follows.
+    Freeze(ConnId, Freeze),
+    /// Thaw, so that a signal can act.
+    Thaw,
+    /// Set a terminal's size and answer the client.
+    Resize(ConnId, Target, TerminalSize),
+    /// Write `state.json`.
+    RecordLife(Life),
+    /// Unpublish its ports, write `exit.json`, then remove `state.json`.
+    RecordExit(ExitRecord),
+    /// No more output comes from this process: its clients get the rest and the end.
+    EndStreams(Target),
+    /// Remove its cgroup and forget its descriptors.
+    TearDown,
+    /// End this process.
+    Finish(Finish),
+}
+
+/// How a client is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attachment {
+    /// To whom.
+    pub(crate) target: Target,
+    /// Which streams.
+    pub(crate) streams: AttachedStreams,
+    /// If it is slow.
+    pub(crate) delivery: Delivery,
+}
+
+/// How this process ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// It exits, unless somebody is at the door (then `FinishPutOff` follows).
+    Exit,
+    /// It exits, whoever is at the door.
+    ExitNow,
+    /// As `Exit`, and it becomes the program that removes the container.
+    Reap(Vec<String>),
+}
+
+/// Where the container is in its life.
+#[derive(Debug)]
+enum Phase {
+    /// Nothing runs. The shim stays until this time even if nobody needs it.
+    Idle { until: Duration },
+    /// `Effect::Launch` is under way.
+    Launching { stop: StopDefaults, reap: Option<Vec<String>> },
+    /// The init lives.
+    Running(Running),
+}
+
+/// A container that lives.
+#[derive(Debug)]
+struct Running {
+    started: Started,
+    stop: StopDefaults,
+    freeze: Freeze,
+    oom: Oom,
+    ending: Ending,
+}
+
+/// How far a stop has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// Nobody asked for one.
+    No,
+    /// It was asked to end, and is killed at this time, if at any.
+    Asked { kill_at: Option<Duration> },
+    /// It was killed; at this time those who wait are told that it does not end.
+    Killed { give_up_at: Option<Duration>, by: Escalated },
+}
+
+/// Who waits for the end, and for which answer.
+#[derive(Debug, Clone, Copy)]
+struct Waiter {
+    conn: ConnId,
+    wants: Wants,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wants {
+    /// `Exited`
+    Exit,
+    /// `Stopped`
+    Stop,
+    /// `Ok`
+    Kill,
+}
+
+/// The state of one shim.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    phase: Phase,
+    /// How the container ended last.
+    last: Option<ExitRecord>,
+    waiters: Vec<Waiter>,
+    execs: Execs,
+    removal: Removal,
+    conns: BTreeSet<ConnId>,
+    /// Those of `conns` that carry streams.
+    streaming: BTreeSet<ConnId>,
+}
+
+impl Machine {
+    /// A shim that has just started.
+    pub(crate) const fn new(now: Now) -> Self {
+        let until = now.elapsed.saturating_add(IDLE_LIMIT);
+        Self {
+            phase: Phase::Idle { until },
+            last: None,
+            waiters: Vec::new(),
+            execs: Execs::new(),
+            removal: Removal::new(),
+            conns: BTreeSet::new(),
+            streaming: BTreeSet::new(),
+        }
+    }
+
+    /// Takes an event in; what is to be done follows from it.
+    pub(crate) fn on(&mut self, event: Event, now: Now) -> Vec<Effect> {
+        let mut effects = match event {
+            Event::Connected(conn) => {
+                self.conns.insert(conn);
+                Vec::new()
+            }
+            Event::Closed(conn) => self.on_closed(conn),
+            Event::Request(conn, request) => self.on_request(conn, request, now),
+            Event::Launched(conn, started) => self.on_launched(conn, started),
+            Event::LaunchFailed(conn, failure) => self.on_launch_failed(conn, &failure, now),
+            Event::Froze(conn, wanted, result) => self.on_froze(conn, wanted, result),
+            Event::ExecLaunched(conn, exec, started, streams) => {
+                self.execs.started(exec, started);
+                let mut effects = vec![Effect::Reply(conn, Reply::Started(started))];
+                effects.extend(streams.map(|streams| self.stream_exec(conn, exec, streams)));
+                effects
+            }
+            Event::ExecFailed(conn, exec, failure) => {
+                self.execs.forget(exec);
+                vec![Effect::Reply(conn, Reply::LaunchFailed(failure))]
+            }
+            Event::InitExited(code, oom) => self.on_init_exited(code, oom, now),
+            Event::ExecExited(exec, code) => {
+                self.execs.exited(exec, code);
+                vec![Effect::EndStreams(Target::Exec(exec))]
+            }
+            Event::OomKill => self.on_oom_kill(),
+            Event::Terminate => self.on_terminate(now),
+            Event::Tick => self.on_tick(now),
+            Event::FinishPutOff => self.on_finish_put_off(now),
+        };
+        effects.extend(self.finish_if_done(now));
+        effects
+    }
+
+    /// When to send a `Tick`, if nothing else happens.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        match &self.phase {
+            Phase::Idle { until } => self.may_finish().map(|_| *until),
+            Phase::Launching { .. } => None,
+            Phase::Running(running) => match running.ending {
+                Ending::No => None,
+                Ending::Asked { kill_at } => kill_at,
+                Ending::Killed { give_up_at, .. } => give_up_at,
+            },
+        }
+    }
+
+    /// For `Request::State`; what the log lost is known elsewhere.
+    fn state(&self) -> State {
+        let (life, oom) = match (&self.phase, &self.last) {
+            (Phase::Running(running), _) => (running.life(), running.oom == Oom::Seen),
+            (Phase::Idle { .. } | Phase::Launching { .. }, Some(last)) => (last.life(), last.oom),
+            (Phase::Idle { .. } | Phase::Launching { .. }, None) => (Life::NEW, false),
+        };
+        State { life, oom, log_lines_lost: 0 }
+    }
+
+    fn on_closed(&mut self, conn: ConnId) -> Vec<Effect> {
+        self.conns.remove(&conn);
+        self.streaming.remove(&conn);
+        self.waiters.retain(|waiter| waiter.conn != conn);
+        self.removal.on_closed(conn);
+        Vec::new()
+    }
+
+    fn on_launched(&mut self, conn: ConnId, started: Started) -> Vec<Effect> {
+        let (stop, reap) = match &mut self.phase {
+            Phase::Launching { stop, reap, .. } => (*stop, reap.take()),
+            Phase::Idle { .. } | Phase::Running(_) => return Vec::new(),
+        };
+        self.removal.launched(reap);
+        let running =
+            Running { started, stop, freeze: Freeze::Thawed, oom: Oom::Unseen, ending: Ending::No };
+        let life = running.life();
+        self.phase = Phase::Running(running);
+        vec![Effect::RecordLife(life), Effect::Reply(conn, Reply::Started(started))]
+    }
+
+    /// A launch that failed ends what was attached to it and answers those who wait: nothing
+    /// will ever come.
+    fn on_launch_failed(&mut self, conn: ConnId, failure: &StartFailure, now: Now) -> Vec<Effect> {
+        self.phase = Phase::Idle { until: now.elapsed };
+        let reply = Reply::LaunchFailed(failure.clone());
+        let mut effects = vec![Effect::TearDown, Effect::Reply(conn, reply.clone())];
+        let waiting = std::mem::take(&mut self.waiters);
+        effects.extend(waiting.iter().map(|waiter| Effect::Reply(waiter.conn, reply.clone())));
+        effects.push(Effect::EndStreams(Target::Container));
+        effects
+    }
+
+    fn on_froze(
+        &mut self,
+        conn: ConnId,
+        wanted: Freeze,
+        result: Result<(), String>,
+    ) -> Vec<Effect> {
+        let Phase::Running(running) = &mut self.phase else {
+            return refuse(conn, Refusal::NotRunning);
+        };
+        match result {
+            Err(message) => vec![Effect::Reply(conn, Reply::Failed { message })],
+            Ok(()) => {
+                running.freeze = wanted;
+                vec![Effect::RecordLife(running.life()), Effect::Reply(conn, Reply::Ok)]
+            }
+        }
+    }
+
+    fn on_init_exited(&mut self, code: ExitCode, oom: Oom, now: Now) -> Vec<Effect> {
+        let Phase::Running(running) = &self.phase else { return Vec::new() };
+        let record = ExitRecord {
+            code,
+            oom: oom == Oom::Seen || running.oom == Oom::Seen,
+            since: running.started.since,
+            at: now.wall,
+        };
+        let escalated = match running.ending {
+            Ending::No | Ending::Asked { .. } => Escalated::No,
+            Ending::Killed { by, .. } => by,
+        };
+        self.phase = Phase::Idle { until: now.elapsed };
+        self.last = Some(record);
+        self.removal.exited();
+        let mut effects = vec![Effect::RecordExit(record)];
+        effects.extend(std::mem::take(&mut self.waiters).into_iter().map(|waiter| {
+            let reply = match waiter.wants {
+                Wants::Exit => Reply::Exited(record),
+                Wants::Stop => Reply::Stopped { exit: record, escalated },
+                Wants::Kill => Reply::Ok,
+            };
+            Effect::Reply(waiter.conn, reply)
+        }));
+        let killed = self.execs.container_exited();
+        effects.extend(killed.map(|exec| Effect::EndStreams(Target::Exec(exec))));
+        effects.push(Effect::EndStreams(Target::Container));
+        effects.push(Effect::TearDown);
+        effects
+    }
+
+    fn on_oom_kill(&mut self) -> Vec<Effect> {
+        if let Phase::Running(running) = &mut self.phase {
+            running.oom = Oom::Seen;
+        }
+        Vec::new()
+    }
+
+    /// The host goes down, or somebody wants this process gone: the container gets the time
+    /// that `stop` would give it.
+    fn on_terminate(&mut self, now: Now) -> Vec<Effect> {
+        match &self.phase {
+            Phase::Running(running) => {
+                let stop = running.stop;
+                self.ask_to_end(stop, now)
+            }
+            Phase::Launching { .. } => Vec::new(),
+            Phase::Idle { .. } => vec![Effect::Finish(Finish::ExitNow)],
+        }
+    }
+
+    fn on_tick(&mut self, now: Now) -> Vec<Effect> {
+        let Phase::Running(running) = &mut self.phase else { return Vec::new() };
+        let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= now.elapsed);
+        match running.ending {
+            Ending::Asked { kill_at } if is_due(kill_at) => running.kill(Escalated::Killed, now),
+            Ending::Killed { give_up_at, by } if is_due(give_up_at) => {
+                running.ending = Ending::Killed { give_up_at: None, by };
+                self.give_up_waiting()
+            }
+            Ending::No | Ending::Asked { .. } | Ending::Killed { .. } => Vec::new(),
+        }
+    }
+
+    /// Tells those who asked for the end that it does not come. Those who merely wait go on.
+    fn give_up_waiting(&mut self) -> Vec<Effect> {
+        let (asked, waiting): (Vec<Waiter>, Vec<Waiter>) = std::mem::take(&mut self.waiters)
+            .into_iter()
+            .partition(|waiter| waiter.wants != Wants::Exit);
+        self.waiters = waiting;
+        let message = "the container was killed but does not end: \
+            a process of it is stuck in the kernel";
+        asked
+            .into_iter()
+            .map(|waiter| Effect::Reply(waiter.conn, Reply::Failed { message: message.to_owned() }))
+            .collect()
+    }
+
+    fn on_finish_put_off(&mut self, now: Now) -> Vec<Effect> {
+        if let Phase::Idle { until } = &mut self.phase {
+            *until = now.elapsed + RETRY;
+        }
+        Vec::new()
+    }
+
+    /// Ends the shim once nothing runs and nobody needs it.
+    fn finish_if_done(&self, now: Now) -> Option<Effect> {
+        match self.phase {
+            Phase::Idle { until } if until <= now.elapsed => self.may_finish().map(Effect::Finish),
+            Phase::Idle { .. } | Phase::Launching { .. } | Phase::Running(_) => None,
+        }
+    }
+
+    /// How the shim ends if nothing runs and its time has come; `None` while it is needed.
+    fn may_finish(&self) -> Option<Finish> {
+        match self.removal.duty() {
+            // Those who are only connected would wait for nothing: the container goes.
+            Duty::Ours(arguments) if self.streaming.is_empty() => {
+                Some(Finish::Reap(arguments.to_vec()))
+            }
+            Duty::Nobody if self.conns.is_empty() => Some(Finish::Exit),
+            Duty::Ours(_) | Duty::Theirs | Duty::Nobody => None,
+        }
+    }
+
+    /// The client that started an exec is the consumer of its output.
+    fn stream_exec(&mut self, conn: ConnId, exec: ExecId, streams: AttachedStreams) -> Effect {
+        self.streaming.insert(conn);
+        let (target, delivery) = (Target::Exec(exec), Delivery::Everything);
+        Effect::Stream(conn, Attachment { target, streams, delivery })
+    }
+
+    /// Sends the stop signal and sets the timer; an earlier deadline stays.
+    fn ask_to_end(&mut self, stop: StopDefaults, now: Now) -> Vec<Effect> {
+        let Phase::Running(running) = &mut self.phase else { return Vec::new() };
+        if let Ending::Killed { .. } = running.ending {
+            return Vec::new();
+        }
+        if stop.signal == Signal::KILL {
+            return running.kill(Escalated::No, now);
+        }
+        let wanted = requests::kill_time(stop.timeout, now);
+        let kill_at = match running.ending {
+            Ending::Asked { kill_at: Some(earlier) } => {
+                Some(wanted.map_or(earlier, |at| at.min(earlier)))
+            }
+            Ending::No | Ending::Asked { kill_at: None } | Ending::Killed { .. } => wanted,
+        };
+        running.ending = Ending::Asked { kill_at };
+        running.signal_and_thaw(stop.signal)
+    }
+}
+
+impl Running {
+    const fn life(&self) -> Life {
+        let Started { pid, since } = self.started;
+        match self.freeze {
+            Freeze::Thawed => Life::Running { pid, since },
+            Freeze::Frozen => Life::Paused { pid, since },
+        }
+    }
+
+    /// A frozen process does not act on a signal (on cgroup v1 not even on SIGKILL), so the
+    /// signal goes first and the thaw after it.
+    fn signal_and_thaw(&mut self, signal: Signal) -> Vec<Effect> {
+        let mut effects = vec![Effect::Signal(Target::Container, signal, Reach::Process)];
+        if self.freeze == Freeze::Frozen {
+            self.freeze = Freeze::Thawed;
+            effects.push(Effect::Thaw);
+            effects.push(Effect::RecordLife(self.life()));
+        }
+        effects
+    }
+
+    fn kill(&mut self, by: Escalated, now: Now) -> Vec<Effect> {
+        self.ending = Ending::Killed { give_up_at: Some(now.elapsed + KILL_LIMIT), by };
+        self.signal_and_thaw(Signal::KILL)
+    }
+}
+
+fn refuse(conn: ConnId, refusal: Refusal) -> Vec<Effect> {
+    vec![Effect::Reply(conn, Reply::Refused(refusal))]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! What each request does to the machine.
+
+use std::time::Duration;
+
+use model::Signal;
+use model::container::{StopTimeout, TerminalSize};
+
+use super::{
+    Attachment, ConnId, Effect, Ending, Finish, Freeze, Machine, Now, Phase, Running, Waiter,
+    Wants, refuse,
+};
+use crate::protocol::{
+    Escalated, ExecStart, Launch, Reach, Refusal, Reply, Request, StopDefaults, Target, Until,
+};
+
+/// When a stop with this timeout kills; `None`: never.
+pub(super) fn kill_time(timeout: StopTimeout, now: Now) -> Option<Duration> {
+    match timeout {
+        StopTimeout::Seconds(seconds) => {
+            Some(now.elapsed + Duration::from_secs(u64::from(seconds)))
+        }
+        StopTimeout::Forever => None,
+    }
+}
+
+impl Machine {
+    pub(super) fn on_request(&mut self, conn: ConnId, request: Request, now: Now) -> Vec<Effect> {
+        match request {
+            Request::Launch(launch) => self.launch(conn, launch),
+            Request::State => vec![Effect::Reply(conn, Reply::State(self.state()))],
+            Request::Attach { target, streams, delivery } => {
+                self.attach(conn, Attachment { target, streams, delivery })
+            }
+            Request::Kill { target: Target::Container, signal, reach } => {
+                self.kill(conn, signal, reach, now)
+            }
+            Request::Kill { target: Target::Exec(exec), signal, reach } => {
+                match self.execs.require_running(exec) {
+                    Err(refusal) => refuse(conn, refusal),
+                    Ok(()) => vec![
+                        Effect::Signal(Target::Exec(exec), signal, reach),
+                        Effect::Reply(conn, Reply::Ok),
+                    ],
+                }
+            }
+            Request::Stop { signal, timeout } => self.stop(conn, signal, timeout, now),
+            Request::Resize { target, size } => self.resize(conn, target, size),
+            Request::Wait { until } => self.wait(conn, until),
+            Request::ExecStart(start) => self.exec_start(conn, start),
+            Request::ExecState { exec } => match self.execs.info(exec) {
+                Some(info) => vec![Effect::Reply(conn, Reply::Exec(info))],
+                None => refuse(conn, Refusal::NoSuchExec),
+            },
+            Request::ExecList => vec![Effect::Reply(conn, Reply::Execs(self.execs.list()))],
+            Request::Pause => self.freeze(conn, Freeze::Frozen, Refusal::AlreadyPaused),
+            Request::Resume => self.freeze(conn, Freeze::Thawed, Refusal::NotPaused),
+            Request::Claim => answer(conn, self.removal.claim(conn)),
+            Request::Release => answer(conn, self.removal.release(conn)),
+            Request::Quit => self.quit(conn),
+        }
+    }
+
+    fn launch(&mut self, conn: ConnId, launch: Box<Launch>) -> Vec<Effect> {
+        let Phase::Idle { .. } = self.phase else { return refuse(conn, Refusal::AlreadyRunning) };
+        let (stop, reap) = (launch.stop, launch.reap.clone());
+        self.phase = Phase::Launching { stop, reap };
+        self.execs.clear();
+        vec![Effect::Launch(conn, launch)]
+    }
+
+    fn attach(&mut self, conn: ConnId, attachment: Attachment) -> Vec<Effect> {
+        if let Target::Exec(exec) = attachment.target
+            && let Err(refusal) = self.execs.require_running(exec)
+        {
+            return refuse(conn, refusal);
+        }
+        self.streaming.insert(conn);
+        vec![Effect::Reply(conn, Reply::Ok), Effect::Stream(conn, attachment)]
+    }
+
+    fn kill(&mut self, conn: ConnId, signal: Signal, reach: Reach, now: Now) -> Vec<Effect> {
+        let Phase::Running(running) = &mut self.phase else {
+            return refuse(conn, Refusal::NotRunning);
+        };
+        let everyone = (reach == Reach::Everyone).then_some(Effect::Signal(
+            Target::Container,
+            signal,
+            Reach::Everyone,
+        ));
+        if signal == Signal::KILL {
+            let mut effects = Vec::from_iter(everyone);
+            effects.extend(running.kill(Escalated::No, now));
+            self.waiters.push(Waiter { conn, wants: Wants::Kill });
+            return effects;
+        }
+        let effect = everyone.unwrap_or(Effect::Signal(Target::Container, signal, Reach::Process));
+        // Docker thaws a container for its stop signal.
+        let mut effects = if signal == running.stop.signal && reach == Reach::Process {
+            running.signal_and_thaw(signal)
+        } else {
+            vec![effect]
+        };
+        effects.push(Effect::Reply(conn, Reply::Ok));
+        effects
+    }
+
+    fn stop(
+        &mut self,
+        conn: ConnId,
+        signal: Option<Signal>,
+        timeout: Option<StopTimeout>,
+        now: Now,
+    ) -> Vec<Effect> {
+        let Phase::Running(running) = &self.phase else {
+            return refuse(conn, Refusal::NotRunning);
+        };
+        let stop = StopDefaults {
+            signal: signal.unwrap_or(running.stop.signal),
+            timeout: timeout.unwrap_or(running.stop.timeout),
+        };
+        self.waiters.push(Waiter { conn, wants: Wants::Stop });
+        self.ask_to_end(stop, now)
+    }
+
+    fn resize(&self, conn: ConnId, target: Target, size: TerminalSize) -> Vec<Effect> {
+        let allowed = match (target, &self.phase) {
+            (Target::Exec(exec), _) => self.execs.require_running(exec),
+            (Target::Container, Phase::Running(_)) => Ok(()),
+            (Target::Container, Phase::Idle { .. } | Phase::Launching { .. }) => {
+                Err(Refusal::NotRunning)
+            }
+        };
+        match allowed {
+            Ok(()) => vec![Effect::Resize(conn, target, size)],
+            Err(refusal) => refuse(conn, refusal),
+        }
+    }
+
+    fn wait(&mut self, conn: ConnId, until: Until) -> Vec<Effect> {
+        match (&self.phase, until) {
+            (Phase::Idle { .. }, Until::NotRunning) => match self.last {
+                Some(last) => vec![Effect::Reply(conn, Reply::Exited(last))],
+                None => refuse(conn, Refusal::NotRunning),
+            },
+            (Phase::Idle { .. }, Until::NextExit)
+            | (Phase::Launching { .. } | Phase::Running(_), _) => {
+                self.waiters.push(Waiter { conn, wants: Wants::Exit });
+                Vec::new()
+            }
+        }
+    }
+
+    fn exec_start(&mut self, conn: ConnId, start: Box<ExecStart>) -> Vec<Effect> {
+        let Phase::Running(running) = &self.phase else {
+            return refuse(conn, Refusal::NotRunning);
+        };
+        if running.freeze == Freeze::Frozen {
+            return refuse(conn, Refusal::Paused);
+        }
+        if let Err(refusal) = self.execs.begin(start.exec) {
+            return refuse(conn, refusal);
+        }
+        vec![Effect::Exec(conn, start)]
+    }
+
+    fn freeze(&self, conn: ConnId, wanted: Freeze, already: Refusal) -> Vec<Effect> {
+        match &self.phase {
+            // On cgroup v1 a frozen process would not even die of SIGKILL.
+            Phase::Running(Running { ending: Ending::Killed { .. }, .. })
+            | Phase::Idle { .. }
+            | Phase::Launching { .. } => refuse(conn, Refusal::NotRunning),
+            Phase::Running(running) if running.freeze == wanted => refuse(conn, already),
+            Phase::Running(_) => vec![Effect::Freeze(conn, wanted)],
+        }
+    }
+
+    fn quit(&self, conn: ConnId) -> Vec<Effect> {
+        match self.phase {
+            Phase::Idle { .. } => vec![Effect::Finish(Finish::ExitNow)],
+            Phase::Launching { .. } | Phase::Running(_) => refuse(conn, Refusal::AlreadyRunning),
+        }
+    }
+}
+
+fn answer(conn: ConnId, result: Result<(), Refusal>) -> Vec<Effect> {
+    match result {
+        Ok(()) => vec![Effect::Reply(conn, Reply::Ok)],
+        Err(refusal) => refuse(conn, refusal),
+    }
+}

@@ -1,0 +1,524 @@
+//! The machine's laws, without a process.
+
+use super::*;
+
+use expect_test::{Expect, expect};
+use model::container::{Stdin, StopTimeout};
+use oci_spec::runtime::{Process, Spec};
+
+use crate::protocol::{CgroupName, LogConfig, Until};
+
+const A: ConnId = ConnId(1);
+const B: ConnId = ConnId(2);
+const STOP: StopDefaults = StopDefaults { signal: Signal::TERM, timeout: StopTimeout::Seconds(10) };
+
+/// A machine with a clock that stands until it is told to go on.
+struct Shim {
+    machine: Machine,
+    elapsed: Duration,
+}
+
+impl Shim {
+    fn new() -> Self {
+        let now = Now { elapsed: Duration::ZERO, wall: Timestamp::UNIX_EPOCH };
+        let mut shim = Self { machine: Machine::new(now), elapsed: Duration::ZERO };
+        shim.on(Event::Connected(A));
+        shim.on(Event::Connected(B));
+        shim
+    }
+
+    fn running(reap: Option<&str>) -> Self {
+        let mut shim = Self::new();
+        shim.ask(A, Request::Launch(launch(reap)));
+        shim.on(Event::Launched(A, started(7)));
+        shim
+    }
+
+    fn on(&mut self, event: Event) -> String {
+        let wall = Timestamp::new(1_000 + i64::try_from(self.elapsed.as_secs()).unwrap(), 0);
+        let now = Now { elapsed: self.elapsed, wall: wall.unwrap() };
+        let effects = self.machine.on(event, now);
+        effects.iter().map(|effect| show(effect) + "\n").collect()
+    }
+
+    fn ask(&mut self, conn: ConnId, request: Request) -> String {
+        self.on(Event::Request(conn, request))
+    }
+
+    fn exits(&mut self, code: u8) -> String {
+        self.on(Event::InitExited(ExitCode(code), Oom::Unseen))
+    }
+
+    /// Goes to the next deadline.
+    fn tick(&mut self) -> String {
+        self.elapsed = self.machine.deadline().expect("there is a deadline");
+        self.on(Event::Tick)
+    }
+}
+
+/// An effect on one line.
+fn show(effect: &Effect) -> String {
+    match effect {
+        Effect::Launch(conn, _) => format!("launch for {}", conn.0),
+        Effect::Exec(conn, _) => format!("exec for {}", conn.0),
+        Effect::Reply(conn, Reply::Exited(exit)) => {
+            format!("reply to {}: exited {} oom={}", conn.0, exit.code.0, exit.oom)
+        }
+        Effect::Reply(conn, Reply::Stopped { exit, escalated }) => {
+            format!("reply to {}: stopped {} escalated={escalated:?}", conn.0, exit.code.0)
+        }
+        Effect::Reply(conn, reply) => format!("reply to {}: {reply:?}", conn.0),
+        Effect::RecordExit(exit) => format!("record exit {}", exit.code.0),
+        Effect::RecordLife(life) => format!("record {}", life.word()),
+        Effect::EndStreams(Target::Exec(_)) => "end streams of exec".to_owned(),
+        Effect::Stream(..)
+        | Effect::Signal(..)
+        | Effect::Freeze(..)
+        | Effect::Thaw
+        | Effect::Resize(..)
+        | Effect::EndStreams(Target::Container)
+        | Effect::TearDown
+        | Effect::Finish(_) => format!("{effect:?}"),
+    }
+}
+
+fn check(actual: &str, expected: Expect) {
+    expected.assert_eq(actual);
+}
+
+fn started(pid: u32) -> Started {
+    Started { pid, since: Timestamp::UNIX_EPOCH }
+}
+
+fn launch(reap: Option<&str>) -> Box<Launch> {
+    Box::new(Launch {
+        spec: Box::new(Spec::default()),
+        fds: Vec::new(),
+        stdin: Stdin::Null,
+        log: LogConfig::None,
+        cgroup: CgroupName { parent: "p".to_owned(), name: "n".to_owned() },
+        stop: STOP,
+        exit_record: "/x".into(),
+        published: None,
+        reap: reap.map(|id| vec!["reap".to_owned(), id.to_owned()]),
+    })
+}
+
+fn exec(number: u8) -> ExecId {
+    ExecId::from_random([number; 32])
+}
+
+fn exec_start(number: u8) -> Request {
+    Request::ExecStart(Box::new(ExecStart {
+        exec: exec(number),
+        process: Box::new(Process::default()),
+        stdin: Stdin::Null,
+        attach: None,
+    }))
+}
+
+fn stop(timeout: Option<StopTimeout>) -> Request {
+    Request::Stop { signal: None, timeout }
+}
+
+fn kill(signal: Signal, reach: Reach) -> Request {
+    Request::Kill { target: Target::Container, signal, reach }
+}
+
+fn attach(target: Target) -> Request {
+    let streams = AttachedStreams { stdin: true, stdout: true, stderr: true };
+    Request::Attach { target, streams, delivery: Delivery::Everything }
+}
+
+#[test]
+fn a_launch_is_recorded_before_it_is_answered() {
+    let mut shim = Shim::new();
+    check(
+        &shim.ask(A, Request::Launch(launch(None))),
+        expect![[r#"
+        launch for 1
+    "#]],
+    );
+    check(
+        &shim.on(Event::Launched(A, started(7))),
+        expect![[r#"
+        record running
+        reply to 1: Started(Started { pid: 7, since: 1970-01-01T00:00:00Z })
+    "#]],
+    );
+    check(
+        &shim.ask(B, Request::Launch(launch(None))),
+        expect![[r#"
+        reply to 2: Refused(AlreadyRunning)
+    "#]],
+    );
+}
+
+#[test]
+fn a_failed_launch_answers_everyone_and_leaves_the_shim_ready() {
+    let mut shim = Shim::new();
+    shim.ask(B, Request::Wait { until: Until::NextExit });
+    shim.ask(A, Request::Launch(launch(Some("id"))));
+    let failure = StartFailure { code: ExitCode(127), message: "no sh".to_owned() };
+    check(
+        &shim.on(Event::LaunchFailed(A, failure)),
+        expect![[r#"
+        TearDown
+        reply to 1: LaunchFailed(StartFailure { code: ExitCode(127), message: "no sh" })
+        reply to 2: LaunchFailed(StartFailure { code: ExitCode(127), message: "no sh" })
+        EndStreams(Container)
+    "#]],
+    );
+    check(
+        &shim.ask(A, Request::Launch(launch(None))),
+        expect![[r#"
+        launch for 1
+    "#]],
+    );
+}
+
+#[test]
+fn the_exit_is_written_down_before_anyone_hears_of_it() {
+    let mut shim = Shim::running(None);
+    shim.ask(A, Request::Wait { until: Until::NextExit });
+    shim.ask(B, Request::Wait { until: Until::NotRunning });
+    check(
+        &shim.exits(3),
+        expect![[r#"
+        record exit 3
+        reply to 1: exited 3 oom=false
+        reply to 2: exited 3 oom=false
+        EndStreams(Container)
+        TearDown
+    "#]],
+    );
+    check(
+        &shim.ask(A, Request::Wait { until: Until::NotRunning }),
+        expect![[r#"
+        reply to 1: exited 3 oom=false
+    "#]],
+    );
+    check(&shim.ask(A, Request::Wait { until: Until::NextExit }), expect![""]);
+}
+
+#[test]
+fn nothing_that_needs_a_container_works_without_one() {
+    let mut shim = Shim::new();
+    let size = TerminalSize { rows: 1, columns: 1 };
+    for request in [
+        stop(None),
+        kill(Signal::KILL, Reach::Process),
+        Request::Pause,
+        Request::Resume,
+        Request::Resize { target: Target::Container, size },
+        Request::Wait { until: Until::NotRunning },
+        exec_start(1),
+    ] {
+        assert_eq!(shim.ask(A, request), "reply to 1: Refused(NotRunning)\n");
+    }
+    check(
+        &shim.ask(A, attach(Target::Exec(exec(1)))),
+        expect![[r#"
+        reply to 1: Refused(NoSuchExec)
+    "#]],
+    );
+}
+
+#[test]
+fn a_stop_asks_then_kills_then_gives_up() {
+    let mut shim = Shim::running(None);
+    check(
+        &shim.ask(A, stop(None)),
+        expect![[r#"
+        Signal(Container, Signal(15), Process)
+    "#]],
+    );
+    check(
+        &shim.tick(),
+        expect![[r#"
+        Signal(Container, Signal(9), Process)
+    "#]],
+    );
+    assert_eq!(shim.elapsed, Duration::from_secs(10));
+    check(
+        &shim.tick(),
+        expect![[r#"
+        reply to 1: Failed { message: "the container was killed but does not end: a process of it is stuck in the kernel" }
+    "#]],
+    );
+    assert_eq!(shim.machine.deadline(), None);
+    shim.ask(B, stop(None));
+    check(
+        &shim.exits(137),
+        expect![[r#"
+        record exit 137
+        reply to 2: stopped 137 escalated=Killed
+        EndStreams(Container)
+        TearDown
+    "#]],
+    );
+}
+
+#[test]
+fn a_container_that_goes_when_asked_was_not_killed() {
+    let mut shim = Shim::running(None);
+    shim.ask(A, stop(Some(StopTimeout::Seconds(60))));
+    assert!(shim.exits(0).contains("reply to 1: stopped 0 escalated=No"));
+}
+
+#[test]
+fn the_earlier_of_two_stops_decides() {
+    let mut shim = Shim::running(None);
+    shim.ask(A, stop(Some(StopTimeout::Forever)));
+    assert_eq!(shim.machine.deadline(), None);
+    shim.ask(B, stop(Some(StopTimeout::Seconds(5))));
+    assert_eq!(shim.machine.deadline(), Some(Duration::from_secs(5)));
+    shim.ask(A, stop(Some(StopTimeout::Seconds(90))));
+    assert_eq!(shim.machine.deadline(), Some(Duration::from_secs(5)));
+    shim.ask(A, stop(Some(StopTimeout::Forever)));
+    assert_eq!(shim.machine.deadline(), Some(Duration::from_secs(5)));
+}
+
+#[test]
+fn a_stop_goes_on_without_its_client() {
+    let mut shim = Shim::running(None);
+    shim.ask(A, stop(None));
+    shim.on(Event::Closed(A));
+    assert!(shim.tick().contains("Signal(9)"));
+    assert!(!shim.exits(137).contains("reply"));
+}
+
+#[test]
+fn a_paused_container_is_signalled_and_then_thawed() {
+    let mut shim = Shim::running(None);
+    check(
+        &shim.ask(A, Request::Pause),
+        expect![[r#"
+        Freeze(ConnId(1), Frozen)
+    "#]],
+    );
+    check(
+        &shim.on(Event::Froze(A, Freeze::Frozen, Ok(()))),
+        expect![[r#"
+        record paused
+        reply to 1: Ok
+    "#]],
+    );
+    assert_eq!(shim.ask(A, Request::Pause), "reply to 1: Refused(AlreadyPaused)\n");
+    assert_eq!(shim.ask(A, exec_start(1)), "reply to 1: Refused(Paused)\n");
+    check(
+        &shim.ask(A, stop(None)),
+        expect![[r#"
+        Signal(Container, Signal(15), Process)
+        Thaw
+        record running
+    "#]],
+    );
+}
+
+#[test]
+fn sigkill_is_answered_when_it_has_worked() {
+    let mut shim = Shim::running(None);
+    check(
+        &shim.ask(A, kill(Signal::HUP, Reach::Process)),
+        expect![[r#"
+        Signal(Container, Signal(1), Process)
+        reply to 1: Ok
+    "#]],
+    );
+    check(
+        &shim.ask(A, kill(Signal::KILL, Reach::Everyone)),
+        expect![[r#"
+        Signal(Container, Signal(9), Everyone)
+        Signal(Container, Signal(9), Process)
+    "#]],
+    );
+    assert_eq!(shim.ask(B, Request::Pause), "reply to 2: Refused(NotRunning)\n");
+    assert!(shim.exits(137).contains("reply to 1: Ok"));
+}
+
+#[test]
+fn a_freeze_that_failed_changes_nothing() {
+    let mut shim = Shim::running(None);
+    shim.ask(A, Request::Pause);
+    check(
+        &shim.on(Event::Froze(A, Freeze::Frozen, Err("no".to_owned()))),
+        expect![[r#"
+        reply to 1: Failed { message: "no" }
+    "#]],
+    );
+    assert_eq!(shim.ask(A, Request::Resume), "reply to 1: Refused(NotPaused)\n");
+}
+
+#[test]
+fn an_oom_kill_seen_at_any_time_is_in_the_record() {
+    let mut shim = Shim::running(None);
+    shim.ask(A, Request::Wait { until: Until::NextExit });
+    shim.on(Event::OomKill);
+    assert!(shim.exits(0).contains("exited 0 oom=true"));
+}
+
+#[test]
+fn sigterm_to_the_shim_stops_the_container() {
+    let mut shim = Shim::running(None);
+    check(
+        &shim.on(Event::Terminate),
+        expect![[r#"
+        Signal(Container, Signal(15), Process)
+    "#]],
+    );
+    assert!(shim.tick().contains("Signal(9)"));
+}
+
+#[test]
+fn an_exec_lives_and_is_remembered() {
+    let mut shim = Shim::running(None);
+    check(
+        &shim.ask(A, exec_start(1)),
+        expect![[r#"
+        exec for 1
+    "#]],
+    );
+    check(
+        &shim.on(Event::ExecLaunched(A, exec(1), started(9), None)),
+        expect![[r#"
+        reply to 1: Started(Started { pid: 9, since: 1970-01-01T00:00:00Z })
+    "#]],
+    );
+    assert_eq!(shim.ask(B, exec_start(1)), "reply to 2: Refused(ExecExists)\n");
+    check(
+        &shim.on(Event::ExecExited(exec(1), ExitCode(4))),
+        expect![[r#"
+        end streams of exec
+    "#]],
+    );
+    assert!(shim.ask(A, Request::ExecState { exec: exec(1) }).contains("ExitCode(4), pid: 9"));
+    let kill = Request::Kill {
+        target: Target::Exec(exec(1)),
+        signal: Signal::TERM,
+        reach: Reach::Process,
+    };
+    assert_eq!(shim.ask(A, kill), "reply to 1: Refused(ExecNotRunning)\n");
+}
+
+#[test]
+fn an_attached_exec_is_answered_before_its_output_comes() {
+    let mut shim = Shim::running(None);
+    shim.ask(A, exec_start(1));
+    let streams = AttachedStreams { stdin: false, stdout: true, stderr: true };
+    let effects = shim.on(Event::ExecLaunched(A, exec(1), started(9), Some(streams)));
+    let order: Vec<&str> = effects.lines().map(|line| &line[..6]).collect();
+    assert_eq!(order, ["reply ", "Stream"]);
+}
+
+#[test]
+fn execs_die_with_their_container() {
+    let mut shim = Shim::running(None);
+    shim.ask(A, exec_start(1));
+    shim.on(Event::ExecLaunched(A, exec(1), started(9), None));
+    assert!(shim.exits(0).contains("end streams of exec"));
+    assert!(shim.ask(A, Request::ExecState { exec: exec(1) }).contains("ExitCode(137)"));
+}
+
+#[test]
+fn only_so_many_ended_execs_are_remembered_and_no_running_one_is_forgotten() {
+    let mut shim = Shim::running(None);
+    shim.ask(A, exec_start(0));
+    shim.on(Event::ExecLaunched(A, exec(0), started(9), None));
+    for number in 1..=100 {
+        shim.ask(A, exec_start(number));
+        shim.on(Event::ExecLaunched(A, exec(number), started(9), None));
+        shim.on(Event::ExecExited(exec(number), ExitCode(0)));
+    }
+    assert_eq!(shim.machine.execs.list().len(), exec::REMEMBERED + 1);
+    assert!(shim.ask(A, Request::ExecState { exec: exec(0) }).contains("Running"));
+    assert!(shim.ask(A, Request::ExecState { exec: exec(100) }).contains("Exited"));
+    assert!(shim.ask(A, Request::ExecState { exec: exec(1) }).contains("NoSuchExec"));
+}
+
+#[test]
+fn an_unused_shim_ends_after_its_limit_and_not_while_a_client_is_there() {
+    let mut shim = Shim::new();
+    assert_eq!(shim.machine.deadline(), None);
+    shim.on(Event::Closed(A));
+    shim.on(Event::Closed(B));
+    assert_eq!(shim.machine.deadline(), Some(IDLE_LIMIT));
+    check(
+        &shim.tick(),
+        expect![[r#"
+        Finish(Exit)
+    "#]],
+    );
+    check(&shim.on(Event::FinishPutOff), expect![""]);
+    shim.on(Event::Connected(A));
+    assert_eq!(shim.machine.deadline(), None);
+}
+
+#[test]
+fn after_the_end_it_stays_for_its_clients_and_for_another_launch() {
+    let mut shim = Shim::running(None);
+    shim.exits(0);
+    shim.on(Event::Closed(A));
+    check(
+        &shim.ask(B, Request::Launch(launch(None))),
+        expect![[r#"
+        launch for 2
+    "#]],
+    );
+    shim.on(Event::Launched(B, started(8)));
+    assert_eq!(shim.on(Event::Closed(B)), "");
+    assert!(shim.exits(1).ends_with("TearDown\nFinish(Exit)\n"));
+}
+
+#[test]
+fn without_a_claim_the_shim_removes_the_container_once_output_is_delivered() {
+    let mut shim = Shim::running(Some("id"));
+    shim.ask(A, attach(Target::Container));
+    assert!(!shim.exits(0).contains("Finish"));
+    check(
+        &shim.on(Event::Closed(A)),
+        expect![[r#"
+        Finish(Reap(["reap", "id"]))
+    "#]],
+    );
+}
+
+#[test]
+fn a_claim_that_is_kept_leaves_nothing_to_do() {
+    let mut shim = Shim::running(Some("id"));
+    assert_eq!(shim.ask(A, Request::Claim), "reply to 1: Ok\n");
+    assert_eq!(shim.ask(B, Request::Claim), "reply to 2: Refused(Claimed)\n");
+    assert_eq!(shim.ask(B, Request::Release), "reply to 2: Refused(NotClaimed)\n");
+    assert!(!shim.exits(0).contains("Finish"));
+    assert_eq!(shim.ask(A, Request::Release), "reply to 1: Ok\n");
+    shim.on(Event::Closed(B));
+    assert_eq!(shim.on(Event::Closed(A)), "Finish(Exit)\n");
+}
+
+#[test]
+fn a_claim_that_dies_falls_back_to_the_shim() {
+    let mut shim = Shim::running(Some("id"));
+    shim.ask(A, Request::Claim);
+    shim.exits(0);
+    assert_eq!(shim.on(Event::Closed(A)), "Finish(Reap([\"reap\", \"id\"]))\n");
+    let mut shim = Shim::running(Some("id"));
+    shim.ask(A, Request::Claim);
+    shim.on(Event::Closed(A));
+    assert!(shim.exits(0).ends_with("Finish(Reap([\"reap\", \"id\"]))\n"));
+}
+
+#[test]
+fn a_claim_given_back_before_the_end_leaves_the_duty() {
+    let mut shim = Shim::running(Some("id"));
+    shim.ask(A, Request::Claim);
+    shim.ask(A, Request::Release);
+    assert!(shim.exits(0).ends_with("Finish(Reap([\"reap\", \"id\"]))\n"));
+}
+
+#[test]
+fn quit_ends_an_idle_shim_at_once_and_no_other() {
+    let mut shim = Shim::running(None);
+    assert_eq!(shim.ask(B, Request::Quit), "reply to 2: Refused(AlreadyRunning)\n");
+    shim.exits(0);
+    assert_eq!(shim.ask(B, Request::Quit), "Finish(ExitNow)\n");
+}

@@ -1,0 +1,383 @@
+//! What is said to a shim and what it answers.
+//!
+//! Types alone; `frame` puts them on the wire and `client` speaks them. The peer is always this
+//! very program (the shim was executed from the image of the one that talks to it, or from an
+//! older one that still runs), so a field that a newer version adds must have a serde default.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use model::container::{AttachedStreams, Stdin, StopTimeout, TerminalSize};
+use model::life::StartFailure;
+use model::port::Protocol;
+use model::{ExecId, ExitCode, Life, RootTag, Signal};
+use serde::{Deserialize, Serialize};
+
+/// A question or an order.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Start the container. Its descriptors come with the message, as [`Launch::fds`] says.
+    Launch(Box<Launch>),
+    /// How is the container?
+    State,
+    /// Carry a process's streams on this connection from the reply on. Before the launch it
+    /// waits for the container's first output.
+    Attach {
+        /// Whose streams.
+        target: Target,
+        /// Which of them.
+        streams: AttachedStreams,
+        /// What happens when this client reads too slowly.
+        delivery: Delivery,
+    },
+    /// Send a signal. SIGKILL to the container is answered when it has ended.
+    Kill {
+        /// To whom.
+        target: Target,
+        /// Which.
+        signal: Signal,
+        /// To the process alone or to all in its cgroup.
+        reach: Reach,
+    },
+    /// Ask the container to end, and kill it when its time is up. Answered when it has ended.
+    Stop {
+        /// `None`: the one of the launch.
+        signal: Option<Signal>,
+        /// `None`: the one of the launch.
+        timeout: Option<StopTimeout>,
+    },
+    /// The client's terminal has this size.
+    Resize {
+        /// Whose terminal.
+        target: Target,
+        /// Its new size.
+        size: TerminalSize,
+    },
+    /// Answered when the container has ended.
+    Wait {
+        /// Whether an end in the past counts.
+        until: Until,
+    },
+    /// Start one more process in the container. With `attach`, the connection carries its
+    /// streams from the reply on.
+    ExecStart(Box<ExecStart>),
+    /// How is this process?
+    ExecState {
+        /// Which.
+        exec: ExecId,
+    },
+    /// All processes that were started by `ExecStart`, as far as they are remembered.
+    ExecList,
+    /// Freeze the container.
+    Pause,
+    /// Thaw it.
+    Resume,
+    /// This client removes the container after its end. If the connection breaks before it has
+    /// said `Release`, the shim sees to the removal itself.
+    Claim,
+    /// The removal is done, or nobody's business any more.
+    Release,
+    /// End now if nothing runs, whoever is connected: a client wants the container's lock.
+    Quit,
+}
+
+/// A process of the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// Its init.
+    Container,
+    /// One started by `ExecStart`.
+    Exec(ExecId),
+}
+
+/// Whom a signal reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reach {
+    /// The process alone.
+    Process,
+    /// All processes of its cgroup.
+    Everyone,
+}
+
+/// What happens when a client reads more slowly than the process writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Delivery {
+    /// It gets every byte, and the process waits for it, as in a pipeline: a foreground `run`,
+    /// an `exec`.
+    Everything,
+    /// It looks on. It is told how much it missed, and the process never waits.
+    Recent,
+}
+
+/// Which end a `Wait` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Until {
+    /// The next one.
+    NextExit,
+    /// None if nothing runs.
+    NotRunning,
+}
+
+/// One of the two output streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum StreamKind {
+    /// Standard output, and everything of a terminal.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Everything that a container's start needs.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Launch {
+    /// The OCI specification.
+    pub spec: Box<oci_spec::runtime::Spec>,
+    /// What each descriptor is that comes with the message, in order.
+    pub fds: Vec<FdRole>,
+    /// What standard input is. Whether there is a terminal, and its first size, the
+    /// specification says.
+    pub stdin: Stdin,
+    /// Where output goes, besides to clients.
+    pub log: LogConfig,
+    /// Where its cgroup is.
+    pub cgroup: CgroupName,
+    /// How it is stopped if the request does not say.
+    pub stop: StopDefaults,
+    /// Where its end is written down: `exit.json` of its directory, absolute.
+    pub exit_record: PathBuf,
+    /// What is taken back from the firewall at its end; `None` if it publishes nothing.
+    pub published: Option<Published>,
+    /// What removes the container after its end if no claim is held: arguments for this very
+    /// program, without its name. `None`: it stays.
+    pub reap: Option<Vec<String>>,
+}
+
+/// What a descriptor is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FdRole {
+    /// The detached mount of the root file system.
+    Rootfs,
+    /// The network namespace to join.
+    Netns,
+    /// The detached source of `spec.mounts[index]`.
+    Tree(usize),
+    /// The compiled seccomp filter: a file with `runtime::seccomp::Program::to_bytes`.
+    Seccomp,
+    /// A socket that reserves a published port: held until the port is taken back.
+    Port,
+}
+
+/// The ports that a container publishes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// Names the firewall's tables.
+    pub tag: RootTag,
+    /// Each one.
+    pub ports: Vec<PublishedPort>,
+}
+
+/// One port of the host that leads to one of the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedPort {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The host's side; an unspecified address is every address of the family.
+    pub host: SocketAddr,
+    /// The container's side, of the same family.
+    pub container: SocketAddr,
+}
+
+/// The cgroup that the shim makes, and removes at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CgroupName {
+    /// Below the hierarchy's root: `dhow`.
+    pub parent: String,
+    /// Below the parent.
+    pub name: String,
+}
+
+/// Where output goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogConfig {
+    /// Nowhere.
+    None,
+    /// Docker's `json-file`.
+    JsonFile {
+        /// Absolute; older files are beside it, with `.1`, `.2` and so on.
+        path: PathBuf,
+        /// Bytes a file; `None`: no rotation.
+        max_size: Option<u64>,
+        /// Files kept, the current one among them; at least 1.
+        max_file: u32,
+        /// Put into each record as `attrs`.
+        attrs: BTreeMap<String, String>,
+    },
+}
+
+/// How a container is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopDefaults {
+    /// Asks it to end.
+    pub signal: Signal,
+    /// How long it may take.
+    pub timeout: StopTimeout,
+}
+
+/// One more process in the container.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ExecStart {
+    /// Its name from now on.
+    pub exec: ExecId,
+    /// What runs, and as whom.
+    pub process: Box<oci_spec::runtime::Process>,
+    /// Whether it has a standard input.
+    pub stdin: Stdin,
+    /// The streams to carry on this connection; `None`: detached.
+    pub attach: Option<AttachedStreams>,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    /// Done.
+    Ok,
+    /// The container, or the exec, runs.
+    Started(Started),
+    /// It could not be started.
+    LaunchFailed(StartFailure),
+    /// To `State`.
+    State(State),
+    /// The container has ended.
+    Exited(ExitRecord),
+    /// To `Stop`: it has ended, and this is how.
+    Stopped {
+        /// Its end.
+        exit: ExitRecord,
+        /// Whether its time was up and it was killed.
+        escalated: Escalated,
+    },
+    /// To `ExecState`.
+    Exec(ExecInfo),
+    /// To `ExecList`.
+    Execs(Vec<ExecInfo>),
+    /// The request does not fit the state that the container is in.
+    Refused(Refusal),
+    /// The kernel did not do it.
+    Failed {
+        /// One line.
+        message: String,
+    },
+}
+
+/// Whether a stop had to kill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Escalated {
+    /// It went when it was asked.
+    No,
+    /// It was killed.
+    Killed,
+}
+
+/// A process that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// On the host.
+    pub pid: u32,
+    /// When.
+    pub since: Timestamp,
+}
+
+/// How a container is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Where it is in its life, as far as this shim knows: `Created` before its first launch.
+    pub life: Life,
+    /// Whether the kernel's OOM killer has struck while it ran.
+    pub oom: bool,
+    /// Log lines that could not be written since the launch.
+    pub log_lines_lost: u64,
+}
+
+/// How a container ended. The content of `exit.json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitRecord {
+    /// Its init's code, or 128 + n when signal n ended it.
+    pub code: ExitCode,
+    /// Whether the kernel's OOM killer struck.
+    pub oom: bool,
+    /// When it had been started.
+    pub since: Timestamp,
+    /// When it ended.
+    pub at: Timestamp,
+}
+
+impl ExitRecord {
+    /// The same as a state of life.
+    #[must_use]
+    pub const fn life(&self) -> Life {
+        Life::Exited { code: self.code, since: self.since, at: self.at, oom: self.oom }
+    }
+}
+
+/// One exec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecInfo {
+    /// Which.
+    pub exec: ExecId,
+    /// How it is.
+    pub state: ExecState,
+}
+
+/// How an exec is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExecState {
+    /// It runs.
+    Running(Started),
+    /// It has ended.
+    Exited {
+        /// How.
+        code: ExitCode,
+        /// What its process was on the host.
+        pid: u32,
+    },
+}
+
+/// Why a request does not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// Nothing was launched, or it has ended.
+    #[error("the container is not running")]
+    NotRunning,
+    /// `Launch` or `Quit` while it runs.
+    #[error("the container is already running")]
+    AlreadyRunning,
+    /// `Pause` of a paused one.
+    #[error("the container is already paused")]
+    AlreadyPaused,
+    /// `Resume` of one that is not.
+    #[error("the container is not paused")]
+    NotPaused,
+    /// `ExecStart` would wait for ever.
+    #[error("the container is paused")]
+    Paused,
+    /// No such process, or it has been forgotten.
+    #[error("no such exec")]
+    NoSuchExec,
+    /// The exec has ended.
+    #[error("the exec is not running")]
+    ExecNotRunning,
+    /// This exec id is in use.
+    #[error("the exec has already run")]
+    ExecExists,
+    /// Somebody else holds the claim.
+    #[error("the removal is claimed already")]
+    Claimed,
+    /// `Release` without a claim.
+    #[error("the removal is not claimed by this client")]
+    NotClaimed,
+    /// `Resize` without a terminal.
+    #[error("the process has no terminal")]
+    NoTerminal,
+}

@@ -1,0 +1,124 @@
+//! The two small files that outlive a conversation: `state.json` and `exit.json`.
+//!
+//! Both are written beside their place and renamed, so that a reader sees the old one or the new
+//! one. Neither is synced: after a power cut the container does not run, whatever they say, and a
+//! missing exit record reads as an unknown end.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use model::Life;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::paths::ShimPaths;
+use crate::protocol::ExitRecord;
+
+/// Longest record that is read.
+const MAX: u64 = 64 << 10;
+
+/// A record cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The file cannot be read.
+    #[error("read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not what a shim wrote.
+    #[error("{} is damaged", path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// Where.
+        source: serde_json::Error,
+    },
+    /// It cannot be written.
+    #[error("write {}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// How the container lives now; `None` if nothing runs. Believe it only while
+/// [`crate::probe`] says `Held`: a shim that was killed leaves its last words behind.
+///
+/// # Errors
+/// The file is there and cannot be read.
+pub fn read_state(paths: &ShimPaths) -> Result<Option<Life>, RecordError> {
+    read(&paths.state())
+}
+
+/// How the container ended last; `None` if it never did, or nobody lived to write it down.
+///
+/// # Errors
+/// The file is there and cannot be read.
+pub fn read_exit(paths: &ShimPaths) -> Result<Option<ExitRecord>, RecordError> {
+    read(&paths.exit_record())
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordError> {
+    let failed = |source| RecordError::Read { path: path.to_owned(), source };
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut text = Vec::new();
+    file.take(MAX).read_to_end(&mut text).map_err(failed)?;
+    let parsed = serde_json::from_slice(&text);
+    parsed.map(Some).map_err(|source| RecordError::Damaged { path: path.to_owned(), source })
+}
+
+/// Replaces the file by this value.
+pub(crate) fn write(path: &Path, value: &impl Serialize) -> Result<(), RecordError> {
+    let failed = |source| RecordError::Write { path: path.to_owned(), source };
+    let text = serde_json::to_vec(value).map_err(|error| failed(error.into()))?;
+    let beside = path.with_extension("json.new");
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)
+        .map_err(failed)?;
+    let done = file.write_all(&text).and_then(|()| std::fs::rename(&beside, path));
+    if done.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    done.map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use jiff::Timestamp;
+    use model::ExitCode;
+
+    #[test]
+    fn a_record_reads_as_it_was_written_and_damage_is_named() {
+        let path = std::env::temp_dir().join(format!("dhow-record-{}.json", std::process::id()));
+        assert!(read::<ExitRecord>(&path).unwrap().is_none());
+        let at = Timestamp::new(1_795_299_767, 224_372_180).unwrap();
+        let record = ExitRecord { code: ExitCode(137), oom: true, since: at, at };
+        write(&path, &record).unwrap();
+        assert_eq!(read(&path).unwrap(), Some(record));
+        expect_test::expect![[
+            r#"{"code":137,"oom":true,"since":"2026-11-21T22:22:47.22437218Z","at":"2026-11-21T22:22:47.22437218Z"}"#
+        ]]
+        .assert_eq(&std::fs::read_to_string(&path).unwrap());
+        std::fs::write(&path, "{").unwrap();
+        let error = read::<ExitRecord>(&path).unwrap_err();
+        assert_eq!(error.to_string(), format!("{} is damaged", path.display()));
+        std::fs::remove_file(path).unwrap();
+    }
+}

@@ -1,0 +1,124 @@
+//! The process that a shim is: what it was started with, what it is to the kernel, how it ends.
+
+use std::ffi::{CStr, CString, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixListener;
+use std::process::ExitCode;
+
+use rustix::process::{DumpableBehavior, Pid};
+use sys::Errno;
+use sys::process::ExecStrings;
+
+use crate::guard::{Guard, Inherited};
+use crate::life_lock::LifeLock;
+use crate::machine::Finish;
+use crate::paths::ShimPaths;
+
+/// What this program's first argument is when it is to be a shim.
+pub const ROLE: &CStr = c"shim";
+
+/// What `ps` and `top` show.
+const NAME: &CStr = c"dhow-shim";
+/// The OOM killer takes everything else first: with the shim goes its container.
+const OOM_SCORE: &[u8] = b"-999";
+const OOM_FILE: &str = "/proc/self/oom_score_adj";
+
+/// A shim could not take up its work. There is nobody to read this: whoever started it finds
+/// that its connection ends.
+#[derive(Debug, thiserror::Error)]
+enum RoleError {
+    /// Only `ensure` starts a shim, with arguments of its own making.
+    #[error("shim: argument {0} is missing or no value of its kind")]
+    Argument(&'static str),
+    /// A descriptor that should be there is not.
+    #[error("shim: take descriptor {0}")]
+    Descriptor(i32, #[source] Errno),
+    /// The kernel refuses something every process may do.
+    #[error("shim: {0}")]
+    Setup(&'static str, #[source] Errno),
+}
+
+/// Is the shim of one container until it is not needed any more. `arguments` are those behind
+/// [`ROLE`]; `ensure` made them.
+///
+/// The exit code is 0 if it did its work and 1 if it could not begin.
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), RoleError> {
+    sys::heap::stay_small();
+    let mut inherited = inherit(arguments)?;
+    inherited.oom_score = settle_in()?;
+    let guard =
+        Guard::new(inherited).map_err(|errno| RoleError::Setup("watch descriptors", errno))?;
+    let (finish, lock) = guard.run().map_err(|errno| RoleError::Setup("wait for events", errno))?;
+    lock.clear_dir();
+    match finish {
+        Finish::Exit | Finish::ExitNow => Ok(()),
+        Finish::Reap(arguments) => Err(reap(arguments)),
+    }
+}
+
+/// Takes over what `ensure` has prepared.
+fn inherit(arguments: impl IntoIterator<Item = OsString>) -> Result<Inherited, RoleError> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let value = |name: &'static str| {
+        let at = arguments.iter().position(|argument| argument == name);
+        at.and_then(|at| arguments.get(at + 1)).ok_or(RoleError::Argument(name))
+    };
+    let descriptor = |name| {
+        let number = value(name)?.to_str().and_then(|text| text.parse().ok());
+        let number = number.ok_or(RoleError::Argument(name))?;
+        sys::inherited::take(number).map_err(|errno| RoleError::Descriptor(number, errno))
+    };
+    let id = value("--id")?.to_str().and_then(|text| text.parse().ok());
+    let paths = ShimPaths {
+        id: id.ok_or(RoleError::Argument("--id"))?,
+        root: value("--root")?.into(),
+        run: value("--run")?.into(),
+    };
+    let lock = LifeLock::inherited(descriptor("--lock")?, paths.clone());
+    let listener = UnixListener::from(descriptor("--listener")?);
+    Ok(Inherited { paths, lock, listener, oom_score: None })
+}
+
+/// What `ensure` could not do before the program was executed. Returns what this process was to
+/// the OOM killer, if it is something else now.
+fn settle_in() -> Result<Option<i32>, RoleError> {
+    sys::signal::reset_all();
+    // Every orphan of the container comes to us, so that none is left behind unseen.
+    rustix::process::set_child_subreaper(Some(Pid::INIT))
+        .map_err(|errno| RoleError::Setup("become a subreaper", errno))?;
+    let _ = rustix::thread::set_name(NAME);
+    // Before the process becomes undumpable, which gives its files in /proc to root.
+    let oom_score = protect_from_oom_killer();
+    // No process of ours may be looked into by another (I6).
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|errno| RoleError::Setup("become undumpable", errno))?;
+    Ok(oom_score)
+}
+
+/// Needs a privilege that not every root has; without it nothing changes.
+fn protect_from_oom_killer() -> Option<i32> {
+    let before = fs::read_to_string(OOM_FILE).ok()?.trim().parse().ok()?;
+    fs::write(OOM_FILE, OOM_SCORE).ok().map(|()| before)
+}
+
+/// Becomes the program that removes the container. Every descriptor closes with that, and the
+/// lock is free for it.
+fn reap(arguments: Vec<String>) -> RoleError {
+    sys::signal::reset_all();
+    let arguments = std::iter::once("dhow".to_owned()).chain(arguments);
+    // An argument with a NUL in it cannot have come from an operating system.
+    let argv = arguments
+        .map(|argument| CString::new(OsString::from(argument).into_vec()).unwrap_or_default());
+    let argv = ExecStrings::new(argv.collect());
+    let errno = sys::process::execve(c"/proc/self/exe", &argv, &ExecStrings::new(Vec::new()));
+    RoleError::Setup("execute the removal", errno)
+}
