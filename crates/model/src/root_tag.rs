@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Distinguishes the kernel objects (bridge, nftables tables, cgroups) of one state root from
 /// those of another: empty for the default root, else 6 hex digits of the root path's hash.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RootTag(Option<[u8; 3]>);
 
 impl RootTag {

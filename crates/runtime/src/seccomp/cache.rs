@@ -105,6 +105,20 @@ fn flags_of(bits: u8) -> Flags {
     set.fold(Flags::default(), |flags, (_, flag)| flags.union(*flag))
 }
 
+impl Program {
+    /// The form in which it is stored, and handed to another process.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads that form; `None` if it is not what [`Program::to_bytes`] of this version wrote.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        decode(bytes)
+    }
+}
+
 fn encode(program: &Program) -> Vec<u8> {
     let mut body = Vec::new();
     let bits = (0..1_u8 << FLAGS.len()).find(|bits| flags_of(*bits) == program.flags);
