@@ -58,16 +58,22 @@ impl Cgroup {
     fn make_directories(&self, parent: &str) -> Result<(), CgroupError> {
         let mut made: Vec<BorrowedFd<'_>> = Vec::new();
         for (root, mount) in roots(&self.hierarchies) {
-            if let Err(error) = make(root, mount, parent, &self.path) {
-                // What was there before stays.
-                for root in made {
-                    let _ = tree::remove(root, &self.path);
+            match make(root, mount, parent, &self.path) {
+                Ok(()) => made.push(root),
+                Err(error) => {
+                    self.unmake(&made);
+                    return Err(error);
                 }
-                return Err(error);
             }
-            made.push(root);
         }
         Ok(())
+    }
+
+    /// Takes back what was just made, and only that: what was there before stays.
+    fn unmake(&self, made: &[BorrowedFd<'_>]) {
+        for root in made {
+            let _ = tree::remove(*root, &self.path);
+        }
     }
 
     fn open_made(&mut self) -> Result<(), CgroupError> {

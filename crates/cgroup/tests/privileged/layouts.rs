@@ -75,6 +75,11 @@ pub(crate) fn on_each_layout(test: fn(&Host)) {
     }
 }
 
+fn text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let string = panic.downcast_ref::<String>().map(String::as_str);
+    string.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic")
+}
+
 fn in_own_mounts(prepare: fn(), test: fn(&Host)) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     unshare(Namespaces::MOUNT).unwrap();
@@ -93,7 +98,7 @@ fn in_own_mounts(prepare: fn(), test: fn(&Host)) {
     let result = catch_unwind(AssertUnwindSafe(|| test(&host)));
     host.clean();
     if let Err(panic) = result {
-        eprintln!("layout {layout}");
-        resume_unwind(panic);
+        // The parent's name, which the failed thread does not print, tells the layout.
+        std::panic::panic_any(format!("on {}: {}", host.parent, text(&*panic)));
     }
 }

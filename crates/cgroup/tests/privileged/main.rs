@@ -2,6 +2,7 @@
 //!
 //! Each test runs once per layout, in a thread with a mount namespace of its own: as the host is, with
 //! the v2 hierarchy taken away, and with nothing but the v2 hierarchy. Needs root.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod layouts;
 
@@ -35,7 +36,7 @@ fn start_in(cgroup: &Cgroup, body: impl FnOnce() -> i32) -> Child {
 fn idle_in(cgroup: &Cgroup) -> Child {
     let (reader, writer) = rustix::pipe::pipe().unwrap();
     let child = start_in(cgroup, || {
-        rustix::io::write(&writer, b"x").map_or(98, |_| 0);
+        let _ = rustix::io::write(&writer, b"x");
         loop {
             let _ = poll(&mut [], None);
         }
@@ -43,6 +44,17 @@ fn idle_in(cgroup: &Cgroup) -> Child {
     drop(writer);
     assert_eq!(rustix::io::read(&reader, &mut [0; 1][..]), Ok(1));
     child
+}
+
+/// Starts a process that only waits; for use in children, which must not allocate.
+fn start_idle() -> Result<(), Errno> {
+    let idle = clone3(&CloneArgs::default(), || {
+        let _ = poll(&mut [], None);
+        0
+    })?;
+    // Its descriptor goes with this process.
+    std::mem::forget(idle);
+    Ok(())
 }
 
 fn has(host: &Host, controller: Controller) -> bool {
@@ -220,18 +232,11 @@ fn the_limit_of_tasks_bites() {
         let limits = Limits { pids: Some(Max::At(5)), ..Limits::default() };
         let cgroup = host.create("one", &limits);
         let child = start_in(&cgroup, || {
-            for started in 1..20 {
-                let idle = clone3(&CloneArgs::default(), || {
-                    let _ = poll(&mut [], None);
-                    0
-                });
-                match idle {
-                    Ok(idle) => std::mem::forget(idle),
-                    Err(Errno::AGAIN) => return started,
-                    Err(_) => return 100,
-                }
+            let failed = (1..20).find_map(|started| Some((started, start_idle().err()?)));
+            match failed {
+                Some((started, Errno::AGAIN)) => started,
+                _ => 100,
             }
-            101
         });
         // Itself and four more.
         assert_eq!(wait(&child.pidfd), Ok(Exit::Code(5)));
@@ -249,8 +254,11 @@ fn an_out_of_memory_kill_is_told_and_counted() {
             assert!(host.create("one", &Limits::default()).oom_fd().unwrap().is_none());
             return;
         }
-        let limit = Some(Max::At(16 << 20));
-        let memory = Memory { limit, with_swap: limit, ..Memory::default() };
+        let memory = Memory {
+            limit: Some(Max::At(16 << 20)),
+            with_swap: Some(Max::At(32 << 20)),
+            ..Memory::default()
+        };
         let cgroup = host.create("one", &Limits { memory, ..Limits::default() });
         let watch = cgroup.oom_fd().unwrap().unwrap();
         assert_eq!(cgroup.oom_kills().unwrap(), 0);
@@ -267,10 +275,12 @@ fn an_out_of_memory_kill_is_told_and_counted() {
             execve(c"/bin/sh", &argv, &envp);
             97
         });
-        assert_eq!(wait(&child.pidfd), Ok(Exit::Code(137)));
+        // Whoever is chosen, and the shell may be: the kernel's signal is what is seen.
+        assert_eq!(wait(&child.pidfd).unwrap().shell_code(), 137);
         assert!(is_readable(&watch, 0));
         assert!(rustix::io::read(&watch, &mut [0; 4096][..]).unwrap() > 0);
-        assert_eq!(cgroup.oom_kills().unwrap(), 1);
+        // A victim that is slow to die can be followed by another.
+        assert!(cgroup.oom_kills().unwrap() >= 1);
         assert!(cgroup.stats().unwrap().memory.unwrap().failures > 0);
     });
 }
@@ -310,6 +320,12 @@ fn fork_for_ever() -> i32 {
     }
 }
 
+fn fork_one_by_one() -> i32 {
+    loop {
+        let _ = clone3(&CloneArgs::default(), || 0);
+    }
+}
+
 #[test]
 fn a_fork_bomb_is_killed_to_the_last() {
     on_each_layout(|host| {
@@ -320,13 +336,7 @@ fn a_fork_bomb_is_killed_to_the_last() {
         } else {
             // Nothing but the kill stops it here, so it is kept small by itself.
             start_in(&cgroup, || {
-                for _ in 0..20 {
-                    let _ = clone3(&CloneArgs::default(), || {
-                        loop {
-                            let _ = clone3(&CloneArgs::default(), || 0);
-                        }
-                    });
-                }
+                (0..20).for_each(|_| drop(clone3(&CloneArgs::default(), fork_one_by_one)));
                 let _ = poll(&mut [], None);
                 0
             })
@@ -347,14 +357,7 @@ fn more_processes_than_are_killed_at_a_time_are_killed() {
     on_each_layout(|host| {
         let cgroup = host.create("one", &Limits::default());
         let child = start_in(&cgroup, || {
-            for _ in 0..300 {
-                let _ = clone3(&CloneArgs::default(), || {
-                    let _ = poll(&mut [], None);
-                    0
-                })
-                .map(std::mem::forget);
-            }
-            0
+            (0..300).map(|_| start_idle()).filter(Result::is_err).count().try_into().unwrap_or(-1)
         });
         assert_eq!(wait(&child.pidfd), Ok(Exit::Code(0)));
         assert_eq!(cgroup.pids().unwrap().len(), 300);
@@ -375,13 +378,13 @@ fn a_container_that_nests_cgroups_keeps_none_and_hides_nobody() {
         let nested = format!("{}/one/a/b", host.parent);
         let inner = Cgroup::open(&host.hierarchies, &nested, "c").unwrap();
         // v1's cpusets take nobody before they have processors.
-        for cpuset in cgroup.views().filter(|view| view.options == "cpuset") {
-            for level in ["a", "a/b", "a/b/c"] {
-                for file in ["cpuset.cpus", "cpuset.mems"] {
-                    let own = cpuset.mount.join(cpuset.path);
-                    let value = read_to_string(own.join(file)).unwrap();
-                    std::fs::write(own.join(level).join(file), value).unwrap();
-                }
+        if let Some(cpuset) = cgroup.views().find(|view| view.options == "cpuset") {
+            let own = cpuset.mount.join(cpuset.path);
+            let levels = ["a", "a/b", "a/b/c"];
+            let files = ["cpuset.cpus", "cpuset.mems"];
+            for (level, file) in levels.iter().flat_map(|level| files.map(|file| (level, file))) {
+                let value = read_to_string(own.join(file)).unwrap();
+                std::fs::write(own.join(level).join(file), value).unwrap();
             }
         }
         let child = idle_in(&inner);
@@ -433,9 +436,10 @@ fn only_allowed_devices_can_be_opened() {
                 open(c"/dev/zero", OFlags::RDONLY) == Some(Errno::PERM),
                 open(c"/dev/kmsg", OFlags::WRONLY) == Some(Errno::PERM),
             ];
-            answers.iter().position(|answer| !answer).map_or(0, |place| place as i32 + 1)
+            answers.iter().take_while(|answer| **answer).count().try_into().unwrap_or(-1)
         });
-        assert_eq!(wait(&child.pidfd), Ok(Exit::Code(0)));
+        // All three are as they should be.
+        assert_eq!(wait(&child.pidfd), Ok(Exit::Code(3)));
     });
 }
 
@@ -443,14 +447,17 @@ fn only_allowed_devices_can_be_opened() {
 fn statistics_count_what_is_used() {
     on_each_layout(|host| {
         let cgroup = host.create("one", &Limits::default());
+        let mut memory = vec![1_u8; 4 << 20];
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
         let child = start_in(&cgroup, || {
-            let mut sum = 0_u64;
-            for number in 0..20_000_000_u64 {
-                sum = std::hint::black_box(sum.wrapping_add(number));
+            // The copies of these pages are the cgroup's.
+            memory.iter_mut().for_each(|byte| *byte += 1);
+            let _ = rustix::io::write(&writer, &memory[..1]);
+            loop {
+                std::hint::spin_loop();
             }
-            let _ = poll(&mut [], None);
-            0
         });
+        assert_eq!(rustix::io::read(&reader, &mut [0; 1][..]), Ok(1));
         // Time is counted while it passes.
         while cgroup.stats().unwrap().cpu.user == 0 {
             std::thread::yield_now();
@@ -461,10 +468,10 @@ fn statistics_count_what_is_used() {
         assert_eq!(stats.version, if on_v1 { Version::V1 } else { Version::V2 });
         assert_eq!(stats.memory.is_some(), on_v1);
         if let (Some(memory), Some(pids)) = (stats.memory, stats.pids) {
-            assert!(memory.usage > 0);
+            assert!(memory.usage > 1 << 20);
             assert!(memory.stat.contains_key("total_inactive_file"));
             assert_eq!(pids.current, 1);
-            assert_eq!(stats.cpu.per_cpu.iter().sum::<u64>() > 0, true);
+            assert!(stats.cpu.per_cpu.iter().any(|usage| *usage > 0));
         }
         cgroup.kill().unwrap();
         wait(&child.pidfd).unwrap();
