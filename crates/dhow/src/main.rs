@@ -1,3 +1,41 @@
 //! The binary: picks the role from argv and wires it.
+//!
+//! Roles are picked before any thread exists and without touching what the role does not need.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod init;
+mod local;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// What process 1 of a container is called, if it is ours.
+const INIT: &str = "dhow-init";
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let (program, rest) = match arguments.split_first() {
+        Some((program, rest)) => (Path::new(program), rest),
+        None => (Path::new(""), &[][..]),
+    };
+    if program.file_name().is_some_and(|name| name == INIT) {
+        return init::main(rest);
+    }
+    match rest {
+        [role, ..] if role == shim::ROLE => shim::main(&rest[1..]),
+        [root, data, run_root, run, role, id]
+            if root == "--root" && run_root == "--run-root" && role == "reap" =>
+        {
+            local::reap(data.into(), run.into(), id)
+        }
+        _ => cli::run(arguments, Box::new(local::client)),
+    }
+}
+
+/// Tells whoever looks at the standard error.
+#[expect(clippy::print_stderr, reason = "a role that fails says why")]
+pub(crate) fn complain(text: &str) {
+    eprintln!("{text}");
+}

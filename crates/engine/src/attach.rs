@@ -18,7 +18,11 @@ impl Engine {
     ///
     /// # Errors
     /// There is no such container, or it is frozen.
-    pub fn attach(&self, who: &NameOrId, request: AttachRequest) -> Result<UnixStream, EngineError> {
+    pub fn attach(
+        &self,
+        who: &NameOrId,
+        request: AttachRequest,
+    ) -> Result<UnixStream, EngineError> {
         let container = self.find(who)?;
         let life = self.life(&container)?;
         let live = if request.stream {
@@ -39,7 +43,13 @@ impl Engine {
                 None => pair().map(|(ours, _)| ours),
             };
         }
-        let query = LogQuery { streams: request.streams, since: None, until: None, tail: None, follow: None };
+        let query = LogQuery {
+            streams: request.streams,
+            since: None,
+            until: None,
+            tail: None,
+            follow: None,
+        };
         let log = self.logs(who, query)?;
         let is_terminal = matches!(container.record.spec.process.terminal, Terminal::Pty { .. });
         let (ours, theirs) = pair()?;

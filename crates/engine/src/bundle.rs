@@ -9,10 +9,11 @@ use model::container::{ContainerSpec, Limits, NamespaceSpec, NetworkMode, Termin
 use model::mount::{Access, Mount as WishedMount, MountSource, Recursion};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
-    Box as ConsoleSize, Capability, Linux, LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxCpuBuilder,
-    LinuxDevice, LinuxDeviceCgroup, LinuxMemoryBuilder, LinuxNamespace, LinuxNamespaceBuilder,
-    LinuxNamespaceType, LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder, Mount, MountBuilder,
-    PosixRlimit, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+    BoxBuilder as ConsoleBuilder, Capability, Linux, LinuxBuilder, LinuxCapabilities,
+    LinuxCapabilitiesBuilder, LinuxCpuBuilder, LinuxDevice, LinuxDeviceCgroup, LinuxMemoryBuilder,
+    LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxPidsBuilder, LinuxResources,
+    LinuxResourcesBuilder, Mount, MountBuilder, PosixRlimit, Process, ProcessBuilder, RootBuilder,
+    Spec, SpecBuilder, UserBuilder,
 };
 
 use crate::prepare::init_source;
@@ -65,9 +66,21 @@ pub(crate) struct AttachedMount {
 
 /// Paths that no container sees into: what Docker, Podman and containerd mask, together.
 pub(crate) const MASKED_PATHS: [&str; 15] = [
-    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/proc/kallsyms",
-    "/sys/firmware", "/sys/devices/virtual/powercap", "/sys/fs/selinux", "/sys/dev/block",
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/kallsyms",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+    "/sys/fs/selinux",
+    "/sys/dev/block",
 ];
 
 /// Paths that no container writes to.
@@ -89,7 +102,12 @@ pub(crate) fn spec(
 ) -> Result<Spec, OciSpecError> {
     SpecBuilder::default()
         .version("1.2.1".to_owned())
-        .root(RootBuilder::default().path("rootfs").readonly(wished.security.read_only_root).build()?)
+        .root(
+            RootBuilder::default()
+                .path("rootfs")
+                .readonly(wished.security.read_only_root)
+                .build()?,
+        )
         .hostname(resolved.hostname.clone())
         .domainname(wished.network.domainname.clone().unwrap_or_default())
         .process(process(wished, resolved, attached)?)
@@ -122,9 +140,8 @@ fn process(
         Terminal::None => builder.terminal(false).build(),
         Terminal::Pty { size: None } => builder.terminal(true).build(),
         Terminal::Pty { size: Some(size) } => {
-            let mut console = ConsoleSize::default();
-            console.set_height(size.rows.into());
-            console.set_width(size.columns.into());
+            let console =
+                ConsoleBuilder::default().height(size.rows).width(size.columns).build()?;
             builder.terminal(true).console_size(console).build()
         }
     }
@@ -142,7 +159,8 @@ fn arguments(wished: &ContainerSpec, resolved: &Resolved) -> Vec<String> {
 
 /// `HOSTNAME`, `TERM` and `HOME` are the process's alone: inspect does not show them.
 fn environment(wished: &ContainerSpec, resolved: &Resolved, attached: &Attached) -> Vec<String> {
-    let is_set = |name: &str| resolved.env.iter().any(|variable| variable.split('=').next() == Some(name));
+    let is_set =
+        |name: &str| resolved.env.iter().any(|variable| variable.split('=').next() == Some(name));
     let mut env = Vec::with_capacity(resolved.env.len() + 3);
     if !is_set("HOSTNAME") {
         env.push(format!("HOSTNAME={}", resolved.hostname));
@@ -174,7 +192,11 @@ fn capabilities(attached: &Attached) -> Result<LinuxCapabilities, OciSpecError> 
 fn mounts(wished: &ContainerSpec, attached: &Attached) -> Result<Vec<Mount>, OciSpecError> {
     let mut all = standard_mounts(wished)?;
     if let Some(source) = init_source(wished.process.init) {
-        all.push(bind(Path::new(source), Path::new(INIT_PATH), &["bind", "ro", "nosuid", "nodev", "rprivate"])?);
+        all.push(bind(
+            Path::new(source),
+            Path::new(INIT_PATH),
+            &["bind", "ro", "nosuid", "nodev", "rprivate"],
+        )?);
     }
     for (source, target) in &attached.etc_files {
         all.push(bind(source, Path::new(target), &["rbind", "rprivate", "rw"])?);
@@ -211,13 +233,19 @@ fn standard_mounts(wished: &ContainerSpec) -> Result<Vec<Mount>, OciSpecError> {
     let all = [
         mount("proc", "proc", "/proc", &["nosuid", "noexec", "nodev"])?,
         mount("tmpfs", "tmpfs", "/dev", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
-        mount("devpts", "devpts", "/dev/pts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"])?,
+        mount(
+            "devpts",
+            "devpts",
+            "/dev/pts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        )?,
         mount("sysfs", "sysfs", "/sys", &["nosuid", "noexec", "nodev", sys_mode])?,
         mount("cgroup", "cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", sys_mode])?,
         mount("mqueue", "mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"])?,
         mount("tmpfs", "shm", "/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm])?,
     ];
-    let taken = |mount: &Mount| wished.files.mounts.iter().any(|wish| &wish.target == mount.destination());
+    let taken =
+        |mount: &Mount| wished.files.mounts.iter().any(|wish| &wish.target == mount.destination());
     Ok(all.into_iter().filter(|mount| !taken(mount)).collect())
 }
 
@@ -242,7 +270,12 @@ fn user_mount(attached: &AttachedMount) -> Result<Mount, OciSpecError> {
     }
 }
 
-fn tmpfs(wish: &WishedMount, size: Option<u64>, mode: u32, extra: &[String]) -> Result<Mount, OciSpecError> {
+fn tmpfs(
+    wish: &WishedMount,
+    size: Option<u64>,
+    mode: u32,
+    extra: &[String],
+) -> Result<Mount, OciSpecError> {
     let mut options: Vec<String> = ["nosuid", "nodev", "noexec"].map(str::to_owned).to_vec();
     options.push(format!("mode={mode:o}"));
     options.extend(size.map(|bytes| format!("size={bytes}")));
@@ -277,7 +310,10 @@ fn linux(wished: &ContainerSpec, attached: &Attached) -> Result<Linux, OciSpecEr
         .build()
 }
 
-fn namespaces(wished: &ContainerSpec, attached: &Attached) -> Result<Vec<LinuxNamespace>, OciSpecError> {
+fn namespaces(
+    wished: &ContainerSpec,
+    attached: &Attached,
+) -> Result<Vec<LinuxNamespace>, OciSpecError> {
     let security = &wished.security;
     let named = [
         (LinuxNamespaceType::Pid, "pid", &security.pid),
@@ -291,7 +327,9 @@ fn namespaces(wished: &ContainerSpec, attached: &Attached) -> Result<Vec<LinuxNa
         let joined = attached.joined.iter().find(|(joined, _)| *joined == name);
         match (from, joined) {
             (NamespaceSpec::Host, _) => {}
-            (NamespaceSpec::Container(_), Some((_, path))) => all.push(builder.path(path.clone()).build()?),
+            (NamespaceSpec::Container(_), Some((_, path))) => {
+                all.push(builder.path(path.clone()).build()?)
+            }
             (NamespaceSpec::Private | NamespaceSpec::Container(_), _) => all.push(builder.build()?),
         }
     }
@@ -306,7 +344,10 @@ const NETWORK_SYSCTLS: [(&str, &str); 2] =
     [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
 
 fn sysctls(wished: &ContainerSpec) -> HashMap<String, String> {
-    let own_network = matches!(wished.network.mode, NetworkMode::Bridge | NetworkMode::None | NetworkMode::Named(_));
+    let own_network = matches!(
+        wished.network.mode,
+        NetworkMode::Bridge | NetworkMode::None | NetworkMode::Named(_)
+    );
     let defaults = NETWORK_SYSCTLS.iter().filter(|_| own_network);
     let mut all: HashMap<String, String> =
         defaults.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

@@ -26,8 +26,8 @@ pub(crate) struct Container {
 impl Container {
     pub(crate) fn read(row: ContainerRow) -> Result<Self, EngineError> {
         let id = row.id;
-        let record =
-            serde_json::from_str(&row.record).map_err(|source| EngineError::Record { id, source })?;
+        let record = serde_json::from_str(&row.record)
+            .map_err(|source| EngineError::Record { id, source })?;
         Ok(Self { id, row, record })
     }
 
@@ -62,27 +62,44 @@ impl Engine {
 
     /// Waits for the right to change a container, then reads its row.
     pub(crate) fn lock(&self, id: &ContainerId) -> Result<(OpLock, Container), EngineError> {
-        let lock = self.lock_dir(id)?;
+        let lock = self.lock_dir(id, FlockOperation::LockExclusive)?;
+        let lock = lock.ok_or_else(|| EngineError::BeingRemoved(id.to_string()))?;
         Ok((lock, self.reread(id)?))
     }
 
-    fn lock_dir(&self, id: &ContainerId) -> Result<OpLock, EngineError> {
+    /// The right to change a container, unless somebody has it.
+    pub(crate) fn try_lock(&self, id: &ContainerId) -> Result<Option<OpLock>, EngineError> {
+        self.lock_dir(id, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn lock_dir(
+        &self,
+        id: &ContainerId,
+        how: FlockOperation,
+    ) -> Result<Option<OpLock>, EngineError> {
         let dir = self.paths().container_dir(id);
         std::fs::create_dir_all(&dir).map_err(EngineError::file("make", &dir))?;
         let path = dir.join("op.lock");
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let locked = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).and_then(|file| {
-            rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+            rustix::fs::flock(&file, how)?;
             Ok(file)
         });
-        let file = locked.map_err(|errno| EngineError::file("lock", &path)(errno.into()))?;
-        Ok(OpLock { _file: file })
+        match locked {
+            Ok(file) => Ok(Some(OpLock { _file: file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(EngineError::file("lock", &path)(errno.into())),
+        }
     }
 
     /// Replaces a container's record.
     pub(crate) fn save(&self, container: &Container) -> Result<(), EngineError> {
         let json = to_json(&container.record);
-        Ok(self.store().containers().set_record(&container.id, &json, durability(&container.row))?)
+        Ok(self.store().containers().set_record(
+            &container.id,
+            &json,
+            durability(&container.row),
+        )?)
     }
 
     /// How a container lives, from the lock, the shim's files and the row, in that order.
@@ -100,7 +117,9 @@ impl Engine {
             // It is just being started.
             Some(_) | None if guarded => Life::NEW,
             // The shim was killed, or the machine went down: nobody saw the end.
-            Some(_) | None => Life::Exited { code: UNSEEN_EXIT, since: start.at, at: start.at, oom: false },
+            Some(_) | None => {
+                Life::Exited { code: UNSEEN_EXIT, since: start.at, at: start.at, oom: false }
+            }
         })
     }
 }

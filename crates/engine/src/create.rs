@@ -104,7 +104,8 @@ pub(crate) fn row_error(error: ContainerRowError) -> EngineError {
 
 fn generated_name(id: &ContainerId, attempt: usize) -> Result<ContainerName, EngineError> {
     let text = if attempt < NAME_TRIES { names::name(random::number()?) } else { id.short() };
-    text.parse().map_err(|error: model::id::BadContainerName| EngineError::Invalid(error.to_string()))
+    text.parse()
+        .map_err(|error: model::id::BadContainerName| EngineError::Invalid(error.to_string()))
 }
 
 /// `--mount type=bind` refuses a source that is not there; `-v` makes it at start.

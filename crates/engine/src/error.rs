@@ -38,7 +38,9 @@ pub enum EngineError {
 
     // What is in the way.
     /// The name is another container's.
-    #[error("Conflict. The container name \"/{name}\" is already in use by container \"{by}\". You have to remove (or rename) that container to be able to reuse that name.")]
+    #[error(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{by}\". You have to remove (or rename) that container to be able to reuse that name."
+    )]
     NameTaken {
         /// The name, without a slash.
         name: String,
@@ -57,7 +59,9 @@ pub enum EngineError {
         id: ContainerId,
     },
     /// It runs.
-    #[error("cannot remove container \"/{name}\": container is running: stop the container before removing or force remove")]
+    #[error(
+        "cannot remove container \"/{name}\": container is running: stop the container before removing or force remove"
+    )]
     StillRunning {
         /// Its name.
         name: String,
@@ -77,6 +81,9 @@ pub enum EngineError {
     /// It would be renamed to what it is called.
     #[error("Renaming a container with the same name as its current name")]
     SameName,
+    /// A frozen container would be started.
+    #[error("cannot start a paused container, try unpause instead")]
+    StartPaused,
     /// An exec runs once.
     #[error("exec command {0} has already run")]
     ExecHasRun(ExecId),
@@ -132,6 +139,9 @@ pub enum EngineError {
     /// The network.
     #[error(transparent)]
     Net(Box<dyn std::error::Error + Send + Sync>),
+    /// A cgroup.
+    #[error("{0}")]
+    Cgroup(String),
     /// A shim that does not answer as it should.
     #[error("container {id}: {what}")]
     Shim {
@@ -162,7 +172,10 @@ pub enum EngineError {
 
 impl EngineError {
     /// For `map_err`: an operation on one of the engine's own files.
-    pub(crate) fn file(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn file(
+        what: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { what, path, source }
     }

@@ -70,7 +70,11 @@ pub(crate) fn resolv_conf(host: &str, network: &NetworkSpec, loopback: Loopback)
     let host = HostResolver::parse(host);
     let mut servers: Vec<String> = if network.dns.is_empty() {
         let reachable = |server: &&str| loopback == Loopback::Hosts || !is_loopback(server);
-        host.servers.iter().filter(|server| reachable(server)).map(|server| (*server).to_owned()).collect()
+        host.servers
+            .iter()
+            .filter(|server| reachable(server))
+            .map(|server| (*server).to_owned())
+            .collect()
     } else {
         network.dns.iter().map(ToString::to_string).collect()
     };
@@ -167,12 +171,15 @@ mod tests {
             resolv_conf(host, &network(), Loopback::Own),
             "nameserver 10.0.0.1\nsearch a.example b.example\noptions ndots:2\n"
         );
-        assert!(resolv_conf(host, &network(), Loopback::Hosts).starts_with("nameserver 127.0.0.53\n"));
+        assert!(
+            resolv_conf(host, &network(), Loopback::Hosts).starts_with("nameserver 127.0.0.53\n")
+        );
     }
 
     #[test]
     fn without_a_reachable_server_there_is_a_fallback() {
-        let text = resolv_conf("nameserver 127.0.0.53\nnameserver ::1\n", &network(), Loopback::Own);
+        let text =
+            resolv_conf("nameserver 127.0.0.53\nnameserver ::1\n", &network(), Loopback::Own);
         assert_eq!(text, "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
     }
 
@@ -192,11 +199,18 @@ mod tests {
     fn hosts_name_the_container_and_what_was_added() {
         let given = NetworkSpec {
             domainname: Some("corp".to_owned()),
-            extra_hosts: vec!["db:10.0.0.9".to_owned(), "host:host-gateway".to_owned(), "six=::9".to_owned()],
+            extra_hosts: vec![
+                "db:10.0.0.9".to_owned(),
+                "host:host-gateway".to_owned(),
+                "six=::9".to_owned(),
+            ],
             ..network()
         };
         let text = hosts("web", &given, Some(&endpoint()));
         let tail: Vec<&str> = text.lines().skip(6).collect();
-        assert_eq!(tail, ["10.0.0.9\tdb", "172.17.0.1\thost", "::9\tsix", "172.17.0.2\tweb.corp web"]);
+        assert_eq!(
+            tail,
+            ["10.0.0.9\tdb", "172.17.0.1\thost", "::9\tsix", "172.17.0.2\tweb.corp web"]
+        );
     }
 }

@@ -10,10 +10,12 @@ use std::path::PathBuf;
 use model::container::{AttachedStreams, Stdin, TerminalSize};
 use model::{ContainerId, ExecId, ExitCode, Life, NameOrId};
 use oci_spec::OciSpecError;
-use oci_spec::runtime::{Box as ConsoleSize, LinuxCapabilitiesBuilder, Process, ProcessBuilder, UserBuilder};
+use oci_spec::runtime::{
+    BoxBuilder as ConsoleBuilder, LinuxCapabilitiesBuilder, Process, ProcessBuilder, UserBuilder,
+};
 use runtime::capabilities::CapSet;
 use serde::{Deserialize, Serialize};
-use shim::client::CallError;
+use shim::CallError;
 use shim::protocol::{ExecStart, ExecState, Refusal, Target};
 use sys::root::Root;
 
@@ -64,7 +66,11 @@ impl Engine {
     /// # Errors
     /// It has run; the container does not run any more; the command cannot be started, which is
     /// noted as its exit code.
-    pub fn exec_start(&self, id: &ExecId, attach: ExecAttach) -> Result<Option<UnixStream>, EngineError> {
+    pub fn exec_start(
+        &self,
+        id: &ExecId,
+        attach: ExecAttach,
+    ) -> Result<Option<UnixStream>, EngineError> {
         let mut record = self.exec_record(id)?;
         if record.progress != ExecProgress::Created {
             return Err(EngineError::ExecHasRun(*id));
@@ -81,10 +87,10 @@ impl Engine {
                     record.progress = ExecProgress::Failed(failure.code);
                     self.save_exec(id, &record)?;
                 }
-                Err(match error {
-                    CallError::Refused(Refusal::ExecExists) => EngineError::ExecHasRun(*id),
-                    other => call_error(&container.id, other),
-                })
+                if matches!(error, CallError::Refused(Refusal::ExecExists)) {
+                    return Err(EngineError::ExecHasRun(*id));
+                }
+                Err(call_error(&container.id, error))
             }
         }
     }
@@ -111,7 +117,9 @@ impl Engine {
                 ExecState::Running(started) => ExecLife::Running { pid: started.pid },
                 ExecState::Exited { code, .. } => ExecLife::Exited { code },
             }),
-            Err(CallError::Gone | CallError::Refused(Refusal::NoSuchExec)) => Ok(ended_with_its_container),
+            Err(CallError::Gone | CallError::Refused(Refusal::NoSuchExec)) => {
+                Ok(ended_with_its_container)
+            }
             Err(error) => Err(call_error(container, error)),
         }
     }
@@ -168,11 +176,20 @@ impl Engine {
     }
 
     /// Looks the exec's user up in the container's files as they are now.
-    fn exec_user(&self, container: &Container, spec: &ExecSpec, pid: u32) -> Result<UserIds, EngineError> {
+    fn exec_user(
+        &self,
+        container: &Container,
+        spec: &ExecSpec,
+        pid: u32,
+    ) -> Result<UserIds, EngineError> {
         let path = PathBuf::from(format!("/proc/{pid}/root"));
         let root = Root::open(&path).map_err(|_| EngineError::NotRunning(container.id))?;
         let name = spec.user.as_deref().unwrap_or(&container.record.resolved.user);
-        self.user_in(&root, name, if spec.user.is_some() { &[] } else { &container.record.spec.process.groups })
+        self.user_in(
+            &root,
+            name,
+            if spec.user.is_some() { &[] } else { &container.record.spec.process.groups },
+        )
     }
 
     fn exec_process(
@@ -183,19 +200,23 @@ impl Engine {
     ) -> Result<Process, EngineError> {
         let pid = self.life(container)?.pid().ok_or(EngineError::NotRunning(container.id))?;
         let user = self.exec_user(container, spec, pid)?;
-        let caps = if spec.privileged { security::every_capability()? } else { security::capabilities(&container.record.spec.security)? };
+        let caps = if spec.privileged {
+            security::every_capability()?
+        } else {
+            security::capabilities(&container.record.spec.security)?
+        };
         let size = match attach {
             ExecAttach::Attached(Some(size)) => Some(size),
             ExecAttach::Attached(None) | ExecAttach::Detached => spec.size,
         };
-        let built = process(container, spec, &user, caps);
+        let built = process(container, spec, &user, caps).and_then(|mut process| {
+            if let (true, Some(size)) = (spec.terminal, size) {
+                let console = ConsoleBuilder::default().height(size.rows).width(size.columns);
+                process.set_console_size(Some(console.build()?));
+            }
+            Ok(process)
+        });
         let mut process = built.map_err(|error| EngineError::Invalid(error.to_string()))?;
-        if let (true, Some(size)) = (spec.terminal, size) {
-            let mut console = ConsoleSize::default();
-            console.set_height(size.rows.into());
-            console.set_width(size.columns.into());
-            process.set_console_size(Some(console));
-        }
         process.set_rlimits(Some(security::rlimits(&container.record.spec.limits)?));
         Ok(process)
     }
@@ -217,8 +238,11 @@ fn process(
         .inheritable(HashSet::new())
         .ambient(HashSet::new())
         .build()?;
-    let numbers =
-        UserBuilder::default().uid(user.uid).gid(user.gid).additional_gids(user.groups.clone()).build()?;
+    let numbers = UserBuilder::default()
+        .uid(user.uid)
+        .gid(user.gid)
+        .additional_gids(user.groups.clone())
+        .build()?;
     ProcessBuilder::default()
         .terminal(spec.terminal)
         .user(numbers)
@@ -252,7 +276,11 @@ fn environment(container: &Container, spec: &ExecSpec, user: &UserIds) -> Vec<St
 }
 
 fn exec_start(id: ExecId, process: Process, spec: &ExecSpec, attach: ExecAttach) -> ExecStart {
-    let streams = AttachedStreams { stdin: spec.stdin, stdout: spec.streams.stdout, stderr: spec.streams.stderr };
+    let streams = AttachedStreams {
+        stdin: spec.stdin,
+        stdout: spec.streams.stdout,
+        stderr: spec.streams.stderr,
+    };
     ExecStart {
         exec: id,
         process: Box::new(process),

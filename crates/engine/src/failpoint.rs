@@ -6,7 +6,8 @@
 #[cfg(debug_assertions)]
 pub(crate) fn reach(name: &str) {
     if std::env::var_os("DHOW_FAILPOINT").is_some_and(|wanted| wanted == name) {
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
 }
 

@@ -3,9 +3,9 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use model::{ContainerId, Life};
-use shim::client::{CallError, Shim};
-use shim::paths::ShimPaths;
+use shim::ShimPaths;
 use shim::protocol::{ExitRecord, Refusal, Request, Until};
+use shim::{CallError, Shim};
 use shim::{EnsureError, Liveness};
 
 use crate::container::Container;
@@ -23,7 +23,11 @@ impl AsFd for ExitWatch {
 
 impl Engine {
     pub(crate) fn shim_paths(&self, id: &ContainerId) -> ShimPaths {
-        ShimPaths { id: *id, root: self.paths().root().to_owned(), run: self.paths().run().to_owned() }
+        ShimPaths {
+            id: *id,
+            root: self.paths().root().to_owned(),
+            run: self.paths().run().to_owned(),
+        }
     }
 
     /// The container's shim, if it has one.
@@ -33,9 +37,11 @@ impl Engine {
 
     /// The container's shim, started if need be.
     pub(crate) fn ensure_shim(&self, container: &Container) -> Result<Shim, EngineError> {
-        shim::ensure(&self.shim_paths(&container.id)).map_err(|error| match error {
-            EnsureError::BeingRemoved => EngineError::BeingRemoved(container.id.to_string()),
-            other => shim_error(&container.id, &other),
+        shim::ensure(&self.shim_paths(&container.id)).map_err(|error| {
+            if matches!(error, EnsureError::BeingRemoved) {
+                return EngineError::BeingRemoved(container.id.to_string());
+            }
+            shim_error(&container.id, &error)
         })
     }
 
@@ -89,9 +95,10 @@ pub(crate) fn call_error(id: &ContainerId, error: CallError) -> EngineError {
         CallError::LaunchFailed(failure) => EngineError::Start(failure),
         CallError::Refused(refusal) => refused(id, refusal),
         CallError::Failed(what) => EngineError::Shim { id: *id, what },
-        other @ (CallError::Connection(_) | CallError::Frame(_) | CallError::Json(_) | CallError::Confused(_)) => {
-            shim_error(id, &other)
-        }
+        other @ (CallError::Connection(_)
+        | CallError::Frame(_)
+        | CallError::Json(_)
+        | CallError::Confused(_)) => shim_error(id, &other),
     }
 }
 

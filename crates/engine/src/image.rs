@@ -70,9 +70,9 @@ impl Engine {
         match self.store().images().tag(&image.id, &name.clone().with_default_tag()) {
             Ok(_) => Ok(()),
             Err(TagError::NoSuchImage(id)) => Err(EngineError::image_gone(id)),
-            Err(TagError::NotATag(name)) => {
-                Err(EngineError::Invalid(format!("refusing to create a tag with a digest reference: {name}")))
-            }
+            Err(TagError::NotATag(name)) => Err(EngineError::Invalid(format!(
+                "refusing to create a tag with a digest reference: {name}"
+            ))),
             Err(error @ (TagError::Index(_) | TagError::Db(_))) => Err(store_error(error)),
         }
     }
@@ -125,7 +125,8 @@ impl Engine {
             digests: familiar(&image.repo_digests),
             created: created(&image),
             size: image.size(),
-            containers: u64::try_from(self.store().containers().of_image(&image.id)?.len()).unwrap_or(u64::MAX),
+            containers: u64::try_from(self.store().containers().of_image(&image.id)?.len())
+                .unwrap_or(u64::MAX),
             tagged: Some(timestamp(image.added_ns)),
             config: image.config,
         })

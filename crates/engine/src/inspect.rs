@@ -10,7 +10,8 @@ use model::{ImageId, Life, NameOrId};
 use crate::container::Container;
 use crate::record::{Endpoint, NamedMount, Progress};
 use crate::view::{
-    ContainerView, EndpointView, FilesView, ListQuery, MountView, PublishedView, RemovalProgress, VolumePlace,
+    ContainerView, EndpointView, FilesView, ListQuery, MountView, PublishedView, RemovalProgress,
+    VolumePlace,
 };
 use crate::{Engine, EngineError};
 
@@ -45,7 +46,11 @@ impl Engine {
         Ok(views)
     }
 
-    fn view(&self, container: Container, names: &mut ImageNames) -> Result<ContainerView, EngineError> {
+    fn view(
+        &self,
+        container: Container,
+        names: &mut ImageNames,
+    ) -> Result<ContainerView, EngineError> {
         let life = self.life(&container)?;
         let id = container.id;
         let endpoint = self.endpoint(&container, &life);
@@ -92,7 +97,10 @@ impl Engine {
     }
 
     fn mount_view(&self, named: &NamedMount) -> MountView {
-        let place = |name: &String| VolumePlace { name: name.clone(), path: self.paths().volume_data(name) };
+        let place = |name: &String| VolumePlace {
+            name: name.clone(),
+            path: self.paths().volume_data(name),
+        };
         MountView { mount: named.mount.clone(), volume: named.volume.as_ref().map(place) }
     }
 
@@ -105,7 +113,10 @@ impl Engine {
             hostname: file("hostname"),
             hosts: file("hosts"),
             log: self.paths().log(&container.id),
-            netns: life.pid().map(|pid| PathBuf::from(format!("/proc/{pid}/ns/net"))).unwrap_or_default(),
+            netns: life
+                .pid()
+                .map(|pid| PathBuf::from(format!("/proc/{pid}/ns/net")))
+                .unwrap_or_default(),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 mod attach;
 mod bundle;
 mod container;
@@ -13,9 +14,11 @@ mod engine;
 mod error;
 mod etc_files;
 mod exec;
+mod export;
 mod failpoint;
 mod guard;
 mod image;
+mod info;
 mod inspect;
 mod logs;
 mod names;
@@ -24,11 +27,13 @@ mod paths;
 mod ports;
 mod prepare;
 mod random;
+mod reconcile;
 mod record;
 mod remove;
 mod resolve;
 mod security;
 mod start;
+mod stats;
 mod stop;
 pub mod view;
 mod volume;

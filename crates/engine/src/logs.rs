@@ -65,7 +65,9 @@ impl LogReader {
         let mut files = open_all(&path).map_err(EngineError::file("open", &path))?;
         let start = match query.tail {
             None => 0,
-            Some(wanted) => skip_to_tail(&mut files, wanted).map_err(EngineError::file("read", &path))?,
+            Some(wanted) => {
+                skip_to_tail(&mut files, wanted).map_err(EngineError::file("read", &path))?
+            }
         };
         let first = files.pop();
         let lines = Lines::new(first, start).map_err(EngineError::file("read", &path))?;
@@ -79,15 +81,14 @@ impl LogReader {
     pub fn read(&mut self) -> Result<Option<LogRecord>, EngineError> {
         while !self.ended {
             let line = self.lines.next().map_err(EngineError::file("read", &self.path))?;
-            match line.map(parse) {
-                // A line that is no record was cut by a full disk or a killed shim.
-                Some(None) => {}
-                Some(Some(record)) => {
-                    if let Some(record) = self.select(record) {
-                        return Ok(Some(record));
-                    }
-                }
-                None => self.advance()?,
+            let Some(line) = line else {
+                self.advance()?;
+                continue;
+            };
+            // A line that is no record was cut by a full disk or a killed shim.
+            let selected = parse(line).and_then(|record| self.select(record));
+            if selected.is_some() {
+                return Ok(selected);
             }
         }
         Ok(None)
@@ -173,24 +174,36 @@ fn parse(line: &[u8]) -> Option<LogRecord> {
 mod tests {
     use super::*;
     use crate::view::Streams;
-    use std::fmt::Write as _;
 
     fn line(number: u32, stream: &str) -> String {
-        format!("{{\"log\":\"{number}\\n\",\"stream\":\"{stream}\",\"time\":\"2026-01-01T00:00:{:02}Z\"}}\n", number % 60)
+        format!(
+            "{{\"log\":\"{number}\\n\",\"stream\":\"{stream}\",\"time\":\"2026-01-01T00:00:{:02}Z\"}}\n",
+            number % 60
+        )
     }
 
     fn query() -> LogQuery {
-        LogQuery { streams: Streams { stdout: true, stderr: true }, since: None, until: None, tail: None, follow: None }
+        LogQuery {
+            streams: Streams { stdout: true, stderr: true },
+            since: None,
+            until: None,
+            tail: None,
+            follow: None,
+        }
     }
 
-    fn read(files: &[std::ops::Range<u32>], query: LogQuery) -> Vec<String> {
+    fn read(files: &[(u32, u32)], query: LogQuery) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.log");
         for (generation, numbers) in files.iter().rev().enumerate() {
-            let name = if generation == 0 { path.clone() } else { dir.path().join(format!("x.log.{generation}")) };
-            let text = numbers.clone().fold(String::new(), |mut text, number| {
-                let _ = write!(text, "{}", line(number, if number % 2 == 0 { "stdout" } else { "stderr" }));
-                text
+            let name = if generation == 0 {
+                path.clone()
+            } else {
+                dir.path().join(format!("x.log.{generation}"))
+            };
+            let text = (numbers.0..numbers.1).fold(String::new(), |text, number| {
+                let stream = ["stdout", "stderr"][usize::from(number % 2 == 1)];
+                text + &line(number, stream)
             });
             std::fs::write(name, text).unwrap();
         }
@@ -202,13 +215,14 @@ mod tests {
 
     #[test]
     fn rotated_files_are_read_oldest_first() {
-        let all = read(&[0..3, 3..5, 5..9], query());
+        let all = read(&[(0, 3), (3, 5), (5, 9)], query());
         assert_eq!(all, ["0", "1", "2", "3", "4", "5", "6", "7", "8"]);
     }
 
     #[test]
     fn a_tail_reaches_back_through_rotations() {
-        let tail = |count| read(&[0..3, 3..5, 5..9], LogQuery { tail: Some(count), ..query() });
+        let tail =
+            |count| read(&[(0, 3), (3, 5), (5, 9)], LogQuery { tail: Some(count), ..query() });
         assert_eq!(tail(0), [""; 0]);
         assert_eq!(tail(2), ["7", "8"]);
         assert_eq!(tail(5), ["4", "5", "6", "7", "8"]);
@@ -218,17 +232,24 @@ mod tests {
     #[test]
     fn streams_and_times_select() {
         let err = Streams { stdout: false, stderr: true };
-        assert_eq!(read(&[0..6], LogQuery { streams: err, ..query() }), ["1", "3", "5"]);
+        assert_eq!(read(&[(0, 6)], LogQuery { streams: err, ..query() }), ["1", "3", "5"]);
         let from = "2026-01-01T00:00:02Z".parse().unwrap();
         let to = "2026-01-01T00:00:04Z".parse().unwrap();
-        assert_eq!(read(&[0..6], LogQuery { since: Some(from), until: Some(to), ..query() }), ["2", "3", "4"]);
+        assert_eq!(
+            read(&[(0, 6)], LogQuery { since: Some(from), until: Some(to), ..query() }),
+            ["2", "3", "4"]
+        );
     }
 
     #[test]
     fn a_line_that_was_cut_is_passed_over() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.log");
-        std::fs::write(&path, format!("{}{{\"log\":\"half\n{}", line(0, "stdout"), line(1, "stdout"))).unwrap();
+        std::fs::write(
+            &path,
+            format!("{}{{\"log\":\"half\n{}", line(0, "stdout"), line(1, "stdout")),
+        )
+        .unwrap();
         let mut reader = LogReader::open(path, query(), None).unwrap();
         assert_eq!(reader.read().unwrap().unwrap().bytes, b"0\n");
         assert_eq!(reader.read().unwrap().unwrap().bytes, b"1\n");

@@ -122,7 +122,12 @@ impl Engine {
         let names = self.names();
         let bridge = bridge::ensure_default(&names).map_err(net_error)?;
         let address = self.lease_address(container, &bridge)?;
-        let mac = container.record.spec.network.mac_address.map_or_else(|| mac_of(address), Mac::from_octets);
+        let mac = container
+            .record
+            .spec
+            .network
+            .mac_address
+            .map_or_else(|| mac_of(address), Mac::from_octets);
         let plan = EndpointPlan::on_bridge(&bridge, &names, &container.id, address.into(), mac)
             .ok_or_else(|| EngineError::Invalid(format!("{address} is not on the bridge")))?;
         let made = endpoint::create(&plan).map_err(net_error)?;
@@ -133,7 +138,11 @@ impl Engine {
 
     /// The lowest address that is free; those of containers that have ended are taken back only
     /// when there is no other.
-    fn lease_address(&self, container: &Container, bridge: &Bridge) -> Result<Ipv4Addr, EngineError> {
+    fn lease_address(
+        &self,
+        container: &Container,
+        bridge: &Bridge,
+    ) -> Result<Ipv4Addr, EngineError> {
         let network = self.built_in(BRIDGE)?;
         match self.try_lease(&network, &container.id, bridge) {
             Err(LeaseError::Exhausted) => {
@@ -191,7 +200,8 @@ impl Engine {
         if let Some(view) = all.iter().find(exact) {
             return Ok(view.clone());
         }
-        let mut matching = all.iter().filter(|view| !who.is_empty() && view.id.to_string().starts_with(who));
+        let mut matching =
+            all.iter().filter(|view| !who.is_empty() && view.id.to_string().starts_with(who));
         match (matching.next(), matching.next()) {
             (Some(view), None) => Ok(view.clone()),
             (Some(_), Some(_)) => Err(EngineError::Ambiguous(who.to_owned())),
@@ -200,14 +210,22 @@ impl Engine {
     }
 
     fn network_view(&self, row: NetworkRow) -> Result<NetworkView, EngineError> {
-        let record: NetworkRecord = serde_json::from_str(&row.record)
-            .map_err(|error| EngineError::Invalid(format!("the record of network {} cannot be read: {error}", row.name)))?;
-        let plan = bridge::existing(&self.names()).map_err(net_error)?.filter(|_| row.name == BRIDGE);
+        let record: NetworkRecord = serde_json::from_str(&row.record).map_err(|error| {
+            EngineError::Invalid(format!(
+                "the record of network {} cannot be read: {error}",
+                row.name
+            ))
+        })?;
+        let plan =
+            bridge::existing(&self.names()).map_err(net_error)?.filter(|_| row.name == BRIDGE);
         let addresses = plan.as_ref().map(|plan| plan.addresses.clone()).unwrap_or_default();
         Ok(NetworkView {
             members: if row.name == BRIDGE { self.members()? } else { BTreeMap::new() },
             ipv6: addresses.iter().any(|cidr| cidr.family() == Family::V6),
-            subnets: addresses.iter().map(|cidr| (cidr.subnet().to_string(), cidr.address())).collect(),
+            subnets: addresses
+                .iter()
+                .map(|cidr| (cidr.subnet().to_string(), cidr.address()))
+                .collect(),
             options: self.options(&row.name),
             labels: BTreeMap::new(),
             driver: record.driver,
@@ -218,11 +236,17 @@ impl Engine {
     }
 
     fn options(&self, network: &str) -> BTreeMap<String, String> {
-        let option = ("com.docker.network.bridge.name".to_owned(), self.names().bridge().as_str().to_owned());
+        let option = (
+            "com.docker.network.bridge.name".to_owned(),
+            self.names().bridge().as_str().to_owned(),
+        );
         if network == BRIDGE { BTreeMap::from([option]) } else { BTreeMap::new() }
     }
 
-    fn members(&self) -> Result<BTreeMap<ContainerId, (model::ContainerName, crate::view::EndpointView)>, EngineError> {
+    fn members(
+        &self,
+    ) -> Result<BTreeMap<ContainerId, (model::ContainerName, crate::view::EndpointView)>, EngineError>
+    {
         let mut members = BTreeMap::new();
         for row in self.store().containers().list()? {
             let container = Container::read(row)?;
@@ -277,7 +301,9 @@ fn lease_error(error: LeaseError) -> EngineError {
         LeaseError::Address(AddressError::Taken { address, by }) => {
             EngineError::Invalid(format!("address {address} is in use by {by}"))
         }
-        LeaseError::Address(AddressError::NoSuchContainer(id)) => EngineError::NoSuchContainer(id.to_string()),
+        LeaseError::Address(AddressError::NoSuchContainer(id)) => {
+            EngineError::NoSuchContainer(id.to_string())
+        }
         LeaseError::Address(AddressError::Db(error)) => error.into(),
     }
 }

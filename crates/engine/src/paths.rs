@@ -23,8 +23,11 @@ impl Paths {
     #[must_use]
     pub fn new(root: PathBuf, run: PathBuf) -> Self {
         let is_default = root == Path::new(DEFAULT_ROOT);
-        let tag =
-            if is_default { RootTag::DEFAULT } else { RootTag::of_path(root.as_os_str().as_bytes()) };
+        let tag = if is_default {
+            RootTag::DEFAULT
+        } else {
+            RootTag::of_path(root.as_os_str().as_bytes())
+        };
         Self { root, run, tag }
     }
 

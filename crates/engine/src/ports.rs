@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use model::port::ContainerPort;
 use net::nft::{Firewall, Network, PortRule, Source, Wanted};
 use net::ports::{PortError, Reserved, reserve};
+use shim::protocol::Published;
 
 use crate::container::{Container, start_failure};
 use crate::network::{Joined, net_error};
@@ -45,13 +46,17 @@ impl Engine {
             return Ok(Publication::default());
         }
         let published = || firewall.published().unwrap_or_default();
-        let reserved = reserve(bindings, stack, published).map_err(|error| refused(container, &error))?;
+        let reserved =
+            reserve(bindings, stack, published).map_err(|error| refused(container, &error))?;
         let rules: Vec<PortRule> =
             reserved.iter().flat_map(|one| one.rules(container.id, &joined.addresses)).collect();
         endpoint.ports = reserved.iter().flat_map(published_ports).collect();
         firewall.publish(&rules, &mut source).map_err(net_error)?;
-        net::conntrack::forget(&rules).map_err(net_error)?;
-        Ok(Publication { rules, sockets: reserved.into_iter().flat_map(|one| one.sockets).collect() })
+        net::conntrack::forget_flows(&rules).map_err(net_error)?;
+        Ok(Publication {
+            rules,
+            sockets: reserved.into_iter().flat_map(|one| one.sockets).collect(),
+        })
     }
 
     /// Takes back what was published for a container that did not start after all.
@@ -63,8 +68,22 @@ impl Engine {
         firewall.unpublish(&publication.rules).map_err(net_error)
     }
 
+    /// What the shim takes back at the end.
+    pub(crate) fn published(&self, publication: &Publication) -> Option<Published> {
+        let port = |rule: &PortRule| shim::protocol::PublishedPort {
+            protocol: rule.protocol,
+            host: rule.host,
+            container: rule.container,
+        };
+        let ports: Vec<_> = publication.rules.iter().map(port).collect();
+        (!ports.is_empty()).then(|| Published { tag: self.paths().tag().clone(), ports })
+    }
+
     /// All that should be in the firewall: asked for only when its tables must be built.
-    fn everything(&self, network: &Network) -> Result<Wanted, Box<dyn std::error::Error + Send + Sync>> {
+    fn everything(
+        &self,
+        network: &Network,
+    ) -> Result<Wanted, Box<dyn std::error::Error + Send + Sync>> {
         let mut ports = Vec::new();
         for row in self.store().containers().list()? {
             let container = Container::read(row)?;
@@ -80,7 +99,10 @@ impl Engine {
 
 fn network(joined: &Joined) -> Network {
     let plan = &joined.bridge.plan;
-    Network { bridge: plan.name.clone(), subnets: plan.addresses.iter().map(|cidr| cidr.subnet()).collect() }
+    Network {
+        bridge: plan.name.clone(),
+        subnets: plan.addresses.iter().map(|cidr| cidr.subnet()).collect(),
+    }
 }
 
 fn published_ports(reserved: &Reserved) -> Vec<PublishedPort> {
@@ -95,7 +117,8 @@ fn published_ports(reserved: &Reserved) -> Vec<PublishedPort> {
 /// The rules of a container that runs, from its record.
 pub(crate) fn rules(container: &Container, endpoint: &Endpoint) -> Vec<PortRule> {
     let inside = |host: std::net::IpAddr, port: ContainerPort| -> Option<std::net::SocketAddr> {
-        let address = if host.is_ipv4() { Some(endpoint.ipv4.into()) } else { endpoint.ipv6.map(Into::into) };
+        let address =
+            if host.is_ipv4() { Some(endpoint.ipv4.into()) } else { endpoint.ipv6.map(Into::into) };
         address.map(|address: std::net::IpAddr| (address, port.port).into())
     };
     let rule = |port: &PublishedPort| {

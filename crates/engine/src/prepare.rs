@@ -11,7 +11,7 @@ use oci_spec::runtime::Spec;
 use shim::protocol::FdRole;
 use store::container_layer::Persistence;
 use sys::mount::Depth;
-use sys::root::Root;
+use sys::root::{Final, Root};
 use sys::users::{self, Databases};
 
 use crate::bundle::{self, Attached, AttachedMount, UserIds};
@@ -37,7 +37,9 @@ impl Engine {
         let devices = security::devices(&record.spec.security)?;
         let filter = self.seccomp(&record.spec.security, caps)?;
         let rootfs = self.rootfs(container)?;
-        let root = Root::from_fd(rootfs.try_clone().map_err(EngineError::file("duplicate", "the root file system"))?);
+        let root = Root::from_fd(
+            rootfs.try_clone().map_err(EngineError::file("duplicate", "the root file system"))?,
+        );
         let user = self.user_in(&root, &record.resolved.user, &record.spec.process.groups)?;
         make_working_dir(&root, &record.resolved.working_dir)?;
         let place = self.connect(container)?;
@@ -50,7 +52,9 @@ impl Engine {
         let etc_files = self.write_etc_files(container, endpoint.as_ref())?;
         let attached = Attached {
             user,
-            cgroup: PathBuf::from("/").join(self.paths().cgroup_parent()).join(container.id.to_string()),
+            cgroup: PathBuf::from("/")
+                .join(self.paths().cgroup_parent())
+                .join(container.id.to_string()),
             mounts: self.mount_sources(container)?,
             etc_files,
             capabilities: security::oci_capabilities(caps),
@@ -64,6 +68,12 @@ impl Engine {
         let mut fds = vec![(FdRole::Rootfs, rootfs)];
         fds.extend(place.netns.map(|netns| (FdRole::Netns, netns)));
         fds.extend(trees(&spec)?);
+        let sockets = network.sockets.iter().map(|socket| Ok((FdRole::Port, socket.try_clone()?)));
+        fds.extend(
+            sockets
+                .collect::<std::io::Result<Vec<_>>>()
+                .map_err(EngineError::file("duplicate", "a socket"))?,
+        );
         if let Some(filter) = filter {
             fds.push((FdRole::Seccomp, filter_file(&filter)?));
         }
@@ -82,7 +92,8 @@ impl Engine {
                 layer.mount(persistence).map_err(store_error)
             }
             Source::DirectoryOverlay(path) => {
-                let layer = self.store().container_layer_on(&container.id, path).map_err(store_error)?;
+                let layer =
+                    self.store().container_layer_on(&container.id, path).map_err(store_error)?;
                 layer.mount(persistence).map_err(store_error)
             }
             Source::Directory(path) => {
@@ -93,11 +104,18 @@ impl Engine {
     }
 
     /// Looks a user up in the files of a root.
-    pub(crate) fn user_in(&self, root: &Root, name: &str, more: &[String]) -> Result<UserIds, EngineError> {
-        let read = |path: &str| match root.read_untrusted(path, users::MAX_FILE) {
+    pub(crate) fn user_in(
+        &self,
+        root: &Root,
+        name: &str,
+        more: &[String],
+    ) -> Result<UserIds, EngineError> {
+        let read = |path: &str| match root.read_untrusted(path, users::MAX_FILE, Final::Follow) {
             Ok(bytes) => Ok(bytes),
-            Err(error) if error.is_not_found() => Ok(Vec::new()),
-            Err(error) => Err(EngineError::Invalid(format!("read {path} of the container: {error}"))),
+            Err(error) if error.errno() == Some(sys::Errno::NOENT) => Ok(Vec::new()),
+            Err(error) => {
+                Err(EngineError::Invalid(format!("read {path} of the container: {error}")))
+            }
         };
         let (passwd, group) = (read("etc/passwd")?, read("etc/group")?);
         let identity = users::resolve(name, &Databases { passwd: &passwd, group: &group })?;
@@ -116,13 +134,12 @@ impl Engine {
         let source = |named: &crate::record::NamedMount| -> Result<Option<PathBuf>, EngineError> {
             match (&named.mount.source, &named.volume) {
                 (MountSource::Bind { path, missing, .. }, _) => {
-                    if *missing == MissingSource::Create && !path.exists() {
-                        let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
-                        made.map_err(EngineError::file("make the bind source", path))?;
-                    }
+                    make_missing(path, *missing)?;
                     Ok(Some(path.clone()))
                 }
-                (MountSource::Volume { .. }, Some(name)) => Ok(Some(self.paths().volume_data(name))),
+                (MountSource::Volume { .. }, Some(name)) => {
+                    Ok(Some(self.paths().volume_data(name)))
+                }
                 (MountSource::Volume { .. }, None) | (MountSource::Tmpfs { .. }, _) => Ok(None),
             }
         };
@@ -151,7 +168,11 @@ impl Engine {
         let files = [
             ("hosts", "/etc/hosts", hosts),
             ("hostname", "/etc/hostname", format!("{hostname}\n")),
-            ("resolv.conf", "/etc/resolv.conf", etc_files::resolv_conf(&host_resolver(loopback)?, network, loopback)),
+            (
+                "resolv.conf",
+                "/etc/resolv.conf",
+                etc_files::resolv_conf(&host_resolver(loopback)?, network, loopback),
+            ),
         ];
         let mut written = Vec::new();
         for (name, target, text) in files {
@@ -166,9 +187,17 @@ impl Engine {
     }
 
     /// Namespaces of other containers that this one joins, by their paths.
-    fn joined_namespaces(&self, container: &Container) -> Result<Vec<(&'static str, PathBuf)>, EngineError> {
+    fn joined_namespaces(
+        &self,
+        container: &Container,
+    ) -> Result<Vec<(&'static str, PathBuf)>, EngineError> {
         let security = &container.record.spec.security;
-        let wished = [("pid", &security.pid), ("ipc", &security.ipc), ("uts", &security.uts), ("cgroup", &security.cgroup)];
+        let wished = [
+            ("pid", &security.pid),
+            ("ipc", &security.ipc),
+            ("uts", &security.uts),
+            ("cgroup", &security.cgroup),
+        ];
         let mut joined = Vec::new();
         for (kind, from) in wished {
             if let NamespaceSpec::Container(name) = from {
@@ -185,7 +214,11 @@ impl Engine {
     }
 
     /// A namespace of a container that runs.
-    pub(crate) fn namespace_of(&self, container: &Container, kind: &str) -> Result<OwnedFd, EngineError> {
+    pub(crate) fn namespace_of(
+        &self,
+        container: &Container,
+        kind: &str,
+    ) -> Result<OwnedFd, EngineError> {
         let path = self.namespace_path(container, kind)?;
         let file = std::fs::File::open(&path).map_err(EngineError::file("open", &path))?;
         // The pid may have been given to another process since it was read.
@@ -197,10 +230,21 @@ impl Engine {
     }
 }
 
+/// `-v` makes a directory where its source is missing.
+fn make_missing(path: &Path, missing: MissingSource) -> Result<(), EngineError> {
+    if missing == MissingSource::Refuse || path.exists() {
+        return Ok(());
+    }
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
+    made.map_err(EngineError::file("make the bind source", path))
+}
+
 /// Docker makes the working directory if the image has none.
 fn make_working_dir(root: &Root, dir: &Path) -> Result<(), EngineError> {
     let made = root.mkdir_all(dir, rustix::fs::Mode::from_raw_mode(0o755));
-    made.map_err(|error| EngineError::Invalid(format!("make the working directory {}: {error}", dir.display())))
+    made.map(drop).map_err(|error| {
+        EngineError::Invalid(format!("make the working directory {}: {error}", dir.display()))
+    })
 }
 
 /// The detached sources of all binds of a specification.
@@ -222,8 +266,10 @@ fn trees(spec: &Spec) -> Result<Vec<(FdRole, OwnedFd)>, EngineError> {
 
 /// The compiled filter as a file, so that it can be passed on.
 fn filter_file(filter: &runtime::seccomp::Program) -> Result<OwnedFd, EngineError> {
-    let failed = |errno: rustix::io::Errno| EngineError::file("write", "the seccomp filter")(errno.into());
-    let file = rustix::fs::memfd_create(c"dhow-seccomp", rustix::fs::MemfdFlags::CLOEXEC).map_err(failed)?;
+    let failed =
+        |errno: rustix::io::Errno| EngineError::file("write", "the seccomp filter")(errno.into());
+    let file = rustix::fs::memfd_create(c"dhow-seccomp", rustix::fs::MemfdFlags::CLOEXEC)
+        .map_err(failed)?;
     let mut file = std::fs::File::from(file);
     std::io::Write::write_all(&mut file, &filter.to_bytes())
         .map_err(EngineError::file("write", "the seccomp filter"))?;

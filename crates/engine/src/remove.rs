@@ -4,8 +4,8 @@ use std::io::Read;
 
 use model::{ContainerId, NameOrId, Signal};
 use shim::LifeLock;
-use shim::client::{CallError, Shim};
 use shim::protocol::{Reach, Refusal};
+use shim::{CallError, Shim};
 
 use crate::container::{Container, durability};
 use crate::guard::{call_error, shim_error};
@@ -59,7 +59,9 @@ impl Engine {
     fn remove_files(&self, container: &Container, with_volumes: bool) -> Result<(), EngineError> {
         let volumes = self.store().volumes().of_container(&container.id)?;
         self.forget_execs(&container.id)?;
-        self.store().remove_container(&container.id, durability(&container.row)).map_err(store_error)?;
+        self.store()
+            .remove_container(&container.id, durability(&container.row))
+            .map_err(store_error)?;
         crate::failpoint::reach("remove-after-row");
         if with_volumes { self.remove_anonymous(&volumes) } else { Ok(()) }
     }
@@ -68,13 +70,14 @@ impl Engine {
     fn kill_for_removal(&self, container: &Container) -> Result<Gone, EngineError> {
         let id = &container.id;
         let Some(mut shim) = self.shim(id)? else { return Ok(Gone::No) };
-        let claimed = match (container.row.auto_remove, container.row.auto_remove.then(|| shim.claim())) {
-            (_, Some(Ok(()))) => Claim::Ours,
-            (true, Some(Err(CallError::Refused(Refusal::Claimed)))) => Claim::Others,
-            (_, Some(Err(CallError::Gone))) => return Ok(Gone::No),
-            (_, Some(Err(error))) => return Err(call_error(id, error)),
-            (_, None) => Claim::None,
-        };
+        let claimed =
+            match (container.row.auto_remove, container.row.auto_remove.then(|| shim.claim())) {
+                (_, Some(Ok(()))) => Claim::Ours,
+                (true, Some(Err(CallError::Refused(Refusal::Claimed)))) => Claim::Others,
+                (_, Some(Err(CallError::Gone))) => return Ok(Gone::No),
+                (_, Some(Err(error))) => return Err(call_error(id, error)),
+                (_, None) => Claim::None,
+            };
         match shim.kill(Signal::KILL, Reach::Everyone) {
             Ok(()) | Err(CallError::Gone | CallError::Refused(Refusal::NotRunning)) => {}
             Err(error) => return Err(call_error(id, error)),
@@ -99,10 +102,14 @@ impl Engine {
         let id = &container.id;
         let paths = self.shim_paths(id);
         loop {
-            if let Some(lock) = LifeLock::try_take(&paths).map_err(|error| shim_error(id, &error))? {
+            if let Some(lock) =
+                LifeLock::try_take(&paths).map_err(|error| shim_error(id, &error))?
+            {
                 return Ok(lock);
             }
-            let Some(shim) = self.shim(id)? else { return Err(EngineError::BeingRemoved(id.to_string())) };
+            let Some(shim) = self.shim(id)? else {
+                return Err(EngineError::BeingRemoved(id.to_string()));
+            };
             match shim.quit() {
                 Ok(()) => {}
                 Err(CallError::Refused(Refusal::AlreadyRunning)) => {

@@ -69,14 +69,15 @@ pub enum ResolveError {
 ///
 /// # Errors
 /// See [`ResolveError`]: nothing to run, or an image whose configuration makes no sense.
-pub fn resolve(
+pub(crate) fn resolve(
     id: &ContainerId,
     spec: &ContainerSpec,
     image: &RunConfig,
     host_name: &str,
 ) -> Result<Resolved, ResolveError> {
     let (entrypoint, command) = merge_command(spec, image);
-    let argv: Vec<String> = entrypoint.iter().flatten().chain(command.iter().flatten()).cloned().collect();
+    let argv: Vec<String> =
+        entrypoint.iter().flatten().chain(command.iter().flatten()).cloned().collect();
     if argv.is_empty() || argv[0].is_empty() {
         return Err(ResolveError::NoCommand);
     }
@@ -99,7 +100,10 @@ pub fn resolve(
 }
 
 /// A given entrypoint drops the image's command with the image's entrypoint (Docker).
-fn merge_command(spec: &ContainerSpec, image: &RunConfig) -> (Option<Vec<String>>, Option<Vec<String>>) {
+fn merge_command(
+    spec: &ContainerSpec,
+    image: &RunConfig,
+) -> (Option<Vec<String>>, Option<Vec<String>>) {
     let process = &spec.process;
     match (&process.entrypoint, &process.command) {
         (Some(entrypoint), command) => {
@@ -119,7 +123,8 @@ fn variable_name(variable: &str) -> &str {
 fn merge_env(user: &[String], image: &[String]) -> Vec<String> {
     let given: BTreeSet<&str> = user.iter().map(|variable| variable_name(variable)).collect();
     let inherited = image.iter().filter(|variable| !given.contains(variable_name(variable)));
-    let mut env: Vec<String> = user.iter().filter(|variable| variable.contains('=')).cloned().collect();
+    let mut env: Vec<String> =
+        user.iter().filter(|variable| variable.contains('=')).cloned().collect();
     env.extend(inherited.cloned());
     if !env.iter().any(|variable| variable_name(variable) == "PATH") && !given.contains("PATH") {
         env.push(format!("PATH={DEFAULT_PATH}"));
@@ -144,9 +149,13 @@ fn hostname(id: &ContainerId, spec: &ContainerSpec, host_name: &str) -> String {
     match (&spec.network.hostname, &spec.network.mode) {
         (Some(name), _) => name.clone(),
         (None, NetworkMode::Host) => host_name.to_owned(),
-        (None, NetworkMode::Bridge | NetworkMode::None | NetworkMode::Container(_) | NetworkMode::Named(_)) => {
-            id.short()
-        }
+        (
+            None,
+            NetworkMode::Bridge
+            | NetworkMode::None
+            | NetworkMode::Container(_)
+            | NetworkMode::Named(_),
+        ) => id.short(),
     }
 }
 
@@ -164,7 +173,10 @@ fn merge_labels(spec: &ContainerSpec, image: &RunConfig) -> BTreeMap<String, Str
     labels
 }
 
-fn merge_exposed(spec: &ContainerSpec, image: &RunConfig) -> Result<Vec<ContainerPort>, ResolveError> {
+fn merge_exposed(
+    spec: &ContainerSpec,
+    image: &RunConfig,
+) -> Result<Vec<ContainerPort>, ResolveError> {
     let mut ports: BTreeSet<ContainerPort> = spec.network.exposed.iter().copied().collect();
     ports.extend(spec.network.published.iter().map(|binding| binding.container));
     for text in image.exposed_ports.keys() {
@@ -176,9 +188,14 @@ fn merge_exposed(spec: &ContainerSpec, image: &RunConfig) -> Result<Vec<Containe
 fn published(spec: &ContainerSpec, exposed: &[ContainerPort]) -> Vec<PortBinding> {
     let mut bindings = spec.network.published.clone();
     if spec.network.publish_all {
-        let explicit: BTreeSet<ContainerPort> = bindings.iter().map(|binding| binding.container).collect();
+        let explicit: BTreeSet<ContainerPort> =
+            bindings.iter().map(|binding| binding.container).collect();
         let rest = exposed.iter().filter(|port| !explicit.contains(port));
-        bindings.extend(rest.map(|port| PortBinding { container: *port, host_ip: None, host: HostPort::Random }));
+        bindings.extend(rest.map(|port| PortBinding {
+            container: *port,
+            host_ip: None,
+            host: HostPort::Random,
+        }));
     }
     bindings
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use model::container::{DeviceMapping, Limits, SeccompPolicy, SecuritySpec, Ulimit};
 use oci_spec::runtime::{
-    Capability, LinuxDevice, LinuxDeviceBuilder, LinuxDeviceCgroup, LinuxDeviceCgroupBuilder, LinuxDeviceType,
-    PosixRlimit, PosixRlimitBuilder, PosixRlimitType,
+    Capability, LinuxDevice, LinuxDeviceBuilder, LinuxDeviceCgroup, LinuxDeviceCgroupBuilder,
+    LinuxDeviceType, PosixRlimit, PosixRlimitBuilder, PosixRlimitType,
 };
 use runtime::capabilities::{CapSet, Named, tweak};
 use runtime::seccomp::{self, Arch, Foreign, KernelVersion, Program, Target};
@@ -18,6 +18,9 @@ use crate::{Engine, EngineError};
 /// What current systemd gives to a Docker service: enough for most, and no loop over a million
 /// descriptors at each fork.
 const OPEN_FILES: (u64, u64) = (1024, 524_288);
+
+/// What this binary, and so the kernel below it, is built for.
+const ARCH: Arch = if cfg!(target_arch = "aarch64") { Arch::Aarch64 } else { Arch::X86_64 };
 
 fn invalid(error: impl std::fmt::Display) -> EngineError {
     EngineError::Invalid(error.to_string())
@@ -29,8 +32,10 @@ pub(crate) fn capabilities(security: &SecuritySpec) -> Result<CapSet, EngineErro
     if security.privileged {
         return Ok(available);
     }
-    let add = Named::parse(&security.cap_add).map_err(|error| invalid(format_args!("invalid CapAdd: {error}")))?;
-    let drop = Named::parse(&security.cap_drop).map_err(|error| invalid(format_args!("invalid CapDrop: {error}")))?;
+    let add = Named::parse(&security.cap_add)
+        .map_err(|error| invalid(format_args!("invalid CapAdd: {error}")))?;
+    let drop = Named::parse(&security.cap_drop)
+        .map_err(|error| invalid(format_args!("invalid CapDrop: {error}")))?;
     tweak(CapSet::DOCKER_DEFAULT, add, drop, available).map_err(invalid)
 }
 
@@ -52,21 +57,28 @@ pub(crate) fn oci_capabilities(set: CapSet) -> HashSet<Capability> {
 
 impl Engine {
     /// The compiled filter of a container; `None` if it has none.
-    pub(crate) fn seccomp(&self, security: &SecuritySpec, caps: CapSet) -> Result<Option<Program>, EngineError> {
+    pub(crate) fn seccomp(
+        &self,
+        security: &SecuritySpec,
+        caps: CapSet,
+    ) -> Result<Option<Program>, EngineError> {
         let json = match &security.seccomp {
             SeccompPolicy::Unconfined => return Ok(None),
             SeccompPolicy::Default if security.privileged => return Ok(None),
-            SeccompPolicy::Default => seccomp::DEFAULT.as_bytes(),
+            SeccompPolicy::Default => seccomp::DEFAULT,
             SeccompPolicy::Profile(json) => json.as_bytes(),
         };
         let release = rustix::system::uname();
         let release = release.release().to_string_lossy();
-        let kernel = KernelVersion::from_release(&release)
-            .ok_or_else(|| invalid(format_args!("the kernel's release {release:?} has no version")))?;
-        let target = Target { arch: Arch::host(), caps, kernel, foreign: Foreign::Refused };
+        let kernel = KernelVersion::from_release(&release).ok_or_else(|| {
+            invalid(format_args!("the kernel's release {release:?} has no version"))
+        })?;
+        let target = Target { arch: ARCH, caps, kernel, foreign: Foreign::Refused };
         let dir = self.paths().seccomp_cache();
         std::fs::create_dir_all(&dir).map_err(EngineError::file("make", &dir))?;
-        seccomp::cached(&dir, json, &target).map(Some).map_err(|error| invalid(format_args!("seccomp: {error}")))
+        seccomp::cached(&dir, json, &target)
+            .map(Some)
+            .map_err(|error| invalid(format_args!("seccomp: {error}")))
     }
 }
 
@@ -74,7 +86,9 @@ impl Engine {
 pub(crate) fn rlimits(limits: &Limits) -> Result<Vec<PosixRlimit>, EngineError> {
     let mut all = limits.ulimits.iter().map(ulimit).collect::<Result<Vec<_>, _>>()?;
     if !limits.ulimits.iter().any(|limit| limit.name == "nofile") {
-        let ours = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
+        let ours = rustix::process::getrlimit(rustix::process::Resource::Nofile)
+            .maximum
+            .unwrap_or(u64::MAX);
         let (soft, hard) = (OPEN_FILES.0.min(ours), OPEN_FILES.1.min(ours));
         all.push(rlimit(PosixRlimitType::RlimitNofile, soft, hard)?);
     }
@@ -119,8 +133,16 @@ pub(crate) struct Devices {
 }
 
 /// Character devices of every container: null, zero, full, random, urandom, tty, ptmx, pts.
-const STANDARD: [(i64, Option<i64>); 8] =
-    [(1, Some(3)), (1, Some(5)), (1, Some(7)), (1, Some(8)), (1, Some(9)), (5, Some(0)), (5, Some(2)), (136, None)];
+const STANDARD: [(i64, Option<i64>); 8] = [
+    (1, Some(3)),
+    (1, Some(5)),
+    (1, Some(7)),
+    (1, Some(8)),
+    (1, Some(9)),
+    (5, Some(0)),
+    (5, Some(2)),
+    (136, None),
+];
 
 /// The devices of a container.
 pub(crate) fn devices(security: &SecuritySpec) -> Result<Devices, EngineError> {
@@ -172,9 +194,19 @@ fn add_mapping(devices: &mut Devices, mapping: &DeviceMapping) -> Result<(), Eng
     };
     for mut device in found {
         let below = device.path().strip_prefix(&mapping.host).unwrap_or(Path::new(""));
-        let inside = if below.as_os_str().is_empty() { mapping.container.clone() } else { mapping.container.join(below) };
+        let inside = if below.as_os_str().is_empty() {
+            mapping.container.clone()
+        } else {
+            mapping.container.join(below)
+        };
         device.set_path(inside);
-        devices.rules.push(rule(true, device.typ(), Some(device.major()), Some(device.minor()), &mapping.permissions)?);
+        devices.rules.push(rule(
+            true,
+            device.typ(),
+            Some(device.major()),
+            Some(device.minor()),
+            &mapping.permissions,
+        )?);
         devices.nodes.push(device);
     }
     Ok(())
@@ -182,7 +214,8 @@ fn add_mapping(devices: &mut Devices, mapping: &DeviceMapping) -> Result<(), Eng
 
 /// One device of the host.
 fn node(path: &Path) -> Result<LinuxDevice, EngineError> {
-    let metadata = std::fs::metadata(path).map_err(EngineError::file("look at the device", path))?;
+    let metadata =
+        std::fs::metadata(path).map_err(EngineError::file("look at the device", path))?;
     let kind = if metadata.file_type().is_char_device() {
         LinuxDeviceType::C
     } else if metadata.file_type().is_block_device() {
@@ -205,13 +238,15 @@ fn node(path: &Path) -> Result<LinuxDevice, EngineError> {
 /// Every device below a directory, but those that each container has of its own.
 fn host_devices(dir: &Path) -> Result<Vec<LinuxDevice>, EngineError> {
     const OWN: [&str; 14] = [
-        "pts", "shm", "fd", "mqueue", "console", ".udev", ".lxc", "null", "zero", "full", "random", "urandom",
-        "tty", "ptmx",
+        "pts", "shm", "fd", "mqueue", "console", ".udev", ".lxc", "null", "zero", "full", "random",
+        "urandom", "tty", "ptmx",
     ];
     let mut found = Vec::new();
     let mut folders: Vec<PathBuf> = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).map_err(EngineError::file("list", &folder))?.flatten() {
+        for entry in
+            std::fs::read_dir(&folder).map_err(EngineError::file("list", &folder))?.flatten()
+        {
             let name = entry.file_name();
             let Ok(kind) = entry.file_type() else { continue };
             if OWN.iter().any(|own| name == *own) || kind.is_symlink() {

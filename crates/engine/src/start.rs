@@ -6,7 +6,7 @@ use model::container::{DEFAULT_STOP_TIMEOUT, LogSpec, Removal};
 use model::life::StartFailure;
 use model::{Life, NameOrId};
 use oci_spec::runtime::Spec;
-use shim::client::CallError;
+use shim::CallError;
 use shim::protocol::{CgroupName, FdRole, Launch, LogConfig, StopDefaults};
 
 use crate::container::{Container, now};
@@ -83,7 +83,11 @@ impl Engine {
             stdin: spec.process.stdin,
             log: self.log_config(container),
             cgroup: CgroupName {
-                parent: spec.limits.cgroup_parent.clone().unwrap_or_else(|| self.paths().cgroup_parent()),
+                parent: spec
+                    .limits
+                    .cgroup_parent
+                    .clone()
+                    .unwrap_or_else(|| self.paths().cgroup_parent()),
                 name: container.id.to_string(),
             },
             stop: StopDefaults {
@@ -91,6 +95,7 @@ impl Engine {
                 timeout: resolved.stop_timeout.unwrap_or(DEFAULT_STOP_TIMEOUT),
             },
             exit_record: self.paths().exit_record(&container.id),
+            published: self.published(&prepared.network),
             reap: (spec.removal == Removal::Auto).then(|| self.role_arguments(&reap)),
         }
     }
@@ -110,17 +115,28 @@ impl Engine {
     /// Arguments for this very program that make it work on the same roots.
     fn role_arguments(&self, role: &[String]) -> Vec<String> {
         let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
-        let roots = ["--root".to_owned(), text(self.paths().root()), "--run-root".to_owned(), text(self.paths().run())];
+        let roots = [
+            "--root".to_owned(),
+            text(self.paths().root()),
+            "--run-root".to_owned(),
+            text(self.paths().run()),
+        ];
         roots.into_iter().chain(role.iter().cloned()).collect()
     }
 
-    fn note_failure(&self, container: &mut Container, error: &EngineError) -> Result<(), EngineError> {
+    fn note_failure(
+        &self,
+        container: &mut Container,
+        error: &EngineError,
+    ) -> Result<(), EngineError> {
         self.store().release(&container.id)?;
-        let failed = match error {
-            EngineError::Start(failure) => failure.clone(),
-            other => StartFailure { code: model::ExitCode(FAILED_BEFORE), message: other.to_string() },
+        let failed = if let EngineError::Start(failure) = error {
+            failure.clone()
+        } else {
+            StartFailure { code: model::ExitCode(FAILED_BEFORE), message: error.to_string() }
         };
-        container.record.progress = Progress::Started(Start { at: now(), endpoint: None, failed: Some(failed) });
+        container.record.progress =
+            Progress::Started(Start { at: now(), endpoint: None, failed: Some(failed) });
         self.save(container)
     }
 }

@@ -2,7 +2,7 @@
 
 use model::container::{StopTimeout, TerminalSize};
 use model::{ContainerId, Life, NameOrId, Signal};
-use shim::client::CallError;
+use shim::CallError;
 use shim::protocol::{Reach, Refusal, Target};
 
 use crate::guard::call_error;
@@ -21,13 +21,17 @@ impl Engine {
         timeout: Option<StopTimeout>,
     ) -> Result<StopOutcome, EngineError> {
         let container = self.find(who)?;
-        let Some(mut shim) = self.shim(&container.id)? else { return Ok(StopOutcome::AlreadyStopped) };
+        let Some(mut shim) = self.shim(&container.id)? else {
+            return Ok(StopOutcome::AlreadyStopped);
+        };
         match shim.stop(signal, timeout) {
             Ok(_) => {
                 self.settle(&container.id)?;
                 Ok(StopOutcome::Stopped)
             }
-            Err(CallError::Gone | CallError::Refused(Refusal::NotRunning)) => Ok(StopOutcome::AlreadyStopped),
+            Err(CallError::Gone | CallError::Refused(Refusal::NotRunning)) => {
+                Ok(StopOutcome::AlreadyStopped)
+            }
             Err(error) => Err(call_error(&container.id, error)),
         }
     }
@@ -38,12 +42,12 @@ impl Engine {
     /// It does not run.
     pub fn kill(&self, who: &NameOrId, signal: Signal) -> Result<(), EngineError> {
         let container = self.find(who)?;
-        let cannot = |_| EngineError::CannotKill { name: who.to_string(), id: container.id };
-        let mut shim = self.running_shim(&container.id).map_err(cannot)?;
+        let cannot = || EngineError::CannotKill { name: who.to_string(), id: container.id };
+        let mut shim = self.shim(&container.id)?.ok_or_else(cannot)?;
         match shim.kill(signal, Reach::Process) {
             Ok(()) if signal == Signal::KILL => self.settle(&container.id),
             Ok(()) => Ok(()),
-            Err(CallError::Gone | CallError::Refused(Refusal::NotRunning)) => Err(cannot(())),
+            Err(CallError::Gone | CallError::Refused(Refusal::NotRunning)) => Err(cannot()),
             Err(error) => Err(call_error(&container.id, error)),
         }
     }
@@ -72,7 +76,9 @@ impl Engine {
     /// It does not run, or has no terminal.
     pub fn resize(&self, who: &NameOrId, size: TerminalSize) -> Result<(), EngineError> {
         let id = self.find(who)?.id;
-        self.running_shim(&id)?.resize(Target::Container, size).map_err(|error| call_error(&id, error))
+        self.running_shim(&id)?
+            .resize(Target::Container, size)
+            .map_err(|error| call_error(&id, error))
     }
 
     /// Gives back what a container that has ended no longer needs: its address and its ports.

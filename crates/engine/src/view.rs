@@ -325,3 +325,15 @@ pub enum ExecLife {
         code: ExitCode,
     },
 }
+
+/// Paths that are hidden from a container which says nothing about them.
+#[must_use]
+pub fn masked_paths() -> &'static [&'static str] {
+    &crate::bundle::MASKED_PATHS
+}
+
+/// Paths that are read-only in a container which says nothing about them.
+#[must_use]
+pub fn readonly_paths() -> &'static [&'static str] {
+    &crate::bundle::READONLY_PATHS
+}

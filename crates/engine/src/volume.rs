@@ -30,7 +30,9 @@ impl Engine {
         options: BTreeMap<String, String>,
     ) -> Result<VolumeView, EngineError> {
         if let Some(option) = options.keys().next() {
-            return Err(EngineError::Invalid(format!("volume option {option:?} is not supported yet")));
+            return Err(EngineError::Invalid(format!(
+                "volume option {option:?} is not supported yet"
+            )));
         }
         let anonymous = name.is_none();
         let name = name.map_or_else(random::volume_name, Ok)?;
@@ -109,7 +111,9 @@ impl Engine {
     pub(crate) fn make_volumes(&self, container: &Container) -> Result<(), EngineError> {
         let mut names = Vec::new();
         for mount in &container.record.mounts {
-            if let (Some(name), MountSource::Volume { name: given, .. }) = (&mount.volume, &mount.mount.source) {
+            if let (Some(name), MountSource::Volume { name: given, .. }) =
+                (&mount.volume, &mount.mount.source)
+            {
                 self.ensure_volume(name, given.is_none(), BTreeMap::new())?;
                 names.push(name.as_str());
             }
@@ -121,7 +125,8 @@ impl Engine {
     }
 
     fn wants_copy_up(&self, mount: &NamedMount) -> bool {
-        let wished = matches!(mount.mount.source, MountSource::Volume { copy_up: CopyUp::WhenEmpty, .. });
+        let wished =
+            matches!(mount.mount.source, MountSource::Volume { copy_up: CopyUp::WhenEmpty, .. });
         let is_empty = |name: &String| is_empty_dir(&self.paths().volume_data(name));
         wished && mount.volume.as_ref().is_some_and(is_empty)
     }

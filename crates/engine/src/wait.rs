@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 
 use model::{ContainerId, ExitCode, Life, NameOrId};
 use rustix::fs::inotify;
-use shim::client::CallError;
+use shim::CallError;
 use shim::frame::MAX_SMALL;
 use shim::protocol::{ExitRecord, Refusal, Reply, Request, Until};
 use sys::fdpass;
@@ -46,7 +46,9 @@ impl Engine {
         let kind = match condition {
             WaitCondition::NotRunning => self.wait_not_running(&container)?,
             WaitCondition::NextExit => Kind::Exit(self.ask_for_exit(&container)?),
-            WaitCondition::Removed if container.row.auto_remove => self.wait_auto_removed(&container)?,
+            WaitCondition::Removed if container.row.auto_remove => {
+                self.wait_auto_removed(&container)?
+            }
             WaitCondition::Removed => self.wait_removed(&container)?,
         };
         Ok(Wait { engine: self.clone(), container, kind })
@@ -70,7 +72,9 @@ impl Engine {
     fn seen_exit(&self, container: &Container) -> Result<ExitCode, EngineError> {
         match self.life(container)? {
             Life::Exited { code, .. } => Ok(code),
-            Life::Created { .. } | Life::Running { .. } | Life::Paused { .. } => Ok(ExitCode::SUCCESS),
+            Life::Created { .. } | Life::Running { .. } | Life::Paused { .. } => {
+                Ok(ExitCode::SUCCESS)
+            }
         }
     }
 
@@ -96,7 +100,8 @@ impl Engine {
     fn wait_removed(&self, container: &Container) -> Result<Kind, EngineError> {
         let dir = self.paths().container_dir(&container.id);
         let containers = self.paths().root().join("containers");
-        let failed = |errno: rustix::io::Errno| EngineError::file("watch", &containers)(errno.into());
+        let failed =
+            |errno: rustix::io::Errno| EngineError::file("watch", &containers)(errno.into());
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC).map_err(failed)?;
         let events = inotify::WatchFlags::MOVED_FROM | inotify::WatchFlags::DELETE;
         inotify::add_watch(&watch, &containers, events).map_err(failed)?;
@@ -124,7 +129,10 @@ impl Wait {
                 let removed = engine.reap(&container.id);
                 // The answer to this is of no interest: the shim leaves.
                 let _ = ask(&container.id, &stream, &Request::Release);
-                exit.map(|code| ExitReport { code, error: removed.err().map(|error| error.to_string()) })
+                exit.map(|code| ExitReport {
+                    code,
+                    error: removed.err().map(|error| error.to_string()),
+                })
             }
             Kind::ExitAndGone(stream) => {
                 let exit = end(&engine, &container, &stream)?;
@@ -133,7 +141,9 @@ impl Wait {
             }
             Kind::Removal(watch) => {
                 until_removed(&engine, &container, &watch)?;
-                Ok(report(engine.last_exit(&container.id)?.map_or(ExitCode::SUCCESS, |exit| exit.code)))
+                Ok(report(
+                    engine.last_exit(&container.id)?.map_or(ExitCode::SUCCESS, |exit| exit.code),
+                ))
             }
         }
     }
@@ -149,19 +159,28 @@ fn ask(id: &ContainerId, stream: &UnixStream, request: &Request) -> Result<(), E
 }
 
 /// How the container ended; if its shim was killed, what the record says.
-fn end(engine: &Engine, container: &Container, stream: &UnixStream) -> Result<ExitCode, EngineError> {
+fn end(
+    engine: &Engine,
+    container: &Container,
+    stream: &UnixStream,
+) -> Result<ExitCode, EngineError> {
     let id = &container.id;
     let frame = fdpass::recv_frame(stream, MAX_SMALL).map_err(|error| shim_error(id, &error))?;
     let Some(frame) = frame else {
         return engine.seen_exit(&engine.reread(id)?);
     };
-    match serde_json::from_slice(&frame.bytes).map_err(|error| shim_error(id, &error))? {
-        Reply::Exited(ExitRecord { code, .. }) => Ok(code),
-        // `start` reports the failure to whoever asked for the start; its code is Docker's.
-        Reply::LaunchFailed(failure) => Ok(failure.code),
-        Reply::Refused(Refusal::NotRunning) => engine.seen_exit(container),
-        other => Err(shim_error(id, &CallError::Confused(Box::new(other)))),
+    let reply = serde_json::from_slice(&frame.bytes).map_err(|error| shim_error(id, &error))?;
+    if let Reply::Exited(ExitRecord { code, .. }) = reply {
+        return Ok(code);
     }
+    // `start` reports the failure to whoever asked for the start; its code is Docker's.
+    if let Reply::LaunchFailed(failure) = reply {
+        return Ok(failure.code);
+    }
+    if reply == Reply::Refused(Refusal::NotRunning) {
+        return engine.seen_exit(container);
+    }
+    Err(shim_error(id, &CallError::Confused(Box::new(reply))))
 }
 
 /// Until the shim has left.

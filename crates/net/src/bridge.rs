@@ -3,7 +3,7 @@
 //! Owns the link, its addresses and its sysctls. Filtering and NAT are `nft`'s.
 
 use crate::address::{AddressError, Cidr, Family, LinkName, Mac, Subnet};
-use crate::host::{self, Stack};
+use crate::host::{self, Ipv6Loopback, Stack};
 use crate::ipam;
 use crate::names::Names;
 use crate::netlink::{Batch, NetlinkError, Socket};
@@ -76,6 +76,8 @@ pub struct Bridge {
     pub index: u32,
     /// Whether ports must send back what came in by them.
     pub hairpin: Hairpin,
+    /// Whether ports can be published on `::1`.
+    pub ipv6_loopback: Ipv6Loopback,
 }
 
 /// How a container reaches a port that it publishes itself.
@@ -163,6 +165,18 @@ pub fn ensure_default(names: &Names) -> Result<Bridge, BridgeError> {
     ensure_with(&socket, plan)
 }
 
+/// The default bridge of this root as it is; `None` if it was not made yet.
+///
+/// # Errors
+/// See [`BridgeError`].
+pub fn existing(names: &Names) -> Result<Option<BridgePlan>, BridgeError> {
+    let name = names.bridge();
+    let failed = |source| BridgeError::Netlink { bridge: name.clone(), source };
+    let socket = Socket::route().map_err(failed)?;
+    let found = rtnl::find_link(&socket, name).map_err(failed)?;
+    Ok(found.and_then(|link| plan_from_alias(name, &link.alias)))
+}
+
 /// The plan of a default bridge: what it has, completed by what is free.
 fn plan_default(
     name: &LinkName,
@@ -212,16 +226,24 @@ fn ensure_with(socket: &Socket, plan: BridgePlan) -> Result<Bridge, BridgeError>
     }
     let mut batch = Batch::default();
     rtnl::set_up(&mut batch, index);
+    socket.execute(batch).map_err(failed)?;
+    if plan.stack() == Stack::Dual {
+        let mut batch = Batch::default();
+        rtnl::add_loopback_route(&mut batch, index);
+        unless_exists(socket.execute(batch)).map_err(failed)?;
+    }
+    let mut batch = Batch::default();
     rtnl::set_alias(&mut batch, index, &plan.alias());
     socket.execute(batch).map_err(failed)?;
     ready(plan, index)
 }
 
 fn ready(plan: BridgePlan, index: u32) -> Result<Bridge, BridgeError> {
-    let call = sysctl::read("bridge/bridge-nf-call-iptables");
-    let call = call.map_err(|source| BridgeError::Sysctl { bridge: plan.name.clone(), source })?;
+    let failed = |source| BridgeError::Sysctl { bridge: plan.name.clone(), source };
+    let call = sysctl::read("bridge/bridge-nf-call-iptables").map_err(failed)?;
     let hairpin = if call.as_deref() == Some("1") { Hairpin::Bridged } else { Hairpin::Routed };
-    Ok(Bridge { plan, index, hairpin })
+    let ipv6_loopback = host::ipv6_loopback().map_err(failed)?;
+    Ok(Bridge { plan, index, hairpin, ipv6_loopback })
 }
 
 /// Adds the link, whoever is first.

@@ -37,7 +37,8 @@ pub(super) struct Follow {
 
 impl Follow {
     pub(super) fn new(path: &Path, gone: OwnedFd, exit: ExitWatch) -> Result<Self, EngineError> {
-        let changes = watch(path).map_err(|errno| EngineError::file("watch", path)(errno.into()))?;
+        let changes =
+            watch(path).map_err(|errno| EngineError::file("watch", path)(errno.into()))?;
         Ok(Self { path: path.to_owned(), changes, gone, exit })
     }
 
@@ -67,7 +68,8 @@ impl Follow {
     fn rotated(&self, file: Option<&File>) -> io::Result<Option<Vec<File>>> {
         let mut files = super::open_all(&self.path)?;
         let Some(file) = file else { return Ok((!files.is_empty()).then_some(files)) };
-        let identity = |file: &File| file.metadata().map(|metadata| (metadata.dev(), metadata.ino()));
+        let identity =
+            |file: &File| file.metadata().map(|metadata| (metadata.dev(), metadata.ino()));
         let current = identity(file)?;
         for index in 0..files.len() {
             if identity(&files[index])? == current {
@@ -82,7 +84,8 @@ impl Follow {
 /// The directory is watched, not the file: the name survives a rotation.
 fn watch(path: &Path) -> rustix::io::Result<OwnedFd> {
     let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-    let events = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_FROM;
+    let events =
+        inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_FROM;
     inotify::add_watch(&fd, path.parent().unwrap_or(path), events)?;
     Ok(fd)
 }

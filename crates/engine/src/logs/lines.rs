@@ -82,7 +82,9 @@ pub(super) fn tail_start(file: &File, wanted: u64) -> io::Result<(u64, u64)> {
         let count = BLOCK.min(usize::try_from(end).unwrap_or(BLOCK));
         let offset = end - u64::try_from(count).unwrap_or(0);
         file.read_exact_at(&mut block[..count], offset)?;
-        for (index, _) in block[..count].iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+        for (index, _) in
+            block[..count].iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n')
+        {
             if ends == wanted {
                 return Ok((offset + u64::try_from(index).unwrap_or(0) + 1, wanted));
             }

@@ -1,0 +1,44 @@
+//! The engine in this process: its API behind a pipe, and what a shim asks of it.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use docker_api::{Client, Transport};
+use engine::{Engine, Paths};
+use model::ContainerId;
+
+/// Bytes in flight between the command line and the router, each way.
+const PIPE: usize = 64 << 10;
+
+/// A client of the engine on these roots, without any socket.
+pub(crate) fn client(roots: &cli::Roots) -> anyhow::Result<Client> {
+    let paths = Paths::new(absolute(roots.data.clone())?, absolute(roots.run.clone())?);
+    let engine = Engine::open(paths)?;
+    Ok(Client::new(Transport::memory(move || {
+        let (ours, theirs) = tokio::io::duplex(PIPE);
+        tokio::spawn(docker_server::serve_connection(theirs, engine.clone()));
+        Ok(Box::new(ours))
+    })))
+}
+
+/// Removes a container that goes with its process.
+pub(crate) fn reap(root: PathBuf, run: PathBuf, id: &OsStr) -> ExitCode {
+    let reaped = try_reap(root, run, id);
+    if let Err(error) = &reaped {
+        crate::complain(&format!("dhow reap: {error:#}"));
+    }
+    if reaped.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn try_reap(root: PathBuf, run: PathBuf, id: &OsStr) -> anyhow::Result<()> {
+    let id: ContainerId = id.to_string_lossy().parse()?;
+    let engine = Engine::open(Paths::new(absolute(root)?, absolute(run)?))?;
+    Ok(engine.reap(&id)?)
+}
+
+/// Names derived from the root must not depend on where a command is run.
+fn absolute(path: PathBuf) -> anyhow::Result<PathBuf> {
+    std::path::absolute(&path).with_context(|| format!("make {} absolute", path.display()))
+}

@@ -1,0 +1,100 @@
+//! What the engine is and runs on.
+
+use crate::container::{Container, now, read_own};
+use crate::reconcile::hierarchies;
+use crate::stats::total_memory;
+use crate::view::{CgroupVersion, InfoView, LimitSupport};
+use crate::{Engine, EngineError};
+use cgroup::{Controller, Hierarchies, Version};
+use model::Life;
+
+impl Engine {
+    /// What the engine is and runs on.
+    ///
+    /// # Errors
+    /// The database; cgroups that cannot be read.
+    pub fn info(&self) -> Result<InfoView, EngineError> {
+        let (running, paused, stopped) = self.count()?;
+        let uname = rustix::system::uname();
+        let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
+        let release = read_own("/etc/os-release".as_ref())?.unwrap_or_default();
+        let meminfo = read_own("/proc/meminfo".as_ref())?.unwrap_or_default();
+        let hierarchies = hierarchies()?;
+        let has = |controller| version_of(&hierarchies, controller).is_some();
+        let is_v2 = version_of(&hierarchies, Controller::Memory) == Some(Version::V2);
+        let forwarding = read_own("/proc/sys/net/ipv4/ip_forward".as_ref())?.unwrap_or_default();
+        Ok(InfoView {
+            root: self.paths().root().to_owned(),
+            containers: (running, paused, stopped),
+            images: u64::try_from(self.store().images().list()?.len()).unwrap_or(u64::MAX),
+            backing_filesystem: self.backing_filesystem(),
+            cgroup: if is_v2 { CgroupVersion::V2 } else { CgroupVersion::V1 },
+            limits: LimitSupport {
+                memory: has(Controller::Memory),
+                swap: has(Controller::Memory),
+                cpu_quota: has(Controller::Cpu),
+                cpu_shares: has(Controller::Cpu),
+                cpuset: has(Controller::Cpuset),
+                pids: has(Controller::Pids),
+                oom_kill_disable: !is_v2 && has(Controller::Memory),
+            },
+            kernel: text(uname.release()),
+            operating_system: field(&release, "PRETTY_NAME"),
+            os_version: field(&release, "VERSION_ID"),
+            machine: text(uname.machine()),
+            hostname: text(uname.nodename()),
+            cpus: std::thread::available_parallelism()
+                .map_or(1, |count| u64::try_from(count.get()).unwrap_or(1)),
+            memory: total_memory(&meminfo),
+            ipv4_forwarding: forwarding.trim() == "1",
+            security: vec!["seccomp".to_owned(), "cgroupns".to_owned()],
+            warnings: Vec::new(),
+            at: Some(now()),
+        })
+    }
+
+    fn count(&self) -> Result<(u64, u64, u64), EngineError> {
+        let (mut running, mut paused, mut stopped) = (0, 0, 0);
+        for row in self.store().containers().list()? {
+            match self.life(&Container::read(row)?)? {
+                Life::Running { .. } => running += 1,
+                Life::Paused { .. } => paused += 1,
+                Life::Created { .. } | Life::Exited { .. } => stopped += 1,
+            }
+        }
+        Ok((running, paused, stopped))
+    }
+
+    fn backing_filesystem(&self) -> String {
+        let magic =
+            rustix::fs::statfs(self.paths().root()).map(|stat| stat.f_type).unwrap_or_default();
+        // statfs(2)
+        match magic {
+            0xef53 => "extfs",
+            0x5846_5342 => "xfs",
+            0x9123_683e => "btrfs",
+            0x0102_1994 => "tmpfs",
+            0x2fc1_2fc1 => "zfs",
+            0x794c_7630 => "overlayfs",
+            _ => "<unknown>",
+        }
+        .to_owned()
+    }
+}
+
+/// Where a controller is; `None` if this host has it not.
+fn version_of(hierarchies: &Hierarchies, controller: Controller) -> Option<Version> {
+    if hierarchies.legacy().iter().any(|legacy| legacy.controllers.contains(&controller)) {
+        return Some(Version::V1);
+    }
+    let list = hierarchies.unified()?.mount.join("cgroup.controllers");
+    let list = std::fs::read_to_string(list).unwrap_or_default();
+    let name = controller.name(Version::V2);
+    list.split_whitespace().any(|word| word == name).then_some(Version::V2)
+}
+
+/// A value of os-release(5), without its quotes.
+fn field(release: &str, name: &str) -> String {
+    let value = release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    value.unwrap_or_default().trim_matches('"').to_owned()
+}

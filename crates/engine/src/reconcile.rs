@@ -1,0 +1,150 @@
+//! Brings what is wished, what lives and what is together, after anything may have died at any
+//! moment; and takes everything away when a root is reset.
+//!
+//! Nothing waits for this: what the dead have left is passed over by every verb. It gives back
+//! space, names and kernel objects.
+
+use std::collections::BTreeSet;
+
+use cgroup::{Cgroup, CgroupError, Hierarchies};
+use model::{ContainerId, NameOrId};
+use shim::LifeLock;
+
+use crate::container::Container;
+use crate::guard::shim_error;
+use crate::network::net_error;
+use crate::prepare::store_error;
+use crate::record::Progress;
+use crate::view::RemoveOptions;
+use crate::{Engine, EngineError};
+
+impl Engine {
+    /// Removes what processes that were killed have left.
+    ///
+    /// # Errors
+    /// The first that happens; what was done stays done.
+    pub fn reconcile(&self) -> Result<(), EngineError> {
+        let mut known = BTreeSet::new();
+        for row in self.store().containers().list()? {
+            let container = Container::read(row)?;
+            known.insert(container.id);
+            self.settle_dead(&container)?;
+        }
+        self.clear_run(&known)?;
+        self.unpublish_dead()?;
+        self.remove_dead_cgroups()?;
+        self.store().gc().map_err(store_error)
+    }
+
+    /// A container that nobody guards: half-made ones and those that go with their process are
+    /// removed, others give back what they no longer need.
+    fn settle_dead(&self, container: &Container) -> Result<(), EngineError> {
+        let id = &container.id;
+        if !self.is_free(id)? {
+            return Ok(());
+        }
+        let Some(life) =
+            LifeLock::try_take(&self.shim_paths(id)).map_err(|error| shim_error(id, &error))?
+        else {
+            return Ok(());
+        };
+        let Some(_op) = self.try_lock(id)? else { return Ok(()) };
+        let started = container.record.last_start().is_some();
+        if container.record.progress == Progress::Creating || (container.row.auto_remove && started)
+        {
+            self.discard(container)?;
+        } else {
+            self.store().release(id)?;
+        }
+        life.remove_dir();
+        Ok(())
+    }
+
+    /// Directories of containers that are no more, and records of their execs.
+    fn clear_run(&self, known: &BTreeSet<ContainerId>) -> Result<(), EngineError> {
+        let Ok(entries) = std::fs::read_dir(self.paths().run().join("c")) else { return Ok(()) };
+        for entry in entries.flatten() {
+            let Ok(id) = entry.file_name().to_string_lossy().parse::<ContainerId>() else {
+                continue;
+            };
+            if known.contains(&id) || !self.is_free(&id)? {
+                continue;
+            }
+            if let Some(life) = LifeLock::try_take(&self.shim_paths(&id))
+                .map_err(|error| shim_error(&id, &error))?
+            {
+                life.remove_dir();
+            }
+            self.forget_execs(&id)?;
+        }
+        Ok(())
+    }
+
+    /// Takes back ports of containers whose shim was killed.
+    fn unpublish_dead(&self) -> Result<(), EngineError> {
+        let firewall = net::nft::Firewall::of(&self.names(), net::host::Stack::Dual);
+        let mut dead = Vec::new();
+        for rule in firewall.published().map_err(net_error)? {
+            if self.is_free(&rule.owner)? {
+                dead.push(rule);
+            }
+        }
+        if dead.is_empty() { Ok(()) } else { firewall.unpublish(&dead).map_err(net_error) }
+    }
+
+    fn remove_dead_cgroups(&self) -> Result<(), EngineError> {
+        let parent = self.paths().cgroup_parent();
+        let hierarchies = hierarchies()?;
+        let other = |error: CgroupError| cgroup_error(&error);
+        for name in Cgroup::list(&hierarchies, &parent).map_err(other)? {
+            let Ok(id) = name.parse::<ContainerId>() else { continue };
+            if self.is_free(&id)? {
+                let cgroup = Cgroup::open(&hierarchies, &parent, &name).map_err(other)?;
+                cgroup.kill().and_then(|()| cgroup.remove()).map_err(other)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes everything of this root: containers, images, volumes, networks, kernel objects and
+    /// files.
+    ///
+    /// # Errors
+    /// The first that happens; the rest is not tried.
+    pub fn reset(&self) -> Result<(), EngineError> {
+        for row in self.store().containers().list()? {
+            let options = RemoveOptions { force: true, volumes: true };
+            match self.remove(&NameOrId::from(row.id), options) {
+                Ok(()) | Err(EngineError::NoSuchContainer(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.remove_dead_cgroups()?;
+        self.remove_cgroup_parent()?;
+        net::scan::teardown(&self.names()).map_err(net_error)?;
+        for root in [self.paths().run(), self.paths().root()] {
+            match std::fs::remove_dir_all(root) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(EngineError::file("remove", root)(error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_cgroup_parent(&self) -> Result<(), EngineError> {
+        Cgroup::prune(&hierarchies()?, &self.paths().cgroup_parent())
+            .map_err(|error| cgroup_error(&error))
+    }
+}
+
+/// The cgroup hierarchies of this host.
+pub(crate) fn hierarchies() -> Result<Hierarchies, EngineError> {
+    Hierarchies::detect().map_err(|error| EngineError::Cgroup(error.to_string()))
+}
+
+/// What the cgroups say.
+pub(crate) fn cgroup_error(error: &CgroupError) -> EngineError {
+    EngineError::Cgroup(error.to_string())
+}

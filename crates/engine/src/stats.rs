@@ -1,0 +1,162 @@
+//! `stats`: what a container uses right now.
+
+use std::collections::BTreeMap;
+
+use cgroup::{Cgroup, IoEntry, MemoryStats, Stats};
+use model::NameOrId;
+
+use crate::container::{Container, now, read_own};
+use crate::reconcile::{cgroup_error, hierarchies};
+use crate::view::{BlockIo, StatsView, Traffic, Usage};
+use crate::{Engine, EngineError};
+
+/// The kernel's clock ticks a second in `/proc/stat` (USER_HZ), on every architecture here.
+const TICKS: u64 = 100;
+
+impl Engine {
+    /// Reads a container's cgroup and network counters.
+    ///
+    /// # Errors
+    /// There is no such container.
+    pub fn stats(&self, who: &NameOrId) -> Result<StatsView, EngineError> {
+        let container = self.find(who)?;
+        let usage = match self.life(&container)?.pid() {
+            Some(pid) => self.usage(&container, pid)?,
+            None => None,
+        };
+        Ok(StatsView { id: container.id, name: container.row.name.clone(), at: now(), usage })
+    }
+
+    /// `None` if the container ends meanwhile.
+    fn usage(&self, container: &Container, pid: u32) -> Result<Option<Usage>, EngineError> {
+        let parent = container.record.spec.limits.cgroup_parent.clone();
+        let parent = parent.unwrap_or_else(|| self.paths().cgroup_parent());
+        let hierarchies = hierarchies()?;
+        let opened = Cgroup::open(&hierarchies, &parent, &container.id.to_string());
+        let stats = match opened.and_then(|cgroup| cgroup.stats()) {
+            Ok(stats) => stats,
+            Err(_) if !self.life(container)?.is_running() => return Ok(None),
+            Err(error) => return Err(cgroup_error(&error)),
+        };
+        let host = Host::read()?;
+        Ok(Some(Usage { networks: traffic(pid)?, ..usage(stats, &host) }))
+    }
+}
+
+fn usage(stats: Stats, host: &Host) -> Usage {
+    let memory = stats.memory.unwrap_or(MemoryStats {
+        usage: 0,
+        max_usage: None,
+        limit: cgroup::Max::Unlimited,
+        failures: 0,
+        swap_usage: None,
+        stat: BTreeMap::new(),
+    });
+    Usage {
+        cpu_total: stats.cpu.usage,
+        cpu_kernel: stats.cpu.system,
+        cpu_user: stats.cpu.user,
+        system_cpu: host.cpu_time,
+        online_cpus: host.cpus,
+        throttled: (stats.cpu.periods, stats.cpu.throttled_periods, stats.cpu.throttled),
+        memory: memory.usage,
+        memory_limit: limit(memory.limit).unwrap_or(host.memory).min(host.memory),
+        memory_max: memory.max_usage,
+        memory_details: memory.stat,
+        pids: stats.pids.map_or(0, |pids| pids.current),
+        pids_limit: stats.pids.and_then(|pids| limit(pids.limit)),
+        block_io: block_io(&stats.io.map(|io| io.bytes).unwrap_or_default()),
+        networks: BTreeMap::new(),
+    }
+}
+
+fn limit(max: cgroup::Max) -> Option<u64> {
+    match max {
+        cgroup::Max::At(limit) => Some(limit),
+        cgroup::Max::Unlimited => None,
+    }
+}
+
+fn block_io(entries: &[IoEntry]) -> Vec<BlockIo> {
+    let mut devices: BTreeMap<(u64, u64), BlockIo> = BTreeMap::new();
+    for entry in entries {
+        let (major, minor) = (u64::from(entry.device.major), u64::from(entry.device.minor));
+        let device =
+            devices.entry((major, minor)).or_insert(BlockIo { major, minor, read: 0, written: 0 });
+        match entry.operation.to_ascii_lowercase().as_str() {
+            "read" => device.read += entry.value,
+            "write" => device.written += entry.value,
+            _ => {}
+        }
+    }
+    devices.into_values().collect()
+}
+
+/// What the host has, in the units of the counters.
+struct Host {
+    cpu_time: u64,
+    cpus: u32,
+    memory: u64,
+}
+
+impl Host {
+    fn read() -> Result<Self, EngineError> {
+        let stat = read_own("/proc/stat".as_ref())?.unwrap_or_default();
+        let meminfo = read_own("/proc/meminfo".as_ref())?.unwrap_or_default();
+        Ok(Self { cpu_time: cpu_time(&stat), cpus: cpus(&stat), memory: total_memory(&meminfo) })
+    }
+}
+
+/// The first seven columns are all time there was, guest time being part of user time.
+fn cpu_time(stat: &str) -> u64 {
+    let line = stat.lines().find_map(|line| line.strip_prefix("cpu ")).unwrap_or_default();
+    let ticks: u64 =
+        line.split_whitespace().take(7).filter_map(|text| text.parse::<u64>().ok()).sum();
+    ticks * (1_000_000_000 / TICKS)
+}
+
+fn cpus(stat: &str) -> u32 {
+    let is_cpu = |line: &&str| {
+        line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    u32::try_from(stat.lines().filter(is_cpu).count()).unwrap_or(1)
+}
+
+pub(crate) fn total_memory(meminfo: &str) -> u64 {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// Counters of every interface in the network namespace of a process, but loopback.
+fn traffic(pid: u32) -> Result<BTreeMap<String, Traffic>, EngineError> {
+    let table = read_own(format!("/proc/{pid}/net/dev").as_ref())?.unwrap_or_default();
+    Ok(table.lines().skip(2).filter_map(interface).filter(|(name, _)| name != "lo").collect())
+}
+
+fn interface(line: &str) -> Option<(String, Traffic)> {
+    let (name, columns) = line.split_once(':')?;
+    let numbers: Vec<u64> =
+        columns.split_whitespace().filter_map(|text| text.parse().ok()).collect();
+    let four = |from: usize| -> Option<[u64; 4]> { numbers.get(from..from + 4)?.try_into().ok() };
+    Some((name.trim().to_owned(), Traffic { received: four(0)?, sent: four(8)? }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_counters_are_read() {
+        let stat = "cpu  10 1 5 80 2 1 1 0 3 0\ncpu0 5 0 0 0\ncpu1 5 0 0 0\nintr 1\n";
+        assert_eq!((cpu_time(stat), cpus(stat)), (1_000_000_000, 2));
+        assert_eq!(total_memory("MemTotal:        2048 kB\nMemFree: 1 kB\n"), 2 << 20);
+    }
+
+    #[test]
+    fn interfaces_are_read() {
+        let line = "  eth0: 100 2 0 1 0 0 0 0 200 3 0 0 0 0 0 0";
+        let (name, traffic) = interface(line).unwrap();
+        assert_eq!(name, "eth0");
+        assert_eq!(traffic, Traffic { received: [100, 2, 0, 1], sent: [200, 3, 0, 0] });
+    }
+}
