@@ -4,7 +4,10 @@
 mod argv;
 mod cx;
 mod error;
+mod format;
 mod human;
 pub mod inspect;
+mod options;
 mod parse;
+mod table;
 pub mod template;

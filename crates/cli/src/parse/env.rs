@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+/// Keys and values.
+pub(crate) type Pairs = BTreeMap<String, String>;
+
 /// One `-e`: `NAME=value`, or `NAME` to take it from our own environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Variable(pub(crate) String);
@@ -95,7 +98,7 @@ pub(crate) fn inherit(variable: &str, lookup: &dyn Fn(&str) -> Option<String>) -
 }
 
 /// `key=value` pairs; a key alone has an empty value, the last of equal keys wins.
-pub(crate) fn map<S: AsRef<str>>(pairs: impl IntoIterator<Item = S>) -> BTreeMap<String, String> {
+pub(crate) fn map<S: AsRef<str>>(pairs: impl IntoIterator<Item = S>) -> Pairs {
     pairs
         .into_iter()
         .map(|pair| {

@@ -2,7 +2,7 @@
 //! maps by key.
 
 use super::number;
-use super::value::Value;
+use super::value::{Origin, Value};
 use docker_api::json::Tree;
 use std::fmt::Write as _;
 
@@ -34,9 +34,20 @@ fn write_value(out: &mut String, value: &Value) {
         }
         Value::Struct(record) => {
             let pairs = record.fields.iter().map(|(key, value)| (key.as_str(), value));
-            write_object(out, pairs);
+            match record.origin {
+                Origin::Server => write_object(out, pairs),
+                Origin::Row => {
+                    let mut text = String::new();
+                    write_object(&mut text, pairs);
+                    out.push_str(&escape_html(&text));
+                }
+            }
         }
     }
+}
+
+fn escape_html(text: &str) -> String {
+    text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
 fn write_object<'a>(out: &mut String, pairs: impl Iterator<Item = (&'a str, &'a Value)>) {

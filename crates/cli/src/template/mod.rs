@@ -27,7 +27,7 @@ mod tests;
 mod text;
 mod value;
 
-pub use value::{Elem, Labels, List, Map, NilKind, Struct, Value};
+pub use value::{Elem, Labels, List, Map, NilKind, Origin, Struct, Value};
 
 /// `%.Ng` of a float, for sizes.
 pub(crate) fn general(value: f64, digits: usize) -> String {

@@ -87,6 +87,17 @@ pub struct Struct {
     pub omitted: Vec<(&'static str, Value)>,
     /// What `.Label "key"` looks in, for the rows that have labels.
     pub labels: Labels,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where a structure comes from: Docker writes the two as JSON in different ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A server's reply.
+    Server,
+    /// A row of a list: its JSON escapes `<`, `>` and `&`, as Go does by default.
+    Row,
 }
 
 /// The method `Label`.
