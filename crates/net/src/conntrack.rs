@@ -122,17 +122,14 @@ fn write_delete(batch: &mut Batch, family: Family, answer: &Answer) {
 }
 
 fn copy(w: &mut Writer, kind: u16, attribute: Attribute<'_>) {
-    if kind == TUPLE_ORIGINAL {
-        w.nest(kind, |w| {
-            for inner in attribute.nested() {
-                w.nest(inner.kind, |w| {
-                    inner.nested().for_each(|leaf| w.bytes(leaf.kind, leaf.value))
-                });
-            }
-        });
-    } else {
-        w.bytes(kind, attribute.value);
+    if kind != TUPLE_ORIGINAL {
+        return w.bytes(kind, attribute.value);
     }
+    w.nest(kind, |w| attribute.nested().for_each(|part| copy_part(w, part)));
+}
+
+fn copy_part(w: &mut Writer, part: Attribute<'_>) {
+    w.nest(part.kind, |w| part.nested().for_each(|leaf| w.bytes(leaf.kind, leaf.value)));
 }
 
 /// Whether a listed flow is a UDP flow to one of the sides.

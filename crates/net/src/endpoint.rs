@@ -142,9 +142,15 @@ pub fn create(plan: &EndpointPlan) -> Result<Endpoint, EndpointError> {
     let has_v6 = plan.has_v6();
     let (netns, prepared) = sys::netns::create_with(|| prepare(has_v6))?;
     let inside = prepared?;
-    let host_link = connect(plan, &netns)?;
-    configure(plan, &inside)
-        .map_err(|source| EndpointError::Configure { link: host_link.clone(), source })?;
+    let host = Socket::route()
+        .map_err(|source| EndpointError::Connect { link: plan.host_link.clone(), source })?;
+    let host_link = connect(plan, &host, &netns)?;
+    let failed = |source| EndpointError::Configure { link: host_link.clone(), source };
+    let index = configure(plan, &inside).map_err(failed)?;
+    // The host's side had no carrier until now. The kernel acts on that later, and until then
+    // drops what it sends to the container; asking for the link makes it act at once (6.8).
+    rtnl::find_link(&host, &host_link).map_err(failed)?;
+    announce(plan, &inside, index).map_err(failed)?;
     Ok(Endpoint { netns, mac: plan.mac, host_link })
 }
 
@@ -163,11 +169,11 @@ fn prepare(has_v6: bool) -> Result<Socket, EndpointError> {
 
 /// The host's side: the pair of links, and the neighbours' entries, which a former owner of the
 /// addresses may have left behind.
-fn connect(plan: &EndpointPlan, netns: &OwnedFd) -> Result<LinkName, EndpointError> {
+fn connect(plan: &EndpointPlan, host: &Socket, netns: &OwnedFd) -> Result<LinkName, EndpointError> {
     let mut name = plan.host_link.clone();
     let mut attempt = 0;
     loop {
-        match connect_as(plan, &name, netns) {
+        match host.execute(host_side(plan, &name, netns)) {
             Ok(()) => return Ok(name),
             Err(error) if error.refusal() == Some(Errno::EXIST) && attempt < NAMES => {
                 name = names::alternative(&plan.host_link, attempt);
@@ -178,7 +184,7 @@ fn connect(plan: &EndpointPlan, netns: &OwnedFd) -> Result<LinkName, EndpointErr
     }
 }
 
-fn connect_as(plan: &EndpointPlan, name: &LinkName, netns: &OwnedFd) -> Result<(), NetlinkError> {
+fn host_side(plan: &EndpointPlan, name: &LinkName, netns: &OwnedFd) -> Batch {
     let mut batch = Batch::default();
     rtnl::add_veth(
         &mut batch,
@@ -199,24 +205,31 @@ fn connect_as(plan: &EndpointPlan, name: &LinkName, netns: &OwnedFd) -> Result<(
     for cidr in &plan.addresses {
         rtnl::set_neighbour(&mut batch, plan.bridge, cidr.address(), plan.mac);
     }
-    Socket::route()?.execute(batch)
+    batch
 }
 
-/// The container's side, in one system call.
-fn configure(plan: &EndpointPlan, inside: &Socket) -> Result<(), NetlinkError> {
+/// The container's side, in one system call. Returns the kernel's number of the link.
+fn configure(plan: &EndpointPlan, inside: &Socket) -> Result<u32, NetlinkError> {
     let index = rtnl::find_link(inside, &plan.inside_link)?.map_or(0, |link| link.index);
     let mut batch = Batch::default();
     rtnl::set_up(&mut batch, LOOPBACK);
-    rtnl::set_arp_notify(&mut batch, index);
+    rtnl::set_up(&mut batch, index);
     for cidr in &plan.addresses {
         rtnl::add_address(&mut batch, index, *cidr);
     }
     for gateway in &plan.gateways {
         rtnl::add_default_route(&mut batch, index, *gateway);
     }
-    // The lowest free address is given out again, so other containers may know it under the
-    // hardware address of a container that is gone. Setting the address that the link already
-    // has makes the kernel announce it, by ARP and by neighbour advertisement.
+    inside.execute(batch)?;
+    Ok(index)
+}
+
+/// The lowest free address is given out again, so other containers may know it under the hardware
+/// address of a container that is gone. Setting the address that the link already has makes the
+/// kernel announce it, by ARP and by neighbour advertisement.
+fn announce(plan: &EndpointPlan, inside: &Socket, index: u32) -> Result<(), NetlinkError> {
+    let mut batch = Batch::default();
+    rtnl::set_arp_notify(&mut batch, index);
     rtnl::set_mac(&mut batch, index, plan.mac);
     inside.execute(batch)
 }

@@ -25,6 +25,27 @@ impl Stack {
     }
 }
 
+/// Whether ports can be published on `::1` without a proxy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ipv6Loopback {
+    /// They can.
+    Published,
+    /// Netfilter sees bridged packets (`bridge-nf-call-ip6tables`): it makes `::1` again of an
+    /// answer's destination before the kernel checks it, and that drops the answer. A port on
+    /// `::1` is then closed at once, so that clients go on to 127.0.0.1.
+    Closed,
+}
+
+/// Whether this host can publish on `::1`.
+///
+/// # Errors
+/// If a sysctl cannot be read.
+pub fn ipv6_loopback() -> Result<Ipv6Loopback, SysctlError> {
+    let call = sysctl::read("bridge/bridge-nf-call-ip6tables")?;
+    let sees = call.as_deref() == Some("1");
+    Ok(if sees { Ipv6Loopback::Closed } else { Ipv6Loopback::Published })
+}
+
 /// The families of this host. IPv6 counts as off when it is off for all or for new links.
 ///
 /// # Errors

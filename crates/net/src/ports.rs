@@ -173,25 +173,24 @@ fn bind_within(
 fn bind_random(addresses: &[IpAddr], protocol: Protocol) -> Result<(u16, Vec<OwnedFd>), PortError> {
     let (first, others) =
         addresses.split_first().unwrap_or((&IpAddr::V4(Ipv4Addr::UNSPECIFIED), &[]));
-    let mut last = None;
-    for _ in 0..RANDOM_ATTEMPTS {
-        let address = SocketAddr::new(*first, 0);
-        let failed = |source| PortError::Bind { address, protocol, source };
-        let Some(socket) = bind_one(address, protocol)? else {
-            return Err(failed(Errno::PROTONOSUPPORT));
-        };
+    // Sockets of ports that are taken in the other family stay open until the end, so that the
+    // kernel does not choose the same again.
+    let mut unfit = Vec::new();
+    let address = SocketAddr::new(*first, 0);
+    let failed = |source| PortError::Bind { address, protocol, source };
+    while unfit.len() < RANDOM_ATTEMPTS {
+        let socket = bind_one(address, protocol)?.ok_or(failed(Errno::PROTONOSUPPORT))?;
         let port = port_of(&socket).map_err(failed)?;
         match bind_all(others, port, protocol) {
             Ok(mut sockets) => {
                 sockets.insert(0, socket);
                 return Ok((port, sockets));
             }
-            Err(error) if is_in_use(&error) => last = Some(error),
+            Err(error) if is_in_use(&error) => unfit.push(socket),
             Err(error) => return Err(error),
         }
     }
-    let none = SocketAddr::new(*first, 0);
-    Err(last.unwrap_or(PortError::Bind { address: none, protocol, source: Errno::ADDRINUSE }))
+    Err(failed(Errno::ADDRINUSE))
 }
 
 fn port_of(socket: &OwnedFd) -> Result<u16, Errno> {

@@ -3,7 +3,7 @@
 //! Owns numbers and layouts (`linux/rtnetlink.h`, `if_link.h`, `if_addr.h`, `neighbour.h`) and
 //! nothing of when a message is sent.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::address::{Cidr, Family, LinkName, Mac, Subnet, from_octets, octets};
 use crate::netlink::{
@@ -53,10 +53,15 @@ const ADDRESS_HEADER: usize = 8;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
+const RTA_PRIORITY: u16 = 6;
 const RTA_TABLE: u16 = 15;
 const TABLE_MAIN: u8 = 254;
+const TABLE_LOCAL: u8 = 255;
 const PROTOCOL_BOOT: u8 = 3;
 const TYPE_UNICAST: u8 = 1;
+const TYPE_LOCAL: u8 = 2;
+/// Behind the kernel's own routes, which have 0.
+const LATE: u32 = 2048;
 const ROUTE_HEADER: usize = 12;
 
 const NDA_DST: u16 = 1;
@@ -163,22 +168,17 @@ pub(crate) struct VethPair<'a> {
     pub(crate) mtu: Option<u32>,
 }
 
-/// Adds a veth pair: the host's side up and in the bridge, its peer up in the other namespace
-/// under its final name and address.
-///
-/// The peer must be up when the host's side joins the bridge. Only then has the port a carrier and
-/// forwards at once; else the kernel's link watch would open it some time later, and what the
-/// container sends first would be lost.
+/// Adds a veth pair: the host's side up and in the bridge, its peer down in the other namespace,
+/// under its final name and address (the kernel takes no peer that is up).
 pub(crate) fn add_veth(batch: &mut Batch, pair: &VethPair<'_>) {
-    let up = link_header(0, IFF_UP, IFF_UP);
     let peer = |w: &mut Writer| {
-        w.raw(&up);
+        w.raw(&link_header(0, 0, 0));
         w.text(IFLA_IFNAME, pair.inside.as_str());
         w.native_u32(IFLA_NET_NS_FD, pair.netns);
         w.bytes(IFLA_ADDRESS, &pair.mac.octets());
         write_mtu(w, pair.mtu);
     };
-    batch.message(create("add a veth pair"), &up, |w| {
+    batch.message(create("add a veth pair"), &link_header(0, IFF_UP, IFF_UP), |w| {
         w.text(IFLA_IFNAME, pair.host.as_str());
         w.native_u32(IFLA_MASTER, pair.bridge);
         w.native_u32(IFLA_GROUP, pair.group);
@@ -285,6 +285,24 @@ pub(crate) fn add_default_route(batch: &mut Batch, index: u32, gateway: IpAddr) 
     batch.message(head, &header, |w| {
         w.bytes(RTA_GATEWAY, &octets(gateway));
         w.native_u32(RTA_OIF, index);
+    });
+}
+
+/// Lets packets that are rewritten to `::1` after they came in by this link be taken for local.
+///
+/// This does for IPv6 what `route_localnet` does for IPv4. The kernel looks for a route to `::1`
+/// only at the link that a packet came in by (`rt6_need_strict`), and has one at `lo` alone.
+/// Packets that arrive with the destination `::1` are still dropped before any routing.
+pub(crate) fn add_loopback_route(batch: &mut Batch, index: u32) {
+    // Each bridge has one; `EXCL` would take that of another for its own.
+    let flags = flag::ACK | flag::CREATE;
+    let head = Head { kind: NEWROUTE, flags, step: "add a local route to ::1" };
+    let (family, bits) = (Family::V6.number(), Family::V6.bits());
+    let header = [family, bits, 0, 0, TABLE_LOCAL, PROTOCOL_BOOT, 0, TYPE_LOCAL, 0, 0, 0, 0];
+    batch.message(head, &header, |w| {
+        w.bytes(RTA_DST, &Ipv6Addr::LOCALHOST.octets());
+        w.native_u32(RTA_OIF, index);
+        w.native_u32(RTA_PRIORITY, LATE);
     });
 }
 

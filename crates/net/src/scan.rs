@@ -1,7 +1,7 @@
 //! What of a state root exists in the kernel, for whoever compares it with what should; and
 //! removing all of it.
 
-use crate::host::Stack;
+use crate::host::{Ipv6Loopback, Stack};
 use crate::links::{self, HostLink};
 use crate::names::Names;
 use crate::netlink::{NetlinkError, Socket};
@@ -56,7 +56,7 @@ pub fn scan(names: &Names) -> Result<Scan, ScanError> {
         None => Presence::Absent,
     };
     let links = links::list(names).map_err(failed)?;
-    let ports = Firewall::of(names, Stack::Dual).published()?;
+    let ports = tables(names).published()?;
     Ok(Scan { bridge, links, ports })
 }
 
@@ -67,11 +67,16 @@ pub fn scan(names: &Names) -> Result<Scan, ScanError> {
 /// The first that happens; the rest is tried all the same.
 pub fn teardown(names: &Names) -> Result<(), ScanError> {
     let failed = |source| ScanError::Links { bridge: names.bridge().to_string(), source };
-    let tables = Firewall::of(names, Stack::Dual).delete().map_err(ScanError::from);
+    let tables = tables(names).delete().map_err(ScanError::from);
     let links = links::list(names).and_then(|found| {
         let found: Vec<_> = found.into_iter().map(|link| link.name).collect();
         links::delete(names, &found)
     });
     let bridge = links::delete_bridge(names.bridge());
     tables.and(links.map_err(failed)).and(bridge.map_err(failed))
+}
+
+/// The tables in whatever way they were built.
+fn tables(names: &Names) -> Firewall {
+    Firewall::of(names, Stack::Dual, Ipv6Loopback::Published)
 }

@@ -20,7 +20,7 @@ pub use element::{Network, PortRule};
 pub use inspect::{BlockingChain, forward_policy_blocks};
 
 use crate::address::Family;
-use crate::host::Stack;
+use crate::host::{Ipv6Loopback, Stack};
 use crate::names::Names;
 use crate::netlink::{NetlinkError, Socket};
 use element::{Element, of_network, of_ports};
@@ -111,31 +111,19 @@ enum State {
     Whole,
 }
 
-impl State {
-    fn comment(self) -> String {
-        let word = if self == Self::Partial { "partial" } else { "whole" };
-        format!("dhow layout {LAYOUT} {word}")
-    }
-
-    fn of(comment: Option<&str>) -> Self {
-        let states = [Self::Partial, Self::Whole];
-        let found = states.into_iter().find(|state| comment == Some(&state.comment()));
-        found.unwrap_or(Self::Missing)
-    }
-}
-
 /// The tables of one state root.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Firewall {
     table: String,
     stack: Stack,
+    loopback: Ipv6Loopback,
 }
 
 impl Firewall {
     /// The tables with this root's names, in the families of its networks.
     #[must_use]
-    pub fn of(names: &Names, stack: Stack) -> Self {
-        Self { table: names.table().to_owned(), stack }
+    pub fn of(names: &Names, stack: Stack, loopback: Ipv6Loopback) -> Self {
+        Self { table: names.table().to_owned(), stack, loopback }
     }
 
     /// Makes the tables exist. If they do, one question to the kernel is all that is done.
@@ -262,7 +250,7 @@ impl Firewall {
             return Ok(false);
         }
         for table in self.tables() {
-            let same = inspect::has_rules(table, &ruleset(table.family));
+            let same = inspect::has_rules(table, &ruleset(table.family, self.loopback));
             if !same.map_err(|error| self.failed("list", error))? {
                 return Ok(false);
             }
@@ -303,11 +291,28 @@ impl Firewall {
         NftError::Netlink { operation, table: self.table.clone(), source }
     }
 
+    /// What a table says of itself. Tables that say something else are built again: those of
+    /// another version of this program, and of a host that was set up otherwise.
+    fn comment(&self, state: State) -> String {
+        let built = if state == State::Partial { "partial" } else { "whole" };
+        let loopback = match self.loopback {
+            Ipv6Loopback::Published => "published",
+            Ipv6Loopback::Closed => "closed",
+        };
+        format!("dhow layout {LAYOUT} {built}, ::1 {loopback}")
+    }
+
+    fn state_of(&self, comment: Option<&str>) -> State {
+        let states = [State::Partial, State::Whole];
+        let found = states.into_iter().find(|state| comment == Some(&self.comment(*state)));
+        found.unwrap_or(State::Missing)
+    }
+
     /// The state of the worse of the tables.
     fn state(&self) -> Result<State, NftError> {
         let comments = inspect::comments(&self.table, self.stack.families())
             .map_err(|error| self.failed("look up", error))?;
-        let states: Vec<_> = comments.iter().map(|c| State::of(c.as_deref())).collect();
+        let states: Vec<_> = comments.iter().map(|c| self.state_of(c.as_deref())).collect();
         let worst = [State::Missing, State::Partial].into_iter().find(|s| states.contains(s));
         Ok(worst.unwrap_or(State::Whole))
     }
@@ -315,7 +320,7 @@ impl Firewall {
     /// Replaces the tables by new ones, unless anything changed since `generation`: what the
     /// source says may not have been known to whoever changed it.
     fn build(&self, source: &mut Source<'_>, generation: Generation) -> Result<Built, NftError> {
-        let mark = source.mark().comment();
+        let mark = self.comment(source.mark());
         let asked;
         let wanted = match source {
             Source::OneContainer(wanted) => *wanted,
@@ -331,7 +336,7 @@ impl Firewall {
             table.create(&mut transaction, &mark);
             table.delete(&mut transaction);
             table.create(&mut transaction, &mark);
-            table.fill(&mut transaction, &ruleset(table.family));
+            table.fill(&mut transaction, &ruleset(table.family, self.loopback));
             table.add(&mut transaction, &all_elements(wanted, table.family));
         }
         match transaction.commit() {
@@ -421,10 +426,15 @@ mod tests {
 
     #[test]
     fn tables_of_another_layout_count_as_missing() {
-        assert_eq!(State::of(Some(&State::Whole.comment())), State::Whole);
-        assert_eq!(State::of(Some(&State::Partial.comment())), State::Partial);
-        for comment in [None, Some(""), Some("dhow layout 0 whole")] {
-            assert_eq!(State::of(comment), State::Missing, "{comment:?}");
+        let names = Names::of(&model::RootTag::DEFAULT);
+        let firewall = Firewall::of(&names, Stack::Dual, Ipv6Loopback::Published);
+        for state in [State::Whole, State::Partial] {
+            assert_eq!(firewall.state_of(Some(&firewall.comment(state))), state);
+        }
+        let other = Firewall::of(&names, Stack::Dual, Ipv6Loopback::Closed);
+        let comment = other.comment(State::Whole);
+        for comment in [None, Some(""), Some("dhow layout 0 whole"), Some(&comment)] {
+            assert_eq!(firewall.state_of(comment), State::Missing, "{comment:?}");
         }
     }
 }

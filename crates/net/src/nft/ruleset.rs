@@ -4,9 +4,11 @@
 //! why, is explained in `docs/design/network.md`.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use super::expr::{Base, Ct, Expr, Is, Meta, Reg, Verdict};
 use crate::address::Family;
+use crate::host::Ipv6Loopback;
 
 /// Raised with every change of what this module says: a table of another layout is rebuilt.
 pub(super) const LAYOUT: u32 = 1;
@@ -109,8 +111,8 @@ pub(super) struct Ruleset {
 }
 
 /// The ruleset of one family.
-pub(super) fn ruleset(family: Family) -> Ruleset {
-    Ruleset { sets: sets(family), chains: chains(family) }
+pub(super) fn ruleset(family: Family, loopback: Ipv6Loopback) -> Ruleset {
+    Ruleset { sets: sets(family), chains: chains(family, output(family, loopback)) }
 }
 
 fn sets(family: Family) -> Vec<Set> {
@@ -128,7 +130,7 @@ fn sets(family: Family) -> Vec<Set> {
     ]
 }
 
-fn chains(family: Family) -> Vec<Chain> {
+fn chains(family: Family, output: Vec<Vec<Expr>>) -> Vec<Chain> {
     let hooked = |name, kind, number, priority, rules| {
         let hook = Some(Hook { kind, number, priority });
         Chain { name, hook, rules }
@@ -138,26 +140,49 @@ fn chains(family: Family) -> Vec<Chain> {
         called("publish", publish(family)),
         called("to_bridge", to_bridge(family)),
         called("hairpin", hairpin(family)),
-        hooked("guard", "filter", 0, -300, guard(family)),
         hooked("prerouting", "nat", 0, -100, vec![local_to_publish()]),
-        hooked("output", "nat", 3, -100, vec![local_to_publish()]),
+        hooked("output", "nat", 3, -100, output),
         hooked("forward", "filter", 2, 0, vec![output_bridge(Verdict::Goto("to_bridge".into()))]),
+        hooked("guard", "filter", 0, -300, vec![guard(family)]),
         hooked("postrouting", "nat", 4, 100, postrouting(family)),
     ]
 }
 
-/// Nothing from outside reaches 127.0.0.0/8: our bridges have `route_localnet`, and other software
-/// sets it for all links, so the kernel itself would let it in. The kernel always drops `::1`.
-fn guard(family: Family) -> Vec<Vec<Expr>> {
-    match family {
-        Family::V4 => vec![vec![
-            Expr::Payload { base: Base::Network, offset: 16, length: 1, to: Reg(0) },
-            Expr::Compare { register: Reg(0), is: Is::Equal, value: vec![127] },
-            Expr::Meta { key: Meta::InputIndex, to: Reg(0) },
-            compare_u32(Reg(0), Is::Different, LOOPBACK_INDEX),
-            Expr::Verdict(Verdict::Drop),
-        ]],
-        Family::V6 => Vec::new(),
+/// Nothing from outside reaches the loopback addresses. For 127.0.0.0/8 our bridges have
+/// `route_localnet`, and other software sets it for all links, so the kernel itself would let it
+/// in. It does drop `::1`, but where netfilter sees bridged packets only after they went through
+/// our rewriting.
+fn guard(family: Family) -> Vec<Expr> {
+    let mut rule = to_loopback(family, End::Destination);
+    rule.extend([
+        Expr::Meta { key: Meta::InputIndex, to: Reg(0) },
+        compare_u32(Reg(0), Is::Different, LOOPBACK_INDEX),
+        Expr::Verdict(Verdict::Drop),
+    ]);
+    rule
+}
+
+/// Goes on if the address is one of loopback.
+fn to_loopback(family: Family, end: End) -> Vec<Expr> {
+    let (offset, _) = address_place(family, end);
+    let value = match family {
+        Family::V4 => vec![127],
+        Family::V6 => Ipv6Addr::LOCALHOST.octets().to_vec(),
+    };
+    let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
+    vec![
+        Expr::Payload { base: Base::Network, offset, length, to: Reg(0) },
+        Expr::Compare { register: Reg(0), is: Is::Equal, value },
+    ]
+}
+
+/// What the host itself sends.
+fn output(family: Family, loopback: Ipv6Loopback) -> Vec<Vec<Expr>> {
+    let mut closed = to_loopback(family, End::Destination);
+    closed.push(Expr::Verdict(Verdict::Return));
+    match (family, loopback) {
+        (Family::V6, Ipv6Loopback::Closed) => vec![closed, local_to_publish()],
+        (Family::V4, _) | (Family::V6, Ipv6Loopback::Published) => vec![local_to_publish()],
     }
 }
 
@@ -234,20 +259,8 @@ fn hairpin(family: Family) -> Vec<Vec<Expr>> {
     let mut peer = load_address(family, End::Source);
     peer.push(Expr::InSet { register: Reg(0), set: MASQUERADED.into(), is: Is::Equal });
     peer.push(Expr::Masquerade);
-    let loopback = match family {
-        Family::V4 => vec![
-            Expr::Payload { base: Base::Network, offset: 12, length: 1, to: Reg(0) },
-            Expr::Compare { register: Reg(0), is: Is::Equal, value: vec![127] },
-            Expr::Masquerade,
-        ],
-        Family::V6 => {
-            let mut rule = load_address(family, End::Source);
-            let value = std::net::Ipv6Addr::LOCALHOST.octets().to_vec();
-            rule.push(Expr::Compare { register: Reg(0), is: Is::Equal, value });
-            rule.push(Expr::Masquerade);
-            rule
-        }
-    };
+    let mut loopback = to_loopback(family, End::Source);
+    loopback.push(Expr::Masquerade);
     vec![untouched, loopback, peer]
 }
 
@@ -283,13 +296,18 @@ enum End {
 }
 
 fn load_address(family: Family, end: End) -> Vec<Expr> {
-    let (offset, length) = match (family, end) {
+    let (offset, length) = address_place(family, end);
+    vec![Expr::Payload { base: Base::Network, offset, length, to: Reg(0) }]
+}
+
+/// Offset and length of an address in the header.
+const fn address_place(family: Family, end: End) -> (u32, u32) {
+    match (family, end) {
         (Family::V4, End::Source) => (12, 4),
         (Family::V4, End::Destination) => (16, 4),
         (Family::V6, End::Source) => (8, 16),
         (Family::V6, End::Destination) => (24, 16),
-    };
-    vec![Expr::Payload { base: Base::Network, offset, length, to: Reg(0) }]
+    }
 }
 
 /// Protocol and destination port; TCP, UDP and SCTP have it in one place.
@@ -359,18 +377,18 @@ mod tests {
               r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 = [00, 00, 00, 00]; return
               r0 = Network[12+1]; r0 = [7f]; masquerade
               r0 = Network[12+4]; r0 = @masqueraded; masquerade
-            chain guard (filter hook 0 priority -300)
-              r0 = Network[16+1]; r0 = [7f]; r0 = InputIndex; r0 != [01, 00, 00, 00]; drop
             chain prerouting (nat hook 0 priority -100)
               r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
             chain output (nat hook 3 priority -100)
               r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
             chain forward (filter hook 2 priority 0)
               r0 = OutputName; r0 = @bridges; goto to_bridge
+            chain guard (filter hook 0 priority -300)
+              r0 = Network[16+1]; r0 = [7f]; r0 = InputIndex; r0 != [01, 00, 00, 00]; drop
             chain postrouting (nat hook 4 priority 100)
               r0 = OutputName; r0 = @bridges; goto hairpin
               r0 = Network[12+4]; r0 = @masqueraded; masquerade
-        "#]].assert_eq(&ruleset(Family::V4).to_string());
+        "#]].assert_eq(&ruleset(Family::V4, Ipv6Loopback::Published).to_string());
         expect![[r#"
             set dnat_any: 8 -> 20 Values
             set dnat_ip: 24 -> 20 Values
@@ -391,16 +409,18 @@ mod tests {
               r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 = [00, 00, 00, 00]; return
               r0 = Network[8+16]; r0 = [00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 01]; masquerade
               r0 = Network[8+16]; r0 = @masqueraded; masquerade
-            chain guard (filter hook 0 priority -300)
             chain prerouting (nat hook 0 priority -100)
               r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
             chain output (nat hook 3 priority -100)
+              r0 = Network[24+16]; r0 = [00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 01]; return
               r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
             chain forward (filter hook 2 priority 0)
               r0 = OutputName; r0 = @bridges; goto to_bridge
+            chain guard (filter hook 0 priority -300)
+              r0 = Network[24+16]; r0 = [00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 01]; r0 = InputIndex; r0 != [01, 00, 00, 00]; drop
             chain postrouting (nat hook 4 priority 100)
               r0 = OutputName; r0 = @bridges; goto hairpin
               r0 = Network[8+16]; r0 = @masqueraded; masquerade
-        "#]].assert_eq(&ruleset(Family::V6).to_string());
+        "#]].assert_eq(&ruleset(Family::V6, Ipv6Loopback::Closed).to_string());
     }
 }

@@ -1,0 +1,215 @@
+//! The tables in the kernel: what is there is what was planned, and comes back when flushed.
+
+use std::sync::Barrier;
+use std::thread;
+
+use model::port::Protocol;
+use net::host::Ipv6Loopback;
+use net::netlink::{Batch, Head, Socket, flag};
+use net::nft::{Firewall, Source, forward_policy_blocks};
+use net::scan;
+
+use crate::lab::{HOST_V4, Lab, ask, inside, rules, serve_tcp, sysctl};
+
+const NFTABLES: u16 = 10 << 8;
+const NEW_TABLE: u16 = NFTABLES;
+const DELETE_TABLE: u16 = NFTABLES | 2;
+const NEW_CHAIN: u16 = NFTABLES | 3;
+const DELETE_CHAIN: u16 = NFTABLES | 5;
+const DELETE_RULE: u16 = NFTABLES | 8;
+const DELETE_SET: u16 = NFTABLES | 11;
+
+/// One change of nftables, made past the crate.
+fn change(kind: u16, flags: u16, family: u8, body: impl FnOnce(&mut net::netlink::Writer)) {
+    let frame = |kind| Head { kind, flags: 0, step: "frame" };
+    let mut batch = Batch::of(frame(0x10), &[0, 0, 0, 10], |_| {});
+    let head = Head { kind, flags: flags | flag::ACK, step: "change nftables" };
+    batch.message(head, &[family, 0, 0, 0], body);
+    batch.message(frame(0x11), &[0, 0, 0, 10], |_| {});
+    Socket::netfilter().unwrap().execute(batch).unwrap();
+}
+
+/// What `nft flush ruleset` does.
+pub(crate) fn flush_ruleset() {
+    change(DELETE_TABLE, 0, 0, |_| {});
+}
+
+#[test]
+fn the_kernel_has_the_planned_rules() {
+    let lab = Lab::new();
+    inside(&lab.host, || {
+        assert!(lab.firewall.is_intact().unwrap());
+        change(DELETE_RULE, 0, 2, |w| {
+            w.text(1, "dhow");
+            w.text(2, "to_bridge");
+        });
+        assert!(!lab.firewall.is_intact().unwrap(), "rules are missing");
+        lab.firewall.rebuild(&mut Source::Everything(&mut || Ok(lab.wanted(&[])))).unwrap();
+        assert!(lab.firewall.is_intact().unwrap());
+        flush_ruleset();
+        assert!(!lab.firewall.is_intact().unwrap(), "tables are missing");
+    });
+}
+
+/// Other software loads `br_netfilter` at any time.
+#[test]
+fn a_host_that_changed_gets_other_rules() {
+    let lab = Lab::new();
+    assert_eq!(lab.bridge.ipv6_loopback, Ipv6Loopback::Published);
+    inside(&lab.host, || {
+        sysctl("bridge/bridge-nf-call-ip6tables", "1");
+        let bridge = net::bridge::ensure_default(&lab.names).unwrap();
+        assert_eq!(bridge.ipv6_loopback, Ipv6Loopback::Closed);
+        let firewall = Firewall::of(&lab.names, bridge.plan.stack(), bridge.ipv6_loopback);
+        assert!(!firewall.is_intact().unwrap());
+        firewall.ensure(&mut Source::Everything(&mut || Ok(lab.wanted(&[])))).unwrap();
+        assert!(firewall.is_intact().unwrap() && !lab.firewall.is_intact().unwrap());
+    });
+}
+
+#[test]
+fn a_flush_heals_with_all_that_was_published() {
+    let lab = Lab::new();
+    let (old, new) = (lab.container(2), lab.container(3));
+    serve_tcp(&old.endpoint.netns, 80, "old");
+    serve_tcp(&new.endpoint.netns, 80, "new");
+    serve_tcp(&lab.client, 80, "client");
+    let before = rules(&old, Protocol::Tcp, &["0.0.0.0:8080", "[::]:8080"], 80);
+    let after = rules(&new, Protocol::Tcp, &["0.0.0.0:8081", "[::]:8081"], 80);
+    lab.publish(&before);
+    inside(&lab.host, flush_ruleset);
+    let all = [before.clone(), after.clone()].concat();
+    lab.publish_among(&after, &all);
+    assert_eq!(ask(&lab.client, Protocol::Tcp, &format!("{HOST_V4}:8080"))[..3], *"old");
+    assert_eq!(ask(&lab.client, Protocol::Tcp, &format!("{HOST_V4}:8081"))[..3], *"new");
+    let out = ask(&old.endpoint.netns, Protocol::Tcp, "192.0.2.10:80");
+    assert_eq!(out, format!("client sees {HOST_V4}"));
+    // Taking back after a flush is no error.
+    inside(&lab.host, flush_ruleset);
+    lab.unpublish(&all);
+}
+
+/// Deletes a map, and before it what uses it.
+fn delete_dnat_any(family: u8) {
+    let named = |kind, name: u16, value: &str| {
+        change(kind, 0, family, |w| {
+            w.text(1, "dhow");
+            w.text(name, value);
+        });
+    };
+    for chain in ["prerouting", "output", "publish"] {
+        named(DELETE_RULE, 2, chain);
+    }
+    named(DELETE_CHAIN, 3, "publish");
+    named(DELETE_SET, 2, "dnat_any");
+}
+
+#[test]
+fn tables_that_lost_their_sets_are_built_again() {
+    let lab = Lab::new();
+    let server = lab.container(2);
+    serve_tcp(&server.endpoint.netns, 80, "server");
+    inside(&lab.host, || [2, 10].into_iter().for_each(delete_dnat_any));
+    lab.publish(&rules(&server, Protocol::Tcp, &["0.0.0.0:8080"], 80));
+    ask(&lab.client, Protocol::Tcp, &format!("{HOST_V4}:8080"));
+}
+
+/// Whoever builds, nobody's port is lost: a table is replaced only if nothing changed since what
+/// should be in it was asked for.
+#[test]
+fn many_publish_while_it_is_flushed() {
+    const WORKERS: u8 = 8;
+    const ROUNDS: u16 = 20;
+    let lab = Lab::new();
+    // Stands for the database: what is written before it is published.
+    let database = std::sync::Mutex::new(Vec::new());
+    let containers: Vec<_> = (0..WORKERS).map(|n| lab.container(n + 2)).collect();
+    let barrier = Barrier::new(usize::from(WORKERS) + 1);
+    thread::scope(|scope| {
+        for (worker, container) in (0_u16..).zip(&containers) {
+            let (lab, database, barrier) = (&lab, &database, &barrier);
+            let publish_one = move |port| {
+                let own = rules(container, Protocol::Tcp, &[&format!("0.0.0.0:{port}")], 80);
+                database.lock().unwrap().extend(own.clone());
+                let mut everything = || Ok(lab.wanted(&database.lock().unwrap()));
+                lab.firewall.publish(&own, &mut Source::Everything(&mut everything)).unwrap();
+            };
+            let work = move || {
+                barrier.wait();
+                (0..ROUNDS).for_each(|round| publish_one(10_000 + worker * ROUNDS + round));
+            };
+            scope.spawn(move || inside(&lab.host, work));
+        }
+        let (host, barrier) = (&lab.host, &barrier);
+        let flush = move || {
+            barrier.wait();
+            (0..10).for_each(|_| flush_ruleset());
+        };
+        scope.spawn(move || inside(host, flush));
+    });
+    let everything = database.into_inner().unwrap();
+    inside(&lab.host, || {
+        // The last flush may have come after the last publishing.
+        lab.firewall.ensure(&mut Source::Everything(&mut || Ok(lab.wanted(&everything)))).unwrap();
+        let mut published = lab.firewall.published().unwrap();
+        published.sort_by_key(|rule| rule.host);
+        let mut expected = everything.clone();
+        expected.sort_by_key(|rule| rule.host);
+        assert_eq!(published, expected);
+        assert!(lab.firewall.is_intact().unwrap());
+    });
+}
+
+#[test]
+fn a_foreign_policy_to_drop_is_reported() {
+    let lab = Lab::new();
+    inside(&lab.host, || {
+        assert_eq!(forward_policy_blocks().unwrap(), []);
+        change(NEW_TABLE, flag::CREATE, 2, |w| w.text(1, "filter"));
+        change(NEW_CHAIN, flag::CREATE, 2, |w| {
+            w.text(1, "filter");
+            w.text(3, "FORWARD");
+            w.nest(4, |w| {
+                w.network_u32(1, 2);
+                w.network_u32(2, 0);
+            });
+            w.network_u32(5, 0);
+            w.text(7, "filter");
+        });
+        let blocks = forward_policy_blocks().unwrap();
+        assert_eq!(blocks.len(), 1);
+        assert_eq!(blocks[0].to_string(), "ip filter FORWARD");
+    });
+}
+
+#[test]
+fn a_scan_names_the_owners_and_a_teardown_leaves_nothing() {
+    let lab = Lab::new();
+    let server = lab.container(2);
+    let published = rules(&server, Protocol::Tcp, &["0.0.0.0:80", "127.0.0.1:81", "[::]:80"], 80);
+    lab.publish(&published);
+    inside(&lab.host, || {
+        let found = scan::scan(&lab.names).unwrap();
+        assert_eq!(found.bridge, scan::Presence::Present);
+        let mut ports = found.ports;
+        ports.sort_by_key(|rule| rule.host);
+        let mut expected = published.clone();
+        expected.sort_by_key(|rule| rule.host);
+        assert_eq!(ports, expected);
+        let on_bridge: Vec<_> = found
+            .links
+            .iter()
+            .filter(|link| link.bridge == Some(lab.bridge.index))
+            .map(|link| link.name.clone())
+            .collect();
+        assert_eq!(on_bridge, std::slice::from_ref(&server.endpoint.host_link));
+        assert!(net::names::is_link_of(on_bridge[0].as_str(), &server.id));
+
+        scan::teardown(&lab.names).unwrap();
+        scan::teardown(&lab.names).unwrap();
+        let left = scan::scan(&lab.names).unwrap();
+        assert_eq!(left.bridge, scan::Presence::Absent);
+        assert_eq!((left.links, left.ports), (Vec::new(), Vec::new()));
+        assert!(!lab.firewall.is_intact().unwrap());
+    });
+}

@@ -1,0 +1,161 @@
+//! Ports of the host: who has them, and what is said to who does not get them.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+
+use model::port::{PortBinding, parse_publish};
+use net::endpoint;
+use net::host::Stack;
+use net::ports::{PortError, Reserved, reserve};
+
+use crate::lab::{container_id, inside, read_sysctl, sysctl};
+
+fn bindings(published: &[&str]) -> Vec<PortBinding> {
+    published.iter().flat_map(|text| parse_publish(text).unwrap()).collect()
+}
+
+fn get(published: &[&str]) -> Result<Vec<Reserved>, PortError> {
+    reserve(&bindings(published), Stack::Dual, Vec::new)
+}
+
+fn in_new_host(work: impl FnOnce() + Send) {
+    inside(&endpoint::isolated().unwrap(), work);
+}
+
+#[test]
+fn a_reserved_port_is_refused_to_all_others() {
+    in_new_host(|| {
+        let held = get(&["8080:80", "5353:53/udp", "127.0.0.1:9000:90"]).unwrap();
+        for address in ["0.0.0.0:8080", "127.0.0.1:8080", "[::]:8080", "127.0.0.1:9000"] {
+            // The standard library sets SO_REUSEADDR, as every server does.
+            let error = TcpListener::bind(address).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse, "{address}");
+        }
+        assert!(UdpSocket::bind("127.0.0.1:5353").is_err());
+        assert!(UdpSocket::bind("[::1]:5353").is_err());
+        drop(held);
+        TcpListener::bind("0.0.0.0:8080").unwrap();
+    });
+}
+
+#[test]
+fn a_reserved_port_is_closed_and_not_silent() {
+    in_new_host(|| {
+        let _held = get(&["8080:80"]).unwrap();
+        for address in ["127.0.0.1:8080", "[::1]:8080"] {
+            let error = TcpStream::connect(address).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+        }
+    });
+}
+
+#[test]
+fn a_port_of_another_program_is_in_use() {
+    in_new_host(|| {
+        let _foreign = TcpListener::bind("127.0.0.1:8080").unwrap();
+        let error = get(&["8080:80"]).unwrap_err();
+        let expected = "failed to bind host port 0.0.0.0:8080/tcp: address already in use";
+        assert_eq!(error.to_string(), expected);
+        // Nothing of a refused wish stays: the other port is free again.
+        get(&["8081:80", "8080:80"]).unwrap_err();
+        TcpListener::bind("0.0.0.0:8081").unwrap();
+        let error = get(&["192.0.2.99:80:80"]).unwrap_err();
+        let expected =
+            "failed to bind host port 192.0.2.99:80/tcp: cannot assign requested address";
+        assert_eq!(error.to_string(), expected);
+    });
+}
+
+#[test]
+fn a_port_of_another_container_is_allocated() {
+    in_new_host(|| {
+        let held = get(&["8080:80"]).unwrap();
+        let addresses = ["172.17.0.2/16".parse().unwrap()];
+        let rules = held[0].rules(container_id(1), &addresses);
+        let error = reserve(&bindings(&["8080:81"]), Stack::Dual, || rules.clone()).unwrap_err();
+        let expected = "Bind for 0.0.0.0:8080 failed: port is already allocated";
+        assert_eq!(error.to_string(), expected);
+        // Twice in one wish is the same.
+        let error = get(&["8081:80", "8081:81"]).unwrap_err();
+        assert_eq!(error.to_string(), expected.replace("8080", "8081"));
+    });
+}
+
+#[test]
+fn a_range_gives_the_first_that_is_free() {
+    in_new_host(|| {
+        let _foreign = TcpListener::bind("0.0.0.0:8000").unwrap();
+        let _half = TcpListener::bind("[::1]:8001").unwrap();
+        let held = get(&["8000-8002:80"]).unwrap();
+        let ports: Vec<_> = held[0].host.iter().map(ToString::to_string).collect();
+        assert_eq!(ports, ["0.0.0.0:8002", "[::]:8002"]);
+        let error = get(&["8000-8002:80"]).unwrap_err();
+        let expected = "failed to bind host ports 0.0.0.0:8000-8002/tcp: all are in use";
+        assert_eq!(error.to_string(), expected);
+    });
+}
+
+#[test]
+fn a_random_port_is_free_in_both_families_and_of_the_range() {
+    in_new_host(|| {
+        sysctl("ipv4/ip_local_port_range", "40000 40015");
+        assert_eq!(read_sysctl("ipv4/ip_local_port_range"), "40000\t40015");
+        // Only one port is free in both families.
+        let _half: Vec<_> =
+            (40001..=40015).map(|port| TcpListener::bind(("::1", port)).unwrap()).collect();
+        let held = get(&["80"]).unwrap();
+        let hosts: Vec<_> = held[0].host.iter().map(ToString::to_string).collect();
+        assert_eq!(hosts, ["0.0.0.0:40000", "[::]:40000"]);
+        assert_eq!(held[0].sockets.len(), 2);
+        assert!(matches!(get(&["80"]).unwrap_err(), PortError::Bind { .. }));
+    });
+}
+
+/// A server that was stopped a moment ago leaves connections in `TIME_WAIT`.
+#[test]
+fn remains_of_a_former_server_are_no_hindrance() {
+    in_new_host(|| {
+        let server = TcpListener::bind("127.0.0.1:8080").unwrap();
+        let mut client = TcpStream::connect("127.0.0.1:8080").unwrap();
+        let (mut stream, _) = server.accept().unwrap();
+        stream.write_all(b"bye").unwrap();
+        drop((stream, server));
+        client.read_to_string(&mut String::new()).unwrap();
+        drop(client);
+        let _held = get(&["8080:80"]).unwrap();
+        let error = TcpListener::bind("127.0.0.1:8080").unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+        let error = TcpStream::connect("127.0.0.1:8080").unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+    });
+}
+
+#[test]
+fn without_ipv6_only_ipv4_is_reserved() {
+    in_new_host(|| {
+        let held = reserve(&bindings(&["8080:80"]), Stack::V4, Vec::new).unwrap();
+        assert_eq!(held[0].host, ["0.0.0.0:8080".parse().unwrap()]);
+        TcpListener::bind("[::1]:8080").unwrap();
+        let error = reserve(&bindings(&["[::1]:8080:80"]), Stack::V4, Vec::new).unwrap_err();
+        assert_eq!(error.to_string(), "cannot publish ::1: IPv6 is disabled on this host");
+    });
+}
+
+#[test]
+fn fixed_ports_go_before_random_ones_and_the_order_stays() {
+    in_new_host(|| {
+        sysctl("ipv4/ip_local_port_range", "40000 40001");
+        let held = get(&["80", "40000:81", "40001:82/udp"]).unwrap();
+        let shown: Vec<_> =
+            held.iter().map(|r| format!("{}->{}", r.host[0].port(), r.container)).collect();
+        assert_eq!(shown, ["40001->80/tcp", "40000->81/tcp", "40001->82/udp"]);
+    });
+}
+
+#[test]
+fn sctp_needs_no_sockets() {
+    in_new_host(|| {
+        let held = get(&["8080:80/sctp"]).unwrap();
+        assert_eq!(held[0].host.len(), 2);
+    });
+}
