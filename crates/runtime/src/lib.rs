@@ -1,5 +1,29 @@
 //! Runs one OCI bundle: plans the init, builds namespaces, rootfs, capabilities, seccomp.
+//!
+//! A start is three messages: the plan (which the child inherits), ready, go. `plan` decides
+//! everything and touches nothing; `launch` and `enter` open what the plan needs and clone; `init`
+//! runs the plan's steps in the child and becomes the program. Cgroups and their limits, network
+//! namespaces, root file systems and the caching of filters are brought by the caller.
+//!
+//! No threads, no programs, no policy of Docker's: that is in the specification already.
 #![forbid(unsafe_code)]
 
 pub mod capabilities;
+mod copy_up;
+mod enter;
+mod error;
+mod facts;
+mod init;
+mod launch;
+mod message;
+pub mod plan;
 pub mod seccomp;
+mod start;
+pub mod step;
+
+pub use enter::{Enter, enter};
+pub use error::{LaunchError, Missing, Reason};
+pub use facts::{CgroupView, FactsError, HostFacts};
+pub use launch::{Launch, launch};
+pub use plan::{InitPlan, Orphan, PlanError};
+pub use start::{CgroupEntry, FilterRef, Ready, Running, Stdio};

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::CWD;
+use rustix::fs::{AtFlags, CWD, StatxFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MoveMountFlags, OpenTreeFlags};
 pub use rustix::mount::{MountAttrFlags, UnmountFlags};
 
@@ -163,6 +163,12 @@ pub fn clone_tree_of(fd: impl AsFd, depth: Depth) -> Result<OwnedFd, Errno> {
     rustix::mount::open_tree(fd.as_fd(), c"", tree_flags(depth) | OpenTreeFlags::AT_EMPTY_PATH)
 }
 
+/// A detached copy of what `path` names below a directory; a symlink there is not followed.
+pub fn clone_tree_at(directory: impl AsFd, path: &CStr, depth: Depth) -> Result<OwnedFd, Errno> {
+    let flags = tree_flags(depth) | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    rustix::mount::open_tree(directory.as_fd(), path, flags)
+}
+
 fn tree_flags(depth: Depth) -> OpenTreeFlags {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     match depth {
@@ -179,52 +185,42 @@ pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<(), Errno> {
     rustix::mount::move_mount(mount.as_fd(), c"", target.as_fd(), c"", flags)
 }
 
-/// Makes a detached mount the root of the calling process and of its mount namespace, and lets go
-/// of every mount that was there.
-///
-/// The namespace must be the caller's own, with no shared mounts (see [`set_propagation_of_all`]).
-/// Afterwards the working directory is the new root, and `mount` names its mount point.
-pub fn enter_root(mount: impl AsFd) -> Result<(), EnterRootError> {
-    // On top of `/`, which always exists, so that no directory of the host is needed for it. What
-    // this process sees does not change yet: its root directory stays below.
+/// Attaches a detached mount on top of `/`, which always exists, so that no directory of the host
+/// is needed. What this process sees does not change: its root directory stays below.
+pub fn attach_on_root(mount: impl AsFd) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     rustix::mount::move_mount(mount.as_fd(), c"", CWD, c"/", flags)
-        .map_err(EnterRootError::Attach)?;
-    rustix::process::fchdir(mount.as_fd()).map_err(EnterRootError::Chdir)?;
-    // The old root ends up on top of the new one, where "." finds it.
-    rustix::process::pivot_root(c".", c".").map_err(EnterRootError::Pivot)?;
-    rustix::mount::unmount(c".", UnmountFlags::DETACH).map_err(EnterRootError::Unmount)?;
-    rustix::process::chdir(c"/").map_err(EnterRootError::Chdir)
 }
 
-/// Which part of [`enter_root`] failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum EnterRootError {
-    /// The mount could not be attached.
-    #[error("attach the root file system")]
-    Attach(#[source] Errno),
-    /// It could not be entered.
-    #[error("enter the root file system")]
-    Chdir(#[source] Errno),
-    /// `EINVAL` where the present root is the initial ramfs.
-    #[error("pivot_root")]
-    Pivot(#[source] Errno),
-    /// The old root could not be let go.
-    #[error("unmount the old root")]
-    Unmount(#[source] Errno),
-}
-
-impl EnterRootError {
-    /// The error number, whichever part failed.
-    #[must_use]
-    pub fn errno(self) -> Errno {
-        match self {
-            Self::Attach(errno)
-            | Self::Chdir(errno)
-            | Self::Pivot(errno)
-            | Self::Unmount(errno) => errno,
+/// Makes a mount that [`attach_on_root`] attached the root of the calling process and of its mount
+/// namespace, and lets go of every mount that was there.
+///
+/// The namespace must be the caller's own, with no shared mounts (see [`set_propagation_of_all`]).
+/// `EINVAL` also where the present root is the initial ramfs.
+pub fn enter_root(mount: impl AsFd) -> Result<(), Errno> {
+    let own = mount_id(mount.as_fd(), c"")?;
+    rustix::process::fchdir(mount.as_fd())?;
+    // The old root ends up on top of the new one, together with whatever else is mounted on it.
+    rustix::process::pivot_root(c".", c".")?;
+    // Unmounting takes one mount from the top of the stack, and `..` is the path that leads to
+    // the top: it stays in the root directory, but crosses into what is mounted there. A single
+    // mount left behind would be where everybody arrives who joins this namespace.
+    for _ in 0..MAX_STACKED {
+        if mount_id(CWD, c"..")? == own {
+            return rustix::process::chdir(c"/");
         }
+        rustix::mount::unmount(c"..", UnmountFlags::DETACH)?;
     }
+    Err(Errno::BUSY)
+}
+
+/// How many mounts may lie on top of each other on the old root.
+const MAX_STACKED: usize = 64;
+
+fn mount_id(directory: BorrowedFd<'_>, path: &CStr) -> Result<u64, Errno> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT;
+    let stat = rustix::fs::statx(directory, path, flags, StatxFlags::MNT_ID)?;
+    Ok(stat.stx_mnt_id)
 }
 
 /// One option of a file system.
@@ -351,15 +347,15 @@ impl FsError {
 ///
 /// Which instance it is depends on the caller: `proc` shows its pid namespace, `sysfs` its network
 /// namespace, `mqueue` its ipc namespace.
-pub fn detached(
+pub fn detached<'a>(
     kind: &CStr,
-    params: &[Param<'_>],
+    params: impl IntoIterator<Item = Param<'a>>,
     attributes: MountAttrFlags,
 ) -> Result<OwnedFd, FsError> {
     let context =
         rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map_err(FsError::Open)?;
-    for (index, param) in params.iter().enumerate() {
-        set_param(context.as_fd(), param).map_err(|source| {
+    for (index, param) in params.into_iter().enumerate() {
+        set_param(context.as_fd(), &param).map_err(|source| {
             let log = KernelLog::read(context.as_fd());
             FsError::Option { index, log, source }
         })?;
@@ -455,7 +451,7 @@ pub fn overlay(overlay: &Overlay<'_>, attributes: MountAttrFlags) -> Result<Owne
         Layer::Fd(fd) => Param::Fd(key, *fd),
     }));
     params.extend_from_slice(overlay.options);
-    detached(c"overlay", &params, attributes).map_err(|error| match error {
+    detached(c"overlay", params.iter().copied(), attributes).map_err(|error| match error {
         FsError::Option { index, log, source } => {
             OverlayError::Option { option: describe(params.get(index)), log, source }
         }

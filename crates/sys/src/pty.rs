@@ -28,17 +28,22 @@ pub struct Pty {
 /// is checked to be the terminal multiplexer of a devpts: a container that swaps either for
 /// something else (CVE-2025-52565) gets `EINVAL`. Allocates nothing.
 pub fn open(devpts: impl AsFd) -> Result<Pty, Errno> {
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV | ResolveFlags::BENEATH;
-    let mode = Mode::empty();
-    let probe = rustix::fs::openat2(&devpts, c"ptmx", OFlags::PATH | flags, mode, resolve)?;
+    let (path, whole) = (OFlags::PATH, OFlags::RDWR | OFlags::NOCTTY);
+    // Looked at first: opening a device can have effects of its own.
+    let probe = open_multiplexer(devpts.as_fd(), path)?;
     verify_multiplexer(probe.as_fd())?;
-    let master = rustix::fs::openat2(&devpts, c"ptmx", flags, mode, resolve)?;
+    let master = open_multiplexer(devpts.as_fd(), whole)?;
     verify_multiplexer(master.as_fd())?;
     rustix::pty::unlockpt(&master)?;
     let peer_flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let peer = rustix::pty::ioctl_tiocgptpeer(&master, peer_flags)?;
     Ok(Pty { master, peer })
+}
+
+fn open_multiplexer(devpts: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV | ResolveFlags::BENEATH;
+    rustix::fs::openat2(devpts, c"ptmx", flags, Mode::empty(), resolve)
 }
 
 fn verify_multiplexer(fd: BorrowedFd<'_>) -> Result<(), Errno> {

@@ -48,11 +48,25 @@ impl Signal {
 /// Gives every signal its default action and unblocks all: what a program expects to start with.
 ///
 /// `execve` keeps ignored signals ignored (Rust's start code ignores SIGPIPE) and keeps the mask.
+/// This also resets the two that the C library keeps for itself, so the process must not use it for
+/// threads any more: it is for a child about to execute a program.
 pub fn reset_all() {
+    // Every field zero: the default action, no flags, an empty mask.
+    let default = [0_u64; 4];
+    let mask_size = size_of::<u64>();
     for signal in 1..=i32::from(MAX) {
-        // SAFETY: SIG_DFL is a valid disposition for every signal. What cannot be changed (KILL,
-        // STOP, the C library's own) fails with EINVAL and is at its default already.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the kernel's `struct sigaction` is four words on the architectures that we build
+        // for and is only read; SIG_DFL is valid for every signal. KILL and STOP give EINVAL and
+        // are at their default already.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                mask_size,
+            )
+        };
     }
     let empty = set_of(&[]);
     // SAFETY: `empty` is an initialised set that is only read; the old mask is not asked for.

@@ -1,0 +1,62 @@
+//! Starts one more process in a running container.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use oci_spec::runtime::Process;
+use sys::process::Namespaces;
+
+use crate::error::LaunchError;
+use crate::facts::HostFacts;
+use crate::plan::{self, Extras, Filter, Netns, Orphan};
+use crate::start::{CgroupEntry, FilterRef, Running, Start, Stdio};
+
+/// A process to be started in a container.
+#[derive(Debug)]
+pub struct Enter<'a> {
+    /// What is to be. Its capabilities may exceed those of the container (`exec --privileged`).
+    pub process: &'a Process,
+    /// What there is.
+    pub facts: &'a HostFacts,
+    /// The container's id.
+    pub id: &'a str,
+    /// The pidfd of the container's first process, whose namespaces it joins.
+    pub container: BorrowedFd<'a>,
+    /// Its standard streams.
+    pub stdio: Stdio,
+    /// The container's control groups.
+    pub cgroup: CgroupEntry<'a>,
+    /// Its seccomp filter.
+    pub filter: Option<FilterRef<'a>>,
+    /// What happens to it when this process dies.
+    pub orphan: Orphan,
+}
+
+/// Starts a process in a container. It is a child of the calling process, which must reap it: the
+/// kernel does not let the container's first process end before all others have been reaped.
+///
+/// # Errors
+/// As [`crate::launch`]; `ESRCH` if the container has ended.
+pub fn enter(enter: Enter<'_>) -> Result<Running, LaunchError> {
+    let extras = Extras {
+        id: enter.id.to_owned(),
+        netns: Netns::AsSpecified,
+        filter: if enter.filter.is_some() { Filter::Given } else { Filter::None },
+        orphan: enter.orphan,
+    };
+    let plan = plan::plan_exec(enter.process, enter.facts, &extras)?;
+    let start = Start {
+        steps: plan.steps,
+        program: plan.program,
+        namespaces: Namespaces::NONE,
+        born_into: Some(enter.container.as_fd()),
+        cgroup: enter.cgroup,
+        root: None,
+        container: Some(enter.container),
+        trees: &[],
+        joins: &[],
+        filter: enter.filter,
+        stdio: enter.stdio,
+        terminal: plan.terminal,
+    };
+    start.run()?.go()
+}

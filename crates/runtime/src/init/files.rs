@@ -1,0 +1,78 @@
+//! Steps about descriptors: the terminal, the standard streams, procfs.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Uid};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+use sys::Errno;
+use sys::mount::MountAttrFlags;
+use sys::pty::{self, Size};
+
+use super::{Done, Init, place, write_whole};
+
+impl Init<'_> {
+    /// Opens a terminal in the devpts that this process has mounted, or in the one of the container
+    /// that it has entered, which is verified: a container may have put anything there.
+    pub(super) fn open_terminal(&mut self, size: Option<Size>) -> Done {
+        let pty = match &self.devpts {
+            Some(devpts) => pty::open(devpts)?,
+            None => pty::open(place::open_terminals(self.root()?)?)?,
+        };
+        if let Some(size) = size {
+            pty::resize(&pty.master, size)?;
+        }
+        self.terminal = Some(pty);
+        Ok(())
+    }
+
+    pub(super) fn standard_streams(&mut self, owner: Uid) -> Done {
+        let streams = match (&self.terminal, self.hands.streams) {
+            (Some(terminal), _) => {
+                rustix::process::ioctl_tiocsctty(&terminal.peer)?;
+                [terminal.peer.as_fd(); 3]
+            }
+            (None, Some(streams)) => streams,
+            (None, None) => return Err(Errno::BADF.into()),
+        };
+        for stream in streams {
+            give_to(stream, owner)?;
+        }
+        dup2_stdin(streams[0])?;
+        dup2_stdout(streams[1])?;
+        dup2_stderr(streams[2])?;
+        Ok(())
+    }
+
+    pub(super) fn own_proc(&mut self) -> Done {
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        self.proc = Some(sys::mount::detached(c"proc", [], attributes)?);
+        Ok(())
+    }
+
+    /// Writes to our own procfs, which nobody else can reach or cover (invariant I4).
+    pub(super) fn write_proc(&self, path: &CStr, value: &CStr) -> Done {
+        let proc = self.proc.as_ref().ok_or(Errno::BADF)?;
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
+        let file = rustix::fs::openat2(proc, path, flags, Mode::empty(), resolve)?;
+        Ok(write_whole(file.as_fd(), value.to_bytes())?)
+    }
+}
+
+/// Lets the user open its own streams again, as `/dev/stdout`. The null device stays root's; what
+/// cannot change hands (a file of a read-only mount, a socket) is left as it is, as in Docker.
+fn give_to(stream: BorrowedFd<'_>, owner: Uid) -> Result<(), Errno> {
+    let stat = rustix::fs::fstat(stream)?;
+    let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+    let is_null = is_device && stat.st_rdev == rustix::fs::makedev(1, 3);
+    if stat.st_uid == owner.as_raw() || is_null {
+        return Ok(());
+    }
+    match rustix::fs::fchown(stream, Some(owner), None) {
+        Err(Errno::PERM | Errno::INVAL | Errno::ROFS) => Ok(()),
+        other => other,
+    }
+}

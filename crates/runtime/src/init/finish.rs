@@ -1,0 +1,122 @@
+//! The last steps: who the process is, where it is, and the program.
+
+use std::ffi::CStr;
+
+use rustix::fs::{Access, AtFlags, CWD, FileType};
+use rustix::process::Signal;
+use rustix::thread::{CapabilitySet, CapabilitySets};
+use sys::Errno;
+
+use super::{Done, Init, place};
+use crate::message;
+use crate::step::{Capabilities, Identity};
+
+impl Init<'_> {
+    /// Goes to a directory inside of the root. `/proc/self/fd/N`, which could lead to a directory
+    /// of the host (CVE-2024-21626), is a magic link and refused by the kernel (`ELOOP`).
+    pub(super) fn change_directory(&self, path: &CStr) -> Done {
+        let directory = place::open_directory(self.root()?, path)?;
+        Ok(rustix::process::fchdir(directory)?)
+    }
+
+    /// Finds the program as the user who will run it, by the rules of Go's `exec.LookPath`, whose
+    /// words Docker's clients know: a search skips what it cannot use, a path tells why.
+    pub(super) fn find_program(&mut self) -> Done {
+        let mut reason = Errno::NOENT;
+        for (index, path) in self.hands.candidates.iter().enumerate() {
+            match check_executable(path) {
+                Ok(()) => {
+                    self.program = index;
+                    return Ok(());
+                }
+                Err(errno) => reason = errno,
+            }
+        }
+        Err(if self.hands.in_path { Errno::NOENT } else { reason }.into())
+    }
+
+    /// Tells the parent that all is set up, with the master of the terminal, and waits for its go.
+    pub(super) fn await_go(&mut self) -> Done {
+        let terminal = self.terminal.take();
+        let channel = self.hands.channel;
+        let sent = match &terminal {
+            Some(pty) => {
+                use std::os::fd::AsFd;
+                sys::fdpass::send(channel, &message::READY, &[pty.master.as_fd()])
+            }
+            None => sys::fdpass::send(channel, &message::READY, &[]),
+        };
+        sent.map_err(|error| error.errno().unwrap_or(Errno::IO))?;
+        let mut word = [0_u8; 1];
+        let read = rustix::io::retry_on_intr(|| rustix::io::read(channel, &mut word))?;
+        // The end of the stream: the parent is gone, or has thought better of it.
+        if read == 1 && word[0] == message::GO { Ok(()) } else { Err(Errno::PIPE.into()) }
+    }
+
+    pub(super) fn load_filter(&self) -> Done {
+        let (program, flags) = self.hands.filter.ok_or(Errno::BADF)?;
+        Ok(sys::seccomp::load(program, flags)?)
+    }
+
+    /// Returns only if it failed.
+    pub(super) fn execute(&self) -> Errno {
+        let hands = self.hands;
+        match hands.candidates.get(self.program) {
+            Some(path) => sys::process::execve(path, hands.argv, hands.env),
+            None => Errno::NOENT,
+        }
+    }
+}
+
+fn check_executable(path: &CStr) -> Result<(), Errno> {
+    let stat = rustix::fs::statat(CWD, path, AtFlags::empty())?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        return Err(Errno::ISDIR);
+    }
+    rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)
+}
+
+/// One bit of a mask after the other.
+fn each(mask: u64, mut act: impl FnMut(CapabilitySet) -> Result<(), Errno>) -> Done {
+    let mut rest = mask;
+    while rest != 0 {
+        let lowest = rest & rest.wrapping_neg();
+        act(CapabilitySet::from_bits_retain(lowest))?;
+        rest ^= lowest;
+    }
+    Ok(())
+}
+
+pub(super) fn drop_bounding(mask: u64) -> Done {
+    each(mask, rustix::thread::remove_capability_from_bounding_set)
+}
+
+pub(super) fn raise_ambient(mask: u64) -> Done {
+    each(mask, |one| rustix::thread::configure_capability_in_ambient_set(one, true))
+}
+
+pub(super) fn set_capabilities(sets: &Capabilities) -> Done {
+    let sets = CapabilitySets {
+        effective: CapabilitySet::from_bits_retain(sets.effective),
+        permitted: CapabilitySet::from_bits_retain(sets.permitted),
+        inheritable: CapabilitySet::from_bits_retain(sets.inheritable),
+    };
+    Ok(rustix::thread::set_capabilities(None, sets)?)
+}
+
+/// Groups first: setting them needs the capabilities of root. The capabilities outlive the change
+/// of user, so that the next step can choose among them.
+pub(super) fn become_user(identity: &Identity) -> Done {
+    rustix::thread::set_keep_capabilities(true)?;
+    rustix::thread::set_thread_groups(&identity.groups)?;
+    let (uid, gid) = (identity.uid, identity.gid);
+    rustix::thread::set_thread_res_gid(Some(gid), Some(gid), Some(gid))?;
+    rustix::thread::set_thread_res_uid(Some(uid), Some(uid), Some(uid))?;
+    Ok(rustix::thread::set_keep_capabilities(false)?)
+}
+
+/// After the change of user, which takes the signal back. A parent that is gone already closes the
+/// channel, which ends the wait for its go.
+pub(super) fn die_with_parent() -> Done {
+    Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
+}

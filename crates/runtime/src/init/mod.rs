@@ -1,0 +1,234 @@
+//! The child: carries out the steps of a plan, in order, and becomes the program.
+//!
+//! Decides nothing. Allocates nothing either: whoever cloned this process may have had threads, and
+//! one of them may have held the heap's lock. Everything it needs was prepared by `launch` or
+//! `enter`, and a failure is sent as bytes.
+
+mod files;
+mod finish;
+mod mounts;
+mod place;
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::process::{DumpableBehavior, Rlimit};
+use rustix::thread::LinkNameSpaceType;
+use sys::Errno;
+use sys::mount::{Attributes, Depth, FsError, KernelLog};
+use sys::process::{ExecStrings, Namespaces};
+use sys::pty::Pty;
+use sys::seccomp::{Flags, Instruction};
+
+use crate::message;
+use crate::step::{Limit, Slot, Step};
+
+/// What the parent hands down.
+#[derive(Debug)]
+pub(crate) struct Hands<'a> {
+    /// The root file system's mount; none for a process that enters a container.
+    pub(crate) root: Option<BorrowedFd<'a>>,
+    /// The container's first process, for one that enters.
+    pub(crate) container: Option<BorrowedFd<'a>>,
+    /// By slot.
+    pub(crate) trees: &'a [OwnedFd],
+    /// By slot.
+    pub(crate) joins: &'a [OwnedFd],
+    /// `cgroup.procs` of each control group to enter.
+    pub(crate) cgroups: &'a [OwnedFd],
+    /// Standard streams, unless there is a terminal. None of them is number 0, 1 or 2.
+    pub(crate) streams: Option<[BorrowedFd<'a>; 3]>,
+    /// To the parent. Not number 0, 1 or 2.
+    pub(crate) channel: BorrowedFd<'a>,
+    /// The seccomp filter.
+    pub(crate) filter: Option<(&'a [Instruction], Flags)>,
+    /// Where the program may be.
+    pub(crate) candidates: &'a [CString],
+    /// Whether a name was looked for in `PATH`.
+    pub(crate) in_path: bool,
+    /// Arguments.
+    pub(crate) argv: &'a ExecStrings,
+    /// Environment.
+    pub(crate) env: &'a ExecStrings,
+}
+
+/// Why a step failed.
+#[derive(Debug, Clone, Copy)]
+struct Fault {
+    errno: Errno,
+    log: KernelLog,
+}
+
+impl From<Errno> for Fault {
+    fn from(errno: Errno) -> Self {
+        Self { errno, log: KernelLog::EMPTY }
+    }
+}
+
+impl From<FsError> for Fault {
+    fn from(error: FsError) -> Self {
+        Self { errno: error.errno(), log: error.log() }
+    }
+}
+
+type Done = Result<(), Fault>;
+
+/// Exit code of a child whose step failed; the parent reads the report instead.
+const FAILED: i32 = 125;
+
+/// Runs in the child of `clone3`. Returns only if a step failed.
+pub(crate) fn run(hands: &Hands<'_>, steps: &[Step]) -> i32 {
+    prepare();
+    let mut init = Init::new(hands);
+    for (index, step) in steps.iter().enumerate() {
+        if let Err(fault) = init.perform(step) {
+            let (bytes, len) = message::failed(index, fault.errno, &fault.log);
+            // Nobody is left to tell if this fails too: the parent is gone.
+            let _ = sys::fdpass::send(hands.channel, &bytes[..len], &[]);
+            break;
+        }
+    }
+    FAILED
+}
+
+/// What every child of ours does first. None of it can fail for a process that was just cloned.
+fn prepare() {
+    // Until the program is executed, no process of the container may look into this one
+    // (CVE-2016-9962).
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let _ = rustix::process::setsid();
+    rustix::process::umask(Mode::empty());
+    sys::signal::reset_all();
+}
+
+/// The child's own state: what one step makes and a later one uses.
+struct Init<'a> {
+    hands: &'a Hands<'a>,
+    /// The root of a container that was entered.
+    entered: Option<OwnedFd>,
+    mask: Option<OwnedFd>,
+    devpts: Option<OwnedFd>,
+    proc: Option<OwnedFd>,
+    terminal: Option<Pty>,
+    /// Index of the candidate that was found.
+    program: usize,
+}
+
+impl<'a> Init<'a> {
+    fn new(hands: &'a Hands<'a>) -> Self {
+        Self {
+            hands,
+            entered: None,
+            mask: None,
+            devpts: None,
+            proc: None,
+            terminal: None,
+            program: 0,
+        }
+    }
+
+    fn perform(&mut self, step: &Step) -> Done {
+        match step {
+            Step::JoinCgroup => self.join_cgroup()?,
+            Step::EnterContainer(kinds) => self.enter_container(*kinds)?,
+            Step::JoinNamespace(kind, slot) => self.join_namespace(*kind, *slot)?,
+            Step::NewCgroupNamespace => sys::process::unshare(Namespaces::CGROUP)?,
+            Step::IsolateMounts => {
+                sys::mount::set_propagation_of_all(sys::mount::Propagation::Private)?;
+            }
+            Step::MakeMask => self.make_mask()?,
+            Step::AttachRoot => sys::mount::attach_on_root(self.root()?)?,
+            Step::Mount(mount) => self.mount(mount)?,
+            Step::Node(place, node) => self.node(place, node)?,
+            Step::MakeDirectory(place) => drop(place::ensure_directory(self.root()?, place)?),
+            Step::OpenTerminal(size) => self.open_terminal(*size)?,
+            Step::BindConsole => self.bind_console()?,
+            Step::OwnProc => self.own_proc()?,
+            Step::Sysctl(path, value) => self.write_proc(path, value)?,
+            Step::HostName(name) => rustix::system::sethostname(name.as_bytes())?,
+            Step::DomainName(name) => rustix::system::setdomainname(name.as_bytes())?,
+            Step::SessionKeyring(name) => session_keyring(name)?,
+            Step::ReadOnlyPath(place) => self.read_only_path(place)?,
+            Step::MaskPath(place) => self.mask_path(place)?,
+            Step::ReadOnlyRoot => {
+                sys::mount::set_attr(self.root()?, Depth::Single, &Attributes::READ_ONLY)?;
+            }
+            Step::EnterRoot => sys::mount::enter_root(self.root()?)?,
+            Step::RootPropagation(how) => {
+                let how = Attributes::propagation(*how);
+                sys::mount::set_attr(self.root()?, Depth::Single, &how)?;
+            }
+            Step::Limit(limit) => set_limit(limit)?,
+            Step::OomScore(score) => self.write_proc(c"self/oom_score_adj", score)?,
+            Step::StandardStreams(owner) => self.standard_streams(*owner)?,
+            Step::Umask(mask) => drop(rustix::process::umask(Mode::from_bits_truncate(*mask))),
+            Step::NoNewPrivileges => rustix::thread::set_no_new_privs(true)?,
+            Step::DropBounding(mask) => finish::drop_bounding(*mask)?,
+            Step::Become(identity) => finish::become_user(identity)?,
+            Step::SetCapabilities(sets) => finish::set_capabilities(sets)?,
+            Step::RaiseAmbient(mask) => finish::raise_ambient(*mask)?,
+            Step::AppArmor(profile) => self.write_proc(c"self/attr/apparmor/exec", profile)?,
+            Step::ChangeDirectory(path) => self.change_directory(path)?,
+            Step::FindProgram => self.find_program()?,
+            Step::DieWithParent => finish::die_with_parent()?,
+            Step::KeepStreamsOnly => sys::process::close_on_exec_from(3)?,
+            Step::AwaitGo => self.await_go()?,
+            Step::LoadFilter => self.load_filter()?,
+            Step::Execute => return Err(self.execute().into()),
+        }
+        Ok(())
+    }
+
+    /// The root directory of the container, before and after it is this process's own.
+    fn root(&self) -> Result<BorrowedFd<'_>, Errno> {
+        let entered = self.entered.as_ref().map(AsFd::as_fd);
+        entered.or(self.hands.root).ok_or(Errno::BADF)
+    }
+
+    /// The kernel takes 0 for the process that writes it, so no pid has to be known.
+    fn join_cgroup(&self) -> Done {
+        for procs in self.hands.cgroups {
+            write_whole(procs.as_fd(), b"0")?;
+        }
+        Ok(())
+    }
+
+    fn enter_container(&mut self, kinds: Namespaces) -> Done {
+        sys::process::setns(self.hands.container.ok_or(Errno::BADF)?, kinds)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        self.entered = Some(rustix::fs::openat(CWD, c"/", flags, Mode::empty())?);
+        Ok(())
+    }
+
+    fn join_namespace(&self, kind: Namespaces, slot: Slot) -> Done {
+        let fd = self.hands.joins.get(slot).ok_or(Errno::BADF)?;
+        let kinds = [
+            (Namespaces::NET, LinkNameSpaceType::Network),
+            (Namespaces::IPC, LinkNameSpaceType::InterProcessCommunication),
+            (Namespaces::UTS, LinkNameSpaceType::HostNameAndNISDomainName),
+            (Namespaces::CGROUP, LinkNameSpaceType::ControlGroup),
+        ];
+        let known = kinds.iter().find(|(known, _)| *known == kind).ok_or(Errno::INVAL)?;
+        Ok(rustix::thread::move_into_link_name_space(fd.as_fd(), Some(known.1))?)
+    }
+}
+
+/// A kernel without keyrings has none to hide.
+fn session_keyring(name: &std::ffi::CStr) -> Result<(), Errno> {
+    match sys::keyring::join_session(name) {
+        Err(Errno::NOSYS) => Ok(()),
+        other => other,
+    }
+}
+
+fn set_limit(limit: &Limit) -> Result<(), Errno> {
+    let new = Rlimit { current: limit.soft, maximum: limit.hard };
+    rustix::process::setrlimit(limit.resource, new)
+}
+
+/// Files of procfs and cgroupfs take a value in one write or not at all.
+fn write_whole(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<(), Errno> {
+    let written = rustix::io::retry_on_intr(|| rustix::io::write(fd, bytes))?;
+    if written == bytes.len() { Ok(()) } else { Err(Errno::IO) }
+}

@@ -1,0 +1,170 @@
+//! Steps that mount.
+//!
+//! Each mount is made detached, filled, given its attributes, and only then attached to a target
+//! that is a descriptor (invariants I1 and I2).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
+use sys::Errno;
+use sys::mount::{self, Attributes, Depth, MountAttrFlags, Param};
+
+use super::place::{self, Make};
+use super::{Done, Fault, Init};
+use crate::step::{Entry, MountStep, Node, NodeKind, Place, Source};
+
+impl Init<'_> {
+    pub(super) fn mount(&mut self, step: &MountStep) -> Done {
+        match &step.source {
+            Source::Tree(slot) => {
+                let tree = self.hands.trees.get(*slot).ok_or(Errno::BADF)?.as_fd();
+                apply(tree, &step.attributes, step)?;
+                self.attach(tree, &step.target)
+            }
+            Source::New { kind, params } => {
+                let params = params.iter().map(|(key, value)| match value {
+                    Some(value) => Param::String(key, value),
+                    None => Param::Flag(key),
+                });
+                // A read-only mount could not be filled.
+                let writable = step.attributes.set - MountAttrFlags::MOUNT_ATTR_RDONLY;
+                let made = mount::detached(kind, params, writable)?;
+                step.content.iter().try_for_each(|entry| fill(made.as_fd(), entry))?;
+                let rest = step.attributes.set & MountAttrFlags::MOUNT_ATTR_RDONLY;
+                apply(made.as_fd(), &Attributes { set: rest, ..Attributes::NONE }, step)?;
+                self.attach(made.as_fd(), &step.target)?;
+                if step.target.path.as_c_str() == c"/dev/pts" {
+                    self.devpts = Some(made);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Attaches a mount where the plan says, on something of its own kind.
+    fn attach(&self, tree: BorrowedFd<'_>, place: &Place) -> Done {
+        let make = if is_directory(tree)? { Make::Directory } else { Make::File };
+        let target = place::ensure(self.root()?, place, make)?;
+        refuse_covering_proc(target.as_fd(), place)?;
+        Ok(mount::attach(tree, &target)?)
+    }
+
+    /// A tmpfs with an empty directory and a null device, attached where it will never be seen:
+    /// below the root file system, let go together with the host's mounts. Kernels before 6.15
+    /// copy only what is attached.
+    pub(super) fn make_mask(&mut self) -> Done {
+        let params = [Param::String(c"source", c"tmpfs"), Param::String(c"mode", c"555")];
+        let mask = mount::detached(c"tmpfs", params, MASK_ATTRIBUTES)?;
+        let null = Node { kind: NodeKind::Character(1, 3), mode: 0o666, uid: 0, gid: 0 };
+        rustix::fs::mkdirat(&mask, EMPTY, Mode::from_raw_mode(0o555))?;
+        make_node(mask.as_fd(), NULL, &null)?;
+        mount::set_attr(&mask, Depth::Single, &Attributes::READ_ONLY)?;
+        mount::attach_on_root(&mask)?;
+        self.mask = Some(mask);
+        Ok(())
+    }
+
+    pub(super) fn mask_path(&self, place: &Place) -> Done {
+        let Some(target) = place::open_existing(self.root()?, place)? else { return Ok(()) };
+        let mask = self.mask.as_ref().ok_or(Errno::BADF)?;
+        let cover = if is_directory(target.as_fd())? { EMPTY } else { NULL };
+        let cover = mount::clone_tree_at(mask, cover, Depth::Single)?;
+        Ok(mount::attach(cover, target)?)
+    }
+
+    pub(super) fn read_only_path(&self, place: &Place) -> Done {
+        let Some(target) = place::open_existing(self.root()?, place)? else { return Ok(()) };
+        let copy = mount::clone_tree_of(&target, Depth::Recursive)?;
+        mount::set_attr(&copy, Depth::Recursive, &Attributes::READ_ONLY)?;
+        Ok(mount::attach(copy, target)?)
+    }
+
+    pub(super) fn node(&self, place: &Place, node: &Node) -> Done {
+        let (parent, name) = place::ensure_parent(self.root()?, place)?;
+        make_node(parent.as_fd(), name, node)
+    }
+
+    pub(super) fn bind_console(&self) -> Done {
+        let terminal = self.terminal.as_ref().ok_or(Errno::BADF)?;
+        let target = place::open_console(self.root()?)?;
+        let copy: OwnedFd = mount::clone_tree_of(&terminal.peer, Depth::Single)?;
+        Ok(mount::attach(copy, target)?)
+    }
+}
+
+const EMPTY: &std::ffi::CStr = c"empty";
+const NULL: &std::ffi::CStr = c"null";
+const MASK_ATTRIBUTES: MountAttrFlags =
+    MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
+
+/// Sets what the plan wants of one mount, of all below it, and of their propagation, with as few
+/// calls as possible.
+fn apply(tree: BorrowedFd<'_>, single: &Attributes, step: &MountStep) -> Result<(), Errno> {
+    let at = |depth| step.propagation.and_then(|(how, wanted)| (wanted == depth).then_some(how));
+    let single = Attributes { propagation: at(Depth::Single), ..*single };
+    let recursive = Attributes { propagation: at(Depth::Recursive), ..step.recursive };
+    for (depth, attributes) in [(Depth::Single, single), (Depth::Recursive, recursive)] {
+        if !attributes.is_none() {
+            mount::set_attr(tree, depth, &attributes)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_directory(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    Ok(FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode) == FileType::Directory)
+}
+
+/// `PROC_SUPER_MAGIC` of linux/magic.h.
+const PROC_MAGIC: u64 = 0x9fa0;
+
+/// The plan has judged every destination below /proc by its letters. One that only gets there
+/// through a symlink of the image would hide or fake procfs (CVE-2019-19921, CVE-2023-27561).
+fn refuse_covering_proc(target: BorrowedFd<'_>, place: &Place) -> Result<(), Fault> {
+    if place.path.to_bytes().starts_with(b"/proc") {
+        return Ok(());
+    }
+    let magic = u64::try_from(rustix::fs::fstatfs(target)?.f_type);
+    if magic == Ok(PROC_MAGIC) { Err(Errno::LOOP.into()) } else { Ok(()) }
+}
+
+fn fill(top: BorrowedFd<'_>, entry: &Entry) -> Done {
+    match entry {
+        Entry::Directory(path) => {
+            rustix::fs::mkdirat(top, path.as_c_str(), Mode::from_raw_mode(0o755))?;
+        }
+        Entry::File(path) => {
+            let mode = Mode::from_raw_mode(0o666);
+            rustix::fs::mknodat(top, path.as_c_str(), FileType::RegularFile, mode, 0)?;
+        }
+        Entry::Link(path, target) => {
+            rustix::fs::symlinkat(target.as_c_str(), top, path.as_c_str())?;
+        }
+        Entry::Node(path, node) => {
+            let made = make_node(top, path, node);
+            if !matches!(&made, Err(fault) if fault.errno == Errno::NOENT) {
+                return made;
+            }
+            let place = Place { path: path.clone(), symlinks: crate::step::Symlinks::Refuse };
+            let (parent, name) = place::ensure_parent(top, &place)?;
+            make_node(parent.as_fd(), name, node)?;
+        }
+    }
+    Ok(())
+}
+
+fn make_node(parent: BorrowedFd<'_>, name: &std::ffi::CStr, node: &Node) -> Done {
+    let (kind, device) = match node.kind {
+        NodeKind::Character(major, minor) => {
+            (FileType::CharacterDevice, rustix::fs::makedev(major, minor))
+        }
+        NodeKind::Block(major, minor) => (FileType::BlockDevice, rustix::fs::makedev(major, minor)),
+        NodeKind::Fifo => (FileType::Fifo, 0),
+    };
+    rustix::fs::mknodat(parent, name, kind, Mode::from_raw_mode(node.mode), device)?;
+    if node.uid != 0 || node.gid != 0 {
+        let owner = (Some(Uid::from_raw(node.uid)), Some(Gid::from_raw(node.gid)));
+        rustix::fs::chownat(parent, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! Starts a container: opens what the plan needs, then lets `start` run it.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use oci_spec::runtime::Spec;
+use rustix::fs::{CWD, Mode, OFlags};
+use sys::mount::Depth;
+
+use crate::copy_up;
+use crate::error::LaunchError;
+use crate::facts::HostFacts;
+use crate::plan::{self, Extras, Filter, Join, Netns, Origin, Orphan, Tree};
+use crate::start::{CgroupEntry, FilterRef, Ready, Start, Stdio};
+
+/// A container to be started.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    /// What is to be.
+    pub spec: &'a Spec,
+    /// What there is.
+    pub facts: &'a HostFacts,
+    /// Its id.
+    pub id: &'a str,
+    /// The root file system: a detached mount that nobody else uses.
+    pub rootfs: OwnedFd,
+    /// Detached sources of binds, by index of `spec.mounts`. Those that are missing here are
+    /// opened by the path of the specification.
+    pub trees: Vec<(usize, OwnedFd)>,
+    /// Its network namespace, in place of what the specification says.
+    pub netns: Option<OwnedFd>,
+    /// Its standard streams.
+    pub stdio: Stdio,
+    /// Its control groups.
+    pub cgroup: CgroupEntry<'a>,
+    /// Its seccomp filter.
+    pub filter: Option<FilterRef<'a>>,
+    /// What happens to it when this process dies.
+    pub orphan: Orphan,
+}
+
+/// Starts a container up to the point where it only waits for [`Ready::go`].
+///
+/// Everything that can fail without its program has been done by then: the program has been found,
+/// as the user who will run it. Blocks for some milliseconds.
+///
+/// # Errors
+/// If the plan, something the plan needs, or a step failed. Nothing of the container is left.
+pub fn launch(launch: Launch<'_>) -> Result<Ready, LaunchError> {
+    let extras = Extras {
+        id: launch.id.to_owned(),
+        netns: if launch.netns.is_some() { Netns::Given } else { Netns::AsSpecified },
+        filter: if launch.filter.is_some() { Filter::Given } else { Filter::None },
+        orphan: launch.orphan,
+    };
+    let plan = plan::plan(launch.spec, launch.facts, &extras)?;
+    let mut given = Given { trees: launch.trees, netns: launch.netns };
+    let trees = plan
+        .trees
+        .iter()
+        .map(|tree| given.tree(tree, &launch.rootfs))
+        .collect::<Result<Vec<_>, _>>()?;
+    let joins =
+        plan.joins.iter().map(|join| given.namespace(join)).collect::<Result<Vec<_>, _>>()?;
+    let born_into = plan.pid.as_ref().map(|join| given.namespace(join)).transpose()?;
+    let start = Start {
+        steps: plan.steps,
+        program: plan.program,
+        namespaces: plan.namespaces,
+        born_into: born_into.as_ref().map(AsFd::as_fd),
+        cgroup: launch.cgroup,
+        root: Some(launch.rootfs.as_fd()),
+        container: None,
+        trees: &trees,
+        joins: &joins,
+        filter: launch.filter,
+        stdio: launch.stdio,
+        terminal: plan.terminal,
+    };
+    start.run()
+}
+
+/// What the caller has brought and nobody has taken yet.
+struct Given {
+    trees: Vec<(usize, OwnedFd)>,
+    netns: Option<OwnedFd>,
+}
+
+impl Given {
+    fn tree(&mut self, tree: &Tree, rootfs: &OwnedFd) -> Result<OwnedFd, LaunchError> {
+        match tree {
+            Tree::Bind { mount, source, depth } => self.bind(*mount, source, *depth),
+            Tree::CopyUp { params, covers } => copy_up::tmpfs(params, covers, rootfs.as_fd()),
+        }
+    }
+
+    fn bind(&mut self, mount: usize, source: &Path, depth: Depth) -> Result<OwnedFd, LaunchError> {
+        let brought = self.trees.iter().position(|(index, _)| *index == mount);
+        if let Some(at) = brought {
+            return Ok(self.trees.swap_remove(at).1);
+        }
+        sys::mount::clone_tree(source, depth)
+            .map_err(LaunchError::prepare("open the bind source", source.display()))
+    }
+
+    fn namespace(&mut self, join: &Join) -> Result<OwnedFd, LaunchError> {
+        match &join.origin {
+            Origin::Given => self
+                .netns
+                .take()
+                .ok_or(sys::Errno::BADF)
+                .map_err(LaunchError::prepare("take", "the network namespace")),
+            Origin::Path(path) => {
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+                rustix::fs::openat(CWD, path, flags, Mode::empty())
+                    .map_err(LaunchError::prepare("open the namespace", path.display()))
+            }
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Decides what an init does: a specification and facts about the host in, a list of steps out.
+//!
+//! Pure. Every `if` about namespaces, mounts, devices and capabilities is here; `init` has none.
+//! A field that is not carried out is an error, never ignored. The cgroup and its limits are the
+//! caller's (crate `cgroup`), and so is the compiling of seccomp profiles.
+
+mod dev;
+mod error;
+mod mounts;
+mod namespaces;
+mod options;
+mod process;
+mod sysctl;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::fmt;
+use std::path::Path;
+
+use oci_spec::runtime::{Linux, Process, Spec};
+use sys::mount::{Depth, Propagation};
+use sys::process::Namespaces;
+
+use crate::facts::HostFacts;
+use crate::step::{Step, attribute_names, propagation_name};
+
+pub use error::PlanError;
+pub use mounts::{Params, Tree};
+pub use namespaces::{Join, Origin};
+pub use process::{Candidates, Program};
+
+/// What a plan depends on besides the specification and the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extras {
+    /// The container's id; names its session keyring.
+    pub id: String,
+    /// Where the network namespace comes from.
+    pub netns: Netns,
+    /// Whether a compiled seccomp filter comes along.
+    pub filter: Filter,
+    /// What happens to the process when its parent dies.
+    pub orphan: Orphan,
+}
+
+/// Where the network namespace comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Netns {
+    /// The specification says: a new one, one by path, or the host's.
+    AsSpecified,
+    /// The caller has it open.
+    Given,
+}
+
+/// Whether a compiled seccomp filter comes along. The profile in the specification is not looked
+/// at: compiling, and caching what was compiled, is the caller's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filter {
+    /// There is none.
+    None,
+    /// There is one.
+    Given,
+}
+
+/// What happens to a process when its parent dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Orphan {
+    /// It lives on.
+    Lives,
+    /// It is killed. Programs that gain privileges by being executed escape this.
+    Dies,
+}
+
+/// The whole start of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InitPlan {
+    /// Namespaces that the child is born with.
+    pub namespaces: Namespaces,
+    /// The pid namespace that it is born into instead of a new one.
+    pub pid: Option<Join>,
+    /// Namespaces that it joins; their index is their slot.
+    pub joins: Vec<Join>,
+    /// Trees that the parent brings; their index is their slot.
+    pub trees: Vec<Tree>,
+    /// What it does, in order.
+    pub steps: Vec<Step>,
+    /// What it becomes.
+    pub program: Program,
+    /// Whether its standard streams are a terminal.
+    pub terminal: Terminal,
+}
+
+/// The start of one more process in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecPlan {
+    /// What it does, in order, once it is in the container's namespaces.
+    pub steps: Vec<Step>,
+    /// What it becomes.
+    pub program: Program,
+    /// Whether its standard streams are a terminal.
+    pub terminal: Terminal,
+}
+
+/// What the standard streams are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Terminal {
+    /// Pipes or files of the caller.
+    No,
+    /// A pseudo terminal of the container.
+    Yes,
+}
+
+/// Plans the start of a container.
+///
+/// # Errors
+/// If the specification contradicts itself or asks for what is not there.
+pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan, PlanError> {
+    let linux = spec.linux().as_ref().ok_or(PlanError::Missing("linux"))?;
+    let process = spec.process().as_ref().ok_or(PlanError::Missing("process"))?;
+    refuse_unsupported(spec, linux)?;
+    let choice = namespaces::choose(linux, extras.netns)?;
+    let terminal = process::terminal(process)?;
+    let root = root_propagation(linux)?;
+    let console = if terminal.is_some() { dev::Console::Present } else { dev::Console::Absent };
+    let (dev, nodes) = dev::plan(linux.devices().as_deref().unwrap_or_default(), console)?;
+    let context = mounts::Context { cgroups: &facts.cgroups, propagation: root, dev };
+    let mounts = mounts::plan(spec.mounts().as_deref().unwrap_or_default(), &context)?;
+    if terminal.is_some() && !mounts.has_terminals {
+        return Err(PlanError::Missing("a devpts mount on /dev/pts for process.terminal"));
+    }
+    let masked = linux.masked_paths().as_deref().unwrap_or_default();
+
+    let mut steps = enter_steps(&choice, masked.is_empty());
+    steps.extend(mounts.steps);
+    steps.extend(nodes);
+    let cwd = process::working_directory(process)?;
+    if !process::is_root(&cwd) {
+        steps.push(Step::MakeDirectory(text::place("process.cwd", Path::new(&cwd))?));
+    }
+    if let Some(size) = terminal {
+        steps.extend([Step::OpenTerminal(size), Step::BindConsole]);
+    }
+    let sysctls = linux.sysctl().as_ref().is_some_and(|sysctls| !sysctls.is_empty());
+    steps.extend((sysctls || process::writes_to_proc(process)).then_some(Step::OwnProc));
+    steps.extend(kernel_steps(spec, linux, &choice, extras)?);
+    steps.extend(restrict_steps(spec, linux)?);
+    steps.push(Step::EnterRoot);
+    if let how @ (Propagation::Shared | Propagation::Unbindable | Propagation::Slave) = root {
+        steps.push(Step::RootPropagation(how));
+    }
+    steps.extend(process::steps(process, facts, extras)?);
+    Ok(InitPlan {
+        namespaces: choice.new,
+        pid: choice.pid,
+        joins: choice.joins,
+        trees: mounts.trees,
+        steps,
+        program: process::program(process)?,
+        terminal: if terminal.is_some() { Terminal::Yes } else { Terminal::No },
+    })
+}
+
+/// What a process joins of a container. The pid namespace it is born into.
+const ENTERED: Namespaces = Namespaces::MOUNT
+    .union(Namespaces::UTS)
+    .union(Namespaces::IPC)
+    .union(Namespaces::NET)
+    .union(Namespaces::CGROUP);
+
+/// Plans one more process in a running container.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_exec(
+    process: &Process,
+    facts: &HostFacts,
+    extras: &Extras,
+) -> Result<ExecPlan, PlanError> {
+    let mut steps = vec![Step::JoinCgroup, Step::EnterContainer(ENTERED)];
+    steps.extend(process::writes_to_proc(process).then_some(Step::OwnProc));
+    steps.push(Step::SessionKeyring(keyring(extras)?));
+    let terminal = process::terminal(process)?;
+    if let Some(size) = terminal {
+        steps.push(Step::OpenTerminal(size));
+    }
+    steps.extend(process::steps(process, facts, extras)?);
+    Ok(ExecPlan {
+        steps,
+        program: process::program(process)?,
+        terminal: if terminal.is_some() { Terminal::Yes } else { Terminal::No },
+    })
+}
+
+fn refuse_unsupported(spec: &Spec, linux: &Linux) -> Result<(), PlanError> {
+    let listens = linux.seccomp().as_ref().is_some_and(|s| s.listener_path().is_some());
+    let labelled = linux.mount_label().as_deref().is_some_and(|label| !label.is_empty());
+    let mapped = |maps: &Option<Vec<_>>| maps.as_ref().is_some_and(|maps| !maps.is_empty());
+    let asked = [
+        (spec.hooks().is_some(), "hooks"),
+        (spec.vm().is_some(), "vm"),
+        (mapped(linux.uid_mappings()) || mapped(linux.gid_mappings()), "a user namespace"),
+        (listens, "linux.seccomp.listenerPath"),
+        (labelled, "linux.mountLabel"),
+        (linux.intel_rdt().is_some(), "linux.intelRdt"),
+        (linux.memory_policy().is_some(), "linux.memoryPolicy"),
+        (linux.personality().is_some(), "linux.personality"),
+        (linux.time_offsets().is_some(), "linux.timeOffsets"),
+        (linux.net_devices().as_ref().is_some_and(|d| !d.is_empty()), "linux.netDevices"),
+    ];
+    match asked.iter().find(|(asked, _)| *asked) {
+        Some((_, field)) => Err(PlanError::Unsupported(field)),
+        None => Ok(()),
+    }
+}
+
+/// Binds without a propagation of their own, and the root itself, follow this one. Nothing said
+/// is what runc makes of it: mounts of the host arrive, the container's stay inside.
+fn root_propagation(linux: &Linux) -> Result<Propagation, PlanError> {
+    match linux.rootfs_propagation().as_deref() {
+        None | Some("") => Ok(Propagation::Slave),
+        Some(word) => options::propagation(word)
+            .map(|(how, _)| how)
+            .ok_or_else(|| PlanError::RootPropagation(word.to_owned())),
+    }
+}
+
+/// Into cgroup and namespaces, and the root file system attached.
+fn enter_steps(choice: &namespaces::Choice, nothing_masked: bool) -> Vec<Step> {
+    let mut steps = vec![Step::JoinCgroup];
+    let joins = choice.joins.iter().enumerate();
+    steps.extend(joins.map(|(slot, join)| Step::JoinNamespace(join.kind, slot)));
+    if choice.new_cgroup {
+        steps.push(Step::NewCgroupNamespace);
+    }
+    steps.push(Step::IsolateMounts);
+    if !nothing_masked {
+        steps.push(Step::MakeMask);
+    }
+    steps.push(Step::AttachRoot);
+    steps
+}
+
+/// Names, parameters and keys of the new namespaces.
+fn kernel_steps(
+    spec: &Spec,
+    linux: &Linux,
+    choice: &namespaces::Choice,
+    extras: &Extras,
+) -> Result<Vec<Step>, PlanError> {
+    let mut steps = Vec::new();
+    if let Some(sysctls) = linux.sysctl() {
+        steps.extend(sysctl::steps(sysctls, choice)?);
+    }
+    let host = spec.hostname().as_deref().filter(|name| !name.is_empty());
+    let domain = spec.domainname().as_deref().filter(|name| !name.is_empty());
+    if (host.is_some() || domain.is_some()) && !choice.owns(Namespaces::UTS) {
+        let setting = if host.is_some() { "hostname" } else { "domainname" };
+        return Err(PlanError::NeedsNamespace { setting: setting.to_owned(), namespace: "uts" });
+    }
+    steps.extend(host.map(|name| Step::HostName(name.to_owned())));
+    steps.extend(domain.map(|name| Step::DomainName(name.to_owned())));
+    steps.push(Step::SessionKeyring(keyring(extras)?));
+    Ok(steps)
+}
+
+fn keyring(extras: &Extras) -> Result<std::ffi::CString, PlanError> {
+    text::c_string("id", &format!("_ses.{}", extras.id))
+}
+
+/// What the program must not write or see.
+fn restrict_steps(spec: &Spec, linux: &Linux) -> Result<Vec<Step>, PlanError> {
+    let mut steps = Vec::new();
+    for path in linux.readonly_paths().iter().flatten() {
+        steps.push(Step::ReadOnlyPath(text::place("linux.readonlyPaths", Path::new(path))?));
+    }
+    for path in linux.masked_paths().iter().flatten() {
+        steps.push(Step::MaskPath(text::place("linux.maskedPaths", Path::new(path))?));
+    }
+    if spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or(false)) {
+        steps.push(Step::ReadOnlyRoot);
+    }
+    Ok(steps)
+}
+
+impl fmt::Display for InitPlan {
+    /// One line for each decision, for snapshots and `--debug`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "new namespaces {}", self.namespaces)?;
+        for join in self.pid.iter().chain(&self.joins) {
+            writeln!(f, "open {} namespace {:?}", join.kind, join.origin)?;
+        }
+        for (slot, tree) in self.trees.iter().enumerate() {
+            write_tree(f, slot, tree)?;
+        }
+        self.steps.iter().try_for_each(|step| write_step(f, step))
+    }
+}
+
+fn write_tree(f: &mut fmt::Formatter<'_>, slot: usize, tree: &Tree) -> fmt::Result {
+    match tree {
+        Tree::Bind { mount, source, depth } => {
+            writeln!(f, "tree {slot}: mounts[{mount}] {} {depth:?}", source.display())
+        }
+        Tree::CopyUp { covers, .. } => writeln!(f, "tree {slot}: tmpfs filled from {covers}"),
+    }
+}
+
+fn write_step(f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
+    let Step::Mount(mount) = step else { return writeln!(f, "{step}") };
+    write!(f, "{step} [{}", attribute_names(&mount.attributes))?;
+    if !mount.recursive.is_none() {
+        write!(f, " all:{}", attribute_names(&mount.recursive))?;
+    }
+    if let Some((how, depth)) = mount.propagation {
+        let all = if depth == Depth::Recursive { "r" } else { "" };
+        write!(f, " {all}{}", propagation_name(how))?;
+    }
+    f.write_str("]")?;
+    if let crate::step::Source::New { params, .. } = &mount.source {
+        for (key, value) in params {
+            write!(f, " {}", key.to_string_lossy())?;
+            value.iter().try_for_each(|value| write!(f, "={}", value.to_string_lossy()))?;
+        }
+    }
+    if !mount.content.is_empty() {
+        write!(f, " with {} entries", mount.content.len())?;
+    }
+    writeln!(f)
+}

@@ -1,0 +1,311 @@
+//! The mounts of a specification as steps, and the trees that the parent must bring.
+
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Mount;
+use sys::mount::{Attributes, Depth, MountAttrFlags, Propagation};
+
+use super::PlanError;
+use super::options::Options;
+use super::text::{c_string, clean, is_at_or_below, place};
+use crate::facts::CgroupView;
+use crate::step::{Entry, MountStep, Place, Slot, Source, Step};
+
+/// A tree that the parent detaches, or makes, before the child exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tree {
+    /// A copy of a mount of the host.
+    Bind {
+        /// Index in the mounts of the specification.
+        mount: usize,
+        /// Its path on the host, unless the caller brings it open.
+        source: PathBuf,
+        /// With the mounts below it or without.
+        depth: Depth,
+    },
+    /// A new file system, filled with what it will cover.
+    CopyUp {
+        /// Its parameters.
+        params: Params,
+        /// What it covers.
+        covers: Place,
+    },
+}
+
+/// Keys of a file system, and values where they have one.
+pub type Params = Vec<(CString, Option<CString>)>;
+
+/// What the mounts come to.
+#[derive(Debug, Default)]
+pub(super) struct Mounts {
+    pub(super) steps: Vec<Step>,
+    pub(super) trees: Vec<Tree>,
+    /// Whether there is a devpts on /dev/pts to open terminals in.
+    pub(super) has_terminals: bool,
+}
+
+/// What mounts depend on besides themselves.
+pub(super) struct Context<'a> {
+    pub(super) cgroups: &'a CgroupView,
+    /// Of binds that name none.
+    pub(super) propagation: Propagation,
+    pub(super) dev: Vec<Entry>,
+}
+
+/// Files of procfs that tools like LXCFS replace; everything else below /proc stays the kernel's.
+const REPLACEABLE: [&str; 9] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/sys/kernel/ns_last_pid",
+];
+
+/// Options of the /dev that a specification has forgotten.
+const DEV_OPTIONS: [&str; 4] = ["nosuid", "strictatime", "mode=755", "size=65536k"];
+
+pub(super) fn plan(mounts: &[Mount], context: &Context<'_>) -> Result<Mounts, PlanError> {
+    let mut planned = Mounts::default();
+    if !mounts.iter().any(|mount| clean(mount.destination()) == "/dev") {
+        planned.add_dev(context)?;
+    }
+    for (index, mount) in mounts.iter().enumerate() {
+        planned.add(index, mount, context)?;
+    }
+    Ok(planned)
+}
+
+/// One mount with its texts read.
+struct Reading<'a> {
+    kind: &'a str,
+    source: Option<&'a PathBuf>,
+    destination: String,
+    target: Place,
+    options: Options,
+}
+
+impl<'a> Reading<'a> {
+    fn of(mount: &'a Mount) -> Result<Self, PlanError> {
+        let destination = clean(mount.destination());
+        if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
+            return Err(PlanError::Unsupported("mounts[].uidMappings"));
+        }
+        let words = mount.options().as_deref().unwrap_or_default();
+        let options = Options::parse(words).map_err(|option| PlanError::MountOption {
+            destination: destination.clone(),
+            option,
+        })?;
+        let kind = match mount.typ().as_deref() {
+            Some("" | "none") | None => "bind",
+            Some(kind) => kind,
+        };
+        let kind = if options.bind.is_some() { "bind" } else { kind };
+        let target = place("mounts[].destination", mount.destination())?;
+        Ok(Self { kind, source: mount.source().as_ref(), destination, target, options })
+    }
+
+    fn option_error(&self, option: &str) -> PlanError {
+        PlanError::MountOption { destination: self.destination.clone(), option: option.to_owned() }
+    }
+
+    /// Nothing may stand in for procfs or its parts (CVE-2019-16884).
+    fn check_proc(&self) -> Result<(), PlanError> {
+        let inside = is_at_or_below(&self.destination, "/proc");
+        let replaceable = self.kind == "bind" && REPLACEABLE.contains(&self.destination.as_str());
+        let is_proc = self.destination == "/proc"
+            && (self.kind == "proc"
+                || self.kind == "bind" && self.source.is_some_and(|s| s == Path::new("/proc")));
+        if !inside || replaceable || is_proc {
+            return Ok(());
+        }
+        Err(PlanError::InsideProc { destination: self.destination.clone() })
+    }
+
+    /// Parameters for fsconfig(2), the source first: it is what mount(8) shows as the device.
+    fn params(&self) -> Result<Params, PlanError> {
+        let mut params = Vec::new();
+        if let Some(source) = self.source {
+            params.push((c"source".to_owned(), Some(self.param(&source.to_string_lossy())?)));
+        }
+        for (key, value) in &self.options.params {
+            let value = value.as_deref().map(|value| self.param(value)).transpose()?;
+            params.push((self.param(key)?, value));
+        }
+        Ok(params)
+    }
+
+    fn param(&self, text: &str) -> Result<CString, PlanError> {
+        if text.len() > 255 {
+            let destination = self.destination.clone();
+            return Err(PlanError::LongMountOption { destination, option: text.to_owned() });
+        }
+        c_string("mounts[].options", text)
+    }
+
+    fn step(self, source: Source) -> MountStep {
+        MountStep {
+            source,
+            target: self.target,
+            attributes: self.options.attributes,
+            recursive: self.options.recursive,
+            propagation: self.options.propagation,
+            content: Vec::new(),
+        }
+    }
+}
+
+impl Mounts {
+    fn add_dev(&mut self, context: &Context<'_>) -> Result<(), PlanError> {
+        let options = DEV_OPTIONS.map(str::to_owned);
+        let options = Options::parse(&options)
+            .map_err(|option| PlanError::MountOption { destination: "/dev".to_owned(), option })?;
+        let source = PathBuf::from("tmpfs");
+        let reading = Reading {
+            kind: "tmpfs",
+            source: Some(&source),
+            destination: "/dev".to_owned(),
+            target: place("mounts[].destination", Path::new("/dev"))?,
+            options,
+        };
+        self.add_new(reading, context)
+    }
+
+    fn add(&mut self, index: usize, mount: &Mount, context: &Context<'_>) -> Result<(), PlanError> {
+        let reading = Reading::of(mount)?;
+        reading.check_proc()?;
+        match reading.kind {
+            "bind" => self.add_bind(index, reading, context),
+            "cgroup" | "cgroup2" => self.add_cgroup(reading, context),
+            _ => self.add_new(reading, context),
+        }
+    }
+
+    fn add_bind(
+        &mut self,
+        index: usize,
+        mut reading: Reading<'_>,
+        context: &Context<'_>,
+    ) -> Result<(), PlanError> {
+        if let Some((option, _)) = reading.options.params.first() {
+            return Err(reading.option_error(option));
+        }
+        if reading.options.copy_up {
+            return Err(reading.option_error("tmpcopyup"));
+        }
+        let destination = || reading.destination.clone();
+        let source = reading.source.filter(|source| source.is_absolute()).cloned();
+        let source = source.ok_or_else(|| PlanError::BindSource { destination: destination() })?;
+        let depth = reading.options.bind.unwrap_or(Depth::Recursive);
+        let slot = self.add_tree(Tree::Bind { mount: index, source, depth });
+        // A copy of a shared mount is shared until it is told otherwise, and would carry what the
+        // container mounts to the host.
+        reading.options.propagation.get_or_insert((context.propagation, Depth::Recursive));
+        self.steps.push(Step::Mount(Box::new(reading.step(Source::Tree(slot)))));
+        Ok(())
+    }
+
+    fn add_tree(&mut self, tree: Tree) -> Slot {
+        self.trees.push(tree);
+        self.trees.len() - 1
+    }
+
+    fn add_new(&mut self, reading: Reading<'_>, context: &Context<'_>) -> Result<(), PlanError> {
+        let params = reading.params()?;
+        self.has_terminals |= reading.kind == "devpts" && reading.destination == "/dev/pts";
+        let source = if reading.options.copy_up {
+            if reading.kind != "tmpfs" {
+                return Err(reading.option_error("tmpcopyup"));
+            }
+            let covers = reading.target.clone();
+            Source::Tree(self.add_tree(Tree::CopyUp { params, covers }))
+        } else {
+            Source::New { kind: c_string("mounts[].type", reading.kind)?, params }
+        };
+        let is_dev = reading.destination == "/dev" && reading.kind == "tmpfs";
+        let mut step = reading.step(source);
+        if is_dev {
+            step.content.clone_from(&context.dev);
+        }
+        self.steps.push(Step::Mount(Box::new(step)));
+        Ok(())
+    }
+
+    /// What the kernel calls cgroup depends on the host: one file system in version 2; in version 1
+    /// a tmpfs with one file system for each hierarchy and a link for each controller that shares.
+    fn add_cgroup(&mut self, reading: Reading<'_>, context: &Context<'_>) -> Result<(), PlanError> {
+        if let Some((option, _)) = reading.options.params.first() {
+            return Err(reading.option_error(option));
+        }
+        let hierarchies = match context.cgroups {
+            CgroupView::Unified => {
+                let params = vec![(c"source".to_owned(), Some(c"cgroup".to_owned()))];
+                let source = Source::New { kind: c"cgroup2".to_owned(), params };
+                self.steps.push(Step::Mount(Box::new(reading.step(source))));
+                return Ok(());
+            }
+            CgroupView::Legacy(hierarchies) => hierarchies,
+        };
+        let top = reading.step(legacy_top());
+        let subs: Vec<MountStep> =
+            hierarchies.iter().map(|list| legacy_mount(&top, list)).collect::<Result<_, _>>()?;
+        let content = hierarchies.iter().map(|list| legacy_entries(list));
+        let content = content.collect::<Result<Vec<_>, _>>()?.concat();
+        self.steps.push(Step::Mount(Box::new(MountStep { content, ..top })));
+        self.steps.extend(subs.into_iter().map(|sub| Step::Mount(Box::new(sub))));
+        Ok(())
+    }
+}
+
+fn legacy_top() -> Source {
+    let param = |key: &std::ffi::CStr, value: &std::ffi::CStr| (key.into(), Some(value.into()));
+    let params = vec![param(c"source", c"tmpfs"), param(c"mode", c"755")];
+    Source::New { kind: c"tmpfs".to_owned(), params }
+}
+
+/// The name of a hierarchy's directory: its controllers, or its own name.
+fn legacy_name(controllers: &[String]) -> String {
+    let joined = controllers.join(",");
+    joined.strip_prefix("name=").map(str::to_owned).unwrap_or(joined)
+}
+
+fn legacy_entries(controllers: &[String]) -> Result<Vec<Entry>, PlanError> {
+    let field = "/proc/self/cgroup";
+    let name = c_string(field, &legacy_name(controllers))?;
+    let mut entries = vec![Entry::Directory(name.clone())];
+    if controllers.len() > 1 {
+        for controller in controllers {
+            entries.push(Entry::Link(c_string(field, controller)?, name.clone()));
+        }
+    }
+    Ok(entries)
+}
+
+fn legacy_mount(top: &MountStep, controllers: &[String]) -> Result<MountStep, PlanError> {
+    let field = "/proc/self/cgroup";
+    let mut params = vec![(c"source".to_owned(), Some(c"cgroup".to_owned()))];
+    for controller in controllers {
+        params.push(match controller.strip_prefix("name=") {
+            Some(name) => (c"name".to_owned(), Some(c_string(field, name)?)),
+            None => (c_string(field, controller)?, None),
+        });
+    }
+    let path = format!("{}/{}", top.target, legacy_name(controllers));
+    // The modes of access time are the tmpfs's business.
+    let kept = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    Ok(MountStep {
+        source: Source::New { kind: c"cgroup".to_owned(), params },
+        target: place("mounts[].destination", Path::new(&path))?,
+        attributes: Attributes { set: top.attributes.set & kept, ..Attributes::NONE },
+        recursive: top.recursive,
+        propagation: top.propagation,
+        content: Vec::new(),
+    })
+}

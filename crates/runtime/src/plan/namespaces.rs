@@ -1,0 +1,100 @@
+//! Which namespaces are new, which are joined, which stay the caller's.
+
+use std::path::PathBuf;
+
+use oci_spec::runtime::{Linux, LinuxNamespaceType};
+use sys::process::Namespaces;
+
+use super::{Netns, PlanError};
+
+/// Where a namespace to join comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The caller has it open.
+    Given,
+    /// A file of procfs, or a bind of one.
+    Path(PathBuf),
+}
+
+/// A namespace to join.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Join {
+    /// Its kind.
+    pub kind: Namespaces,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// The namespaces of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Choice {
+    /// Created by `clone3`. The cgroup namespace is made later, once the cgroup has been joined:
+    /// a namespace made by `clone3` would have the parent's cgroup as its root.
+    pub(super) new: Namespaces,
+    /// A new cgroup namespace.
+    pub(super) new_cgroup: bool,
+    /// Joined by the child, in this order.
+    pub(super) joins: Vec<Join>,
+    /// The pid namespace that the child is born into.
+    pub(super) pid: Option<Join>,
+}
+
+impl Choice {
+    /// Whether the container does not share this kind with the host.
+    pub(super) fn owns(&self, kind: Namespaces) -> bool {
+        self.new.contains(kind) || self.joins.iter().any(|join| join.kind == kind)
+    }
+}
+
+pub(super) fn choose(linux: &Linux, netns: Netns) -> Result<Choice, PlanError> {
+    let mut choice = Choice::default();
+    let mut seen = Namespaces::NONE;
+    for namespace in linux.namespaces().iter().flatten() {
+        let (kind, name) = kind_of(namespace.typ())?;
+        if seen.contains(kind) {
+            return Err(PlanError::DuplicateNamespace(name));
+        }
+        seen = seen | kind;
+        let origin = match namespace.path() {
+            _ if kind == Namespaces::NET && netns == Netns::Given => Some(Origin::Given),
+            Some(path) if path.as_os_str().is_empty() => None,
+            path => path.clone().map(Origin::Path),
+        };
+        choice.add(kind, origin)?;
+    }
+    if netns == Netns::Given && !seen.contains(Namespaces::NET) {
+        choice.add(Namespaces::NET, Some(Origin::Given))?;
+    }
+    if !choice.new.contains(Namespaces::MOUNT) {
+        return Err(PlanError::Missing("a mount namespace in linux.namespaces"));
+    }
+    Ok(choice)
+}
+
+impl Choice {
+    fn add(&mut self, kind: Namespaces, origin: Option<Origin>) -> Result<(), PlanError> {
+        match origin {
+            None if kind == Namespaces::CGROUP => self.new_cgroup = true,
+            None => self.new = self.new | kind,
+            Some(_) if kind == Namespaces::MOUNT => {
+                return Err(PlanError::Unsupported("joining a mount namespace"));
+            }
+            Some(origin) if kind == Namespaces::PID => self.pid = Some(Join { kind, origin }),
+            Some(origin) => self.joins.push(Join { kind, origin }),
+        }
+        Ok(())
+    }
+}
+
+fn kind_of(kind: LinuxNamespaceType) -> Result<(Namespaces, &'static str), PlanError> {
+    match kind {
+        LinuxNamespaceType::Mount => Ok((Namespaces::MOUNT, "mount")),
+        LinuxNamespaceType::Cgroup => Ok((Namespaces::CGROUP, "cgroup")),
+        LinuxNamespaceType::Uts => Ok((Namespaces::UTS, "uts")),
+        LinuxNamespaceType::Ipc => Ok((Namespaces::IPC, "ipc")),
+        LinuxNamespaceType::Pid => Ok((Namespaces::PID, "pid")),
+        LinuxNamespaceType::Network => Ok((Namespaces::NET, "network")),
+        LinuxNamespaceType::User => Err(PlanError::Unsupported("a user namespace")),
+        LinuxNamespaceType::Time => Err(PlanError::Unsupported("a time namespace")),
+    }
+}

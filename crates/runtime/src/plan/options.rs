@@ -1,0 +1,238 @@
+//! The options of a mount, as fstab and OCI have them.
+//!
+//! Owns the words. Each one becomes an attribute, a propagation, a parameter of the file system, or
+//! an error; none is dropped silently.
+
+use sys::mount::{Attributes, Depth, MountAttrFlags, Propagation};
+
+/// What a list of options says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Options {
+    /// `bind` or `rbind`.
+    pub(super) bind: Option<Depth>,
+    /// Of the mount itself.
+    pub(super) attributes: Attributes,
+    /// Of it and all below it.
+    pub(super) recursive: Attributes,
+    /// How mounts reach it.
+    pub(super) propagation: Option<(Propagation, Depth)>,
+    /// `tmpcopyup`: fill a tmpfs with what it covers.
+    pub(super) copy_up: bool,
+    /// For the file system: keys, and values where they have one.
+    pub(super) params: Vec<(String, Option<String>)>,
+}
+
+/// What a word does to attributes.
+#[derive(Clone, Copy)]
+enum Effect {
+    Set(MountAttrFlags),
+    Clear(MountAttrFlags),
+    /// One of the modes that exclude each other. Relative access times are no bit.
+    AccessTime(MountAttrFlags),
+}
+
+/// Words about attributes; with an `r` in front they are about everything below as well.
+const ATTRIBUTES: [(&str, Effect); 18] = [
+    ("ro", Effect::Set(MountAttrFlags::MOUNT_ATTR_RDONLY)),
+    ("rw", Effect::Clear(MountAttrFlags::MOUNT_ATTR_RDONLY)),
+    ("nosuid", Effect::Set(MountAttrFlags::MOUNT_ATTR_NOSUID)),
+    ("suid", Effect::Clear(MountAttrFlags::MOUNT_ATTR_NOSUID)),
+    ("nodev", Effect::Set(MountAttrFlags::MOUNT_ATTR_NODEV)),
+    ("dev", Effect::Clear(MountAttrFlags::MOUNT_ATTR_NODEV)),
+    ("noexec", Effect::Set(MountAttrFlags::MOUNT_ATTR_NOEXEC)),
+    ("exec", Effect::Clear(MountAttrFlags::MOUNT_ATTR_NOEXEC)),
+    ("nosymfollow", Effect::Set(MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW)),
+    ("symfollow", Effect::Clear(MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW)),
+    ("nodiratime", Effect::Set(MountAttrFlags::MOUNT_ATTR_NODIRATIME)),
+    ("diratime", Effect::Clear(MountAttrFlags::MOUNT_ATTR_NODIRATIME)),
+    ("noatime", Effect::AccessTime(MountAttrFlags::MOUNT_ATTR_NOATIME)),
+    ("strictatime", Effect::AccessTime(MountAttrFlags::MOUNT_ATTR_STRICTATIME)),
+    ("atime", Effect::AccessTime(MountAttrFlags::empty())),
+    ("relatime", Effect::AccessTime(MountAttrFlags::empty())),
+    ("norelatime", Effect::AccessTime(MountAttrFlags::MOUNT_ATTR_STRICTATIME)),
+    ("nostrictatime", Effect::AccessTime(MountAttrFlags::empty())),
+];
+
+const PROPAGATIONS: [(&str, Propagation); 4] = [
+    ("private", Propagation::Private),
+    ("slave", Propagation::Slave),
+    ("shared", Propagation::Shared),
+    ("unbindable", Propagation::Unbindable),
+];
+
+/// Words that belong to features that are not there.
+const UNSUPPORTED: [&str; 9] = [
+    "idmap",
+    "ridmap",
+    "remount",
+    "mand",
+    "iversion",
+    "noiversion",
+    "copy-symlink",
+    "src-nofollow",
+    "dest-nofollow",
+];
+
+/// Words that say what is the case anyway, or that only mount(8) heeds.
+const WITHOUT_EFFECT: [&str; 4] = ["defaults", "loud", "silent", "nomand"];
+
+impl Options {
+    const NONE: Self = Self {
+        bind: None,
+        attributes: Attributes::NONE,
+        recursive: Attributes::NONE,
+        propagation: None,
+        copy_up: false,
+        params: Vec::new(),
+    };
+
+    /// Reads a list. The error is the word that is not supported.
+    pub(super) fn parse(words: &[String]) -> Result<Self, String> {
+        let mut options = Self::NONE;
+        for word in words {
+            if UNSUPPORTED.contains(&word.as_str()) {
+                return Err(word.clone());
+            }
+            options.take(word);
+        }
+        Ok(options)
+    }
+
+    fn take(&mut self, word: &str) {
+        if let Some(effect) = attribute(word) {
+            apply_to_one(&mut self.attributes, effect);
+        } else if let Some((how, depth)) = propagation(word) {
+            self.propagation = Some((how, depth));
+        } else if let Some(effect) = word.strip_prefix('r').and_then(attribute) {
+            apply_to_all(&mut self.recursive, effect);
+        } else if !WITHOUT_EFFECT.contains(&word) {
+            self.take_other(word);
+        }
+    }
+
+    fn take_other(&mut self, word: &str) {
+        match word {
+            "bind" => self.bind = Some(Depth::Single),
+            "rbind" => self.bind = Some(Depth::Recursive),
+            "tmpcopyup" => self.copy_up = true,
+            _ => {
+                let (key, value) = match word.split_once('=') {
+                    Some((key, value)) => (key, Some(value.to_owned())),
+                    None => (word, None),
+                };
+                self.params.push((key.to_owned(), value));
+            }
+        }
+    }
+}
+
+fn attribute(word: &str) -> Option<Effect> {
+    ATTRIBUTES.iter().find(|(name, _)| *name == word).map(|(_, effect)| *effect)
+}
+
+/// The four, or what a leading `r` makes of them. Also for `linux.rootfsPropagation`.
+pub(super) fn propagation(word: &str) -> Option<(Propagation, Depth)> {
+    let find = |word: &str| PROPAGATIONS.iter().find(|(name, _)| *name == word).map(|(_, p)| *p);
+    let one = find(word).map(|how| (how, Depth::Single));
+    one.or_else(|| find(word.strip_prefix('r')?).map(|how| (how, Depth::Recursive)))
+}
+
+const ACCESS_TIME_MODES: MountAttrFlags =
+    MountAttrFlags::MOUNT_ATTR_NOATIME.union(MountAttrFlags::MOUNT_ATTR_STRICTATIME);
+
+/// A plain `rw`, `suid`, `dev` or `exec` undoes a word before it. It does not lift what the source
+/// of a bind has: a read-only disk of the host stays read-only in the container.
+fn apply_to_one(attributes: &mut Attributes, effect: Effect) {
+    match effect {
+        Effect::Set(flag) => attributes.set |= flag,
+        Effect::Clear(flag) => attributes.set -= flag,
+        Effect::AccessTime(mode) => set_access_time(attributes, mode),
+    }
+}
+
+/// Here the word is explicit enough to lift restrictions too.
+fn apply_to_all(attributes: &mut Attributes, effect: Effect) {
+    match effect {
+        Effect::Set(flag) => {
+            attributes.set |= flag;
+            attributes.clear -= flag;
+        }
+        Effect::Clear(flag) => {
+            attributes.set -= flag;
+            attributes.clear |= flag;
+        }
+        Effect::AccessTime(mode) => set_access_time(attributes, mode),
+    }
+}
+
+fn set_access_time(attributes: &mut Attributes, mode: MountAttrFlags) {
+    attributes.set = (attributes.set - ACCESS_TIME_MODES) | mode;
+    attributes.clear |= MountAttrFlags::MOUNT_ATTR__ATIME;
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+    use crate::step::{attribute_names, propagation_name};
+
+    fn check(words: &str, expect: Expect) {
+        let words: Vec<String> = words.split(',').map(str::to_owned).collect();
+        let text = match Options::parse(&words) {
+            Err(word) => format!("unsupported: {word}"),
+            Ok(options) => format!(
+                "{:?} one[{}] all[{}] {:?} {:?}{}",
+                options.bind,
+                attribute_names(&options.attributes),
+                attribute_names(&options.recursive),
+                options.propagation.map(|(how, depth)| (propagation_name(how), depth)),
+                options.params,
+                if options.copy_up { " copy-up" } else { "" },
+            ),
+        };
+        expect.assert_eq(&text);
+    }
+
+    #[test]
+    fn a_bind_as_docker_writes_it() {
+        check(
+            "rbind,rprivate,rro",
+            expect![[r#"Some(Recursive) one[] all[ro] Some(("private", Recursive)) []"#]],
+        );
+        check(
+            "bind,slave,ro,nosuid",
+            expect![[r#"Some(Single) one[ro,nosuid] all[] Some(("slave", Single)) []"#]],
+        );
+    }
+
+    #[test]
+    fn parameters_reach_the_file_system_and_flags_do_not() {
+        check(
+            "nosuid,strictatime,mode=755,size=65536k",
+            expect![[
+                r#"None one[nosuid,strictatime] all[] None [("mode", Some("755")), ("size", Some("65536k"))]"#
+            ]],
+        );
+        check(
+            "newinstance,ptmxmode=0666,defaults",
+            expect![[
+                r#"None one[] all[] None [("newinstance", None), ("ptmxmode", Some("0666"))]"#
+            ]],
+        );
+        check("tmpcopyup,nodev", expect!["None one[nodev] all[] None [] copy-up"]);
+    }
+
+    #[test]
+    fn the_last_word_wins_and_only_the_recursive_form_lifts() {
+        check("ro,rw", expect!["None one[] all[] None []"]);
+        check("noatime,relatime", expect!["None one[] all[] None []"]);
+        check("rro,rrw,rsuid", expect!["None one[] all[-ro,-nosuid] None []"]);
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused() {
+        check("rbind,idmap", expect!["unsupported: idmap"]);
+        check("remount,ro", expect!["unsupported: remount"]);
+    }
+}

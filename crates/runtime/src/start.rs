@@ -1,0 +1,323 @@
+//! The parent's side of a start: clone, listen until the child is ready, say go.
+//!
+//! Shared by `launch` and `enter`. What the child does meanwhile is `init`'s.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::Pid;
+use sys::Errno;
+use sys::process::{Child, CloneArgs, ExecStrings, Namespaces};
+use sys::seccomp::{Flags, Instruction};
+
+use crate::error::{LaunchError, Missing, Reason};
+use crate::init::{self, Hands};
+use crate::message::{self, Report};
+use crate::plan::{Candidates, Program, Terminal};
+use crate::step::{Step, Symlinks};
+
+/// The standard streams of a process.
+#[derive(Debug)]
+pub enum Stdio {
+    /// Descriptors of the caller; the process gets copies.
+    Pipes {
+        /// To read from.
+        stdin: OwnedFd,
+        /// To write to.
+        stdout: OwnedFd,
+        /// To write errors to.
+        stderr: OwnedFd,
+    },
+    /// A pseudo terminal of the container. Its master comes back with [`Ready`].
+    Pty,
+}
+
+/// The control groups of a process.
+#[derive(Debug, Default)]
+pub struct CgroupEntry<'a> {
+    /// A directory of version 2, which it is born in.
+    pub into: Option<BorrowedFd<'a>>,
+    /// `cgroup.procs` files, open for writing, of those that it enters itself: version 1.
+    pub procs: Vec<OwnedFd>,
+}
+
+/// A compiled seccomp filter.
+#[derive(Debug, Clone, Copy)]
+pub struct FilterRef<'a> {
+    /// The program.
+    pub instructions: &'a [Instruction],
+    /// How it is loaded.
+    pub flags: Flags,
+}
+
+/// A process that is set up and waits. Dropping it ends it; the caller still has to reap it.
+#[derive(Debug)]
+pub struct Ready {
+    child: Child,
+    terminal: Option<OwnedFd>,
+    channel: OwnedFd,
+    steps: Vec<Step>,
+    program: Program,
+}
+
+/// A process that runs its program.
+#[derive(Debug)]
+pub struct Running {
+    /// As seen from here.
+    pub pid: Pid,
+    /// Readable when it has ended.
+    pub pidfd: OwnedFd,
+    /// The master of its terminal.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// What `launch` and `enter` have decided and opened.
+pub(crate) struct Start<'a> {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) program: Program,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) born_into: Option<BorrowedFd<'a>>,
+    pub(crate) cgroup: CgroupEntry<'a>,
+    pub(crate) root: Option<BorrowedFd<'a>>,
+    pub(crate) container: Option<BorrowedFd<'a>>,
+    pub(crate) trees: &'a [OwnedFd],
+    pub(crate) joins: &'a [OwnedFd],
+    pub(crate) filter: Option<FilterRef<'a>>,
+    pub(crate) stdio: Stdio,
+    pub(crate) terminal: Terminal,
+}
+
+impl Start<'_> {
+    /// Clones the child and waits until it is ready.
+    pub(crate) fn run(self) -> Result<Ready, LaunchError> {
+        let streams = streams(self.stdio, self.terminal)?;
+        let (ours, theirs) = channel()?;
+        let argv = ExecStrings::new(self.program.argv.clone());
+        let env = ExecStrings::new(self.program.env.clone());
+        let hands = Hands {
+            root: self.root,
+            container: self.container,
+            trees: self.trees,
+            joins: self.joins,
+            cgroups: &self.cgroup.procs,
+            streams: streams.as_ref().map(|streams| streams.each_ref().map(AsFd::as_fd)),
+            channel: theirs.as_fd(),
+            filter: self.filter.map(|filter| (filter.instructions, filter.flags)),
+            candidates: self.program.candidates.paths(),
+            in_path: matches!(self.program.candidates, Candidates::InPath(_)),
+            argv: &argv,
+            env: &env,
+        };
+        let args = CloneArgs { namespaces: self.namespaces, cgroup: self.cgroup.into };
+        let mut ours = Some(ours);
+        let guard = self.born_into.map(BornInto::enter).transpose()?;
+        let child = sys::process::clone3(&args, || {
+            // The child's copy of our end would keep it from seeing that we are gone.
+            drop(ours.take());
+            init::run(&hands, &self.steps)
+        });
+        guard.map(BornInto::leave).transpose()?;
+        let child = child.map_err(LaunchError::prepare("create", "the process"))?;
+        drop(theirs);
+        let Some(channel) = ours else {
+            return Err(LaunchError::prepare("keep", "the channel")(Errno::BADF));
+        };
+        let waiting =
+            Ready { child, terminal: None, channel, steps: self.steps, program: self.program };
+        waiting.until_ready()
+    }
+}
+
+impl Ready {
+    /// Its process id, as seen from here.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.child.pid
+    }
+
+    /// Its pidfd.
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.child.pidfd.as_fd()
+    }
+
+    /// The master of its terminal, if it has one.
+    #[must_use]
+    pub fn terminal(&self) -> Option<BorrowedFd<'_>> {
+        self.terminal.as_ref().map(AsFd::as_fd)
+    }
+
+    fn until_ready(mut self) -> Result<Self, LaunchError> {
+        let mut fds = Vec::new();
+        match self.hear(&mut fds)? {
+            Some(Report::Ready) => {
+                self.terminal = fds.pop();
+                Ok(self)
+            }
+            report => Err(self.fail(report)),
+        }
+    }
+
+    /// Lets it run its program. Returns when the program runs, or with why it does not.
+    ///
+    /// # Errors
+    /// If a step failed; the process is gone then and has been reaped.
+    pub fn go(self) -> Result<Running, LaunchError> {
+        match sys::fdpass::send(&self.channel, &[message::GO], &[]) {
+            // It has ended already. What it may have said is still there to be heard.
+            Err(error) if error.errno() == Some(Errno::PIPE) => {}
+            Err(error) => {
+                let errno = error.errno().unwrap_or(Errno::IO);
+                return Err(LaunchError::prepare("say go to", "the process")(errno));
+            }
+            Ok(_) => {}
+        }
+        match self.hear(&mut Vec::new())? {
+            // execve has closed the channel.
+            None => {
+                let Child { pid, pidfd } = self.child;
+                Ok(Running { pid, pidfd, terminal: self.terminal })
+            }
+            report => Err(self.fail(report)),
+        }
+    }
+
+    /// Ends it instead of letting it run, and reaps it.
+    pub fn abort(self) {
+        let Self { child, channel, .. } = self;
+        drop(channel);
+        // An init that waits for go ends by itself at once; the signal is for one that hangs.
+        let _ = sys::process::pidfd_send_signal(&child.pidfd, sys::signal::Signal::KILL);
+        let _ = sys::process::wait(&child.pidfd);
+    }
+
+    /// The next message; `None` at the end of the stream.
+    fn hear(&self, fds: &mut Vec<OwnedFd>) -> Result<Option<Report>, LaunchError> {
+        let mut bytes = [0; message::MAX];
+        let failed = LaunchError::prepare("hear from", "the process");
+        match sys::fdpass::recv(&self.channel, &mut bytes, fds) {
+            Ok(0) => Ok(None),
+            Ok(len) => Report::parse(&bytes[..len]).map(Some).ok_or(Errno::PROTO).map_err(failed),
+            Err(error) => Err(failed(error.errno().unwrap_or(Errno::IO))),
+        }
+    }
+
+    /// Reaps the child and says what went wrong.
+    fn fail(self, report: Option<Report>) -> LaunchError {
+        let exit = sys::process::wait(&self.child.pidfd).ok();
+        match report {
+            Some(Report::Failed { step, errno, detail }) => {
+                let reason = Reason { errno, detail };
+                match self.steps.get(step) {
+                    Some(step) => explain(step, &self.program, reason),
+                    None => LaunchError::Died { exit },
+                }
+            }
+            Some(Report::Ready) | None => LaunchError::Died { exit },
+        }
+    }
+}
+
+/// What the failure of a step means to people.
+fn explain(step: &Step, program: &Program, mut reason: Reason) -> LaunchError {
+    let path = program.name.clone();
+    match (step, &program.candidates) {
+        (Step::FindProgram, Candidates::InPath(_)) => LaunchError::NotFound(Missing::InPath(path)),
+        (Step::FindProgram, Candidates::At(_)) if reason.errno == Errno::NOENT => {
+            LaunchError::NotFound(Missing::At(path))
+        }
+        (Step::FindProgram, Candidates::At(_)) => {
+            LaunchError::NotExecutable { path, errno: reason }
+        }
+        (Step::Execute, _) if reason.errno == Errno::ACCESS => {
+            LaunchError::NotExecutable { path, errno: reason }
+        }
+        (Step::Execute, _) => LaunchError::Exec { path, errno: reason },
+        (Step::ChangeDirectory(path), _) => {
+            if reason.errno == Errno::LOOP {
+                reason.detail = "it leads outside of the container's root".to_owned();
+            }
+            let path = path.to_string_lossy().into_owned();
+            LaunchError::WorkingDirectory { path, errno: reason }
+        }
+        (step, _) => {
+            hint(step, &mut reason);
+            LaunchError::Init { step: step.to_string(), errno: reason }
+        }
+    }
+}
+
+/// Error numbers that say too little on their own.
+fn hint(step: &Step, reason: &mut Reason) {
+    let Some(place) = step.place() else { return };
+    if !reason.detail.is_empty() {
+        return;
+    }
+    let words = match (reason.errno, place.symlinks) {
+        (Errno::LOOP, Symlinks::Refuse) => "a symbolic link of the image is in the way",
+        (Errno::LOOP, Symlinks::InRoot) => "a symbolic link of the image leads nowhere or to /proc",
+        (Errno::NOTDIR, _) => "a directory and a file cannot be mounted on each other",
+        _ => return,
+    };
+    words.clone_into(&mut reason.detail);
+}
+
+/// The streams that the caller gives, none of them at a number that they are copied to.
+fn streams(stdio: Stdio, terminal: Terminal) -> Result<Option<[OwnedFd; 3]>, LaunchError> {
+    let mismatch = |what| Err(LaunchError::prepare("connect", what)(Errno::INVAL));
+    match (stdio, terminal) {
+        (Stdio::Pty, Terminal::Yes) => Ok(None),
+        (Stdio::Pipes { stdin, stdout, stderr }, Terminal::No) => {
+            let high = |fd| above_streams(fd, "the standard streams");
+            Ok(Some([high(stdin)?, high(stdout)?, high(stderr)?]))
+        }
+        (Stdio::Pty, Terminal::No) => mismatch("a terminal that the specification does not want"),
+        (Stdio::Pipes { .. }, Terminal::Yes) => {
+            mismatch("pipes where the specification wants a terminal")
+        }
+    }
+}
+
+fn channel() -> Result<(OwnedFd, OwnedFd), LaunchError> {
+    let pair = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    );
+    let (ours, theirs) = pair.map_err(LaunchError::prepare("create", "the channel"))?;
+    Ok((above_streams(ours, "the channel")?, above_streams(theirs, "the channel")?))
+}
+
+/// Moves a descriptor to a number above the standard streams, if a caller without those has caused
+/// it to be one of them.
+fn above_streams(fd: OwnedFd, what: &'static str) -> Result<OwnedFd, LaunchError> {
+    use std::os::fd::AsRawFd;
+    if fd.as_raw_fd() > 2 {
+        return Ok(fd);
+    }
+    rustix::io::fcntl_dupfd_cloexec(&fd, 3).map_err(LaunchError::prepare("move", what))
+}
+
+/// While it lives, children of this thread are born into another pid namespace. That saves a
+/// second clone, and the child stays a child of this process.
+struct BornInto {
+    own: OwnedFd,
+}
+
+impl BornInto {
+    fn enter(target: BorrowedFd<'_>) -> Result<Self, LaunchError> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let own = rustix::fs::openat(CWD, c"/proc/thread-self/ns/pid", flags, Mode::empty())
+            .map_err(LaunchError::prepare("open", "/proc/thread-self/ns/pid"))?;
+        sys::process::setns(target, Namespaces::PID)
+            .map_err(LaunchError::prepare("enter", "the pid namespace of the container"))?;
+        Ok(Self { own })
+    }
+
+    fn leave(self) -> Result<(), LaunchError> {
+        sys::process::setns(&self.own, Namespaces::PID)
+            .map_err(LaunchError::prepare("leave", "the pid namespace of the container"))
+    }
+}
