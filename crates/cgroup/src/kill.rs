@@ -35,8 +35,8 @@ const FREEZER: (Version, Option<Controller>) = (Version::V1, Some(Controller::Fr
 enum Brake {
     /// No task may be started; holds the limit to go back to.
     NoTasks(String),
-    /// All are frozen, or about to be.
-    Frozen,
+    /// All are frozen while they are listed and killed, again and again until none is left.
+    Freezing,
     /// The host has neither controller.
     None,
 }
@@ -63,7 +63,7 @@ impl Cgroup {
             return Ok(());
         }
         let brake = self.brake()?;
-        let killed = self.kill_listed(root, mount, deadline);
+        let killed = self.kill_listed((root, mount), &brake, deadline);
         self.release(&brake)?;
         killed
     }
@@ -80,8 +80,7 @@ impl Cgroup {
             return Ok(Brake::NoTasks(limit.trim().to_owned()));
         }
         if self.hierarchies.legacy_of(Controller::Freezer).is_some() {
-            self.write(FREEZER, "freezer.state", "FROZEN")?;
-            return Ok(Brake::Frozen);
+            return Ok(Brake::Freezing);
         }
         Ok(Brake::None)
     }
@@ -89,18 +88,21 @@ impl Cgroup {
     fn release(&self, brake: &Brake) -> Result<(), CgroupError> {
         match brake {
             Brake::NoTasks(limit) => self.write(PIDS, PIDS_MAX, limit),
-            Brake::Frozen => self.write(FREEZER, "freezer.state", "THAWED"),
+            Brake::Freezing => self.write(FREEZER, "freezer.state", "THAWED"),
             Brake::None => Ok(()),
         }
     }
 
     fn kill_listed(
         &self,
-        root: BorrowedFd<'_>,
-        mount: &Path,
+        (root, mount): (BorrowedFd<'_>, &Path),
+        brake: &Brake,
         deadline: Deadline,
     ) -> Result<(), CgroupError> {
         loop {
+            if matches!(brake, Brake::Freezing) {
+                self.write(FREEZER, "freezer.state", "FROZEN")?;
+            }
             let listed = self.pids_in(root, mount)?;
             if listed.is_empty() {
                 return Ok(());
@@ -113,7 +115,7 @@ impl Cgroup {
             for (pid, pidfd) in held.iter().filter(|(pid, _)| still.contains(pid)) {
                 self.kill_one(*pid, pidfd)?;
             }
-            // What v1 has frozen takes the signal when it goes on.
+            // What v1 has frozen takes the signal when it goes on, whoever froze it.
             if self.hierarchies.legacy_of(Controller::Freezer).is_some() {
                 self.write(FREEZER, "freezer.state", "THAWED")?;
             }

@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{OnceLock, RwLock};
 
 use cgroup::{Cgroup, CgroupError, DeviceRules, Hierarchies, Layout, Limits};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
@@ -49,6 +51,28 @@ impl Host {
     }
 }
 
+/// Held by every host while it is used.
+static IN_USE: RwLock<()> = RwLock::new(());
+
+/// The controllers that the root of v2 handed down before the first test.
+static HANDED_DOWN: OnceLock<String> = OnceLock::new();
+
+/// What the root of v2 hands down, and where that is written.
+fn handed_down(hierarchies: &Hierarchies) -> Option<(String, PathBuf)> {
+    let file = hierarchies.unified()?.mount.join("cgroup.subtree_control");
+    Some((std::fs::read_to_string(&file).unwrap(), file))
+}
+
+/// Takes back what was handed down for tests, when no test needs it any more.
+fn take_back(hierarchies: &Hierarchies) {
+    let (Ok(_alone), Some((now, file))) = (IN_USE.try_write(), handed_down(hierarchies)) else {
+        return;
+    };
+    let before = HANDED_DOWN.get().map_or("", String::as_str);
+    let added = now.split_whitespace().filter(|name| !before.contains(name));
+    added.for_each(|name| std::fs::write(&file, format!("-{name}")).unwrap());
+}
+
 const UNIFIED: &str = "/sys/fs/cgroup/unified";
 
 fn as_it_is() {}
@@ -87,6 +111,10 @@ fn in_own_mounts(prepare: fn(), test: fn(&Host)) {
     mount_change("/", private).unwrap();
     prepare();
     let hierarchies = Hierarchies::detect().unwrap();
+    let in_use = IN_USE.read().unwrap();
+    if let Some((now, _)) = handed_down(&hierarchies) {
+        HANDED_DOWN.get_or_init(|| now);
+    }
     let layout = match hierarchies.layout() {
         Layout::V1(_) => "v1",
         Layout::V2(_) => "v2",
@@ -97,6 +125,8 @@ fn in_own_mounts(prepare: fn(), test: fn(&Host)) {
     let host = Host { hierarchies, parent, names: RefCell::default() };
     let result = catch_unwind(AssertUnwindSafe(|| test(&host)));
     host.clean();
+    drop(in_use);
+    take_back(&host.hierarchies);
     if let Err(panic) = result {
         // The parent's name, which the failed thread does not print, tells the layout.
         std::panic::panic_any(format!("on {}: {}", host.parent, text(&*panic)));

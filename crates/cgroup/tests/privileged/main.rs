@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use cgroup::{
     Access, Cgroup, CgroupError, Controller, Cpu, DeviceKind, DeviceRule, DeviceRules, Effect,
-    LimitError, Limits, Max, Memory, Rdma, Version,
+    HugePages, LimitError, Limits, Max, Memory, Rdma, Version,
 };
 use layouts::{Host, on_each_layout};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -203,6 +203,29 @@ fn limits_land_in_the_files_and_change() {
         let cpu = Cpu { quota: Some(Max::At(10_000)), period: Some(20_000), ..Cpu::default() };
         cgroup.update(&Limits { cpu, ..Limits::default() }).unwrap();
         assert_eq!(content(&cgroup, "cpu", "cpu.cfs_period_us"), "20000");
+    });
+}
+
+#[test]
+fn a_controller_that_v2_has_is_handed_down_when_a_limit_needs_it() {
+    on_each_layout(|host| {
+        let at_root = host.hierarchies.unified().is_some_and(|unified| {
+            let listed = read_to_string(unified.mount.join("cgroup.controllers")).unwrap();
+            listed.split_whitespace().any(|name| name == "hugetlb")
+        });
+        let pages = HugePages { page_size: "2MB".into(), limit: 4 << 20 };
+        let limits = Limits { huge_pages: vec![pages], ..Limits::default() };
+        let result = host.try_create("one", &limits);
+        if at_root {
+            let cgroup = result.unwrap();
+            assert_eq!(content(&cgroup, "", "hugetlb.2MB.max"), "4194304");
+        } else {
+            let error = result.unwrap_err();
+            assert!(
+                matches!(error, CgroupError::Limit(LimitError::NoController { .. })),
+                "{error}"
+            );
+        }
     });
 }
 
