@@ -320,3 +320,6 @@ fn framing(response: &Response<Incoming>) -> Framing {
         Some(_) | None => Framing::Raw,
     }
 }
+
+#[cfg(test)]
+mod tests;
