@@ -8,6 +8,7 @@ mod init;
 mod local;
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
         return init::main(rest);
     }
     match rest {
-        [role, ..] if role == shim::ROLE => shim::main(&rest[1..]),
+        [role, ..] if role.as_bytes() == shim::ROLE.to_bytes() => shim::main(rest[1..].iter().cloned()),
         [root, data, run_root, run, role, id]
             if root == "--root" && run_root == "--run-root" && role == "reap" =>
         {

@@ -6,6 +6,7 @@
 use std::os::fd::OwnedFd;
 
 use model::port::ContainerPort;
+use net::host::{Ipv6Loopback, Stack};
 use net::nft::{Firewall, Network, PortRule, Source, Wanted};
 use net::ports::{PortError, Reserved, reserve};
 use shim::protocol::Published;
@@ -36,7 +37,7 @@ impl Engine {
         endpoint: &mut Endpoint,
     ) -> Result<Publication, EngineError> {
         let stack = joined.bridge.plan.stack();
-        let firewall = Firewall::of(&self.names(), stack);
+        let firewall = Firewall::of(&self.names(), stack, joined.bridge.ipv6_loopback);
         let network = network(joined);
         let mut wanted = || self.everything(&network);
         let mut source = Source::Everything(&mut wanted);
@@ -64,8 +65,13 @@ impl Engine {
         if publication.rules.is_empty() {
             return Ok(());
         }
-        let firewall = Firewall::of(&self.names(), net::host::Stack::Dual);
-        firewall.unpublish(&publication.rules).map_err(net_error)
+        self.firewall().unpublish(&publication.rules).map_err(net_error)
+    }
+
+    /// The firewall of both families, to look at and to take back; how `::1` is published is
+    /// asked only where tables are built.
+    pub(crate) fn firewall(&self) -> Firewall {
+        Firewall::of(&self.names(), Stack::Dual, Ipv6Loopback::Closed)
     }
 
     /// What the shim takes back at the end.

@@ -82,7 +82,7 @@ impl Engine {
 
     /// Takes back ports of containers whose shim was killed.
     fn unpublish_dead(&self) -> Result<(), EngineError> {
-        let firewall = net::nft::Firewall::of(&self.names(), net::host::Stack::Dual);
+        let firewall = self.firewall();
         let mut dead = Vec::new();
         for rule in firewall.published().map_err(net_error)? {
             if self.is_free(&rule.owner)? {
