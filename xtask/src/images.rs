@@ -23,17 +23,26 @@ const SUITE: &str = "bookworm";
 /// Packages that the debian image has beside the essential ones: a real web server for the demo.
 const DEBIAN_PACKAGES: &str = "nginx-light,ca-certificates";
 
+/// Writes `busybox.tar` alone; it is kept if it exists.
+///
+/// # Errors
+/// As [`make`].
+pub(crate) fn make_busybox_only(dir: &Path) -> Result<PathBuf> {
+    let archive = dir.join("busybox.tar");
+    if !archive.exists() {
+        host::install(&["busybox-static"])?;
+        make_busybox(dir, &archive)?;
+    }
+    Ok(archive)
+}
+
 /// Writes `busybox.tar` and `debian.tar` into `dir`; what exists is kept.
 ///
 /// # Errors
 /// A package cannot be installed, or the disk is full.
 pub(crate) fn make(dir: &Path) -> Result<Images> {
     fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
-    let images = Images { busybox: dir.join("busybox.tar"), debian: dir.join("debian.tar") };
-    if !images.busybox.exists() {
-        host::install(&["busybox-static"])?;
-        make_busybox(dir, &images.busybox)?;
-    }
+    let images = Images { busybox: make_busybox_only(dir)?, debian: dir.join("debian.tar") };
     if !images.debian.exists() {
         host::install(&["mmdebstrap"])?;
         make_debian(dir, &images.debian)?;
@@ -114,7 +123,13 @@ fn make_debian(dir: &Path, archive: &Path) -> Result<()> {
 }
 
 /// Wraps one layer as a docker-archive.
-fn pack(dir: &Path, layer: &Path, tag: &str, command: &[&str], archive: &Path) -> Result<()> {
+pub(crate) fn pack(
+    dir: &Path,
+    layer: &Path,
+    tag: &str,
+    command: &[&str],
+    archive: &Path,
+) -> Result<()> {
     let digest = host::output("sha256sum", &[&text(layer)])?;
     let digest = digest.split_whitespace().next().context("sha256sum printed nothing")?;
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };

@@ -1,5 +1,6 @@
 //! Automation: demo, test, bench, images, tidy.
 
+mod bench;
 mod demo;
 mod host;
 mod images;
@@ -16,6 +17,8 @@ usage: cargo xtask COMMAND
 
   demo          build dhow, make images from Debian packages and run a web server from one
   test          install what the tests need, run them all, count what is left on the host
+  bench [ROUNDS] [--only TEXT] [--json FILE]
+                measure dhow beside Docker and beside the kernel's floor
   images DIR    write busybox.tar and debian.tar (docker-archive) into DIR
   tidy          check the rules that no compiler checks";
 
@@ -31,12 +34,36 @@ fn main() -> ExitCode {
     }
 }
 
+/// Reads the options of `bench`.
+fn bench(options: &[&str]) -> Result<()> {
+    let (mut rounds, mut only, mut json) = (20, "", None);
+    let mut rest = options;
+    while let [first, more @ ..] = rest {
+        rest = match (*first, more) {
+            ("--only", [text, more @ ..]) => {
+                only = text;
+                more
+            }
+            ("--json", [file, more @ ..]) => {
+                json = Some(*file);
+                more
+            }
+            (number, more) => {
+                rounds = number.parse()?;
+                more
+            }
+        };
+    }
+    bench::run(rounds, only, json)
+}
+
 fn run(words: &[&str]) -> Result<()> {
     match words {
         ["tidy"] => tidy::check(),
         ["images", dir] => images::make(dir.as_ref()).map(drop),
         ["demo"] => steps::demo(),
         ["test"] => steps::test(),
+        ["bench", options @ ..] => bench(options),
         _ => bail!("{USAGE}"),
     }
 }

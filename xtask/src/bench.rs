@@ -1,0 +1,69 @@
+//! Measures dhow beside Docker and beside the kernel's floor, in turn, on one machine in one run.
+//!
+//! Prints medians and ratios as a table, and with `--json FILE` as JSON. Nothing here fails
+//! because something was slow.
+
+mod cases;
+mod engines;
+mod inputs;
+mod report;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::{demo, host};
+use cases::Case;
+use engines::{Docker, Engine};
+use report::Report;
+
+/// What the comparison needs from Debian.
+const PACKAGES: &[&str] =
+    &["busybox-static", "docker.io", "docker-registry", "iproute2", "iptables", "nftables"];
+
+/// Runs the cases whose name contains `only`, `rounds` times each.
+///
+/// # Errors
+/// A program is missing, or an engine fails at its work.
+pub(crate) fn run(rounds: u32, only: &str, json: Option<&str>) -> Result<()> {
+    host::install(PACKAGES)?;
+    host::say("building");
+    host::run("cargo", &["build", "--release", "--package", "dhow"])?;
+    host::run("cargo", &["build", "--release", "--package", "sys", "--example", "floor"])?;
+    let dir = PathBuf::from(format!("/var/tmp/dhow-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
+    let report = measure(&dir, rounds, only);
+    std::fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?;
+    let report = report?;
+    host::say(&report.table());
+    if let Some(path) = json {
+        std::fs::write(path, report.json()).with_context(|| format!("write {path}"))?;
+    }
+    Ok(())
+}
+
+fn measure(dir: &std::path::Path, rounds: u32, only: &str) -> Result<Report> {
+    let inputs = inputs::make(dir)?;
+    let docker = Docker::start(dir)?;
+    let engines = [Engine::dhow(demo::binary()?, dir), docker.engine()];
+    for engine in &engines {
+        engine.ok(&["load", "-q", "-i", &inputs.busybox])?;
+    }
+    let mut report = Report::new(&engines)?;
+    let wanted = |case: &&Case| case.name.contains(only);
+    for case in cases::all().iter().filter(wanted) {
+        host::say(&format!("measuring: {}", case.name));
+        for _ in 0..case.rounds(rounds) {
+            if let Some(seconds) = case.floor(&inputs)? {
+                report.add(case, "floor", seconds);
+            }
+            for engine in &engines {
+                report.add_all(case, &engine.name, (case.run)(engine, &inputs)?);
+            }
+        }
+    }
+    for engine in &engines {
+        engine.clean()?;
+    }
+    Ok(report)
+}
