@@ -79,14 +79,9 @@ pub enum LoadError {
         /// Who names it.
         by: &'static str,
     },
-    /// A layer that could not be unpacked.
-    #[error("{name}: {reason}")]
-    BadLayer {
-        /// The member.
-        name: String,
-        /// The place and the reason.
-        reason: String,
-    },
+    /// A layer that could not be unpacked: which, where and why.
+    #[error("{0}")]
+    BadLayer(String),
     /// A layer that is another one than the configuration says.
     #[error("{name} has the wrong content: its diff id is {actual} instead of {expected}")]
     WrongLayer {
@@ -111,7 +106,7 @@ pub enum LoadError {
         /// The member.
         name: String,
         /// What is wrong with it.
-        source: DocumentError,
+        source: Box<DocumentError>,
     },
     /// A layer on its way into the store.
     #[error("{}", chain(.0))]

@@ -11,6 +11,7 @@ use model::Digest;
 use serde::{Deserialize, Serialize};
 use sys::root::RootError;
 
+use crate::blobs::BlobError;
 use crate::db::{DbError, Text, Tx};
 use crate::layer::UnpackError;
 use crate::layout::Layout;
@@ -42,12 +43,12 @@ pub enum LayerError {
         actual: Digest,
     },
     /// Its blob cannot be unpacked.
-    #[error("layer {blob}: {}", chain(.source))]
+    #[error("layer {blob}: {}", chain(&**source))]
     Unpack {
         /// The blob, as far as its name is known.
         blob: BlobName,
         /// The place and the reason.
-        source: UnpackError,
+        source: Box<UnpackError>,
     },
     /// A path under the data root.
     #[error("{action} {path}: {source}")]
@@ -75,7 +76,7 @@ pub enum LayerError {
     Trash(#[from] crate::trash::TrashError),
     /// The layer's blob.
     #[error(transparent)]
-    Blob(#[from] crate::blobs::BlobError),
+    Blob(#[from] BlobError),
     /// The database.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -117,6 +118,30 @@ impl LayerError {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
+    }
+
+    /// Whether the source failed, rather than what came from it.
+    pub(crate) fn is_unread(&self) -> bool {
+        matches!(self, Self::Unpack { source, .. } if matches!(**source, UnpackError::Read(_)))
+    }
+
+    /// Whether the bytes are wrong, rather than the store or its file system.
+    pub(crate) fn is_about_content(&self) -> bool {
+        use crate::layer::ApplyError;
+        match self {
+            Self::Unpack { source, .. } => {
+                !matches!(**source, UnpackError::Apply(ApplyError::Os { .. }))
+            }
+            Self::WrongContent { .. }
+            | Self::Blob(BlobError::WrongContent { .. } | BlobError::WrongSize { .. }) => true,
+            Self::Blob(_)
+            | Self::Missing(_)
+            | Self::Io { .. }
+            | Self::Tree { .. }
+            | Self::Heal(_)
+            | Self::Trash(_)
+            | Self::Db(_) => false,
+        }
     }
 
     pub(crate) fn root(path: &Path) -> impl FnOnce(RootError) -> Self + use<> {

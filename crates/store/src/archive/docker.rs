@@ -25,7 +25,7 @@ pub(super) struct DockerImage {
 /// Reads `manifest.json`.
 pub(super) fn parse(bytes: &[u8]) -> Result<Vec<DockerImage>, LoadError> {
     serde_json::from_slice(bytes).map_err(|source| {
-        let source = DocumentError::Json { what: "image list", source };
+        let source = Box::new(DocumentError::Json { what: "image list", source });
         LoadError::Document { name: MANIFEST.to_owned(), source }
     })
 }

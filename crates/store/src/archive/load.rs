@@ -8,11 +8,11 @@ use model::{ImageId, Platform, Reference};
 use super::members::Members;
 use super::sources::{self, Source};
 use super::{LoadError, outer};
-use crate::Store;
 use crate::oci::LayerSpec;
 use crate::operation::Operation;
 use crate::operation::publish::NewImage;
 use crate::operation::receive::BeginLayer;
+use crate::{Store, failpoint};
 
 /// How an archive is loaded.
 #[derive(Debug, Clone)]
@@ -52,6 +52,7 @@ impl Store {
             return Err(LoadError::NotAnImage);
         }
         let members = Members::read(plain, &operation, progress)?;
+        failpoint::reach("load.read")?;
         let sources = sources::images(&members, &options.platform)?;
         let specs: Vec<&LayerSpec> = sources.iter().flat_map(|source| &source.layers).collect();
         let blobs: BTreeSet<_> = specs.iter().map(|spec| spec.blob).collect();

@@ -96,10 +96,7 @@ impl Members {
     pub(super) fn layer(&self, name: &str, by: &'static str) -> Result<&Arrived, LoadError> {
         match self.get(name) {
             Some(Member::Layer(arrived)) => Ok(arrived),
-            Some(Member::Unusable(error)) => {
-                let reason = crate::layers::chain(error);
-                Err(LoadError::BadLayer { name: name.to_owned(), reason })
-            }
+            Some(Member::Unusable(error)) => Err(LoadError::BadLayer(crate::layers::chain(error))),
             Some(Member::Document(_) | Member::Link(_)) => {
                 Err(LoadError::Member { name: name.to_owned(), problem: "no layer" })
             }
@@ -165,26 +162,8 @@ impl Members {
 fn sort_out(outcome: Result<Arrived, LayerError>) -> Result<Member, LoadError> {
     match outcome {
         Ok(arrived) => Ok(Member::Layer(arrived)),
-        Err(error) if is_about_content(&error) => Ok(Member::Unusable(error)),
+        Err(error) if error.is_about_content() => Ok(Member::Unusable(error)),
         Err(error) => Err(error.into()),
-    }
-}
-
-fn is_about_content(error: &LayerError) -> bool {
-    use crate::blobs::BlobError;
-    use crate::layer::{ApplyError, UnpackError};
-    match error {
-        LayerError::Unpack { source: UnpackError::Apply(ApplyError::Os { .. }), .. } => false,
-        LayerError::Unpack { .. } | LayerError::WrongContent { .. } => true,
-        LayerError::Blob(error) => {
-            matches!(error, BlobError::WrongContent { .. } | BlobError::WrongSize { .. })
-        }
-        LayerError::Missing(_)
-        | LayerError::Io { .. }
-        | LayerError::Tree { .. }
-        | LayerError::Heal(_)
-        | LayerError::Trash(_)
-        | LayerError::Db(_) => false,
     }
 }
 

@@ -219,5 +219,5 @@ fn blob_name(digest: &Digest) -> String {
 
 fn in_member(name: &str) -> impl FnOnce(DocumentError) -> LoadError + use<> {
     let name = name.to_owned();
-    move |source| LoadError::Document { name, source }
+    move |source| LoadError::Document { name, source: Box::new(source) }
 }

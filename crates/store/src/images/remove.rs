@@ -7,7 +7,9 @@ use model::{ContainerId, Digest, ImageId, Reference};
 use super::resolve::{self, ResolveError};
 use super::{ImageRecord, Images, IndexError, load, write_index};
 use crate::db::{DbError, Durability, Text, Tx};
+use crate::failpoint;
 use crate::gc::{self, GcError};
+use crate::layout::Layout;
 use crate::trash::{Moved, TrashError};
 
 /// Whether soft conflicts are overridden (`--force`).
@@ -120,10 +122,12 @@ impl Images<'_> {
             let removed = apply(tx, &image, &decision)?;
             write_index(tx, &inner.layout)?;
             gc::collect(tx, inner, &mut moved)?;
+            step("remove.rows", &inner.layout)?;
             Ok(removed)
         });
         match removed {
             Ok(removed) => {
+                step("remove.trash", &inner.layout)?;
                 moved.delete(&inner.layout)?;
                 Ok(removed)
             }
@@ -133,6 +137,11 @@ impl Images<'_> {
             }
         }
     }
+}
+
+fn step(name: &str, layout: &Layout) -> Result<(), TrashError> {
+    let path = layout.trash();
+    failpoint::reach(name).map_err(|source| TrashError::Move { path, source })
 }
 
 /// The containers that were created from the image, and those of all that run.

@@ -16,11 +16,12 @@ use super::ingest::Verified;
 use super::{Operation, StagedLayer};
 use crate::blobs::{self, BlobError};
 use crate::db::{DbError, Durability, Text, Tx};
+use crate::failpoint;
 use crate::images::{self, IndexError};
 use crate::layers::{self, LayerError, LayerRow};
+use crate::layout::Layout;
 use crate::oci::{self, Document, DocumentError, LayerSpec};
 use crate::trash::{self, TrashError};
-use crate::{failpoint, layout};
 
 /// An image to be recorded. Its layers and their blobs are staged, or in the store.
 #[derive(Debug, Clone)]
@@ -59,14 +60,12 @@ pub enum PublishError {
     #[error("{0} cannot be given to an image")]
     BadReference(Reference),
     /// A layer that was neither staged nor there.
-    #[error("layer {diff_id} (blob {blob}) of image {image} is missing")]
+    #[error("layer {diff_id} of image {image}, or its blob, is missing")]
     MissingLayer {
         /// The image.
         image: ImageId,
         /// The layer.
         diff_id: Digest,
-        /// Its blob.
-        blob: Digest,
     },
     /// A blob.
     #[error(transparent)]
@@ -134,13 +133,15 @@ impl Operation {
         }
         let placed = self.place()?;
         step("publish.rows", &self.inner.layout.database())?;
-        let published = self.inner.db.write("publish", Durability::Now, |tx| {
-            placed.insert(tx)?;
-            let published = checked.iter().map(|image| record(tx, image)).collect();
+        let (published, late) = self.inner.db.write("publish", Durability::Now, |tx| {
+            let late = placed.insert(tx, &self.inner.layout)?;
+            let published: Vec<Published> =
+                checked.iter().map(|image| record(tx, image)).collect::<Result<_, _>>()?;
             images::write_index(tx, &self.inner.layout)?;
-            published
+            Ok::<_, PublishError>((published, late))
         })?;
         step("publish.done", &self.inner.layout.database())?;
+        self.discard_late(&late)?;
         Ok(published)
     }
 
@@ -154,7 +155,17 @@ impl Operation {
         if placed.blobs.is_empty() && placed.layers.is_empty() {
             return Ok(());
         }
-        self.inner.db.write("publish", Durability::Now, |tx| Ok(placed.insert(tx)?))
+        let late = self
+            .inner
+            .db
+            .write("publish", Durability::Now, |tx| placed.insert(tx, &self.inner.layout))?;
+        self.discard_late(&late)
+    }
+
+    /// Removes trees that another operation has put in place a moment earlier.
+    fn discard_late(&self, numbers: &[i64]) -> Result<(), PublishError> {
+        let layout = &self.inner.layout;
+        numbers.iter().try_for_each(|number| Ok(trash::discard(layout, layout.snapshot(*number))?))
     }
 
     fn stage_document(&self, bytes: &[u8]) -> Result<(), PublishError> {
@@ -189,7 +200,6 @@ impl Operation {
                 ensure(is_there(tx, spec)?, || PublishError::MissingLayer {
                     image,
                     diff_id: spec.diff_id,
-                    blob: spec.blob,
                 })?;
             }
             Ok(())
@@ -251,26 +261,32 @@ impl Operation {
 }
 
 impl Placed {
-    fn insert(&self, tx: &Tx<'_>) -> Result<(), DbError> {
+    /// Returns the numbers of the layers that are there by now.
+    fn insert(&self, tx: &Tx<'_>, layout: &Layout) -> Result<Vec<i64>, DbError> {
         for (digest, size) in &self.blobs {
             blobs::insert(tx, digest, *size)?;
         }
-        self.layers.iter().try_for_each(|row| layers::insert(tx, row))
+        let mut late = Vec::new();
+        for row in &self.layers {
+            if layers::find(tx, &row.diff_id)?.is_some_and(|there| layers::is_sound(layout, &there))
+            {
+                late.push(row.number);
+            } else {
+                layers::insert(tx, row)?;
+            }
+        }
+        Ok(late)
     }
 }
 
-fn put_blob(
-    layout: &layout::Layout,
-    blob: &Verified,
-    placed: &mut Placed,
-) -> Result<(), PublishError> {
+fn put_blob(layout: &Layout, blob: &Verified, placed: &mut Placed) -> Result<(), PublishError> {
     blob.put_in_place(layout)?;
     placed.blobs.push((blob.digest, blob.size));
     Ok(())
 }
 
 fn put_layer(
-    layout: &layout::Layout,
+    layout: &Layout,
     number: i64,
     layer: &StagedLayer,
     placed: &mut Placed,

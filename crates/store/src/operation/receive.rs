@@ -15,7 +15,7 @@ use super::{Claim, Operation, Stage};
 use crate::blobs::BlobError;
 use crate::container_layer::Xattrs;
 use crate::db::Text;
-use crate::layer::{self, ApplyOptions, Measured, Privilege, UnpackError, Unpacked};
+use crate::layer::{self, ApplyOptions, Measured, Privilege, Unpacked};
 use crate::layers::{BlobName, LayerError, LayerFacts};
 use crate::oci::LayerSpec;
 use crate::{Blobs, Inner};
@@ -254,7 +254,7 @@ impl Operation {
             }
             Err(error) => {
                 // A source that failed may go on later; bytes that are wrong are wrong for ever.
-                if !matches!(error, LayerError::Unpack { source: UnpackError::Read(_), .. }) {
+                if !error.is_unread() {
                     ingest.condemn();
                 }
                 Err(error)
@@ -269,7 +269,10 @@ impl Operation {
         stage: Option<&Stage>,
         wanted: &Wanted,
     ) -> Result<(Measured, Option<LayerFacts>), LayerError> {
-        let failed = |source| LayerError::Unpack { blob: wanted.name.clone(), source };
+        let failed = |source| {
+            let source = Box::new(source);
+            LayerError::Unpack { blob: wanted.name.clone(), source }
+        };
         let (options, declared) = (apply_options(&self.inner), wanted.compression.map(from_model));
         let Some(stage) = stage else {
             let measured = layer::measure(blob, declared, options.limits).map_err(failed)?;
