@@ -9,6 +9,9 @@ use jiff::Timestamp;
 use model::ExitCode;
 use model::container::Stdin;
 use model::life::StartFailure;
+use net::host::{Ipv6Loopback, Stack};
+use net::names::Names;
+use net::nft::{Firewall, PortRule};
 use oci_spec::runtime::{Process, Spec};
 use runtime::seccomp::Program;
 use runtime::{CgroupEntry, Enter, FilterRef, HostFacts, LaunchError, Orphan, Running, Stdio};
@@ -248,19 +251,23 @@ impl Guard {
         let id = self.paths.id;
         let Some(container) = &mut self.container else { return };
         if let Some(published) = container.published.take() {
-            let names = net::names::Names::of(&published.tag);
-            let rules: Vec<net::nft::PortRule> = published
+            let names = Names::of(&published.tag);
+            let rules: Vec<PortRule> = published
                 .ports
                 .iter()
-                .map(|port| net::nft::PortRule {
+                .map(|port| PortRule {
                     owner: id,
                     protocol: port.protocol,
                     host: port.host,
                     container: port.container,
                 })
                 .collect();
-            // What stays is replaced by whoever publishes the port next.
-            let _ = net::nft::Firewall::of(&names, net::host::Stack::Dual).unpublish(&rules);
+            let has_v6 = rules.iter().any(|rule| rule.host.is_ipv6());
+            let stack = if has_v6 { Stack::Dual } else { Stack::V4 };
+            // How `::1` is handled matters to building the tables alone. What stays in them is
+            // replaced by whoever publishes the port next.
+            let firewall = Firewall::of(&names, stack, Ipv6Loopback::Published);
+            let _ = firewall.unpublish(&rules);
         }
         container.ports.clear();
     }

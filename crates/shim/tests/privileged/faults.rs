@@ -1,0 +1,160 @@
+//! Killed shims, clients that die, strangers, nonsense.
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::ExitCode;
+
+use rustix::process::{Signal, pidfd_send_signal};
+use shim::protocol::{Reach, Request};
+use shim::{LifeLock, Liveness, ShimPaths, frame};
+
+use crate::fixture::{Container, hold, wait_for_end};
+
+/// Nobody, on every Linux.
+const NOBODY: u32 = 65534;
+
+pub(crate) fn nothing_survives_a_killed_shim() {
+    let container = Container::sh("sleep 1000 & sleep 1000");
+    let init = hold(container.start().unwrap());
+    pidfd_send_signal(hold(container.shim_pid()), Signal::KILL).unwrap();
+    wait_for_end(&init);
+    container.wait_until_free();
+    assert_eq!(shim::probe(&container.paths).unwrap(), Liveness::Free);
+    assert_eq!(shim::read_exit(&container.paths).unwrap(), None, "its end is unknown");
+    // What it left (socket, state, cgroup) is in nobody's way.
+    container.start().unwrap();
+    container.end();
+}
+
+/// What the shim becomes in these tests: leaves a mark if it can have the container's life.
+pub(crate) fn reap(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<String> = arguments.filter_map(|word| word.into_string().ok()).collect();
+    let [id, root, run] = arguments.as_slice() else { return ExitCode::FAILURE };
+    let paths = ShimPaths { id: id.parse().unwrap(), root: root.into(), run: run.into() };
+    let Some(lock) = LifeLock::try_take(&paths).unwrap() else { return ExitCode::FAILURE };
+    std::fs::write(paths.exit_record().with_file_name("reaped"), "").unwrap();
+    lock.remove_dir();
+    ExitCode::SUCCESS
+}
+
+fn auto_removed() -> Container {
+    let mut container = Container::new(&["sleep", "1000"]);
+    let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let ShimPaths { id, root, run } = &container.paths;
+    container.reap = Some(vec!["reap".to_owned(), id.to_string(), text(root), text(run)]);
+    container
+}
+
+fn was_reaped(container: &Container) -> bool {
+    container.paths.exit_record().with_file_name("reaped").exists()
+}
+
+pub(crate) fn a_client_that_dies_with_its_claim_is_replaced() {
+    let container = auto_removed();
+    let mut claimer = container.shim();
+    claimer.claim().unwrap();
+    container.start().unwrap();
+    let shim = hold(container.shim_pid());
+    container.shim().kill(model::Signal::KILL, Reach::Process).unwrap();
+    assert!(!was_reaped(&container), "the one who claimed it lives");
+    drop(claimer);
+    wait_for_end(&shim);
+    assert!(was_reaped(&container));
+
+    let unclaimed = auto_removed();
+    unclaimed.start().unwrap();
+    let shim = hold(unclaimed.shim_pid());
+    unclaimed.shim().kill(model::Signal::KILL, Reach::Process).unwrap();
+    wait_for_end(&shim);
+    assert!(was_reaped(&unclaimed));
+}
+
+pub(crate) fn a_claim_that_is_released_needs_no_removal() {
+    let container = auto_removed();
+    let mut claimer = container.shim();
+    claimer.claim().unwrap();
+    container.start().unwrap();
+    let shim = hold(container.shim_pid());
+    claimer.kill(model::Signal::KILL, Reach::Process).unwrap();
+    claimer.release().unwrap();
+    drop(claimer);
+    wait_for_end(&shim);
+    assert!(!was_reaped(&container));
+    assert!(!container.paths.dir().exists());
+}
+
+pub(crate) fn the_init_has_its_streams_and_nothing_else() {
+    let container = Container::sh("for fd in /proc/self/fd/*; do echo ${fd##*/}; done");
+    let (got, _) = container.run();
+    // The shell reads the directory through a descriptor of its own.
+    assert_eq!(got.stdout, "0\n1\n2\n3\n");
+    container.end();
+    let asleep = Container::new(&["sleep", "1000"]);
+    let pid = asleep.start().unwrap();
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    assert_eq!(open, 3);
+    asleep.end();
+}
+
+/// A process of another user: connects, asks, and is answered by an end. Succeeds if so.
+pub(crate) fn knock(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let socket = arguments.next().unwrap();
+    let Ok(mut stream) = UnixStream::connect(socket) else { return ExitCode::from(2) };
+    let request = serde_json::to_vec(&Request::State).unwrap();
+    // The other side may be closed already.
+    let _ = stream.write_all(&frame::encode(&request).unwrap());
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    if answer.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test needs a process of another user")]
+pub(crate) fn strangers_are_not_served() {
+    let container = Container::new(&["true"]);
+    let keeper = container.shim();
+    let dir = container.paths.dir();
+    // Somebody has opened what should be closed.
+    for path in
+        dir.ancestors().take(4).map(std::path::Path::to_owned).chain([container.paths.socket()])
+    {
+        if path.parent().is_some() {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
+        }
+    }
+    let status = std::process::Command::new("/proc/self/exe")
+        .arg("knock")
+        .arg(container.paths.socket())
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(0));
+    keeper.quit().unwrap();
+}
+
+pub(crate) fn nonsense_is_answered_and_hurts_nobody() {
+    let container = Container::new(&["sleep", "1000"]);
+    container.start().unwrap();
+    let mut confused = container.shim().into_stream();
+    confused.write_all(&frame::encode(b"{\"Dance\":{}}").unwrap()).unwrap();
+    let reply = sys::fdpass::recv_frame(&confused, frame::MAX_SMALL).unwrap().unwrap();
+    let text = String::from_utf8(reply.bytes).unwrap();
+    assert!(text.contains("does not understand the request"), "{text}");
+    let mut greedy = container.shim().into_stream();
+    greedy.write_all(&[&u32::MAX.to_le_bytes()[..], b"{\"Launch\":"].concat()).unwrap();
+    assert_eq!(greedy.read(&mut [0]).unwrap(), 0, "it was thrown out");
+    // Many who connect, send half a question, and do nothing more.
+    let idle: Vec<UnixStream> = (0..200)
+        .map(|_| {
+            let mut stream = container.shim().into_stream();
+            stream.write_all(&[9, 0]).unwrap();
+            stream
+        })
+        .collect();
+    assert!(container.shim().state().unwrap().life.is_running());
+    drop((idle, greedy, confused));
+    container.end();
+}
