@@ -1,1 +1,23 @@
 //! Docker Engine REST: routes, lowering wire to model, raising model to wire, version quirks.
+//!
+//! A door: it knows HTTP and Docker's words, and calls the engine's verbs. It keeps no state of its
+//! own beside a connection's. [`Server::serve_connection`] serves whatever bytes it is given, so the
+//! same code is behind a socket and behind a pipe in the command line's own process.
+#![forbid(unsafe_code)]
+
+mod call;
+mod connection;
+mod detach;
+mod error;
+mod filter;
+mod handle;
+mod lower;
+mod params;
+mod pending;
+mod quirks;
+mod raise;
+mod reply;
+mod route;
+mod splice;
+
+pub use connection::{ServeError, Server};

@@ -1,0 +1,168 @@
+//! One request on its way to the engine: its parameters, its body, its connection.
+
+use std::io::{self, Read};
+
+use bytes::{Buf, Bytes};
+use docker_api::json::{self, Parsed};
+use engine::{Engine, EngineError};
+use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
+use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+
+use crate::connection::Hijack;
+use crate::error::HttpError;
+use crate::params::Query;
+use crate::quirks::ApiVersion;
+use crate::reply::Reply;
+
+/// Of bodies that are read as a whole. Archives are not.
+const BODY_MAX: usize = 8 << 20;
+
+/// A request.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) api: ApiVersion,
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    pub(crate) engine: Engine,
+    pub(crate) body: Incoming,
+    pub(crate) hijack: mpsc::Sender<Hijack>,
+}
+
+impl Call {
+    /// Runs a verb of the engine where it may block.
+    pub(crate) async fn run<T, F>(&self, verb: F) -> Result<T, HttpError>
+    where
+        F: FnOnce(&Engine) -> Result<T, EngineError> + Send + 'static,
+        T: Send + 'static,
+    {
+        let engine = self.engine.clone();
+        blocking(move || verb(&engine).map_err(HttpError::from)).await?
+    }
+
+    /// Reads a JSON body; none at all reads as `{}`.
+    pub(crate) async fn json<T: DeserializeOwned>(&mut self) -> Result<Parsed<T>, HttpError> {
+        let text = self.json_text().await?;
+        let text = if text.is_empty() { Bytes::from_static(b"{}") } else { text };
+        Ok(json::parse(&text)?)
+    }
+
+    /// The text of a JSON body; empty if there is none.
+    pub(crate) async fn json_text(&mut self) -> Result<Bytes, HttpError> {
+        let text = self.bytes().await?;
+        if !text.is_empty() {
+            self.expect_json()?;
+        }
+        Ok(text)
+    }
+
+    async fn bytes(&mut self) -> Result<Bytes, HttpError> {
+        let limited = Limited::new(&mut self.body, BODY_MAX);
+        match limited.collect().await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(HttpError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("request body is larger than {BODY_MAX} bytes"),
+            )),
+            Err(error) => Err(HttpError::bad_request(format!("reading request body: {error}"))),
+        }
+    }
+
+    fn expect_json(&self) -> Result<(), HttpError> {
+        let kind = self.headers.get(CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or_default());
+        let essence = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        if essence.eq_ignore_ascii_case("application/json") {
+            return Ok(());
+        }
+        Err(HttpError::bad_request(format!(
+            "unsupported Content-Type header ({}): must be 'application/json'",
+            kind.unwrap_or_default()
+        )))
+    }
+
+    /// Whether the client asked for the connection in HTTP's own way.
+    fn wants_upgrade(&self) -> bool {
+        let connection = self.headers.get(CONNECTION).and_then(|value| value.to_str().ok());
+        let names_it = |token: &str| token.trim().eq_ignore_ascii_case("upgrade");
+        self.headers.contains_key(UPGRADE) && connection.is_some_and(|c| c.split(',').any(names_it))
+    }
+
+    /// Gives the connection to a container's streams. The reply that this is declared to return
+    /// never comes: HTTP has ended on this connection.
+    pub(crate) async fn hijack(
+        self,
+        container: std::os::unix::net::UnixStream,
+        content_type: &'static str,
+        keys: Option<crate::detach::DetachKeys>,
+    ) -> Result<Reply, HttpError> {
+        container
+            .set_nonblocking(true)
+            .and_then(|()| tokio::net::UnixStream::from_std(container))
+            .map_err(|e| HttpError::internal(format!("using the container's stream: {e}")))
+            .map(|container| Hijack {
+                upgrade: self.wants_upgrade(),
+                content_type,
+                container,
+                keys,
+            })?
+            .send(&self.hijack)
+            .await;
+        std::future::pending().await
+    }
+
+    /// The body as a blocking reader, and the pump that feeds it: to be run beside the reading.
+    pub(crate) fn into_reader(self) -> (BodyReader, impl Future<Output = ()> + Send) {
+        let (send, receive) = mpsc::channel(4);
+        let pump = pump(self.body, send);
+        (BodyReader { pieces: receive, current: Bytes::new() }, pump)
+    }
+}
+
+/// Runs what may block on a thread where it may.
+pub(crate) async fn blocking<T, F>(work: F) -> Result<T, HttpError>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| HttpError::internal(format!("the operation did not end: {e}")))
+}
+
+async fn pump(mut body: Incoming, send: mpsc::Sender<io::Result<Bytes>>) {
+    while let Some(frame) = body.frame().await {
+        let piece = match frame.map(hyper::body::Frame::into_data) {
+            Ok(Ok(data)) => Ok(data),
+            Ok(Err(_trailers)) => continue,
+            Err(error) => Err(io::Error::other(error)),
+        };
+        // The reader has what it wants; the rest of the body is dropped with the connection.
+        if send.send(piece).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A request's body for code that blocks. A connection that breaks is an error, never an end.
+#[derive(Debug)]
+pub(crate) struct BodyReader {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    current: Bytes,
+}
+
+impl Read for BodyReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.current = piece?,
+                None => return Ok(0),
+            }
+        }
+        let n = buffer.len().min(self.current.len());
+        buffer[..n].copy_from_slice(&self.current[..n]);
+        self.current.advance(n);
+        Ok(n)
+    }
+}

@@ -1,0 +1,165 @@
+//! One connection: HTTP/1.1 requests one after the other, until a container takes it over.
+//!
+//! Taking over is done here rather than by HTTP's upgrade, since Docker also gives the raw
+//! connection to clients that did not ask for an upgrade, and names its 101 `UPGRADED`.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::io;
+
+use bytes::Bytes;
+use engine::Engine;
+use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::{HeaderMap, Method, Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+use crate::call::Call;
+use crate::detach::DetachKeys;
+use crate::error::{HttpError, version_reply};
+use crate::handle;
+use crate::params::Query;
+use crate::quirks::{ApiVersion, MAX};
+use crate::reply::{self, Reply};
+use crate::route::{self, Route};
+use crate::splice::splice;
+
+/// Of all the headers of a request together.
+const HEAD_MAX: usize = 64 << 10;
+
+/// The API of one engine. Clones serve the same engine.
+#[derive(Debug, Clone)]
+pub struct Server {
+    engine: Engine,
+}
+
+/// Why a connection ended badly. Clients that leave early are no reason for worry.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// What came was no HTTP, or the connection broke.
+    #[error("serving a connection")]
+    Http(#[from] hyper::Error),
+    /// The connection broke while it was given to a container.
+    #[error("giving a connection to a container")]
+    Hijack(#[source] io::Error),
+}
+
+/// A connection's next owner.
+#[derive(Debug)]
+pub(crate) struct Hijack {
+    /// Whether the client asked for it in HTTP's way.
+    pub(crate) upgrade: bool,
+    pub(crate) content_type: &'static str,
+    pub(crate) container: UnixStream,
+    pub(crate) keys: Option<DetachKeys>,
+}
+
+impl Server {
+    /// A server of an engine. Costs nothing; there is nothing to build.
+    pub fn new(engine: Engine) -> Self {
+        Self { engine }
+    }
+
+    /// Serves a connection until it ends. There are no timeouts: clients wait for containers for
+    /// weeks.
+    ///
+    /// # Errors
+    /// What came was no HTTP, or the connection broke.
+    pub async fn serve_connection<I>(&self, io: I) -> Result<(), ServeError>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (send, mut hijacks) = mpsc::channel(1);
+        let service = service_fn(|request| {
+            let (engine, send) = (self.engine.clone(), send.clone());
+            async move { Ok::<_, Infallible>(answer(engine, request, send).await) }
+        });
+        let mut http = http1::Builder::new()
+            .header_read_timeout(None)
+            .max_buf_size(HEAD_MAX)
+            .serve_connection(TokioIo::new(io), service);
+        let hijack = tokio::select! {
+            Some(hijack) = hijacks.recv() => hijack,
+            ended = &mut http => return Ok(ended?),
+        };
+        let parts = http.into_parts();
+        hijack.run(parts.io.into_inner(), parts.read_buf).await.map_err(ServeError::Hijack)
+    }
+}
+
+impl Hijack {
+    pub(crate) async fn send(self, connection: &mpsc::Sender<Self>) {
+        // A connection that is gone drops the container's stream, which is all there is to do.
+        let _ = connection.send(self).await;
+    }
+
+    /// `early` are the bytes that came right behind the request: input already.
+    async fn run<I>(self, mut io: I, early: Bytes) -> io::Result<()>
+    where
+        I: AsyncRead + AsyncWrite + Unpin,
+    {
+        io.write_all(self.head().as_bytes()).await?;
+        io.flush().await?;
+        splice(io, self.container, self.keys, early).await;
+        Ok(())
+    }
+
+    fn head(&self) -> String {
+        let mut head = String::from(if self.upgrade {
+            "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
+        } else {
+            "HTTP/1.1 200 OK\r\n"
+        });
+        let mut headers = HeaderMap::new();
+        reply::add_headers(&mut headers);
+        // Writing to a string cannot fail.
+        let _ = write!(head, "Content-Type: {}\r\n", self.content_type);
+        for (name, value) in &headers {
+            let _ = write!(head, "{name}: {}\r\n", value.to_str().unwrap_or_default());
+        }
+        head.push_str("\r\n");
+        head
+    }
+}
+
+async fn answer(engine: Engine, request: Request<Incoming>, hijack: mpsc::Sender<Hijack>) -> Reply {
+    let is_head = *request.method() == Method::HEAD;
+    let target = route::target(request.method(), request.uri().path());
+    let (api, route) = match (target.version.map_or(Ok(MAX), ApiVersion::check), target.route) {
+        (_, None) => return reply::nowhere(),
+        (Err(error), Some(_)) => return with_headers(version_reply(error)),
+        (Ok(api), Some(route)) => (api, route),
+    };
+    let reply = handle_call(engine, request, hijack, (api, route)).await;
+    let mut reply = with_headers(reply.unwrap_or_else(HttpError::into_reply));
+    if is_head {
+        // Only `_ping` is asked for its head, and clients want to see this in it.
+        reply.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        *reply.body_mut() = reply::empty(StatusCode::OK).into_body();
+    }
+    reply
+}
+
+async fn handle_call(
+    engine: Engine,
+    request: Request<Incoming>,
+    hijack: mpsc::Sender<Hijack>,
+    (api, route): (ApiVersion, Route),
+) -> Result<Reply, HttpError> {
+    let query = Query::parse(request.uri().query().unwrap_or_default())?;
+    let (head, body) = request.into_parts();
+    handle::dispatch(Call { api, query, headers: head.headers, engine, body, hijack }, route).await
+}
+
+fn with_headers(mut reply: Reply) -> Reply {
+    reply::add_headers(reply.headers_mut());
+    reply
+}
+
+#[cfg(test)]
+mod tests;

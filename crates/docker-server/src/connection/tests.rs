@@ -1,0 +1,239 @@
+//! Requests by hand and by client over a pipe in memory, against an engine on an empty root.
+
+use std::path::PathBuf;
+
+use docker_api::query::{AttachQuery, Filters, ListContainers, ListImages, WaitCondition};
+use docker_api::types::containers::CreateContainer;
+use docker_api::{ApiError, Client, Transport};
+use engine::Paths;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+use super::*;
+
+/// An engine on a root of its own, which goes with it.
+struct Fresh {
+    dir: PathBuf,
+    server: Server,
+}
+
+impl Fresh {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("dhow-server-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let engine = Engine::open(Paths::new(dir.join("root"), dir.join("run"))).unwrap();
+        Self { dir, server: Server::new(engine) }
+    }
+
+    fn connect(&self) -> DuplexStream {
+        let (near, far) = tokio::io::duplex(4096);
+        let server = self.server.clone();
+        tokio::spawn(async move { server.serve_connection(far).await });
+        near
+    }
+
+    fn client(&self) -> Client {
+        let server = self.server.clone();
+        Client::new(Transport::memory(move || {
+            let (near, far) = tokio::io::duplex(4096);
+            let server = server.clone();
+            tokio::spawn(async move { server.serve_connection(far).await });
+            Ok(Box::new(near))
+        }))
+    }
+
+    /// Sends bytes, and reads until the server has nothing more to say.
+    async fn say(&self, request: &str) -> String {
+        let mut io = self.connect();
+        io.write_all(request.replace('\n', "\r\n").as_bytes()).await.unwrap();
+        let mut reply = String::new();
+        io.read_to_string(&mut reply).await.unwrap();
+        reply
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn refusal(error: ApiError) -> (u16, String) {
+    let status = error.status().unwrap_or_else(|| panic!("{error}"));
+    (status, error.to_string())
+}
+
+#[tokio::test]
+async fn every_answer_has_dockers_headers() {
+    let fresh = Fresh::new("headers");
+    let reply = fresh.say("GET /_ping HTTP/1.1\nHost: d\nConnection: close\n\n").await;
+    assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");
+    for header in ["api-version: 1.51", "ostype: linux", "docker-experimental: false"] {
+        assert!(reply.contains(header), "{header}: {reply}");
+    }
+    assert!(reply.contains("server: Docker/"), "{reply}");
+    assert!(reply.ends_with("\r\n\r\nOK"), "{reply}");
+}
+
+#[tokio::test]
+async fn head_has_the_head_alone() {
+    let fresh = Fresh::new("head");
+    let reply = fresh.say("HEAD /_ping HTTP/1.1\nHost: d\nConnection: close\n\n").await;
+    assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");
+    assert!(reply.contains("content-length: 0"), "{reply}");
+    assert!(reply.ends_with("\r\n\r\n"), "{reply}");
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_not_found_without_a_version() {
+    let fresh = Fresh::new("nowhere");
+    for line in ["GET /nosuch", "POST /v1.51/info", "GET /v1.51/containers/a/start"] {
+        let reply = fresh.say(&format!("{line} HTTP/1.1\nHost: d\nConnection: close\n\n")).await;
+        assert!(reply.starts_with("HTTP/1.1 404 Not Found\r\n"), "{reply}");
+        assert!(!reply.contains("api-version"), "{reply}");
+        assert!(reply.ends_with("{\"message\":\"page not found\"}\n"), "{reply}");
+    }
+}
+
+#[tokio::test]
+async fn versions_out_of_range_are_refused() {
+    let fresh = Fresh::new("versions");
+    let reply = fresh.say("GET /v1.99/_ping HTTP/1.1\nHost: d\nConnection: close\n\n").await;
+    assert!(reply.starts_with("HTTP/1.1 400 "), "{reply}");
+    let message = "client version 1.99 is too new. Maximum supported API version is 1.51";
+    assert!(reply.ends_with(&format!("{{\"message\":\"{message}\"}}\n")), "{reply}");
+    let reply = fresh.say("GET /v1.10/info HTTP/1.1\nHost: d\nConnection: close\n\n").await;
+    assert!(reply.contains("content-type: text/plain"), "{reply}");
+    assert!(reply.contains("client version 1.10 is too old."), "{reply}");
+}
+
+#[tokio::test]
+async fn bodies_are_json_and_say_so() {
+    let fresh = Fresh::new("bodies");
+    let create = |headers: &str, body: &str| {
+        let length = body.len();
+        format!(
+            "POST /containers/create HTTP/1.1\nHost: d\nConnection: close\n{headers}Content-Length: {length}\n\n{body}"
+        )
+    };
+    let json = "Content-Type: application/json\n";
+    for (headers, body, want) in [
+        (
+            "Content-Type: text/plain\n",
+            "{}",
+            "unsupported Content-Type header (text/plain): must be 'application/json'",
+        ),
+        ("", "{}", "unsupported Content-Type header (): must be 'application/json'"),
+        (json, "{}", "config cannot be empty in order to create a container"),
+        (json, "", "invalid JSON: got EOF while reading request body"),
+        (json, "{", "invalid JSON: got EOF while reading request body"),
+        (json, "{}{}", "unexpected content after JSON"),
+        (json, r#"{"Image":"a","image":"b"}"#, "invalid JSON: duplicate key image"),
+    ] {
+        let reply = fresh.say(&create(headers, body)).await;
+        assert!(reply.starts_with("HTTP/1.1 400 "), "{reply}");
+        assert!(reply.ends_with(&format!("{{\"message\":\"{want}\"}}\n")), "{body}: {reply}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_has_a_limit() {
+    let fresh = Fresh::new("limit");
+    let label = "x".repeat(9 << 20);
+    let client = fresh.client();
+    let mut request = CreateContainer::default();
+    request.config.labels = Some([("a".to_owned(), label)].into());
+    let (status, message) =
+        refusal(client.container_create(&request, None, None).await.unwrap_err());
+    assert_eq!((status, message.as_str()), (413, "request body is larger than 8388608 bytes"));
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_named() {
+    let fresh = Fresh::new("missing");
+    let client = fresh.client();
+    let container = (404, "No such container: nosuch".to_owned());
+    assert_eq!(refusal(client.container_inspect("nosuch").await.unwrap_err()), container);
+    assert_eq!(refusal(client.container_start("nosuch", None).await.unwrap_err()), container);
+    let attach = client.container_attach("nosuch", &AttachQuery::default()).await;
+    assert_eq!(refusal(attach.unwrap_err()), container);
+    let wait = client.container_wait("nosuch", WaitCondition::Removed).await;
+    assert_eq!(refusal(wait.unwrap_err()), container);
+    let exec = refusal(client.exec_inspect("abc").await.unwrap_err());
+    assert_eq!(exec, (404, "No such exec instance: abc".to_owned()));
+    let volume = refusal(client.volume_inspect("nosuch").await.unwrap_err());
+    assert_eq!(volume, (404, "get nosuch: no such volume".to_owned()));
+    let mut request = CreateContainer::default();
+    request.config.image = "nosuch".to_owned();
+    let image = refusal(client.container_create(&request, None, None).await.unwrap_err());
+    assert_eq!(image, (404, "No such image: nosuch:latest".to_owned()));
+}
+
+#[tokio::test]
+async fn empty_lists_are_lists() {
+    let fresh = Fresh::new("lists");
+    let client = fresh.client();
+    assert_eq!(client.container_list(&ListContainers::default()).await.unwrap(), []);
+    assert_eq!(client.image_list(&ListImages::default()).await.unwrap(), []);
+    assert_eq!(client.volume_list(&Filters::default()).await.unwrap().volumes, []);
+    let reply = fresh.say("GET /volumes HTTP/1.1\nHost: d\nConnection: close\n\n").await;
+    assert!(reply.ends_with("{\"Volumes\":[],\"Warnings\":null}\n"), "{reply}");
+}
+
+#[tokio::test]
+async fn volumes_are_made_found_and_removed() {
+    let fresh = Fresh::new("volumes");
+    let client = fresh.client();
+    let request = docker_api::types::volumes::VolumeCreate {
+        name: "data".to_owned(),
+        labels: Some([("a".to_owned(), "1".to_owned())].into()),
+        ..Default::default()
+    };
+    let made = client.volume_create(&request).await.unwrap();
+    assert_eq!((made.driver.as_str(), made.scope.as_str()), ("local", "local"));
+    let mut filters = Filters::default();
+    filters.add("name", "^da");
+    assert_eq!(client.volume_list(&filters).await.unwrap().volumes, [made]);
+    filters.add("name", "^x$");
+    filters.add("label", "a=2");
+    assert_eq!(client.volume_list(&filters).await.unwrap().volumes, []);
+    client.volume_remove("data", Default::default()).await.unwrap();
+    let again = client.volume_remove("data", Default::default()).await;
+    assert_eq!(refusal(again.unwrap_err()).0, 404);
+    client.volume_remove("data", docker_api::client::volumes::Force::Yes).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_needs_a_swarm_or_is_not_there_yet_says_so() {
+    let fresh = Fresh::new("later");
+    let reply = fresh.say("GET /services HTTP/1.1\nHost: d\nConnection: close\n\n").await;
+    assert!(reply.starts_with("HTTP/1.1 503 "), "{reply}");
+    let client = fresh.client();
+    let (status, message) = refusal(client.container_top("a", None).await.unwrap_err());
+    assert_eq!((status, message.as_str()), (501, "not supported yet: top"));
+}
+
+/// The head of a taken connection, with the literal words of Docker, then bytes both ways; what
+/// the client had sent behind its request is input.
+#[tokio::test]
+async fn a_taken_connection_is_raw() {
+    for (upgrade, first_line) in
+        [(true, "HTTP/1.1 101 UPGRADED\r\n"), (false, "HTTP/1.1 200 OK\r\n")]
+    {
+        let (container, mut far) = UnixStream::pair().unwrap();
+        let content_type = "application/vnd.docker.raw-stream";
+        let hijack = Hijack { upgrade, content_type, container, keys: None };
+        let (mut client, server) = tokio::io::duplex(4096);
+        let run = tokio::spawn(hijack.run(server, Bytes::from_static(b"early")));
+        let mut input = [0; 5];
+        far.read_exact(&mut input).await.unwrap();
+        assert_eq!(&input, b"early");
+        far.write_all(b"out").await.unwrap();
+        drop(far);
+        let mut reply = String::new();
+        client.read_to_string(&mut reply).await.unwrap();
+        assert!(reply.starts_with(first_line), "{reply}");
+        assert!(reply.contains(&format!("Content-Type: {content_type}\r\n")), "{reply}");
+        assert!(reply.ends_with("\r\n\r\nout"), "{reply}");
+        run.await.unwrap().unwrap();
+    }
+}

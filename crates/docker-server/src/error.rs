@@ -1,0 +1,186 @@
+//! Errors as Docker's clients know them: a status and one line. Decided here, nowhere else.
+
+use docker_api::json::JsonError;
+use docker_api::types::ErrorResponse;
+use engine::EngineError;
+use http::StatusCode;
+use model::id::BadContainerName;
+use model::platform::BadPlatform;
+use model::reference::ParseReferenceError;
+use model::signal::BadSignal;
+
+use crate::detach::BadDetachKeys;
+use crate::lower::{ExecError, LowerError, ProcessError, Unsupported};
+use crate::params::ParamError;
+use crate::quirks::{MIN, VersionError};
+use crate::reply::{self, Reply};
+
+/// An answer that says no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HttpError {
+    pub(crate) status: StatusCode,
+    pub(crate) message: String,
+}
+
+impl HttpError {
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    pub(crate) fn later(what: &str) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, format!("not supported yet: {what}"))
+    }
+
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+    }
+
+    pub(crate) fn into_reply(self) -> Reply {
+        reply::json_status(self.status, &ErrorResponse { message: self.message })
+    }
+}
+
+impl From<EngineError> for HttpError {
+    fn from(error: EngineError) -> Self {
+        Self::new(status(&error), describe(&error))
+    }
+}
+
+fn status(error: &EngineError) -> StatusCode {
+    use EngineError as E;
+    match error {
+        E::NoSuchContainer(_)
+        | E::NoSuchImage(_)
+        | E::NoSuchVolume(_)
+        | E::NoSuchNetwork(_)
+        | E::NoSuchExec(_) => StatusCode::NOT_FOUND,
+        E::Ambiguous(_)
+        | E::BadReference(_)
+        | E::SameName
+        | E::DuplicateMount(_)
+        | E::Resolve(_)
+        | E::Invalid(_)
+        | E::User(_)
+        | E::NoBindSource(_) => StatusCode::BAD_REQUEST,
+        E::NameTaken { .. }
+        | E::NotRunning(_)
+        | E::CannotKill { .. }
+        | E::StillRunning { .. }
+        | E::StartPaused
+        | E::Paused(_)
+        | E::AlreadyPaused(_)
+        | E::BeingRemoved(_)
+        | E::ExecHasRun(_)
+        | E::VolumeInUse { .. }
+        | E::ImageInUse(_) => StatusCode::CONFLICT,
+        // A command that is missing (127) or cannot be run (126) is the caller's mistake.
+        E::Start(failure) => match failure.code.0 {
+            126 | 127 => StatusCode::BAD_REQUEST,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        },
+        E::LogNotKept => StatusCode::NOT_IMPLEMENTED,
+        // Docker's word for a container that is not paused is a server error, and clients know it.
+        E::NotPaused(_)
+        | E::NoRandomness(_)
+        | E::Db(_)
+        | E::Store(_)
+        | E::Registry(_)
+        | E::Net(_)
+        | E::Cgroup(_)
+        | E::Shim { .. }
+        | E::Record { .. }
+        | E::File { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The error and its causes in one line, no cause told twice.
+fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+impl From<LowerError> for HttpError {
+    fn from(error: LowerError) -> Self {
+        if let LowerError::Unsupported(error) = error {
+            return error.into();
+        }
+        Self::bad_request(error.to_string())
+    }
+}
+
+impl From<Unsupported> for HttpError {
+    fn from(error: Unsupported) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, error.to_string())
+    }
+}
+
+impl From<ExecError> for HttpError {
+    fn from(error: ExecError) -> Self {
+        match error {
+            ExecError::Lower(error) => error.into(),
+            ExecError::NoCommand => Self::bad_request(error.to_string()),
+        }
+    }
+}
+
+/// Whatever these say is the caller's mistake.
+macro_rules! bad_request {
+    ($($error:ty),* $(,)?) => {$(
+        impl From<$error> for HttpError {
+            fn from(error: $error) -> Self {
+                Self::bad_request(error.to_string())
+            }
+        }
+    )*};
+}
+
+bad_request!(
+    ParamError,
+    BadDetachKeys,
+    BadContainerName,
+    BadPlatform,
+    BadSignal,
+    ProcessError,
+    ParseReferenceError,
+);
+
+impl From<JsonError> for HttpError {
+    fn from(error: JsonError) -> Self {
+        Self::bad_request(match error {
+            JsonError::Eof => "invalid JSON: got EOF while reading request body".to_owned(),
+            JsonError::Trailing => error.to_string(),
+            JsonError::Syntax(_) | JsonError::Duplicate(_) | JsonError::Shape { .. } => {
+                format!("invalid JSON: {error}")
+            }
+        })
+    }
+}
+
+/// A client so old that Docker answers it in plain text.
+pub(crate) fn version_reply(error: VersionError) -> Reply {
+    match error {
+        VersionError::TooOld(version) if version < MIN => {
+            reply::text(StatusCode::BAD_REQUEST, format!("{error}\n"))
+        }
+        VersionError::TooOld(_) | VersionError::TooNew(_) => {
+            HttpError::bad_request(error.to_string()).into_reply()
+        }
+    }
+}

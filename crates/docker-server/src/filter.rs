@@ -1,0 +1,384 @@
+//! Which objects of a list are wanted: Docker's filters.
+
+use engine::view::{ContainerView, ImageView, NetworkView, VolumeView};
+use model::container::NetworkMode;
+use model::{ContainerId, ImageId, Life, Reference};
+use regex_lite::Regex;
+
+use crate::params::{Filters, ParamError, Query};
+
+/// The words of `status=`.
+const STATES: [&str; 7] =
+    ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+
+/// A filter that cannot be applied.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum FilterError {
+    #[error(transparent)]
+    Param(#[from] ParamError),
+    #[error("invalid filter 'status={0}': invalid value for state ({0}): must be one of {states}", states = STATES.join(", "))]
+    State(String),
+    #[error("invalid filter '{key}={value}': {why}")]
+    Value { key: &'static str, value: String, why: String },
+}
+
+impl From<FilterError> for crate::error::HttpError {
+    fn from(error: FilterError) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+/// Unanchored patterns of which one must fit.
+#[derive(Debug)]
+struct Patterns(Vec<Regex>);
+
+impl Patterns {
+    fn parse(filters: &Filters, key: &'static str) -> Result<Self, FilterError> {
+        let pattern = |value: &String| {
+            Regex::new(value).map_err(|e| FilterError::Value {
+                key,
+                value: value.clone(),
+                why: e.to_string(),
+            })
+        };
+        filters.get(key).iter().map(pattern).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn fit(&self, texts: &[&str]) -> bool {
+        self.0.is_empty()
+            || self.0.iter().any(|regex| texts.iter().any(|text| regex.is_match(text)))
+    }
+}
+
+/// A boundary of lists that are ordered by age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Boundary(pub(crate) jiff::Timestamp);
+
+/// Filters of containers.
+#[derive(Debug)]
+pub(crate) struct Containers {
+    filters: Filters,
+    names: Patterns,
+    exited: Vec<i64>,
+}
+
+impl Containers {
+    pub(crate) fn parse(query: &Query) -> Result<Self, FilterError> {
+        let filters = query.filters(&[
+            "ancestor",
+            "before",
+            "exited",
+            "expose",
+            "health",
+            "id",
+            "is-task",
+            "isolation",
+            "label",
+            "label!",
+            "name",
+            "network",
+            "publish",
+            "since",
+            "status",
+            "volume",
+        ])?;
+        if let Some(bad) = filters.get("status").iter().find(|s| !STATES.contains(&s.as_str())) {
+            return Err(FilterError::State(bad.clone()));
+        }
+        let exited =
+            filters.get("exited").iter().map(|text| exited(text)).collect::<Result<_, _>>()?;
+        Ok(Self { names: Patterns::parse(&filters, "name")?, filters, exited })
+    }
+
+    /// Whether stopped containers are listed as well: only `status` implies that.
+    pub(crate) fn implies_all(&self) -> bool {
+        self.filters.has("status")
+    }
+
+    /// Names of images whose containers are wanted.
+    pub(crate) fn ancestors(&self) -> &[String] {
+        self.filters.get("ancestor")
+    }
+
+    /// The container before which others must have been made, and the one after which.
+    pub(crate) fn boundaries(&self) -> (Option<&String>, Option<&String>) {
+        (self.filters.get("before").first(), self.filters.get("since").first())
+    }
+
+    /// Whether a container is wanted, as far as it alone decides that.
+    pub(crate) fn fits(&self, view: &ContainerView, state: &str) -> bool {
+        let filters = &self.filters;
+        let id = view.id.to_string();
+        let name = view.name.as_str();
+        self.names.fit(&[name, &format!("/{name}")])
+            && filters.any("id", |prefix| id.starts_with(prefix))
+            && filters.any("status", |wanted| wanted == state)
+            && filters.labels_fit(&view.resolved.labels)
+            && (self.exited.is_empty() || self.exited.contains(&exit_code(view)))
+            && filters.any("volume", |volume| mounts(view, volume))
+            && filters.any("network", |network| is_on(view, network))
+            && filters.any("expose", |port| exposes(view, port))
+            && filters.any("publish", |port| publishes(view, port))
+            // Nothing here has health checks, belongs to a swarm, or is isolated otherwise.
+            && filters.any("health", |health| health == "none")
+            && filters.any("is-task", |task| matches!(task.as_str(), "0" | "false"))
+            && filters.any("isolation", |isolation| isolation == "default")
+    }
+}
+
+fn exited(text: &str) -> Result<i64, FilterError> {
+    let bad = |_| FilterError::Value {
+        key: "exited",
+        value: text.to_owned(),
+        why: "no number".to_owned(),
+    };
+    text.parse().map_err(bad)
+}
+
+/// -1 for one that has not exited, which no filter asks for.
+fn exit_code(view: &ContainerView) -> i64 {
+    match &view.life {
+        Life::Exited { code, .. } => i64::from(code.0),
+        Life::Created { .. } | Life::Running { .. } | Life::Paused { .. } => -1,
+    }
+}
+
+fn mounts(view: &ContainerView, wanted: &str) -> bool {
+    view.mounts.iter().any(|mount| {
+        let named = mount.volume.as_ref().is_some_and(|volume| volume.name == wanted);
+        named || mount.mount.target.as_os_str() == wanted
+    })
+}
+
+fn is_on(view: &ContainerView, wanted: &str) -> bool {
+    let id = |network: &engine::view::EndpointView| {
+        network.network.is_some_and(|id| id.to_string().starts_with(wanted))
+    };
+    let host = view.spec.network.mode == NetworkMode::Host && wanted == "host";
+    host || view.networks.contains_key(wanted) || view.networks.values().any(id)
+}
+
+/// `80`, `80/udp`, `80-90`, `80-90/tcp`.
+fn port_fits(wanted: &str, port: u16, protocol: &str) -> bool {
+    let (range, wanted_protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let within = first.parse().is_ok_and(|first: u16| port >= first)
+        && last.parse().is_ok_and(|last: u16| port <= last);
+    within && wanted_protocol == protocol
+}
+
+fn exposes(view: &ContainerView, wanted: &str) -> bool {
+    let mut ports = view.resolved.exposed.iter();
+    ports.any(|port| port_fits(wanted, port.port, port.protocol.word()))
+}
+
+fn publishes(view: &ContainerView, wanted: &str) -> bool {
+    let mut ports = view.ports.iter();
+    ports.any(|port| port_fits(wanted, port.host_port, port.container.protocol.word()))
+}
+
+/// Whether one of `ids` is the container's image.
+pub(crate) fn is_from(view: &ContainerView, ids: &[ImageId]) -> bool {
+    view.image.is_some_and(|image| ids.contains(&image))
+}
+
+/// Whether a container lies between two others in age.
+pub(crate) fn between(
+    view: &ContainerView,
+    before: Option<(Boundary, ContainerId)>,
+    since: Option<(Boundary, ContainerId)>,
+) -> bool {
+    before.is_none_or(|(at, id)| view.created < at.0 && view.id != id)
+        && since.is_none_or(|(at, id)| view.created > at.0 && view.id != id)
+}
+
+/// Filters of images.
+#[derive(Debug)]
+pub(crate) struct Images {
+    filters: Filters,
+    dangling: Option<bool>,
+}
+
+impl Images {
+    pub(crate) fn parse(query: &Query) -> Result<Self, FilterError> {
+        let filters = query.filters(&[
+            "before",
+            "dangling",
+            "label",
+            "label!",
+            "reference",
+            "since",
+            "until",
+        ])?;
+        if filters.has("until") {
+            let value = filters.get("until")[0].clone();
+            let why = "not supported yet".to_owned();
+            return Err(FilterError::Value { key: "until", value, why });
+        }
+        Ok(Self { dangling: filters.boolean("dangling")?, filters })
+    }
+
+    /// The image before which others must have been made, and the one after which.
+    pub(crate) fn boundaries(&self) -> (Option<&String>, Option<&String>) {
+        (self.filters.get("before").first(), self.filters.get("since").first())
+    }
+
+    /// Whether an image is wanted, as far as it alone decides that.
+    pub(crate) fn fits(&self, view: &ImageView) -> bool {
+        let named = view.tags.iter().chain(&view.digests);
+        let references: Vec<Reference> = named.filter_map(|name| name.parse().ok()).collect();
+        self.dangling.is_none_or(|dangling| dangling == view.tags.is_empty())
+            && self.filters.labels_fit(&view.config.config.labels)
+            && self.filters.any("reference", |pattern| {
+                references.iter().any(|reference| reference_fits(pattern, reference))
+            })
+    }
+}
+
+/// A glob over the name as people write it, with and without its tag.
+fn reference_fits(pattern: &str, reference: &Reference) -> bool {
+    glob(pattern, &reference.familiar_name()) || glob(pattern, &reference.familiar())
+}
+
+/// `*` and `?` stay within one path segment, as in Go's `path.Match`. Character classes are not
+/// part of any reference, so they are not read.
+fn glob(pattern: &str, text: &str) -> bool {
+    let (patterns, texts) = (pattern.split('/'), text.split('/'));
+    patterns.clone().count() == texts.clone().count()
+        && patterns.zip(texts).all(|(p, t)| segment_fits(p.as_bytes(), t.as_bytes()))
+}
+
+/// Where a star does not fit, only the last one needs to take more: no more than quadratic work.
+fn segment_fits(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match (pattern.get(p), star) {
+            (Some(b'*'), _) => {
+                star = Some((p, t));
+                p += 1;
+            }
+            (Some(want), _) if *want == b'?' || *want == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            (_, Some((at, taken))) => {
+                star = Some((at, taken + 1));
+                p = at + 1;
+                t = taken + 1;
+            }
+            (_, None) => return false,
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
+/// Filters of volumes.
+#[derive(Debug)]
+pub(crate) struct Volumes {
+    filters: Filters,
+    names: Patterns,
+    dangling: Option<bool>,
+}
+
+impl Volumes {
+    pub(crate) fn parse(query: &Query) -> Result<Self, FilterError> {
+        let filters = query.filters(&["dangling", "driver", "label", "label!", "name"])?;
+        let names = Patterns::parse(&filters, "name")?;
+        Ok(Self { dangling: filters.boolean("dangling")?, names, filters })
+    }
+
+    pub(crate) fn fits(&self, view: &VolumeView) -> bool {
+        self.names.fit(&[&view.name])
+            && self.filters.any("driver", |driver| driver == "local")
+            && self.filters.labels_fit(&view.labels)
+            && self.dangling.is_none_or(|dangling| dangling == view.used_by.is_empty())
+    }
+}
+
+/// Filters of networks.
+#[derive(Debug)]
+pub(crate) struct Networks {
+    filters: Filters,
+    names: Patterns,
+    dangling: Option<bool>,
+}
+
+impl Networks {
+    pub(crate) fn parse(query: &Query) -> Result<Self, FilterError> {
+        let filters = query
+            .filters(&["dangling", "driver", "id", "label", "label!", "name", "scope", "type"])?;
+        let names = Patterns::parse(&filters, "name")?;
+        Ok(Self { dangling: filters.boolean("dangling")?, names, filters })
+    }
+
+    pub(crate) fn fits(&self, view: &NetworkView) -> bool {
+        let built_in = matches!(view.name.as_str(), "bridge" | "host" | "none");
+        let id = view.id.to_string();
+        self.names.fit(&[&view.name])
+            && self.filters.any("id", |prefix| id.starts_with(prefix))
+            && self.filters.any("driver", |driver| *driver == view.driver)
+            && self.filters.any("scope", |scope| scope == "local")
+            && self.filters.any("type", |kind| (kind == "builtin") == built_in)
+            && self.filters.labels_fit(&view.labels)
+            && self
+                .dangling
+                .is_none_or(|dangling| dangling == (!built_in && view.members.is_empty()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_fit_ranges_of_their_protocol() {
+        for (wanted, port, protocol, want) in [
+            ("80", 80, "tcp", true),
+            ("80", 80, "udp", false),
+            ("80/udp", 80, "udp", true),
+            ("80-90", 90, "tcp", true),
+            ("80-90/tcp", 91, "tcp", false),
+            ("x", 80, "tcp", false),
+        ] {
+            assert_eq!(port_fits(wanted, port, protocol), want, "{wanted} {port}/{protocol}");
+        }
+    }
+
+    #[test]
+    fn references_fit_globs_within_a_segment() {
+        for (pattern, name, want) in [
+            ("busybox", "busybox:1", true),
+            ("busy*", "busybox:1", true),
+            ("busy*:l*", "busybox:latest", true),
+            ("*", "a/b:1", false),
+            ("*/*", "a/b:1", true),
+            ("a?b", "a/b:1", false),
+            ("busybox:2", "busybox:1", false),
+            ("b*b*x:*", "busybbox:1", true),
+            ("b*bx*", "bbbb", false),
+            ("", "busybox:1", false),
+        ] {
+            let reference: Reference = name.parse().unwrap();
+            assert_eq!(reference_fits(pattern, &reference), want, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn bad_states_name_the_good_ones() {
+        let query = Query::parse(r#"filters={"status":["foo"]}"#).unwrap();
+        assert_eq!(
+            Containers::parse(&query).unwrap_err().to_string(),
+            "invalid filter 'status=foo': invalid value for state (foo): must be one of created, running, paused, restarting, removing, exited, dead"
+        );
+    }
+
+    #[test]
+    fn patterns_are_judged_when_they_are_read() {
+        let query = Query::parse(r#"filters={"name":["("]}"#).unwrap();
+        assert!(matches!(
+            Volumes::parse(&query).unwrap_err(),
+            FilterError::Value { key: "name", .. }
+        ));
+    }
+}

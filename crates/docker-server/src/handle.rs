@@ -1,0 +1,54 @@
+//! The operations: parameters in, a verb of the engine, a reply out.
+
+mod containers;
+mod exec;
+mod images;
+mod logs;
+mod networks;
+mod streams;
+mod system;
+mod transfer;
+mod volumes;
+
+use http::StatusCode;
+
+use crate::call::Call;
+use crate::error::HttpError;
+use crate::reply::{self, Reply};
+use crate::route::Route;
+
+/// Docker's answer to everything that needs a swarm.
+const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
+
+/// Does what a request asks for.
+pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpError> {
+    match route {
+        Route::Ping => Ok(system::ping()),
+        Route::Version => system::version(&call).await,
+        Route::Info => system::info(&call).await,
+        Route::Events => Err(HttpError::later("events")),
+        Route::Options => Ok(reply::empty(StatusCode::OK)),
+        Route::ContainerList => containers::list(&call).await,
+        Route::ContainerCreate => containers::create(call).await,
+        Route::Container(id, operation) => containers::one(call, id, operation).await,
+        Route::Exec(id, operation) => exec::one(call, &id, operation).await,
+        Route::ImageList => images::list(&call).await,
+        Route::ImageCreate => images::create(call).await,
+        Route::ImageLoad => transfer::load(call).await,
+        Route::ImagesSave => {
+            let names = call.query.all("names");
+            transfer::save(call, names).await
+        }
+        Route::Image(name, operation) => images::one(call, name, operation).await,
+        Route::VolumeList => volumes::list(&call).await,
+        Route::VolumeCreate => volumes::create(call).await,
+        Route::VolumeInspect(name) => volumes::inspect(&call, name).await,
+        Route::VolumeRemove(name) => volumes::remove(&call, name).await,
+        Route::NetworkList => networks::list(&call).await,
+        Route::NetworkInspect(name) => networks::inspect(&call, name).await,
+        Route::PluginList => Ok(reply::json(&Vec::<String>::new())),
+        Route::Plugin(name) => Err(HttpError::not_found(format!("plugin {name:?} not found"))),
+        Route::Swarm => Err(HttpError::new(StatusCode::SERVICE_UNAVAILABLE, NO_SWARM)),
+        Route::Later(what) => Err(HttpError::later(what)),
+    }
+}

@@ -1,0 +1,235 @@
+//! Containers: lists, making, and everything that is one verb and a status.
+
+use docker_api::types::containers::{CreateContainer, CreateResponse};
+use engine::view::{ContainerView, ListQuery, RemoveOptions, SizeView, StartOutcome, StopOutcome};
+use engine::{Engine, EngineError};
+use http::StatusCode;
+use jiff::Timestamp;
+use model::container::{StopTimeout, TerminalSize};
+use model::{ContainerId, ContainerName, ImageId, NameOrId, Signal};
+
+use super::{exec, logs, streams, transfer};
+use crate::call::Call;
+use crate::error::HttpError;
+use crate::filter::{self, Boundary};
+use crate::lower::{self, Beside};
+use crate::pending::Pending as _;
+use crate::quirks;
+use crate::raise;
+use crate::reply::{self, Reply};
+use crate::route::ContainerRoute;
+
+/// Operations on one container.
+pub(super) async fn one(
+    call: Call,
+    id: String,
+    operation: ContainerRoute,
+) -> Result<Reply, HttpError> {
+    let who = NameOrId::new(id);
+    match operation {
+        ContainerRoute::Inspect => inspect(&call, who).await,
+        ContainerRoute::Logs => logs::logs(call, who).await,
+        ContainerRoute::Export => transfer::export(call, who).await,
+        ContainerRoute::Stats => streams::stats(call, who).await,
+        ContainerRoute::Resize => resize(&call, who).await,
+        ContainerRoute::Start => start(&call, who).await,
+        ContainerRoute::Stop => stop(&call, who).await,
+        ContainerRoute::Restart => restart(&call, who).await,
+        ContainerRoute::Kill => kill(&call, who).await,
+        ContainerRoute::Rename => rename(&call, who).await,
+        ContainerRoute::Pause => pause(&call, who).await,
+        ContainerRoute::Unpause => unpause(&call, who).await,
+        ContainerRoute::Attach => streams::attach(call, who).await,
+        ContainerRoute::Wait => streams::wait(call, who).await,
+        ContainerRoute::Remove => remove(&call, who).await,
+        ContainerRoute::ExecCreate => exec::create(call, who).await,
+    }
+}
+
+/// `POST /containers/create`.
+pub(super) async fn create(mut call: Call) -> Result<Reply, HttpError> {
+    let text = call.json_text().await?;
+    if text.is_empty() {
+        return Err(reply::missing_body().into());
+    }
+    let parsed = CreateContainer::from_json(&text)?;
+    let beside = Beside {
+        name: call.query.get("name"),
+        platform: call.query.get("platform").filter(|_| call.api.has_create_platform()),
+    };
+    let lowered = lower::create(&parsed.value, beside, call.api)?;
+    let created = call.run(move |engine| engine.create(lowered.spec)).await?;
+    let unknown = parsed.unknown.iter().map(|field| format!("unknown field {field}"));
+    let warnings = unknown.chain(lowered.warnings).chain(created.warnings).collect();
+    let body = CreateResponse { id: created.id.to_string(), warnings };
+    Ok(reply::json_status(StatusCode::CREATED, &body))
+}
+
+/// `GET /containers/json`.
+pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
+    let wanted = filter::Containers::parse(&call.query)?;
+    let limit = call.query.number::<i64>("limit")?.and_then(|n| usize::try_from(n).ok());
+    let limit = limit.filter(|n| *n > 0);
+    let all = call.query.flag("all") || limit.is_some() || wanted.implies_all();
+    let with_size = call.query.flag("size");
+    let api = call.api;
+    let summaries = call
+        .run(move |engine| {
+            let query = if all { ListQuery::All } else { ListQuery::Running };
+            let mut views = select(engine, &wanted, query)?;
+            views.truncate(limit.unwrap_or(usize::MAX));
+            let now = Timestamp::now();
+            let summary = |view: &ContainerView| {
+                let size = size(engine, view, with_size)?;
+                Ok(raise::summary(view, size, now))
+            };
+            views.iter().map(summary).collect::<Result<Vec<_>, EngineError>>()
+        })
+        .await?;
+    let mut summaries = summaries;
+    quirks::container_list(api, &mut summaries);
+    Ok(reply::json(&summaries))
+}
+
+fn select(
+    engine: &Engine,
+    wanted: &filter::Containers,
+    query: ListQuery,
+) -> Result<Vec<ContainerView>, EngineError> {
+    let (before, since) = wanted.boundaries();
+    let before = before.map(|name| boundary(engine, name)).transpose()?;
+    let since = since.map(|name| boundary(engine, name)).transpose()?;
+    let ancestors = ancestors(engine, wanted.ancestors())?;
+    let mut views = engine.list(query)?;
+    views.retain(|view| {
+        wanted.fits(view, raise::state_word(view))
+            && filter::between(view, before, since)
+            && (wanted.ancestors().is_empty() || filter::is_from(view, &ancestors))
+    });
+    Ok(views)
+}
+
+fn boundary(engine: &Engine, name: &str) -> Result<(Boundary, ContainerId), EngineError> {
+    let view = engine.inspect(&NameOrId::new(name))?;
+    Ok((Boundary(view.created), view.id))
+}
+
+/// Images by name; one that does not exist has no containers.
+fn ancestors(engine: &Engine, names: &[String]) -> Result<Vec<ImageId>, EngineError> {
+    let mut ids = Vec::new();
+    for name in names {
+        match engine.image_inspect(name) {
+            Ok(image) => ids.push(image.id),
+            Err(EngineError::NoSuchImage(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(ids)
+}
+
+fn size(
+    engine: &Engine,
+    view: &ContainerView,
+    wanted: bool,
+) -> Result<Option<SizeView>, EngineError> {
+    wanted.then(|| engine.size(&NameOrId::from(view.id))).transpose()
+}
+
+async fn inspect(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
+    let with_size = call.query.flag("size");
+    let (view, size) = call
+        .run(move |engine| {
+            let view = engine.inspect(&who)?;
+            let size = size(engine, &view, with_size)?;
+            Ok((view, size))
+        })
+        .await?;
+    let mut wire = raise::inspect(&view, size);
+    quirks::container_inspect(call.api, &mut wire);
+    Ok(reply::json(&wire))
+}
+
+async fn start(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
+    for parameter in ["checkpoint", "checkpoint-dir"] {
+        if call.query.get(parameter).is_some() {
+            return Err(HttpError::later("checkpoints"));
+        }
+    }
+    let outcome = call.run(move |engine| engine.start(&who)).await?;
+    Ok(reply::empty(match outcome {
+        StartOutcome::Started => StatusCode::NO_CONTENT,
+        StartOutcome::AlreadyRunning => StatusCode::NOT_MODIFIED,
+    }))
+}
+
+/// `?signal=` and `?t=` of stop and restart.
+fn stop_options(call: &Call) -> Result<(Option<Signal>, Option<StopTimeout>), HttpError> {
+    let signal = call.query.get("signal").filter(|_| call.api.has_stop_signal());
+    let signal = signal.map(str::parse).transpose()?;
+    let timeout = call.query.number::<i64>("t")?.map(lower::stop_timeout).transpose()?;
+    Ok((signal, timeout))
+}
+
+async fn stop(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
+    let (signal, timeout) = stop_options(call)?;
+    let outcome = call.run(move |engine| engine.stop(&who, signal, timeout)).await?;
+    Ok(reply::empty(match outcome {
+        StopOutcome::Stopped => StatusCode::NO_CONTENT,
+        StopOutcome::AlreadyStopped => StatusCode::NOT_MODIFIED,
+    }))
+}
+
+async fn restart(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
+    let (signal, timeout) = stop_options(call)?;
+    call.run(move |engine| {
+        engine.stop(&who, signal, timeout)?;
+        engine.start(&who)
+    })
+    .await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+async fn kill(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
+    let signal = call.query.get("signal").map(str::parse).transpose()?.unwrap_or(Signal::KILL);
+    call.run(move |engine| engine.kill(&who, signal)).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+async fn rename(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
+    let Some(name) = call.query.get("name") else {
+        return Err(HttpError::bad_request("Neither old nor new names may be empty"));
+    };
+    let name: ContainerName = name.parse()?;
+    call.run(move |engine| engine.rename(&who, name)).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+async fn pause(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
+    call.run(move |engine| engine.pause(&who)).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+async fn unpause(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
+    call.run(move |engine| engine.unpause(&who)).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// `?h=` and `?w=` of both resizes.
+pub(super) fn terminal_size(call: &Call) -> Result<TerminalSize, HttpError> {
+    Ok(TerminalSize { rows: call.query.required("h")?, columns: call.query.required("w")? })
+}
+
+async fn resize(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
+    let size = terminal_size(call)?;
+    call.run(move |engine| engine.resize(&who, size)).await?;
+    Ok(reply::empty(StatusCode::OK))
+}
+
+async fn remove(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
+    if call.query.flag("link") {
+        return Err(HttpError::later("links"));
+    }
+    let options = RemoveOptions { force: call.query.flag("force"), volumes: call.query.flag("v") };
+    call.run(move |engine| engine.remove(&who, options)).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}

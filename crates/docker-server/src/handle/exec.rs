@@ -1,0 +1,58 @@
+//! Additional processes.
+
+use docker_api::types::IdResponse;
+use docker_api::types::exec::{ExecCreate, ExecStart};
+use engine::view::{ExecAttach, ExecView};
+use http::StatusCode;
+use model::{ExecId, NameOrId};
+
+use super::containers::terminal_size;
+use super::streams::stream_type;
+use crate::call::Call;
+use crate::detach::DetachKeys;
+use crate::error::HttpError;
+use crate::lower;
+use crate::raise;
+use crate::reply::{self, Reply};
+use crate::route::ExecRoute;
+
+/// `POST /containers/{id}/exec`.
+pub(super) async fn create(mut call: Call, who: NameOrId) -> Result<Reply, HttpError> {
+    let request: ExecCreate = call.json().await?.value;
+    DetachKeys::parse(Some(&request.detach_keys))?;
+    let spec = lower::exec(&request, call.api)?;
+    let id = call.run(move |engine| engine.exec_create(&who, spec)).await?;
+    Ok(reply::json_status(StatusCode::CREATED, &IdResponse { id: id.to_string() }))
+}
+
+/// Operations on one exec.
+pub(super) async fn one(call: Call, id: &str, operation: ExecRoute) -> Result<Reply, HttpError> {
+    // Whatever is no id is the id of no exec.
+    let exec: ExecId =
+        id.parse().map_err(|_| HttpError::not_found(format!("No such exec instance: {id}")))?;
+    match operation {
+        ExecRoute::Inspect => {
+            let view = call.run(move |engine| engine.exec_inspect(&exec)).await?;
+            Ok(reply::json(&raise::exec(&view)))
+        }
+        ExecRoute::Resize => {
+            let size = terminal_size(&call)?;
+            call.run(move |engine| engine.exec_resize(&exec, size)).await?;
+            Ok(reply::empty(StatusCode::OK))
+        }
+        ExecRoute::Start => start(call, exec).await,
+    }
+}
+
+async fn start(mut call: Call, id: ExecId) -> Result<Reply, HttpError> {
+    let request: ExecStart = call.json().await?.value;
+    let view: ExecView = call.run(move |engine| engine.exec_inspect(&id)).await?;
+    let size = lower::console_size(request.console_size.unwrap_or_default())?;
+    let attach = if request.detach { ExecAttach::Detached } else { ExecAttach::Attached(size) };
+    let stream = call.run(move |engine| engine.exec_start(&id, attach)).await?;
+    let Some(stream) = stream else { return Ok(reply::empty(StatusCode::OK)) };
+    let terminal = view.spec.terminal;
+    let keys = DetachKeys::parse(view.spec.detach_keys.as_deref())?;
+    let content_type = stream_type(terminal, call.api);
+    call.hijack(stream, content_type, terminal.then_some(keys)).await
+}

@@ -1,0 +1,101 @@
+//! Images: lists, names, removal.
+
+use engine::view::{ImageRemoveMode, ImageView};
+use engine::{Engine, EngineError};
+use http::StatusCode;
+use model::Reference;
+
+use super::transfer;
+use crate::call::Call;
+use crate::error::HttpError;
+use crate::filter;
+use crate::quirks;
+use crate::raise;
+use crate::reply::{self, Reply};
+use crate::route::ImageRoute;
+
+/// `POST /images/create`: a pull, or an import.
+pub(super) async fn create(call: Call) -> Result<Reply, HttpError> {
+    match (call.query.get("fromImage"), call.query.get("fromSrc")) {
+        (Some(image), _) => {
+            let image = image.to_owned();
+            transfer::pull(call, image).await
+        }
+        (None, Some("-")) => transfer::import(call).await,
+        (None, Some(_)) => Err(HttpError::later("import from a URL")),
+        (None, None) => Err(HttpError::bad_request("fromImage or fromSrc is required")),
+    }
+}
+
+/// Operations on one image.
+pub(super) async fn one(
+    call: Call,
+    name: String,
+    operation: ImageRoute,
+) -> Result<Reply, HttpError> {
+    match operation {
+        ImageRoute::Inspect => inspect(&call, name).await,
+        ImageRoute::History => {
+            let steps = call.run(move |engine| engine.image_history(&name)).await?;
+            Ok(reply::json(&steps.iter().map(raise::history).collect::<Vec<_>>()))
+        }
+        ImageRoute::Tag => tag(&call, name).await,
+        ImageRoute::Remove => remove(&call, name).await,
+        ImageRoute::Save => transfer::save(call, vec![name]).await,
+    }
+}
+
+/// `GET /images/json`.
+pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
+    let wanted = filter::Images::parse(&call.query)?;
+    let views = call.run(move |engine| select(engine, &wanted)).await?;
+    let mut summaries: Vec<_> = views.iter().map(raise::image_summary).collect();
+    quirks::image_list(call.api, &mut summaries);
+    Ok(reply::json(&summaries))
+}
+
+fn select(engine: &Engine, wanted: &filter::Images) -> Result<Vec<ImageView>, EngineError> {
+    let created = |name: &String| Ok::<_, EngineError>(engine.image_inspect(name)?.created);
+    let (before, since) = wanted.boundaries();
+    let before = before.map(created).transpose()?;
+    let since = since.map(created).transpose()?;
+    let mut views = engine.image_list()?;
+    views.retain(|view| {
+        wanted.fits(view)
+            && before.is_none_or(|before| view.created < before)
+            && since.is_none_or(|since| view.created > since)
+    });
+    views.sort_by_key(|view| std::cmp::Reverse(view.created));
+    Ok(views)
+}
+
+async fn inspect(call: &Call, name: String) -> Result<Reply, HttpError> {
+    let view = call.run(move |engine| engine.image_inspect(&name)).await?;
+    let wire = raise::image(&view);
+    if call.api == quirks::MAX {
+        return Ok(reply::json(&wire));
+    }
+    let mut value = serde_json::to_value(&wire).map_err(|e| HttpError::internal(e.to_string()))?;
+    quirks::image_inspect(call.api, &mut value);
+    Ok(reply::json(&value))
+}
+
+async fn tag(call: &Call, name: String) -> Result<Reply, HttpError> {
+    let repo: Reference = call.query.get("repo").unwrap_or_default().parse()?;
+    let reference = match call.query.get("tag") {
+        Some(tag) => repo.at_tag(tag)?,
+        None => repo,
+    };
+    call.run(move |engine| engine.image_tag(&name, &reference)).await?;
+    Ok(reply::empty(StatusCode::CREATED))
+}
+
+async fn remove(call: &Call, name: String) -> Result<Reply, HttpError> {
+    if call.query.get("platforms").is_some() {
+        return Err(HttpError::later("removing single platforms"));
+    }
+    let mode =
+        if call.query.flag("force") { ImageRemoveMode::Force } else { ImageRemoveMode::Careful };
+    let steps = call.run(move |engine| engine.image_remove(&name, mode)).await?;
+    Ok(reply::json(&steps.iter().map(raise::removal).collect::<Vec<_>>()))
+}

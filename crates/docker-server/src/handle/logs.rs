@@ -1,0 +1,195 @@
+//! `GET /containers/{id}/logs`.
+
+use std::io;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use docker_api::frame::{Channel, HEADER, header};
+use engine::view::{LogQuery, LogRecord, LogStream, Streams};
+use engine::{EngineError, LogReader};
+use jiff::Timestamp;
+use model::NameOrId;
+use tokio::sync::mpsc;
+
+use super::streams::{has_terminal, stream_type};
+use crate::call::Call;
+use crate::error::HttpError;
+use crate::params::Query;
+use crate::raise;
+use crate::reply::{self, Reply};
+
+/// How much is sent at once of a log that is only read.
+const BATCH: usize = 64 << 10;
+
+/// How records are written down.
+#[derive(Debug, Clone, Copy)]
+struct Format {
+    /// Whether each stands in a frame that names its stream.
+    framed: bool,
+    /// Whether each begins with its time.
+    timestamps: bool,
+    /// Whether each is sent as soon as it is there: somebody is looking on.
+    at_once: bool,
+}
+
+/// Serves a log.
+pub(super) async fn logs(call: Call, who: NameOrId) -> Result<Reply, HttpError> {
+    let mut query = log_query(&call.query)?;
+    if call.query.flag("details") {
+        return Err(HttpError::later("log details"));
+    }
+    // The reader stops when the reading end hangs up; the writing end goes with the reply's body.
+    let hangup = if call.query.flag("follow") {
+        let (reader, writer) = io::pipe().map_err(|e| HttpError::internal(format!("pipe: {e}")))?;
+        query.follow = Some(reader.into());
+        Some(writer)
+    } else {
+        None
+    };
+    let (terminal, reader) = call
+        .run(move |engine| Ok((has_terminal(engine, &who)?, engine.logs(&who, query)?)))
+        .await?;
+    let format = Format {
+        framed: !terminal,
+        timestamps: call.query.flag("timestamps"),
+        at_once: hangup.is_some(),
+    };
+    let (send, receive) = mpsc::channel(64);
+    let closed = send.clone();
+    tokio::task::spawn_blocking(move || send_all(reader, format, &send));
+    tokio::spawn(async move {
+        closed.closed().await;
+        drop(hangup);
+    });
+    Ok(reply::gathered(stream_type(terminal, call.api), receive))
+}
+
+fn log_query(query: &Query) -> Result<LogQuery, HttpError> {
+    let streams = Streams { stdout: query.flag("stdout"), stderr: query.flag("stderr") };
+    if !streams.stdout && !streams.stderr {
+        return Err(HttpError::bad_request("Bad parameters: you must choose at least one stream"));
+    }
+    Ok(LogQuery {
+        streams,
+        since: query.get("since").map(moment).transpose()?.flatten(),
+        until: query.get("until").map(moment).transpose()?.flatten(),
+        // Whatever is no number means all, as in Docker.
+        tail: query.get("tail").and_then(|tail| tail.parse().ok()),
+        follow: None,
+    })
+}
+
+/// Unix seconds, with or without a fraction, or RFC 3339. Zero is no limit.
+fn moment(text: &str) -> Result<Option<Timestamp>, HttpError> {
+    let bad = || HttpError::bad_request(format!("invalid timestamp {text:?}"));
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(Some(at));
+    }
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let seconds: i64 = seconds.parse().map_err(|_| bad())?;
+    if fraction.is_empty() || fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(bad());
+    }
+    let nanoseconds: i32 = format!("{fraction:0<9}").parse().map_err(|_| bad())?;
+    if (seconds, nanoseconds) == (0, 0) {
+        return Ok(None);
+    }
+    Timestamp::new(seconds, nanoseconds).map(Some).map_err(|_| bad())
+}
+
+/// Sends record after record.
+fn send_all(mut reader: LogReader, format: Format, send: &mpsc::Sender<io::Result<Bytes>>) {
+    let mut batch = BytesMut::new();
+    loop {
+        let record = reader.read();
+        let ended = match record {
+            Ok(Some(record)) => {
+                append(&mut batch, &record, format);
+                false
+            }
+            Ok(None) => true,
+            Err(error) => {
+                append_error(&mut batch, &error, format);
+                true
+            }
+        };
+        let full = format.at_once || batch.len() >= BATCH || ended;
+        if full && !batch.is_empty() && send.blocking_send(Ok(batch.split().freeze())).is_err() {
+            return;
+        }
+        if ended {
+            return;
+        }
+    }
+}
+
+fn append(batch: &mut BytesMut, record: &LogRecord, format: Format) {
+    let time = if format.timestamps {
+        format!("{} ", raise::log_time(record.time))
+    } else {
+        String::new()
+    };
+    let channel = match record.stream {
+        LogStream::Stdout => Channel::Stdout,
+        LogStream::Stderr => Channel::Stderr,
+    };
+    batch.reserve(HEADER + time.len() + record.bytes.len());
+    if format.framed {
+        batch.put_slice(&header(channel, time.len() + record.bytes.len()));
+    }
+    batch.put_slice(time.as_bytes());
+    batch.put_slice(&record.bytes);
+}
+
+/// The head has been sent, so an error can only be told inside the stream.
+fn append_error(batch: &mut BytesMut, error: &EngineError, format: Format) {
+    let text = format!("Error grabbing logs: {error}\n");
+    if format.framed {
+        batch.put_slice(&header(Channel::System, text.len()));
+    }
+    batch.put_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_have_three_forms() {
+        let at = |text: &str| moment(text).unwrap().map(|at| at.to_string());
+        assert_eq!(at("1795295870").unwrap(), "2026-11-21T21:17:50Z");
+        assert_eq!(at("1795295870.5").unwrap(), "2026-11-21T21:17:50.5Z");
+        assert_eq!(at("1795295870.000000001").unwrap(), "2026-11-21T21:17:50.000000001Z");
+        assert_eq!(at("2026-11-21T21:17:50+01:00").unwrap(), "2026-11-21T20:17:50Z");
+        assert_eq!(at("0"), None);
+        assert_eq!(at("0.000000000"), None);
+        for bad in ["x", "1.", "1.x", "1.0000000001", "1.-5", "99999999999999"] {
+            assert!(moment(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_stream_at_least() {
+        let query = |text: &str| log_query(&Query::parse(text).unwrap());
+        assert_eq!(
+            query("stdout=0").unwrap_err().message,
+            "Bad parameters: you must choose at least one stream"
+        );
+        assert_eq!(query("stderr=1&tail=5").unwrap().tail, Some(5));
+        assert_eq!(query("stderr=1&tail=all").unwrap().tail, None);
+        assert_eq!(query("stderr=1&tail=-5").unwrap().tail, None);
+    }
+
+    #[test]
+    fn records_are_framed_one_by_one() {
+        let record = LogRecord {
+            stream: LogStream::Stderr,
+            time: "2026-11-21T22:22:47.22Z".parse().unwrap(),
+            bytes: b"hi\n".to_vec(),
+        };
+        let mut batch = BytesMut::new();
+        append(&mut batch, &record, Format { framed: true, timestamps: false, at_once: false });
+        assert_eq!(&batch.split()[..], b"\x02\0\0\0\0\0\0\x03hi\n");
+        append(&mut batch, &record, Format { framed: false, timestamps: true, at_once: false });
+        assert_eq!(&batch.split()[..], b"2026-11-21T22:22:47.220000000Z hi\n");
+    }
+}

@@ -1,0 +1,26 @@
+//! Networks: those that are built in.
+
+use crate::call::Call;
+use crate::error::HttpError;
+use crate::filter;
+use crate::raise;
+use crate::reply::{self, Reply};
+
+/// `GET /networks`.
+pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
+    let filter = filter::Networks::parse(&call.query)?;
+    let views = call.run(|engine| engine.networks()).await?;
+    let fitting = views.iter().filter(|view| filter.fits(view));
+    let mut networks: Vec<_> = fitting.map(raise::network).collect();
+    for network in &mut networks {
+        // Lists do not say who is on a network.
+        network.containers.clear();
+    }
+    Ok(reply::json(&networks))
+}
+
+/// `GET /networks/{id}`.
+pub(super) async fn inspect(call: &Call, name: String) -> Result<Reply, HttpError> {
+    let view = call.run(move |engine| engine.network_inspect(&name)).await?;
+    Ok(reply::json(&raise::network(&view)))
+}

@@ -1,0 +1,126 @@
+//! What lasts: attach, wait, stats.
+
+use std::time::Duration;
+
+use docker_api::frame::{MULTIPLEXED, RAW};
+use docker_api::types::containers::{WaitError, WaitResponse};
+use engine::view::{AttachRequest, ExitReport, StatsView, Streams, WaitCondition};
+use engine::{Engine, EngineError};
+use model::NameOrId;
+use model::container::Terminal;
+use tokio::sync::mpsc;
+
+use crate::call::{Call, blocking};
+use crate::detach::DetachKeys;
+use crate::error::HttpError;
+use crate::quirks::ApiVersion;
+use crate::raise;
+use crate::reply::{self, JSON, Reply};
+
+/// How often a container's readings are taken.
+const STATS_EVERY: Duration = Duration::from_secs(1);
+
+/// The `Content-Type` of a stream of output.
+pub(super) fn stream_type(terminal: bool, api: ApiVersion) -> &'static str {
+    if !terminal && api.names_multiplexed_streams() { MULTIPLEXED } else { RAW }
+}
+
+/// Whether a container has a terminal.
+pub(super) fn has_terminal(engine: &Engine, who: &NameOrId) -> Result<bool, EngineError> {
+    let view = engine.inspect(who)?;
+    Ok(matches!(view.spec.process.terminal, Terminal::Pty { .. }))
+}
+
+/// `POST /containers/{id}/attach`.
+pub(super) async fn attach(call: Call, who: NameOrId) -> Result<Reply, HttpError> {
+    let keys = DetachKeys::parse(call.query.get("detachKeys"))?;
+    let query = &call.query;
+    let request = AttachRequest {
+        stdin: query.flag("stdin"),
+        streams: Streams { stdout: query.flag("stdout"), stderr: query.flag("stderr") },
+        logs: query.flag("logs"),
+        stream: query.flag("stream"),
+    };
+    let (terminal, stream) = call
+        .run(move |engine| Ok((has_terminal(engine, &who)?, engine.attach(&who, request)?)))
+        .await?;
+    let content_type = stream_type(terminal, call.api);
+    call.hijack(stream, content_type, terminal.then_some(keys)).await
+}
+
+/// `POST /containers/{id}/wait`: the head comes at once, so that the client knows that nothing
+/// will be missed.
+pub(super) async fn wait(call: Call, who: NameOrId) -> Result<Reply, HttpError> {
+    let condition = match call.query.get("condition") {
+        None | Some("not-running") => WaitCondition::NotRunning,
+        Some("next-exit") => WaitCondition::NextExit,
+        Some("removed") => WaitCondition::Removed,
+        Some(other) => {
+            return Err(HttpError::bad_request(format!("invalid condition: \"{other}\"")));
+        }
+    };
+    let wait = call.run(move |engine| engine.wait(&who, condition)).await?;
+    Ok(reply::later(JSON, async move { reply::line(&finish(wait).await) }))
+}
+
+async fn finish(wait: engine::Wait) -> WaitResponse {
+    let report = blocking(move || wait.finish()).await;
+    let report = report.and_then(|report| report.map_err(HttpError::from));
+    match report {
+        Ok(ExitReport { code, error }) => WaitResponse {
+            status_code: i64::from(code.0),
+            error: error.map(|message| WaitError { message }),
+        },
+        Err(error) => {
+            WaitResponse { status_code: 0, error: Some(WaitError { message: error.message }) }
+        }
+    }
+}
+
+/// `GET /containers/{id}/stats`.
+pub(super) async fn stats(call: Call, who: NameOrId) -> Result<Reply, HttpError> {
+    let stream = call.query.flag_or("stream", true);
+    let one_shot = call.query.flag("one-shot");
+    if stream && one_shot {
+        return Err(HttpError::bad_request("cannot have stream=true and one-shot=true"));
+    }
+    let first = read_stats(call.engine.clone(), who.clone()).await?;
+    if stream {
+        return Ok(stats_stream(call.engine, who, first));
+    }
+    if one_shot || first.usage.is_none() {
+        return Ok(reply::json(&raise::stats(&first, None)));
+    }
+    tokio::time::sleep(STATS_EVERY).await;
+    let second = read_stats(call.engine, who).await?;
+    Ok(reply::json(&raise::stats(&second, Some(&first))))
+}
+
+async fn read_stats(engine: Engine, who: NameOrId) -> Result<StatsView, HttpError> {
+    blocking(move || engine.stats(&who).map_err(HttpError::from)).await?
+}
+
+/// Readings until the container or the client has gone.
+fn stats_stream(engine: Engine, who: NameOrId, first: StatsView) -> Reply {
+    let (send, receive) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut before: Option<StatsView> = None;
+        let mut now = first;
+        loop {
+            let line = reply::line(&raise::stats(&now, before.as_ref()));
+            if send.send(Ok(line.into())).await.is_err() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(STATS_EVERY) => {}
+                () = send.closed() => return,
+            }
+            before = Some(now);
+            now = match read_stats(engine.clone(), who.clone()).await {
+                Ok(next) => next,
+                Err(_) => return,
+            };
+        }
+    });
+    reply::stream(JSON, receive)
+}

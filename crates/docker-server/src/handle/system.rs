@@ -1,0 +1,33 @@
+//! The server itself.
+
+use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, PRAGMA};
+
+use crate::call::Call;
+use crate::error::HttpError;
+use crate::raise;
+use crate::reply::{self, Reply};
+
+/// `GET` and `HEAD /_ping`.
+pub(super) fn ping() -> Reply {
+    const BUILDER: HeaderName = HeaderName::from_static("builder-version");
+    const SWARM: HeaderName = HeaderName::from_static("swarm");
+    let mut reply = reply::text(http::StatusCode::OK, "OK");
+    let headers = reply.headers_mut();
+    headers.insert(BUILDER, HeaderValue::from_static("2"));
+    headers.insert(SWARM, HeaderValue::from_static("inactive"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    reply
+}
+
+/// `GET /version`.
+pub(super) async fn version(call: &Call) -> Result<Reply, HttpError> {
+    let info = call.run(|engine| engine.info()).await?;
+    Ok(reply::json(&raise::version(&info.kernel)))
+}
+
+/// `GET /info`.
+pub(super) async fn info(call: &Call) -> Result<Reply, HttpError> {
+    let info = call.run(|engine| engine.info()).await?;
+    Ok(reply::json(&raise::info(&info)))
+}

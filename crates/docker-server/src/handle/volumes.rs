@@ -1,0 +1,49 @@
+//! Volumes.
+
+use docker_api::types::volumes::{VolumeCreate, VolumeList};
+use engine::EngineError;
+use http::StatusCode;
+
+use crate::call::Call;
+use crate::error::HttpError;
+use crate::filter;
+use crate::raise;
+use crate::reply::{self, Reply};
+
+/// `GET /volumes`.
+pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
+    let filter = filter::Volumes::parse(&call.query)?;
+    let views = call.run(|engine| engine.volumes()).await?;
+    let volumes = views.iter().filter(|view| filter.fits(view)).map(raise::volume).collect();
+    Ok(reply::json(&VolumeList { volumes, warnings: None }))
+}
+
+/// `POST /volumes/create`.
+pub(super) async fn create(mut call: Call) -> Result<Reply, HttpError> {
+    let request: VolumeCreate = call.json().await?.value;
+    if !matches!(request.driver.as_str(), "" | "local") {
+        return Err(HttpError::later("volume drivers other than local"));
+    }
+    let name = (!request.name.is_empty()).then_some(request.name);
+    let labels = request.labels.unwrap_or_default();
+    let options = request.driver_opts.unwrap_or_default();
+    let view = call.run(|engine| engine.volume_create(name, labels, options)).await?;
+    Ok(reply::json_status(StatusCode::CREATED, &raise::volume(&view)))
+}
+
+/// `GET /volumes/{name}`.
+pub(super) async fn inspect(call: &Call, name: String) -> Result<Reply, HttpError> {
+    let view = call.run(move |engine| engine.volume_inspect(&name)).await?;
+    Ok(reply::json(&raise::volume(&view)))
+}
+
+/// `DELETE /volumes/{name}`; with force it does not matter whether there is one.
+pub(super) async fn remove(call: &Call, name: String) -> Result<Reply, HttpError> {
+    let force = call.query.flag("force");
+    let remove = move |engine: &engine::Engine| match engine.volume_remove(&name) {
+        Err(EngineError::NoSuchVolume(_)) if force => Ok(()),
+        other => other,
+    };
+    call.run(remove).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}

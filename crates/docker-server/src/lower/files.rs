@@ -1,0 +1,332 @@
+//! What a container sees of files: `-v`, `--mount`, `--tmpfs`, `--volumes-from`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use docker_api::types::config::ContainerConfig;
+use docker_api::types::host_config::{
+    BindOptions, HostConfig, Mount as WireMount, TmpfsOptions, VolumeOptions,
+};
+use model::container::FilesSpec;
+use model::id::is_plain_name;
+use model::mount::{
+    Access, CopyUp, MissingSource, Mount, MountSource, ParseMountError, Propagation, Recursion,
+    clean_target, parse_volume,
+};
+
+use super::{LowerError, Unsupported, text};
+use crate::quirks::ApiVersion;
+
+/// The permissions of a tmpfs that says nothing about them.
+const TMPFS_MODE: u32 = 0o1777;
+
+/// Options of tmpfs without a value.
+const TMPFS_FLAGS: [&str; 22] = [
+    "defaults",
+    "ro",
+    "rw",
+    "suid",
+    "nosuid",
+    "dev",
+    "nodev",
+    "exec",
+    "noexec",
+    "sync",
+    "async",
+    "dirsync",
+    "remount",
+    "mand",
+    "nomand",
+    "atime",
+    "noatime",
+    "diratime",
+    "nodiratime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+];
+
+/// Options of tmpfs with a value that is passed on.
+const TMPFS_VALUES: [&str; 5] = ["uid", "gid", "nr_inodes", "nr_blocks", "mpol"];
+
+/// A mount that cannot be made so.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum FilesError {
+    #[error(transparent)]
+    Volume(#[from] ParseMountError),
+    #[error("Duplicate mount point: {}", .0.display())]
+    Duplicate(PathBuf),
+    #[error("invalid mount config for type \"{0}\": mount type unknown")]
+    UnknownType(String),
+    #[error("invalid mount config for type \"{kind}\": field {field} must not be empty")]
+    Missing { kind: &'static str, field: &'static str },
+    #[error("invalid mount config for type \"{kind}\": field {field} must not be specified")]
+    Extra { kind: &'static str, field: &'static str },
+    #[error(
+        "invalid mount config for type \"{kind}\": invalid mount path: '{path}' mount path must be absolute"
+    )]
+    Relative { kind: &'static str, path: String },
+    #[error(
+        "invalid mount config for type \"{0}\": invalid specification: destination can't be '/'"
+    )]
+    Root(&'static str),
+    #[error("invalid mount config for type \"bind\": invalid propagation mode: {0}")]
+    Propagation(String),
+    #[error("invalid mount config for type \"bind\": {0} needs ReadOnly")]
+    NeedsReadOnly(&'static str),
+    #[error(
+        "invalid mount config for type \"bind\": ReadOnlyNonRecursive and ReadOnlyForceRecursive contradict each other"
+    )]
+    RecursionConflict,
+    #[error("invalid tmpfs option \"{0}\"")]
+    TmpfsOption(String),
+    #[error("invalid tmpfs size: {0}")]
+    TmpfsSize(String),
+    #[error("invalid tmpfs mode: {0}")]
+    TmpfsMode(String),
+    #[error("invalid volumes-from spec: '{0}': expected CONTAINER[:ro|rw]")]
+    VolumesFrom(String),
+}
+
+/// Lowers everything that is mounted, and sees to it that no two are mounted at one place.
+pub(super) fn lower(
+    config: &ContainerConfig,
+    host: &HostConfig,
+    api: ApiVersion,
+) -> Result<FilesSpec, LowerError> {
+    let binds = host.binds.clone().unwrap_or_default();
+    let mut mounts = Vec::new();
+    for spec in binds.iter().chain(config.volumes.iter().flatten().map(|(path, _)| path)) {
+        text::plain("volume", spec)?;
+        mounts.push(old_read_only(parse_volume(spec).map_err(FilesError::Volume)?, api));
+    }
+    for wire in host.mounts.iter().flatten() {
+        mounts.push(mount(wire, api)?);
+    }
+    for (target, options) in host.tmpfs.iter().flatten() {
+        mounts.push(tmpfs(target, options)?);
+    }
+    let mut targets = BTreeSet::new();
+    if let Some(twice) = mounts.iter().find(|mount| !targets.insert(mount.target.clone())) {
+        return Err(FilesError::Duplicate(twice.target.clone()).into());
+    }
+    let volumes_from = host.volumes_from.clone().unwrap_or_default();
+    for spec in &volumes_from {
+        check_volumes_from(spec)?;
+    }
+    Ok(FilesSpec { mounts, binds, volumes_from })
+}
+
+fn old_read_only(mut mount: Mount, api: ApiVersion) -> Mount {
+    if mount.access == Access::ReadOnly && !api.read_only_is_recursive() {
+        mount.access = Access::ReadOnlyNonRecursive;
+    }
+    mount
+}
+
+fn check_volumes_from(spec: &str) -> Result<(), FilesError> {
+    let (name, mode) = spec.split_once(':').unwrap_or((spec, "rw"));
+    let modes = mode.split(',').all(|word| matches!(word, "ro" | "rw" | "z" | "Z"));
+    if is_plain_name(name) && modes {
+        Ok(())
+    } else {
+        Err(FilesError::VolumesFrom(spec.to_owned()))
+    }
+}
+
+fn mount(wire: &WireMount, api: ApiVersion) -> Result<Mount, LowerError> {
+    text::plain("mount source", &wire.source)?;
+    let kind = match wire.kind.as_str() {
+        "bind" => "bind",
+        "volume" => "volume",
+        "tmpfs" => "tmpfs",
+        later @ ("image" | "npipe" | "cluster") => {
+            return Err(Unsupported::new(format!("mount type '{later}'")).into());
+        }
+        other => return Err(FilesError::UnknownType(other.to_owned()).into()),
+    };
+    refuse_others_options(kind, wire)?;
+    let target = target(kind, &wire.target)?;
+    let source = match kind {
+        "bind" => bind(wire, api)?,
+        "volume" => volume(wire)?,
+        _ => mount_tmpfs(wire)?,
+    };
+    Ok(Mount { target, source, access: access(wire, api)? })
+}
+
+fn refuse_others_options(kind: &'static str, wire: &WireMount) -> Result<(), FilesError> {
+    let options = [
+        ("bind", "BindOptions", wire.bind_options.is_some()),
+        ("volume", "VolumeOptions", wire.volume_options.is_some()),
+        ("tmpfs", "TmpfsOptions", wire.tmpfs_options.is_some()),
+        ("image", "ImageOptions", wire.image_options.is_some()),
+        ("cluster", "ClusterOptions", wire.cluster_options.is_some()),
+    ];
+    match options.iter().find(|(owner, _, given)| *given && *owner != kind) {
+        Some((_, field, _)) => Err(FilesError::Extra { kind, field }),
+        None => Ok(()),
+    }
+}
+
+fn target(kind: &'static str, path: &str) -> Result<PathBuf, LowerError> {
+    if path.is_empty() {
+        return Err(FilesError::Missing { kind, field: "Target" }.into());
+    }
+    text::plain("mount target", path)?;
+    let clean =
+        clean_target(path).ok_or_else(|| FilesError::Relative { kind, path: path.to_owned() })?;
+    if clean == Path::new("/") {
+        return Err(FilesError::Root(kind).into());
+    }
+    Ok(clean)
+}
+
+fn access(wire: &WireMount, api: ApiVersion) -> Result<Access, FilesError> {
+    let options = wire.bind_options.clone().unwrap_or_default();
+    let BindOptions { read_only_non_recursive: top, read_only_force_recursive: all, .. } = options;
+    match (wire.read_only, top, all) {
+        (_, true, true) => Err(FilesError::RecursionConflict),
+        (false, true, false) => Err(FilesError::NeedsReadOnly("ReadOnlyNonRecursive")),
+        (false, false, true) => Err(FilesError::NeedsReadOnly("ReadOnlyForceRecursive")),
+        (false, false, false) => Ok(Access::ReadWrite),
+        (true, true, false) => Ok(Access::ReadOnlyNonRecursive),
+        (true, false, true) => Ok(Access::ReadOnly),
+        (true, false, false) if api.read_only_is_recursive() => Ok(Access::ReadOnly),
+        (true, false, false) => Ok(Access::ReadOnlyNonRecursive),
+    }
+}
+
+fn bind(wire: &WireMount, api: ApiVersion) -> Result<MountSource, FilesError> {
+    let kind = "bind";
+    if wire.source.is_empty() {
+        return Err(FilesError::Missing { kind, field: "Source" });
+    }
+    let path = clean_target(&wire.source)
+        .ok_or_else(|| FilesError::Relative { kind, path: wire.source.clone() })?;
+    let options = wire.bind_options.clone().unwrap_or_default();
+    let propagation = match options.propagation.as_str() {
+        "" => Propagation::RecursivePrivate,
+        word => {
+            Propagation::from_word(word).ok_or_else(|| FilesError::Propagation(word.to_owned()))?
+        }
+    };
+    let create = options.create_mountpoint && api.has_create_mountpoint();
+    Ok(MountSource::Bind {
+        path,
+        missing: if create { MissingSource::Create } else { MissingSource::Refuse },
+        propagation,
+        recursive: if options.non_recursive {
+            Recursion::TopOnly
+        } else {
+            Recursion::WithSubmounts
+        },
+    })
+}
+
+fn volume(wire: &WireMount) -> Result<MountSource, LowerError> {
+    let options = wire.volume_options.clone().unwrap_or_default();
+    volume_options(&options)?;
+    let name = match wire.source.as_str() {
+        "" => None,
+        name if is_plain_name(name) => Some(name.to_owned()),
+        other => {
+            return Err(FilesError::Volume(ParseMountError::VolumeName(other.to_owned())).into());
+        }
+    };
+    let copy_up = if options.no_copy { CopyUp::Never } else { CopyUp::WhenEmpty };
+    Ok(MountSource::Volume { name, copy_up })
+}
+
+fn volume_options(options: &VolumeOptions) -> Result<(), Unsupported> {
+    let driver = options.driver_config.clone().unwrap_or_default();
+    let fields = [
+        ("VolumeOptions.Subpath", !options.subpath.is_empty()),
+        ("VolumeOptions.Labels", options.labels.iter().flatten().next().is_some()),
+        ("VolumeOptions.DriverConfig.Name", !matches!(driver.name.as_str(), "" | "local")),
+        ("VolumeOptions.DriverConfig.Options", driver.options.iter().flatten().next().is_some()),
+    ];
+    match fields.iter().find(|(_, asked)| *asked) {
+        Some((name, _)) => Err(Unsupported::new(*name)),
+        None => Ok(()),
+    }
+}
+
+fn mount_tmpfs(wire: &WireMount) -> Result<MountSource, FilesError> {
+    if !wire.source.is_empty() {
+        return Err(FilesError::Extra { kind: "tmpfs", field: "Source" });
+    }
+    let TmpfsOptions { size_bytes, mode, options } = wire.tmpfs_options.clone().unwrap_or_default();
+    let size = match size_bytes {
+        0 => None,
+        _ => Some(
+            u64::try_from(size_bytes).map_err(|_| FilesError::TmpfsSize(size_bytes.to_string()))?,
+        ),
+    };
+    let mut words = Vec::new();
+    for option in options.iter().flatten() {
+        let word = option.join("=");
+        tmpfs_word(&word)?;
+        words.push(word);
+    }
+    Ok(MountSource::Tmpfs { size, mode: tmpfs_mode(mode)?, options: words })
+}
+
+fn tmpfs_mode(mode: u32) -> Result<u32, FilesError> {
+    match mode {
+        0 => Ok(TMPFS_MODE),
+        1..=0o7777 => Ok(mode),
+        _ => Err(FilesError::TmpfsMode(format!("{mode:o}"))),
+    }
+}
+
+/// Judges an option that is neither size nor mode.
+fn tmpfs_word(word: &str) -> Result<(), FilesError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':');
+    let known = match word.split_once('=') {
+        Some((name, value)) => TMPFS_VALUES.contains(&name) && value.chars().all(plain),
+        None => TMPFS_FLAGS.contains(&word),
+    };
+    if known { Ok(()) } else { Err(FilesError::TmpfsOption(word.to_owned())) }
+}
+
+/// One `--tmpfs target:options`.
+fn tmpfs(path: &str, options: &str) -> Result<Mount, LowerError> {
+    let target = target("tmpfs", path)?;
+    let (mut size, mut mode, mut words) = (None, TMPFS_MODE, Vec::new());
+    for word in options.split(',').filter(|word| !word.is_empty()) {
+        match word.split_once('=') {
+            Some(("size", value)) => size = Some(tmpfs_size(value)?),
+            Some(("mode", value)) => {
+                mode = u32::from_str_radix(value, 8)
+                    .ok()
+                    .filter(|mode| *mode <= 0o7777)
+                    .ok_or_else(|| FilesError::TmpfsMode(value.to_owned()))?;
+            }
+            Some(_) | None => {
+                tmpfs_word(word)?;
+                words.push(word.to_owned());
+            }
+        }
+    }
+    let access =
+        if words.iter().any(|word| word == "ro") { Access::ReadOnly } else { Access::ReadWrite };
+    words.retain(|word| !matches!(word.as_str(), "ro" | "rw" | "defaults"));
+    Ok(Mount { target, source: MountSource::Tmpfs { size, mode, options: words }, access })
+}
+
+/// The kernel's own suffixes: k, m, g.
+fn tmpfs_size(text: &str) -> Result<u64, FilesError> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(['k', 'm', 'g']);
+    let shift = match &lower[digits.len()..] {
+        "" => Some(0),
+        "k" => Some(10),
+        "m" => Some(20),
+        "g" => Some(30),
+        _ => None,
+    };
+    let bytes = digits.parse::<u64>().ok().zip(shift);
+    let bytes = bytes.and_then(|(number, shift)| number.checked_mul(1 << shift));
+    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| FilesError::TmpfsSize(text.to_owned()))
+}

@@ -1,0 +1,261 @@
+//! What a container may use: memory, CPU, processes, rlimits.
+
+use docker_api::types::host_config::{HostConfig, Ulimit as WireUlimit};
+use model::container::{DEFAULT_SHM_SIZE, Limits, PidsLimit, SwapLimit, Ulimit};
+
+use super::{LowerError, filled, text};
+
+/// The least memory that Docker lets a container have.
+const MIN_MEMORY: i64 = 6 << 20;
+
+/// The resources that have a limit of the process (setrlimit(2)), by Docker's names.
+const ULIMITS: [&str; 15] = [
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
+/// Limits that contradict each other, the kernel or Docker.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum LimitsError {
+    #[error("Minimum memory limit allowed is 6MB")]
+    Memory,
+    #[error("Minimum memoryswap limit should be larger than memory limit, see usage")]
+    SwapBelowMemory,
+    #[error("You should always set the Memory limit when using Memoryswap limit, see usage")]
+    SwapAlone,
+    #[error("invalid memory swap limit: {0}")]
+    Swap(i64),
+    #[error("Minimum memory reservation allowed is 6MB")]
+    Reservation,
+    #[error("Minimum memory limit can not be less than memory reservation limit, see usage")]
+    ReservationAboveMemory,
+    #[error("invalid value: {0}, valid memory swappiness range is 0-100")]
+    Swappiness(i64),
+    #[error("Invalid value {0}, range for oom score adj is [-1000, 1000]")]
+    OomScore(i64),
+    #[error("invalid CPU shares ({0}): the range is 2 to 262144")]
+    Shares(i64),
+    #[error("invalid number of CPUs: {0} billionths; the least is 0.01")]
+    NanoCpus(i64),
+    #[error("Conflicting options: Nano CPUs and CPU {0} cannot both be set")]
+    NanoAnd(&'static str),
+    #[error("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")]
+    Period,
+    #[error("CPU cfs quota can not be less than 1ms (i.e. 1000)")]
+    Quota,
+    #[error("Invalid value {text} for cpuset {what}")]
+    Cpuset { what: &'static str, text: String },
+    #[error("Range of blkio weight is from 10 to 1000")]
+    BlkioWeight,
+    #[error("SHM size can not be less than 0")]
+    ShmSize,
+    #[error("invalid ulimit type: {0}")]
+    UlimitName(String),
+    #[error("ulimit {name}: soft limit must be less than or equal to hard limit: {soft} > {hard}")]
+    UlimitOrder { name: String, soft: i64, hard: i64 },
+    #[error("ulimit {0} is given twice")]
+    UlimitTwice(String),
+    #[error("invalid cgroup parent {0:?}: it must not climb above its root")]
+    CgroupParent(String),
+}
+
+/// Lowers the limits of a container.
+pub(super) fn lower(host: &HostConfig) -> Result<Limits, LowerError> {
+    let memory = memory(host)?;
+    cpu_conflicts(host)?;
+    Ok(Limits {
+        memory,
+        memory_swap: swap(host, memory)?,
+        memory_reservation: reservation(host)?,
+        memory_swappiness: swappiness(host.memory_swappiness)?,
+        oom_kill_disable: host.oom_kill_disable.unwrap_or_default(),
+        oom_score_adj: oom_score(host.oom_score_adj)?,
+        cpu_shares: shares(host.cpu_shares)?,
+        nano_cpus: nano_cpus(host.nano_cpus)?,
+        cpu_period: period(host.cpu_period)?,
+        cpu_quota: quota(host.cpu_quota)?,
+        cpuset_cpus: cpuset("cpus", &host.cpuset_cpus)?,
+        cpuset_mems: cpuset("mems", &host.cpuset_mems)?,
+        pids: pids(host.pids_limit),
+        blkio_weight: blkio_weight(host.blkio_weight)?,
+        ulimits: ulimits(host.ulimits.as_deref().unwrap_or_default())?,
+        shm_size: shm_size(host.shm_size)?,
+        cgroup_parent: cgroup_parent(&host.cgroup_parent)?,
+    })
+}
+
+/// A positive number; zero says nothing.
+fn positive(number: i64) -> Option<u64> {
+    u64::try_from(number).ok().filter(|number| *number > 0)
+}
+
+fn memory(host: &HostConfig) -> Result<Option<u64>, LimitsError> {
+    match host.memory {
+        0 => Ok(None),
+        bytes if bytes < MIN_MEMORY => Err(LimitsError::Memory),
+        bytes => Ok(positive(bytes)),
+    }
+}
+
+/// Without a word about swap, a container gets as much of it as of memory.
+fn swap(host: &HostConfig, memory: Option<u64>) -> Result<Option<SwapLimit>, LimitsError> {
+    match (host.memory_swap, memory) {
+        (0, None) => Ok(None),
+        (0, Some(memory)) => Ok(Some(SwapLimit::Bytes(memory.saturating_mul(2)))),
+        (-1, _) => Ok(Some(SwapLimit::Unlimited)),
+        (swap, _) if swap < 0 => Err(LimitsError::Swap(swap)),
+        (_, None) => Err(LimitsError::SwapAlone),
+        (swap, Some(memory)) => match positive(swap) {
+            Some(swap) if swap >= memory => Ok(Some(SwapLimit::Bytes(swap))),
+            Some(_) | None => Err(LimitsError::SwapBelowMemory),
+        },
+    }
+}
+
+fn reservation(host: &HostConfig) -> Result<Option<u64>, LimitsError> {
+    match host.memory_reservation {
+        0 => Ok(None),
+        bytes if bytes < MIN_MEMORY => Err(LimitsError::Reservation),
+        bytes if host.memory > 0 && host.memory < bytes => Err(LimitsError::ReservationAboveMemory),
+        bytes => Ok(positive(bytes)),
+    }
+}
+
+fn swappiness(percent: Option<i64>) -> Result<Option<u8>, LimitsError> {
+    match percent {
+        None | Some(-1) => Ok(None),
+        Some(percent) => match u8::try_from(percent) {
+            Ok(percent @ 0..=100) => Ok(Some(percent)),
+            Ok(_) | Err(_) => Err(LimitsError::Swappiness(percent)),
+        },
+    }
+}
+
+fn oom_score(score: i64) -> Result<i32, LimitsError> {
+    match i32::try_from(score) {
+        Ok(score @ -1000..=1000) => Ok(score),
+        Ok(_) | Err(_) => Err(LimitsError::OomScore(score)),
+    }
+}
+
+fn shares(shares: i64) -> Result<Option<u64>, LimitsError> {
+    match shares {
+        0 => Ok(None),
+        2..=262_144 => Ok(positive(shares)),
+        _ => Err(LimitsError::Shares(shares)),
+    }
+}
+
+fn cpu_conflicts(host: &HostConfig) -> Result<(), LimitsError> {
+    match (host.nano_cpus, host.cpu_period, host.cpu_quota) {
+        (0, _, _) | (_, 0, 0) => Ok(()),
+        (_, 0, _) => Err(LimitsError::NanoAnd("Quota")),
+        (_, _, _) => Err(LimitsError::NanoAnd("Period")),
+    }
+}
+
+fn nano_cpus(nano: i64) -> Result<Option<u64>, LimitsError> {
+    match nano {
+        0 => Ok(None),
+        10_000_000.. => Ok(positive(nano)),
+        _ => Err(LimitsError::NanoCpus(nano)),
+    }
+}
+
+fn period(microseconds: i64) -> Result<Option<u64>, LimitsError> {
+    match microseconds {
+        0 => Ok(None),
+        1000..=1_000_000 => Ok(positive(microseconds)),
+        _ => Err(LimitsError::Period),
+    }
+}
+
+fn quota(microseconds: i64) -> Result<Option<i64>, LimitsError> {
+    match microseconds {
+        // A negative quota is none.
+        ..=0 => Ok(None),
+        1..1000 => Err(LimitsError::Quota),
+        _ => Ok(Some(microseconds)),
+    }
+}
+
+/// `0-3,5`
+fn cpuset(what: &'static str, text: &str) -> Result<Option<String>, LimitsError> {
+    let Some(text) = filled(Some(text)) else { return Ok(None) };
+    let number = |text: &str| text.parse::<u16>().ok();
+    let good = text.split(',').all(|part| match part.split_once('-') {
+        Some((first, last)) => {
+            matches!((number(first), number(last)), (Some(a), Some(b)) if a <= b)
+        }
+        None => number(part).is_some(),
+    });
+    if good {
+        Ok(Some(text.to_owned()))
+    } else {
+        Err(LimitsError::Cpuset { what, text: text.to_owned() })
+    }
+}
+
+/// The command line sends zero when it has nothing to say.
+fn pids(limit: Option<i64>) -> PidsLimit {
+    match limit {
+        None | Some(0) => PidsLimit::Default,
+        Some(limit) => positive(limit).map_or(PidsLimit::Unlimited, PidsLimit::At),
+    }
+}
+
+fn blkio_weight(weight: u16) -> Result<Option<u16>, LimitsError> {
+    match weight {
+        0 => Ok(None),
+        10..=1000 => Ok(Some(weight)),
+        _ => Err(LimitsError::BlkioWeight),
+    }
+}
+
+fn ulimits(wire: &[WireUlimit]) -> Result<Vec<Ulimit>, LimitsError> {
+    let mut ulimits: Vec<Ulimit> = Vec::with_capacity(wire.len());
+    for WireUlimit { name, soft, hard } in wire {
+        let (name, soft, hard) = (name.clone(), *soft, *hard);
+        if !ULIMITS.contains(&name.as_str()) {
+            return Err(LimitsError::UlimitName(name));
+        }
+        if ulimits.iter().any(|known| known.name == name) {
+            return Err(LimitsError::UlimitTwice(name));
+        }
+        // -1 is no limit, on either side.
+        if hard >= 0 && (soft < 0 || soft > hard) {
+            return Err(LimitsError::UlimitOrder { name, soft, hard });
+        }
+        ulimits.push(Ulimit { name, soft: soft.max(-1), hard: hard.max(-1) });
+    }
+    Ok(ulimits)
+}
+
+fn shm_size(bytes: i64) -> Result<u64, LimitsError> {
+    match bytes {
+        0 => Ok(DEFAULT_SHM_SIZE),
+        _ => positive(bytes).ok_or(LimitsError::ShmSize),
+    }
+}
+
+fn cgroup_parent(parent: &str) -> Result<Option<String>, LowerError> {
+    let Some(parent) = filled(Some(parent)) else { return Ok(None) };
+    text::plain("HostConfig.CgroupParent", parent)?;
+    if parent.split('/').any(|part| part == "..") {
+        return Err(LimitsError::CgroupParent(parent.to_owned()).into());
+    }
+    Ok(Some(parent.to_owned()))
+}

@@ -1,0 +1,282 @@
+//! What a container sees of networks: mode, names, ports, DNS.
+
+use std::net::IpAddr;
+
+use docker_api::types::containers::CreateContainer;
+use docker_api::types::host_config::HostConfig;
+use docker_api::types::network_settings::{EndpointSettings, PortBinding as WireBinding};
+use model::container::{NameOrIdText, NetworkMode, NetworkSpec};
+use model::port::{ContainerPort, HostPort, ParsePortError, PortBinding};
+
+use super::{LowerError, Unsupported, filled, text};
+
+/// The kernel's limit (`__NEW_UTS_LEN`).
+const HOSTNAME_MAX: usize = 64;
+
+/// A network that cannot be had so.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum NetworkError {
+    #[error("Invalid network mode: invalid container format container:<name|id>")]
+    ContainerMode,
+    #[error("invalid network mode: {0:?}")]
+    Mode(String),
+    #[error("conflicting options: {0} and the network mode")]
+    Conflict(&'static str),
+    #[error("conflicting options: {0} and the container type network mode")]
+    ContainerConflict(&'static str),
+    #[error("conflicting options: hostname and the UTS mode")]
+    HostnameAndUts,
+    #[error(
+        "invalid {what} {name:?}: only letters, digits, '-', '_' and '.' are allowed, and {HOSTNAME_MAX} bytes at most"
+    )]
+    Hostname { what: &'static str, name: String },
+    #[error("invalid port specification: {0:?}")]
+    Port(String),
+    #[error(transparent)]
+    Exposed(#[from] ParsePortError),
+    #[error("invalid IP address: {0}")]
+    HostIp(String),
+    #[error("invalid IP address in DNS server list: {0:?}")]
+    Dns(String),
+    #[error("invalid DNS search domain: {0:?}")]
+    DnsSearch(String),
+    #[error("invalid DNS option: {0:?}")]
+    DnsOption(String),
+    #[error("bad format for add-host: {0:?}")]
+    ExtraHost(String),
+    #[error("invalid IP address in add-host: {0:?}")]
+    ExtraHostIp(String),
+    #[error("invalid MAC address: {0}")]
+    Mac(String),
+    #[error(
+        "invalid endpoint settings:\nuser specified IP address is supported only when connecting to networks with user configured subnets"
+    )]
+    StaticAddress,
+    #[error(
+        "invalid endpoint settings:\nnetwork-scoped aliases are only supported for user-defined networks"
+    )]
+    Aliases,
+    #[error("conflicting options: network {network} and endpoint settings of {endpoint}")]
+    OtherEndpoint { network: String, endpoint: String },
+}
+
+/// Lowers the networks of a container.
+pub(super) fn lower(request: &CreateContainer) -> Result<NetworkSpec, LowerError> {
+    let CreateContainer { config, host_config: host, .. } = request;
+    let mode = mode(&host.network_mode)?;
+    conflicts(request, &mode)?;
+    let mac = endpoint(request, &mode)?;
+    Ok(NetworkSpec {
+        hostname: hostname("hostname", &config.hostname)?,
+        domainname: hostname("domain name", &config.domainname)?,
+        exposed: exposed(request)?,
+        published: published(host)?,
+        publish_all: host.publish_all_ports,
+        dns: host.dns.iter().flatten().map(|text| dns(text)).collect::<Result<_, _>>()?,
+        dns_options: words(host.dns_options.as_ref(), NetworkError::DnsOption)?,
+        dns_search: words(host.dns_search.as_ref(), NetworkError::DnsSearch)?,
+        extra_hosts: host
+            .extra_hosts
+            .iter()
+            .flatten()
+            .map(|text| extra_host(text))
+            .collect::<Result<_, _>>()?,
+        mac_address: mac,
+        mode,
+    })
+}
+
+fn mode(text: &str) -> Result<NetworkMode, LowerError> {
+    text::plain("HostConfig.NetworkMode", text)?;
+    Ok(match text {
+        "" | "default" | "bridge" => NetworkMode::Bridge,
+        "host" => NetworkMode::Host,
+        "none" => NetworkMode::None,
+        _ => match text.strip_prefix("container:") {
+            Some("") => return Err(NetworkError::ContainerMode.into()),
+            Some(name) => NetworkMode::Container(NameOrIdText(name.to_owned())),
+            None if text == "container" => return Err(NetworkError::ContainerMode.into()),
+            None if text.trim() != text || text.contains(['/', ':']) => {
+                return Err(NetworkError::Mode(text.to_owned()).into());
+            }
+            None => NetworkMode::Named(text.to_owned()),
+        },
+    })
+}
+
+/// What another container's network decides cannot be decided here.
+fn conflicts(request: &CreateContainer, mode: &NetworkMode) -> Result<(), NetworkError> {
+    let CreateContainer { config, host_config: host, .. } = request;
+    if host.uts_mode == "host" && !config.hostname.is_empty() {
+        return Err(NetworkError::HostnameAndUts);
+    }
+    if !matches!(mode, NetworkMode::Container(_)) {
+        return Ok(());
+    }
+    let some = |list: &Option<Vec<String>>| list.iter().flatten().next().is_some();
+    let publishes = host.port_bindings.iter().flatten().next().is_some() || host.publish_all_ports;
+    let with_mode = [
+        ("hostname", !config.hostname.is_empty()),
+        ("dns", some(&host.dns)),
+        ("custom host-to-IP mapping", some(&host.extra_hosts)),
+        ("mac-address", !config.mac_address.is_empty()),
+    ];
+    let with_container = [
+        ("port publishing", publishes),
+        ("port exposing", config.exposed_ports.iter().flatten().next().is_some()),
+    ];
+    if let Some((what, _)) = with_mode.iter().find(|(_, given)| *given) {
+        return Err(NetworkError::Conflict(what));
+    }
+    match with_container.iter().find(|(_, given)| *given) {
+        Some((what, _)) => Err(NetworkError::ContainerConflict(what)),
+        None => Ok(()),
+    }
+}
+
+/// A name that goes into files and the kernel as it is.
+fn hostname(what: &'static str, name: &str) -> Result<Option<String>, NetworkError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    match filled(Some(name)) {
+        None => Ok(None),
+        Some(name)
+            if name.len() <= HOSTNAME_MAX
+                && name.chars().all(plain)
+                && !name.starts_with(['-', '.']) =>
+        {
+            Ok(Some(name.to_owned()))
+        }
+        Some(name) => Err(NetworkError::Hostname { what, name: name.to_owned() }),
+    }
+}
+
+fn exposed(request: &CreateContainer) -> Result<Vec<ContainerPort>, NetworkError> {
+    let ports = request.config.exposed_ports.iter().flatten();
+    Ok(ports.map(|(text, _)| text.parse()).collect::<Result<_, ParsePortError>>()?)
+}
+
+fn published(host: &HostConfig) -> Result<Vec<PortBinding>, NetworkError> {
+    let mut published = Vec::new();
+    for (text, bindings) in host.port_bindings.iter().flatten() {
+        let container: ContainerPort =
+            text.parse().map_err(|_| NetworkError::Port(text.clone()))?;
+        for wire in bindings.iter().flatten() {
+            published.push(binding(container, wire)?);
+        }
+    }
+    Ok(published)
+}
+
+fn binding(container: ContainerPort, wire: &WireBinding) -> Result<PortBinding, NetworkError> {
+    let host_ip = match filled(Some(&wire.host_ip)) {
+        None => None,
+        Some(ip) => Some(ip.parse().map_err(|_| NetworkError::HostIp(ip.to_owned()))?),
+    };
+    let host = match wire.host_port.as_str() {
+        "" | "0" => HostPort::Random,
+        range => {
+            HostPort::Within(range.parse().map_err(|()| NetworkError::Port(range.to_owned()))?)
+        }
+    };
+    Ok(PortBinding { container, host_ip, host })
+}
+
+fn dns(text: &str) -> Result<IpAddr, NetworkError> {
+    text.parse().map_err(|_| NetworkError::Dns(text.to_owned()))
+}
+
+/// Words that stand in one line of `resolv.conf`.
+fn words(
+    list: Option<&Vec<String>>,
+    error: fn(String) -> NetworkError,
+) -> Result<Vec<String>, NetworkError> {
+    let plain = |word: &String| {
+        !word.is_empty() && !word.chars().any(|c| c.is_whitespace() || c.is_control())
+    };
+    match list.into_iter().flatten().find(|word| !plain(word)) {
+        Some(bad) => Err(error(bad.clone())),
+        None => Ok(list.cloned().unwrap_or_default()),
+    }
+}
+
+/// `name:address` or `name=address`; an address may stand in brackets.
+fn extra_host(text: &str) -> Result<String, NetworkError> {
+    let bad = || NetworkError::ExtraHost(text.to_owned());
+    let (name, address) = text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(bad)?;
+    if !matches!(hostname("host name", name), Ok(Some(_))) {
+        return Err(bad());
+    }
+    let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+    if bare != "host-gateway" && bare.parse::<IpAddr>().is_err() {
+        return Err(NetworkError::ExtraHostIp(address.to_owned()));
+    }
+    Ok(format!("{name}:{bare}"))
+}
+
+/// Settings of the one endpoint that there can be, and its link address from either place.
+fn endpoint(request: &CreateContainer, mode: &NetworkMode) -> Result<Option<[u8; 6]>, LowerError> {
+    let network = request.host_config.network_mode.as_str();
+    let mut text = request.config.mac_address.as_str();
+    for (name, settings) in request.networking_config.endpoints_config.iter().flatten() {
+        let same = name == network || (is_default(name) && *mode == NetworkMode::Bridge);
+        if !same {
+            let (network, endpoint) = (network.to_owned(), name.clone());
+            return match mode {
+                NetworkMode::Container(_) | NetworkMode::Host | NetworkMode::None => {
+                    Err(NetworkError::OtherEndpoint { network, endpoint }.into())
+                }
+                NetworkMode::Bridge | NetworkMode::Named(_) => {
+                    Err(Unsupported::new("more than one network").into())
+                }
+            };
+        }
+        judge(settings, mode)?;
+        if !settings.mac_address.is_empty() {
+            text = &settings.mac_address;
+        }
+    }
+    match filled(Some(text)) {
+        None => Ok(None),
+        Some(text) => Ok(Some(mac(text).ok_or_else(|| NetworkError::Mac(text.to_owned()))?)),
+    }
+}
+
+fn is_default(name: &str) -> bool {
+    matches!(name, "default" | "bridge")
+}
+
+fn judge(settings: &EndpointSettings, mode: &NetworkMode) -> Result<(), LowerError> {
+    let address = settings.ipam_config.as_ref().is_some_and(|ipam| {
+        !ipam.ipv4_address.is_empty()
+            || !ipam.ipv6_address.is_empty()
+            || ipam.link_local_ips.iter().flatten().next().is_some()
+    });
+    let aliases = settings.aliases.iter().flatten().next().is_some();
+    let named = matches!(mode, NetworkMode::Named(_));
+    let later = [
+        ("EndpointSettings.IPAMConfig", address && named),
+        ("EndpointSettings.Aliases", aliases && named),
+        ("EndpointSettings.Links", settings.links.iter().flatten().next().is_some()),
+        ("EndpointSettings.DriverOpts", settings.driver_opts.iter().flatten().next().is_some()),
+        ("EndpointSettings.GwPriority", settings.gw_priority != 0),
+    ];
+    if let Some((name, _)) = later.iter().find(|(_, asked)| *asked) {
+        return Err(Unsupported::new(*name).into());
+    }
+    match (address, aliases) {
+        (true, _) => Err(NetworkError::StaticAddress.into()),
+        (_, true) => Err(NetworkError::Aliases.into()),
+        (false, false) => Ok(()),
+    }
+}
+
+/// `02:42:ac:11:00:02`, also with hyphens; a group address is no one's.
+fn mac(text: &str) -> Option<[u8; 6]> {
+    let mut mac = [0; 6];
+    let mut parts = text.split([':', '-']);
+    for byte in &mut mac {
+        let part = parts.next().filter(|part| part.len() == 2)?;
+        *byte = u8::from_str_radix(part, 16).ok()?;
+    }
+    (parts.next().is_none() && mac[0] & 1 == 0).then_some(mac)
+}

@@ -1,0 +1,326 @@
+//! What a container may do: capabilities, system calls, namespaces, devices, kernel parameters.
+//!
+//! A security option that is not understood is an error, never "no policy".
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use docker_api::types::StrSlice;
+use docker_api::types::host_config::{DeviceMapping as WireDevice, HostConfig};
+use model::container::{DeviceMapping, NamespaceSpec, NetworkMode, SeccompPolicy, SecuritySpec};
+use model::mount::clean_target;
+
+use super::{LowerError, Unsupported, filled};
+
+/// Linux's capabilities, in the kernel's order, without `CAP_`.
+const CAPABILITIES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+/// Kernel parameters that belong to an IPC namespace.
+const IPC_SYSCTLS: [&str; 8] = [
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+];
+
+/// A permission that cannot be given so.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum SecurityError {
+    #[error("invalid {field}: unknown capability: \"{name}\"")]
+    Capability { field: &'static str, name: String },
+    #[error("invalid --security-opt: \"{0}\"")]
+    Option(String),
+    #[error("invalid seccomp profile: {0}")]
+    Seccomp(String),
+    #[error("invalid {what} mode: {mode}")]
+    Namespace { what: &'static str, mode: String },
+    #[error("invalid device path {0:?}: it must be absolute")]
+    DevicePath(String),
+    #[error("invalid device permissions {0:?}: expected some of r, w and m")]
+    DevicePermissions(String),
+    #[error("invalid device cgroup rule format: '{0}'")]
+    DeviceRule(String),
+    #[error("sysctl \"{0}\" is not a namespaced kernel parameter that a container may set")]
+    Sysctl(String),
+    #[error("sysctl \"{name}\" is not allowed with {what}")]
+    SysctlOfHost { name: String, what: &'static str },
+    #[error("invalid value of sysctl \"{0}\": it must be one line")]
+    SysctlValue(String),
+    #[error("invalid {what} {path:?}: it must be absolute")]
+    Path { what: &'static str, path: String },
+    #[error("unknown or invalid runtime name: {0}")]
+    Runtime(String),
+}
+
+/// Lowers what a container may do.
+pub(super) fn lower(host: &HostConfig, network: &NetworkMode) -> Result<SecuritySpec, LowerError> {
+    let options = Options::parse(host.security_opt.as_deref().unwrap_or_default())?;
+    runtime(&host.runtime)?;
+    if !matches!(host.userns_mode.as_str(), "" | "host") {
+        return Err(namespace_error("USER", &host.userns_mode).into());
+    }
+    let ipc = ipc(&host.ipc_mode)?;
+    Ok(SecuritySpec {
+        privileged: host.privileged,
+        cap_add: capabilities("CapAdd", host.cap_add.as_ref())?,
+        cap_drop: capabilities("CapDrop", host.cap_drop.as_ref())?,
+        seccomp: options.seccomp.unwrap_or(SeccompPolicy::Default),
+        no_new_privileges: options.no_new_privileges,
+        security_opt: host.security_opt.clone().unwrap_or_default(),
+        read_only_root: host.readonly_rootfs,
+        masked_paths: options.paths.clone().or(paths("MaskedPaths", host.masked_paths.as_ref())?),
+        readonly_paths: options.paths.or(paths("ReadonlyPaths", host.readonly_paths.as_ref())?),
+        devices: host.devices.iter().flatten().map(device).collect::<Result<_, _>>()?,
+        device_rules: device_rules(host.device_cgroup_rules.as_deref().unwrap_or_default())?,
+        sysctls: sysctls(host, network, &ipc)?,
+        pid: namespace("PID", &host.pid_mode)?,
+        ipc,
+        uts: uts(&host.uts_mode)?,
+        cgroup: cgroup(&host.cgroupns_mode)?,
+    })
+}
+
+fn runtime(name: &str) -> Result<(), SecurityError> {
+    match name {
+        // All of them name the one runtime there is; Docker's default goes by three names.
+        "" | "dhow" | "runc" | "io.containerd.runc.v2" => Ok(()),
+        other => Err(SecurityError::Runtime(other.to_owned())),
+    }
+}
+
+/// The names as typed, if all of them exist.
+fn capabilities(
+    field: &'static str,
+    names: Option<&StrSlice>,
+) -> Result<Vec<String>, SecurityError> {
+    let names = names.map(|names| names.0.clone()).unwrap_or_default();
+    for name in &names {
+        let upper = name.to_ascii_uppercase();
+        let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
+        if bare != "ALL" && !CAPABILITIES.contains(&bare) {
+            // Docker names it in full.
+            return Err(SecurityError::Capability { field, name: format!("CAP_{bare}") });
+        }
+    }
+    Ok(names)
+}
+
+/// What `--security-opt` says.
+#[derive(Default)]
+struct Options {
+    seccomp: Option<SeccompPolicy>,
+    no_new_privileges: bool,
+    /// `systempaths=unconfined`: nothing is masked.
+    paths: Option<Vec<String>>,
+}
+
+impl Options {
+    fn parse(options: &[String]) -> Result<Self, LowerError> {
+        let mut parsed = Self::default();
+        for option in options {
+            parsed.add(option)?;
+        }
+        Ok(parsed)
+    }
+
+    fn add(&mut self, option: &str) -> Result<(), LowerError> {
+        // A colon is the old separator; a profile is full of colons, so the first of both counts.
+        let (name, value) = match option.find(['=', ':']) {
+            Some(at) => (&option[..at], &option[at + 1..]),
+            None => (option, ""),
+        };
+        match (name, value) {
+            ("no-new-privileges", "" | "true") => self.no_new_privileges = true,
+            ("no-new-privileges", "false") => self.no_new_privileges = false,
+            ("seccomp", "unconfined") => self.seccomp = Some(SeccompPolicy::Unconfined),
+            ("seccomp", "builtin") => self.seccomp = Some(SeccompPolicy::Default),
+            ("seccomp", profile) => self.seccomp = Some(seccomp(profile)?),
+            ("systempaths", "unconfined") => self.paths = Some(Vec::new()),
+            // Nothing is applied by default, so turning it off is what happens anyway.
+            ("apparmor", "unconfined") | ("label", "disable") => {}
+            ("apparmor" | "label" | "writable-cgroups", _) if !value.is_empty() => {
+                return Err(Unsupported::new(format!("--security-opt {name}")).into());
+            }
+            (_, _) => return Err(SecurityError::Option(option.to_owned()).into()),
+        }
+        Ok(())
+    }
+}
+
+/// Only the outermost shape is judged here; whoever compiles the profile judges the rest.
+fn seccomp(profile: &str) -> Result<SeccompPolicy, SecurityError> {
+    let value: serde_json::Value =
+        serde_json::from_str(profile).map_err(|e| SecurityError::Seccomp(e.to_string()))?;
+    if value.get("defaultAction").is_none_or(|action| !action.is_string()) {
+        return Err(SecurityError::Seccomp("it has no defaultAction".to_owned()));
+    }
+    Ok(SeccompPolicy::Profile(profile.to_owned()))
+}
+
+fn paths(
+    what: &'static str,
+    paths: Option<&Vec<String>>,
+) -> Result<Option<Vec<String>>, SecurityError> {
+    match paths.into_iter().flatten().find(|path| clean_target(path).is_none()) {
+        Some(path) => Err(SecurityError::Path { what, path: path.clone() }),
+        None => Ok(paths.cloned()),
+    }
+}
+
+fn device(wire: &WireDevice) -> Result<DeviceMapping, SecurityError> {
+    let path = |text: &str| -> Result<PathBuf, SecurityError> {
+        clean_target(text).ok_or_else(|| SecurityError::DevicePath(text.to_owned()))
+    };
+    let host = path(&wire.path_on_host)?;
+    let container = match filled(Some(&wire.path_in_container)) {
+        Some(inside) => path(inside)?,
+        None => host.clone(),
+    };
+    let permissions = filled(Some(&wire.cgroup_permissions)).unwrap_or("rwm");
+    if !is_permissions(permissions) {
+        return Err(SecurityError::DevicePermissions(permissions.to_owned()));
+    }
+    Ok(DeviceMapping { host, container, permissions: permissions.to_owned() })
+}
+
+fn is_permissions(text: &str) -> bool {
+    let letters: std::collections::BTreeSet<u8> = text.bytes().collect();
+    letters.iter().all(|b| b"rwm".contains(b)) && letters.len() == text.len() && !text.is_empty()
+}
+
+/// `c 13:* rwm`
+fn device_rules(rules: &[String]) -> Result<Vec<String>, SecurityError> {
+    let number = |text: &str| {
+        text == "*" || (text.parse::<u32>().is_ok() && text.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let good = |rule: &String| {
+        let parts: Vec<&str> = rule.split(' ').collect();
+        let [kind @ ("a" | "c" | "b"), device, permissions] = parts[..] else { return false };
+        let Some((major, minor)) = device.split_once(':') else { return false };
+        !kind.is_empty() && number(major) && number(minor) && is_permissions(permissions)
+    };
+    match rules.iter().find(|rule| !good(rule)) {
+        Some(bad) => Err(SecurityError::DeviceRule(bad.clone())),
+        None => Ok(rules.to_vec()),
+    }
+}
+
+/// Only parameters of a namespace that the container has for itself. Slashes are another spelling
+/// of the dots and the way out of the directory, so there are none.
+fn sysctls(
+    host: &HostConfig,
+    network: &NetworkMode,
+    ipc: &NamespaceSpec,
+) -> Result<BTreeMap<String, String>, SecurityError> {
+    let sysctls = host.sysctls.clone().unwrap_or_default();
+    for (name, value) in &sysctls {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if !name.chars().all(plain) || name.split('.').any(str::is_empty) {
+            return Err(SecurityError::Sysctl(name.clone()));
+        }
+        if value.chars().any(|c| c.is_control() && c != '\t') {
+            return Err(SecurityError::SysctlValue(name.clone()));
+        }
+        let of_host = |what| SecurityError::SysctlOfHost { name: name.clone(), what };
+        match name.split('.').next() {
+            Some("net") if *network == NetworkMode::Host => {
+                return Err(of_host("the host's network"));
+            }
+            Some("net") => {}
+            _ if !IPC_SYSCTLS.contains(&name.as_str()) && !name.starts_with("fs.mqueue.") => {
+                return Err(SecurityError::Sysctl(name.clone()));
+            }
+            _ if *ipc == NamespaceSpec::Host => return Err(of_host("the host's IPC namespace")),
+            _ => {}
+        }
+    }
+    Ok(sysctls)
+}
+
+fn namespace_error(what: &'static str, mode: &str) -> SecurityError {
+    SecurityError::Namespace { what, mode: mode.to_owned() }
+}
+
+/// `host`, `container:NAME`, or one of its own.
+fn namespace(what: &'static str, mode: &str) -> Result<NamespaceSpec, SecurityError> {
+    match mode {
+        "" | "private" => Ok(NamespaceSpec::Private),
+        "host" => Ok(NamespaceSpec::Host),
+        _ => match mode.strip_prefix("container:") {
+            Some(name) if !name.is_empty() => Ok(NamespaceSpec::Container(name.to_owned())),
+            Some(_) | None => Err(namespace_error(what, mode)),
+        },
+    }
+}
+
+fn ipc(mode: &str) -> Result<NamespaceSpec, LowerError> {
+    match mode {
+        // Any private namespace can be joined here, so this is no different from `private`.
+        "shareable" => Ok(NamespaceSpec::Private),
+        "none" => Err(Unsupported::new("HostConfig.IpcMode 'none'").into()),
+        _ => Ok(namespace("IPC", mode)?),
+    }
+}
+
+fn uts(mode: &str) -> Result<NamespaceSpec, SecurityError> {
+    match mode {
+        "" => Ok(NamespaceSpec::Private),
+        "host" => Ok(NamespaceSpec::Host),
+        _ => Err(namespace_error("UTS", mode)),
+    }
+}
+
+/// Private by default on both versions of cgroups, for clients of every age.
+fn cgroup(mode: &str) -> Result<NamespaceSpec, SecurityError> {
+    match mode {
+        "" | "private" => Ok(NamespaceSpec::Private),
+        "host" => Ok(NamespaceSpec::Host),
+        _ => Err(namespace_error("CGROUP", mode)),
+    }
+}

@@ -1,0 +1,50 @@
+//! Fields of the API that this version does not act on. Each is refused by name when it asks for
+//! something, so that nothing is accepted and ignored.
+
+use docker_api::types::config::ContainerConfig;
+use docker_api::types::host_config::HostConfig;
+
+/// Something that Docker does and this version does not, answered with 501.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("not supported yet: {0}")]
+pub(crate) struct Unsupported(pub(crate) String);
+
+impl Unsupported {
+    pub(crate) fn new(field: impl Into<String>) -> Self {
+        Self(field.into())
+    }
+}
+
+/// Whether a list or map asks for anything.
+fn some<T>(list: Option<&Vec<T>>) -> bool {
+    list.is_some_and(|list| !list.is_empty())
+}
+
+/// Refuses the first field that asks for something that is not there.
+pub(crate) fn refuse(config: &ContainerConfig, host: &HostConfig) -> Result<(), Unsupported> {
+    let config_fields = [
+        ("NetworkDisabled", config.network_disabled),
+        ("OnBuild", some(config.on_build.as_ref())),
+        ("Shell", some(config.shell.as_ref().map(|shell| &shell.0))),
+    ];
+    let host_fields = [
+        ("HostConfig.Cgroup", !host.cgroup.is_empty()),
+        ("HostConfig.Links", some(host.links.as_ref())),
+        ("HostConfig.StorageOpt", host.storage_opt.as_ref().is_some_and(|map| !map.is_empty())),
+        ("HostConfig.VolumeDriver", !matches!(host.volume_driver.as_str(), "" | "local")),
+        ("HostConfig.DeviceRequests", some(host.device_requests.as_ref())),
+        ("HostConfig.VolumesFrom", some(host.volumes_from.as_ref())),
+        ("HostConfig.BlkioWeight", host.blkio_weight != 0),
+        ("HostConfig.BlkioWeightDevice", some(host.blkio_weight_device.as_ref())),
+        ("HostConfig.BlkioDeviceReadBps", some(host.blkio_device_read_bps.as_ref())),
+        ("HostConfig.BlkioDeviceWriteBps", some(host.blkio_device_write_bps.as_ref())),
+        ("HostConfig.BlkioDeviceReadIOps", some(host.blkio_device_read_iops.as_ref())),
+        ("HostConfig.BlkioDeviceWriteIOps", some(host.blkio_device_write_iops.as_ref())),
+        ("HostConfig.CpuRealtimePeriod", host.cpu_realtime_period != 0),
+        ("HostConfig.CpuRealtimeRuntime", host.cpu_realtime_runtime != 0),
+        ("HostConfig.KernelMemory", host.kernel_memory != 0),
+        ("HostConfig.KernelMemoryTCP", host.kernel_memory_tcp != 0),
+    ];
+    let asked = config_fields.iter().chain(&host_fields).find(|(_, asked)| *asked);
+    asked.map_or(Ok(()), |(name, _)| Err(Unsupported::new(*name)))
+}

@@ -1,0 +1,237 @@
+//! What differs between versions of Docker's API: the only place that knows them.
+//!
+//! Each difference is a function named after it and dated by the version that brought it. Replies
+//! are made in the newest shape and patched down from there.
+
+use std::fmt;
+use std::str::FromStr;
+
+use docker_api::types::containers::{ContainerInspect, ContainerSummary};
+use docker_api::types::images::ImageSummary;
+use serde_json::{Value, json};
+
+/// A version of Docker's API; all that exist are 1.x.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ApiVersion {
+    major: u32,
+    minor: u32,
+}
+
+/// The newest that is served, and what a request without a version gets.
+pub(crate) const MAX: ApiVersion = ApiVersion::one(51);
+
+/// The oldest that is served.
+pub(crate) const MIN: ApiVersion = ApiVersion::one(24);
+
+/// A version that is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum VersionError {
+    #[error("client version {0} is too new. Maximum supported API version is {MAX}")]
+    TooNew(ApiVersion),
+    #[error(
+        "client version {0} is too old. Minimum supported API version is {MIN}, please upgrade your client to a newer version"
+    )]
+    TooOld(ApiVersion),
+}
+
+impl ApiVersion {
+    const fn one(minor: u32) -> Self {
+        Self { major: 1, minor }
+    }
+
+    /// Whether this version is served.
+    pub(crate) fn check(self) -> Result<Self, VersionError> {
+        match self {
+            version if version > MAX => Err(VersionError::TooNew(version)),
+            version if version < MIN => Err(VersionError::TooOld(version)),
+            version => Ok(version),
+        }
+    }
+
+    /// 1.42: `ConsoleSize` of create and exec counts.
+    pub(crate) fn has_console_size(self) -> bool {
+        self >= Self::one(42)
+    }
+
+    /// 1.42: `?signal=` of stop and restart counts.
+    pub(crate) fn has_stop_signal(self) -> bool {
+        self >= Self::one(42)
+    }
+
+    /// 1.42: framed streams say so in their `Content-Type`.
+    pub(crate) fn names_multiplexed_streams(self) -> bool {
+        self >= Self::one(42)
+    }
+
+    /// 1.42: `CreateMountpoint` counts.
+    pub(crate) fn has_create_mountpoint(self) -> bool {
+        self >= Self::one(42)
+    }
+
+    /// 1.44: a read-only bind is read-only all the way down.
+    pub(crate) fn read_only_is_recursive(self) -> bool {
+        self >= Self::one(44)
+    }
+
+    /// 1.41: `?platform=` of create counts.
+    pub(crate) fn has_create_platform(self) -> bool {
+        self >= Self::one(41)
+    }
+}
+
+impl FromStr for ApiVersion {
+    type Err = ();
+
+    /// Reads `1.51`.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let number = |text: &str| {
+            let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+            digits.then(|| text.parse().ok()).flatten().ok_or(())
+        };
+        let (major, minor) = text.split_once('.').ok_or(())?;
+        Ok(Self { major: number(major)?, minor: number(minor)? })
+    }
+}
+
+impl fmt::Display for ApiVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// Container lists: before 1.46 without annotations.
+pub(crate) fn container_list(api: ApiVersion, list: &mut [ContainerSummary]) {
+    if api < ApiVersion::one(46) {
+        for summary in list {
+            summary.host_config.annotations = None;
+        }
+    }
+}
+
+/// Container inspections: before 1.45 the short id is among the aliases.
+pub(crate) fn container_inspect(api: ApiVersion, inspect: &mut ContainerInspect) {
+    if api >= ApiVersion::one(45) {
+        return;
+    }
+    let short: String = inspect.id.chars().take(12).collect();
+    for endpoint in inspect.network_settings.networks.iter_mut().flat_map(|map| map.values_mut()) {
+        endpoint.aliases.get_or_insert_default().push(short.clone());
+    }
+}
+
+/// Image lists: before 1.43 the nameless are called `<none>`, before 1.44 there is a
+/// `VirtualSize`, and before 1.51 containers are not counted.
+pub(crate) fn image_list(api: ApiVersion, list: &mut [ImageSummary]) {
+    for image in list {
+        if api < ApiVersion::one(43) && image.repo_tags.is_empty() && image.repo_digests.is_empty()
+        {
+            image.repo_tags = vec!["<none>:<none>".to_owned()];
+            image.repo_digests = vec!["<none>@<none>".to_owned()];
+        }
+        if api < ApiVersion::one(44) {
+            image.virtual_size = image.size;
+        }
+        if api < ApiVersion::one(51) {
+            image.containers = -1;
+        }
+    }
+}
+
+/// Image inspections: before 1.44 there is a `VirtualSize`, before 1.45 the container that the
+/// image was committed from, and before 1.50 its configuration had all fields of a container's.
+pub(crate) fn image_inspect(api: ApiVersion, inspect: &mut Value) {
+    let config = inspect.get_mut("Config").and_then(Value::as_object_mut);
+    if let Some(config) = config.filter(|_| api < ApiVersion::one(50)) {
+        for (field, value) in legacy_image_config() {
+            config.entry(field).or_insert(value);
+        }
+    }
+    let Some(fields) = inspect.as_object_mut() else { return };
+    if api < ApiVersion::one(45) {
+        fields.insert("Container".to_owned(), json!(""));
+        fields.insert("ContainerConfig".to_owned(), Value::Null);
+    }
+    if api < ApiVersion::one(44) {
+        let size = fields.get("Size").cloned().unwrap_or_default();
+        fields.insert("VirtualSize".to_owned(), size);
+    }
+}
+
+fn legacy_image_config() -> Vec<(&'static str, Value)> {
+    vec![
+        ("Hostname", json!("")),
+        ("Domainname", json!("")),
+        ("User", json!("")),
+        ("AttachStdin", json!(false)),
+        ("AttachStdout", json!(false)),
+        ("AttachStderr", json!(false)),
+        ("Tty", json!(false)),
+        ("OpenStdin", json!(false)),
+        ("StdinOnce", json!(false)),
+        ("Env", Value::Null),
+        ("Cmd", Value::Null),
+        ("Image", json!("")),
+        ("Volumes", Value::Null),
+        ("WorkingDir", json!("")),
+        ("Entrypoint", Value::Null),
+        ("OnBuild", Value::Null),
+        ("Labels", Value::Null),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(text: &str) -> ApiVersion {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn versions_order_by_number_and_not_by_text() {
+        assert!(version("1.9") < version("1.24"));
+        assert!(version("2.0") > MAX);
+        for bad in ["", "1", "1.", ".1", "1.2.3", "1.+2", "v1.2", "1.99999999999"] {
+            assert!(bad.parse::<ApiVersion>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_served_says_what_is() {
+        assert_eq!(version("1.51").check(), Ok(MAX));
+        assert_eq!(version("1.24").check(), Ok(MIN));
+        assert_eq!(
+            version("1.99").check().unwrap_err().to_string(),
+            "client version 1.99 is too new. Maximum supported API version is 1.51"
+        );
+        assert_eq!(
+            version("1.10").check().unwrap_err().to_string(),
+            "client version 1.10 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version"
+        );
+    }
+
+    #[test]
+    fn nameless_images_have_a_name_before_1_43() {
+        let mut list = [ImageSummary { size: 7, containers: 2, ..ImageSummary::default() }];
+        image_list(MAX, &mut list);
+        assert_eq!((list[0].repo_tags.len(), list[0].virtual_size, list[0].containers), (0, 0, 2));
+        image_list(version("1.42"), &mut list);
+        assert_eq!(list[0].repo_tags, ["<none>:<none>"]);
+        assert_eq!((list[0].virtual_size, list[0].containers), (7, -1));
+    }
+
+    #[test]
+    fn old_image_inspections_have_the_old_fields() {
+        let new = json!({"Size": 7, "Config": {"Cmd": ["sh"]}});
+        let shape = |api| {
+            let mut value = new.clone();
+            image_inspect(version(api), &mut value);
+            value
+        };
+        assert_eq!(shape("1.50"), new);
+        assert_eq!(shape("1.49")["Config"]["Cmd"], json!(["sh"]));
+        assert_eq!(shape("1.49")["Config"]["AttachStdin"], json!(false));
+        assert!(shape("1.49").get("Container").is_none());
+        assert_eq!(shape("1.43")["VirtualSize"], json!(7));
+    }
+}

@@ -1,0 +1,72 @@
+//! Model to wire: what the engine's views look like in Docker's newest API. Pure; the present time
+//! is passed in.
+
+mod config;
+mod containers;
+mod exec;
+mod host_config;
+mod images;
+mod info;
+mod mounts;
+mod networks;
+mod progress;
+mod stats;
+mod status;
+mod volumes;
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use jiff::fmt::temporal::DateTimePrinter;
+
+pub(crate) use containers::{inspect, summary};
+pub(crate) use exec::exec;
+pub(crate) use images::{history, image, image_summary, removal};
+pub(crate) use info::{VERSION, info, version};
+pub(crate) use networks::network;
+pub(crate) use progress::progress;
+pub(crate) use stats::stats;
+pub(crate) use status::word as state_word;
+pub(crate) use volumes::volume;
+
+/// Go's zero time: what Docker says where there is no time.
+const NO_TIME: &str = "0001-01-01T00:00:00Z";
+
+/// The storage driver's name: overlayfs on our own snapshots, which clients know as this.
+const DRIVER: &str = "overlay2";
+
+/// Go's RFC3339Nano: as many digits behind the second as needed.
+fn time(at: Timestamp) -> String {
+    at.to_string()
+}
+
+fn time_or_none(at: Option<Timestamp>) -> String {
+    at.map_or_else(|| NO_TIME.to_owned(), time)
+}
+
+/// A log's time: always nine digits behind the second.
+pub(crate) fn log_time(at: Timestamp) -> String {
+    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(9));
+    PRINTER.timestamp_to_string(&at)
+}
+
+fn path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Go's `int64` of something that is never negative.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// `null` instead of an empty list or map.
+fn or_null<T: Default + PartialEq>(value: T) -> Option<T> {
+    (value != T::default()).then_some(value)
+}
+
+fn mac(address: [u8; 6]) -> String {
+    address.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+#[cfg(test)]
+mod tests;

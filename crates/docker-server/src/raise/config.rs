@@ -1,0 +1,59 @@
+//! `Config` of an inspection: what runs.
+
+use docker_api::types::Empty;
+use docker_api::types::config::ContainerConfig;
+use engine::view::ContainerView;
+use model::container::{Source, Stdin, StopTimeout, Terminal};
+
+use super::{mounts, or_null, path};
+
+/// Raises the configuration, the image's merged in.
+pub(super) fn config(view: &ContainerView) -> ContainerConfig {
+    let (spec, resolved) = (&view.spec, &view.resolved);
+    let process = &spec.process;
+    let exposed = resolved.exposed.iter().map(|port| (port.to_string(), Empty {})).collect();
+    let volumes = resolved.mounts.iter().filter(|mount| mounts::is_anonymous(mount));
+    ContainerConfig {
+        hostname: resolved.hostname.clone(),
+        domainname: spec.network.domainname.clone().unwrap_or_default(),
+        user: resolved.user.clone(),
+        attach_stdin: process.attached.stdin,
+        attach_stdout: process.attached.stdout,
+        attach_stderr: process.attached.stderr,
+        exposed_ports: or_null(exposed),
+        tty: matches!(process.terminal, Terminal::Pty { .. }),
+        open_stdin: process.stdin != Stdin::Null,
+        stdin_once: process.stdin == Stdin::OpenOnce,
+        env: Some(resolved.env.clone()),
+        cmd: resolved.command.clone().map(Into::into),
+        image: source(&spec.source),
+        volumes: or_null(volumes.map(|mount| (path(&mount.target), Empty {})).collect()),
+        working_dir: working_dir(view),
+        entrypoint: resolved.entrypoint.clone().map(Into::into),
+        on_build: None,
+        labels: Some(resolved.labels.clone()),
+        stop_signal: process.stop_signal.map(|signal| signal.to_string()).unwrap_or_default(),
+        stop_timeout: process.stop_timeout.map(stop_timeout),
+        ..ContainerConfig::default()
+    }
+}
+
+/// Docker prints nothing where neither the user nor the image said anything.
+fn working_dir(view: &ContainerView) -> String {
+    let dir = path(&view.resolved.working_dir);
+    if dir == "/" && view.spec.process.working_dir.is_none() { String::new() } else { dir }
+}
+
+fn source(source: &Source) -> String {
+    match source {
+        Source::Image(typed) => typed.clone(),
+        Source::Directory(_) | Source::DirectoryOverlay(_) => String::new(),
+    }
+}
+
+fn stop_timeout(timeout: StopTimeout) -> i64 {
+    match timeout {
+        StopTimeout::Seconds(seconds) => i64::from(seconds),
+        StopTimeout::Forever => -1,
+    }
+}

@@ -1,0 +1,113 @@
+//! Containers: the whole of one, and a line of a list.
+
+use docker_api::types::DriverData;
+use docker_api::types::containers::{
+    ContainerInspect, ContainerState, ContainerSummary, SummaryHostConfig, SummaryNetworkSettings,
+};
+use engine::view::{ContainerView, RemovalProgress, SizeView};
+use jiff::Timestamp;
+use model::Life;
+
+use super::{
+    DRIVER, NO_TIME, config, host_config, mounts, networks, or_null, path, signed, status, time,
+};
+
+/// `GET /containers/{id}/json`.
+pub(crate) fn inspect(view: &ContainerView, size: Option<SizeView>) -> ContainerInspect {
+    let (program, args) = view.resolved.argv.split_first().map_or(("", &[][..]), |(p, a)| (p, a));
+    ContainerInspect {
+        id: view.id.to_string(),
+        created: time(view.created),
+        path: program.to_owned(),
+        args: args.to_vec(),
+        state: state(view),
+        image: view.image.map(|id| id.to_string()).unwrap_or_default(),
+        resolv_conf_path: path(&view.files.resolv_conf),
+        hostname_path: path(&view.files.hostname),
+        hosts_path: path(&view.files.hosts),
+        log_path: path(&view.files.log),
+        name: format!("/{}", view.name),
+        restart_count: i64::from(view.restarts),
+        driver: DRIVER.to_owned(),
+        platform: "linux".to_owned(),
+        exec_ids: or_null(view.execs.iter().map(ToString::to_string).collect()),
+        host_config: host_config::host_config(view),
+        graph_driver: Some(DriverData { data: None, name: DRIVER.to_owned() }),
+        size_rw: size.map(|size| signed(size.writable)),
+        size_root_fs: size.map(|size| signed(size.total)),
+        mounts: mounts::points(&view.mounts, &view.spec.files),
+        config: config::config(view),
+        network_settings: networks::settings(view),
+        ..ContainerInspect::default()
+    }
+}
+
+fn state(view: &ContainerView) -> ContainerState {
+    let base = ContainerState {
+        status: status::word(view).to_owned(),
+        dead: view.removal == RemovalProgress::Dead,
+        started_at: NO_TIME.to_owned(),
+        finished_at: NO_TIME.to_owned(),
+        ..ContainerState::default()
+    };
+    match &view.life {
+        Life::Created { failed: None } => base,
+        Life::Created { failed: Some(failure) } => ContainerState {
+            exit_code: i64::from(failure.code.0),
+            error: failure.message.clone(),
+            ..base
+        },
+        // Docker counts a paused container as running.
+        Life::Running { pid, since } | Life::Paused { pid, since } => ContainerState {
+            running: true,
+            paused: matches!(view.life, Life::Paused { .. }),
+            pid: i64::from(*pid),
+            started_at: time(*since),
+            ..base
+        },
+        Life::Exited { code, since, at, oom } => ContainerState {
+            exit_code: i64::from(code.0),
+            oom_killed: *oom,
+            started_at: time(*since),
+            finished_at: time(*at),
+            ..base
+        },
+    }
+}
+
+/// A line of `GET /containers/json`.
+pub(crate) fn summary(
+    view: &ContainerView,
+    size: Option<SizeView>,
+    now: Timestamp,
+) -> ContainerSummary {
+    ContainerSummary {
+        id: view.id.to_string(),
+        names: vec![format!("/{}", view.name)],
+        image: view.image_name.clone(),
+        image_id: view.image.map(|id| id.to_string()).unwrap_or_default(),
+        command: command(&view.resolved.argv),
+        created: view.created.as_second(),
+        ports: networks::port_list(view),
+        size_rw: size.map(|size| signed(size.writable)),
+        size_root_fs: size.map(|size| signed(size.total)),
+        labels: view.resolved.labels.clone(),
+        state: status::word(view).to_owned(),
+        status: status::text(view, now),
+        host_config: SummaryHostConfig {
+            network_mode: host_config::network_mode(&view.spec.network.mode),
+            annotations: or_null(view.spec.annotations.clone()),
+        },
+        network_settings: SummaryNetworkSettings { networks: Some(networks::endpoints(view)) },
+        mounts: mounts::points(&view.mounts, &view.spec.files),
+        image_manifest_descriptor: None,
+    }
+}
+
+/// One line for people: arguments with a space in them stand in quotes.
+fn command(argv: &[String]) -> String {
+    let quoted = argv.iter().enumerate().map(|(index, word)| {
+        if index > 0 && word.contains(' ') { format!("'{word}'") } else { word.clone() }
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}

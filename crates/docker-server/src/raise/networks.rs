@@ -1,0 +1,155 @@
+//! Networks: a container's place on them, its ports, and the networks themselves.
+
+use std::collections::BTreeMap;
+
+use docker_api::types::Map;
+use docker_api::types::containers::Port;
+use docker_api::types::network_settings::{
+    EndpointSettings, NetworkSettings, PortBinding, PortMap,
+};
+use docker_api::types::networks::{EndpointResource, Ipam, IpamConfig, Network};
+use engine::view::{ContainerView, EndpointView, NetworkView};
+use model::container::NetworkMode;
+
+use super::{mac, path, time};
+
+/// `NetworkSettings` of an inspection.
+pub(super) fn settings(view: &ContainerView) -> NetworkSettings {
+    let networks = endpoints(view);
+    let bridge = networks.get("bridge").cloned().unwrap_or_default();
+    let running = view.life.is_running();
+    NetworkSettings {
+        // Nothing but the container has this sandbox, so its id is the sandbox's.
+        sandbox_id: if running { view.id.to_string() } else { String::new() },
+        sandbox_key: if running { path(&view.files.netns) } else { String::new() },
+        ports: Some(ports(view)),
+        endpoint_id: bridge.endpoint_id,
+        gateway: bridge.gateway,
+        global_ipv6_address: bridge.global_ipv6_address,
+        global_ipv6_prefix_len: bridge.global_ipv6_prefix_len,
+        ip_address: bridge.ip_address,
+        ip_prefix_len: bridge.ip_prefix_len,
+        ipv6_gateway: bridge.ipv6_gateway,
+        mac_address: bridge.mac_address,
+        networks: Some(networks),
+        ..NetworkSettings::default()
+    }
+}
+
+/// A container's networks by name.
+pub(super) fn endpoints(view: &ContainerView) -> Map<EndpointSettings> {
+    view.networks.iter().map(|(name, place)| (name.clone(), endpoint(view, place))).collect()
+}
+
+fn endpoint(view: &ContainerView, place: &EndpointView) -> EndpointSettings {
+    let (ip, prefix) = address(place.ipv4);
+    let (ip6, prefix6) = address(place.ipv6);
+    let is_up = view.life.is_running();
+    EndpointSettings {
+        network_id: place.network.map(|id| id.to_string()).unwrap_or_default(),
+        endpoint_id: if is_up { view.id.to_string() } else { String::new() },
+        gateway: place.gateway4.map(|ip| ip.to_string()).unwrap_or_default(),
+        ip_address: ip,
+        ip_prefix_len: prefix,
+        ipv6_gateway: place.gateway6.map(|ip| ip.to_string()).unwrap_or_default(),
+        global_ipv6_address: ip6,
+        global_ipv6_prefix_len: prefix6,
+        mac_address: place.mac.map(mac).unwrap_or_default(),
+        ..EndpointSettings::default()
+    }
+}
+
+fn address<T: ToString>(place: Option<(T, u8)>) -> (String, i64) {
+    place.map_or_else(Default::default, |(ip, prefix)| (ip.to_string(), i64::from(prefix)))
+}
+
+/// `Ports`: what is exposed, and where it is published; nothing unless it runs.
+fn ports(view: &ContainerView) -> PortMap {
+    if !view.life.is_running() || !has_ports(view) {
+        return PortMap::new();
+    }
+    let mut map: PortMap =
+        view.resolved.exposed.iter().map(|port| (port.to_string(), None)).collect();
+    for port in &view.ports {
+        let binding = PortBinding {
+            host_ip: port.host_ip.to_string(),
+            host_port: port.host_port.to_string(),
+        };
+        let list = map.entry(port.container.to_string()).or_default();
+        list.get_or_insert_default().push(binding);
+    }
+    map
+}
+
+/// Whether ports mean anything on a container's network.
+fn has_ports(view: &ContainerView) -> bool {
+    match view.spec.network.mode {
+        NetworkMode::Bridge | NetworkMode::Named(_) => true,
+        NetworkMode::Host | NetworkMode::None | NetworkMode::Container(_) => false,
+    }
+}
+
+/// `Ports` of a list entry: one for each address, and one for what is only exposed.
+pub(super) fn port_list(view: &ContainerView) -> Vec<Port> {
+    if !view.life.is_running() || !has_ports(view) {
+        return Vec::new();
+    }
+    let mut list: Vec<Port> = view
+        .ports
+        .iter()
+        .map(|port| Port {
+            ip: port.host_ip.to_string(),
+            private_port: port.container.port,
+            public_port: port.host_port,
+            protocol: port.container.protocol.to_string(),
+        })
+        .collect();
+    for exposed in &view.resolved.exposed {
+        if !view.ports.iter().any(|port| port.container == *exposed) {
+            list.push(Port {
+                private_port: exposed.port,
+                protocol: exposed.protocol.to_string(),
+                ..Port::default()
+            });
+        }
+    }
+    list.sort();
+    list
+}
+
+/// A network.
+pub(crate) fn network(view: &NetworkView) -> Network {
+    let config = view.subnets.iter().map(|(subnet, gateway)| IpamConfig {
+        subnet: subnet.clone(),
+        gateway: gateway.to_string(),
+        ..IpamConfig::default()
+    });
+    let members = view.members.iter().map(|(id, (name, place))| {
+        let resource = EndpointResource {
+            name: name.to_string(),
+            endpoint_id: id.to_string(),
+            mac_address: place.mac.map(mac).unwrap_or_default(),
+            ipv4_address: cidr(place.ipv4),
+            ipv6_address: cidr(place.ipv6),
+        };
+        (id.to_string(), resource)
+    });
+    Network {
+        name: view.name.clone(),
+        id: view.id.to_string(),
+        created: time(view.created),
+        scope: "local".to_owned(),
+        driver: view.driver.clone(),
+        enable_ipv4: true,
+        enable_ipv6: view.ipv6,
+        ipam: Ipam { driver: "default".to_owned(), options: None, config: Some(config.collect()) },
+        containers: members.collect::<BTreeMap<_, _>>(),
+        options: view.options.clone(),
+        labels: view.labels.clone(),
+        ..Network::default()
+    }
+}
+
+fn cidr<T: ToString>(place: Option<(T, u8)>) -> String {
+    place.map(|(ip, prefix)| format!("{}/{prefix}", ip.to_string())).unwrap_or_default()
+}

@@ -1,0 +1,55 @@
+//! What a pull, a load or an import tells while it runs, in Docker's words.
+
+use docker_api::types::progress::{Progress as Wire, ProgressDetail};
+use engine::view::{Freshness, LayerStep, Progress};
+
+use super::signed;
+
+/// Raises one message.
+pub(crate) fn progress(event: &Progress) -> Wire {
+    match event {
+        Progress::Pulling { repository, tag } => {
+            Wire { id: tag.clone(), ..status(format!("Pulling from {repository}")) }
+        }
+        Progress::Layer { layer, step } => {
+            let (text, detail) = step_text(*step);
+            Wire { id: layer.clone(), progress_detail: Some(detail), ..status(text) }
+        }
+        Progress::Digest(digest) => status(format!("Digest: {digest}")),
+        Progress::Pulled { reference, fresh: Freshness::Downloaded } => {
+            status(format!("Status: Downloaded newer image for {reference}"))
+        }
+        Progress::Pulled { reference, fresh: Freshness::UpToDate } => {
+            status(format!("Status: Image is up to date for {reference}"))
+        }
+        Progress::Loaded(name) => stream(format!("Loaded image: {name}\n")),
+        Progress::LoadedUnnamed(id) => stream(format!("Loaded image ID: {id}\n")),
+        Progress::Renamed { reference, old } => stream(format!(
+            "The image {reference} already exists, renaming the old one with ID {old} to empty string\n"
+        )),
+        Progress::Imported(id) => status(id.to_string()),
+    }
+}
+
+fn status(text: impl Into<String>) -> Wire {
+    Wire { status: text.into(), ..Wire::default() }
+}
+
+fn stream(text: String) -> Wire {
+    Wire { stream: text, ..Wire::default() }
+}
+
+fn step_text(step: LayerStep) -> (&'static str, ProgressDetail) {
+    let nothing = ProgressDetail::default();
+    let bytes = |current, total| ProgressDetail { current: signed(current), total: signed(total) };
+    match step {
+        LayerStep::Pulling => ("Pulling fs layer", nothing),
+        LayerStep::Waiting => ("Waiting", nothing),
+        LayerStep::Downloading { current, total } => ("Downloading", bytes(current, total)),
+        LayerStep::Verifying => ("Verifying Checksum", nothing),
+        LayerStep::Downloaded => ("Download complete", nothing),
+        LayerStep::Extracting { current, total } => ("Extracting", bytes(current, total)),
+        LayerStep::Done => ("Pull complete", nothing),
+        LayerStep::Exists => ("Already exists", nothing),
+    }
+}

@@ -1,0 +1,91 @@
+//! The human text about a container's state in lists: `Up 5 seconds`, `Exited (0) 2 days ago`.
+
+use engine::view::{ContainerView, RemovalProgress};
+use jiff::{SignedDuration, Timestamp};
+use model::Life;
+
+/// Docker's word for the state.
+pub(crate) fn word(view: &ContainerView) -> &'static str {
+    match view.removal {
+        RemovalProgress::Removing => "removing",
+        RemovalProgress::Dead => "dead",
+        RemovalProgress::NotAsked => view.life.word(),
+    }
+}
+
+/// The text.
+pub(super) fn text(view: &ContainerView, now: Timestamp) -> String {
+    match view.removal {
+        RemovalProgress::Removing => return "Removal In Progress".to_owned(),
+        RemovalProgress::Dead => return "Dead".to_owned(),
+        RemovalProgress::NotAsked => {}
+    }
+    match &view.life {
+        Life::Created { .. } => "Created".to_owned(),
+        Life::Running { since, .. } => format!("Up {}", since_then(*since, now)),
+        Life::Paused { since, .. } => format!("Up {} (Paused)", since_then(*since, now)),
+        Life::Exited { code, at, .. } => {
+            format!("Exited ({}) {} ago", code.0, since_then(*at, now))
+        }
+    }
+}
+
+fn since_then(then: Timestamp, now: Timestamp) -> String {
+    human(now.duration_since(then))
+}
+
+/// Docker's coarse durations. A clock that went back counts as no time.
+fn human(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs().max(0);
+    let minutes = seconds / 60;
+    // Rounded, unlike the others.
+    let hours = (seconds + 1800) / 3600;
+    match (seconds, minutes, hours) {
+        (0, _, _) => "Less than a second".to_owned(),
+        (1, _, _) => "1 second".to_owned(),
+        (2..60, _, _) => format!("{seconds} seconds"),
+        (_, 1, _) => "About a minute".to_owned(),
+        (_, 2..60, _) => format!("{minutes} minutes"),
+        (_, _, 1) => "About an hour".to_owned(),
+        (_, _, 2..48) => format!("{hours} hours"),
+        (_, _, 48..336) => format!("{} days", hours / 24),
+        (_, _, 336..1440) => format!("{} weeks", hours / 24 / 7),
+        (_, _, 1440..17520) => format!("{} months", hours / 24 / 30),
+        (_, _, _) => format!("{} years", hours / 24 / 365),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_dockers() {
+        const MINUTE: i64 = 60;
+        const HOUR: i64 = 60 * MINUTE;
+        const DAY: i64 = 24 * HOUR;
+        for (seconds, want) in [
+            (-5, "Less than a second"),
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "About a minute"),
+            (119, "About a minute"),
+            (2 * MINUTE, "2 minutes"),
+            (59 * MINUTE + 59, "59 minutes"),
+            (HOUR, "About an hour"),
+            (89 * MINUTE, "About an hour"),
+            (90 * MINUTE, "2 hours"),
+            (47 * HOUR, "47 hours"),
+            (2 * DAY, "2 days"),
+            (13 * DAY, "13 days"),
+            (14 * DAY, "2 weeks"),
+            (59 * DAY, "8 weeks"),
+            (60 * DAY, "2 months"),
+            (729 * DAY, "24 months"),
+            (730 * DAY, "2 years"),
+        ] {
+            assert_eq!(human(SignedDuration::from_secs(seconds)), want, "{seconds}");
+        }
+    }
+}

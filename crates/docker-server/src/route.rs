@@ -1,0 +1,307 @@
+//! Paths: which operation a method and a path mean.
+//!
+//! One `match` on the segments of the decoded path. Slice patterns take names with slashes
+//! (`images/localhost:5000/a/b:tag/json`) as well as plain ones, and there is no table to build,
+//! which every run of the command line would pay for.
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+use crate::quirks::ApiVersion;
+
+/// An operation of the API, with the names from its path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Route {
+    Ping,
+    Version,
+    Info,
+    Events,
+    Options,
+    ContainerList,
+    ContainerCreate,
+    Container(String, ContainerRoute),
+    Exec(String, ExecRoute),
+    ImageList,
+    ImageCreate,
+    ImageLoad,
+    ImagesSave,
+    Image(String, ImageRoute),
+    VolumeList,
+    VolumeCreate,
+    VolumeInspect(String),
+    VolumeRemove(String),
+    NetworkList,
+    NetworkInspect(String),
+    PluginList,
+    Plugin(String),
+    /// Needs a swarm, which this is never part of.
+    Swarm,
+    /// An operation of Docker's that is not here yet.
+    Later(&'static str),
+}
+
+/// Operations on one container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ContainerRoute {
+    Inspect,
+    Logs,
+    Export,
+    Stats,
+    Resize,
+    Start,
+    Stop,
+    Restart,
+    Kill,
+    Rename,
+    Pause,
+    Unpause,
+    Attach,
+    Wait,
+    Remove,
+    ExecCreate,
+}
+
+/// Operations on one exec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExecRoute {
+    Start,
+    Resize,
+    Inspect,
+}
+
+/// Operations on one image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ImageRoute {
+    Inspect,
+    History,
+    Tag,
+    Remove,
+    Save,
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The version in the path, if there is one.
+    pub(crate) version: Option<ApiVersion>,
+    /// `None`: there is no such operation.
+    pub(crate) route: Option<Route>,
+}
+
+/// Reads a method and a path. Escapes are decoded before the path is taken apart, as Docker does.
+pub(crate) fn target(method: &Method, path: &str) -> Target {
+    let nowhere = Target { version: None, route: None };
+    let Ok(path) = percent_decode_str(path).decode_utf8() else { return nowhere };
+    if *method == Method::OPTIONS {
+        return Target { version: None, route: Some(Route::Options) };
+    }
+    let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(&path).split('/').collect();
+    let version = segments.first().and_then(|first| first.strip_prefix('v')?.parse().ok());
+    let rest = if version.is_some() { &segments[1..] } else { &segments[..] };
+    Target { version, route: route(method.as_str(), rest) }
+}
+
+fn route(method: &str, path: &[&str]) -> Option<Route> {
+    match path.first().copied()? {
+        "containers" => containers(method, &path[1..]),
+        "exec" => exec(method, &path[1..]),
+        "images" => images(method, &path[1..]),
+        "volumes" => volumes(method, &path[1..]),
+        "networks" => networks(method, &path[1..]),
+        "swarm" | "nodes" | "services" | "tasks" | "secrets" | "configs" => Some(Route::Swarm),
+        _ => system(method, path),
+    }
+}
+
+fn system(method: &str, path: &[&str]) -> Option<Route> {
+    Some(match (method, path) {
+        ("GET" | "HEAD", ["_ping"]) => Route::Ping,
+        ("GET", ["version"]) => Route::Version,
+        ("GET", ["info"]) => Route::Info,
+        ("GET", ["events"]) => Route::Events,
+        ("GET", ["plugins"]) => Route::PluginList,
+        ("GET", ["plugins", name @ .., "json"]) => Route::Plugin(join(name)?),
+        ("GET", ["system", "df"]) => Route::Later("system df"),
+        ("POST", ["auth"]) => Route::Later("login"),
+        ("POST", ["build"]) => Route::Later("build"),
+        ("POST", ["build", "prune" | "cancel"]) => Route::Later("build"),
+        ("POST", ["commit"]) => Route::Later("commit"),
+        ("POST", ["session" | "grpc"]) => Route::Later("build sessions"),
+        ("GET", ["distribution", .., "json"]) => Route::Later("distribution inspect"),
+        (_, ["plugins", ..]) => Route::Later("plugins"),
+        _ => return None,
+    })
+}
+
+fn containers(method: &str, path: &[&str]) -> Option<Route> {
+    use ContainerRoute as C;
+    let (id, verb) = match (method, path) {
+        ("GET", ["json"]) => return Some(Route::ContainerList),
+        ("POST", ["create"]) => return Some(Route::ContainerCreate),
+        ("POST", ["prune"]) => return Some(Route::Later("container prune")),
+        ("DELETE", [id]) => return Some(Route::Container(id_of(id)?, C::Remove)),
+        (_, [id, verb]) => (id_of(id)?, *verb),
+        ("GET", [_, "attach", "ws"]) => return Some(Route::Later("attach over websocket")),
+        (_, [_, "checkpoints", ..]) => return Some(Route::Later("checkpoints")),
+        _ => return None,
+    };
+    let operation = match (method, verb) {
+        ("GET", "json") => C::Inspect,
+        ("GET", "logs") => C::Logs,
+        ("GET", "export") => C::Export,
+        ("GET", "stats") => C::Stats,
+        ("POST", "resize") => C::Resize,
+        ("POST", "start") => C::Start,
+        ("POST", "stop") => C::Stop,
+        ("POST", "restart") => C::Restart,
+        ("POST", "kill") => C::Kill,
+        ("POST", "rename") => C::Rename,
+        ("POST", "pause") => C::Pause,
+        ("POST", "unpause") => C::Unpause,
+        ("POST", "attach") => C::Attach,
+        ("POST", "wait") => C::Wait,
+        ("POST", "exec") => C::ExecCreate,
+        ("GET", "top") => return Some(Route::Later("top")),
+        ("GET", "changes") => return Some(Route::Later("diff")),
+        ("POST", "update") => return Some(Route::Later("update")),
+        ("HEAD" | "GET" | "PUT", "archive") => return Some(Route::Later("cp")),
+        _ => return None,
+    };
+    Some(Route::Container(id, operation))
+}
+
+fn exec(method: &str, path: &[&str]) -> Option<Route> {
+    let (id, operation) = match (method, path) {
+        ("POST", [id, "start"]) => (id, ExecRoute::Start),
+        ("POST", [id, "resize"]) => (id, ExecRoute::Resize),
+        ("GET", [id, "json"]) => (id, ExecRoute::Inspect),
+        _ => return None,
+    };
+    Some(Route::Exec(id_of(id)?, operation))
+}
+
+fn images(method: &str, path: &[&str]) -> Option<Route> {
+    let (name, operation) = match (method, path) {
+        ("GET", ["json"]) => return Some(Route::ImageList),
+        ("POST", ["create"]) => return Some(Route::ImageCreate),
+        ("POST", ["load"]) => return Some(Route::ImageLoad),
+        ("GET", ["get"]) => return Some(Route::ImagesSave),
+        ("GET", ["search"]) => return Some(Route::Later("search")),
+        ("POST", ["prune"]) => return Some(Route::Later("image prune")),
+        ("GET", [name @ .., "json"]) => (name, ImageRoute::Inspect),
+        ("GET", [name @ .., "history"]) => (name, ImageRoute::History),
+        ("GET", [name @ .., "get"]) => (name, ImageRoute::Save),
+        ("POST", [name @ .., "tag"]) => (name, ImageRoute::Tag),
+        ("POST", [.., "push"]) => return Some(Route::Later("push")),
+        ("DELETE", name) => (name, ImageRoute::Remove),
+        _ => return None,
+    };
+    Some(Route::Image(join(name)?, operation))
+}
+
+fn volumes(method: &str, path: &[&str]) -> Option<Route> {
+    Some(match (method, path) {
+        ("GET", [] | [""]) => Route::VolumeList,
+        ("POST", ["create"]) => Route::VolumeCreate,
+        ("POST", ["prune"]) => Route::Later("volume prune"),
+        ("GET", name) => Route::VolumeInspect(join(name)?),
+        ("DELETE", name) => Route::VolumeRemove(join(name)?),
+        _ => return None,
+    })
+}
+
+fn networks(method: &str, path: &[&str]) -> Option<Route> {
+    Some(match (method, path) {
+        ("GET", [] | [""]) => Route::NetworkList,
+        ("POST", ["create"]) => Route::Later("network create"),
+        ("POST", ["prune"]) => Route::Later("network prune"),
+        ("POST", [_, "connect" | "disconnect"]) => Route::Later("network connect"),
+        ("GET", name) => Route::NetworkInspect(join(name)?),
+        ("DELETE", _) => Route::Later("network rm"),
+        _ => return None,
+    })
+}
+
+fn id_of(segment: &str) -> Option<String> {
+    (!segment.is_empty()).then(|| segment.to_owned())
+}
+
+/// A name that the slashes in it had taken apart.
+fn join(segments: &[&str]) -> Option<String> {
+    id_of(&segments.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn to(method: &str, path: &str) -> Option<Route> {
+        target(&method.parse().unwrap(), path).route
+    }
+
+    fn image(name: &str, operation: ImageRoute) -> Option<Route> {
+        Some(Route::Image(name.to_owned(), operation))
+    }
+
+    #[test]
+    fn every_path_is_also_below_a_version() {
+        for path in ["/_ping", "/v1.24/_ping", "/v1.51/_ping", "/v9.9/_ping"] {
+            assert_eq!(to("GET", path), Some(Route::Ping), "{path}");
+        }
+        assert_eq!(target(&Method::GET, "/v1.44/info").version, "1.44".parse().ok());
+        assert_eq!(target(&Method::GET, "/info").version, None);
+        assert_eq!(to("GET", "/v1/_ping"), None);
+    }
+
+    #[test]
+    fn names_of_images_may_have_slashes_also_encoded_ones() {
+        let name = "localhost:5000/a/b:tag";
+        assert_eq!(
+            to("GET", "/images/localhost:5000/a/b:tag/json"),
+            image(name, ImageRoute::Inspect)
+        );
+        assert_eq!(
+            to("GET", "/v1.51/images/localhost:5000%2Fa%2Fb:tag/json"),
+            image(name, ImageRoute::Inspect)
+        );
+        assert_eq!(to("DELETE", "/images/a/json"), image("a/json", ImageRoute::Remove));
+        assert_eq!(to("GET", "/images/json"), Some(Route::ImageList));
+        assert_eq!(to("GET", "/images/get/get"), image("get", ImageRoute::Save));
+        assert_eq!(to("GET", "/images//json"), None);
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_there_whatever_the_reason() {
+        for (method, path) in [
+            ("GET", "/"),
+            ("GET", ""),
+            ("GET", "/nosuch"),
+            ("POST", "/info"),
+            ("GET", "/containers/create"),
+            ("GET", "/containers/abc/start"),
+            ("GET", "/containers/abc/json/"),
+            ("GET", "/containers//json"),
+            ("DELETE", "/containers/"),
+            ("DELETE", "/volumes"),
+            ("GET", "/containers/%ff/json"),
+            ("PATCH", "/containers/abc/json"),
+        ] {
+            assert_eq!(to(method, path), None, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn the_routes_that_the_command_line_uses_are_there() {
+        let container = |operation| Some(Route::Container("ab".to_owned(), operation));
+        assert_eq!(to("POST", "/containers/ab/start"), container(ContainerRoute::Start));
+        assert_eq!(to("DELETE", "/containers/ab"), container(ContainerRoute::Remove));
+        assert_eq!(to("POST", "/containers/ab/exec"), container(ContainerRoute::ExecCreate));
+        assert_eq!(to("POST", "/exec/ab/start"), Some(Route::Exec("ab".into(), ExecRoute::Start)));
+        assert_eq!(to("HEAD", "/_ping"), Some(Route::Ping));
+        assert_eq!(to("GET", "/networks/"), Some(Route::NetworkList));
+        assert_eq!(to("GET", "/volumes/x"), Some(Route::VolumeInspect("x".into())));
+        assert_eq!(to("OPTIONS", "/anything"), Some(Route::Options));
+        assert_eq!(to("GET", "/services"), Some(Route::Swarm));
+        assert_eq!(to("PUT", "/containers/ab/archive"), Some(Route::Later("cp")));
+    }
+}
