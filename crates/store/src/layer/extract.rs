@@ -8,65 +8,35 @@
 //! Speed: four system calls make a small file. Its directory is open already, the mode is set by
 //! creating it, and the owner only if it is not ours.
 
-use std::ffi::{CStr, CString, OsStr};
-use std::io::BufRead;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+mod at;
+mod content;
+mod names;
+mod stop;
 
-use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
-};
+use std::ffi::CStr;
+use std::io::BufRead;
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
-use sys::root::{Root, RootError};
+use sys::root::Root;
 use sys::xattr;
 
 use crate::tar::{Entry, Kind, Reader, Time, Xattr};
 
 use super::error::{ApplyError, Bytes, Refusal};
 use super::law::{self, BadPath, Fate, Role};
-use super::parents::Parents;
 use super::{Applied, ApplyOptions, Privilege};
 
-/// What stops an entry, before its place is added.
-enum Stop {
-    Refused(Refusal),
-    Os(&'static str, Errno),
-    Limit(&'static str, u64),
-    Apply(ApplyError),
-}
-
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-impl From<crate::tar::TarError> for Stop {
-    fn from(error: crate::tar::TarError) -> Self {
-        Self::Apply(error.into())
-    }
-}
-
-/// Names the operation that failed.
-trait During<T> {
-    fn during(self, op: &'static str) -> Result<T, Stop>;
-}
-
-impl<T> During<T> for Result<T, Errno> {
-    fn during(self, op: &'static str) -> Result<T, Stop> {
-        self.map_err(|errno| Stop::Os(op, errno))
-    }
-}
-
-impl<T> During<T> for Result<T, RootError> {
-    fn during(self, op: &'static str) -> Result<T, Stop> {
-        self.map_err(|error| Stop::Os(op, error.errno().unwrap_or(Errno::INVAL)))
-    }
-}
+use at::At;
+use content::{set_xattrs, strip_xattrs, times, write_content};
+use names::{as_path, made};
+use stop::{During, Stop, blocked, count_inode, placed};
 
 /// What a directory gets when all is in it, since children change the first and inherit the others.
 struct LastTouch {
+    /// The number of its entry.
+    entry: u64,
     path: Box<[u8]>,
     time: Time,
     /// Mode with its special bits; `None` if creating the directory has set it.
@@ -87,27 +57,14 @@ enum Origin {
 pub(super) struct Extractor<'a> {
     dest: &'a Root,
     options: &'a ApplyOptions,
-    parents: Parents<'a>,
-    /// The plain path of the current entry, with a NUL behind it.
-    path: Vec<u8>,
+    at: At<'a>,
     last: Vec<LastTouch>,
     /// Whom new files belong to.
     ours: (u32, u32),
     /// Whether a directory has been replaced, so that paths in `last` may lead elsewhere now.
     replaced: bool,
+    inodes: u64,
     done: Applied,
-}
-
-/// Path, name and directory of the current entry; a macro, since a method would borrow all of
-/// the extractor.
-macro_rules! place {
-    ($self:ident) => {{
-        let path = &$self.path[..$self.path.len() - 1];
-        let (dir, name) = law::split(path);
-        let at = path.len() - name.len();
-        let name = CStr::from_bytes_with_nul(&$self.path[at..]).unwrap_or_default();
-        ($self.parents.get(dir).during("open the directory")?, name)
-    }};
 }
 
 impl<'a> Extractor<'a> {
@@ -116,11 +73,11 @@ impl<'a> Extractor<'a> {
         Self {
             dest,
             options,
-            parents: Parents::new(dest),
-            path: Vec::with_capacity(256),
+            at: At::new(dest),
             last: Vec::new(),
             ours,
             replaced: false,
+            inodes: 0,
             done: Applied::default(),
         }
     }
@@ -136,8 +93,7 @@ impl<'a> Extractor<'a> {
             }
         }
         reader.drain()?;
-        let last = reader.index();
-        self.finish().map_err(|stop| placed(stop, last, b""))?;
+        self.finish()?;
         Ok(self.done)
     }
 
@@ -158,17 +114,16 @@ impl<'a> Extractor<'a> {
 
     fn apply(&mut self, reader: &mut Reader<impl BufRead>, entry: &Entry) -> Result<(), Stop> {
         self.count(entry)?;
-        law::plain_path(&entry.name, &mut self.path).map_err(|bad| match bad {
+        self.at.go(&entry.name).map_err(|bad| match bad {
             BadPath::Outside => Refusal::Outside,
             BadPath::TooLong => Refusal::TooLong,
         })?;
-        let role = law::role(&self.path, entry.kind)?;
-        self.path.push(0);
+        let role = law::role(self.at.path(), entry.kind)?;
         if role == Role::Aufs {
             self.done.skipped_aufs += 1;
             return Ok(());
         }
-        if self.path.len() == 1 {
+        if self.at.path().is_empty() {
             return self.root(entry);
         }
         self.make_parents()?;
@@ -183,9 +138,7 @@ impl<'a> Extractor<'a> {
     fn count(&mut self, entry: &Entry) -> Result<(), Stop> {
         let limits = &self.options.limits;
         self.done.entries += 1;
-        if self.done.entries > limits.entries {
-            return Err(Stop::Limit("entries", limits.entries));
-        }
+        count_inode(&mut self.inodes, self.options)?;
         self.done.bytes = self.done.bytes.saturating_add(entry.size);
         if self.done.bytes > limits.bytes {
             return Err(Stop::Limit("bytes in files", limits.bytes));
@@ -243,7 +196,7 @@ impl<'a> Extractor<'a> {
 
     fn directory(&mut self, entry: &Entry) -> Result<(), Stop> {
         let mode = Mode::from_raw_mode(entry.mode & 0o1777);
-        let (dir, name) = place!(self);
+        let (dir, name) = self.at.place()?;
         let origin = match rustix::fs::mkdirat(dir, name, mode) {
             Ok(()) => Origin::Now,
             Err(Errno::EXIST) => {
@@ -259,23 +212,17 @@ impl<'a> Extractor<'a> {
     }
 
     /// Something is where a directory is to be. A directory stays with what is in it and loses its
-    /// attributes; anything else goes.
+    /// attributes; anything else goes, and was there to hide what lower layers have under the name.
+    /// So nothing of theirs may be seen in the new directory.
     fn directory_again(&mut self, mode: Mode) -> Result<(), Stop> {
-        let (dir, name) = place!(self);
-        let stat = stat(dir, name)?;
-        if kind_of(&stat) == FileType::Directory {
+        let (dir, name) = self.at.place()?;
+        if kind_of(&stat(dir, name)?) == FileType::Directory {
             return strip_xattrs(dir, name).during("remove attributes");
         }
-        let hidden = is_whiteout(&stat);
         self.clear_way()?;
-        let (dir, name) = place!(self);
+        let (dir, name) = self.at.place()?;
         rustix::fs::mkdirat(dir, name, mode).during("create directory")?;
-        if hidden {
-            // The layer hides what lower layers have under this name, then has a directory of its
-            // own there: nothing of theirs may be seen in it.
-            self.mark_opaque()?;
-        }
-        Ok(())
+        self.mark_opaque()
     }
 
     /// Owner and attributes of a directory; gives the ACL that has to wait.
@@ -284,8 +231,7 @@ impl<'a> Extractor<'a> {
         entry: &Entry,
         origin: Origin,
     ) -> Result<Option<Box<[u8]>>, Stop> {
-        let (dir, name) = place!(self);
-        let name = if name.is_empty() { c"." } else { name };
+        let (dir, name) = self.at.place()?;
         if origin == Origin::Before || (entry.uid, entry.gid) != self.ours {
             let (uid, gid) = owner(entry);
             let flags = AtFlags::SYMLINK_NOFOLLOW;
@@ -302,8 +248,8 @@ impl<'a> Extractor<'a> {
     }
 
     fn touch_last(&mut self, entry: &Entry, acl: Option<Box<[u8]>>, mode: Option<u32>) {
-        let path = self.path[..self.path.len() - 1].into();
-        self.last.push(LastTouch { path, time: entry.mtime, mode, acl });
+        let path = self.at.path().into();
+        self.last.push(LastTouch { entry: self.done.entries, path, time: entry.mtime, mode, acl });
     }
 
     fn symlink(&mut self, entry: &Entry) -> Result<(), Stop> {
@@ -328,7 +274,7 @@ impl<'a> Extractor<'a> {
 
     /// Owner, mode, attributes and times of what has no descriptor of its own.
     fn dress_node(&mut self, entry: &Entry) -> Result<(), Stop> {
-        let (dir, name) = place!(self);
+        let (dir, name) = self.at.place()?;
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         if (entry.uid, entry.gid) != self.ours {
             let (uid, gid) = owner(entry);
@@ -345,103 +291,6 @@ impl<'a> Extractor<'a> {
         rustix::fs::utimensat(dir, name, &times(entry.mtime), flags).during("set the times")
     }
 
-    /// A second name. Its target is resolved in the root like any path, must be of this layer, and
-    /// is linked itself if it is a symlink.
-    fn hard_link(&mut self, entry: &Entry) -> Result<(), Stop> {
-        let shown = || Bytes(entry.link.clone());
-        let mut target = Vec::new();
-        law::plain_path(&entry.link, &mut target).map_err(|_| Refusal::LinkOutside(shown()))?;
-        let (target_dir, target_name) = law::split(&target);
-        if target_name.is_empty() {
-            return Err(Refusal::LinkToDirectory(shown()).into());
-        }
-        let from = match self.parents.get(target_dir) {
-            Ok(dir) => rustix::fs::statat(dir, target_name, AtFlags::SYMLINK_NOFOLLOW),
-            Err(error) => Err(error.errno().unwrap_or(Errno::INVAL)),
-        };
-        let from = match from {
-            Ok(stat) if is_whiteout(&stat) => return Err(Refusal::LinkMissing(shown()).into()),
-            Ok(stat) if kind_of(&stat) == FileType::Directory => {
-                return Err(Refusal::LinkToDirectory(shown()).into());
-            }
-            Ok(stat) => stat,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
-                return Err(Refusal::LinkMissing(shown()).into());
-            }
-            Err(errno) => return Err(Stop::Os("find the hard link's target", errno)),
-        };
-        match self.link(target_dir, target_name)? {
-            Ok(()) => Ok(()),
-            Err(Errno::EXIST) => self.link_again(&from, target_dir, target_name, shown),
-            Err(errno) => Err(Stop::Os("hard link", errno)),
-        }
-    }
-
-    fn link(&mut self, target_dir: &[u8], target: &[u8]) -> Result<Result<(), Errno>, Stop> {
-        let (dir, name) = law::split(&self.path[..self.path.len() - 1]);
-        let (from, to) = self.parents.pair(target_dir, dir).during("open the directory")?;
-        Ok(rustix::fs::linkat(from, target, to, name, AtFlags::empty()))
-    }
-
-    /// The name is taken: by the same file, and all is well, or by something that has to go.
-    fn link_again(
-        &mut self,
-        from: &Stat,
-        target_dir: &[u8],
-        target: &[u8],
-        shown: impl Fn() -> Bytes,
-    ) -> Result<(), Stop> {
-        let (dir, name) = place!(self);
-        let there = stat(dir, name)?;
-        if (there.st_dev, there.st_ino) == (from.st_dev, from.st_ino) {
-            return Ok(());
-        }
-        self.clear_way()?;
-        match self.link(target_dir, target)? {
-            // The target was in the directory that had to go.
-            Err(Errno::NOENT) => Err(Refusal::LinkMissing(shown()).into()),
-            result => result.during("hard link"),
-        }
-    }
-
-    /// Hides a name of lower layers. What this layer itself has under the name stays: a file hides
-    /// theirs anyway, a directory is made opaque.
-    fn whiteout(&mut self) -> Result<(), Stop> {
-        let (_, name) = law::split(&self.path[..self.path.len() - 1]);
-        let at = self.path.len() - 1 - name.len();
-        self.path.drain(at..at + law::WHITEOUT.len());
-        let (dir, name) = place!(self);
-        let kind = FileType::CharacterDevice;
-        match rustix::fs::mknodat(dir, name, kind, Mode::empty(), 0) {
-            Ok(()) => Ok(()),
-            Err(Errno::EXIST) => {
-                let there = stat(dir, name)?;
-                if kind_of(&there) == FileType::Directory { self.mark_opaque() } else { Ok(()) }
-            }
-            Err(errno) => Err(Stop::Os("create whiteout", errno)),
-        }
-    }
-
-    /// Hides all that lower layers have in the entry's directory.
-    fn opaque(&mut self) -> Result<(), Stop> {
-        let (dir, _) = law::split(&self.path[..self.path.len() - 1]);
-        let len = dir.len();
-        self.path.truncate(len);
-        self.path.push(0);
-        self.done.opaque_root |= len == 0;
-        self.mark_opaque()
-    }
-
-    /// Marks the directory at the current path.
-    fn mark_opaque(&self) -> Result<(), Stop> {
-        let path = Path::new(OsStr::from_bytes(&self.path[..self.path.len() - 1]));
-        let attr = match self.options.privilege {
-            Privilege::Host => c"trusted.overlay.opaque",
-            Privilege::UserNamespace => c"user.overlay.opaque",
-        };
-        self.dest.set_xattr(path, attr, b"y").during("mark the directory opaque")
-    }
-
     /// Creates something under the current path; what is there already goes, since the last entry
     /// of a name counts.
     fn create<T>(
@@ -449,107 +298,65 @@ impl<'a> Extractor<'a> {
         op: &'static str,
         make: impl Fn(BorrowedFd<'_>, &CStr) -> Result<T, Errno>,
     ) -> Result<T, Stop> {
-        let (dir, name) = place!(self);
+        let (dir, name) = self.at.place()?;
         match make(dir, name) {
             Err(Errno::EXIST) => {}
             result => return result.during(op),
         }
         self.clear_way()?;
-        let (dir, name) = place!(self);
+        let (dir, name) = self.at.place()?;
         make(dir, name).during(op)
     }
 
     /// Removes whatever is at the current path.
     fn clear_way(&mut self) -> Result<(), Stop> {
-        let (dir, name) = place!(self);
+        let (dir, name) = self.at.place()?;
         let there = kind_of(&stat(dir, name)?);
         if there == FileType::Directory {
-            let path = Path::new(OsStr::from_bytes(&self.path[..self.path.len() - 1]));
-            self.dest.remove_tree(path).during("replace the directory")?;
+            self.dest.remove_tree(as_path(self.at.path())).during("replace the directory")?;
             self.replaced = true;
         } else {
             rustix::fs::unlinkat(dir, name, AtFlags::empty()).during("replace")?;
         }
         if matches!(there, FileType::Directory | FileType::Symlink) {
-            self.parents.forget();
+            self.at.forget();
         }
         Ok(())
     }
 
     /// Makes sure that the current entry's directory is open.
     fn make_parents(&mut self) -> Result<(), Stop> {
-        let (dir, _) = law::split(&self.path[..self.path.len() - 1]);
-        match self.parents.get(dir) {
-            Ok(_) => return Ok(()),
-            Err(error) => match error.errno() {
-                Some(Errno::NOENT | Errno::NOTDIR) => {}
-                Some(Errno::LOOP) => return Err(Refusal::Parent.into()),
-                errno => return Err(Stop::Os("open the directory", errno.unwrap_or(Errno::INVAL))),
-            },
+        match self.at.open_parent() {
+            Ok(()) => return Ok(()),
+            // A whiteout on the way is not a directory either, yet.
+            Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::NOTDIR)) => {}
+            Err(error) => return Err(blocked("open the directory", &error)),
         }
+        let (dir, _) = law::split(self.at.path());
         let ends = (1..=dir.len()).filter(|&end| end == dir.len() || dir[end] == b'/');
-        let mut hidden = Vec::new();
         for end in ends {
-            if self.make_parent(&dir[..end])? {
-                hidden.push(end);
+            if made(self.dest, &dir[..end], self.options.privilege)? == Origin::Now {
+                count_inode(&mut self.inodes, self.options)?;
             }
         }
-        let opened = self.parents.get(dir).map(drop);
-        let whole = std::mem::take(&mut self.path);
-        for end in hidden {
-            self.path = [&whole[..end], &[0]].concat();
-            self.mark_opaque()?;
-        }
-        self.path = whole;
-        opened.map_err(|error| match error.errno() {
-            Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Refusal::Parent.into(),
-            errno => Stop::Os("open the directory", errno.unwrap_or(Errno::INVAL)),
-        })
-    }
-
-    /// Makes one directory that the archive has no entry for, 0755 and ours, as Docker does. True
-    /// if a whiteout was in its place, so that it has to be opaque.
-    fn make_parent(&self, path: &[u8]) -> Result<bool, Stop> {
-        let path = Path::new(OsStr::from_bytes(path));
-        let mode = Mode::from_raw_mode(0o755);
-        match self.dest.mkdir(path, mode) {
-            Ok(()) => return Ok(false),
-            Err(error) => match error.errno() {
-                Some(Errno::EXIST) => {}
-                Some(Errno::NOTDIR | Errno::NOENT | Errno::LOOP) => {
-                    return Err(Refusal::Parent.into());
-                }
-                errno => {
-                    return Err(Stop::Os("create directory", errno.unwrap_or(Errno::INVAL)));
-                }
-            },
-        }
-        if !is_whiteout(&self.dest.metadata(path).during("look at")?) {
-            return Ok(false);
-        }
-        self.dest.remove(path).during("replace the whiteout")?;
-        self.dest.mkdir(path, mode).during("create directory")?;
-        Ok(true)
+        self.at.open_parent().map_err(|error| blocked("open the directory", &error))
     }
 
     /// Gives the directories what they could not have before.
-    fn finish(&mut self) -> Result<(), Stop> {
+    fn finish(&mut self) -> Result<(), ApplyError> {
         for touch in std::mem::take(&mut self.last) {
-            self.path.clear();
-            self.path.extend_from_slice(&touch.path);
-            self.path.push(0);
+            self.at.go_back(&touch.path);
             match self.finish_directory(&touch) {
                 // Its parent has been replaced by something else since.
                 Err(Stop::Os(_, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) if self.replaced => {}
-                result => result?,
+                result => result.map_err(|stop| placed(stop, touch.entry, &touch.path))?,
             }
         }
         Ok(())
     }
 
     fn finish_directory(&mut self, touch: &LastTouch) -> Result<(), Stop> {
-        let (dir, name) = place!(self);
-        let name = if name.is_empty() { c"." } else { name };
+        let (dir, name) = self.at.place()?;
         if self.replaced && kind_of(&stat(dir, name)?) != FileType::Directory {
             return Ok(());
         }
@@ -572,80 +379,6 @@ impl<'a> Extractor<'a> {
     }
 }
 
-fn placed(stop: Stop, entry: u64, name: &[u8]) -> ApplyError {
-    let name = name.to_vec();
-    match stop {
-        Stop::Refused(refusal) => ApplyError::Refused { entry, name, refusal },
-        Stop::Os(op, source) => ApplyError::Os { entry, name, op, source },
-        Stop::Limit(what, limit) => ApplyError::Limit { entry, name, what, limit },
-        Stop::Apply(error) => error,
-    }
-}
-
-/// Copies data from the archive's buffer to a new file; what is between them is left a hole.
-fn write_content(
-    file: impl AsFd,
-    reader: &mut Reader<impl BufRead>,
-    entry: &Entry,
-) -> Result<(), Stop> {
-    let file = file.as_fd();
-    while let Some(piece) = reader.piece()? {
-        let len = match &entry.sparse {
-            None => rustix::io::write(file, piece.bytes),
-            Some(_) => rustix::io::pwrite(file, piece.bytes, piece.offset),
-        };
-        let len = match len {
-            Ok(0) => return Err(Stop::Os("write", Errno::IO)),
-            Err(Errno::INTR) => 0,
-            len => len.during("write")?,
-        };
-        reader.consume(len);
-    }
-    if entry.sparse.is_some() {
-        rustix::fs::ftruncate(file, entry.size).during("set the size")?;
-    }
-    Ok(())
-}
-
-/// Sets the attributes that the law keeps; returns how many it does not, or the file system cannot
-/// hold.
-fn set_xattrs(
-    entry: &Entry,
-    mut set: impl FnMut(&CStr, &[u8]) -> Result<(), Errno>,
-) -> Result<u64, Stop> {
-    let mut dropped = 0;
-    for xattr in &entry.xattrs {
-        match law::xattr(&xattr.name, entry.kind) {
-            Fate::Keep => {}
-            Fate::KeepForLast => continue,
-            Fate::Drop => {
-                dropped += 1;
-                continue;
-            }
-        }
-        let malformed = || Stop::Refused(Refusal::Xattr(Bytes(xattr.name.clone())));
-        let name = CString::new(xattr.name.as_slice()).map_err(|_| malformed())?;
-        match set(&name, &xattr.value) {
-            Ok(()) => {}
-            Err(Errno::OPNOTSUPP) => dropped += 1,
-            // The kernel takes no value above 64 KiB and no name above 255 bytes.
-            Err(Errno::INVAL | Errno::TOOBIG | Errno::RANGE) => return Err(malformed()),
-            Err(errno) => return Err(Stop::Os("set an attribute", errno)),
-        }
-    }
-    Ok(dropped)
-}
-
-/// Takes away what an earlier entry of the same directory has set, but for overlay's own.
-fn strip_xattrs(dir: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-    for attr in xattr::list_at(dir, name)? {
-        if law::xattr(attr.to_bytes(), Kind::Directory) != Fate::Drop {
-            xattr::remove_at(dir, name, &attr)?;
-        }
-    }
-    Ok(())
-}
-
 fn stat(dir: BorrowedFd<'_>, name: &CStr) -> Result<Stat, Stop> {
     rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).during("look at")
 }
@@ -660,10 +393,4 @@ fn is_whiteout(stat: &Stat) -> bool {
 
 fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
     (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
-}
-
-/// Both times are the archive's, so that unpacking twice gives the same tree.
-fn times(time: Time) -> Timestamps {
-    let time = Timespec { tv_sec: time.secs, tv_nsec: i64::from(time.nanos) };
-    Timestamps { last_access: time, last_modification: time }
 }

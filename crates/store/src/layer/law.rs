@@ -126,6 +126,11 @@ pub(super) fn xattr(name: &[u8], kind: Kind) -> Fate {
     }
 }
 
+/// Whether an attribute may have a value. The kernel checks all but an empty one.
+pub(super) fn xattr_value(name: &[u8], value: &[u8]) -> bool {
+    name != b"security.capability" || !value.is_empty()
+}
+
 /// A Linux device number: 12 bits major, 20 bits minor.
 pub(super) fn device(kind: Kind, (major, minor): (u32, u32)) -> Result<u64, Refusal> {
     if major >= 1 << 12 || minor >= 1 << 20 {

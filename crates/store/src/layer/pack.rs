@@ -356,8 +356,14 @@ fn extents(file: &OwnedFd, size: u64) -> Result<Option<Vec<Extent>>, Errno> {
         found.push(Extent { offset: start, len: end - start });
         at = end;
     }
-    let whole = [Extent { offset: 0, len: size }];
-    Ok((found != whole).then_some(found))
+    if found == [Extent { offset: 0, len: size }] {
+        return Ok(None);
+    }
+    if at < size || found.is_empty() {
+        // GNU tar takes the size of a file that ends in a hole from an empty run at its end.
+        found.push(Extent { offset: size, len: 0 });
+    }
+    Ok(Some(found))
 }
 
 fn os(op: &'static str, walk: &Walk<'_>) -> impl FnOnce(Errno) -> PackError {

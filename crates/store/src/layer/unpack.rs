@@ -58,11 +58,12 @@ pub fn unpack(
         // The receiver is alive in this function.
         let _ = empty.send(vec![0; CHUNK].into_boxed_slice());
     }
+    let hasher = source.diff_hasher();
     std::thread::scope(|scope| {
-        let worker = move || -> Result<(Applied, Content), ApplyError> {
-            let mut feed = Feed::new(filled, empty);
+        let worker = move || -> Result<(Applied, Option<Content>), ApplyError> {
+            let mut feed = Feed { full: filled, empty, chunk: None, position: 0, hasher };
             let applied = apply_here(&mut feed, dest, options)?;
-            Ok((applied, feed.hasher.finish()))
+            Ok((applied, feed.hasher.map(Hasher::finish)))
         };
         let worker = std::thread::Builder::new().name("unpack".into()).spawn_scoped(scope, worker);
         let worker = worker.map_err(ApplyError::Thread)?;
@@ -73,8 +74,7 @@ pub fn unpack(
         // What the source says is the cause of what the other side says.
         produced?;
         let (applied, diff) = applied?;
-        let (blob, compression) = source.finish()?;
-        Ok(Unpacked { content: Measured { blob, diff, compression }, applied })
+        Ok(Unpacked { content: source.finish(diff)?, applied })
     })
 }
 
@@ -88,15 +88,16 @@ pub fn measure(
     limits: Limits,
 ) -> Result<Measured, UnpackError> {
     let mut source = Source::open(blob, declared, limits)?;
-    let mut hasher = Hasher::default();
+    let mut hasher = source.diff_hasher();
     let mut buf = vec![0; CHUNK];
     loop {
         let len = source.fill(&mut buf)?;
         if len == 0 {
-            let (blob, compression) = source.finish()?;
-            return Ok(Measured { blob, diff: hasher.finish(), compression });
+            return source.finish(hasher.map(Hasher::finish));
         }
-        hasher.update(&buf[..len]);
+        if let Some(hasher) = &mut hasher {
+            hasher.update(&buf[..len]);
+        }
     }
 }
 
@@ -207,11 +208,17 @@ impl<R: Read> Source<R> {
         }
     }
 
+    /// What hashes the archive; nothing if it is the blob itself, which is hashed already.
+    fn diff_hasher(&self) -> Option<Hasher> {
+        (self.compression != Compression::None).then(Hasher::default)
+    }
+
     /// The blob's digest. Decoders stop where their data end, so the rest is read here.
-    fn finish(self) -> Result<(Content, Compression), UnpackError> {
+    fn finish(self, diff: Option<Content>) -> Result<Measured, UnpackError> {
         let (_, mut rest) = self.decoder.into_inner().into_inner();
         io::copy(&mut rest, &mut io::sink()).map_err(UnpackError::Read)?;
-        Ok((rest.into_inner().finish(), self.compression))
+        let blob = rest.into_inner().finish();
+        Ok(Measured { blob, diff: diff.unwrap_or(blob), compression: self.compression })
     }
 }
 
@@ -227,14 +234,10 @@ struct Feed {
     empty: Sender<Box<[u8]>>,
     chunk: Option<Chunk>,
     position: usize,
-    hasher: Hasher,
+    hasher: Option<Hasher>,
 }
 
 impl Feed {
-    fn new(full: Receiver<io::Result<Chunk>>, empty: Sender<Box<[u8]>>) -> Self {
-        Self { full, empty, chunk: None, position: 0, hasher: Hasher::default() }
-    }
-
     fn advance(&mut self) -> io::Result<()> {
         if let Some(used) = self.chunk.take() {
             // Once all is read, nobody wants it back.
@@ -243,7 +246,9 @@ impl Feed {
         self.position = 0;
         if let Ok(next) = self.full.recv() {
             let next = next?;
-            self.hasher.update(&next.bytes[..next.len]);
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update(&next.bytes[..next.len]);
+            }
             self.chunk = Some(next);
         }
         Ok(())

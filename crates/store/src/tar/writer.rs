@@ -86,10 +86,10 @@ impl<W: Write> Writer<W> {
         Ok(self.out)
     }
 
-    /// How many bytes of the archive have been written.
+    /// The archive's length so far, with the padding of the current entry.
     #[must_use]
     pub fn written(&self) -> u64 {
-        self.written
+        self.written + self.padding as u64
     }
 
     fn end_entry(&mut self) -> Result<(), WriteError> {

@@ -191,3 +191,31 @@ fn rename_new_replaces_nothing() {
     f.root.rename("a", "b").unwrap();
     assert_eq!(f.root.read_untrusted("b", 9, Final::NoFollow).unwrap(), b"a");
 }
+
+#[test]
+fn a_directory_that_is_swapped_with_a_symlink_leads_nowhere_else() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let f = Fixture::new("race");
+    f.root.mkdir("d", mode(0o755)).unwrap();
+    f.root.symlink(f.base.join("canary"), "l").unwrap();
+    let stop = AtomicBool::new(false);
+    let (mut inside, mut refused) = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let (dir, flags) = (f.root.as_fd(), rustix::fs::RenameFlags::EXCHANGE);
+                rustix::fs::renameat_with(dir, "d", dir, "l", flags).unwrap();
+            }
+        });
+        while inside < 200 || refused < 200 {
+            match f.root.write_file("d/file", b"dead", mode(0o644)) {
+                Ok(()) => inside += 1,
+                Err(_) => refused += 1,
+            }
+            let _ = f.root.set_mode("d/file", mode(0o777));
+            let _ = f.root.remove("d/file");
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    f.canary_is_untouched();
+}
