@@ -210,7 +210,7 @@ fn host_side(plan: &EndpointPlan, name: &LinkName, netns: &OwnedFd) -> Batch {
 
 /// The container's side, in one system call. Returns the kernel's number of the link.
 fn configure(plan: &EndpointPlan, inside: &Socket) -> Result<u32, NetlinkError> {
-    let index = rtnl::find_link(inside, &plan.inside_link)?.map_or(0, |link| link.index);
+    let index = inside.index_of(plan.inside_link.as_str())?;
     let mut batch = Batch::default();
     rtnl::set_up(&mut batch, LOOPBACK);
     rtnl::set_up(&mut batch, index);

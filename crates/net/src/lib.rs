@@ -11,7 +11,7 @@
 
 pub mod address;
 pub mod bridge;
-pub mod conntrack;
+mod conntrack;
 pub mod endpoint;
 pub mod host;
 pub mod ipam;

@@ -29,6 +29,9 @@ const IFLA_IFALIAS: u16 = 20;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_GROUP: u16 = 27;
 const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_EXT_MASK: u16 = 29;
+/// Counters are half of what the kernel says of a link.
+const WITHOUT_COUNTERS: u32 = 1 << 3;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
@@ -127,7 +130,10 @@ impl Link {
 /// The link of this name.
 pub(crate) fn find_link(socket: &Socket, name: &LinkName) -> Result<Option<Link>, NetlinkError> {
     let head = Head { kind: GETLINK, flags: 0, step: "look up a link" };
-    let batch = Batch::of(head, &link_header(0, 0, 0), |w| w.text(IFLA_IFNAME, name.as_str()));
+    let batch = Batch::of(head, &link_header(0, 0, 0), |w| {
+        w.text(IFLA_IFNAME, name.as_str());
+        w.native_u32(IFLA_EXT_MASK, WITHOUT_COUNTERS);
+    });
     let answers = socket.get(batch)?;
     Ok(answers.iter().flatten().find_map(Link::parse))
 }
@@ -135,7 +141,10 @@ pub(crate) fn find_link(socket: &Socket, name: &LinkName) -> Result<Option<Link>
 /// All links.
 pub(crate) fn list_links(socket: &Socket) -> Result<Vec<Link>, NetlinkError> {
     let head = Head { kind: GETLINK, flags: flag::DUMP, step: "list links" };
-    let answers = socket.list(|| Batch::of(head, &link_header(0, 0, 0), |_| {}))?;
+    let answers = socket.list(|| {
+        let mask = |w: &mut Writer| w.native_u32(IFLA_EXT_MASK, WITHOUT_COUNTERS);
+        Batch::of(head, &link_header(0, 0, 0), mask)
+    })?;
     Ok(answers.iter().filter_map(Link::parse).collect())
 }
 

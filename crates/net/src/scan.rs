@@ -56,7 +56,7 @@ pub fn scan(names: &Names) -> Result<Scan, ScanError> {
         None => Presence::Absent,
     };
     let links = links::list(names).map_err(failed)?;
-    let ports = tables(names).published()?;
+    let ports = tables(names)?.published()?;
     Ok(Scan { bridge, links, ports })
 }
 
@@ -67,7 +67,7 @@ pub fn scan(names: &Names) -> Result<Scan, ScanError> {
 /// The first that happens; the rest is tried all the same.
 pub fn teardown(names: &Names) -> Result<(), ScanError> {
     let failed = |source| ScanError::Links { bridge: names.bridge().to_string(), source };
-    let tables = tables(names).delete().map_err(ScanError::from);
+    let tables = tables(names).and_then(|tables| tables.delete()).map_err(ScanError::from);
     let links = links::list(names).and_then(|found| {
         let found: Vec<_> = found.into_iter().map(|link| link.name).collect();
         links::delete(names, &found)
@@ -77,6 +77,6 @@ pub fn teardown(names: &Names) -> Result<(), ScanError> {
 }
 
 /// The tables in whatever way they were built.
-fn tables(names: &Names) -> Firewall {
-    Firewall::of(names, Stack::Dual, Ipv6Loopback::Published)
+fn tables(names: &Names) -> Result<Firewall, NftError> {
+    Firewall::open(names, Stack::Dual, Ipv6Loopback::Published)
 }

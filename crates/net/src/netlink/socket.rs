@@ -167,6 +167,8 @@ impl Socket {
                 done |= note_acknowledgement(event, &steps, last, &mut refused);
             }
         }
+        // After the refusal of a whole transaction come answers to its parts.
+        while !refused.is_empty() && self.receive(&mut buffer, first).is_ok() {}
         Ok(refused)
     }
 
@@ -204,6 +206,16 @@ impl Socket {
             }
         }
         Ok(answers)
+    }
+
+    /// The kernel's number of a link in this socket's namespace.
+    ///
+    /// # Errors
+    /// `ENODEV` if there is none of this name.
+    pub fn index_of(&self, link: &str) -> Result<u32, NetlinkError> {
+        let step = "look up the number of a link";
+        rustix::net::netdevice::name_to_index(&self.0, link)
+            .map_err(|source| NetlinkError::Refused { step, detail: String::new(), source })
     }
 
     fn send(&self, batch: Batch) -> Result<Vec<Step>, NetlinkError> {

@@ -26,6 +26,7 @@ const POLICY_DROP: u32 = 0;
 
 /// The comments of the tables of this name; `None` for a family without one.
 pub(super) fn comments(
+    socket: &Socket,
     name: &str,
     families: &[Family],
 ) -> Result<Vec<Option<String>>, NetlinkError> {
@@ -34,7 +35,7 @@ pub(super) fn comments(
     for family in families {
         batch.message(head, &[family.number(), 0, 0, 0], |w| w.text(TABLE_NAME, name));
     }
-    let answers = Socket::netfilter()?.get(batch)?;
+    let answers = socket.get(batch)?;
     let comment = |answer: Answer| {
         let userdata = Attributes::after(&answer.payload, HEADER).find(TABLE_USERDATA);
         userdata.and_then(|data| element::comment(data.value)).unwrap_or_default()
@@ -44,11 +45,12 @@ pub(super) fn comments(
 
 /// What is in a set; `None` if there is no such set.
 pub(super) fn elements(
+    socket: &Socket,
     table: Table<'_>,
     set: &'static str,
 ) -> Result<Option<Vec<Element>>, NetlinkError> {
     let message = (Message::GetElement, "list elements");
-    let answers = list(message, Some(table.family), |w| {
+    let answers = list(socket, message, Some(table.family), |w| {
         w.text(LIST_TABLE, table.name);
         w.text(LIST_SET, set);
     })?;
@@ -58,19 +60,23 @@ pub(super) fn elements(
 }
 
 /// The published ports in a table.
-pub(super) fn ports(table: Table<'_>) -> Result<Vec<PortRule>, NetlinkError> {
+pub(super) fn ports(socket: &Socket, table: Table<'_>) -> Result<Vec<PortRule>, NetlinkError> {
     let mut rules = Vec::new();
     for set in [DNAT_ANY, DNAT_IP] {
-        let elements = elements(table, set)?.unwrap_or_default();
+        let elements = elements(socket, table, set)?.unwrap_or_default();
         rules.extend(elements.iter().filter_map(|e| element::to_port(e, table.family)));
     }
     Ok(rules)
 }
 
 /// Whether the table has the rules of the ruleset, all of them and no other.
-pub(super) fn has_rules(table: Table<'_>, ruleset: &Ruleset) -> Result<bool, NetlinkError> {
+pub(super) fn has_rules(
+    socket: &Socket,
+    table: Table<'_>,
+    ruleset: &Ruleset,
+) -> Result<bool, NetlinkError> {
     let message = (Message::GetRule, "list rules");
-    let answers = list(message, Some(table.family), |w| w.text(RULE_TABLE, table.name))?;
+    let answers = list(socket, message, Some(table.family), |w| w.text(RULE_TABLE, table.name))?;
     let mut live: Vec<(String, Option<Vec<Expr>>)> =
         answers.unwrap_or_default().iter().filter_map(|answer| rule(answer, table)).collect();
     let mut wanted: Vec<(String, Option<Vec<Expr>>)> = Vec::new();
@@ -112,16 +118,10 @@ impl std::fmt::Display for BlockingChain {
     }
 }
 
-/// The chains at the forward hook whose policy is to drop, as a running Docker has one
-/// (`ip filter FORWARD`). They may hold rules that let our packets pass; that is not looked into.
-///
-/// Tables of the former kernel interface of iptables are not seen (Debian's and Fedora's `iptables`
-/// have used nftables since 2019).
-///
-/// # Errors
-/// If the kernel cannot be asked.
-pub fn forward_policy_blocks() -> Result<Vec<BlockingChain>, NetlinkError> {
-    let chains = list((Message::GetChain, "list chains"), None, |_| {})?.unwrap_or_default();
+/// The chains at the forward hook whose policy is to drop.
+pub(super) fn blocking_chains(socket: &Socket) -> Result<Vec<BlockingChain>, NetlinkError> {
+    let message = (Message::GetChain, "list chains");
+    let chains = list(socket, message, None, |_| {})?.unwrap_or_default();
     Ok(chains.iter().filter_map(blocking).collect())
 }
 

@@ -116,25 +116,25 @@ impl Transaction {
         self.0.message(head, &[family.number(), 0, 0, 0], body);
     }
 
-    /// Applies it. A socket of its own: when the kernel refuses a whole transaction, answers to
-    /// single messages may follow that nobody waits for.
-    pub(super) fn commit(mut self) -> Result<(), NetlinkError> {
+    /// Applies it.
+    pub(super) fn commit(mut self, socket: &Socket) -> Result<(), NetlinkError> {
         let head = Head { kind: BATCH_END, flags: 0, step: "end a transaction of nftables" };
         let [high, low] = SUBSYSTEM.to_be_bytes();
         self.0.message(head, &[0, 0, high, low], |_| {});
-        Socket::netfilter()?.execute(self.0)
+        socket.execute(self.0)
     }
 }
 
 /// Lists; `None` if what the list is of does not exist.
 pub(super) fn list(
+    socket: &Socket,
     (message, step): (Message, &'static str),
     family: Option<Family>,
     body: impl Fn(&mut Writer),
 ) -> Result<Option<Vec<Answer>>, NetlinkError> {
     let head = Head { kind: message.number(), flags: flag::DUMP, step };
     let family = family.map_or(0, Family::number);
-    let listed = Socket::netfilter()?.list(|| Batch::of(head, &[family, 0, 0, 0], &body));
+    let listed = socket.list(|| Batch::of(head, &[family, 0, 0, 0], &body));
     match listed {
         Err(error) if error.refusal() == Some(sys::Errno::NOENT) => Ok(None),
         other => other.map(Some),

@@ -17,9 +17,10 @@ use sys::Errno;
 
 pub(crate) use element::protocol_number;
 pub use element::{Network, PortRule};
-pub use inspect::{BlockingChain, forward_policy_blocks};
+pub use inspect::BlockingChain;
 
 use crate::address::Family;
+use crate::conntrack;
 use crate::host::{Ipv6Loopback, Stack};
 use crate::names::Names;
 use crate::netlink::{NetlinkError, Socket};
@@ -111,19 +112,30 @@ enum State {
     Whole,
 }
 
-/// The tables of one state root.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// The tables of one state root, and the socket by which they are changed.
+///
+/// Keep it as long as there is use for it, and for 50 ms after the last port was taken back: the
+/// kernel frees what was deleted after an RCU grace period (some 10 ms). Whoever closes a netfilter
+/// socket before that waits for it and blocks every other change of nftables on the host meanwhile.
+#[derive(Debug)]
 pub struct Firewall {
     table: String,
     stack: Stack,
     loopback: Ipv6Loopback,
+    socket: Socket,
 }
 
 impl Firewall {
     /// The tables with this root's names, in the families of its networks.
-    #[must_use]
-    pub fn of(names: &Names, stack: Stack, loopback: Ipv6Loopback) -> Self {
-        Self { table: names.table().to_owned(), stack, loopback }
+    ///
+    /// # Errors
+    /// If there is no socket to be had.
+    pub fn open(names: &Names, stack: Stack, loopback: Ipv6Loopback) -> Result<Self, NftError> {
+        let table = names.table().to_owned();
+        match Socket::netfilter() {
+            Ok(socket) => Ok(Self { table, stack, loopback, socket }),
+            Err(source) => Err(NftError::Netlink { operation: "open", table, source }),
+        }
     }
 
     /// Makes the tables exist. If they do, one question to the kernel is all that is done.
@@ -159,6 +171,7 @@ impl Firewall {
 
     /// Publishes ports. Missing tables are built from `source` first. What the elements' keys led
     /// to before is replaced: the caller holds the ports' sockets, so nobody else can own them.
+    /// Senders of UDP that tried before are let in by `admit_early_senders`.
     ///
     /// # Errors
     /// See [`NftError`].
@@ -181,12 +194,25 @@ impl Firewall {
         Err(NftError::Raced(self.table.clone()))
     }
 
+    /// Lets in senders of UDP that tried before the port was published. Their flows are known to
+    /// the kernel as ones to the host itself and would stay so as long as they send.
+    ///
+    /// The kernel looks through all flows for each address of the host (1.5 ms for 262144
+    /// buckets), so this is to be done when nobody waits: after the container has started.
+    ///
+    /// # Errors
+    /// See [`NftError`].
+    pub fn admit_early_senders(&self, rules: &[PortRule]) -> Result<(), NftError> {
+        self.forget(conntrack::to_host(&self.socket, rules))
+    }
+
     /// Tables may exist and lack their sets, if somebody deleted those alone.
     fn heal(&self, missing: usize, source: &mut Source<'_>) -> Result<(), NftError> {
         if missing == 1 { self.ensure(source) } else { self.rebuild(source) }
     }
 
     /// Takes ports back, while their sockets are still held. What is gone already is passed over.
+    /// Senders of UDP are no longer let in: the address may be another container's soon.
     ///
     /// # Errors
     /// See [`NftError`].
@@ -195,13 +221,28 @@ impl Firewall {
         for table in self.tables() {
             table.remove(&mut transaction, &of_ports(rules, table.family));
         }
-        match transaction.commit() {
-            Ok(()) => Ok(()),
+        match transaction.commit(&self.socket) {
+            Ok(()) => {}
             Err(error) if error.refusal() == Some(Errno::NOENT) => {
-                self.remove_where(rules, |live, ours| live.data == ours.data)
+                self.remove_where(rules, |live, ours| live.data == ours.data)?;
             }
-            Err(error) => Err(self.failed("unpublish ports in", error)),
+            Err(error) => return Err(self.failed("unpublish ports in", error)),
         }
+        self.forget(conntrack::to_containers(&self.socket, rules))
+    }
+
+    /// The chains of others at the forward hook whose policy is to drop, as a running Docker has
+    /// one (`ip filter FORWARD`). They may hold rules that let our packets pass; that is not looked
+    /// into, and they are never changed.
+    ///
+    /// Tables of the former kernel interface of iptables are not seen (Debian's and Fedora's
+    /// `iptables` have used nftables since 2019).
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn forward_policy_blocks(&self) -> Result<Vec<BlockingChain>, NftError> {
+        inspect::blocking_chains(&self.socket)
+            .map_err(|error| self.failed("look for what blocks", error))
     }
 
     /// Makes a network known.
@@ -213,7 +254,7 @@ impl Firewall {
         for table in self.tables() {
             table.add(&mut transaction, &of_network(network, table.family));
         }
-        transaction.commit().map_err(|error| self.failed("add a network to", error))
+        transaction.commit(&self.socket).map_err(|error| self.failed("add a network to", error))
     }
 
     /// Forgets a network.
@@ -225,7 +266,9 @@ impl Firewall {
         for table in self.tables() {
             table.remove(&mut transaction, &of_network(network, table.family));
         }
-        transaction.commit().map_err(|error| self.failed("remove a network from", error))
+        transaction
+            .commit(&self.socket)
+            .map_err(|error| self.failed("remove a network from", error))
     }
 
     /// Every published port, with its owner.
@@ -235,7 +278,9 @@ impl Firewall {
     pub fn published(&self) -> Result<Vec<PortRule>, NftError> {
         let mut rules = Vec::new();
         for table in self.tables() {
-            rules.extend(inspect::ports(table).map_err(|error| self.failed("list", error))?);
+            rules.extend(
+                inspect::ports(&self.socket, table).map_err(|error| self.failed("list", error))?,
+            );
         }
         Ok(rules)
     }
@@ -250,7 +295,8 @@ impl Firewall {
             return Ok(false);
         }
         for table in self.tables() {
-            let same = inspect::has_rules(table, &ruleset(table.family, self.loopback));
+            let same =
+                inspect::has_rules(&self.socket, table, &ruleset(table.family, self.loopback));
             if !same.map_err(|error| self.failed("list", error))? {
                 return Ok(false);
             }
@@ -267,7 +313,7 @@ impl Firewall {
             let table = Table { name: &self.table, family };
             let mut transaction = Transaction::begin();
             table.delete(&mut transaction);
-            match transaction.commit() {
+            match transaction.commit(&self.socket) {
                 Err(error) if error.refusal() != Some(Errno::NOENT) => {
                     return Err(self.failed("delete", error));
                 }
@@ -282,9 +328,12 @@ impl Firewall {
         self.stack.families().iter().map(move |family| Table { name, family: *family })
     }
 
+    fn forget(&self, forgotten: Result<(), NetlinkError>) -> Result<(), NftError> {
+        forgotten.map_err(|error| self.failed("forget flows that bypass", error))
+    }
+
     fn generation(&self) -> Result<Generation, NftError> {
-        let read = Socket::netfilter().and_then(|socket| Generation::read(&socket));
-        read.map_err(|error| self.failed("read the generation of", error))
+        Generation::read(&self.socket).map_err(|error| self.failed("read the generation of", error))
     }
 
     fn failed(&self, operation: &'static str, source: NetlinkError) -> NftError {
@@ -310,7 +359,7 @@ impl Firewall {
 
     /// The state of the worse of the tables.
     fn state(&self) -> Result<State, NftError> {
-        let comments = inspect::comments(&self.table, self.stack.families())
+        let comments = inspect::comments(&self.socket, &self.table, self.stack.families())
             .map_err(|error| self.failed("look up", error))?;
         let states: Vec<_> = comments.iter().map(|c| self.state_of(c.as_deref())).collect();
         let worst = [State::Missing, State::Partial].into_iter().find(|s| states.contains(s));
@@ -339,7 +388,7 @@ impl Firewall {
             table.fill(&mut transaction, &ruleset(table.family, self.loopback));
             table.add(&mut transaction, &all_elements(wanted, table.family));
         }
-        match transaction.commit() {
+        match transaction.commit(&self.socket) {
             Ok(()) => Ok(Built::Yes),
             Err(error) if error.refusal() == Some(Errno::RESTART) => Ok(Built::Raced),
             Err(error) => Err(self.failed("build", error)),
@@ -355,7 +404,7 @@ impl Firewall {
             }
             table.add(&mut transaction, &of_ports(rules, table.family));
         }
-        transaction.commit()
+        transaction.commit(&self.socket)
     }
 
     /// Deletes those elements of the rules that exist and for which `which(live, ours)` holds.
@@ -366,10 +415,10 @@ impl Firewall {
     ) -> Result<(), NftError> {
         for table in self.tables() {
             let ours = of_ports(rules, table.family);
-            let doomed = existing(table, &ours, &which).map_err(|e| self.failed("list", e))?;
+            let doomed = self.existing(table, &ours, &which).map_err(|e| self.failed("list", e))?;
             let mut transaction = Transaction::begin();
             table.remove(&mut transaction, &doomed);
-            match transaction.commit() {
+            match transaction.commit(&self.socket) {
                 // Another process was faster, or the tables were flushed.
                 Err(error) if error.refusal() != Some(Errno::NOENT) => {
                     return Err(self.failed("delete elements of", error));
@@ -378,6 +427,23 @@ impl Firewall {
             }
         }
         Ok(())
+    }
+
+    /// The live elements with the keys of `ours` that `which` chooses.
+    fn existing(
+        &self,
+        table: Table<'_>,
+        ours: &[Element],
+        which: impl Fn(&Element, &Element) -> bool,
+    ) -> Result<Vec<Element>, NetlinkError> {
+        let mut found = Vec::new();
+        for run in ours.chunk_by(|a, b| a.set == b.set) {
+            let Some(set) = run.first().map(|element| element.set) else { continue };
+            let mut live = inspect::elements(&self.socket, table, set)?.unwrap_or_default();
+            live.retain(|live| run.iter().any(|own| own.key == live.key && which(live, own)));
+            found.extend(live);
+        }
+        Ok(found)
     }
 }
 
@@ -402,24 +468,6 @@ fn all_elements(wanted: &Wanted, family: Family) -> Vec<Element> {
     elements
 }
 
-/// The live elements with the keys of `ours` that `which` chooses.
-fn existing(
-    table: Table<'_>,
-    ours: &[Element],
-    which: impl Fn(&Element, &Element) -> bool,
-) -> Result<Vec<Element>, NetlinkError> {
-    let mut found = Vec::new();
-    for run in ours.chunk_by(|a, b| a.set == b.set) {
-        let Some(set) = run.first().map(|element| element.set) else { continue };
-        for live in inspect::elements(table, set)?.unwrap_or_default() {
-            if run.iter().any(|own| own.key == live.key && which(&live, own)) {
-                found.push(live);
-            }
-        }
-    }
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -427,11 +475,11 @@ mod tests {
     #[test]
     fn tables_of_another_layout_count_as_missing() {
         let names = Names::of(&model::RootTag::DEFAULT);
-        let firewall = Firewall::of(&names, Stack::Dual, Ipv6Loopback::Published);
+        let firewall = Firewall::open(&names, Stack::Dual, Ipv6Loopback::Published).unwrap();
         for state in [State::Whole, State::Partial] {
             assert_eq!(firewall.state_of(Some(&firewall.comment(state))), state);
         }
-        let other = Firewall::of(&names, Stack::Dual, Ipv6Loopback::Closed);
+        let other = Firewall::open(&names, Stack::Dual, Ipv6Loopback::Closed).unwrap();
         let comment = other.comment(State::Whole);
         for comment in [None, Some(""), Some("dhow layout 0 whole"), Some(&comment)] {
             assert_eq!(firewall.state_of(comment), State::Missing, "{comment:?}");

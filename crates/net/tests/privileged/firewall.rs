@@ -6,10 +6,10 @@ use std::thread;
 use model::port::Protocol;
 use net::host::Ipv6Loopback;
 use net::netlink::{Batch, Head, Socket, flag};
-use net::nft::{Firewall, Source, forward_policy_blocks};
+use net::nft::{Firewall, Source};
 use net::scan;
 
-use crate::lab::{HOST_V4, Lab, ask, inside, rules, serve_tcp, sysctl};
+use crate::lab::{HOST_V4, Lab, ask, inside, open_firewall, rules, serve_tcp, sysctl};
 
 const NFTABLES: u16 = 10 << 8;
 const NEW_TABLE: u16 = NFTABLES;
@@ -60,7 +60,7 @@ fn a_host_that_changed_gets_other_rules() {
         sysctl("bridge/bridge-nf-call-ip6tables", "1");
         let bridge = net::bridge::ensure_default(&lab.names).unwrap();
         assert_eq!(bridge.ipv6_loopback, Ipv6Loopback::Closed);
-        let firewall = Firewall::of(&lab.names, bridge.plan.stack(), bridge.ipv6_loopback);
+        let firewall = open_firewall(&lab.names, &bridge);
         assert!(!firewall.is_intact().unwrap());
         firewall.ensure(&mut Source::Everything(&mut || Ok(lab.wanted(&[])))).unwrap();
         assert!(firewall.is_intact().unwrap() && !lab.firewall.is_intact().unwrap());
@@ -128,15 +128,18 @@ fn many_publish_while_it_is_flushed() {
     thread::scope(|scope| {
         for (worker, container) in (0_u16..).zip(&containers) {
             let (lab, database, barrier) = (&lab, &database, &barrier);
-            let publish_one = move |port| {
+            let publish_one = move |firewall: &Firewall, port| {
                 let own = rules(container, Protocol::Tcp, &[&format!("0.0.0.0:{port}")], 80);
                 database.lock().unwrap().extend(own.clone());
                 let mut everything = || Ok(lab.wanted(&database.lock().unwrap()));
-                lab.firewall.publish(&own, &mut Source::Everything(&mut everything)).unwrap();
+                firewall.publish(&own, &mut Source::Everything(&mut everything)).unwrap();
             };
             let work = move || {
+                // Each worker is a process of its own, with its own socket.
+                let firewall = open_firewall(&lab.names, &lab.bridge);
                 barrier.wait();
-                (0..ROUNDS).for_each(|round| publish_one(10_000 + worker * ROUNDS + round));
+                let ports = (0..ROUNDS).map(|round| 10_000 + worker * ROUNDS + round);
+                ports.for_each(|port| publish_one(&firewall, port));
             };
             scope.spawn(move || inside(&lab.host, work));
         }
@@ -164,7 +167,7 @@ fn many_publish_while_it_is_flushed() {
 fn a_foreign_policy_to_drop_is_reported() {
     let lab = Lab::new();
     inside(&lab.host, || {
-        assert_eq!(forward_policy_blocks().unwrap(), []);
+        assert_eq!(lab.firewall.forward_policy_blocks().unwrap(), []);
         change(NEW_TABLE, flag::CREATE, 2, |w| w.text(1, "filter"));
         change(NEW_CHAIN, flag::CREATE, 2, |w| {
             w.text(1, "filter");
@@ -176,7 +179,7 @@ fn a_foreign_policy_to_drop_is_reported() {
             w.network_u32(5, 0);
             w.text(7, "filter");
         });
-        let blocks = forward_policy_blocks().unwrap();
+        let blocks = lab.firewall.forward_policy_blocks().unwrap();
         assert_eq!(blocks.len(), 1);
         assert_eq!(blocks[0].to_string(), "ip filter FORWARD");
     });

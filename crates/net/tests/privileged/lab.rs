@@ -111,7 +111,7 @@ impl Lab {
             let client = endpoint::create(&plan(&lan, &names, 0xfe, "192.0.2.10")).unwrap();
             (lan, client.netns, bridge::ensure_default(&names).unwrap())
         });
-        let firewall = Firewall::of(&names, bridge.plan.stack(), bridge.ipv6_loopback);
+        let firewall = inside(&host, || open_firewall(&names, &bridge));
         let lab = Self { host, names, bridge, firewall, client, lan };
         inside(&lab.host, || {
             lab.firewall.ensure(&mut Source::Everything(&mut || Ok(lab.wanted(&[])))).unwrap();
@@ -164,6 +164,10 @@ impl Lab {
     pub(crate) fn unpublish(&self, rules: &[PortRule]) {
         inside(&self.host, || self.firewall.unpublish(rules)).unwrap();
     }
+}
+
+pub(crate) fn open_firewall(names: &Names, bridge: &Bridge) -> Firewall {
+    Firewall::open(names, bridge.plan.stack(), bridge.ipv6_loopback).unwrap()
 }
 
 fn plan(bridge: &Bridge, names: &Names, number: u8, address: &str) -> EndpointPlan {

@@ -164,14 +164,18 @@ fn a_stream_of_udp_follows_the_port() {
     assert_eq!(early.kind(), std::io::ErrorKind::ConnectionRefused);
 
     lab.publish(&published(&first));
-    inside(&lab.host, || net::conntrack::forget_flows(&published(&first))).unwrap();
+    inside(&lab.host, || lab.firewall.admit_early_senders(&published(&first))).unwrap();
     assert_eq!(ask_again(&socket, &to), "first sees 192.0.2.10");
 
     lab.unpublish(&published(&first));
-    inside(&lab.host, || net::conntrack::forget_flows(&published(&first))).unwrap();
     lab.publish(&published(&second));
-    inside(&lab.host, || net::conntrack::forget_flows(&published(&second))).unwrap();
     assert_eq!(ask_again(&socket, &to), "second sees 192.0.2.10");
+
+    // Without a successor it is refused, and not sent to an address that may be another's.
+    lab.unpublish(&published(&second));
+    socket.send(b"too late").unwrap();
+    let late = socket.recv(&mut [0; 64]).unwrap_err();
+    assert_eq!(late.kind(), std::io::ErrorKind::ConnectionRefused);
 }
 
 #[test]
@@ -198,7 +202,7 @@ fn flows_are_forgotten_by_many_ports_as_by_one() {
     let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
     let published = rules(&server, Protocol::Udp, &hosts, 53);
     lab.publish(&published);
-    inside(&lab.host, || net::conntrack::forget_flows(&published)).unwrap();
+    inside(&lab.host, || lab.firewall.admit_early_senders(&published)).unwrap();
     assert_eq!(ask_again(&sockets[0], &to[0]), "server sees 192.0.2.10");
     assert_eq!(ask_again(&sockets[1], &to[1]), "server sees 2001:db8::a");
 }
