@@ -1,7 +1,5 @@
 //! Layers on a real file system: the hostile archives, overlayfs as the judge, other tools.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
-
 mod archive;
 mod hostile;
 mod model;
