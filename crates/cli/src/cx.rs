@@ -1,13 +1,11 @@
 //! What every command is given: the server, and a few facts about the terminal.
 
-use crate::argv::globals::{Roots, Target};
+use crate::Local;
+use crate::argv::globals::Target;
 use crate::error::Failure;
 use docker_api::{Client, Transport};
 use std::cell::{Cell, OnceCell};
 use std::io::{IsTerminal as _, Write as _};
-
-/// Makes a client of the engine in this process.
-pub(crate) type Local = Box<dyn FnOnce(&Roots) -> anyhow::Result<Client>>;
 
 /// The context of a command.
 pub(crate) struct Cx {

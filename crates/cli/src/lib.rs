@@ -1,7 +1,12 @@
 //! argv to requests, responses to tables, JSON, progress; one file per command.
+//!
+//! Everything goes through `docker_api::Client`: the engine in this process is just one more
+//! server, made by the function that [`run`] is given. Nothing here knows the engine.
 #![forbid(unsafe_code)]
 
 mod argv;
+mod commands;
+mod config;
 mod cx;
 mod error;
 mod format;
@@ -9,5 +14,186 @@ mod human;
 pub mod inspect;
 mod options;
 mod parse;
+mod progress;
+mod session;
 mod table;
 pub mod template;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use argv::flags::{self, Grammar, Parsed};
+use argv::globals::{Environment, Globals, Privilege, Target};
+use argv::{Command, Outcome, help};
+use cx::Cx;
+use error::Failure;
+
+pub use argv::globals::Roots;
+
+/// Makes a client of the engine in this process. It is called at most once, inside of a tokio
+/// runtime, and only by a command that talks to the engine.
+pub type Local = Box<dyn FnOnce(&Roots) -> anyhow::Result<docker_api::Client>>;
+
+/// Runs the command line `argv`, program name included, and gives its exit code.
+pub fn run(argv: Vec<OsString>, local: Local) -> ExitCode {
+    match dispatch(argv.into_iter().skip(1).collect(), local) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// What the words in front of the command, and the command's own name, come to.
+struct Chosen {
+    globals: Globals,
+    name: String,
+    rest: Vec<OsString>,
+}
+
+fn dispatch(words: Vec<OsString>, local: Local) -> Outcome {
+    let definition = globals_definition();
+    let (parsed, words) = flags::parse_globals(definition, words).map_err(|message| {
+        flags::usage_error(&message, help::PROGRAM, "[OPTIONS] COMMAND [ARG...]")
+    })?;
+    let globals: Globals = match parsed {
+        Parsed::Help => return print(&program_help()),
+        Parsed::Matches(matches) => argv::typed(&matches)?,
+        Parsed::WrongCount(objection) => return Err(Failure::error(objection)),
+    };
+    if globals.version {
+        return print(&format!("{}\n", commands::version::line()));
+    }
+    match find(words)? {
+        Found::Command(command, name, rest) => {
+            start(command, Chosen { globals, name, rest }, local)
+        }
+        Found::Help(text) => print(&text),
+    }
+}
+
+fn globals_definition() -> clap::Command {
+    <Globals as clap::Args>::augment_args(argv::bare())
+}
+
+fn program_help() -> String {
+    let width = cx::terminal_width().unwrap_or(80);
+    help::program(&globals_definition(), commands::GROUPS, commands::ALL, width)
+}
+
+enum Found {
+    Command(&'static Command, String, Vec<OsString>),
+    Help(String),
+}
+
+/// Finds the command that the first word or two name.
+fn find(words: Vec<OsString>) -> Result<Found, Failure> {
+    let mut words = words.into_iter();
+    let Some(first) = words.next() else { return Ok(Found::Help(program_help())) };
+    let first = first.to_string_lossy().into_owned();
+    if first == "help" {
+        return help_on(words.collect());
+    }
+    if let Some(command) = commands::named(&first) {
+        return Ok(Found::Command(command, first, words.collect()));
+    }
+    let Some((group, about)) = commands::GROUPS.iter().find(|(group, _)| *group == first) else {
+        return Err(unknown(&first, help::PROGRAM, None));
+    };
+    let Some(second) = words.next() else { return Ok(Found::Help(group_help(group, about))) };
+    let second = second.to_string_lossy().into_owned();
+    if matches!(second.as_str(), "--help" | "-h") {
+        return Ok(Found::Help(group_help(group, about)));
+    }
+    let name = format!("{group} {second}");
+    match commands::named(&name) {
+        Some(command) => Ok(Found::Command(command, name, words.collect())),
+        None if second.starts_with('-') => {
+            let message = format!("unknown flag: {second}");
+            let program = format!("{} {group}", help::PROGRAM);
+            Err(flags::usage_error(&message, &program, "COMMAND"))
+        }
+        None => Err(unknown(&name, &format!("{} {group}", help::PROGRAM), Some(group))),
+    }
+}
+
+/// `dhow help stop` is `dhow stop --help`.
+fn help_on(mut words: Vec<OsString>) -> Result<Found, Failure> {
+    if words.is_empty() {
+        return Ok(Found::Help(program_help()));
+    }
+    let topic: Vec<_> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    words.push("--help".into());
+    find(words).map_err(|_| Failure::error(format!("unknown help topic: {}", topic.join(" "))))
+}
+
+fn group_help(group: &str, about: &str) -> String {
+    help::group(group, about, commands::ALL)
+}
+
+fn unknown(name: &str, program: &str, group: Option<&&str>) -> Failure {
+    let main = help::PROGRAM;
+    let usage = group.map(|_| format!("Usage:  {program}\n\n")).unwrap_or_default();
+    Failure::error(format!(
+        "{main}: unknown command: {main} {name}\n\n{usage}Run '{program} --help' for more information"
+    ))
+}
+
+fn start(command: &'static Command, chosen: Chosen, local: Local) -> Outcome {
+    let Chosen { globals, name, rest } = chosen;
+    let full = format!("{} {name}", help::PROGRAM);
+    let definition = (command.define)();
+    let grammar = Grammar { definition, flags: command.flags, arity: command.arity };
+    let parsed = flags::parse(&grammar, rest)
+        .map_err(|message| flags::usage_error(&message, &full, command.usage))?;
+    let matches = match parsed {
+        Parsed::Help => {
+            let width = cx::terminal_width().unwrap_or(80);
+            return print(&help::command(command, &name, width));
+        }
+        Parsed::Matches(matches) => matches,
+        Parsed::WrongCount(objection) => {
+            return Err(Failure::error(format!(
+                "{}: '{full}' {objection}\n\nUsage:  {full} {}\n\nRun '{full} --help' for more information",
+                help::PROGRAM,
+                command.usage
+            )));
+        }
+    };
+    let target = Target::choose(&globals, &environment()).map_err(Failure::error)?;
+    let cx = Cx::new(target, local, name);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::error(format!("cannot start: {e}")))?;
+    let outcome = runtime.block_on((command.run)(&cx, &matches));
+    drop(cx);
+    // A thread that still reads the terminal must not keep us.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// The only place that looks at the environment for settings of the program.
+fn environment() -> Environment {
+    let text = |name| std::env::var(name).ok();
+    let path = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let uid = rustix::process::geteuid();
+    Environment {
+        docker_host: text("DOCKER_HOST"),
+        docker_context: text("DOCKER_CONTEXT"),
+        root: path("DHOW_ROOT"),
+        run: path("DHOW_RUN"),
+        xdg_data: path("XDG_DATA_HOME"),
+        xdg_run: path("XDG_RUNTIME_DIR"),
+        home: path("HOME"),
+        privilege: if uid.is_root() { Privilege::Root } else { Privilege::User(uid.as_raw()) },
+    }
+}
+
+fn print(text: &str) -> Outcome {
+    use std::io::Write as _;
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests;

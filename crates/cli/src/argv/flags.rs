@@ -4,7 +4,7 @@
 //! The outcome is handed to clap in a form that leaves no choice: `--name=value` and positionals
 //! behind `--`.
 
-use super::Flags;
+use super::{Arity, Flags};
 use crate::error::Failure;
 use crate::template::literal::quote;
 use clap::{Arg, ArgAction, ArgMatches};
@@ -15,27 +15,35 @@ use std::ffi::OsString;
 pub(crate) enum Parsed {
     /// `--help` was among them.
     Help,
-    /// These, and so many positional arguments.
-    Matches(ArgMatches, usize),
+    /// These.
+    Matches(ArgMatches),
+    /// Another number of positional arguments; this is the objection.
+    WrongCount(String),
+}
+
+/// What the words are read by.
+pub(crate) struct Grammar {
+    pub(crate) definition: clap::Command,
+    pub(crate) flags: Flags,
+    pub(crate) arity: Arity,
 }
 
 /// Parses `words` by the definitions of `command`. The error is one line, without usage.
-pub(crate) fn parse(
-    command: clap::Command,
-    words: Vec<OsString>,
-    place: Flags,
-) -> Result<Parsed, String> {
-    let mut scan = Scan { command: &command, given: Vec::new(), positional: Vec::new() };
-    let asks = scan.words(words, place)?;
+pub(crate) fn parse(grammar: &Grammar, words: Vec<OsString>) -> Result<Parsed, String> {
+    let command = &grammar.definition;
+    let mut scan = Scan { command, given: Vec::new(), positional: Vec::new() };
+    let asks = scan.words(words, grammar.flags)?;
     if asks == Asks::Help {
         return Ok(Parsed::Help);
     }
     let Scan { given, positional, .. } = scan;
-    let count = positional.len();
+    if let Some(objection) = grammar.arity.objection(positional.len()) {
+        return Ok(Parsed::WrongCount(objection));
+    }
     let argv = normal_form(given, positional);
     match command.clone().try_get_matches_from(argv) {
-        Ok(matches) => Ok(Parsed::Matches(matches, count)),
-        Err(e) => Err(explain(&command, &e)),
+        Ok(matches) => Ok(Parsed::Matches(matches)),
+        Err(e) => Err(explain(command, &e)),
     }
 }
 
@@ -51,7 +59,7 @@ pub(crate) fn parse_globals(
         return Ok((Parsed::Help, positional));
     }
     match command.clone().try_get_matches_from(normal_form(given, Vec::new())) {
-        Ok(matches) => Ok((Parsed::Matches(matches, 0), positional)),
+        Ok(matches) => Ok((Parsed::Matches(matches), positional)),
         Err(e) => Err(explain(&command, &e)),
     }
 }
@@ -84,12 +92,14 @@ impl<'c> Scan<'c> {
                 self.positional.extend(words);
                 break;
             }
-            if !text.starts_with('-') || text == "-" {
+            let positional = !text.starts_with('-') || text == "-";
+            if positional && place == Flags::First {
                 self.positional.push(word);
-                if place == Flags::First {
-                    self.positional.extend(words);
-                    break;
-                }
+                self.positional.extend(words);
+                break;
+            }
+            if positional {
+                self.positional.push(word);
                 continue;
             }
             let asked = match text.strip_prefix("--") {
@@ -139,11 +149,7 @@ impl<'c> Scan<'c> {
             let rest = &letters[at + letter.len_utf8()..];
             let Some(arg) = self.command.get_arguments().find(|a| a.get_short() == Some(letter))
             else {
-                return if letter == 'h' {
-                    Ok(Asks::Help)
-                } else {
-                    Err(format!("unknown shorthand flag: '{letter}' in -{}", &letters[at..]))
-                };
+                return unknown_letter(letter, &letters[at..]);
             };
             if let Some(value) = rest.strip_prefix('=') {
                 return self.push(arg, value.to_owned());
@@ -184,6 +190,14 @@ impl<'c> Scan<'c> {
     }
 }
 
+fn unknown_letter(letter: char, rest: &str) -> Result<Asks, String> {
+    if letter == 'h' {
+        Ok(Asks::Help)
+    } else {
+        Err(format!("unknown shorthand flag: '{letter}' in -{rest}"))
+    }
+}
+
 fn next(
     words: &mut impl Iterator<Item = OsString>,
     missing: impl FnOnce() -> String,
@@ -199,10 +213,8 @@ fn has_long(arg: &Arg, name: &str) -> bool {
 
 /// Whether the flag stands for `true` when it has no value.
 fn is_bool(arg: &Arg) -> bool {
-    match arg.get_action() {
-        ArgAction::SetTrue => true,
-        _ => arg.get_num_args().is_some_and(|range| range.min_values() == 0),
-    }
+    matches!(arg.get_action(), ArgAction::SetTrue)
+        || arg.get_num_args().is_some_and(|range| range.min_values() == 0)
 }
 
 fn parse_bool(text: &str) -> Option<bool> {
@@ -294,11 +306,13 @@ mod tests {
     }
 
     fn read(place: Flags, words: &[&str]) -> Result<Sample, String> {
-        let command = Sample::augment_args(super::super::bare());
+        let definition = Sample::augment_args(super::super::bare());
+        let grammar = Grammar { definition, flags: place, arity: Arity::AtLeast(0) };
         let words = words.iter().map(OsString::from).collect();
-        match parse(command, words, place)? {
+        match parse(&grammar, words)? {
             Parsed::Help => Err("help".to_owned()),
-            Parsed::Matches(matches, _) => {
+            Parsed::WrongCount(objection) => Err(objection),
+            Parsed::Matches(matches) => {
                 use clap::FromArgMatches;
                 Ok(Sample::from_arg_matches(&matches).unwrap())
             }

@@ -127,7 +127,7 @@ fn signature(arg: &Arg) -> Option<String> {
 
 fn takes_value(arg: &Arg) -> bool {
     !matches!(arg.get_action(), ArgAction::SetTrue)
-        && !arg.get_num_args().is_some_and(|range| range.min_values() == 0)
+        && arg.get_num_args().is_none_or(|range| range.min_values() != 0)
 }
 
 fn text(arg: &Arg) -> String {

@@ -63,13 +63,13 @@ impl Writer<'_> {
 
     fn write(&mut self, from: usize, to: usize) {
         for line in &self.lines[from..to] {
-            for (column, cell) in line.iter().enumerate() {
+            // The last cell has no column, and so no width.
+            let columns = line.len() - 1;
+            let widths = self.widths.iter().take(columns).chain(std::iter::repeat(&0));
+            for (cell, width) in line.iter().zip(widths) {
+                let fill = width.saturating_sub(cell_width(cell));
                 self.out.push_str(cell);
-                if column + 1 < line.len() {
-                    let width = self.widths.get(column).copied().unwrap_or(0);
-                    let fill = width.saturating_sub(cell_width(cell));
-                    self.out.extend(std::iter::repeat_n(' ', fill));
-                }
+                self.out.extend(std::iter::repeat_n(' ', fill));
             }
             self.out.push('\n');
         }

@@ -12,8 +12,8 @@ pub(super) enum Node {
     With(Branch),
     Range(Branch),
     Template { pos: usize, name: String, pipe: Option<Pipe> },
-    Break { pos: usize },
-    Continue { pos: usize },
+    Break,
+    Continue,
 }
 
 /// `if`, `with` or `range`: a pipeline and two lists.
@@ -108,8 +108,8 @@ impl fmt::Display for Node {
                 }
                 f.write_str("}}")
             }
-            Self::Break { .. } => f.write_str("{{break}}"),
-            Self::Continue { .. } => f.write_str("{{continue}}"),
+            Self::Break => f.write_str("{{break}}"),
+            Self::Continue => f.write_str("{{continue}}"),
         }
     }
 }

@@ -162,8 +162,8 @@ impl<'t> Exec<'t, '_> {
                 self.at = At::Node(*pos, node);
                 self.deeper(|exec| exec.call(dot, name, pipe.as_ref()))?;
             }
-            Node::Break { .. } => return Ok(Flow::Break),
-            Node::Continue { .. } => return Ok(Flow::Continue),
+            Node::Break => return Ok(Flow::Break),
+            Node::Continue => return Ok(Flow::Continue),
         }
         Ok(Flow::Next)
     }

@@ -10,7 +10,7 @@ pub(super) fn mentioned(set: &Set, name: &str) -> bool {
 
 fn in_nodes(nodes: &[Node], name: &str) -> bool {
     nodes.iter().any(|node| match node {
-        Node::Text(_) | Node::Break { .. } | Node::Continue { .. } => false,
+        Node::Text(_) | Node::Break | Node::Continue => false,
         Node::Action { pipe, .. } => in_pipe(pipe, name),
         Node::If(branch) | Node::With(branch) | Node::Range(branch) => in_branch(branch, name),
         Node::Template { pipe, .. } => pipe.as_ref().is_some_and(|pipe| in_pipe(pipe, name)),

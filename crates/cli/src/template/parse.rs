@@ -234,11 +234,11 @@ impl Parser {
             Kind::Keyword(Keyword::Block) => self.block()?,
             Kind::Keyword(Keyword::Break) => {
                 self.loop_control("{{break}}")?;
-                Node::Break { pos }
+                Node::Break
             }
             Kind::Keyword(Keyword::Continue) => {
                 self.loop_control("{{continue}}")?;
-                Node::Continue { pos }
+                Node::Continue
             }
             Kind::Keyword(Keyword::Else) => return self.else_control(),
             Kind::Keyword(Keyword::End) => {

@@ -267,130 +267,125 @@ fn printf_says_what_does_not_fit() {
     ]);
 }
 
+/// Templates, the place of their error, and the error.
+const RUNNING: &[(&str, &str, &str)] = &[
+    ("{{1 2}}", "2", "executing \"\" at <1>: can't give argument to non-function 1"),
+    ("{{nil}}", "2", "executing \"\" at <nil>: nil is not a command"),
+    ("{{(nil).foo}}", "3", "executing \"\" at <nil>: nil is not a command"),
+    ("{{upper 3}}", "8", "executing \"\" at <3>: expected string; found 3"),
+    ("{{truncate 3 3}}", "11", "executing \"\" at <3>: expected string; found 3"),
+    ("{{pad \"a\" \"b\" 1}}", "10", "executing \"\" at <\"b\">: expected integer; found \"b\""),
+    ("{{join 3 \",\"}}", "7", "executing \"\" at <3>: can't handle 3 for arg of type []string"),
+    (
+        "{{upper .State.Pid}}",
+        "14",
+        "executing \"\" at <.State.Pid>: wrong type for value; expected string; got json.Number",
+    ),
+    (
+        "{{template \"a\"}}",
+        "11",
+        "executing \"\" at <{{template \"a\"}}>: template \"a\" not defined",
+    ),
+    ("{{range .Path}}{{end}}", "8", "executing \"\" at <.Path>: range can't iterate over sleep"),
+    ("{{not}}", "2", "executing \"\" at <not>: wrong number of args for not: want 1 got 0"),
+    ("{{not 1 2}}", "2", "executing \"\" at <not>: wrong number of args for not: want 1 got 2"),
+    ("{{eq}}", "2", "executing \"\" at <eq>: wrong number of args for eq: want at least 1 got 0"),
+    (
+        "{{eq 1}}",
+        "2",
+        "executing \"\" at <eq 1>: error calling eq: missing argument for comparison",
+    ),
+    (
+        "{{eq 1 1.0}}",
+        "2",
+        "executing \"\" at <eq 1 1.0>: error calling eq: incompatible types for comparison",
+    ),
+    (
+        "{{lt true false}}",
+        "2",
+        "executing \"\" at <lt true false>: error calling lt: invalid type for comparison",
+    ),
+    (
+        "{{lt nil 1}}",
+        "2",
+        "executing \"\" at <lt nil 1>: error calling lt: invalid type for comparison",
+    ),
+    (
+        "{{eq .Args .Args}}",
+        "2",
+        "executing \"\" at <eq .Args .Args>: error calling eq: non-comparable type [1 2]: []interface {}",
+    ),
+    (
+        "{{index .Args 2}}",
+        "2",
+        "executing \"\" at <index .Args 2>: error calling index: reflect: slice index out of range",
+    ),
+    (
+        "{{index .Args 3}}",
+        "2",
+        "executing \"\" at <index .Args 3>: error calling index: index out of range: 3",
+    ),
+    (
+        "{{index .Args \"a\"}}",
+        "2",
+        "executing \"\" at <index .Args \"a\">: error calling index: cannot index slice/array with type string",
+    ),
+    (
+        "{{index .Config.Labels 3}}",
+        "2",
+        "executing \"\" at <index .Config.Labels 3>: error calling index: value has type int; should be string",
+    ),
+    (
+        "{{index 3 1}}",
+        "2",
+        "executing \"\" at <index 3 1>: error calling index: can't index item of type int",
+    ),
+    (
+        "{{index nil 1}}",
+        "2",
+        "executing \"\" at <index nil 1>: error calling index: index of untyped nil",
+    ),
+    (
+        "{{slice .Path 3 1}}",
+        "2",
+        "executing \"\" at <slice .Path 3 1>: error calling slice: invalid slice index: 3 > 1",
+    ),
+    (
+        "{{slice .Path 1 2 3}}",
+        "2",
+        "executing \"\" at <slice .Path 1 2 3>: error calling slice: cannot 3-index slice a string",
+    ),
+    (
+        "{{slice .Args 1 9}}",
+        "2",
+        "executing \"\" at <slice .Args 1 9>: error calling slice: index out of range: 9",
+    ),
+    ("{{len 3}}", "2", "executing \"\" at <len 3>: error calling len: len of type int"),
+    (
+        "{{len .Zed.n}}",
+        "2",
+        "executing \"\" at <len .Zed.n>: error calling len: len of nil pointer",
+    ),
+    (
+        "{{call .Path}}",
+        "2",
+        "executing \"\" at <call .Path>: error calling call: non-function .Path of type string",
+    ),
+    (
+        "{{pad \"a\" -1 0}}",
+        "2",
+        "executing \"\" at <pad \"a\" -1 0>: error calling pad: strings: negative Repeat count",
+    ),
+    (
+        "{{18446744073709551615}}",
+        "2",
+        "executing \"\" at <18446744073709551615>: 18446744073709551615 overflows int",
+    ),
+];
+
 #[test]
 fn errors_while_running_name_the_place() {
-    for (text, place, message) in [
-        ("{{1 2}}", "2", "executing \"\" at <1>: can't give argument to non-function 1"),
-        ("{{nil}}", "2", "executing \"\" at <nil>: nil is not a command"),
-        ("{{(nil).foo}}", "3", "executing \"\" at <nil>: nil is not a command"),
-        ("{{upper 3}}", "8", "executing \"\" at <3>: expected string; found 3"),
-        ("{{truncate 3 3}}", "11", "executing \"\" at <3>: expected string; found 3"),
-        ("{{pad \"a\" \"b\" 1}}", "10", "executing \"\" at <\"b\">: expected integer; found \"b\""),
-        ("{{join 3 \",\"}}", "7", "executing \"\" at <3>: can't handle 3 for arg of type []string"),
-        (
-            "{{upper .State.Pid}}",
-            "14",
-            "executing \"\" at <.State.Pid>: wrong type for value; expected string; got json.Number",
-        ),
-        (
-            "{{template \"a\"}}",
-            "11",
-            "executing \"\" at <{{template \"a\"}}>: template \"a\" not defined",
-        ),
-        (
-            "{{range .Path}}{{end}}",
-            "8",
-            "executing \"\" at <.Path>: range can't iterate over sleep",
-        ),
-        ("{{not}}", "2", "executing \"\" at <not>: wrong number of args for not: want 1 got 0"),
-        ("{{not 1 2}}", "2", "executing \"\" at <not>: wrong number of args for not: want 1 got 2"),
-        (
-            "{{eq}}",
-            "2",
-            "executing \"\" at <eq>: wrong number of args for eq: want at least 1 got 0",
-        ),
-        (
-            "{{eq 1}}",
-            "2",
-            "executing \"\" at <eq 1>: error calling eq: missing argument for comparison",
-        ),
-        (
-            "{{eq 1 1.0}}",
-            "2",
-            "executing \"\" at <eq 1 1.0>: error calling eq: incompatible types for comparison",
-        ),
-        (
-            "{{lt true false}}",
-            "2",
-            "executing \"\" at <lt true false>: error calling lt: invalid type for comparison",
-        ),
-        (
-            "{{lt nil 1}}",
-            "2",
-            "executing \"\" at <lt nil 1>: error calling lt: invalid type for comparison",
-        ),
-        (
-            "{{eq .Args .Args}}",
-            "2",
-            "executing \"\" at <eq .Args .Args>: error calling eq: non-comparable type [1 2]: []interface {}",
-        ),
-        (
-            "{{index .Args 2}}",
-            "2",
-            "executing \"\" at <index .Args 2>: error calling index: reflect: slice index out of range",
-        ),
-        (
-            "{{index .Args 3}}",
-            "2",
-            "executing \"\" at <index .Args 3>: error calling index: index out of range: 3",
-        ),
-        (
-            "{{index .Args \"a\"}}",
-            "2",
-            "executing \"\" at <index .Args \"a\">: error calling index: cannot index slice/array with type string",
-        ),
-        (
-            "{{index .Config.Labels 3}}",
-            "2",
-            "executing \"\" at <index .Config.Labels 3>: error calling index: value has type int; should be string",
-        ),
-        (
-            "{{index 3 1}}",
-            "2",
-            "executing \"\" at <index 3 1>: error calling index: can't index item of type int",
-        ),
-        (
-            "{{index nil 1}}",
-            "2",
-            "executing \"\" at <index nil 1>: error calling index: index of untyped nil",
-        ),
-        (
-            "{{slice .Path 3 1}}",
-            "2",
-            "executing \"\" at <slice .Path 3 1>: error calling slice: invalid slice index: 3 > 1",
-        ),
-        (
-            "{{slice .Path 1 2 3}}",
-            "2",
-            "executing \"\" at <slice .Path 1 2 3>: error calling slice: cannot 3-index slice a string",
-        ),
-        (
-            "{{slice .Args 1 9}}",
-            "2",
-            "executing \"\" at <slice .Args 1 9>: error calling slice: index out of range: 9",
-        ),
-        ("{{len 3}}", "2", "executing \"\" at <len 3>: error calling len: len of type int"),
-        (
-            "{{len .Zed.n}}",
-            "2",
-            "executing \"\" at <len .Zed.n>: error calling len: len of nil pointer",
-        ),
-        (
-            "{{call .Path}}",
-            "2",
-            "executing \"\" at <call .Path>: error calling call: non-function .Path of type string",
-        ),
-        (
-            "{{pad \"a\" -1 0}}",
-            "2",
-            "executing \"\" at <pad \"a\" -1 0>: error calling pad: strings: negative Repeat count",
-        ),
-        (
-            "{{18446744073709551615}}",
-            "2",
-            "executing \"\" at <18446744073709551615>: 18446744073709551615 overflows int",
-        ),
-    ] {
+    for (text, place, message) in RUNNING {
         assert_eq!(inspect(text), at(place, message), "{text}");
     }
     assert_eq!(

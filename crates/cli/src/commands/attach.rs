@@ -1,0 +1,64 @@
+//! `attach`
+
+use super::run::{session_keys, stay};
+use crate::argv::{Arity, Outcome, command};
+use crate::cx::{self, Cx};
+use crate::error::Failure;
+use crate::session::{Process, Session, Setup};
+use docker_api::query::{AttachQuery, WaitCondition};
+use docker_api::types::containers::ContainerState;
+
+/// Attach our input and output to a running container
+#[derive(clap::Args, Debug)]
+pub(super) struct AttachArgs {
+    /// Keys that detach from the container
+    #[arg(long, value_name = "string")]
+    detach_keys: Option<String>,
+    /// Do not attach STDIN
+    #[arg(long)]
+    no_stdin: bool,
+    /// Pass signals on to the process
+    #[arg(long, num_args = 0..=1, default_value = "true", default_missing_value = "true")]
+    sig_proxy: std::primitive::bool,
+    container: String,
+}
+
+command!(
+    AttachArgs,
+    attach,
+    ["container attach", "attach"],
+    "[OPTIONS] CONTAINER",
+    Arity::Exactly(1)
+);
+
+async fn attach(cx: &Cx, args: AttachArgs) -> Outcome {
+    let keys = session_keys(args.detach_keys.as_deref())?;
+    let client = cx.client()?;
+    let container = client.container_inspect(&args.container).await?.value;
+    check(&container.state)?;
+    let stdin = !args.no_stdin && container.config.open_stdin;
+    let tty = container.config.tty;
+    if stdin && tty && !cx::stdin_is_terminal() {
+        return Err(Failure::error("the input device is not a TTY"));
+    }
+    let id = container.id;
+    let waiting = client.container_wait(&id, WaitCondition::NotRunning).await?;
+    let query =
+        AttachQuery { stream: true, stdin, stdout: true, stderr: true, ..AttachQuery::default() };
+    let mut session = Session::open(Setup { stdin, tty, proxy: args.sig_proxy, keys })?;
+    let attached = client.container_attach(&id, &query).await?;
+    stay(cx, client, (&mut session, Process::Container(id)), (attached, waiting)).await
+}
+
+fn check(state: &ContainerState) -> Result<(), Failure> {
+    let text = if !state.running {
+        "cannot attach to a stopped container, start it first"
+    } else if state.paused {
+        "cannot attach to a paused container, unpause it first"
+    } else if state.restarting {
+        "cannot attach to a restarting container, wait until it is running"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::error(text))
+}

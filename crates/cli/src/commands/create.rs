@@ -1,0 +1,235 @@
+//! `create`, and what `run` shares with it: the request, the missing image, the id file.
+
+use super::pull::{Show, pull_image};
+use crate::argv::{Arity, Flags, Outcome, command};
+use crate::cx::Cx;
+use crate::error::{Failure, api_message};
+use crate::options::{Ambient, ContainerOptions, Subject, SubjectKind};
+use docker_api::ApiError;
+use docker_api::types::containers::CreateContainer;
+use model::Reference;
+use std::path::Path;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+// No doc comment: clap would take it for the help of the command.
+#[derive(clap::Args, Debug)]
+pub(super) struct CreateFlags {
+    /// Write the container's id to this file
+    #[arg(long, value_name = "string")]
+    cidfile: Option<String>,
+    /// Name of the container
+    #[arg(long, value_name = "string")]
+    name: Option<String>,
+    /// Platform of the image: os[/architecture[/variant]]
+    #[arg(long, value_name = "string")]
+    platform: Option<String>,
+    /// Pull the image first: always, missing, never
+    #[arg(long, value_name = "string", default_value = "missing")]
+    pull: String,
+    /// Do not show the progress of a pull
+    #[arg(short, long)]
+    quiet: bool,
+    /// The first argument is no image but a directory of the host; PATH:O puts a throw-away layer over it
+    #[arg(long)]
+    rootfs: bool,
+}
+
+/// Create a container, without starting it
+#[derive(clap::Args, Debug)]
+pub(super) struct CreateArgs {
+    #[command(flatten)]
+    flags: CreateFlags,
+    #[command(flatten)]
+    options: ContainerOptions,
+    image: String,
+    command: Vec<String>,
+}
+
+command!(
+    CreateArgs,
+    create,
+    ["container create", "create"],
+    "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+    Arity::AtLeast(1),
+    Flags::First
+);
+
+async fn create(cx: &Cx, args: CreateArgs) -> Outcome {
+    let request = request(&args.flags, &args.options, (&args.image, &args.command))
+        .map_err(|message| refused(cx, &message))?;
+    let id = make(cx, &args.flags, &request).await.map_err(|e| match e {
+        MakeError::Usage(message) => refused(cx, &message),
+        MakeError::Api(error) => error.into(),
+        MakeError::Failed(failure) => failure,
+    })?;
+    cx.line(&id)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A failure before there is a container: 125, and where to find help.
+pub(super) fn refused(cx: &Cx, message: &str) -> Failure {
+    let program = crate::argv::help::PROGRAM;
+    let name = &cx.name;
+    Failure::new(
+        125,
+        format!("{program}: {message}\n\nRun '{program} {name} --help' for more information"),
+    )
+}
+
+/// The request that the flags come to.
+pub(super) fn request(
+    flags: &CreateFlags,
+    options: &ContainerOptions,
+    (what, command): (&str, &[String]),
+) -> Result<CreateContainer, String> {
+    let cwd = std::env::current_dir().map_err(|e| format!("cannot read working directory: {e}"))?;
+    let ambient = Ambient {
+        env: &|name| std::env::var(name).ok(),
+        read: &|path| std::fs::read(path).map_err(|e| format!("open {path}: {}", go_error(&e))),
+        cwd: &cwd,
+    };
+    let kind = if flags.rootfs { SubjectKind::Directory } else { SubjectKind::Image };
+    let mut request = options.request(&Subject { what, kind, command }, &ambient)?;
+    request.host_config.container_id_file = flags.cidfile.clone().unwrap_or_default();
+    Pull::from_str(&flags.pull)?;
+    Ok(request)
+}
+
+/// An error of the operating system as Go spells it.
+fn go_error(error: &std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        "no such file or directory".to_owned()
+    } else {
+        error.to_string()
+    }
+}
+
+/// `--pull`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pull {
+    Always,
+    Missing,
+    Never,
+}
+
+impl FromStr for Pull {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "always" => Ok(Self::Always),
+            "missing" | "" => Ok(Self::Missing),
+            "never" => Ok(Self::Never),
+            _ => Err(format!(
+                "invalid pull option: '{text}': must be one of \"always\", \"missing\" or \"never\""
+            )),
+        }
+    }
+}
+
+/// Why no container was made.
+pub(super) enum MakeError {
+    /// The flags do not fit the world.
+    Usage(String),
+    /// The server says no.
+    Api(ApiError),
+    /// Something else, told in full.
+    Failed(Failure),
+}
+
+impl From<ApiError> for MakeError {
+    fn from(error: ApiError) -> Self {
+        Self::Api(error)
+    }
+}
+
+impl From<Failure> for MakeError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl MakeError {
+    /// One line for whoever asked for a container.
+    pub(super) fn message(self) -> String {
+        match self {
+            Self::Usage(message) => message,
+            Self::Api(error) => api_message(&error),
+            Self::Failed(failure) => failure.message.unwrap_or_default(),
+        }
+    }
+}
+
+/// Makes the container, pulling its image first if it is not there. Gives its id.
+pub(super) async fn make(
+    cx: &Cx,
+    flags: &CreateFlags,
+    request: &CreateContainer,
+) -> Result<String, MakeError> {
+    let image = image(&request.config.image).map_err(MakeError::Usage)?;
+    if let Some(path) = &flags.cidfile {
+        check_id_file(path).map_err(MakeError::Usage)?;
+    }
+    let policy = Pull::from_str(&flags.pull).map_err(MakeError::Usage)?;
+    let platform = platform(flags.platform.as_ref());
+    let platform = platform.as_deref();
+    let show = if flags.quiet { Show::Nothing } else { Show::Stderr };
+    if let (Pull::Always, Some(image)) = (policy, &image) {
+        pull_image(cx, image, platform, show).await?;
+    }
+    let client = cx.client()?;
+    let name = flags.name.as_deref().filter(|name| !name.is_empty());
+    let created = match client.container_create(request, name, platform).await {
+        Err(e) if e.is_not_found() && policy == Pull::Missing && image.is_some() => {
+            // Checked by the guard.
+            let Some(image) = &image else { return Err(e.into()) };
+            if !flags.quiet {
+                let familiar = image.familiar();
+                cx.warn(&format!("Unable to find image '{familiar}' locally"));
+            }
+            pull_image(cx, image, platform, show).await?;
+            client.container_create(request, name, platform).await?
+        }
+        created => created?,
+    };
+    for warning in &created.warnings {
+        cx.warn(&format!("WARNING: {warning}"));
+    }
+    if let Some(path) = &flags.cidfile {
+        std::fs::write(path, &created.id).map_err(|e| {
+            MakeError::Usage(format!("failed to create the container ID file: {e}"))
+        })?;
+    }
+    Ok(created.id)
+}
+
+/// The image as a reference that can be pulled; ids cannot, and a directory is none.
+fn image(text: &str) -> Result<Option<Reference>, String> {
+    let is_id = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let bare = text.strip_prefix("sha256:").unwrap_or(text);
+    if is_id(bare) {
+        return Ok(None);
+    }
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse::<Reference>()
+        .map(|reference| Some(reference.with_default_tag()))
+        .map_err(|e| e.to_string())
+}
+
+fn check_id_file(path: &str) -> Result<(), String> {
+    if Path::new(path).exists() {
+        return Err(format!(
+            "container ID file found, make sure the other container isn't running or delete {path}"
+        ));
+    }
+    Ok(())
+}
+
+/// The platform that was asked for, by flag or for the whole shell.
+pub(super) fn platform(flag: Option<&String>) -> Option<String> {
+    let default = || std::env::var("DOCKER_DEFAULT_PLATFORM").ok();
+    flag.cloned().or_else(default).filter(|platform| !platform.is_empty())
+}

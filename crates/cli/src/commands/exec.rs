@@ -1,0 +1,108 @@
+//! `exec`
+
+use super::run::{exit_code, session_keys};
+use crate::argv::{Arity, Flags, Outcome, command};
+use crate::cx::{self, Cx};
+use crate::error::Failure;
+use crate::parse::env::{self, Bare, Variable};
+use crate::session::{Ended, Process, Session, Setup, terminal};
+use docker_api::types::exec::{ExecCreate, ExecStart};
+use std::process::ExitCode;
+
+/// Run a command in a running container
+#[derive(clap::Args, Debug)]
+pub(super) struct ExecArgs {
+    /// Run in the background
+    #[arg(short, long)]
+    detach: bool,
+    /// Keys that detach from the command
+    #[arg(long, value_name = "string")]
+    detach_keys: Option<String>,
+    /// Set a variable, or pass ours on
+    #[arg(short, long, value_name = "list")]
+    env: Vec<Variable>,
+    /// Set the variables that a file lists
+    #[arg(long, value_name = "list")]
+    env_file: Vec<String>,
+    /// Keep STDIN open even if not attached
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give the command all privileges
+    #[arg(long)]
+    privileged: bool,
+    /// Allocate a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// Name or id of the user, and of the group: user[:group]
+    #[arg(short, long, value_name = "string")]
+    user: Option<String>,
+    /// Working directory in the container
+    #[arg(short, long, value_name = "string")]
+    workdir: Option<String>,
+    container: String,
+    command: Vec<String>,
+}
+
+command!(
+    ExecArgs,
+    exec,
+    ["container exec", "exec"],
+    "[OPTIONS] CONTAINER COMMAND [ARG...]",
+    Arity::AtLeast(2),
+    Flags::First
+);
+
+async fn exec(cx: &Cx, args: ExecArgs) -> Outcome {
+    let keys = session_keys(args.detach_keys.as_deref())?;
+    if args.tty && args.interactive && !args.detach && !cx::stdin_is_terminal() {
+        return Err(Failure::error("the input device is not a TTY"));
+    }
+    let size = if args.tty { terminal::console_size() } else { None };
+    let request = args.request(size)?;
+    let client = cx.client()?;
+    let id = client.exec_create(&args.container, &request).await?;
+    let start = ExecStart { detach: args.detach, tty: args.tty, console_size: size };
+    if args.detach {
+        client.exec_start_detached(&id, &start).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let setup = Setup { stdin: args.interactive, tty: args.tty, proxy: false, keys };
+    let mut session = Session::open(setup)?;
+    let attached = client.exec_start(&id, &start).await?;
+    let ended = session.run(client, &Process::Exec(id.clone()), attached).await?;
+    session.restore();
+    if ended == Ended::Detached {
+        cx.warn("read escape sequence");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let state = client.exec_inspect(&id).await?.value;
+    Ok(exit_code(state.exit_code.unwrap_or(0)))
+}
+
+impl ExecArgs {
+    fn request(&self, size: Option<[u64; 2]>) -> Result<ExecCreate, Failure> {
+        let lookup = |name: &str| std::env::var(name).ok();
+        let mut variables = Vec::new();
+        for path in &self.env_file {
+            let text =
+                std::fs::read(path).map_err(|e| Failure::error(format!("open {path}: {e}")))?;
+            let read = env::file(path, &text, Bare::Lookup(&lookup)).map_err(Failure::error)?;
+            variables.extend(read);
+        }
+        variables.extend(self.env.iter().map(|v| env::inherit(&v.0, &lookup)));
+        Ok(ExecCreate {
+            user: self.user.clone().unwrap_or_default(),
+            privileged: self.privileged,
+            tty: self.tty,
+            console_size: size,
+            attach_stdin: self.interactive && !self.detach,
+            attach_stdout: !self.detach,
+            attach_stderr: !self.detach,
+            detach: self.detach,
+            detach_keys: self.detach_keys.clone().unwrap_or_default(),
+            env: (!variables.is_empty()).then_some(variables),
+            working_dir: self.workdir.clone().unwrap_or_default(),
+            cmd: Some(self.command.clone().into()),
+        })
+    }
+}

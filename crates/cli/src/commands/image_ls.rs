@@ -1,0 +1,61 @@
+//! `images`
+
+use super::clock;
+use super::ps::list_format;
+use crate::argv::{Arity, Outcome, command};
+use crate::cx::Cx;
+use crate::format::containers::Cut;
+use crate::format::images::{self, Digests};
+use crate::parse::filter::{Filter, collect};
+use crate::table::Format;
+use docker_api::query::ListImages;
+use std::process::ExitCode;
+
+/// List images
+#[derive(clap::Args, Debug)]
+pub(super) struct ImagesArgs {
+    /// Show intermediate images as well
+    #[arg(short, long)]
+    all: bool,
+    /// Show digests
+    #[arg(long)]
+    digests: bool,
+    /// Show only those that match
+    #[arg(short, long, value_name = "filter")]
+    filter: Vec<Filter>,
+    /// Format: table, table TEMPLATE, json, or a template
+    #[arg(long, value_name = "string")]
+    format: Option<String>,
+    /// Do not cut texts off
+    #[arg(long)]
+    no_trunc: bool,
+    /// Show only ids
+    #[arg(short, long)]
+    quiet: bool,
+    reference: Option<String>,
+}
+
+command!(
+    ImagesArgs,
+    images,
+    ["image ls", "image list", "images"],
+    "[OPTIONS] [REPOSITORY[:TAG]]",
+    Arity::AtMost(1)
+);
+
+async fn images(cx: &Cx, args: ImagesArgs) -> Outcome {
+    let text = list_format(cx, args.format.as_ref(), args.quiet, |config| config.images_format)?;
+    let digests = if args.digests { Digests::Shown } else { Digests::Hidden };
+    let named = if args.digests { images::NAMED_DIGESTS } else { images::NAMED };
+    let format = Format::parse(&text, named)?;
+    let mut filters = collect(&args.filter);
+    if let Some(reference) = &args.reference {
+        filters.add("reference", reference);
+    }
+    let query = ListImages { all: args.all, filters, ..ListImages::default() };
+    let list = cx.client()?.image_list(&query).await?;
+    let cut = if args.no_trunc { Cut::Whole } else { Cut::Short };
+    let rendered = format.render(images::list(&list, (cut, digests), &format, &clock()))?;
+    cx.print(&rendered)?;
+    Ok(ExitCode::SUCCESS)
+}

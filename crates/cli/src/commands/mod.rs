@@ -1,0 +1,196 @@
+//! One file per command: the flags, what it does, its tests.
+
+mod attach;
+mod container_inspect;
+mod create;
+mod diff;
+mod exec;
+mod export;
+mod history;
+mod image_inspect;
+mod image_ls;
+mod image_rm;
+mod import;
+mod info;
+mod inspect;
+mod kill;
+mod load;
+mod logs;
+mod network_inspect;
+mod network_ls;
+mod pause;
+mod port;
+mod ps;
+mod pull;
+mod rename;
+mod restart;
+mod rm;
+mod run;
+mod save;
+mod start;
+mod stats;
+mod stop;
+mod tag;
+mod top;
+mod unpause;
+mod update;
+pub(crate) mod version;
+mod volume_create;
+mod volume_inspect;
+mod volume_ls;
+mod volume_rm;
+mod wait;
+
+use crate::argv::{Command, Outcome};
+use crate::cx::Cx;
+use crate::error::{Failure, api_message};
+use docker_api::{ApiError, Client};
+use std::future::Future;
+use std::process::ExitCode;
+
+/// Groups, and what they are about.
+pub(crate) const GROUPS: &[(&str, &str)] = &[
+    ("container", "Manage containers"),
+    ("image", "Manage images"),
+    ("network", "Manage networks"),
+    ("system", "Manage dhow"),
+    ("volume", "Manage volumes"),
+];
+
+/// All commands.
+pub(crate) const ALL: &[&Command] = &[
+    &attach::COMMAND,
+    &container_inspect::COMMAND,
+    &create::COMMAND,
+    &diff::COMMAND,
+    &exec::COMMAND,
+    &export::COMMAND,
+    &history::COMMAND,
+    &image_inspect::COMMAND,
+    &image_ls::COMMAND,
+    &image_rm::COMMAND,
+    &import::COMMAND,
+    &info::COMMAND,
+    &inspect::COMMAND,
+    &kill::COMMAND,
+    &load::COMMAND,
+    &logs::COMMAND,
+    &network_inspect::COMMAND,
+    &network_ls::COMMAND,
+    &pause::COMMAND,
+    &port::COMMAND,
+    &ps::COMMAND,
+    &pull::COMMAND,
+    &rename::COMMAND,
+    &restart::COMMAND,
+    &rm::COMMAND,
+    &run::COMMAND,
+    &save::COMMAND,
+    &start::COMMAND,
+    &stats::COMMAND,
+    &stop::COMMAND,
+    &tag::COMMAND,
+    &top::COMMAND,
+    &unpause::COMMAND,
+    &update::COMMAND,
+    &version::COMMAND,
+    &volume_create::COMMAND,
+    &volume_inspect::COMMAND,
+    &volume_ls::COMMAND,
+    &volume_rm::COMMAND,
+    &wait::COMMAND,
+];
+
+/// The command of that name: `stop`, `container stop`.
+pub(crate) fn named(name: &str) -> Option<&'static Command> {
+    ALL.iter().find(|command| command.names.contains(&name)).copied()
+}
+
+/// How many requests are under way at once.
+const AT_ONCE: usize = 50;
+
+/// Does the same to each of several things, at once, and tells of each in the order given: its
+/// name as typed, or what went wrong. One failure does not keep the others.
+pub(crate) async fn each<F, W>(cx: &Cx, names: &[String], work: F) -> Outcome
+where
+    F: Fn(Client, String) -> W,
+    W: Future<Output = Result<(), ApiError>> + Send + 'static,
+{
+    each_but(cx, names, |_| false, work).await
+}
+
+/// The same, where some errors are told and are no failure.
+pub(crate) async fn each_but<F, W>(
+    cx: &Cx,
+    names: &[String],
+    tolerated: fn(&ApiError) -> bool,
+    work: F,
+) -> Outcome
+where
+    F: Fn(Client, String) -> W,
+    W: Future<Output = Result<(), ApiError>> + Send + 'static,
+{
+    let client = cx.client()?;
+    let mut failed = false;
+    for some in names.chunks(AT_ONCE) {
+        let running: Vec<_> = some
+            .iter()
+            .map(|name| (name, tokio::spawn(work(client.clone(), name.clone()))))
+            .collect();
+        for (name, task) in running {
+            let done = task.await.map_err(|e| Failure::error(e.to_string()))?;
+            failed |= tell(cx, name, done, tolerated)?;
+        }
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Tells how it went; true for a failure.
+fn tell(
+    cx: &Cx,
+    name: &str,
+    done: Result<(), ApiError>,
+    tolerated: fn(&ApiError) -> bool,
+) -> Result<bool, Failure> {
+    match done {
+        Ok(()) => cx.line(name).map(|()| false),
+        Err(e) => {
+            cx.warn(&api_message(&e));
+            Ok(!tolerated(&e))
+        }
+    }
+}
+
+/// The current time and zone, for whoever tells times.
+pub(crate) fn clock() -> crate::format::Clock {
+    crate::format::Clock { now: jiff::Timestamp::now(), zone: jiff::tz::TimeZone::system() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_commands_share_a_name() {
+        let mut names: Vec<&str> = ALL.iter().flat_map(|command| command.names).copied().collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn every_definition_is_sound() {
+        for command in ALL {
+            (command.define)().debug_assert();
+        }
+    }
+
+    #[test]
+    fn both_spellings_find_the_same() {
+        for (short, long) in [("ps", "container ls"), ("rmi", "image rm"), ("images", "image ls")] {
+            assert_eq!(named(short).map(|c| c.usage), named(long).map(|c| c.usage));
+        }
+        assert!(named("nosuch").is_none());
+    }
+}

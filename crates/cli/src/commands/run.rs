@@ -1,0 +1,218 @@
+//! `run`: create, attach, wait, start, and stay with the container until it ends.
+
+use super::create::{CreateFlags, MakeError, make, refused, request};
+use crate::argv::{Arity, Flags, Outcome, command};
+use crate::cx::{self, Cx};
+use crate::error::{Failure, api_message};
+use crate::options::ContainerOptions;
+use crate::session::keys::Keys;
+use crate::session::{Ended, Process, Session, Setup, terminal};
+use docker_api::client::containers::Waiting;
+use docker_api::query::{AttachQuery, WaitCondition};
+use docker_api::stream::Attached;
+use docker_api::types::config::ContainerConfig;
+use docker_api::types::containers::{CreateContainer, WaitResponse};
+use docker_api::{ApiError, Client};
+use std::process::ExitCode;
+
+/// Create and run a container from an image
+#[derive(clap::Args, Debug)]
+pub(super) struct RunArgs {
+    /// Run in the background and print the container's id
+    #[arg(short, long)]
+    detach: bool,
+    /// Keys that detach from the container
+    #[arg(long, value_name = "string")]
+    detach_keys: Option<String>,
+    /// Pass signals on to the process
+    #[arg(long, num_args = 0..=1, default_value = "true", default_missing_value = "true")]
+    sig_proxy: std::primitive::bool,
+    #[command(flatten)]
+    flags: CreateFlags,
+    #[command(flatten)]
+    options: ContainerOptions,
+    image: String,
+    command: Vec<String>,
+}
+
+command!(
+    RunArgs,
+    run,
+    ["container run", "run"],
+    "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+    Arity::AtLeast(1),
+    Flags::First
+);
+
+async fn run(cx: &Cx, args: RunArgs) -> Outcome {
+    let mut request = request(&args.flags, &args.options, (&args.image, &args.command))
+        .map_err(|message| refused(cx, &message))?;
+    if args.detach {
+        if args.options.chooses_streams() {
+            return Err(Failure::error(
+                "conflicting options: cannot specify both --attach and --detach",
+            ));
+        }
+        leave_alone(&mut request.config);
+    }
+    let keys = args.keys()?;
+    let config = &request.config;
+    if config.tty && config.attach_stdin && !cx::stdin_is_terminal() {
+        return Err(Failure::error("the input device is not a TTY"));
+    }
+    if config.tty && !args.detach {
+        request.host_config.console_size = terminal::console_size().unwrap_or_default();
+    }
+    let id = make(cx, &args.flags, &request).await.map_err(|e| match e {
+        MakeError::Failed(failure) if failure.message.is_none() => failure,
+        e @ (MakeError::Usage(_) | MakeError::Api(_) | MakeError::Failed(_)) => {
+            refused(cx, &e.message())
+        }
+    })?;
+    if attaches(&request.config) {
+        foreground(cx, &request, &id, (keys, args.sig_proxy)).await
+    } else {
+        background(cx, &request, &id, args.detach).await
+    }
+}
+
+impl RunArgs {
+    fn keys(&self) -> Result<Keys, Failure> {
+        session_keys(self.detach_keys.as_deref())
+    }
+}
+
+/// The keys of a flag, or else of the user's configuration.
+pub(super) fn session_keys(flag: Option<&str>) -> Result<Keys, Failure> {
+    Keys::parse(flag.unwrap_or_default()).map_err(Failure::error)
+}
+
+fn leave_alone(config: &mut ContainerConfig) {
+    config.attach_stdin = false;
+    config.attach_stdout = false;
+    config.attach_stderr = false;
+    config.stdin_once = false;
+}
+
+fn attaches(config: &ContainerConfig) -> bool {
+    config.attach_stdin || config.attach_stdout || config.attach_stderr
+}
+
+fn condition(request: &CreateContainer) -> WaitCondition {
+    if request.host_config.auto_remove { WaitCondition::Removed } else { WaitCondition::NextExit }
+}
+
+/// Starts without being attached; with `-d` that is all.
+async fn background(cx: &Cx, request: &CreateContainer, id: &str, detach: bool) -> Outcome {
+    let client = cx.client()?;
+    if detach {
+        client.container_start(id, None).await.map_err(|e| not_started(cx, &e))?;
+        cx.line(id)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    // Neither attached nor detached (`-a` with nothing to show): its end is still waited for.
+    let waiting = client.container_wait(id, condition(request)).await?;
+    client.container_start(id, None).await.map_err(|e| not_started(cx, &e))?;
+    code(cx, waiting.finish().await?)
+}
+
+async fn foreground(
+    cx: &Cx,
+    request: &CreateContainer,
+    id: &str,
+    (keys, proxy): (Keys, bool),
+) -> Outcome {
+    let client = cx.client()?;
+    let config = &request.config;
+    let setup = Setup { stdin: config.attach_stdin, tty: config.tty, proxy, keys };
+    let query = AttachQuery {
+        stream: true,
+        stdin: config.attach_stdin,
+        stdout: config.attach_stdout,
+        stderr: config.attach_stderr,
+        ..AttachQuery::default()
+    };
+    let attached = client.container_attach(id, &query).await?;
+    let waiting = client.container_wait(id, condition(request)).await?;
+    let mut session = Session::open(setup)?;
+    if let Err(e) = client.container_start(id, None).await {
+        session.restore();
+        drop(attached);
+        if request.host_config.auto_remove {
+            // It goes with its failed start, and must be gone before we are.
+            let _ = waiting.finish().await;
+        }
+        return Err(not_started(cx, &e));
+    }
+    stay(cx, client, (&mut session, Process::Container(id.to_owned())), (attached, waiting)).await
+}
+
+/// Stays with a container that runs until it ends or is detached from.
+pub(super) async fn stay(
+    cx: &Cx,
+    client: &Client,
+    (session, process): (&mut Session, Process),
+    (attached, waiting): (Attached, Waiting),
+) -> Outcome {
+    match session.run(client, &process, attached).await? {
+        Ended::Detached => {
+            session.restore();
+            cx.warn("read escape sequence");
+            Ok(ExitCode::SUCCESS)
+        }
+        Ended::Output => {
+            let status = session.until(client, &process, waiting.finish()).await??;
+            session.restore();
+            code(cx, status)
+        }
+    }
+}
+
+/// The container's own code.
+fn code(cx: &Cx, status: WaitResponse) -> Outcome {
+    if let Some(error) = status.error.filter(|error| !error.message.is_empty()) {
+        cx.warn(&format!("Error waiting for container: {}", error.message));
+        return Ok(ExitCode::from(125));
+    }
+    Ok(exit_code(status.status_code))
+}
+
+/// An exit code of a process, as one of ours.
+pub(super) fn exit_code(code: i64) -> ExitCode {
+    ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
+}
+
+/// A container that could not be started: the reason is in the text, and scripts know the codes.
+fn not_started(cx: &Cx, error: &ApiError) -> Failure {
+    let message = api_message(error);
+    Failure { code: start_code(&message), ..refused(cx, &message) }
+}
+
+fn start_code(message: &str) -> u8 {
+    let says = |text| message.contains(text);
+    if says("executable file not found") || says("no such file or directory") {
+        127
+    } else if says("permission denied") || says("is a directory") {
+        126
+    } else {
+        125
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_starts_have_codes() {
+        for (message, code) in [
+            ("exec: \"x\": executable file not found in $PATH", 127),
+            ("exec /x: no such file or directory", 127),
+            ("exec: \"/etc\": permission denied", 126),
+            ("exec: \"/etc\": is a directory", 126),
+            ("port is already allocated", 125),
+        ] {
+            assert_eq!(start_code(message), code, "{message}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! `start`
+
+use super::each;
+use super::run::{session_keys, stay};
+use crate::argv::{Arity, Outcome, command};
+use crate::cx::{self, Cx};
+use crate::error::Failure;
+use crate::session::{Process, Session, Setup};
+use docker_api::query::{AttachQuery, WaitCondition};
+
+/// Start stopped containers
+#[derive(clap::Args, Debug)]
+pub(super) struct StartArgs {
+    /// Attach STDOUT and STDERR, and pass signals on
+    #[arg(short, long)]
+    attach: bool,
+    /// Keys that detach from the container
+    #[arg(long, value_name = "string")]
+    detach_keys: Option<String>,
+    /// Attach STDIN
+    #[arg(short, long)]
+    interactive: bool,
+    containers: Vec<String>,
+}
+
+command!(
+    StartArgs,
+    start,
+    ["container start", "start"],
+    "[OPTIONS] CONTAINER [CONTAINER...]",
+    Arity::AtLeast(1)
+);
+
+async fn start(cx: &Cx, args: StartArgs) -> Outcome {
+    if !args.attach && !args.interactive {
+        return each(cx, &args.containers, |client, name| async move {
+            client.container_start(&name, None).await.map(drop)
+        })
+        .await;
+    }
+    match args.containers.as_slice() {
+        [one] => attached(cx, &args, one).await,
+        _ => Err(Failure::error("you cannot start and attach multiple containers at once")),
+    }
+}
+
+async fn attached(cx: &Cx, args: &StartArgs, name: &str) -> Outcome {
+    let keys = session_keys(args.detach_keys.as_deref())?;
+    let client = cx.client()?;
+    let container = client.container_inspect(name).await?.value;
+    let (id, tty) = (container.id, container.config.tty);
+    let stdin = args.interactive && container.config.open_stdin;
+    if stdin && tty && !cx::stdin_is_terminal() {
+        return Err(Failure::error("the input device is not a TTY"));
+    }
+    let query =
+        AttachQuery { stream: true, stdin, stdout: true, stderr: true, ..AttachQuery::default() };
+    let streams = client.container_attach(&id, &query).await?;
+    let until = if container.host_config.auto_remove {
+        WaitCondition::Removed
+    } else {
+        WaitCondition::NextExit
+    };
+    let waiting = client.container_wait(&id, until).await?;
+    let mut session = Session::open(Setup { stdin, tty, proxy: true, keys })?;
+    client.container_start(&id, None).await?;
+    stay(cx, client, (&mut session, Process::Container(id)), (streams, waiting)).await
+}

@@ -1,0 +1,40 @@
+//! `volume ls`
+
+use crate::argv::{Arity, Outcome, command};
+use crate::config;
+use crate::cx::Cx;
+use crate::format::volumes;
+use crate::parse::filter::{Filter, collect};
+use crate::table::Format;
+use std::process::ExitCode;
+
+/// List volumes
+#[derive(clap::Args, Debug)]
+pub(super) struct VolumeLsArgs {
+    /// Show only those that match
+    #[arg(short, long, value_name = "filter")]
+    filter: Vec<Filter>,
+    /// Format: table, table TEMPLATE, json, or a template
+    #[arg(long, value_name = "string")]
+    format: Option<String>,
+    /// Show only names
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+command!(VolumeLsArgs, ls, ["volume ls", "volume list"], "[OPTIONS]", Arity::Exactly(0));
+
+async fn ls(cx: &Cx, args: VolumeLsArgs) -> Outcome {
+    let text = match args.format {
+        Some(format) => format,
+        None if args.quiet => "{{.Name}}".to_owned(),
+        None => config::load()?.volumes_format,
+    };
+    let format = Format::parse(&text, volumes::NAMED)?;
+    let answer = cx.client()?.volume_list(&collect(&args.filter)).await?;
+    for warning in answer.warnings.iter().flatten() {
+        cx.warn(&format!("WARNING: {warning}"));
+    }
+    cx.print(&format.render(volumes::list(answer.volumes))?)?;
+    Ok(ExitCode::SUCCESS)
+}

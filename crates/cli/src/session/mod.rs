@@ -1,0 +1,178 @@
+//! A terminal or pipes connected to a container: streams, keys, size, signals.
+//!
+//! Owns everything that happens between attaching and the end of the output. Who is attached to
+//! what, and what follows, is the commands' business.
+
+pub(crate) mod input;
+pub(crate) mod keys;
+pub(crate) mod output;
+pub(crate) mod signals;
+pub(crate) mod terminal;
+
+use crate::error::Failure;
+use docker_api::client::Client;
+use docker_api::stream::{Attached, AttachedInput, AttachedOutput};
+use input::{Event, Input};
+use keys::Keys;
+use signals::{Caught, Signals};
+use terminal::{Raw, Size};
+
+/// What a session is connected to, for its size and its signals.
+#[derive(Clone, Debug)]
+pub(crate) enum Process {
+    Container(String),
+    Exec(String),
+}
+
+/// How a session is set up.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    /// Whether our input is passed on.
+    pub(crate) stdin: bool,
+    /// Whether the process has a terminal.
+    pub(crate) tty: bool,
+    /// Whether signals are passed on; never to a process with a terminal.
+    pub(crate) proxy: bool,
+    /// The keys that detach.
+    pub(crate) keys: Keys,
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The process closed its output.
+    Output,
+    /// The user typed the keys.
+    Detached,
+}
+
+/// Everything that listens from before the process starts, so that nothing is missed.
+pub(crate) struct Session {
+    setup: Setup,
+    signals: Signals,
+    /// Held for its end: it gives the terminal back.
+    raw: Option<Raw>,
+}
+
+impl Session {
+    /// Takes the terminal and the signals.
+    pub(crate) fn open(setup: Setup) -> Result<Self, Failure> {
+        let signals = Signals::listen(&setup)
+            .map_err(|e| Failure::error(format!("cannot listen to signals: {e}")))?;
+        let raw = if setup.tty && setup.stdin { Raw::enter()? } else { None };
+        Ok(Self { setup, signals, raw })
+    }
+
+    /// Gives the terminal back ahead of time, to print something to it.
+    pub(crate) fn restore(&mut self) {
+        self.raw = None;
+    }
+
+    /// Passes everything on until the process closes its output or the user detaches.
+    pub(crate) async fn run(
+        &mut self,
+        client: &Client,
+        process: &Process,
+        attached: Attached,
+    ) -> Result<Ended, Failure> {
+        let Attached { output, input } = attached;
+        if self.setup.tty {
+            resize(client, process).await;
+        }
+        // Both go on where they were when a signal comes in between.
+        let mut pump = std::pin::pin!(pump(output));
+        let mut feed = std::pin::pin!(feed(input, self.setup.clone()));
+        loop {
+            tokio::select! {
+                ended = &mut pump => { ended?; return Ok(Ended::Output); }
+                () = &mut feed => return Ok(Ended::Detached),
+                caught = self.signals.next() => self.caught(client, process, caught).await?,
+            }
+        }
+    }
+
+    /// Passes signals on until `work` is done: for a process whose streams are not ours.
+    pub(crate) async fn until<T>(
+        &mut self,
+        client: &Client,
+        process: &Process,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                caught = self.signals.next() => self.caught(client, process, caught).await?,
+            }
+        }
+    }
+
+    async fn caught(
+        &mut self,
+        client: &Client,
+        process: &Process,
+        caught: Caught,
+    ) -> Result<(), Failure> {
+        match caught {
+            Caught::Resized => resize(client, process).await,
+            Caught::Fatal(number) => {
+                self.restore();
+                return Err(Failure::silent(128_u8.saturating_add(number)));
+            }
+            Caught::Enough => {
+                self.restore();
+                return Err(Failure::error("got 3 SIGTERM/SIGINTs, forcefully exiting"));
+            }
+            Caught::Proxy(name) => {
+                if let Process::Container(id) = process {
+                    // It may not run yet, or no more: then there is nobody to signal.
+                    let _ = client.container_kill(id, Some(name)).await;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tells the process how large our terminal is. It may be gone already.
+async fn resize(client: &Client, process: &Process) {
+    let Some(Size { height, width }) = terminal::size() else { return };
+    let _ = match process {
+        Process::Container(id) => client.container_resize(id, height, width).await,
+        Process::Exec(id) => client.exec_resize(id, height, width).await,
+    };
+}
+
+/// Copies output until it ends.
+async fn pump(mut output: AttachedOutput) -> Result<(), Failure> {
+    while let Some(chunk) = output.next().await? {
+        output::write(chunk.channel, &chunk.bytes).await?;
+    }
+    Ok(())
+}
+
+/// Copies input. It returns when the user detaches, and not at all otherwise: without input there
+/// is still output to wait for.
+async fn feed(mut sink: AttachedInput, setup: Setup) {
+    if !setup.stdin {
+        return std::future::pending().await;
+    }
+    let mut input = Input::start(setup.tty.then_some(setup.keys));
+    loop {
+        match input.next().await {
+            Event::Detach => return,
+            Event::Bytes(bytes) => {
+                if sink.write(&bytes).await.is_err() {
+                    // The process reads no more; what it writes is still wanted.
+                    break;
+                }
+            }
+            Event::End => {
+                // The same holds for this error.
+                let _ = sink.close().await;
+                break;
+            }
+        }
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,111 @@
+//! Signals: passed on to a process without a terminal, obeyed with one.
+//!
+//! A terminal in raw mode sends no signals for keys. What comes nevertheless is meant for us, and
+//! the terminal has to be given back before we go.
+
+use super::Setup;
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+const SIGHUP: i32 = 1;
+const SIGINT: i32 = 2;
+const SIGQUIT: i32 = 3;
+const SIGTERM: i32 = 15;
+const SIGWINCH: i32 = 28;
+
+/// Signals that are passed on. Not among them: those that cannot be caught (KILL, STOP), that are
+/// our own doing (CHLD, PIPE, SEGV, ILL, FPE, URG), and WINCH, which is passed on as a size.
+const PROXIED: &[(i32, &str)] = &[
+    (SIGHUP, "HUP"),
+    (SIGINT, "INT"),
+    (SIGQUIT, "QUIT"),
+    (5, "TRAP"),
+    (6, "ABRT"),
+    (7, "BUS"),
+    (10, "USR1"),
+    (12, "USR2"),
+    (14, "ALRM"),
+    (SIGTERM, "TERM"),
+    (16, "STKFLT"),
+    (18, "CONT"),
+    (20, "TSTP"),
+    (21, "TTIN"),
+    (22, "TTOU"),
+    (24, "XCPU"),
+    (25, "XFSZ"),
+    (26, "VTALRM"),
+    (27, "PROF"),
+    (29, "IO"),
+    (30, "PWR"),
+    (31, "SYS"),
+];
+
+/// A signal that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caught {
+    /// The terminal has another size.
+    Resized,
+    /// To be passed on under this name.
+    Proxy(&'static str),
+    /// It ends us.
+    Fatal(u8),
+    /// The third request to end, while the container does not: it ends us.
+    Enough,
+}
+
+/// What a signal means here.
+#[derive(Clone, Copy)]
+enum Role {
+    Resize,
+    Proxy(&'static str),
+    Fatal,
+}
+
+/// Caught signals.
+pub(crate) struct Signals {
+    sources: Vec<(i32, Role, Signal)>,
+    /// How often we were asked to end.
+    asked: u8,
+}
+
+impl Signals {
+    /// Starts catching.
+    pub(crate) fn listen(setup: &Setup) -> io::Result<Self> {
+        let mut wanted = Vec::new();
+        if setup.tty {
+            wanted.push((SIGWINCH, Role::Resize));
+            wanted.extend([SIGHUP, SIGINT, SIGQUIT, SIGTERM].map(|number| (number, Role::Fatal)));
+        } else if setup.proxy {
+            wanted.extend(PROXIED.iter().map(|(number, name)| (*number, Role::Proxy(name))));
+        }
+        let mut sources = Vec::with_capacity(wanted.len());
+        for (number, role) in wanted {
+            sources.push((number, role, signal(SignalKind::from_raw(number))?));
+        }
+        Ok(Self { sources, asked: 0 })
+    }
+
+    /// The next one. Cancelling loses nothing.
+    pub(crate) async fn next(&mut self) -> Caught {
+        let (number, role) = poll_fn(|cx| self.poll(cx)).await;
+        match role {
+            Role::Resize => Caught::Resized,
+            Role::Fatal => Caught::Fatal(u8::try_from(number).unwrap_or(u8::MAX)),
+            Role::Proxy(name) => {
+                self.asked += u8::from(matches!(number, SIGINT | SIGTERM));
+                if self.asked >= 3 { Caught::Enough } else { Caught::Proxy(name) }
+            }
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(i32, Role)> {
+        for (number, role, source) in &mut self.sources {
+            if source.poll_recv(cx).is_ready() {
+                return Poll::Ready((*number, *role));
+            }
+        }
+        Poll::Pending
+    }
+}
