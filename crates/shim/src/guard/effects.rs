@@ -109,7 +109,6 @@ impl Guard {
         self.accept();
         if self.events.iter().any(|event| matches!(event, Event::Connected(_))) {
             self.lock.open_door();
-            self.events.push_back(Event::FinishPutOff);
             return;
         }
         self.finish = Some(finish);

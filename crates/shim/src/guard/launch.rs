@@ -266,8 +266,8 @@ impl Guard {
             let stack = if has_v6 { Stack::Dual } else { Stack::V4 };
             // How `::1` is handled matters to building the tables alone. What stays in them is
             // replaced by whoever publishes the port next.
-            let firewall = Firewall::of(&names, stack, Ipv6Loopback::Published);
-            let _ = firewall.unpublish(&rules);
+            let firewall = Firewall::open(&names, stack, Ipv6Loopback::Published);
+            let _ = firewall.and_then(|firewall| firewall.unpublish(&rules));
         }
         container.ports.clear();
     }

@@ -151,11 +151,20 @@ pub(crate) enum Finish {
 #[derive(Debug)]
 enum Phase {
     /// Nothing runs. The shim stays until this time even if nobody needs it.
-    Idle { until: Duration },
+    Idle { until: Duration, why: Stay },
     /// `Effect::Launch` is under way.
     Launching { stop: StopDefaults, reap: Option<Vec<String>> },
     /// The init lives.
     Running(Running),
+}
+
+/// Why a shim stays that nobody needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stay {
+    /// Its first launch may come.
+    Unused,
+    /// Somebody was at the door; once they are in, there is no more reason.
+    Door,
 }
 
 /// A container that lives.
@@ -215,7 +224,7 @@ impl Machine {
     pub(crate) const fn new(now: Now) -> Self {
         let until = now.elapsed.saturating_add(IDLE_LIMIT);
         Self {
-            phase: Phase::Idle { until },
+            phase: Phase::Idle { until, why: Stay::Unused },
             last: None,
             waiters: Vec::new(),
             execs: Execs::new(),
@@ -228,10 +237,7 @@ impl Machine {
     /// Takes an event in; what is to be done follows from it.
     pub(crate) fn on(&mut self, event: Event, now: Now) -> Vec<Effect> {
         let mut effects = match event {
-            Event::Connected(conn) => {
-                self.conns.insert(conn);
-                Vec::new()
-            }
+            Event::Connected(conn) => self.on_connected(conn, now),
             Event::Closed(conn) => self.on_closed(conn),
             Event::Request(conn, request) => self.on_request(conn, request, now),
             Event::Launched(conn, started) => self.on_launched(conn, started),
@@ -264,7 +270,7 @@ impl Machine {
     /// When to send a `Tick`, if nothing else happens.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         match &self.phase {
-            Phase::Idle { until } => self.may_finish().map(|_| *until),
+            Phase::Idle { until, .. } => self.may_finish().map(|_| *until),
             Phase::Launching { .. } => None,
             Phase::Running(running) => match running.ending {
                 Ending::No => None,
@@ -282,6 +288,14 @@ impl Machine {
             (Phase::Idle { .. } | Phase::Launching { .. }, None) => (Life::NEW, false),
         };
         State { life, oom, log_lines_lost: 0 }
+    }
+
+    fn on_connected(&mut self, conn: ConnId, now: Now) -> Vec<Effect> {
+        self.conns.insert(conn);
+        if let Phase::Idle { until, why: Stay::Door } = &mut self.phase {
+            *until = now.elapsed;
+        }
+        Vec::new()
     }
 
     fn on_closed(&mut self, conn: ConnId) -> Vec<Effect> {
@@ -308,7 +322,7 @@ impl Machine {
     /// A launch that failed ends what was attached to it and answers those who wait: nothing
     /// will ever come.
     fn on_launch_failed(&mut self, conn: ConnId, failure: &StartFailure, now: Now) -> Vec<Effect> {
-        self.phase = Phase::Idle { until: now.elapsed };
+        self.phase = Phase::Idle { until: now.elapsed, why: Stay::Door };
         let reply = Reply::LaunchFailed(failure.clone());
         let mut effects = vec![Effect::TearDown, Effect::Reply(conn, reply.clone())];
         let waiting = std::mem::take(&mut self.waiters);
@@ -347,7 +361,7 @@ impl Machine {
             Ending::No | Ending::Asked { .. } => Escalated::No,
             Ending::Killed { by, .. } => by,
         };
-        self.phase = Phase::Idle { until: now.elapsed };
+        self.phase = Phase::Idle { until: now.elapsed, why: Stay::Door };
         self.last = Some(record);
         self.removal.exited();
         let mut effects = vec![Effect::RecordExit(record)];
@@ -414,8 +428,8 @@ impl Machine {
     }
 
     fn on_finish_put_off(&mut self, now: Now) -> Vec<Effect> {
-        if let Phase::Idle { until } = &mut self.phase {
-            *until = now.elapsed + RETRY;
+        if let Phase::Idle { until, why } = &mut self.phase {
+            (*until, *why) = (now.elapsed + RETRY, Stay::Door);
         }
         Vec::new()
     }
@@ -423,7 +437,9 @@ impl Machine {
     /// Ends the shim once nothing runs and nobody needs it.
     fn finish_if_done(&self, now: Now) -> Option<Effect> {
         match self.phase {
-            Phase::Idle { until } if until <= now.elapsed => self.may_finish().map(Effect::Finish),
+            Phase::Idle { until, .. } if until <= now.elapsed => {
+                self.may_finish().map(Effect::Finish)
+            }
             Phase::Idle { .. } | Phase::Launching { .. } | Phase::Running(_) => None,
         }
     }

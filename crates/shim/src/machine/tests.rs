@@ -450,8 +450,15 @@ fn an_unused_shim_ends_after_its_limit_and_not_while_a_client_is_there() {
     "#]],
     );
     check(&shim.on(Event::FinishPutOff), expect![""]);
+    assert_eq!(shim.machine.deadline(), Some(IDLE_LIMIT + RETRY));
     shim.on(Event::Connected(A));
     assert_eq!(shim.machine.deadline(), None);
+    check(
+        &shim.on(Event::Closed(A)),
+        expect![[r#"
+        Finish(Exit)
+    "#]],
+    );
 }
 
 #[test]

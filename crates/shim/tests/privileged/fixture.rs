@@ -152,9 +152,17 @@ impl Container {
         (read_frames(client), self.code())
     }
 
-    /// Its exit code, once it has one.
+    /// Its exit code, once it has one. Its shim may have left already.
     pub(crate) fn code(&self) -> u8 {
-        self.shim().wait(Until::NotRunning).unwrap().code.0
+        let exit = match Shim::connect(&self.paths)
+            .unwrap()
+            .map(|mut shim| shim.wait(Until::NotRunning))
+        {
+            Some(Ok(exit)) => exit,
+            None | Some(Err(CallError::Gone)) => shim::read_exit(&self.paths).unwrap().unwrap(),
+            Some(Err(error)) => panic!("{error}"),
+        };
+        exit.code.0
     }
 
     /// Kills it, if it runs, and waits until its shim has left.

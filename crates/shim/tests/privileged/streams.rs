@@ -5,8 +5,8 @@ use std::net::Shutdown;
 
 use model::container::{Stdin, TerminalSize};
 use serde_json::Value;
-use shim::protocol::{Delivery, Request, Target, Until};
-use shim::{CallError, frame};
+use shim::frame;
+use shim::protocol::{Delivery, Request, Target};
 
 use crate::fixture::{ALL, Container, OUTPUT, Output, read_frames, read_until};
 
@@ -35,8 +35,8 @@ pub(crate) fn several_clients_get_the_same() {
 }
 
 pub(crate) fn an_observer_that_does_not_read_holds_nothing_up() {
-    const TOTAL: usize = 16 << 20;
-    let container = Container::sh("dd if=/dev/zero bs=65536 count=256 2>/dev/null");
+    const TOTAL: usize = 8 << 20;
+    let container = Container::sh(&format!("yes {} | head -c {TOTAL}", "x".repeat(999)));
     let mut observer = container.attach(OUTPUT, Delivery::Recent);
     container.start().unwrap();
     assert_eq!(container.code(), 0, "it ended though nobody read");
@@ -165,10 +165,7 @@ pub(crate) fn the_log_is_as_docker_writes_it() {
     let mut container = Container::sh("printf 'a<b>\\tc\\n'; printf '\\377\\n' >&2; printf rest");
     container.max_size = Some(10_000);
     container.start().unwrap();
-    match container.shim().wait(Until::NotRunning) {
-        Ok(exit) => assert_eq!(exit.code.0, 0),
-        Err(error) => assert!(matches!(error, CallError::Gone)),
-    }
+    assert_eq!(container.code(), 0);
     container.end();
     let text = std::fs::read_to_string(container.log()).unwrap();
     let mut forms: Vec<String> = text
