@@ -24,6 +24,7 @@ impl Engine {
     /// The image is not here, the name is taken, a bind's source is missing, or the image's
     /// configuration makes no sense.
     pub fn create(&self, spec: ContainerSpec) -> Result<Created, EngineError> {
+        self.reconcile_if_needed()?;
         let id = random::container_id()?;
         let (image, config) = self.image_config(&spec.source)?;
         let resolved = resolve(&id, &spec, &config, &self.host_name())?;

@@ -37,7 +37,8 @@ impl Engine {
         endpoint: &mut Endpoint,
     ) -> Result<Publication, EngineError> {
         let stack = joined.bridge.plan.stack();
-        let firewall = Firewall::of(&self.names(), stack, joined.bridge.ipv6_loopback);
+        let firewall =
+            Firewall::open(&self.names(), stack, joined.bridge.ipv6_loopback).map_err(net_error)?;
         let network = network(joined);
         let mut wanted = || self.everything(&network);
         let mut source = Source::Everything(&mut wanted);
@@ -65,13 +66,13 @@ impl Engine {
         if publication.rules.is_empty() {
             return Ok(());
         }
-        self.firewall().unpublish(&publication.rules).map_err(net_error)
+        self.firewall()?.unpublish(&publication.rules).map_err(net_error)
     }
 
     /// The firewall of both families, to look at and to take back; how `::1` is published is
     /// asked only where tables are built.
-    pub(crate) fn firewall(&self) -> Firewall {
-        Firewall::of(&self.names(), Stack::Dual, Ipv6Loopback::Closed)
+    pub(crate) fn firewall(&self) -> Result<Firewall, EngineError> {
+        Firewall::open(&self.names(), Stack::Dual, Ipv6Loopback::Closed).map_err(net_error)
     }
 
     /// What the shim takes back at the end.

@@ -36,28 +36,52 @@ impl Engine {
         self.store().gc().map_err(store_error)
     }
 
+    /// Cleans up if a shim has died without a word. Costs a look at each container that lives, so
+    /// that whoever makes the next container can afford it.
+    pub(crate) fn reconcile_if_needed(&self) -> Result<(), EngineError> {
+        let Ok(entries) = std::fs::read_dir(self.paths().run().join("c")) else { return Ok(()) };
+        for entry in entries.flatten() {
+            let Ok(id) = entry.file_name().to_string_lossy().parse::<ContainerId>() else {
+                continue;
+            };
+            if self.has_died(&id)? {
+                return self.reconcile();
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a shim was killed: one that leaves takes its last words along.
+    fn has_died(&self, id: &ContainerId) -> Result<bool, EngineError> {
+        Ok(self.shim_paths(id).state().exists() && self.is_free(id)?)
+    }
+
     /// A container that nobody guards: half-made ones and those that go with their process are
     /// removed, others give back what they no longer need.
     fn settle_dead(&self, container: &Container) -> Result<(), EngineError> {
         let id = &container.id;
+        let Some(_op) = self.try_lock(id)? else { return Ok(()) };
         if !self.is_free(id)? {
             return Ok(());
         }
-        let Some(life) =
-            LifeLock::try_take(&self.shim_paths(id)).map_err(|error| shim_error(id, &error))?
-        else {
-            return Ok(());
-        };
-        let Some(_op) = self.try_lock(id)? else { return Ok(()) };
-        let started = container.record.last_start().is_some();
-        if container.record.progress == Progress::Creating || (container.row.auto_remove && started)
-        {
+        let has_ended = container.record.last_start().is_some();
+        let goes = container.record.progress == Progress::Creating
+            || (container.row.auto_remove && has_ended);
+        // Who only looks for a shim must not meet a lock that is held for a moment.
+        let life = if goes || self.has_died(id)? { self.try_take(id)? } else { None };
+        if goes && life.is_some() {
             self.discard(container)?;
-        } else {
+        } else if has_ended {
             self.store().release(id)?;
         }
-        life.remove_dir();
+        if let Some(life) = life {
+            life.remove_dir();
+        }
         Ok(())
+    }
+
+    fn try_take(&self, id: &ContainerId) -> Result<Option<LifeLock>, EngineError> {
+        LifeLock::try_take(&self.shim_paths(id)).map_err(|error| shim_error(id, &error))
     }
 
     /// Directories of containers that are no more, and records of their execs.
@@ -82,7 +106,7 @@ impl Engine {
 
     /// Takes back ports of containers whose shim was killed.
     fn unpublish_dead(&self) -> Result<(), EngineError> {
-        let firewall = self.firewall();
+        let firewall = self.firewall()?;
         let mut dead = Vec::new();
         for rule in firewall.published().map_err(net_error)? {
             if self.is_free(&rule.owner)? {

@@ -1,0 +1,68 @@
+//! Volumes, binds, tmpfs, read-only roots, export.
+
+use crate::host;
+
+#[test]
+fn a_named_volume_outlives_its_container() {
+    let host = host();
+    host.ok(&["run", "--rm", "-v", "data:/data", "busybox", "sh", "-c", "echo kept > /data/f"]);
+    assert_eq!(host.ok(&["run", "--rm", "-v", "data:/data", "busybox", "cat", "/data/f"]), "kept");
+    host.ok(&["create", "--name", "u", "-v", "data:/data", "busybox"]);
+    assert!(host.fails(1, &["volume", "rm", "data"]).contains("volume is in use"));
+    host.ok(&["rm", "u"]);
+    assert_eq!(host.ok(&["volume", "rm", "data"]), "data");
+}
+
+#[test]
+fn an_empty_volume_is_filled_from_the_image() {
+    let host = host();
+    let out = host.ok(&["run", "--rm", "-v", "etc:/etc", "busybox", "sh", "-c", "cat /etc/passwd | head -n 1; stat -c %a /etc"]);
+    assert_eq!(out, "root:x:0:0:root:/root:/bin/sh\n755");
+    assert_eq!(host.ok(&["run", "--rm", "-v", "none:/etc:nocopy", "busybox", "sh", "-c", "ls /etc | grep -c passwd || true"]), "0");
+    host.ok(&["volume", "rm", "etc", "none"]);
+}
+
+#[test]
+fn anonymous_volumes_go_with_rm() {
+    let host = host();
+    host.ok(&["run", "--rm", "-v", "/data", "busybox", "touch", "/data/x"]);
+    assert_eq!(host.ok(&["volume", "ls", "-q"]), "");
+    host.ok(&["run", "--name", "a", "-v", "/data", "busybox", "true"]);
+    assert_eq!(host.ok(&["volume", "ls", "-q"]).len(), 64);
+    host.ok(&["rm", "-v", "a"]);
+    assert_eq!(host.ok(&["volume", "ls", "-q"]), "");
+}
+
+#[test]
+fn binds_are_the_hosts_own_files() {
+    let host = host();
+    let dir = host.scratch().join("bind");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("f"), "host\n").unwrap();
+    let bind = format!("{}:/mnt", dir.display());
+    assert_eq!(host.ok(&["run", "--rm", "-v", &bind, "busybox", "sh", "-c", "cat /mnt/f; echo new > /mnt/g"]), "host");
+    assert_eq!(std::fs::read_to_string(dir.join("g")).unwrap(), "new\n");
+    let read_only = format!("{bind}:ro");
+    let ran = host.run(&["run", "--rm", "-v", &read_only, "busybox", "touch", "/mnt/h"]);
+    assert!(ran.code == Some(1) && ran.err.contains("Read-only file system"), "{}", ran.err);
+    let missing = format!("type=bind,source={},target=/x", host.scratch().join("nosuch").display());
+    assert!(host.fails(125, &["run", "--rm", "--mount", &missing, "busybox"]).contains("bind source path does not exist"));
+}
+
+#[test]
+fn memory_and_read_only_roots() {
+    let host = host();
+    let out = host.ok(&["run", "--rm", "--read-only", "--tmpfs", "/scratch:size=1m", "busybox", "sh", "-c",
+        "touch /x 2>/dev/null || echo refused; touch /scratch/x && echo written; grep ' /scratch ' /proc/mounts | cut -d' ' -f3"]);
+    assert_eq!(out, "refused\nwritten\ntmpfs");
+}
+
+#[test]
+fn export_writes_the_tree() {
+    let host = host();
+    host.ok(&["run", "--name", "x", "busybox", "sh", "-c", "echo mine > /new"]);
+    let archive = host.scratch().join("x.tar");
+    host.ok(&["export", "-o", &archive.to_string_lossy(), "x"]);
+    host.ok(&["import", &archive.to_string_lossy(), "made:1"]);
+    assert_eq!(host.ok(&["run", "--rm", "made:1", "/bin/cat", "/new"]), "mine");
+}

@@ -1,0 +1,99 @@
+//! create, start, stop, kill, wait, rm, rename, pause; names and ids.
+
+use crate::host;
+
+#[test]
+fn a_container_can_be_started_again() {
+    let host = host();
+    let id = host.ok(&["create", "--name", "twice", "busybox", "sh", "-c", "echo run; exit 3"]);
+    assert_eq!(host.ok(&["inspect", "-f", "{{.State.Status}}", "twice"]), "created");
+    for _ in 0..2 {
+        let ran = host.run(&["start", "-a", "twice"]);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(3), "run"), "{}", ran.err);
+    }
+    assert_eq!(host.ok(&["logs", &id[..12]]), "run\nrun");
+    assert_eq!(host.ok(&["wait", "twice"]), "3");
+    assert_eq!(host.ok(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "twice"]), "exited 3");
+}
+
+#[test]
+fn stop_asks_and_then_kills() {
+    let host = host();
+    host.ok(&["run", "-d", "--name", "deaf", "busybox", "sleep", "1000"]);
+    assert_eq!(host.ok(&["stop", "-t", "0", "deaf"]), "deaf");
+    assert_eq!(host.ok(&["wait", "deaf"]), "137");
+    host.ok(&["run", "-d", "--name", "heeds", "busybox", "sh", "-c", "trap 'exit 5' TERM; echo ready; while :; do sleep 0.1; done"]);
+    while host.ok(&["logs", "heeds"]) != "ready" {}
+    host.ok(&["stop", "heeds"]);
+    assert_eq!(host.ok(&["wait", "heeds"]), "5");
+    // Stopping what has stopped is no error.
+    assert_eq!(host.ok(&["stop", "heeds"]), "heeds");
+}
+
+#[test]
+fn kill_needs_a_running_container() {
+    let host = host();
+    host.ok(&["run", "-d", "--name", "k", "busybox", "sleep", "1000"]);
+    assert_eq!(host.ok(&["kill", "k"]), "k");
+    let again = host.fails(1, &["kill", "k"]);
+    assert!(again.contains("is not running"), "{again}");
+    let bad = host.fails(1, &["kill", "-s", "FOO", "k"]);
+    assert!(bad.to_lowercase().contains("invalid signal: foo"), "{bad}");
+}
+
+#[test]
+fn rm_refuses_what_runs() {
+    let host = host();
+    host.ok(&["run", "-d", "--name", "r", "busybox", "sleep", "1000"]);
+    let refused = host.fails(1, &["rm", "r"]);
+    assert!(refused.contains("cannot remove container \"/r\": container is running"), "{refused}");
+    host.ok(&["rm", "-f", "r"]);
+    // A missing one is no failure with -f, in Docker's words.
+    let missing = host.run(&["rm", "-f", "r"]);
+    assert_eq!(missing.code, Some(0));
+    assert!(missing.err.contains("No such container: r"), "{}", missing.err);
+    host.fails(1, &["rm", "r"]);
+}
+
+#[test]
+fn names_are_unique_and_ids_have_prefixes() {
+    let host = host();
+    let id = host.ok(&["create", "--name", "one", "busybox"]);
+    let taken = host.fails(125, &["run", "--name", "one", "busybox"]);
+    assert!(taken.contains(&format!("The container name \"/one\" is already in use by container \"{id}\"")), "{taken}");
+    assert_eq!(host.ok(&["inspect", "-f", "{{.Id}}", &id[..6]]), id);
+    assert!(host.fails(125, &["create", "--name", "x", "busybox"]).contains("Invalid container name (x)"));
+    host.ok(&["rm", "one"]);
+    host.ok(&["create", "--name", "one", "busybox"]);
+}
+
+#[test]
+fn a_paused_container_waits() {
+    let host = host();
+    host.ok(&["run", "-d", "--name", "p", "busybox", "sleep", "1000"]);
+    host.ok(&["pause", "p"]);
+    assert_eq!(host.ok(&["inspect", "-f", "{{.State.Status}} {{.State.Running}}", "p"]), "paused true");
+    assert!(host.fails(1, &["pause", "p"]).contains("is already paused"));
+    assert!(host.fails(1, &["exec", "p", "true"]).contains("is paused"));
+    host.ok(&["unpause", "p"]);
+    host.ok(&["exec", "p", "true"]);
+}
+
+#[test]
+fn wait_tells_the_code_of_one_that_ends_later() {
+    let host = host();
+    host.ok(&["run", "-d", "--name", "w", "busybox", "sh", "-c", "cat /fifo 2>/dev/null; while [ ! -e /go ]; do sleep 0.05; done; exit 4"]);
+    let waiting = host.spawn(&mut host.command(&["wait", "w"]));
+    host.ok(&["exec", "w", "touch", "/go"]);
+    let ran = testkit::Ran::new(&waiting.wait_with_output().unwrap());
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "4"));
+}
+
+#[test]
+fn a_start_that_fails_leaves_the_container_created() {
+    let host = host();
+    host.ok(&["create", "--name", "f", "busybox", "nosuch"]);
+    host.fails(1, &["start", "f"]);
+    assert_eq!(host.ok(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "f"]), "created 127");
+    host.ok(&["rm", "f"]);
+}

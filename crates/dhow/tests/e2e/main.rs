@@ -1,0 +1,23 @@
+//! dhow as a user runs it: the binary, on state roots of the test's own.
+//!
+//! Needs root. Every test resets its roots; what it leaves fails it.
+
+mod bad_input;
+mod exec;
+mod faults;
+mod files;
+mod images;
+mod life;
+mod limits;
+mod logs;
+mod network;
+mod run;
+mod security;
+
+/// The binary under test.
+const DHOW: &str = env!("CARGO_BIN_EXE_dhow");
+
+/// A host that has the busybox image.
+fn host() -> testkit::Host {
+    testkit::Host::with_busybox(DHOW)
+}

@@ -1,0 +1,88 @@
+//! What a container cannot do, seen from inside.
+
+use crate::host;
+
+#[test]
+fn a_default_container_has_dockers_rights() {
+    let host = host();
+    let status = host.ok(&["run", "--rm", "busybox", "grep", "-E", "^(Cap|NoNewPrivs|Seccomp):|^Cap", "/proc/self/status"]);
+    assert!(status.contains("CapInh:\t0000000000000000") && status.contains("CapEff:\t00000000a80425fb"), "{status}");
+    assert!(status.contains("Seccomp:\t2"), "{status}");
+    let fds = host.ok(&["run", "--rm", "busybox", "sh", "-c", "ls /proc/1/fd"]);
+    assert_eq!(fds.split_whitespace().filter(|fd| fd.parse::<u32>().is_ok_and(|fd| fd < 10)).count(), 3, "{fds}");
+}
+
+#[test]
+fn kernel_files_are_masked_or_read_only() {
+    let host = host();
+    let script = "cat /proc/kcore /proc/keys /proc/timer_list 2>/dev/null | wc -c; ls /sys/firmware | wc -l; \
+                  echo 1 > /proc/sys/kernel/sysrq 2>/dev/null || echo refused; \
+                  mount -t tmpfs x /tmp 2>/dev/null || echo refused; touch /sys/x 2>/dev/null || echo refused";
+    assert_eq!(host.ok(&["run", "--rm", "busybox", "sh", "-c", script]), "0\n0\nrefused\nrefused\nrefused");
+}
+
+#[test]
+fn a_working_directory_outside_is_refused() {
+    let host = host();
+    for fd in 3..12 {
+        let dir = format!("/proc/self/fd/{fd}");
+        let ran = host.run(&["run", "--rm", "-w", &dir, "busybox", "pwd"]);
+        assert_ne!(ran.code, Some(0), "{dir}: {}", ran.out);
+    }
+}
+
+#[test]
+fn a_profile_that_is_none_is_refused() {
+    let host = host();
+    let profile = host.scratch().join("p.json");
+    for text in ["{}", "[]", "{\"name\":\"x\"}", "{\"defaultAction\":\"NOSUCH\"}", "not json"] {
+        std::fs::write(&profile, text).unwrap();
+        let option = format!("seccomp={}", profile.display());
+        let ran = host.run(&["run", "--rm", "--security-opt", &option, "busybox", "true"]);
+        assert_eq!(ran.code, Some(125), "{text}: {}", ran.err);
+    }
+}
+
+#[test]
+fn the_binary_that_enters_a_container_cannot_be_written() {
+    let host = host();
+    let before = std::fs::read(crate::DHOW).unwrap();
+    host.ok(&["run", "-d", "--name", "evil", "--init", "busybox", "sh", "-c",
+        "while :; do for e in /proc/[0-9]*/exe; do (echo x > $e) 2>/dev/null && echo $e >> /wrote; done; done"]);
+    for _ in 0..20 {
+        host.ok(&["exec", "evil", "true"]);
+    }
+    // Whatever it wrote to were its own files.
+    let wrote = host.run(&["exec", "evil", "cat", "/wrote"]);
+    assert_eq!(wrote.out, "", "{}", wrote.out);
+    assert!(std::fs::read(crate::DHOW).unwrap() == before);
+}
+
+#[test]
+fn nothing_of_the_state_is_open_to_others() {
+    use std::os::unix::fs::MetadataExt;
+    let host = host();
+    host.ok(&["run", "-d", "busybox", "sleep", "1000"]);
+    for root in [host.root(), host.run_root()] {
+        assert_eq!(std::fs::metadata(&root).unwrap().mode() & 0o077, 0, "{}", root.display());
+    }
+}
+
+#[test]
+fn a_fifo_for_passwd_blocks_nobody() {
+    let host = host();
+    let tree = host.scratch().join("t");
+    std::fs::create_dir_all(tree.join("etc")).unwrap();
+    std::fs::create_dir_all(tree.join("bin")).unwrap();
+    std::fs::copy("/bin/busybox", tree.join("bin/sh")).unwrap();
+    let made = testkit_mkfifo(&tree.join("etc/passwd"));
+    assert!(made);
+    let root = format!("{}:O", tree.display());
+    let refused = host.fails(125, &["run", "--rm", "-u", "nobody", "--rootfs", &root, "/bin/sh", "-c", "true"]);
+    assert!(refused.contains("etc/passwd"), "{refused}");
+}
+
+#[expect(clippy::disallowed_methods, reason = "the standard library makes no fifos")]
+fn testkit_mkfifo(path: &std::path::Path) -> bool {
+    std::process::Command::new("mkfifo").arg(path).status().is_ok_and(|status| status.success())
+}
