@@ -15,7 +15,7 @@ use crate::error::{LaunchError, Missing, Reason};
 use crate::init::{self, Hands};
 use crate::message::{self, Report};
 use crate::plan::{Candidates, Program, Terminal};
-use crate::step::{Step, Symlinks};
+use crate::step::{Place, Step, Symlinks};
 
 /// The standard streams of a process.
 #[derive(Debug)]
@@ -234,7 +234,7 @@ fn explain(step: &Step, program: &Program, mut reason: Reason) -> LaunchError {
             LaunchError::NotExecutable { path, errno: reason }
         }
         (Step::Execute, _) => LaunchError::Exec { path, errno: reason },
-        (Step::ChangeDirectory(path), _) => {
+        (Step::ChangeDirectory(path), _) | (Step::MakeWorkingDirectory(Place { path, .. }), _) => {
             if reason.errno == Errno::LOOP {
                 reason.detail = "it leads outside of the container's root".to_owned();
             }

@@ -30,8 +30,8 @@ pub enum Step {
     Mount(Box<MountStep>),
     /// Make a device node in the root file system.
     Node(Place, Node),
-    /// Make a directory if there is none.
-    MakeDirectory(Place),
+    /// Make the working directory if there is none.
+    MakeWorkingDirectory(Place),
     /// Open the terminal in the container's devpts.
     OpenTerminal(Option<Size>),
     /// Show the terminal as `/dev/console` too.
@@ -141,8 +141,8 @@ pub enum Source {
         /// Keys, and values where they have one.
         params: Vec<(CString, Option<CString>)>,
     },
-    /// A tree that the parent has detached.
-    Tree(Slot),
+    /// A tree that the parent has detached, and what it is to people.
+    Tree(Slot, String),
 }
 
 /// Something in a new file system; paths are relative to its root.
@@ -226,7 +226,7 @@ impl Step {
         }
         if let Self::MaskPath(place)
         | Self::ReadOnlyPath(place)
-        | Self::MakeDirectory(place)
+        | Self::MakeWorkingDirectory(place)
         | Self::Node(place, _) = self
         {
             return Some(place);
@@ -254,7 +254,7 @@ impl fmt::Display for Step {
             Self::AttachRoot => f.write_str("attach the root file system"),
             Self::Mount(mount) => write!(f, "mount {} on {}", mount.source, mount.target),
             Self::Node(place, node) => write!(f, "make {node} {place}"),
-            Self::MakeDirectory(place) => write!(f, "make directory {place}"),
+            Self::MakeWorkingDirectory(place) => write!(f, "make working directory {place}"),
             Self::OpenTerminal(_) => f.write_str("open a terminal"),
             Self::BindConsole => f.write_str("bind /dev/console"),
             Self::OwnProc => f.write_str("make a procfs of its own"),
@@ -296,7 +296,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::New { kind, .. } => f.write_str(&kind.to_string_lossy()),
-            Self::Tree(slot) => write!(f, "tree {slot}"),
+            Self::Tree(_, name) => f.write_str(name),
         }
     }
 }

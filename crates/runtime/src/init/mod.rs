@@ -141,7 +141,9 @@ impl<'a> Init<'a> {
             Step::AttachRoot => sys::mount::attach_on_root(self.root()?)?,
             Step::Mount(mount) => self.mount(mount)?,
             Step::Node(place, node) => self.node(place, node)?,
-            Step::MakeDirectory(place) => drop(place::ensure_directory(self.root()?, place)?),
+            Step::MakeWorkingDirectory(place) => {
+                drop(place::ensure(self.root()?, place, place::Make::Directory)?);
+            }
             Step::OpenTerminal(size) => self.open_terminal(*size)?,
             Step::BindConsole => self.bind_console()?,
             Step::OwnProc => self.own_proc()?,

@@ -16,7 +16,7 @@ use crate::step::{Entry, MountStep, Node, NodeKind, Place, Source};
 impl Init<'_> {
     pub(super) fn mount(&mut self, step: &MountStep) -> Done {
         match &step.source {
-            Source::Tree(slot) => {
+            Source::Tree(slot, _) => {
                 let tree = self.hands.trees.get(*slot).ok_or(Errno::BADF)?.as_fd();
                 apply(tree, &step.attributes, step)?;
                 self.attach(tree, &step.target)

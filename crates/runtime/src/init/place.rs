@@ -99,11 +99,6 @@ pub(super) fn ensure(root: BorrowedFd<'_>, place: &Place, make: Make) -> Result<
     walk.here()
 }
 
-/// As [`ensure`] for a directory.
-pub(super) fn ensure_directory(root: BorrowedFd<'_>, place: &Place) -> Result<OwnedFd, Errno> {
-    ensure(root, place, Make::Directory)
-}
-
 /// The directory that holds a place, made if it is missing, and the place's name.
 pub(super) fn ensure_parent<'p>(
     root: BorrowedFd<'_>,

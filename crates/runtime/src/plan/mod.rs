@@ -23,7 +23,7 @@ use sys::mount::{Depth, Propagation};
 use sys::process::Namespaces;
 
 use crate::facts::HostFacts;
-use crate::step::{Step, attribute_names, propagation_name};
+use crate::step::{Place, Step, Symlinks, attribute_names, propagation_name};
 
 pub use error::PlanError;
 pub use mounts::{Params, Tree};
@@ -135,7 +135,9 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
     steps.extend(nodes);
     let cwd = process::working_directory(process)?;
     if !process::is_root(&cwd) {
-        steps.push(Step::MakeDirectory(text::place("process.cwd", Path::new(&cwd))?));
+        // Symlinks are followed here, as they are when the directory is entered.
+        let place = text::place("process.cwd", Path::new(&cwd))?;
+        steps.push(Step::MakeWorkingDirectory(Place { symlinks: Symlinks::InRoot, ..place }));
     }
     if let Some(size) = terminal {
         steps.extend([Step::OpenTerminal(size), Step::BindConsole]);

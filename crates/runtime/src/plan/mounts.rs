@@ -130,19 +130,22 @@ impl<'a> Reading<'a> {
     fn params(&self) -> Result<Params, PlanError> {
         let mut params = Vec::new();
         if let Some(source) = self.source {
-            params.push((c"source".to_owned(), Some(self.param(&source.to_string_lossy())?)));
+            let source = self.param("source", &source.to_string_lossy())?;
+            params.push((c"source".to_owned(), Some(source)));
         }
         for (key, value) in &self.options.params {
-            let value = value.as_deref().map(|value| self.param(value)).transpose()?;
-            params.push((self.param(key)?, value));
+            let value = value.as_deref().map(|value| self.param(key, value)).transpose()?;
+            params.push((self.param(key, key)?, value));
         }
         Ok(params)
     }
 
-    fn param(&self, text: &str) -> Result<CString, PlanError> {
+    /// A key, or the value of one.
+    fn param(&self, key: &str, text: &str) -> Result<CString, PlanError> {
         if text.len() > 255 {
+            let option = key.chars().take(64).collect();
             let destination = self.destination.clone();
-            return Err(PlanError::LongMountOption { destination, option: text.to_owned() });
+            return Err(PlanError::LongMountOption { destination, option });
         }
         c_string("mounts[].options", text)
     }
@@ -201,11 +204,12 @@ impl Mounts {
         let source = reading.source.filter(|source| source.is_absolute()).cloned();
         let source = source.ok_or_else(|| PlanError::BindSource { destination: destination() })?;
         let depth = reading.options.bind.unwrap_or(Depth::Recursive);
+        let name = source.display().to_string();
         let slot = self.add_tree(Tree::Bind { mount: index, source, depth });
         // A copy of a shared mount is shared until it is told otherwise, and would carry what the
         // container mounts to the host.
         reading.options.propagation.get_or_insert((context.propagation, Depth::Recursive));
-        self.steps.push(Step::Mount(Box::new(reading.step(Source::Tree(slot)))));
+        self.steps.push(Step::Mount(Box::new(reading.step(Source::Tree(slot, name)))));
         Ok(())
     }
 
@@ -222,7 +226,7 @@ impl Mounts {
                 return Err(reading.option_error("tmpcopyup"));
             }
             let covers = reading.target.clone();
-            Source::Tree(self.add_tree(Tree::CopyUp { params, covers }))
+            Source::Tree(self.add_tree(Tree::CopyUp { params, covers }), "tmpfs".to_owned())
         } else {
             Source::New { kind: c_string("mounts[].type", reading.kind)?, params }
         };

@@ -1,1 +1,390 @@
-//! Plans of whole specifications.
+//! Plans of whole specifications, as snapshots.
+
+use expect_test::{Expect, expect};
+use oci_spec::runtime::Spec;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::capabilities::CapSet;
+use crate::facts::CgroupView;
+
+fn facts(cgroups: CgroupView) -> HostFacts {
+    HostFacts { capabilities: CapSet::up_to(40), last_capability: 40, cgroups, apparmor: false }
+}
+
+fn extras() -> Extras {
+    Extras {
+        id: "c1".to_owned(),
+        netns: Netns::AsSpecified,
+        filter: Filter::None,
+        orphan: Orphan::Lives,
+    }
+}
+
+/// The least that can be planned.
+fn small() -> Value {
+    json!({
+        "ociVersion": "1.2.0",
+        "root": { "path": "rootfs" },
+        "process": {
+            "user": { "uid": 0, "gid": 0 },
+            "args": ["sh"],
+            "env": ["PATH=/usr/bin:relative:/bin"],
+            "cwd": "/",
+        },
+        "linux": { "namespaces": [{ "type": "mount" }, { "type": "pid" }] },
+    })
+}
+
+fn with(mut spec: Value, pointer: &str, value: Value) -> Value {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    spec.pointer_mut(parent).unwrap()[key] = value;
+    spec
+}
+
+fn planned(spec: Value, extras: &Extras) -> Result<InitPlan, PlanError> {
+    let spec: Spec = serde_json::from_value(spec).unwrap();
+    plan(&spec, &facts(CgroupView::Unified), extras)
+}
+
+fn check(spec: Value, expect: Expect) {
+    let text = match planned(spec, &extras()) {
+        Ok(plan) => plan.to_string(),
+        Err(error) => error.to_string(),
+    };
+    expect.assert_eq(&text);
+}
+
+#[test]
+fn the_least() {
+    check(
+        small(),
+        expect![[r#"
+            new namespaces mnt,pid
+            join the cgroup
+            isolate mounts
+            attach the root file system
+            mount tmpfs on /dev [nosuid,strictatime] source=tmpfs mode=755 size=65536k with 12 entries
+            new session keyring
+            enter the root file system
+            make / slave
+            take the standard streams
+            set umask 0022
+            drop bounding capabilities 1ffffffffff
+            become user 0:0
+            set capabilities 0
+            go to /
+            find the program
+            keep the standard streams only
+            await go
+            execute the program
+        "#]],
+    );
+}
+
+/// As the engine writes it, with most of what a user can ask for.
+fn full() -> Value {
+    let mount = |target: &str, kind: &str, options: &str| {
+        let options: Vec<&str> = options.split(',').collect();
+        json!({ "destination": target, "type": kind, "source": kind, "options": options })
+    };
+    let bind = |source: &str, target: &str, options: &str| {
+        let options: Vec<&str> = options.split(',').collect();
+        json!({ "destination": target, "type": "bind", "source": source, "options": options })
+    };
+    let caps = json!(["CAP_CHOWN", "CAP_KILL"]);
+    let mut spec = small();
+    spec["hostname"] = json!("box");
+    spec["root"]["readonly"] = json!(true);
+    spec["process"]["terminal"] = json!(true);
+    spec["process"]["consoleSize"] = json!({ "height": 24, "width": 80 });
+    spec["process"]["cwd"] = json!("/srv/app");
+    spec["process"]["user"] = json!({ "uid": 33, "gid": 33, "additionalGids": [33, 44] });
+    spec["process"]["capabilities"] = json!({ "bounding": caps, "effective": [], "permitted": [] });
+    spec["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 1024, "hard": 4096 }]);
+    spec["process"]["oomScoreAdj"] = json!(0);
+    spec["mounts"] = json!([
+        mount("/proc", "proc", "nosuid,noexec,nodev"),
+        mount("/dev", "tmpfs", "nosuid,strictatime,mode=755"),
+        mount("/dev/pts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5"),
+        mount("/sys", "sysfs", "nosuid,noexec,nodev,ro"),
+        mount("/sys/fs/cgroup", "cgroup", "nosuid,noexec,nodev,ro"),
+        mount("/run", "tmpfs", "tmpcopyup,size=1m"),
+        bind("/v/hosts", "/etc/hosts", "rbind,rprivate,rw"),
+        bind("/v/data", "/data", "rbind,rslave,rro"),
+    ]);
+    let kinds = ["mount", "pid", "network", "ipc", "uts", "cgroup"];
+    spec["linux"] = json!({
+        "namespaces": kinds.map(|kind| json!({ "type": kind })),
+        "rootfsPropagation": "rprivate",
+        "sysctl": { "net.core.somaxconn": "9", "kernel.sem": "1 2 3 4" },
+        "devices": [{ "path": "/dev/fuse", "type": "c", "major": 10, "minor": 229 }],
+        "maskedPaths": ["/proc/kcore"],
+        "readonlyPaths": ["/proc/sys"],
+    });
+    spec
+}
+
+#[test]
+fn everything_at_once() {
+    let extras =
+        Extras { filter: Filter::Given, orphan: Orphan::Dies, netns: Netns::Given, ..extras() };
+    let text = planned(full(), &extras).unwrap().to_string();
+    expect![[r#"
+        new namespaces mnt,pid,ipc,uts
+        open net namespace Given
+        tree 0: tmpfs filled from /run
+        tree 1: mounts[6] /v/hosts Recursive
+        tree 2: mounts[7] /v/data Recursive
+        join the cgroup
+        join net namespace
+        new cgroup namespace
+        isolate mounts
+        make the mask
+        attach the root file system
+        mount proc on /proc [nosuid,nodev,noexec] source=proc
+        mount tmpfs on /dev [nosuid,strictatime] source=tmpfs mode=755 with 14 entries
+        mount devpts on /dev/pts [nosuid,noexec] source=devpts newinstance ptmxmode=0666 mode=0620 gid=5
+        mount sysfs on /sys [ro,nosuid,nodev,noexec] source=sysfs
+        mount cgroup2 on /sys/fs/cgroup [ro,nosuid,nodev,noexec] source=cgroup
+        mount tmpfs on /run []
+        mount /v/hosts on /etc/hosts [ rprivate]
+        mount /v/data on /data [ all:ro rslave]
+        make working directory /srv/app
+        open a terminal
+        bind /dev/console
+        make a procfs of its own
+        set sys/kernel/sem
+        set sys/net/core/somaxconn
+        set host name "box"
+        new session keyring
+        make /proc/sys read-only
+        mask /proc/kcore
+        make the root file system read-only
+        enter the root file system
+        set limit Nofile
+        set oom_score_adj 0
+        take the standard streams
+        set umask 0022
+        drop bounding capabilities 1ffffffffde
+        become user 33:33
+        set capabilities 200000
+        go to /srv/app
+        find the program
+        die with the parent
+        keep the standard streams only
+        await go
+        load the seccomp filter
+        set capabilities 0
+        execute the program
+    "#]].assert_eq(&text);
+}
+
+#[test]
+fn version_1_control_groups_are_a_directory_of_mounts() {
+    let lists = [vec!["cpu".to_owned(), "cpuacct".to_owned()], vec!["name=systemd".to_owned()]];
+    let mount = json!([{ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+        "options": ["nosuid", "noexec", "nodev", "relatime", "ro"] }]);
+    let spec = serde_json::from_value(with(small(), "/mounts", mount)).unwrap();
+    let plan = plan(&spec, &facts(CgroupView::Legacy(lists.to_vec())), &extras()).unwrap();
+    let text = plan.to_string();
+    let mounts: Vec<&str> = text.lines().filter(|line| line.contains("/cgroup")).collect();
+    expect![[r#"
+        mount tmpfs on /sys/fs/cgroup [ro,nosuid,nodev,noexec] source=tmpfs mode=755 with 4 entries
+        mount cgroup on /sys/fs/cgroup/cpu,cpuacct [ro,nosuid,nodev,noexec] source=cgroup cpu cpuacct
+        mount cgroup on /sys/fs/cgroup/systemd [ro,nosuid,nodev,noexec] source=cgroup name=systemd"#]].assert_eq(&mounts.join("\n"));
+}
+
+#[test]
+fn namespaces_by_path_are_joined() {
+    let namespaces = json!([
+        { "type": "mount" },
+        { "type": "pid", "path": "/proc/7/ns/pid" },
+        { "type": "ipc", "path": "/proc/7/ns/ipc" },
+        { "type": "uts", "path": "" },
+    ]);
+    let text =
+        planned(with(small(), "/linux/namespaces", namespaces), &extras()).unwrap().to_string();
+    let about: Vec<&str> = text.lines().filter(|line| line.contains("namespace")).collect();
+    expect![[r#"
+        new namespaces mnt,uts
+        open pid namespace Path("/proc/7/ns/pid")
+        open ipc namespace Path("/proc/7/ns/ipc")
+        join ipc namespace"#]]
+    .assert_eq(&about.join("\n"));
+}
+
+#[test]
+fn a_filter_without_no_new_privs_keeps_one_capability_until_it_is_loaded() {
+    let extras = Extras { filter: Filter::Given, ..extras() };
+    let last = |spec: Value| {
+        let text = planned(spec, &extras).unwrap().to_string();
+        let from = text.find("set capabilities").unwrap();
+        text[from..].to_owned()
+    };
+    expect![[r#"
+        set capabilities 200000
+        go to /
+        find the program
+        keep the standard streams only
+        await go
+        load the seccomp filter
+        set capabilities 0
+        execute the program
+    "#]]
+    .assert_eq(&last(small()));
+    expect![[r#"
+        set capabilities 0
+        go to /
+        find the program
+        keep the standard streams only
+        await go
+        load the seccomp filter
+        execute the program
+    "#]]
+    .assert_eq(&last(with(small(), "/process/noNewPrivileges", json!(true))));
+}
+
+#[test]
+fn names_are_looked_for_in_the_absolute_directories_of_path() {
+    let candidates = |args: Value| {
+        let plan = planned(with(small(), "/process/args", args), &extras()).unwrap();
+        format!("{:?}", plan.program.candidates)
+    };
+    expect![[r#"InPath(["/usr/bin/sh", "/bin/sh"])"#]].assert_eq(&candidates(json!(["sh"])));
+    expect![[r#"At("./sh")"#]].assert_eq(&candidates(json!(["./sh"])));
+}
+
+#[test]
+fn capabilities_that_the_host_lacks_are_left_out() {
+    let caps = json!(["CAP_CHOWN", "CAP_SYS_RESOURCE"]);
+    let caps = json!({ "bounding": caps, "effective": caps, "permitted": caps });
+    let spec = serde_json::from_value(with(small(), "/process/capabilities", caps)).unwrap();
+    let mut facts = facts(CgroupView::Unified);
+    facts.capabilities = CapSet::DOCKER_DEFAULT;
+    let plan = plan(&spec, &facts, &extras()).unwrap();
+    assert!(plan.to_string().contains("set capabilities 1\n"), "{plan}");
+}
+
+#[test]
+fn a_capability_without_a_name_yet_is_dropped_as_well() {
+    let spec = serde_json::from_value(small()).unwrap();
+    let mut facts = facts(CgroupView::Unified);
+    facts.last_capability = 45;
+    let plan = plan(&spec, &facts, &extras()).unwrap();
+    assert!(plan.to_string().contains("drop bounding capabilities 3fffffffffff\n"), "{plan}");
+}
+
+/// Each wrong specification, and the one line that it gets.
+#[test]
+fn what_cannot_be_done_is_refused_with_its_name() {
+    let mount = |target: &str, kind: &str, source: &str, option: &str| {
+        let mount =
+            json!({ "destination": target, "type": kind, "source": source, "options": [option] });
+        with(small(), "/mounts", json!([mount]))
+    };
+    let device = |kind: &str| {
+        let device = json!({ "path": "/dev/x", "type": kind, "major": -1, "minor": 0 });
+        with(small(), "/linux/devices", json!([device]))
+    };
+    let twice = json!([{ "type": "mount" }, { "type": "pid" }, { "type": "pid" }]);
+    let user = json!([{ "type": "mount" }, { "type": "user" }]);
+    let wrong = [
+        with(small(), "/linux/namespaces", json!([{ "type": "pid" }])),
+        with(small(), "/linux/namespaces", twice),
+        with(small(), "/linux/namespaces", user),
+        with(small(), "/hostname", json!("box")),
+        with(small(), "/linux/sysctl", json!({ "kernel.core_pattern": "|/x" })),
+        with(small(), "/linux/sysctl", json!({ "net.core.somaxconn": "1" })),
+        with(small(), "/linux/rootfsPropagation", json!("sideways")),
+        with(small(), "/linux/personality", json!({ "domain": "LINUX32" })),
+        mount("/proc", "tmpfs", "tmpfs", "ro"),
+        mount("/x/../proc/self", "bind", "/x", "rbind"),
+        mount("/proc/sys/kernel", "bind", "/x", "rbind"),
+        mount("/data", "bind", "relative", "rbind"),
+        mount("/data", "bind", "/x", "size=1m"),
+        mount("/data", "bind", "/x", "idmap"),
+        mount("/data", "tmpfs", "tmpfs", &format!("size={}", "1".repeat(300))),
+        device("c"),
+        device("a"),
+    ];
+    expect![[r#"
+        a mount namespace in linux.namespaces is missing
+        linux.namespaces lists pid twice
+        a user namespace is not supported
+        hostname needs a uts namespace of the container's own
+        sysctl "kernel.core_pattern" is not in a namespace of its own, so it would change the host
+        sysctl "net.core.somaxconn" needs a network namespace of the container's own
+        linux.rootfsPropagation: "sideways" is none of private, slave, shared, unbindable
+        linux.personality is not supported
+        mount on "/proc": cannot be mounted inside /proc
+        mount on "/proc/self": cannot be mounted inside /proc
+        mount on "/proc/sys/kernel": cannot be mounted inside /proc
+        mount on "/data": the source of a bind must be an absolute path
+        mount on "/data": option "size" is not supported
+        mount on "/data": option "idmap" is not supported
+        mount on "/data": option "size" has more than 255 bytes
+        device "/dev/x": its major or minor number is out of range
+        device "/dev/x": type a is for rules, not for nodes"#]]
+    .assert_eq(&refusals(wrong));
+}
+
+#[test]
+fn processes_that_cannot_be_are_refused_with_their_field() {
+    let wrong = [
+        with(small(), "/process/args", json!([])),
+        with(small(), "/process/args", json!(["a\0b"])),
+        with(small(), "/process/env", json!(["NAME"])),
+        with(small(), "/process/cwd", json!("relative")),
+        with(small(), "/process/terminal", json!(true)),
+        with(small(), "/process/user", json!({ "uid": u32::MAX, "gid": 0 })),
+        with(small(), "/process/oomScoreAdj", json!(1001)),
+        with(small(), "/process/rlimits", json!([{ "type": "RLIMIT_CPU", "soft": 2, "hard": 1 }])),
+        with(small(), "/process/apparmorProfile", json!("strict")),
+        with(small(), "/process/selinuxLabel", json!("a:b:c")),
+    ];
+    expect![[r#"
+        process.args is missing
+        process.args: "a\0b" holds a NUL byte
+        process.env: "NAME" is not of the form NAME=VALUE
+        process.cwd: "relative" is not an absolute path
+        a devpts mount on /dev/pts for process.terminal is missing
+        process.user.uid: 4294967295 is out of range
+        process.oomScoreAdj: 1001 is out of range
+        process.rlimits[].soft: 2 is out of range
+        process.apparmorProfile without AppArmor in the kernel is not supported
+        process.selinuxLabel is not supported"#]]
+    .assert_eq(&refusals(wrong));
+}
+
+fn refusals<const N: usize>(wrong: [Value; N]) -> String {
+    let refusal = |spec| planned(spec, &extras()).map_or_else(|e| e.to_string(), |p| p.to_string());
+    wrong.map(refusal).join("\n")
+}
+
+#[test]
+fn an_exec_joins_and_then_does_the_same_as_a_start() {
+    let spec = full();
+    let process = serde_json::from_value(spec["process"].clone()).unwrap();
+    let plan = plan_exec(&process, &facts(CgroupView::Unified), &extras()).unwrap();
+    let lines: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
+    expect![[r#"
+        join the cgroup
+        enter the container's namespaces
+        make a procfs of its own
+        new session keyring
+        open a terminal
+        set limit Nofile
+        set oom_score_adj 0
+        take the standard streams
+        set umask 0022
+        drop bounding capabilities 1ffffffffde
+        become user 33:33
+        set capabilities 0
+        go to /srv/app
+        find the program
+        keep the standard streams only
+        await go
+        execute the program"#]]
+    .assert_eq(&lines.join("\n"));
+}

@@ -9,4 +9,5 @@ mod exec;
 mod isolation;
 mod mounts;
 mod process;
+mod shared;
 mod streams;
