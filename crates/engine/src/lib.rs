@@ -26,6 +26,7 @@ mod network;
 mod paths;
 mod ports;
 mod prepare;
+mod pull;
 mod random;
 mod reconcile;
 mod record;

@@ -1,1 +1,33 @@
 //! The OCI distribution protocol: a client for any registry.
+//!
+//! Owns the way from a reference to an image in the store: hosts, connections, authorisation,
+//! manifests, layers in parallel, resumption. Everything blocks; the asynchronous machinery of the
+//! HTTP library stays inside `transport`. What documents must look like and how layers are unpacked
+//! is the store's business.
+
+#![forbid(unsafe_code)]
+
+mod answer;
+mod auth;
+mod blob;
+mod credentials;
+mod documents;
+mod event;
+mod hosts;
+mod layers;
+mod limits;
+mod pull;
+mod session;
+mod transport;
+mod url;
+
+pub use auth::AuthError;
+pub use blob::{BlobFailure, Interruption};
+pub use credentials::{Credentials, Secret};
+pub use event::{Event, Freshness, LayerStep};
+pub use hosts::Hosts;
+pub use limits::Limits;
+pub use pull::{Pull, PullError, Pulled, Registry};
+pub use session::RequestError;
+pub use transport::TransportError;
+pub use url::{BadUrl, Origin, Scheme};

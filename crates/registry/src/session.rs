@@ -1,0 +1,181 @@
+//! Requests about one repository, authorised, and tried again where the registry asks for that.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use crate::answer;
+use crate::auth::{Auth, AuthError};
+use crate::credentials::Credentials;
+use crate::limits::{Attempts, Limits};
+use crate::transport::{Answer, Ask, Http, Method, Net, TransportError};
+use crate::url::Origin;
+
+/// Why a request brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The registry says no.
+    #[error("the registry answered {status}{}", answer::suffix(.reason))]
+    Status {
+        /// Its status.
+        status: StatusCode,
+        /// Its words.
+        reason: String,
+    },
+    /// There is no authorisation.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// On the way.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+}
+
+/// What the threads of one pull share.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// As the reference names it.
+    pub(crate) registry: String,
+    net: Net,
+    origin: Origin,
+    repository: String,
+    auth: Auth,
+}
+
+impl Session {
+    pub(crate) fn new(
+        net: Net,
+        origin: Origin,
+        reference: &model::Reference,
+        credentials: Credentials,
+    ) -> Self {
+        let repository = reference.path().to_owned();
+        let auth = Auth::new(credentials, origin.clone(), &repository);
+        Self { registry: reference.domain().to_owned(), net, origin, repository, auth }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.net.limits
+    }
+
+    /// One thread's way to the registry.
+    pub(crate) fn caller(&self) -> Result<Caller<'_>, TransportError> {
+        Ok(Caller { session: self, http: Http::new(&self.net)? })
+    }
+}
+
+/// One thread's way to the registry.
+#[derive(Debug)]
+pub(crate) struct Caller<'s> {
+    pub(crate) session: &'s Session,
+    http: Http<'s>,
+}
+
+/// A document as it came.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) bytes: Vec<u8>,
+    /// Without parameters; empty if there was none.
+    pub(crate) media_type: String,
+}
+
+impl Caller<'_> {
+    /// `GET /v2/<repository>/<path>`: an answer of status 2xx.
+    pub(crate) fn get(&mut self, path: &str, headers: HeaderMap) -> Result<Answer, RequestError> {
+        let session = self.session;
+        let url = session.origin.at(format!("/v2/{}/{path}", session.repository));
+        let ask = Ask { url, headers, method: Method::Get };
+        let mut attempts = Attempts::new();
+        loop {
+            let answer = self.authorized(ask.clone())?;
+            let status = answer.status;
+            if status.is_success() {
+                return Ok(answer);
+            }
+            let pause = is_passing(status).then(|| attempts.fail(session.limits())).flatten();
+            let Some(pause) = pause else {
+                let reason = answer::reason(answer, session.limits().document);
+                return Err(RequestError::Status { status, reason });
+            };
+            let wished = retry_after(&answer.headers)
+                .map(|wished| wished.min(session.limits().longest_retry_after));
+            answer.body.discard();
+            std::thread::sleep(wished.unwrap_or(pause));
+        }
+    }
+
+    /// A document, whole.
+    pub(crate) fn document(
+        &mut self,
+        path: &str,
+        headers: &HeaderMap,
+        max: u64,
+    ) -> Result<Received, RequestError> {
+        let limits = self.session.limits();
+        let mut attempts = Attempts::new();
+        loop {
+            let error = match self.document_once(path, headers, max) {
+                Err(RequestError::Transport(error)) if error.is_interruption() => error,
+                outcome => return outcome,
+            };
+            match attempts.fail(limits) {
+                Some(pause) => std::thread::sleep(pause),
+                None => return Err(error.into()),
+            }
+        }
+    }
+
+    fn document_once(
+        &mut self,
+        path: &str,
+        headers: &HeaderMap,
+        max: u64,
+    ) -> Result<Received, RequestError> {
+        let answer = self.get(path, headers.clone())?;
+        let media_type = answer.headers.get(header::CONTENT_TYPE);
+        let media_type = media_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
+        let bytes = answer.body.document(max, self.session.limits().document)?;
+        Ok(Received { bytes, media_type })
+    }
+
+    /// Sends a request with what authorisation there is, and once more with what the registry asks
+    /// for. Only the registry itself is listened to about that, not one that it redirects to.
+    fn authorized(&mut self, mut ask: Ask) -> Result<Answer, RequestError> {
+        let shown = self.session.auth.current();
+        authorize(&mut ask, shown.clone());
+        let answer = self.http.follow(&ask)?;
+        let is_refused = answer.status == StatusCode::UNAUTHORIZED;
+        if !is_refused || answer.origin != self.session.origin {
+            return Ok(answer);
+        }
+        let refusal = answer.headers;
+        answer.body.discard();
+        let renewed = self.session.auth.renew(&mut self.http, shown.as_ref(), &refusal)?;
+        authorize(&mut ask, Some(renewed));
+        Ok(self.http.follow(&ask)?)
+    }
+}
+
+fn authorize(ask: &mut Ask, shown: Option<HeaderValue>) {
+    if let Some(shown) = shown {
+        ask.headers.insert(header::AUTHORIZATION, shown);
+    }
+}
+
+/// Whether it may be better later.
+fn is_passing(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
+}
+
+/// Seconds; the form with a date is rare, and as good as none.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    text.trim().parse().ok().map(Duration::from_secs)
+}

@@ -1,0 +1,256 @@
+//! HTTP requests and their answers, as blocking calls.
+//!
+//! Owns connections: names, TCP, TLS, HTTP/1.1, their reuse and their time limits. Knows neither
+//! registries nor credentials; what it is given it sends, to the one origin that it is given.
+//! Each [`Http`] belongs to one thread, which drives its connections while it waits for them.
+
+mod body;
+mod connect;
+mod dns;
+mod redirect;
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body_util::Full;
+use hyper::client::conn::http1::SendRequest;
+use tokio::runtime::Runtime;
+
+use crate::url::{BadUrl, Origin, Url};
+
+pub(crate) use body::Body;
+pub(crate) use connect::Net;
+
+/// How dhow names itself.
+const USER_AGENT: &str = concat!("dhow/", env!("CARGO_PKG_VERSION"));
+
+/// What went wrong between here and a host.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// No runtime for this thread.
+    #[error("start the network runtime: {0}")]
+    Runtime(io::Error),
+    /// The trusted authorities.
+    #[error("set up TLS: {0}")]
+    TlsSetup(String),
+    /// Its name has no address.
+    #[error("look up {host}: {reason}")]
+    Lookup {
+        /// The name.
+        host: String,
+        /// What the resolver says.
+        reason: String,
+    },
+    /// It takes no connection.
+    #[error("connect to {host} at {address}: {}", .source.kind())]
+    Connect {
+        /// The host.
+        host: String,
+        /// The address tried last.
+        address: SocketAddr,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// No trust, or no TLS.
+    #[error("TLS with {host}: {source}")]
+    Tls {
+        /// The host.
+        host: String,
+        /// What TLS says.
+        source: io::Error,
+    },
+    /// The connection broke.
+    #[error("connection to {host} broke: {}", chain(.source))]
+    Broken {
+        /// The host.
+        host: String,
+        /// How.
+        source: hyper::Error,
+    },
+    /// Nothing came.
+    #[error("{host} sent nothing for {} s", .after.as_secs_f32())]
+    Silent {
+        /// The host.
+        host: String,
+        /// For how long.
+        after: Duration,
+    },
+    /// Something came, too slowly.
+    #[error("{host} did not finish its answer within {} s", .within.as_secs_f32())]
+    Slow {
+        /// The host.
+        host: String,
+        /// The limit.
+        within: Duration,
+    },
+    /// More came than a document may have.
+    #[error("{host} sent more than {max} bytes")]
+    TooLarge {
+        /// The host.
+        host: String,
+        /// The limit.
+        max: u64,
+    },
+    /// A request that cannot be sent.
+    #[error("request to {host}: {source}")]
+    Request {
+        /// The host.
+        host: String,
+        /// What is wrong with it.
+        source: http::Error,
+    },
+    /// Too many of them.
+    #[error("{0} redirects further than is followed")]
+    Redirects(Origin),
+    /// From TLS to none.
+    #[error("redirect from {from} to plain {to} is refused")]
+    Downgrade {
+        /// Who redirects.
+        from: Origin,
+        /// To where.
+        to: Origin,
+    },
+    /// To nowhere.
+    #[error("{from} redirects to a bad address: {source}")]
+    Location {
+        /// Who redirects.
+        from: Origin,
+        /// What is wrong with the address.
+        source: BadUrl,
+    },
+}
+
+impl TransportError {
+    /// Whether the next attempt may fare better after this one had a connection.
+    pub(crate) fn is_interruption(&self) -> bool {
+        matches!(self, Self::Broken { .. } | Self::Silent { .. })
+    }
+
+    /// Whether a later attempt may fare better.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.is_interruption() || matches!(self, Self::Connect { .. } | Self::Lookup { .. })
+    }
+}
+
+/// An error with its causes, for one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// What is asked, of which address.
+#[derive(Clone)]
+pub(crate) struct Ask {
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) method: Method,
+}
+
+/// How it is asked.
+#[derive(Clone)]
+pub(crate) enum Method {
+    Get,
+    /// A form: its encoded fields.
+    Post(Bytes),
+}
+
+/// The head of an answer, and its body to be read.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Body,
+    /// Who answered, after redirects.
+    pub(crate) origin: Origin,
+}
+
+type Sender = SendRequest<Full<Bytes>>;
+
+/// One thread's connections.
+#[derive(Debug)]
+pub(crate) struct Http<'n> {
+    net: &'n Net,
+    idle: Vec<(Origin, Sender)>,
+    // Dropped last: it drives the connections.
+    runtime: Rc<Runtime>,
+}
+
+impl<'n> Http<'n> {
+    pub(crate) fn new(net: &'n Net) -> Result<Self, TransportError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(TransportError::Runtime)?;
+        Ok(Self { net, idle: Vec::new(), runtime: Rc::new(runtime) })
+    }
+
+    pub(crate) fn net(&self) -> &'n Net {
+        self.net
+    }
+
+    /// Sends one request and waits for the head of its answer.
+    pub(crate) fn send(&mut self, ask: &Ask) -> Result<Answer, TransportError> {
+        let origin = &ask.url.origin;
+        if let Some(sender) = self.take_idle(origin) {
+            // A server may close an idle connection at any moment; that says nothing about it.
+            match self.send_on(sender, ask) {
+                Err(TransportError::Broken { .. }) => {}
+                outcome => return outcome,
+            }
+        }
+        let sender = self.runtime.block_on(connect::connect(self.net, origin))?;
+        self.send_on(sender, ask)
+    }
+
+    fn take_idle(&mut self, origin: &Origin) -> Option<Sender> {
+        let place = self.idle.iter().position(|(other, _)| other == origin)?;
+        Some(self.idle.swap_remove(place).1)
+    }
+
+    fn send_on(&mut self, mut sender: Sender, ask: &Ask) -> Result<Answer, TransportError> {
+        let origin = ask.url.origin.clone();
+        let request = build(ask)?;
+        let idle = self.net.limits.idle;
+        let sent = self.runtime.block_on(async {
+            tokio::time::timeout(idle, async {
+                sender.ready().await?;
+                sender.send_request(request).await
+            })
+            .await
+        });
+        let host = || origin.authority();
+        let response = sent
+            .map_err(|_| TransportError::Silent { host: host(), after: idle })?
+            .map_err(|source| TransportError::Broken { host: host(), source })?;
+        let (parts, incoming) = response.into_parts();
+        let body = Body::new(Rc::clone(&self.runtime), incoming, host(), idle);
+        self.idle.push((origin.clone(), sender));
+        Ok(Answer { status: parts.status, headers: parts.headers, body, origin })
+    }
+}
+
+fn build(ask: &Ask) -> Result<http::Request<Full<Bytes>>, TransportError> {
+    let origin = &ask.url.origin;
+    let (method, body) = match &ask.method {
+        Method::Get => (http::Method::GET, Bytes::new()),
+        Method::Post(form) => (http::Method::POST, form.clone()),
+    };
+    let mut request = http::Request::builder()
+        .method(method)
+        .uri(ask.url.target.as_str())
+        .header(header::HOST, origin.authority())
+        .header(header::USER_AGENT, HeaderValue::from_static(USER_AGENT))
+        .body(Full::new(body))
+        .map_err(|source| TransportError::Request { host: origin.authority(), source })?;
+    request.headers_mut().extend(ask.headers.clone());
+    Ok(request)
+}
