@@ -74,7 +74,9 @@ fn reap_all(child: &Child) -> Result<Option<Exit>, Errno> {
 
 fn spawn(command: &[OsString]) -> Result<Child, Errno> {
     let strings = |all: &[OsString]| -> Result<Vec<CString>, Errno> {
-        all.iter().map(|text| CString::new(text.clone().into_vec()).map_err(|_| Errno::INVAL)).collect()
+        all.iter()
+            .map(|text| CString::new(text.clone().into_vec()).map_err(|_| Errno::INVAL))
+            .collect()
     };
     let argv = ExecStrings::new(strings(command)?);
     let env: Vec<OsString> = std::env::vars_os()

@@ -25,7 +25,9 @@ fn main() -> ExitCode {
         return init::main(rest);
     }
     match rest {
-        [role, ..] if role.as_bytes() == shim::ROLE.to_bytes() => shim::main(rest[1..].iter().cloned()),
+        [role, ..] if role.as_bytes() == shim::ROLE.to_bytes() => {
+            shim::main(rest[1..].iter().cloned())
+        }
         [root, data, run_root, run, role, id]
             if root == "--root" && run_root == "--run-root" && role == "reap" =>
         {

@@ -131,6 +131,16 @@ where
     done.map_err(|e| HttpError::internal(format!("the operation did not end: {e}")))
 }
 
+/// Runs what may block for as long as a container lives. Each has a thread of its own: the pool
+/// that [`blocking`] takes its threads from is bounded, and many waits would leave none to others.
+pub(crate) fn lasting<F>(work: F) -> Result<(), HttpError>
+where
+    F: FnOnce() + Send + 'static,
+{
+    let spawned = std::thread::Builder::new().spawn(work);
+    spawned.map(drop).map_err(|e| HttpError::internal(format!("starting a thread: {e}")))
+}
+
 async fn pump(mut body: Incoming, send: mpsc::Sender<io::Result<Bytes>>) {
     while let Some(frame) = body.frame().await {
         let piece = match frame.map(hyper::body::Frame::into_data) {

@@ -32,12 +32,6 @@ use crate::splice::splice;
 /// Of all the headers of a request together.
 const HEAD_MAX: usize = 64 << 10;
 
-/// The API of one engine. Clones serve the same engine.
-#[derive(Debug, Clone)]
-pub struct Server {
-    engine: Engine,
-}
-
 /// Why a connection ended badly. Clients that leave early are no reason for worry.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -59,37 +53,40 @@ pub(crate) struct Hijack {
     pub(crate) keys: Option<DetachKeys>,
 }
 
-impl Server {
-    /// A server of an engine. Costs nothing; there is nothing to build.
-    pub fn new(engine: Engine) -> Self {
-        Self { engine }
-    }
+/// Serves a connection until it ends. There are no timeouts: clients wait for containers for
+/// weeks.
+///
+/// # Errors
+/// What came was no HTTP, or the connection broke.
+pub async fn serve_connection<I>(io: I, engine: Engine) -> Result<(), ServeError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    serve(io, |request, hijack| answer(engine.clone(), request, hijack)).await
+}
 
-    /// Serves a connection until it ends. There are no timeouts: clients wait for containers for
-    /// weeks.
-    ///
-    /// # Errors
-    /// What came was no HTTP, or the connection broke.
-    pub async fn serve_connection<I>(&self, io: I) -> Result<(), ServeError>
-    where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (send, mut hijacks) = mpsc::channel(1);
-        let service = service_fn(|request| {
-            let (engine, send) = (self.engine.clone(), send.clone());
-            async move { Ok::<_, Infallible>(answer(engine, request, send).await) }
-        });
-        let mut http = http1::Builder::new()
-            .header_read_timeout(None)
-            .max_buf_size(HEAD_MAX)
-            .serve_connection(TokioIo::new(io), service);
-        let hijack = tokio::select! {
-            Some(hijack) = hijacks.recv() => hijack,
-            ended = &mut http => return Ok(ended?),
-        };
-        let parts = http.into_parts();
-        hijack.run(parts.io.into_inner(), parts.read_buf).await.map_err(ServeError::Hijack)
-    }
+/// Serves requests with `answer` until the connection ends or is taken over.
+async fn serve<I, A, F>(io: I, answer: A) -> Result<(), ServeError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Fn(Request<Incoming>, mpsc::Sender<Hijack>) -> F,
+    F: Future<Output = Reply>,
+{
+    let (send, mut hijacks) = mpsc::channel(1);
+    let service = service_fn(|request| {
+        let reply = answer(request, send.clone());
+        async move { Ok::<_, Infallible>(reply.await) }
+    });
+    let mut http = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_buf_size(HEAD_MAX)
+        .serve_connection(TokioIo::new(io), service);
+    let hijack = tokio::select! {
+        Some(hijack) = hijacks.recv() => hijack,
+        ended = &mut http => return Ok(ended?),
+    };
+    let parts = http.into_parts();
+    hijack.run(parts.io.into_inner(), parts.read_buf).await.map_err(ServeError::Hijack)
 }
 
 impl Hijack {

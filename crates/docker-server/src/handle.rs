@@ -26,6 +26,8 @@ pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpErro
         Route::Ping => Ok(system::ping()),
         Route::Version => system::version(&call).await,
         Route::Info => system::info(&call).await,
+        Route::Reset => system::reset(&call).await,
+        Route::Reconcile => system::reconcile(&call).await,
         Route::Events => Err(HttpError::later("events")),
         Route::Options => Ok(reply::empty(StatusCode::OK)),
         Route::ContainerList => containers::list(&call).await,

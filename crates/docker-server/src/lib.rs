@@ -1,7 +1,7 @@
 //! Docker Engine REST: routes, lowering wire to model, raising model to wire, version quirks.
 //!
 //! A door: it knows HTTP and Docker's words, and calls the engine's verbs. It keeps no state of its
-//! own beside a connection's. [`Server::serve_connection`] serves whatever bytes it is given, so the
+//! own beside a connection's. [`serve_connection`] serves whatever bytes it is given, so the
 //! same code is behind a socket and behind a pipe in the command line's own process.
 #![forbid(unsafe_code)]
 
@@ -20,4 +20,4 @@ mod reply;
 mod route;
 mod splice;
 
-pub use connection::{ServeError, Server};
+pub use connection::{ServeError, serve_connection};

@@ -15,6 +15,10 @@ pub(crate) enum Route {
     Ping,
     Version,
     Info,
+    /// dhow's own: everything goes.
+    Reset,
+    /// dhow's own: what the dead have left goes.
+    Reconcile,
     Events,
     Options,
     ContainerList,
@@ -118,6 +122,8 @@ fn system(method: &str, path: &[&str]) -> Option<Route> {
         ("GET" | "HEAD", ["_ping"]) => Route::Ping,
         ("GET", ["version"]) => Route::Version,
         ("GET", ["info"]) => Route::Info,
+        ("POST", ["dhow", "reset"]) => Route::Reset,
+        ("POST", ["dhow", "reconcile"]) => Route::Reconcile,
         ("GET", ["events"]) => Route::Events,
         ("GET", ["plugins"]) => Route::PluginList,
         ("GET", ["plugins", name @ .., "json"]) => Route::Plugin(join(name)?),

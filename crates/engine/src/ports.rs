@@ -54,7 +54,6 @@ impl Engine {
             reserved.iter().flat_map(|one| one.rules(container.id, &joined.addresses)).collect();
         endpoint.ports = reserved.iter().flat_map(published_ports).collect();
         firewall.publish(&rules, &mut source).map_err(net_error)?;
-        net::conntrack::forget_flows(&rules).map_err(net_error)?;
         Ok(Publication {
             rules,
             sockets: reserved.into_iter().flat_map(|one| one.sockets).collect(),

@@ -59,7 +59,7 @@ async fn create(cx: &Cx, args: CreateArgs) -> Outcome {
     let request = request(&args.flags, &args.options, (&args.image, &args.command))
         .map_err(|message| refused(cx, &message))?;
     let id = make(cx, &args.flags, &request).await.map_err(|e| match e {
-        MakeError::Usage(message) => refused(cx, &message),
+        MakeError::Usage(message) => Failure::error(message),
         MakeError::Api(error) => error.into(),
         MakeError::Failed(failure) => failure,
     })?;

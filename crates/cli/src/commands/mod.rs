@@ -30,6 +30,8 @@ mod save;
 mod start;
 mod stats;
 mod stop;
+mod system_check;
+mod system_reset;
 mod tag;
 mod top;
 mod unpause;
@@ -89,6 +91,8 @@ pub(crate) const ALL: &[&Command] = &[
     &start::COMMAND,
     &stats::COMMAND,
     &stop::COMMAND,
+    &system_check::COMMAND,
+    &system_reset::COMMAND,
     &tag::COMMAND,
     &top::COMMAND,
     &unpause::COMMAND,

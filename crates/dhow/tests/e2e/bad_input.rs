@@ -59,7 +59,9 @@ fn damaged_archives_leave_nothing() {
 /// Every file of the store but the database.
 fn files(host: &testkit::Host) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
-    let mut folders: Vec<_> = ["images", "snapshots", "staging", "ingest", "trash"].map(|name| host.root().join(name)).into();
+    let mut folders: Vec<_> = ["images", "snapshots", "staging", "ingest", "trash"]
+        .map(|name| host.root().join(name))
+        .into();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             if entry.file_type().unwrap().is_dir() {

@@ -6,13 +6,26 @@ use crate::host;
 fn a_process_runs_in_a_container_that_runs() {
     let host = host();
     host.ok(&["run", "-d", "--name", "e", "-e", "A=1", "busybox", "sleep", "1000"]);
-    let ran = host.run(&["exec", "-e", "B=2", "-w", "/tmp", "e", "sh", "-c", "echo $A$B; pwd; echo err >&2; exit 6"]);
+    let ran = host.run(&[
+        "exec",
+        "-e",
+        "B=2",
+        "-w",
+        "/tmp",
+        "e",
+        "sh",
+        "-c",
+        "echo $A$B; pwd; echo err >&2; exit 6",
+    ]);
     assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(6), "12\n/tmp", "err"));
     assert_eq!(host.ok(&["exec", "-u", "nobody", "e", "id", "-u"]), "65534");
     assert_eq!(host.feed(&["exec", "-i", "e", "cat"], b"in").out, "in");
     // It is in the container's namespaces and cgroup, with its limits on capabilities.
     assert_eq!(host.ok(&["exec", "e", "cat", "/proc/1/comm"]), "sleep");
-    assert_eq!(host.ok(&["exec", "e", "grep", "CapEff", "/proc/self/status"]), "CapEff:\t00000000a80425fb");
+    assert_eq!(
+        host.ok(&["exec", "e", "grep", "CapEff", "/proc/self/status"]),
+        "CapEff:\t00000000a80425fb"
+    );
 }
 
 #[test]
@@ -21,10 +34,15 @@ fn what_cannot_run_says_why() {
     host.ok(&["run", "-d", "--name", "e", "busybox", "sleep", "1000"]);
     let missing = host.run(&["exec", "e", "nosuch"]);
     assert_eq!(missing.code, Some(127));
-    assert!(format!("{}{}", missing.out, missing.err).contains("executable file not found in $PATH"));
+    assert!(
+        format!("{}{}", missing.out, missing.err).contains("executable file not found in $PATH")
+    );
     assert_eq!(host.run(&["exec", "e", "/etc"]).code, Some(126));
     let user = host.fails(1, &["exec", "-u", "nosuch", "e", "true"]);
-    assert!(user.contains("unable to find user nosuch: no matching entries in passwd file"), "{user}");
+    assert!(
+        user.contains("unable to find user nosuch: no matching entries in passwd file"),
+        "{user}"
+    );
     host.ok(&["stop", "-t", "0", "e"]);
     assert!(host.fails(1, &["exec", "e", "true"]).contains("is not running"));
 }

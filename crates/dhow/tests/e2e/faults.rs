@@ -17,7 +17,10 @@ fn shims(host: &testkit::Host) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let words: Vec<_> = line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        let words: Vec<_> = line
+            .split(|byte| *byte == 0)
+            .map(|word| String::from_utf8_lossy(word).into_owned())
+            .collect();
         if words.iter().any(|word| word == "shim") && words.contains(&root) {
             found.push(entry.file_name().to_string_lossy().into_owned());
         }
@@ -28,7 +31,16 @@ fn shims(host: &testkit::Host) -> Vec<String> {
 #[test]
 fn a_killed_command_line_takes_nothing_with_it() {
     let host = host();
-    let mut run = host.spawn(&mut host.command(&["run", "--rm", "--name", "k", "busybox", "sh", "-c", "echo up; sleep 1000"]));
+    let mut run = host.spawn(&mut host.command(&[
+        "run",
+        "--rm",
+        "--name",
+        "k",
+        "busybox",
+        "sh",
+        "-c",
+        "echo up; sleep 1000",
+    ]));
     let mut first = [0; 3];
     std::io::Read::read_exact(run.stdout.as_mut().unwrap(), &mut first).unwrap();
     run.kill().unwrap();
@@ -82,7 +94,9 @@ fn twenty_at_once_do_not_disturb_each_other() {
             scope.spawn(move || {
                 let name = format!("w{worker:02}");
                 for _ in 0..3 {
-                    host.ok(&["run", "-d", "--name", &name, "-p", "0:80", "busybox", "sleep", "1000"]);
+                    host.ok(&[
+                        "run", "-d", "--name", &name, "-p", "0:80", "busybox", "sleep", "1000",
+                    ]);
                     assert_eq!(host.ok(&["exec", &name, "echo", "in"]), "in");
                     host.ok(&["stop", "-t", "0", &name]);
                     host.ok(&["rm", &name]);

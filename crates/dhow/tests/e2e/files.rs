@@ -16,9 +16,30 @@ fn a_named_volume_outlives_its_container() {
 #[test]
 fn an_empty_volume_is_filled_from_the_image() {
     let host = host();
-    let out = host.ok(&["run", "--rm", "-v", "etc:/etc", "busybox", "sh", "-c", "cat /etc/passwd | head -n 1; stat -c %a /etc"]);
+    let out = host.ok(&[
+        "run",
+        "--rm",
+        "-v",
+        "etc:/etc",
+        "busybox",
+        "sh",
+        "-c",
+        "cat /etc/passwd | head -n 1; stat -c %a /etc",
+    ]);
     assert_eq!(out, "root:x:0:0:root:/root:/bin/sh\n755");
-    assert_eq!(host.ok(&["run", "--rm", "-v", "none:/etc:nocopy", "busybox", "sh", "-c", "ls /etc | grep -c passwd || true"]), "0");
+    assert_eq!(
+        host.ok(&[
+            "run",
+            "--rm",
+            "-v",
+            "none:/etc:nocopy",
+            "busybox",
+            "sh",
+            "-c",
+            "ls /etc | grep -c passwd || true"
+        ]),
+        "0"
+    );
     host.ok(&["volume", "rm", "etc", "none"]);
 }
 
@@ -40,13 +61,28 @@ fn binds_are_the_hosts_own_files() {
     std::fs::create_dir(&dir).unwrap();
     std::fs::write(dir.join("f"), "host\n").unwrap();
     let bind = format!("{}:/mnt", dir.display());
-    assert_eq!(host.ok(&["run", "--rm", "-v", &bind, "busybox", "sh", "-c", "cat /mnt/f; echo new > /mnt/g"]), "host");
+    assert_eq!(
+        host.ok(&[
+            "run",
+            "--rm",
+            "-v",
+            &bind,
+            "busybox",
+            "sh",
+            "-c",
+            "cat /mnt/f; echo new > /mnt/g"
+        ]),
+        "host"
+    );
     assert_eq!(std::fs::read_to_string(dir.join("g")).unwrap(), "new\n");
     let read_only = format!("{bind}:ro");
     let ran = host.run(&["run", "--rm", "-v", &read_only, "busybox", "touch", "/mnt/h"]);
     assert!(ran.code == Some(1) && ran.err.contains("Read-only file system"), "{}", ran.err);
     let missing = format!("type=bind,source={},target=/x", host.scratch().join("nosuch").display());
-    assert!(host.fails(125, &["run", "--rm", "--mount", &missing, "busybox"]).contains("bind source path does not exist"));
+    assert!(
+        host.fails(125, &["run", "--rm", "--mount", &missing, "busybox"])
+            .contains("bind source path does not exist")
+    );
 }
 
 #[test]

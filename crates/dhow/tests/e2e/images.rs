@@ -11,7 +11,10 @@ fn what_is_saved_can_be_loaded() {
     host.ok(&["tag", "busybox", "copy:1"]);
     host.ok(&["save", "-o", &path, "busybox", "copy:1"]);
     let loaded = other.ok(&["load", "-i", &path]);
-    assert!(loaded.contains("Loaded image: busybox:latest") && loaded.contains("Loaded image: copy:1"), "{loaded}");
+    assert!(
+        loaded.contains("Loaded image: busybox:latest") && loaded.contains("Loaded image: copy:1"),
+        "{loaded}"
+    );
     let id = |host: &testkit::Host| host.ok(&["image", "inspect", "-f", "{{.Id}}", "copy:1"]);
     assert_eq!(id(&host), id(&other));
     assert_eq!(other.ok(&["run", "--rm", "copy:1", "echo", "hi"]), "hi");
@@ -24,7 +27,12 @@ fn pipes_serve_as_files() {
     assert!(saved.status.success());
     let other = testkit::Host::new(crate::DHOW);
     let ran = other.feed(&["load", "-q"], &saved.stdout);
-    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "Loaded image: busybox:latest"), "{}", ran.err);
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "Loaded image: busybox:latest"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]
@@ -44,7 +52,10 @@ fn names_come_and_go() {
 #[test]
 fn an_image_says_what_it_is() {
     let host = host();
-    assert_eq!(host.ok(&["image", "inspect", "-f", "{{json .Config.Cmd}} {{.Os}}", "busybox"]), "[\"sh\"] linux");
+    assert_eq!(
+        host.ok(&["image", "inspect", "-f", "{{json .Config.Cmd}} {{.Os}}", "busybox"]),
+        "[\"sh\"] linux"
+    );
     assert!(host.ok(&["history", "--format", "{{.CreatedBy}}", "busybox"]).contains("testkit"));
     let table = host.ok(&["images"]);
     assert!(table.lines().nth(1).unwrap().starts_with("busybox"), "{table}");

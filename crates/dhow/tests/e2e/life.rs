@@ -13,7 +13,10 @@ fn a_container_can_be_started_again() {
     }
     assert_eq!(host.ok(&["logs", &id[..12]]), "run\nrun");
     assert_eq!(host.ok(&["wait", "twice"]), "3");
-    assert_eq!(host.ok(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "twice"]), "exited 3");
+    assert_eq!(
+        host.ok(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "twice"]),
+        "exited 3"
+    );
 }
 
 #[test]
@@ -22,7 +25,16 @@ fn stop_asks_and_then_kills() {
     host.ok(&["run", "-d", "--name", "deaf", "busybox", "sleep", "1000"]);
     assert_eq!(host.ok(&["stop", "-t", "0", "deaf"]), "deaf");
     assert_eq!(host.ok(&["wait", "deaf"]), "137");
-    host.ok(&["run", "-d", "--name", "heeds", "busybox", "sh", "-c", "trap 'exit 5' TERM; echo ready; while :; do sleep 0.1; done"]);
+    host.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "heeds",
+        "busybox",
+        "sh",
+        "-c",
+        "trap 'exit 5' TERM; echo ready; while :; do sleep 0.1; done",
+    ]);
     while host.ok(&["logs", "heeds"]) != "ready" {}
     host.ok(&["stop", "heeds"]);
     assert_eq!(host.ok(&["wait", "heeds"]), "5");
@@ -60,9 +72,17 @@ fn names_are_unique_and_ids_have_prefixes() {
     let host = host();
     let id = host.ok(&["create", "--name", "one", "busybox"]);
     let taken = host.fails(125, &["run", "--name", "one", "busybox"]);
-    assert!(taken.contains(&format!("The container name \"/one\" is already in use by container \"{id}\"")), "{taken}");
+    assert!(
+        taken.contains(&format!(
+            "The container name \"/one\" is already in use by container \"{id}\""
+        )),
+        "{taken}"
+    );
     assert_eq!(host.ok(&["inspect", "-f", "{{.Id}}", &id[..6]]), id);
-    assert!(host.fails(125, &["create", "--name", "x", "busybox"]).contains("Invalid container name (x)"));
+    assert!(
+        host.fails(125, &["create", "--name", "x", "busybox"])
+            .contains("Invalid container name (x)")
+    );
     host.ok(&["rm", "one"]);
     host.ok(&["create", "--name", "one", "busybox"]);
 }
@@ -72,7 +92,10 @@ fn a_paused_container_waits() {
     let host = host();
     host.ok(&["run", "-d", "--name", "p", "busybox", "sleep", "1000"]);
     host.ok(&["pause", "p"]);
-    assert_eq!(host.ok(&["inspect", "-f", "{{.State.Status}} {{.State.Running}}", "p"]), "paused true");
+    assert_eq!(
+        host.ok(&["inspect", "-f", "{{.State.Status}} {{.State.Running}}", "p"]),
+        "paused true"
+    );
     assert!(host.fails(1, &["pause", "p"]).contains("is already paused"));
     assert!(host.fails(1, &["exec", "p", "true"]).contains("is paused"));
     host.ok(&["unpause", "p"]);
@@ -82,7 +105,16 @@ fn a_paused_container_waits() {
 #[test]
 fn wait_tells_the_code_of_one_that_ends_later() {
     let host = host();
-    host.ok(&["run", "-d", "--name", "w", "busybox", "sh", "-c", "cat /fifo 2>/dev/null; while [ ! -e /go ]; do sleep 0.05; done; exit 4"]);
+    host.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "w",
+        "busybox",
+        "sh",
+        "-c",
+        "cat /fifo 2>/dev/null; while [ ! -e /go ]; do sleep 0.05; done; exit 4",
+    ]);
     let waiting = host.spawn(&mut host.command(&["wait", "w"]));
     host.ok(&["exec", "w", "touch", "/go"]);
     let ran = testkit::Ran::new(&waiting.wait_with_output().unwrap());
@@ -94,6 +126,9 @@ fn a_start_that_fails_leaves_the_container_created() {
     let host = host();
     host.ok(&["create", "--name", "f", "busybox", "nosuch"]);
     host.fails(1, &["start", "f"]);
-    assert_eq!(host.ok(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "f"]), "created 127");
+    assert_eq!(
+        host.ok(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "f"]),
+        "created 127"
+    );
     host.ok(&["rm", "f"]);
 }

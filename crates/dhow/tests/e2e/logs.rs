@@ -12,14 +12,26 @@ fn logs_keep_streams_and_order() {
     assert_eq!(host.run(&["logs", "--tail", "0", "l"]).out, "");
     let stamped = host.run(&["logs", "-t", "l"]).out;
     let (time, text) = stamped.lines().next().unwrap().split_once(' ').unwrap();
-    assert_eq!((time.len(), time.ends_with('Z'), text), ("2026-11-21T22:22:47.224372180Z".len(), true, "one"));
+    assert_eq!(
+        (time.len(), time.ends_with('Z'), text),
+        ("2026-11-21T22:22:47.224372180Z".len(), true, "one")
+    );
     assert_eq!(host.run(&["logs", "--since", time, "--until", time, "l"]).out, "one");
 }
 
 #[test]
 fn a_follower_sees_what_comes_and_ends_with_the_container() {
     let host = host();
-    host.ok(&["run", "-d", "--name", "l", "busybox", "sh", "-c", "echo first; until [ -e /go ]; do sleep 0.05; done; echo last"]);
+    host.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "l",
+        "busybox",
+        "sh",
+        "-c",
+        "echo first; until [ -e /go ]; do sleep 0.05; done; echo last",
+    ]);
     let follower = host.spawn(&mut host.command(&["logs", "-f", "l"]));
     host.ok(&["exec", "l", "touch", "/go"]);
     let ran = testkit::Ran::new(&follower.wait_with_output().unwrap());
@@ -29,11 +41,25 @@ fn a_follower_sees_what_comes_and_ends_with_the_container() {
 #[test]
 fn logs_are_rotated() {
     let host = host();
-    host.ok(&["run", "--name", "l", "--log-opt", "max-size=100k", "--log-opt", "max-file=3", "busybox", "sh", "-c",
-        "yes 'a line of the log that is fifty bytes long or so.' | head -n 10000; echo end"]);
+    host.ok(&[
+        "run",
+        "--name",
+        "l",
+        "--log-opt",
+        "max-size=100k",
+        "--log-opt",
+        "max-file=3",
+        "busybox",
+        "sh",
+        "-c",
+        "yes 'a line of the log that is fifty bytes long or so.' | head -n 10000; echo end",
+    ]);
     let dir = host.root().join("containers").join(host.ok(&["inspect", "-f", "{{.Id}}", "l"]));
-    let logs: Vec<_> = std::fs::read_dir(dir).unwrap().flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().contains("-json.log")).collect();
+    let logs: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().contains("-json.log"))
+        .collect();
     assert_eq!(logs.len(), 3);
     let total: u64 = logs.iter().map(|entry| entry.metadata().unwrap().len()).sum();
     assert!(total <= 3 * 100_000 + 3 * 4096, "{total}");
@@ -46,5 +72,8 @@ fn logs_are_rotated() {
 fn without_a_driver_nothing_is_kept() {
     let host = host();
     host.ok(&["run", "--name", "l", "--log-driver", "none", "busybox", "echo", "x"]);
-    assert!(host.fails(1, &["logs", "l"]).contains("configured logging driver does not support reading"));
+    assert!(
+        host.fails(1, &["logs", "l"])
+            .contains("configured logging driver does not support reading")
+    );
 }

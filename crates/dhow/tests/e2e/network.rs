@@ -22,13 +22,39 @@ const SERVE: &str = "echo page > /var/www/f; exec httpd -f -p 80 -h /var/www";
 #[test]
 fn a_published_port_is_reachable() {
     let host = host();
-    host.ok(&["run", "-d", "--name", "web", "-p", "127.0.0.1:0:80", "-p", "80", "busybox", "sh", "-c", SERVE]);
-    let port = host.ok(&["inspect", "-f", "{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}", "web"]);
+    host.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "web",
+        "-p",
+        "127.0.0.1:0:80",
+        "-p",
+        "80",
+        "busybox",
+        "sh",
+        "-c",
+        SERVE,
+    ]);
+    let port = host.ok(&[
+        "inspect",
+        "-f",
+        "{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}",
+        "web",
+    ]);
     assert!(ask(&format!("127.0.0.1:{port}")).ends_with("page\n"));
     // From another container through the gateway, and from the server to itself.
-    let gateway = host.ok(&["inspect", "-f", "{{.NetworkSettings.Networks.bridge.Gateway}}", "web"]);
+    let gateway =
+        host.ok(&["inspect", "-f", "{{.NetworkSettings.Networks.bridge.Gateway}}", "web"]);
     let open = host.ok(&["port", "web", "80"]);
-    let open = open.lines().find(|line| line.starts_with("0.0.0.0:")).unwrap().rsplit_once(':').unwrap().1.to_owned();
+    let open = open
+        .lines()
+        .find(|line| line.starts_with("0.0.0.0:"))
+        .unwrap()
+        .rsplit_once(':')
+        .unwrap()
+        .1
+        .to_owned();
     let url = format!("http://{gateway}:{open}/f");
     assert_eq!(host.ok(&["run", "--rm", "busybox", "wget", "-qO-", &url]), "page");
     assert_eq!(host.ok(&["exec", "web", "wget", "-qO-", &url]), "page");
@@ -54,7 +80,8 @@ fn a_port_in_use_is_refused_by_name() {
 fn containers_reach_each_other_by_address() {
     let host = host();
     host.ok(&["run", "-d", "--name", "web", "busybox", "sh", "-c", SERVE]);
-    let address = host.ok(&["inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "web"]);
+    let address =
+        host.ok(&["inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "web"]);
     let script = format!("until wget -qO- http://{address}/f; do sleep 0.05; done 2>/dev/null");
     assert_eq!(host.ok(&["run", "--rm", "busybox", "sh", "-c", &script]), "page");
     let hosts = host.ok(&["exec", "web", "grep", &address, "/etc/hosts"]);
@@ -71,9 +98,23 @@ fn none_host_and_anothers_network() {
         host.ok(&all)
     };
     assert_eq!(links(&["--network", "none"]), "lo");
-    assert!(links(&["--network", "host"]).contains("eth0") || links(&["--network", "host"]).contains("lo"));
+    assert!(
+        links(&["--network", "host"]).contains("eth0")
+            || links(&["--network", "host"]).contains("lo")
+    );
     host.ok(&["run", "-d", "--name", "owner", "busybox", "sleep", "1000"]);
-    let address = host.ok(&["inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "owner"]);
-    let shared = host.ok(&["run", "--rm", "--network", "container:owner", "busybox", "ip", "addr", "show", "eth0"]);
+    let address =
+        host.ok(&["inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "owner"]);
+    let shared = host.ok(&[
+        "run",
+        "--rm",
+        "--network",
+        "container:owner",
+        "busybox",
+        "ip",
+        "addr",
+        "show",
+        "eth0",
+    ]);
     assert!(shared.contains(&address), "{shared}");
 }

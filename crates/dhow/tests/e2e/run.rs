@@ -17,7 +17,11 @@ fn exit_codes_are_dockers() {
     assert!(missing.contains("exec: \"nosuch\": executable file not found in $PATH"), "{missing}");
     let folder = host.fails(126, &["run", "--rm", "busybox", "/etc"]);
     assert!(folder.contains("permission denied") || folder.contains("is a directory"), "{folder}");
-    host.fails(137, &["run", "--rm", "busybox", "sh", "-c", "kill -9 $$ & (sleep 0; kill -9 -1); sleep 100"]).is_empty();
+    host.fails(
+        137,
+        &["run", "--rm", "busybox", "sh", "-c", "kill -9 $$ & (sleep 0; kill -9 -1); sleep 100"],
+    )
+    .is_empty();
     host.fails(125, &["run", "--rm", "--nosuch", "busybox"]);
     host.fails(125, &["run", "--rm", "nosuch:latest", "true"]);
     assert_eq!(host.ok(&["ps", "-aq"]), "");
@@ -37,9 +41,19 @@ fn input_reaches_the_command_and_ends() {
 #[test]
 fn large_output_comes_whole() {
     let host = host();
-    let ran = host.run(&["run", "--rm", "busybox", "sh", "-c", "yes 0123456789 | head -c 20000000 | wc -c; yes 0123456789 | head -c 8000000"]);
+    let ran = host.run(&[
+        "run",
+        "--rm",
+        "busybox",
+        "sh",
+        "-c",
+        "yes 0123456789 | head -c 20000000 | wc -c; yes 0123456789 | head -c 8000000",
+    ]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
-    assert_eq!(ran.out.len(), "20000000\n".len() + 8_000_000 - usize::from(ran.out.len() < 8_000_009));
+    assert_eq!(
+        ran.out.len(),
+        "20000000\n".len() + 8_000_000 - usize::from(ran.out.len() < 8_000_009)
+    );
 }
 
 #[test]
@@ -47,10 +61,14 @@ fn the_command_sees_what_was_asked_for() {
     let host = host();
     let script = "id -u; id -g; pwd; echo $FOO; hostname; echo $HOME; cat /proc/1/comm";
     let out = host.ok(&[
-        "run", "--rm", "-e", "FOO=bar", "-w", "/var/www", "-u", "www", "-h", "boat", "busybox", "sh", "-c", script,
+        "run", "--rm", "-e", "FOO=bar", "-w", "/var/www", "-u", "www", "-h", "boat", "busybox",
+        "sh", "-c", script,
     ]);
     assert_eq!(out, "33\n33\n/var/www\nbar\nboat\n/var/www\nsh");
-    assert_eq!(host.ok(&["run", "--rm", "-u", "1000:2000", "busybox", "sh", "-c", "id -u; id -g"]), "1000\n2000");
+    assert_eq!(
+        host.ok(&["run", "--rm", "-u", "1000:2000", "busybox", "sh", "-c", "id -u; id -g"]),
+        "1000\n2000"
+    );
     assert_eq!(host.ok(&["run", "--rm", "--entrypoint", "echo", "busybox", "a", "b"]), "a b");
 }
 
@@ -60,7 +78,10 @@ fn detached_prints_the_id_and_goes_on() {
     let id = host.ok(&["run", "-d", "--name", "sleeper", "busybox", "sleep", "1000"]);
     assert_eq!(id.len(), 64);
     assert_eq!(host.ok(&["ps", "-q", "--no-trunc"]), id);
-    assert_eq!(host.ok(&["inspect", "-f", "{{.State.Status}} {{.Name}}", "sleeper"]), "running /sleeper");
+    assert_eq!(
+        host.ok(&["inspect", "-f", "{{.State.Status}} {{.Name}}", "sleeper"]),
+        "running /sleeper"
+    );
     assert_eq!(host.ok(&["rm", "-f", "sleeper"]), "sleeper");
     assert_eq!(host.ok(&["ps", "-aq"]), "");
 }
@@ -68,9 +89,27 @@ fn detached_prints_the_id_and_goes_on() {
 #[test]
 fn init_reaps_and_passes_signals_on() {
     let host = host();
-    let out = host.ok(&["run", "--rm", "--init", "busybox", "sh", "-c", "cat /proc/1/comm; sh -c 'true &'; echo done"]);
+    let out = host.ok(&[
+        "run",
+        "--rm",
+        "--init",
+        "busybox",
+        "sh",
+        "-c",
+        "cat /proc/1/comm; sh -c 'true &'; echo done",
+    ]);
     assert_eq!(out, "dhow-init\ndone");
-    host.ok(&["run", "-d", "--init", "--name", "i", "busybox", "sh", "-c", "trap 'exit 9' TERM; while :; do sleep 1; done"]);
+    host.ok(&[
+        "run",
+        "-d",
+        "--init",
+        "--name",
+        "i",
+        "busybox",
+        "sh",
+        "-c",
+        "trap 'exit 9' TERM; while :; do sleep 1; done",
+    ]);
     // The shell has set its trap once it waits for its child.
     host.ok(&["exec", "i", "sh", "-c", "until grep -q 'S (sleeping)' /proc/2/status; do :; done"]);
     host.ok(&["stop", "i"]);
@@ -84,14 +123,25 @@ fn a_directory_of_the_host_is_a_root_file_system() {
     std::fs::create_dir_all(tree.join("bin")).unwrap();
     std::fs::copy("/bin/busybox", tree.join("bin/sh")).unwrap();
     let over = format!("{}:O", tree.display());
-    assert_eq!(host.ok(&["run", "--rm", "--rootfs", &over, "/bin/sh", "-c", "echo x > /new; cat /new"]), "x");
+    assert_eq!(
+        host.ok(&["run", "--rm", "--rootfs", &over, "/bin/sh", "-c", "echo x > /new; cat /new"]),
+        "x"
+    );
     assert!(!tree.join("new").exists(), "an overlay wrote through");
 }
 
 #[test]
 fn the_machine_itself_is_a_throw_away_sandbox() {
     let host = host();
-    let out = host.ok(&["run", "--rm", "--rootfs", "/:O", "sh", "-c", "cat /etc/debian_version >/dev/null; touch /etc/dhow-was-here; ls /etc/dhow-was-here"]);
+    let out = host.ok(&[
+        "run",
+        "--rm",
+        "--rootfs",
+        "/:O",
+        "sh",
+        "-c",
+        "cat /etc/debian_version >/dev/null; touch /etc/dhow-was-here; ls /etc/dhow-was-here",
+    ]);
     assert_eq!(out, "/etc/dhow-was-here");
     assert!(!std::path::Path::new("/etc/dhow-was-here").exists());
 }

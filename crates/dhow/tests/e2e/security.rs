@@ -5,11 +5,27 @@ use crate::host;
 #[test]
 fn a_default_container_has_dockers_rights() {
     let host = host();
-    let status = host.ok(&["run", "--rm", "busybox", "grep", "-E", "^(Cap|NoNewPrivs|Seccomp):|^Cap", "/proc/self/status"]);
-    assert!(status.contains("CapInh:\t0000000000000000") && status.contains("CapEff:\t00000000a80425fb"), "{status}");
+    let status = host.ok(&[
+        "run",
+        "--rm",
+        "busybox",
+        "grep",
+        "-E",
+        "^(Cap|NoNewPrivs|Seccomp):|^Cap",
+        "/proc/self/status",
+    ]);
+    assert!(
+        status.contains("CapInh:\t0000000000000000")
+            && status.contains("CapEff:\t00000000a80425fb"),
+        "{status}"
+    );
     assert!(status.contains("Seccomp:\t2"), "{status}");
     let fds = host.ok(&["run", "--rm", "busybox", "sh", "-c", "ls /proc/1/fd"]);
-    assert_eq!(fds.split_whitespace().filter(|fd| fd.parse::<u32>().is_ok_and(|fd| fd < 10)).count(), 3, "{fds}");
+    assert_eq!(
+        fds.split_whitespace().filter(|fd| fd.parse::<u32>().is_ok_and(|fd| fd < 10)).count(),
+        3,
+        "{fds}"
+    );
 }
 
 #[test]
@@ -18,7 +34,10 @@ fn kernel_files_are_masked_or_read_only() {
     let script = "cat /proc/kcore /proc/keys /proc/timer_list 2>/dev/null | wc -c; ls /sys/firmware | wc -l; \
                   echo 1 > /proc/sys/kernel/sysrq 2>/dev/null || echo refused; \
                   mount -t tmpfs x /tmp 2>/dev/null || echo refused; touch /sys/x 2>/dev/null || echo refused";
-    assert_eq!(host.ok(&["run", "--rm", "busybox", "sh", "-c", script]), "0\n0\nrefused\nrefused\nrefused");
+    assert_eq!(
+        host.ok(&["run", "--rm", "busybox", "sh", "-c", script]),
+        "0\n0\nrefused\nrefused\nrefused"
+    );
 }
 
 #[test]
@@ -78,7 +97,8 @@ fn a_fifo_for_passwd_blocks_nobody() {
     let made = testkit_mkfifo(&tree.join("etc/passwd"));
     assert!(made);
     let root = format!("{}:O", tree.display());
-    let refused = host.fails(125, &["run", "--rm", "-u", "nobody", "--rootfs", &root, "/bin/sh", "-c", "true"]);
+    let refused = host
+        .fails(125, &["run", "--rm", "-u", "nobody", "--rootfs", &root, "/bin/sh", "-c", "true"]);
     assert!(refused.contains("etc/passwd"), "{refused}");
 }
 

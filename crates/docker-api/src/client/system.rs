@@ -32,6 +32,22 @@ impl Client {
         self.fetch_raw(Call::get("/info")).await
     }
 
+    /// Removes everything of the server's state: containers, images, volumes, networks, files
+    /// (dhow's own; Docker has nothing of the kind).
+    pub async fn reset(&self) -> Result<(), ApiError> {
+        self.send_empty(Call::new(Method::POST, "/dhow/reset")).await
+    }
+
+    /// Removes what killed processes have left (dhow's own).
+    pub async fn reconcile(&self) -> Result<(), ApiError> {
+        self.send_empty(Call::new(Method::POST, "/dhow/reconcile")).await
+    }
+
+    async fn send_empty(&self, call: Call) -> Result<(), ApiError> {
+        let reply = self.send(call).await?;
+        self.finish(reply).await.map(drop)
+    }
+
     /// What happens, as it happens.
     pub async fn events(&self, query: &EventsQuery) -> Result<JsonStream<Event>, ApiError> {
         let response = self.stream(Call::get("/events").query(query.query())).await?;

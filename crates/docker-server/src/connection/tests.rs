@@ -13,7 +13,7 @@ use super::*;
 /// An engine on a root of its own, which goes with it.
 struct Fresh {
     dir: PathBuf,
-    server: Server,
+    engine: Engine,
 }
 
 impl Fresh {
@@ -21,22 +21,20 @@ impl Fresh {
         let dir = std::env::temp_dir().join(format!("dhow-server-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let engine = Engine::open(Paths::new(dir.join("root"), dir.join("run"))).unwrap();
-        Self { dir, server: Server::new(engine) }
+        Self { dir, engine }
     }
 
     fn connect(&self) -> DuplexStream {
         let (near, far) = tokio::io::duplex(4096);
-        let server = self.server.clone();
-        tokio::spawn(async move { server.serve_connection(far).await });
+        tokio::spawn(serve_connection(far, self.engine.clone()));
         near
     }
 
     fn client(&self) -> Client {
-        let server = self.server.clone();
+        let engine = self.engine.clone();
         Client::new(Transport::memory(move || {
             let (near, far) = tokio::io::duplex(4096);
-            let server = server.clone();
-            tokio::spawn(async move { server.serve_connection(far).await });
+            tokio::spawn(serve_connection(far, engine.clone()));
             Ok(Box::new(near))
         }))
     }
@@ -213,17 +211,34 @@ async fn what_needs_a_swarm_or_is_not_there_yet_says_so() {
 }
 
 /// The head of a taken connection, with the literal words of Docker, then bytes both ways; what
-/// the client had sent behind its request is input.
+/// the client had sent behind its request is input, and a request before it does not matter.
 #[tokio::test]
 async fn a_taken_connection_is_raw() {
     for (upgrade, first_line) in
         [(true, "HTTP/1.1 101 UPGRADED\r\n"), (false, "HTTP/1.1 200 OK\r\n")]
     {
         let (container, mut far) = UnixStream::pair().unwrap();
+        let container = std::sync::Mutex::new(Some(container));
         let content_type = "application/vnd.docker.raw-stream";
-        let hijack = Hijack { upgrade, content_type, container, keys: None };
         let (mut client, server) = tokio::io::duplex(4096);
-        let run = tokio::spawn(hijack.run(server, Bytes::from_static(b"early")));
+        let serving = tokio::spawn(serve(server, move |request, connection| {
+            let container = match request.uri().path() {
+                "/attach" => container.lock().unwrap().take(),
+                _ => None,
+            };
+            async move {
+                let Some(container) = container else { return reply::empty(StatusCode::OK) };
+                let hijack = Hijack { upgrade, content_type, container, keys: None };
+                hijack.send(&connection).await;
+                std::future::pending().await
+            }
+        }));
+        client.write_all(b"GET /first HTTP/1.1\r\nHost: d\r\n\r\n").await.unwrap();
+        let mut first = Vec::new();
+        while !first.ends_with(b"\r\n\r\n") {
+            first.push(client.read_u8().await.unwrap());
+        }
+        client.write_all(b"POST /attach HTTP/1.1\r\nHost: d\r\n\r\nearly").await.unwrap();
         let mut input = [0; 5];
         far.read_exact(&mut input).await.unwrap();
         assert_eq!(&input, b"early");
@@ -234,6 +249,6 @@ async fn a_taken_connection_is_raw() {
         assert!(reply.starts_with(first_line), "{reply}");
         assert!(reply.contains(&format!("Content-Type: {content_type}\r\n")), "{reply}");
         assert!(reply.ends_with("\r\n\r\nout"), "{reply}");
-        run.await.unwrap().unwrap();
+        serving.await.unwrap().unwrap();
     }
 }

@@ -47,7 +47,8 @@ pub(super) async fn one(call: Call, id: &str, operation: ExecRoute) -> Result<Re
 async fn start(mut call: Call, id: ExecId) -> Result<Reply, HttpError> {
     let request: ExecStart = call.json().await?.value;
     let view: ExecView = call.run(move |engine| engine.exec_inspect(&id)).await?;
-    let size = lower::console_size(request.console_size.unwrap_or_default())?;
+    let asked = request.console_size.filter(|_| call.api.has_console_size());
+    let size = lower::console_size(asked.unwrap_or_default())?;
     let attach = if request.detach { ExecAttach::Detached } else { ExecAttach::Attached(size) };
     let stream = call.run(move |engine| engine.exec_start(&id, attach)).await?;
     let Some(stream) = stream else { return Ok(reply::empty(StatusCode::OK)) };

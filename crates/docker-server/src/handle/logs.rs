@@ -11,7 +11,7 @@ use model::NameOrId;
 use tokio::sync::mpsc;
 
 use super::streams::{has_terminal, stream_type};
-use crate::call::Call;
+use crate::call::{Call, lasting};
 use crate::error::HttpError;
 use crate::params::Query;
 use crate::raise;
@@ -55,7 +55,7 @@ pub(super) async fn logs(call: Call, who: NameOrId) -> Result<Reply, HttpError> 
     };
     let (send, receive) = mpsc::channel(64);
     let closed = send.clone();
-    tokio::task::spawn_blocking(move || send_all(reader, format, &send));
+    lasting(move || send_all(reader, format, &send))?;
     tokio::spawn(async move {
         closed.closed().await;
         drop(hangup);

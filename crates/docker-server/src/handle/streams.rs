@@ -8,9 +8,9 @@ use engine::view::{AttachRequest, ExitReport, StatsView, Streams, WaitCondition}
 use engine::{Engine, EngineError};
 use model::NameOrId;
 use model::container::Terminal;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::call::{Call, blocking};
+use crate::call::{Call, blocking, lasting};
 use crate::detach::DetachKeys;
 use crate::error::HttpError;
 use crate::quirks::ApiVersion;
@@ -60,20 +60,26 @@ pub(super) async fn wait(call: Call, who: NameOrId) -> Result<Reply, HttpError> 
         }
     };
     let wait = call.run(move |engine| engine.wait(&who, condition)).await?;
-    Ok(reply::later(JSON, async move { reply::line(&finish(wait).await) }))
+    let (send, receive) = oneshot::channel();
+    lasting(move || {
+        // Whoever asked may have gone; then nobody wants to know.
+        let _ = send.send(wait.finish());
+    })?;
+    Ok(reply::later(JSON, async move { reply::line(&waited(receive.await)) }))
 }
 
-async fn finish(wait: engine::Wait) -> WaitResponse {
-    let report = blocking(move || wait.finish()).await;
-    let report = report.and_then(|report| report.map_err(HttpError::from));
+/// The head has been sent, so what went wrong can only be told in the body.
+fn waited(
+    report: Result<Result<ExitReport, EngineError>, oneshot::error::RecvError>,
+) -> WaitResponse {
+    let failed = |message| WaitResponse { status_code: 0, error: Some(WaitError { message }) };
     match report {
-        Ok(ExitReport { code, error }) => WaitResponse {
+        Ok(Ok(ExitReport { code, error })) => WaitResponse {
             status_code: i64::from(code.0),
             error: error.map(|message| WaitError { message }),
         },
-        Err(error) => {
-            WaitResponse { status_code: 0, error: Some(WaitError { message: error.message }) }
-        }
+        Ok(Err(error)) => failed(HttpError::from(error).message),
+        Err(ended) => failed(format!("waiting did not end: {ended}")),
     }
 }
 

@@ -31,3 +31,15 @@ pub(super) async fn info(call: &Call) -> Result<Reply, HttpError> {
     let info = call.run(|engine| engine.info()).await?;
     Ok(reply::json(&raise::info(&info)))
 }
+
+/// `POST /dhow/reset`.
+pub(super) async fn reset(call: &Call) -> Result<Reply, HttpError> {
+    call.run(|engine| engine.reset()).await?;
+    Ok(reply::empty(http::StatusCode::NO_CONTENT))
+}
+
+/// `POST /dhow/reconcile`.
+pub(super) async fn reconcile(call: &Call) -> Result<Reply, HttpError> {
+    call.run(|engine| engine.reconcile()).await?;
+    Ok(reply::empty(http::StatusCode::NO_CONTENT))
+}

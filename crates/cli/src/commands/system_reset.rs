@@ -1,0 +1,35 @@
+//! `system reset`
+
+use crate::argv::{Arity, Outcome, command};
+use crate::cx::Cx;
+use crate::error::Failure;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+const WARNING: &str = "WARNING! This removes all containers, images, volumes and networks, and every file of this state root.";
+
+/// Remove everything: containers, images, volumes, networks and their files
+#[derive(clap::Args, Debug)]
+pub(super) struct SystemResetArgs {
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+}
+
+command!(SystemResetArgs, system_reset, ["system reset"], "[OPTIONS]", Arity::Exactly(0));
+
+async fn system_reset(cx: &Cx, args: SystemResetArgs) -> Outcome {
+    if !args.force && !confirmed(cx)? {
+        return Ok(ExitCode::FAILURE);
+    }
+    cx.client()?.reset().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn confirmed(cx: &Cx) -> Result<bool, Failure> {
+    cx.print(&format!("{WARNING}\nAre you sure you want to continue? [y/N] "))?;
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(answer.trim().eq_ignore_ascii_case("y"))
+}
