@@ -11,6 +11,7 @@ pub mod pipe;
 pub mod publish;
 pub mod receive;
 mod stage;
+mod writeback;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -29,6 +30,7 @@ use crate::lock::{self, Attempt, Kind};
 use crate::{Inner, Store, trash};
 use ingest::{Begin, Ingest, Verified};
 pub(crate) use stage::{Claim, Stage, StagedLayer};
+use writeback::Writeback;
 
 /// An operation could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +56,10 @@ pub enum BeginError {
 pub struct Operation {
     pub(crate) inner: Arc<Inner>,
     pub(crate) lease: Lease,
+    /// Open since the beginning: a later `syncfs` on it reports every write that failed meanwhile,
+    /// also those that the kernel has told others about.
+    root: File,
+    writeback: Writeback,
     staged: Mutex<Staged>,
 }
 
@@ -79,11 +85,18 @@ impl Store {
     /// The lease cannot be taken.
     pub fn begin(&self) -> Result<Operation, BeginError> {
         gc::sweep(&self.inner.layout)?;
-        let lease = Lease::take(&self.inner.layout)?;
+        let layout = &self.inner.layout;
+        let lease = Lease::take(layout)?;
+        let root = File::open(layout.root()).map_err(|source| {
+            let path = layout.root().to_owned();
+            BeginError::Lease { path, source }
+        })?;
         self.inner.db.write("take a lease", Durability::Eventual, |tx| {
             tx.execute("INSERT INTO leases (id) VALUES (?1)", [&lease.id])
         })?;
-        Ok(Operation { inner: Arc::clone(&self.inner), lease, staged: Mutex::default() })
+        let writeback = Writeback::new(layout.root());
+        let (inner, staged) = (Arc::clone(&self.inner), Mutex::default());
+        Ok(Operation { inner, lease, root, writeback, staged })
     }
 }
 

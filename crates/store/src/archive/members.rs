@@ -174,7 +174,7 @@ fn take_layer(
     operation: &Operation,
 ) -> Result<Arrived, LayerError> {
     let Some(digest) = digest_in(name) else {
-        return operation.receive(operation.begin_unknown_layer(name)?, bytes);
+        return operation.receive(operation.begin_sized_layer(name, size)?, bytes);
     };
     match operation.begin_named_layer(&digest, size)? {
         BeginNamed::Present(arrived) => Ok(arrived),

@@ -18,6 +18,8 @@ CREATE TABLE blobs (
     size INTEGER NOT NULL
 ) WITHOUT ROWID;
 
+CREATE INDEX blobs_by_size ON blobs(size);
+
 CREATE TABLE counters (
     name TEXT PRIMARY KEY,
     value INTEGER NOT NULL

@@ -215,7 +215,8 @@ impl Operation {
         }
         let numbered = self.number(staged.layers)?;
         step("publish.sync", layout.root())?;
-        sync_file_system(layout.root())?;
+        rustix::fs::syncfs(&self.root)
+            .map_err(|e| failed("flush the file system of", layout.root())(e.into()))?;
         step("publish.rename", layout.root())?;
         let mut placed = Placed::default();
         for blob in &staged.blobs {
@@ -378,11 +379,6 @@ fn record_layers(tx: &Tx<'_>, image: &Checked<'_>) -> Result<(), DbError> {
         )?;
     }
     Ok(())
-}
-
-fn sync_file_system(root: &Path) -> Result<(), PublishError> {
-    let dir = File::open(root).map_err(failed("open", root))?;
-    rustix::fs::syncfs(&dir).map_err(|e| failed("flush the file system of", root)(e.into()))
 }
 
 fn flush_dir(path: &Path) -> Result<(), PublishError> {

@@ -134,6 +134,27 @@ impl Operation {
         Ok(BeginLayer::Started(Box::new(LayerIngest { source, stage, wanted })))
     }
 
+    /// Begins a layer of which nothing is known but its bytes' number, and `name`, for messages.
+    ///
+    /// A blob of just that size is taken for the same one, and not unpacked before that turns out
+    /// wrong: archives of before Docker 25 do not name the content of their layers, and are loaded
+    /// again and again.
+    pub(crate) fn begin_sized_layer(
+        &self,
+        name: &str,
+        size: u64,
+    ) -> Result<LayerIngest, LayerError> {
+        let mut layer = self.begin_unknown_layer(name)?;
+        let sql = "SELECT 1 FROM blobs WHERE size = ?1 LIMIT 1";
+        let seen = self.inner.db.read("look a blob up by its size", |tx| {
+            tx.first(sql, [size.cast_signed()], |_| Ok(())).map_err(LayerError::from)
+        })?;
+        if seen.is_some() {
+            layer.stage = None;
+        }
+        Ok(layer)
+    }
+
     /// Begins a layer of which nothing is known but `name`, for messages.
     ///
     /// # Errors
@@ -242,7 +263,7 @@ impl Operation {
         let file = ingest.reopen()?;
         let before = super::ingest::SoFar::new(&file, ingest.offset());
         let mut failed = None;
-        let tee = Tee { source: rest, ingest: &mut ingest, failed: &mut failed };
+        let tee = Tee { source: rest, operation: self, ingest: &mut ingest, failed: &mut failed };
         let outcome = self.read(before.chain(tee), stage, wanted);
         if let Some(error) = failed {
             return Err(error.into());
@@ -317,6 +338,7 @@ fn to_model(compression: layer::Compression) -> Compression {
 /// Writes to the blob what is read from the source.
 struct Tee<'i, R> {
     source: R,
+    operation: &'i Operation,
     ingest: &'i mut Ingest,
     failed: &'i mut Option<BlobError>,
 }
@@ -328,6 +350,7 @@ impl<R: Read> Read for Tee<'_, R> {
             *self.failed = Some(error);
             io::Error::other("the blob cannot be written")
         })?;
+        self.operation.writeback.note(read as u64);
         Ok(read)
     }
 }
