@@ -210,6 +210,16 @@ async fn what_needs_a_swarm_or_is_not_there_yet_says_so() {
     assert_eq!((status, message.as_str()), (501, "not supported yet: top"));
 }
 
+async fn give_away(hijack: Option<Hijack>, connection: mpsc::Sender<Hijack>) -> Reply {
+    match hijack {
+        None => reply::empty(StatusCode::OK),
+        Some(hijack) => {
+            hijack.send(&connection).await;
+            std::future::pending().await
+        }
+    }
+}
+
 /// The head of a taken connection, with the literal words of Docker, then bytes both ways; what
 /// the client had sent behind its request is input, and a request before it does not matter.
 #[tokio::test]
@@ -218,20 +228,14 @@ async fn a_taken_connection_is_raw() {
         [(true, "HTTP/1.1 101 UPGRADED\r\n"), (false, "HTTP/1.1 200 OK\r\n")]
     {
         let (container, mut far) = UnixStream::pair().unwrap();
-        let container = std::sync::Mutex::new(Some(container));
         let content_type = "application/vnd.docker.raw-stream";
+        let hijack = Hijack { upgrade, content_type, container, keys: None };
         let (mut client, server) = tokio::io::duplex(4096);
+        let hijack = std::sync::Mutex::new(Some(hijack));
         let serving = tokio::spawn(serve(server, move |request, connection| {
-            let container = match request.uri().path() {
-                "/attach" => container.lock().unwrap().take(),
-                _ => None,
-            };
-            async move {
-                let Some(container) = container else { return reply::empty(StatusCode::OK) };
-                let hijack = Hijack { upgrade, content_type, container, keys: None };
-                hijack.send(&connection).await;
-                std::future::pending().await
-            }
+            let is_attach = request.uri().path() == "/attach";
+            let hijack = if is_attach { hijack.lock().unwrap().take() } else { None };
+            give_away(hijack, connection)
         }));
         client.write_all(b"GET /first HTTP/1.1\r\nHost: d\r\n\r\n").await.unwrap();
         let mut first = Vec::new();

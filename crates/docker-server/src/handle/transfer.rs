@@ -15,7 +15,6 @@ use tokio::sync::mpsc;
 
 use crate::call::Call;
 use crate::error::HttpError;
-use crate::pending::Pending as _;
 use crate::raise;
 use crate::reply::{self, JSON, Pieces, Reply, TAR};
 
