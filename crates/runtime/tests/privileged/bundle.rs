@@ -5,10 +5,11 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::RwLock;
 
 use oci_spec::runtime::{Process, Spec};
 use runtime::{
-    CgroupEntry, Enter, FilterRef, HostFacts, Launch, LaunchError, Orphan, Running, Stdio,
+    CgroupEntry, Enter, FilterRef, HostFacts, Launch, LaunchError, Orphan, Ready, Running, Stdio,
 };
 use serde_json::{Value, json};
 use sys::mount::{Attributes, Depth, Propagation};
@@ -21,6 +22,28 @@ const APPLETS: [&str; 24] = [
     "touch", "echo", "pwd", "env", "mkdir", "hostname", "tty", "stty", "wc", "chmod", "sysctl",
     "test", "od",
 ];
+
+/// Held for writing while a program is being written, for reading while a process is cloned. A child
+/// that has inherited a descriptor for writing makes executing that program fail (`ETXTBSY`).
+static CLONING: RwLock<()> = RwLock::new(());
+
+/// `runtime::launch`, for tests that run beside each other.
+pub(crate) fn start(launch: Launch<'_>) -> Result<Ready, LaunchError> {
+    let _guard = CLONING.read().unwrap();
+    runtime::launch(launch)
+}
+
+/// `runtime::enter`, likewise.
+pub(crate) fn enter(enter: Enter<'_>) -> Result<Running, LaunchError> {
+    let _guard = CLONING.read().unwrap();
+    runtime::enter(enter)
+}
+
+/// Copies a program.
+pub(crate) fn copy_program(to: &Path) {
+    let _guard = CLONING.write().unwrap();
+    std::fs::copy("/bin/busybox", to).expect("the package busybox-static is installed");
+}
 
 /// A directory that can be run.
 pub(crate) struct Bundle {
@@ -53,8 +76,7 @@ impl Bundle {
         }
         std::fs::set_permissions(bundle.rootfs(), Permissions::from_mode(0o755)).unwrap();
         std::fs::set_permissions(bundle.path("tmp"), Permissions::from_mode(0o1777)).unwrap();
-        std::fs::copy("/bin/busybox", bundle.path("bin/busybox"))
-            .expect("the package busybox-static is installed");
+        copy_program(&bundle.path("bin/busybox"));
         for applet in APPLETS {
             symlink("busybox", bundle.path("bin").join(applet)).unwrap();
         }
@@ -78,6 +100,7 @@ impl Bundle {
 
     pub(crate) fn write(&self, inside: &str, text: &str) {
         std::fs::create_dir_all(self.path(inside).parent().unwrap()).unwrap();
+        let _guard = CLONING.write().unwrap();
         std::fs::write(self.path(inside), text).unwrap();
     }
 
@@ -129,7 +152,7 @@ impl Bundle {
         let facts = HostFacts::detect().unwrap();
         let (stdio, pipes) = Pipes::new();
         let launch = Launch { filter, ..self.launch(&spec, &facts, stdio) };
-        Ok(pipes.finish(runtime::launch(launch)?.go()?))
+        Ok(pipes.finish(start(launch)?.go()?))
     }
 
     /// A container that sleeps until it is dropped.
@@ -137,7 +160,7 @@ impl Bundle {
         let spec: Spec = serde_json::from_value(spec.clone()).unwrap();
         let facts = HostFacts::detect().unwrap();
         let stdio = Stdio::Pipes { stdin: null(), stdout: null(), stderr: null() };
-        let running = runtime::launch(self.launch(&spec, &facts, stdio)).unwrap().go().unwrap();
+        let running = start(self.launch(&spec, &facts, stdio)).unwrap().go().unwrap();
         Sleeper { running, facts }
     }
 }
@@ -192,7 +215,7 @@ impl Sleeper {
     pub(crate) fn exec(&self, process: &Value) -> Result<Output, LaunchError> {
         let process: Process = serde_json::from_value(process.clone()).unwrap();
         let (stdio, pipes) = Pipes::new();
-        Ok(pipes.finish(runtime::enter(self.enter(&process, stdio))?))
+        Ok(pipes.finish(enter(self.enter(&process, stdio))?))
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sys::process::Exit;
 
-use crate::bundle::{Bundle, docker_capabilities, process, spec};
+use crate::bundle::{Bundle, docker_capabilities, enter, process, spec};
 
 #[test]
 fn a_process_joins_every_namespace() {
@@ -88,7 +88,7 @@ fn it_dies_with_its_container() {
     let container = bundle.sleeper(&spec(&["sleep", "1000"]));
     let wished = serde_json::from_value(process(&["sleep", "1000"])).unwrap();
     let (stdio, _pipes) = crate::bundle::Pipes::new();
-    let running = runtime::enter(container.enter(&wished, stdio)).unwrap();
+    let running = enter(container.enter(&wished, stdio)).unwrap();
     container.kill();
     assert_eq!(sys::process::wait(&running.pidfd).map(Exit::shell_code), Ok(137));
 }

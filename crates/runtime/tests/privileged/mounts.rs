@@ -116,13 +116,14 @@ fn recursively_read_only_reaches_the_mounts_below() {
             sys::mount::detached(c"tmpfs", [], sys::mount::MountAttrFlags::empty()).unwrap();
         sys::mount::attach(tmpfs, std::fs::File::open(outside.join("below")).unwrap()).unwrap();
         let probe = "touch /t/below/x 2>/dev/null && echo writable || echo refused";
-        ["rbind,ro", "rbind,rro", "bind,ro"].map(|options| {
+        let seen = ["rbind,ro", "rbind,rro", "bind,ro"].map(|options| {
             let spec = with_mount(spec(&["sh", "-c", probe]), bind(&outside, "/t", options));
             bundle.run(&spec).unwrap().good()
-        })
+        });
+        (seen, bundle)
     };
-    // The bundle's directory is removed by this thread, too, where it is not in use.
-    let seen = std::thread::spawn(run).join().unwrap();
+    // The directory can be removed once the thread, and so its mount, is gone.
+    let (seen, _bundle) = std::thread::spawn(run).join().unwrap();
     assert_eq!(seen, ["writable\n", "refused\n", "refused\n"]);
 }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sys::process::Exit;
 
-use crate::bundle::{Bundle, Pipes, spec};
+use crate::bundle::{Bundle, Pipes, copy_program, spec, start};
 use runtime::{HostFacts, LaunchError};
 
 fn failure(bundle: &Bundle, args: &[&str]) -> (String, Option<u8>) {
@@ -33,7 +33,7 @@ fn a_program_is_looked_for_as_the_user_who_runs_it() {
     let bundle = Bundle::new();
     let secret = bundle.path("secret");
     std::fs::create_dir(&secret).unwrap();
-    std::fs::copy("/bin/busybox", secret.join("busybox")).unwrap();
+    copy_program(&secret.join("busybox"));
     std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let mut spec = spec(&["/secret/busybox", "true"]);
     assert_eq!(bundle.run(&spec).unwrap().exit, Exit::Code(0));
@@ -110,7 +110,7 @@ fn nothing_runs_before_go_and_a_dropped_start_ends() {
     let spec = serde_json::from_value(spec).unwrap();
     let facts = HostFacts::detect().unwrap();
     let (stdio, _pipes) = Pipes::new();
-    let ready = runtime::launch(bundle.launch(&spec, &facts, stdio)).unwrap();
+    let ready = start(bundle.launch(&spec, &facts, stdio)).unwrap();
     let pidfd = rustix::io::fcntl_dupfd_cloexec(ready.pidfd(), 3).unwrap();
     drop(ready);
     assert_ne!(sys::process::wait(&pidfd), Ok(Exit::Code(0)));

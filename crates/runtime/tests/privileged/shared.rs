@@ -8,7 +8,7 @@ use rustix::fs::{CWD, RenameFlags};
 use serde_json::json;
 use sys::process::Exit;
 
-use crate::bundle::{Bundle, Pipes, bind, process, spec, with_mount};
+use crate::bundle::{Bundle, Pipes, bind, process, spec, start, with_mount};
 
 #[test]
 fn a_given_network_namespace_is_joined() {
@@ -19,7 +19,7 @@ fn a_given_network_namespace_is_joined() {
     let facts = HostFacts::detect().unwrap();
     let (stdio, pipes) = Pipes::new();
     let launch = Launch { netns: Some(netns), ..bundle.launch(&wish, &facts, stdio) };
-    let output = pipes.finish(runtime::launch(launch).unwrap().go().unwrap());
+    let output = pipes.finish(start(launch).unwrap().go().unwrap());
     assert_eq!(output.good(), format!("net:[{expected}]\n"));
 }
 
@@ -39,7 +39,7 @@ fn a_waiting_init_cannot_be_looked_into_by_its_neighbours() {
     let second = serde_json::from_value(second).unwrap();
     let facts = HostFacts::detect().unwrap();
     let (stdio, pipes) = Pipes::new();
-    let ready = runtime::launch(bundle.launch(&second, &facts, stdio)).unwrap();
+    let ready = start(bundle.launch(&second, &facts, stdio)).unwrap();
     // Its capabilities are the container's own already, so that nothing but the flag protects it.
     let look = "readlink /proc/2/exe || readlink /proc/2/fd/0 || readlink /proc/2/root || cat /proc/2/environ";
     let seen = first.exec(&process(&["sh", "-c", look])).unwrap();
@@ -63,12 +63,13 @@ fn a_process_is_in_its_control_group_and_sees_it_as_the_root() {
         let cgroup =
             CgroupEntry { into: group.clone_into(), procs: group.entry().unwrap().into_files() };
         let launch = Launch { cgroup, ..bundle.launch(&wish, &facts, stdio) };
-        let ready = runtime::launch(launch).unwrap();
+        let ready = start(launch).unwrap();
         let inside = group.pids().unwrap() == [ready.pid()];
         (inside, pipes.finish(ready.go().unwrap()).good())
     };
-    let (inside, seen) = run();
+    let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
     group.remove().unwrap();
+    let (inside, seen) = seen.unwrap();
     assert!(inside);
     assert!(seen.lines().all(|line| line.ends_with(":/")), "{seen}");
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sys::process::Exit;
 
-use crate::bundle::{Bundle, process, read_terminal, spec, write_terminal};
+use crate::bundle::{Bundle, enter, process, read_terminal, spec, start, write_terminal};
 use runtime::{HostFacts, Stdio};
 
 fn terminal(line: &str) -> serde_json::Value {
@@ -16,7 +16,7 @@ fn terminal(line: &str) -> serde_json::Value {
 fn run(bundle: &Bundle, spec: serde_json::Value) -> (String, Exit) {
     let spec = serde_json::from_value(spec).unwrap();
     let facts = HostFacts::detect().unwrap();
-    let ready = runtime::launch(bundle.launch(&spec, &facts, Stdio::Pty)).unwrap();
+    let ready = start(bundle.launch(&spec, &facts, Stdio::Pty)).unwrap();
     let running = ready.go().unwrap();
     let text = read_terminal(running.terminal.unwrap());
     (text.replace("\r\n", "\n"), sys::process::wait(&running.pidfd).unwrap())
@@ -36,7 +36,7 @@ fn it_is_the_controlling_terminal_and_carries_input() {
     let bundle = Bundle::new();
     let spec = serde_json::from_value(terminal("read line < /dev/tty; echo got $line")).unwrap();
     let facts = HostFacts::detect().unwrap();
-    let ready = runtime::launch(bundle.launch(&spec, &facts, Stdio::Pty)).unwrap();
+    let ready = start(bundle.launch(&spec, &facts, Stdio::Pty)).unwrap();
     let running = ready.go().unwrap();
     let master = running.terminal.unwrap();
     write_terminal(&master, "words\n");
@@ -69,7 +69,7 @@ fn exec_gets_a_terminal_of_the_same_container() {
     process["terminal"] = json!(true);
     process["consoleSize"] = json!({ "height": 20, "width": 30 });
     let process = serde_json::from_value(process).unwrap();
-    let running = runtime::enter(container.enter(&process, Stdio::Pty)).unwrap();
+    let running = enter(container.enter(&process, Stdio::Pty)).unwrap();
     let text = read_terminal(running.terminal.unwrap());
     assert_eq!(text, "/dev/pts/0\r\n20 30\r\n");
     sys::process::wait(&running.pidfd).unwrap();
@@ -91,6 +91,6 @@ fn a_faked_terminal_multiplexer_is_not_used() {
     let mut process = process(&["true"]);
     process["terminal"] = json!(true);
     let process = serde_json::from_value(process).unwrap();
-    let error = runtime::enter(container.enter(&process, Stdio::Pty)).unwrap_err();
+    let error = enter(container.enter(&process, Stdio::Pty)).unwrap_err();
     assert_eq!(error.to_string(), "init: open a terminal: invalid argument");
 }
