@@ -1,11 +1,12 @@
 //! `exec`
 
-use super::run::{exit_code, session_keys};
+use super::run::{exit_code, session_keys, start_code};
 use crate::argv::{Arity, Flags, Outcome, command};
 use crate::cx::{self, Cx};
-use crate::error::Failure;
+use crate::error::{Failure, api_message};
 use crate::parse::env::{self, Bare, Variable};
 use crate::session::{Ended, Process, Session, Setup, terminal};
+use docker_api::ApiError;
 use docker_api::types::exec::{ExecCreate, ExecStart};
 use std::process::ExitCode;
 
@@ -68,7 +69,10 @@ async fn exec(cx: &Cx, args: ExecArgs) -> Outcome {
     }
     let setup = Setup { stdin: args.interactive, tty: args.tty, proxy: false, keys };
     let mut session = Session::open(setup)?;
-    let attached = client.exec_start(&id, &start).await?;
+    let attached = client.exec_start(&id, &start).await.map_err(|e| {
+        session.restore();
+        not_run(&e)
+    })?;
     let ended = session.run(client, &Process::Exec(id.clone()), attached).await?;
     session.restore();
     if ended == Ended::Detached {
@@ -77,6 +81,16 @@ async fn exec(cx: &Cx, args: ExecArgs) -> Outcome {
     }
     let state = client.exec_inspect(&id).await?.value;
     Ok(exit_code(state.exit_code.unwrap_or(0)))
+}
+
+/// A command that is not there has a code of its own, as in a shell.
+fn not_run(error: &ApiError) -> Failure {
+    let message = api_message(error);
+    let code = match start_code(&message) {
+        125 => 1,
+        code => code,
+    };
+    Failure::new(code, message)
 }
 
 impl ExecArgs {

@@ -188,7 +188,9 @@ fn not_started(cx: &Cx, error: &ApiError) -> Failure {
     Failure { code: start_code(&message), ..refused(cx, &message) }
 }
 
-fn start_code(message: &str) -> u8 {
+/// The code for a process that could not be started: 127 if it is not there, 126 if it cannot be
+/// executed, 125 for everything else.
+pub(super) fn start_code(message: &str) -> u8 {
     let says = |text| message.contains(text);
     if says("executable file not found") || says("no such file or directory") {
         127

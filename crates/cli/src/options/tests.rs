@@ -58,10 +58,7 @@ fn difference(a: &Map<String, Value>, b: &Map<String, Value>) -> Map<String, Val
 }
 
 fn object(request: &CreateContainer) -> Map<String, Value> {
-    match serde_json::to_value(request).unwrap() {
-        Value::Object(map) => map,
-        other => panic!("{other}"),
-    }
+    serde_json::to_value(request).unwrap().as_object().unwrap().clone()
 }
 
 fn check(words: &[&str], want: Expect) {
@@ -94,7 +91,7 @@ fn a_directory_instead_of_an_image() {
 }
 
 #[test]
-fn the_process() {
+fn streams_and_variables() {
     check(
         &[
             "-it",
@@ -133,6 +130,10 @@ fn the_process() {
     );
     check(&["-i", "image"], expect![[r#"{"AttachStdin":true,"OpenStdin":true,"StdinOnce":true}"#]]);
     check(&["--entrypoint", "", "image", "x"], expect![[r#"{"Cmd":["x"],"Entrypoint":[""]}"#]]);
+}
+
+#[test]
+fn the_process() {
     check(
         &[
             "--stop-signal",
@@ -211,6 +212,10 @@ fn networks() {
             r#"{"Domainname":"dd","ExposedPorts":{"80/tcp":{},"81/udp":{},"90/tcp":{},"91/tcp":{}},"HostConfig":{"Dns":["1.1.1.1"],"DnsOptions":["ndots:1","x"],"DnsSearch":["a.b"],"ExtraHosts":["a:1.2.3.4","b:::1"],"PortBindings":{"80/tcp":[{"HostIp":"","HostPort":""}],"81/udp":[{"HostIp":"127.0.0.1","HostPort":"8080"}]},"PublishAllPorts":true},"Hostname":"hh"}"#
         ]],
     );
+}
+
+#[test]
+fn several_networks_and_none() {
     check(
         &["--network", "none", "image"],
         expect![[
