@@ -179,6 +179,18 @@ fn symlinks_in_place_of_our_directories_never_touch_the_host() {
     }
 }
 
+/// Inside of the root the same would hide a directory of the image, and leave `/proc` to the image.
+#[test]
+fn symlinks_to_other_directories_of_the_image_are_refused_as_well() {
+    for name in ["dev", "proc", "sys"] {
+        let bundle = Bundle::new();
+        std::fs::remove_dir(bundle.path(name)).unwrap();
+        symlink("/tmp", bundle.path(name)).unwrap();
+        let error = bundle.run(&spec(&["true"])).unwrap_err().to_string();
+        assert!(error.contains("a symbolic link of the image is in the way"), "{error}");
+    }
+}
+
 #[test]
 fn a_symlink_cannot_bring_a_mount_over_proc() {
     let bundle = Bundle::new();
@@ -215,4 +227,42 @@ fn mounts_of_the_host_and_the_container_do_not_reach_each_other() {
         json!({ "bounding": admin, "effective": admin, "permitted": admin });
     assert_eq!(bundle.run(&spec).unwrap().good(), "1\n");
     assert_eq!(std::fs::read_to_string("/proc/self/mountinfo").unwrap(), before);
+}
+
+/// On a host whose mounts are shared, as systemd makes them all.
+#[test]
+fn propagation_goes_as_far_as_it_is_asked_to() {
+    use sys::mount::{MountAttrFlags, Propagation};
+    let bundle = Bundle::new();
+    let outside = bundle.outside();
+    let below = outside.join("below");
+    std::fs::create_dir(&below).unwrap();
+    let host = move || {
+        sys::process::unshare(sys::process::Namespaces::MOUNT).unwrap();
+        sys::mount::set_propagation_of_all(Propagation::Private).unwrap();
+        let tmpfs = || sys::mount::detached(c"tmpfs", [], MountAttrFlags::empty()).unwrap();
+        let directory = |path: &Path| std::fs::File::open(path).unwrap();
+        sys::mount::attach(tmpfs(), directory(&outside)).unwrap();
+        std::fs::create_dir(&below).unwrap();
+        sys::mount::set_propagation_of_all(Propagation::Shared).unwrap();
+        let mounts = || std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+        let before = mounts();
+        let mut wish = spec(&["sh", "-c", "mount -t tmpfs none /v/below && cat"]);
+        let admin = json!(["CAP_SYS_ADMIN"]);
+        wish["process"]["capabilities"] =
+            json!({ "bounding": admin, "effective": admin, "permitted": admin });
+        let seen = ["rprivate", "rslave", "rshared"].map(|how| {
+            let wish = with_mount(wish.clone(), bind(&outside, "/v", &format!("rbind,{how}")));
+            bundle.run(&wish).unwrap().good();
+            let reached = mounts().lines().count() - before.lines().count();
+            if reached > 0 {
+                rustix::mount::unmount(&below, rustix::mount::UnmountFlags::DETACH).unwrap();
+            }
+            assert_eq!(mounts(), before);
+            reached
+        });
+        (seen, bundle)
+    };
+    let (seen, _bundle) = std::thread::spawn(host).join().unwrap();
+    assert_eq!(seen, [0, 0, 1]);
 }
