@@ -234,7 +234,7 @@ async fn a_taken_connection_is_raw() {
         let hijack = std::sync::Mutex::new(Some(hijack));
         let serving = tokio::spawn(serve(server, move |request, connection| {
             let is_attach = request.uri().path() == "/attach";
-            let hijack = if is_attach { hijack.lock().unwrap().take() } else { None };
+            let hijack = hijack.lock().unwrap().take_if(|_| is_attach);
             give_away(hijack, connection)
         }));
         client.write_all(b"GET /first HTTP/1.1\r\nHost: d\r\n\r\n").await.unwrap();
