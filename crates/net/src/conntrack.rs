@@ -92,8 +92,8 @@ fn forget(socket: &Socket, answering: &[SocketAddr]) -> Result<(), NetlinkError>
     Ok(())
 }
 
-/// `false` if the kernel cannot: before 6.11 it takes the filter for the whole name of a flow,
-/// which lacks an address.
+/// `false` if the kernel cannot: older ones take the filter for the whole name of a flow, which
+/// lacks an address.
 fn delete_filtered(
     socket: &Socket,
     family: Family,

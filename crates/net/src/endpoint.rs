@@ -147,9 +147,7 @@ pub fn create(plan: &EndpointPlan) -> Result<Endpoint, EndpointError> {
     let host_link = connect(plan, &host, &netns)?;
     let failed = |source| EndpointError::Configure { link: host_link.clone(), source };
     let index = configure(plan, &inside).map_err(failed)?;
-    // The host's side had no carrier until now. The kernel acts on that later, and until then
-    // drops what it sends to the container; asking for the link makes it act at once (6.8).
-    rtnl::find_link(&host, &host_link).map_err(failed)?;
+    rtnl::settle(&host, &host_link, plan.bridge).map_err(failed)?;
     announce(plan, &inside, index).map_err(failed)?;
     Ok(Endpoint { netns, mac: plan.mac, host_link })
 }
@@ -168,7 +166,8 @@ fn prepare(has_v6: bool) -> Result<Socket, EndpointError> {
 }
 
 /// The host's side: the pair of links, and the neighbours' entries, which a former owner of the
-/// addresses may have left behind.
+/// addresses may have left behind. (The announcement would correct them too, but on a kernel where
+/// `settle` does nothing it may be lost.)
 fn connect(plan: &EndpointPlan, host: &Socket, netns: &OwnedFd) -> Result<LinkName, EndpointError> {
     let mut name = plan.host_link.clone();
     let mut attempt = 0;

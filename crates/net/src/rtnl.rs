@@ -138,6 +138,22 @@ pub(crate) fn find_link(socket: &Socket, name: &LinkName) -> Result<Option<Link>
     Ok(answers.iter().flatten().find_map(Link::parse))
 }
 
+/// Makes the kernel act on carriers that came up a moment ago: first of a port, then of its bridge,
+/// which has one if any port has.
+///
+/// It does so in a work queue otherwise, and until then drops what is sent by these links. Before it
+/// answers a question for a link, a recent kernel catches up for that link (seen with 6.18).
+pub(crate) fn settle(socket: &Socket, port: &LinkName, bridge: u32) -> Result<(), NetlinkError> {
+    let head = Head { kind: GETLINK, flags: 0, step: "look up a link" };
+    let mask = |w: &mut Writer| w.native_u32(IFLA_EXT_MASK, WITHOUT_COUNTERS);
+    let mut batch = Batch::of(head, &link_header(0, 0, 0), |w| {
+        w.text(IFLA_IFNAME, port.as_str());
+        mask(w);
+    });
+    batch.message(head, &link_header(bridge, 0, 0), mask);
+    socket.get(batch).map(|_| ())
+}
+
 /// All links.
 pub(crate) fn list_links(socket: &Socket) -> Result<Vec<Link>, NetlinkError> {
     let head = Head { kind: GETLINK, flags: flag::DUMP, step: "list links" };

@@ -73,6 +73,11 @@ impl Type {
         Self { number, length }
     }
 
+    /// Whether userspace `nft` must be told that the bytes are in this machine's order.
+    pub(super) const fn is_link_name(self) -> bool {
+        self.number == TYPE_LINK_NAME
+    }
+
     const fn address(family: Family) -> Self {
         match family {
             Family::V4 => Self { number: TYPE_IPV4, length: 4 },

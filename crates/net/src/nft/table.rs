@@ -31,6 +31,10 @@ const SET_KEY_LENGTH: u16 = 5;
 const SET_DATA_TYPE: u16 = 6;
 const SET_DATA_LENGTH: u16 = 7;
 const SET_ID: u16 = 10;
+const SET_USERDATA: u16 = 13;
+/// Type and length of what userspace `nft` reads to print keys.
+const USERDATA_KEY_ORDER: [u8; 2] = [0, 4];
+const HOST_ORDER: u32 = 1;
 const FLAG_RANGES: u32 = 0x4;
 const FLAG_MAP: u32 = 0x8;
 
@@ -121,6 +125,10 @@ impl Table<'_> {
             w.network_u32(SET_DATA_LENGTH, data.length);
         }
         w.network_u32(SET_ID, id);
+        if set.key.is_link_name() {
+            let order = [&USERDATA_KEY_ORDER[..], &HOST_ORDER.to_ne_bytes()].concat();
+            w.bytes(SET_USERDATA, &order);
+        }
     }
 
     fn write_chain(self, w: &mut Writer, chain: &Chain) {

@@ -134,6 +134,34 @@ fn forwarding_does_not_deafen_the_host_to_routers() {
     });
 }
 
+/// What the host sends to a container that was made this instant is neither lost, as it is while
+/// the kernel has not noticed the carrier, nor kept waiting for ARP.
+#[test]
+fn a_new_container_is_ready() {
+    // The first on a bridge brings up the bridge as well, so many first ones.
+    for _ in 0..20 {
+        let lab = Lab::new();
+        (2..5).for_each(|number| check_ready(&lab, number));
+    }
+}
+
+fn check_ready(lab: &Lab, number: u8) {
+    let sender = inside(&lab.host, || std::net::UdpSocket::bind("0.0.0.0:0")).unwrap();
+    let container = lab.container(number);
+    let known = inside(&lab.host, || read_proc("arp"));
+    sender.send_to(b"first", (container.v4(), 9)).unwrap();
+    assert!(known.contains(&container.endpoint.mac.to_string()), "{known}");
+    // Nobody listens: the container's kernel counts what arrives.
+    let counters = inside(&container.endpoint.netns, || read_proc("snmp"));
+    let udp: Vec<_> = counters.lines().filter(|line| line.starts_with("Udp:")).collect();
+    let without_port = udp[1].split(' ').nth(2);
+    assert_eq!(without_port, Some("1"), "container {number}: {udp:?}");
+}
+
+fn read_proc(file: &str) -> String {
+    std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap()
+}
+
 /// The lowest free address is given out again at once, under another hardware address.
 #[test]
 fn an_address_that_is_given_again_is_found_at_once() {

@@ -114,6 +114,26 @@ fn tables_that_lost_their_sets_are_built_again() {
     ask(&lab.client, Protocol::Tcp, &format!("{HOST_V4}:8080"));
 }
 
+/// Between asking what should be there and building it, another process builds and publishes.
+#[test]
+fn tables_that_were_built_meanwhile_are_not_replaced() {
+    let lab = Lab::new();
+    let server = lab.container(2);
+    let theirs = rules(&server, Protocol::Tcp, &["0.0.0.0:8080"], 80);
+    inside(&lab.host, || {
+        flush_ruleset();
+        let other = open_firewall(&lab.names, &lab.bridge);
+        let mut build_slowly = || {
+            let read_before = lab.wanted(&[]);
+            let mut everything = || Ok(lab.wanted(&theirs));
+            other.publish(&theirs, &mut Source::Everything(&mut everything))?;
+            Ok(read_before)
+        };
+        lab.firewall.ensure(&mut Source::Everything(&mut build_slowly)).unwrap();
+        assert_eq!(lab.firewall.published().unwrap(), theirs);
+    });
+}
+
 /// Whoever builds, nobody's port is lost: a table is replaced only if nothing changed since what
 /// should be in it was asked for.
 #[test]

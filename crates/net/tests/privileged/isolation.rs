@@ -3,13 +3,17 @@
 use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 
+use model::RootTag;
 use model::port::Protocol;
 use net::bridge::{self, BridgePlan};
 use net::host::Ipv6Loopback;
+use net::names::Names;
 use net::netlink::{Batch, Head, Socket, flag};
+use net::nft::{Source, Wanted};
 
 use crate::lab::{
-    HOST_V4, HOST_V6, Lab, ask, inside, network, receives, refused, rules, serve_tcp, sysctl,
+    HOST_V4, HOST_V6, Lab, ask, inside, network, open_firewall, receives, refused, rules,
+    serve_tcp, sysctl,
 };
 
 /// Takes the loopback link of a namespace down, so that it sends to 127.0.0.1 by its default
@@ -100,6 +104,28 @@ fn the_address_of_a_container_is_no_way_in() {
     // The host itself may.
     ask(&lab.host, Protocol::Tcp, &format!("{}:81", server.v4()));
     ask(&lab.host, Protocol::Tcp, &format!("[{}]:81", server.v6()));
+}
+
+/// Somebody else's rewriting (here another root's) opens nothing that we did not publish.
+#[test]
+fn only_what_is_published_is_open() {
+    let lab = Lab::new();
+    let server = lab.container(2);
+    serve_tcp(&server.endpoint.netns, 80, "server");
+    serve_tcp(&server.endpoint.netns, 81, "server");
+    lab.publish(&rules(&server, Protocol::Tcp, &["0.0.0.0:8080"], 80));
+    let foreign = rules(&server, Protocol::Tcp, &["0.0.0.0:8081", "[::]:8081"], 81);
+    let other = Names::of(&RootTag::of_path(b"/other"));
+    inside(&lab.host, || {
+        let firewall = open_firewall(&other, &lab.bridge);
+        let nothing = Wanted::default();
+        firewall.publish(&foreign, &mut Source::OneContainer(&nothing)).unwrap();
+    });
+    refused(&lab.client, Protocol::Tcp, &format!("{HOST_V4}:8081"));
+    refused(&lab.client, Protocol::Tcp, &format!("[{HOST_V6}]:8081"));
+    // It is rewritten, or it would be refused: published by us as well, it is reached.
+    lab.publish(&rules(&server, Protocol::Tcp, &["0.0.0.0:9999"], 81));
+    ask(&lab.client, Protocol::Tcp, &format!("{HOST_V4}:8081"));
 }
 
 #[test]
