@@ -5,7 +5,8 @@ use std::time::Duration;
 /// The limits of a pull.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// For one address to accept a connection, and for the TLS handshake.
+    /// Each for a name to be looked up, for one address to accept a connection, and for the TLS
+    /// handshake.
     pub connect: Duration,
     /// For the next bytes of an answer to come.
     pub idle: Duration,

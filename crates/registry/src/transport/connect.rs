@@ -52,7 +52,11 @@ impl Net {
         if let Some(addresses) = known().get(host) {
             return Ok(addresses.clone());
         }
-        let addresses = dns::addresses(host).await?;
+        let looked_up = tokio::time::timeout(self.limits.connect, dns::addresses(host)).await;
+        let addresses = looked_up.unwrap_or_else(|_| {
+            let (host, reason) = (host.to_owned(), "no name server has answered".to_owned());
+            Err(TransportError::Lookup { host, reason })
+        })?;
         known().insert(host.to_owned(), addresses.clone());
         Ok(addresses)
     }
