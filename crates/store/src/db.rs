@@ -30,7 +30,7 @@ const NAP_STEP: u64 = 100;
 const NAP_MAX: u64 = 2_000;
 /// `BEGIN` is tried again this often on the kinds of "busy" that skip the busy handler.
 const BEGIN_TRIES: u32 = 200;
-/// A fresh process reads the whole WAL before its first query (0.5 ms for a megabyte), and every
+/// A fresh process reads the whole WAL before its first query (0.2 ms for a megabyte), and every
 /// checkpoint costs two flushes: 256 pages are a megabyte.
 const CHECKPOINT_PAGES: i64 = 256;
 const STATEMENTS: usize = 64;

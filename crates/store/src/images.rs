@@ -69,6 +69,12 @@ pub struct Images<'s> {
 }
 
 impl ImageRecord {
+    /// Whether no tag names it.
+    #[must_use]
+    pub fn is_dangling(&self) -> bool {
+        self.tags.is_empty()
+    }
+
     /// The bytes of its files, as Docker's `SIZE`.
     #[must_use]
     pub fn size(&self) -> u64 {

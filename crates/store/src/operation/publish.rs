@@ -105,10 +105,12 @@ struct Checked<'i> {
 }
 
 /// What is in place and on disk, but has no rows.
+///
+/// Keeps the locks until the rows are written: who waits for them finds the rows.
 #[derive(Default)]
 struct Placed {
-    blobs: Vec<(Digest, u64)>,
-    layers: Vec<LayerRow>,
+    blobs: Vec<Verified>,
+    layers: Vec<(LayerRow, StagedLayer)>,
 }
 
 /// Staged layers, sorted by whether the store needs them.
@@ -219,11 +221,14 @@ impl Operation {
             .map_err(|e| failed("flush the file system of", layout.root())(e.into()))?;
         step("publish.rename", layout.root())?;
         let mut placed = Placed::default();
-        for blob in &staged.blobs {
-            put_blob(layout, blob, &mut placed)?;
+        for blob in staged.blobs {
+            blob.put_in_place(layout)?;
+            placed.blobs.push(blob);
         }
-        for (number, layer) in &numbered.new {
-            put_layer(layout, *number, layer, &mut placed)?;
+        for (number, layer) in numbered.new {
+            put_layer(layout, number, &layer)?;
+            let row = LayerRow { number, diff_id: layer.diff_id, facts: layer.facts };
+            placed.layers.push((row, layer));
         }
         flush_dir(&layout.blobs())?;
         flush_dir(&layout.snapshots())?;
@@ -264,11 +269,11 @@ impl Operation {
 impl Placed {
     /// Returns the numbers of the layers that are there by now.
     fn insert(&self, tx: &Tx<'_>, layout: &Layout) -> Result<Vec<i64>, DbError> {
-        for (digest, size) in &self.blobs {
-            blobs::insert(tx, digest, *size)?;
+        for blob in &self.blobs {
+            blobs::insert(tx, &blob.digest, blob.size)?;
         }
         let mut late = Vec::new();
-        for row in &self.layers {
+        for (row, _) in &self.layers {
             if layers::find(tx, &row.diff_id)?.is_some_and(|there| layers::is_sound(layout, &there))
             {
                 late.push(row.number);
@@ -280,24 +285,11 @@ impl Placed {
     }
 }
 
-fn put_blob(layout: &Layout, blob: &Verified, placed: &mut Placed) -> Result<(), PublishError> {
-    blob.put_in_place(layout)?;
-    placed.blobs.push((blob.digest, blob.size));
-    Ok(())
-}
-
-fn put_layer(
-    layout: &Layout,
-    number: i64,
-    layer: &StagedLayer,
-    placed: &mut Placed,
-) -> Result<(), PublishError> {
+fn put_layer(layout: &Layout, number: i64, layer: &StagedLayer) -> Result<(), PublishError> {
     let place = layout.snapshot(number);
     // A power cut may have undone the counter's last step, never a row: what is here is nobody's.
     trash::discard(layout, place.clone())?;
-    std::fs::rename(&layer.dir, &place).map_err(failed("put in place", &place))?;
-    placed.layers.push(LayerRow { number, diff_id: layer.diff_id, facts: layer.facts });
-    Ok(())
+    std::fs::rename(&layer.dir, &place).map_err(failed("put in place", &place))
 }
 
 fn check(new: &NewImage) -> Result<Checked<'_>, PublishError> {

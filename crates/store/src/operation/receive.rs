@@ -243,8 +243,8 @@ impl Operation {
         })
     }
 
-    /// Waits until nobody brings or unpacks `blob` any more. The caller has flushed what it had
-    /// staged, so that two operations never wait for each other.
+    /// Waits until nobody brings or unpacks `blob` any more. The caller has no other layer under
+    /// way and has flushed what was staged, so that two operations never wait for each other.
     ///
     /// # Errors
     /// The file system.
