@@ -15,6 +15,7 @@ pub mod client;
 mod ensure;
 pub mod frame;
 mod guard;
+mod home;
 mod life_lock;
 pub mod log;
 mod machine;

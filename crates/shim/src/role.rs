@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 
+use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Pid};
 use sys::Errno;
 use sys::process::ExecStrings;
@@ -96,6 +97,8 @@ fn settle_in() -> Result<Option<i32>, RoleError> {
     rustix::process::set_child_subreaper(Some(Pid::INIT))
         .map_err(|errno| RoleError::Setup("become a subreaper", errno))?;
     let _ = rustix::thread::set_name(NAME);
+    // Files get the modes that the code gives them, whatever the user's shell says.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     // Before the process becomes undumpable, which gives its files in /proc to root.
     let oom_score = protect_from_oom_killer();
     // No process of ours may be looked into by another (I6).

@@ -22,6 +22,7 @@ use super::effects::{chain, failed};
 use super::poller::{Interest, ProcKey, Token, Watch};
 use super::proc::{Proc, ProcIo};
 use super::{Container, Guard};
+use crate::home::Home;
 use crate::log::Log;
 use crate::machine::{ConnId, Event};
 use crate::protocol::{CgroupName, ExecStart, FdRole, Launch, Started, Target};
@@ -120,7 +121,9 @@ impl Guard {
     fn open_container(&mut self, launch: &Launch, given: Given) -> Result<(), StartFailure> {
         let log = Log::open(&launch.log).map_err(|error| failure(chain(&error)))?;
         let facts = HostFacts::detect().map_err(|error| failure(chain(&error)))?;
-        let cgroup = make_cgroup(&launch.cgroup, &launch.spec)?;
+        let hierarchies = Hierarchies::detect().map_err(|error| failure(chain(&error)))?;
+        let cgroup = make_cgroup(&hierarchies, &launch.cgroup, &launch.spec)?;
+        self.settle_below(&hierarchies, &launch.cgroup.parent);
         let oom = cgroup.oom_fd().map_err(|error| failure(chain(&error)));
         self.container = Some(Container {
             cgroup,
@@ -141,6 +144,15 @@ impl Guard {
             container.oom = Some(fd);
         }
         Ok(())
+    }
+
+    fn settle_below(&mut self, hierarchies: &Hierarchies, parent: &str) {
+        if self.home.as_ref().is_some_and(|home| home.is_below(parent)) {
+            return;
+        }
+        if let Some(home) = self.home.replace(Home::move_in(hierarchies, parent)) {
+            home.move_out();
+        }
     }
 
     pub(super) fn on_exec(&mut self, conn: ConnId, start: ExecStart) {
@@ -298,17 +310,20 @@ fn streams(
     Ok((Streams { key, io: Some(io), stdin }, stdio))
 }
 
-fn make_cgroup(name: &CgroupName, spec: &Spec) -> Result<Cgroup, StartFailure> {
+fn make_cgroup(
+    hierarchies: &Hierarchies,
+    name: &CgroupName,
+    spec: &Spec,
+) -> Result<Cgroup, StartFailure> {
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
     let resources = resources.unwrap_or_default();
     let limits = resources::limits(&resources).map_err(|error| failure(chain(&error)))?;
     let devices = resources::devices(&resources).map_err(|error| failure(chain(&error)))?;
-    let hierarchies = Hierarchies::detect().map_err(|error| failure(chain(&error)))?;
     let CgroupName { parent, name } = name;
-    let create = || Cgroup::create(&hierarchies, parent, name, &limits, &devices);
+    let create = || Cgroup::create(hierarchies, parent, name, &limits, &devices);
     let made = match create() {
         // Its last shim was killed. We hold the lock, so whatever is in there is nobody's.
-        Err(CgroupError::Exists(_)) => Cgroup::open(&hierarchies, parent, name)
+        Err(CgroupError::Exists(_)) => Cgroup::open(hierarchies, parent, name)
             .and_then(|stale| stale.kill().and_then(|()| stale.remove()))
             .and_then(|()| create()),
         made => made,

@@ -28,6 +28,7 @@ use rustix::process::Pid;
 use sys::Errno;
 use sys::signal::{Signal, SignalFd};
 
+use crate::home::Home;
 use crate::life_lock::LifeLock;
 use crate::log::Log;
 use crate::machine::{ConnId, Event, Finish, Machine, Now, Oom};
@@ -71,6 +72,7 @@ pub(crate) struct Guard {
     conns: BTreeMap<ConnId, Conn>,
     procs: BTreeMap<ProcKey, Proc>,
     container: Option<Container>,
+    home: Option<Home>,
     /// The last number that a client or a process got.
     numbers: u32,
     scratch: Scratch,
@@ -149,6 +151,7 @@ impl Guard {
             conns: BTreeMap::new(),
             procs: BTreeMap::new(),
             container: None,
+            home: None,
             numbers: 0,
             // The start itself has left something to free.
             scratch: Scratch { buffer: Vec::new(), cool_at: Some(WARM) },

@@ -3,10 +3,11 @@
 use super::*;
 
 use expect_test::{Expect, expect};
-use model::container::{Stdin, StopTimeout};
+use jiff::Timestamp;
+use model::container::{Stdin, StopTimeout, TerminalSize};
 use oci_spec::runtime::{Process, Spec};
 
-use crate::protocol::{CgroupName, LogConfig, Until};
+use crate::protocol::{CgroupName, ExecStart, Launch, LogConfig, Request, Until};
 
 const A: ConnId = ConnId(1);
 const B: ConnId = ConnId(2);

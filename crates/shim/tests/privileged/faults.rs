@@ -29,6 +29,21 @@ pub(crate) fn nothing_survives_a_killed_shim() {
     container.end();
 }
 
+pub(crate) fn a_shim_does_not_stay_in_its_starters_cgroup() {
+    let container = Container::new(&["sleep", "1000"]);
+    container.start().unwrap();
+    let cgroups =
+        std::fs::read_to_string(format!("/proc/{}/cgroup", container.shim_pid())).unwrap();
+    let home = format!("/{}/shims", crate::fixture::cgroup_parent());
+    let is_home = |line: &&str| line.starts_with("0::") || line.contains("name=systemd");
+    let tracked: Vec<&str> = cgroups.lines().filter(is_home).collect();
+    assert!(!tracked.is_empty());
+    for line in tracked {
+        assert!(line.ends_with(&home), "{line}");
+    }
+    container.end();
+}
+
 /// What the shim becomes in these tests: leaves a mark if it can have the container's life.
 pub(crate) fn reap(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<String> = arguments.filter_map(|word| word.into_string().ok()).collect();

@@ -57,6 +57,7 @@ const TESTS: &[Test] = tests! {
         what_an_exec_leaves_behind_does_not_hold_it;
     faults:
         nothing_survives_a_killed_shim,
+        a_shim_does_not_stay_in_its_starters_cgroup,
         a_client_that_dies_with_its_claim_is_replaced,
         a_claim_that_is_released_needs_no_removal,
         the_init_has_its_streams_and_nothing_else,

@@ -1,0 +1,130 @@
+//! What can happen to a shim, and what it can do: the two closed sets between the machine and the
+//! loop around it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use model::container::{AttachedStreams, TerminalSize};
+use model::life::StartFailure;
+use model::{ExecId, ExitCode, Life, Signal};
+
+use crate::protocol::{
+    Delivery, ExecStart, ExitRecord, Launch, Reach, Reply, Request, Started, Target,
+};
+
+/// One client's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ConnId(pub(crate) u32);
+
+/// The time of an event.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    /// Since some moment; never goes back.
+    pub(crate) elapsed: Duration,
+    /// By the wall's clock.
+    pub(crate) wall: Timestamp,
+}
+
+/// What can happen to a shim.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A client came.
+    Connected(ConnId),
+    /// A client left, or was thrown out.
+    Closed(ConnId),
+    /// A client asks.
+    Request(ConnId, Request),
+    /// `Effect::Launch` is done.
+    Launched(ConnId, Started),
+    /// `Effect::Launch` failed.
+    LaunchFailed(ConnId, StartFailure),
+    /// `Effect::Freeze` or `Effect::Thaw` for a client is done, or why not.
+    Froze(ConnId, Freeze, Result<(), String>),
+    /// `Effect::Exec` is done; the client wants these streams of it.
+    ExecLaunched(ConnId, ExecId, Started, Option<AttachedStreams>),
+    /// `Effect::Exec` failed.
+    ExecFailed(ConnId, ExecId, StartFailure),
+    /// The init has ended and all of its output is read; whether the OOM killer struck.
+    InitExited(ExitCode, Oom),
+    /// An exec has ended and all of its output is read.
+    ExecExited(ExecId, ExitCode),
+    /// The OOM killer struck in the container's cgroup.
+    OomKill,
+    /// The host asks this process to end.
+    Terminate,
+    /// A deadline has passed.
+    Tick,
+    /// `Effect::Finish` was not possible: somebody is at the door.
+    FinishPutOff,
+}
+
+/// What the kernel's counters say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Oom {
+    /// Nothing was killed.
+    Unseen,
+    /// Something was.
+    Seen,
+}
+
+/// Whether a cgroup runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Freeze {
+    /// It does.
+    Thawed,
+    /// It does not.
+    Frozen,
+}
+
+/// What a shim does.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Answer a client.
+    Reply(ConnId, Reply),
+    /// Start the container; `Launched` or `LaunchFailed` follows.
+    Launch(ConnId, Box<Launch>),
+    /// Start an exec; `ExecLaunched` or `ExecFailed` follows.
+    Exec(ConnId, Box<ExecStart>),
+    /// Carry a process's streams on this connection, after the reply.
+    Stream(ConnId, Attachment),
+    /// Send a signal.
+    Signal(Target, Signal, Reach),
+    /// Freeze or thaw for a client; `Froze` follows.
+    Freeze(ConnId, Freeze),
+    /// Thaw, so that a signal can act.
+    Thaw,
+    /// Set a terminal's size and answer the client.
+    Resize(ConnId, Target, TerminalSize),
+    /// Write `state.json`.
+    RecordLife(Life),
+    /// Unpublish its ports, write `exit.json`, then remove `state.json`.
+    RecordExit(ExitRecord),
+    /// No more output comes from this process: its clients get the rest and the end.
+    EndStreams(Target),
+    /// Remove its cgroup and forget its descriptors.
+    TearDown,
+    /// End this process.
+    Finish(Finish),
+}
+
+/// How a client is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attachment {
+    /// To whom.
+    pub(crate) target: Target,
+    /// Which streams.
+    pub(crate) streams: AttachedStreams,
+    /// If it is slow.
+    pub(crate) delivery: Delivery,
+}
+
+/// How this process ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// It exits, unless somebody is at the door (then `FinishPutOff` follows).
+    Exit,
+    /// It exits, whoever is at the door.
+    ExitNow,
+    /// As `Exit`, and it becomes the program that removes the container.
+    Reap(Vec<String>),
+}
