@@ -1,6 +1,7 @@
 //! Who is shown what.
 
-use std::sync::Arc;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use registry::{Credentials, Secret};
 
@@ -51,27 +52,30 @@ fn a_token_is_fetched_once_and_shown_with_each_request() {
 }
 
 #[test]
-fn a_token_that_is_not_accepted_any_more_is_renewed() {
-    let image = Image::new(&[1000; 5]);
-    let given = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let counted = Arc::clone(&given);
+fn a_token_that_is_not_accepted_any_more_is_renewed_once_for_all_threads() {
+    let image = Image::new(&[1000; 3]);
+    let layers = [0, 1, 2].map(|at| image.path(at));
+    let (given, refused, together) = (AtomicUsize::new(0), AtomicUsize::new(0), Barrier::new(3));
     let contents = image.contents();
     let server = Server::start(move |request| {
-        use std::sync::atomic::Ordering::SeqCst;
         if request.target.starts_with("/token") {
-            let number = counted.fetch_add(1, SeqCst) + 1;
+            let number = given.fetch_add(1, Ordering::SeqCst) + 1;
             return Reply::new(200, format!(r#"{{"access_token":"t{number}"}}"#));
         }
-        // Manifests take the first token, blobs only the second.
-        let needed = if request.target.contains("/blobs/") { "Bearer t2" } else { "Bearer t1" };
+        let is_layer = layers.contains(&request.target);
+        let needed = if is_layer { "Bearer t2" } else { "Bearer t1" };
         if request.header("authorization") == Some(needed) {
             return contents.serve(request);
+        }
+        // All three threads have shown the old token before any of them hears that.
+        if is_layer && refused.fetch_add(1, Ordering::SeqCst) < 3 {
+            together.wait();
         }
         let realm = format!("http://{}/token", request.header("host").unwrap());
         Reply::new(401, "").with("WWW-Authenticate", format!("Bearer realm=\"{realm}\""))
     });
     Client::new().pull_from(&server).unwrap();
-    assert_eq!(given.load(std::sync::atomic::Ordering::SeqCst), 2);
+    assert_eq!(server.seen_with("/token").len(), 2);
 }
 
 #[test]
