@@ -46,14 +46,14 @@ pub enum TransportError {
         reason: String,
     },
     /// It takes no connection.
-    #[error("connect to {host} at {address}: {}", .source.kind())]
+    #[error("connect to {}: {}", named(.host, .address), .cause.kind())]
     Connect {
         /// The host.
         host: String,
         /// The address tried last.
         address: SocketAddr,
-        /// What the kernel says.
-        source: io::Error,
+        /// What the kernel says; its own text would only repeat the kind.
+        cause: io::Error,
     },
     /// No trust, or no TLS.
     #[error("TLS with {host}: {source}")]
@@ -134,6 +134,12 @@ impl TransportError {
     pub(crate) fn is_passing(&self) -> bool {
         self.is_interruption() || matches!(self, Self::Connect { .. } | Self::Lookup { .. })
     }
+}
+
+/// A host, with its address if that is not its name.
+fn named(host: &str, address: &SocketAddr) -> String {
+    let address = address.to_string();
+    if host == address { address } else { format!("{host} at {address}") }
 }
 
 /// An error with its causes, for one line.

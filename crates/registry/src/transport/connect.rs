@@ -116,9 +116,9 @@ async fn connect_tcp(
         let connected = tokio::time::timeout(limit, TcpStream::connect(address)).await;
         match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(stream) => return Ok(stream),
-            Err(source) => {
+            Err(cause) => {
                 let host = origin.authority();
-                failed = TransportError::Connect { host, address, source };
+                failed = TransportError::Connect { host, address, cause };
             }
         }
     }

@@ -103,9 +103,12 @@ fn a_host_that_takes_no_connection_is_named_with_its_address() {
     assert_eq!(
         refusal,
         format!(
-            "pull {address}/app:latest from {address}: connect to {address} at {address}: connection refused"
+            "pull {address}/app:latest from {address}: connect to {address}: connection refused"
         )
     );
+    let name = format!("registry.localhost:{}", address.port());
+    let refusal = Client::new().pull(&format!("{name}/app")).unwrap_err().to_string();
+    assert!(refusal.contains(&format!(": connect to {name} at ")), "{refusal}");
 }
 
 #[test]
