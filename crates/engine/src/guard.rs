@@ -27,6 +27,7 @@ impl Engine {
             id: *id,
             root: self.paths().root().to_owned(),
             run: self.paths().run().to_owned(),
+            cgroup: self.paths().cgroup_parent(),
         }
     }
 

@@ -76,13 +76,16 @@ fn start(paths: &ShimPaths, lock: &LifeLock, listener: &UnixListener) -> Result<
     let null = rustix::fs::openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(EnsureError::Start)?;
     let argv = arguments(paths, lock.file(), listener);
+    let birthplace = crate::home::birthplace(&paths.cgroup);
     let plan = Exec { image, null, argv, envp: ExecStrings::new(Vec::new()) };
     let keep = [lock.file().as_fd(), listener.as_fd()];
     let middle = clone3(&CloneArgs::default(), || {
-        let shim = clone3(&CloneArgs::default(), || {
-            plan.run(&keep).map_or_else(Errno::raw_os_error, |never| match never {})
-        });
-        shim.map_or_else(Errno::raw_os_error, |_| 0)
+        let child = || plan.run(&keep).map_or_else(Errno::raw_os_error, |never| match never {});
+        let cgroup = birthplace.as_ref().map(AsFd::as_fd);
+        // A kernel or cgroup that refuses this has a shim nevertheless.
+        let born = clone3(&CloneArgs { cgroup, ..CloneArgs::default() }, child)
+            .or_else(|_| clone3(&CloneArgs::default(), child));
+        born.map_or_else(Errno::raw_os_error, |_| 0)
     });
     let middle = middle.map_err(EnsureError::Start)?;
     match wait(&middle.pidfd).map_err(EnsureError::Start)?.shell_code() {
@@ -109,6 +112,8 @@ fn arguments(paths: &ShimPaths, lock: &OwnedFd, listener: &UnixListener) -> Exec
         text(paths.root.as_os_str().as_bytes()),
         c"--run".to_owned(),
         text(paths.run.as_os_str().as_bytes()),
+        c"--cgroup".to_owned(),
+        text(paths.cgroup.as_bytes()),
         c"--lock".to_owned(),
         number(lock.as_raw_fd()),
         c"--listener".to_owned(),

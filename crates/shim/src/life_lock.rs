@@ -194,7 +194,8 @@ mod tests {
         fn new(name: &str) -> Self {
             let dir = std::env::temp_dir().join(format!("dhow-{name}-{}", std::process::id()));
             let id = ContainerId::from_random([7; 32]);
-            Self(ShimPaths { id, root: dir.join("root"), run: dir.join("run") })
+            let (root, run) = (dir.join("root"), dir.join("run"));
+            Self(ShimPaths { id, root, run, cgroup: "dhow-test".to_owned() })
         }
     }
 

@@ -19,6 +19,8 @@ pub struct ShimPaths {
     pub root: PathBuf,
     /// `--run-root`: what a reboot clears.
     pub run: PathBuf,
+    /// The cgroup that the root's containers are in by default: `dhow`.
+    pub cgroup: String,
 }
 
 impl ShimPaths {

@@ -83,6 +83,7 @@ fn inherit(arguments: impl IntoIterator<Item = OsString>) -> Result<Inherited, R
         id: id.ok_or(RoleError::Argument("--id"))?,
         root: value("--root")?.into(),
         run: value("--run")?.into(),
+        cgroup: value("--cgroup")?.to_str().ok_or(RoleError::Argument("--cgroup"))?.to_owned(),
     };
     let lock = LifeLock::inherited(descriptor("--lock")?, paths.clone());
     let listener = UnixListener::from(descriptor("--listener")?);

@@ -98,7 +98,7 @@ impl Guard {
     /// the backlog.
     fn try_finish(&mut self, finish: Finish) {
         if finish == Finish::ExitNow {
-            self.leave(finish);
+            self.finish = Some(finish);
             return;
         }
         if !self.lock.try_close_door() {
@@ -110,13 +110,6 @@ impl Guard {
         if self.events.iter().any(|event| matches!(event, Event::Connected(_))) {
             self.lock.open_door();
             return;
-        }
-        self.leave(finish);
-    }
-
-    fn leave(&mut self, finish: Finish) {
-        if let Some(home) = self.home.take() {
-            home.move_out();
         }
         self.finish = Some(finish);
     }

@@ -22,7 +22,7 @@ use super::effects::{chain, failed};
 use super::poller::{Interest, ProcKey, Token, Watch};
 use super::proc::{Proc, ProcIo};
 use super::{Container, Guard};
-use crate::home::Home;
+use crate::home;
 use crate::log::Log;
 use crate::machine::{ConnId, Event};
 use crate::protocol::{CgroupName, ExecStart, FdRole, Launch, Started, Target};
@@ -123,7 +123,7 @@ impl Guard {
         let facts = HostFacts::detect().map_err(|error| failure(chain(&error)))?;
         let hierarchies = Hierarchies::detect().map_err(|error| failure(chain(&error)))?;
         let cgroup = make_cgroup(&hierarchies, &launch.cgroup, &launch.spec)?;
-        self.settle_below(&hierarchies, &launch.cgroup.parent);
+        home::settle(&hierarchies, &self.paths.cgroup);
         let oom = cgroup.oom_fd().map_err(|error| failure(chain(&error)));
         self.container = Some(Container {
             cgroup,
@@ -144,15 +144,6 @@ impl Guard {
             container.oom = Some(fd);
         }
         Ok(())
-    }
-
-    fn settle_below(&mut self, hierarchies: &Hierarchies, parent: &str) {
-        if self.home.as_ref().is_some_and(|home| home.is_below(parent)) {
-            return;
-        }
-        if let Some(home) = self.home.replace(Home::move_in(hierarchies, parent)) {
-            home.move_out();
-        }
     }
 
     pub(super) fn on_exec(&mut self, conn: ConnId, start: ExecStart) {
@@ -286,7 +277,6 @@ impl Guard {
 
     pub(super) fn tear_down(&mut self) {
         self.release_network();
-        self.kill_leftovers();
         self.procs.clear();
         if let Some(container) = self.container.take() {
             // One that cannot be removed now is found by `reconcile`.

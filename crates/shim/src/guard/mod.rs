@@ -28,7 +28,6 @@ use rustix::process::Pid;
 use sys::Errno;
 use sys::signal::{Signal, SignalFd};
 
-use crate::home::Home;
 use crate::life_lock::LifeLock;
 use crate::log::Log;
 use crate::machine::{ConnId, Event, Finish, Machine, Now, Oom};
@@ -72,7 +71,6 @@ pub(crate) struct Guard {
     conns: BTreeMap<ConnId, Conn>,
     procs: BTreeMap<ProcKey, Proc>,
     container: Option<Container>,
-    home: Option<Home>,
     /// The last number that a client or a process got.
     numbers: u32,
     scratch: Scratch,
@@ -151,7 +149,6 @@ impl Guard {
             conns: BTreeMap::new(),
             procs: BTreeMap::new(),
             container: None,
-            home: None,
             numbers: 0,
             // The start itself has left something to free.
             scratch: Scratch { buffer: Vec::new(), cool_at: Some(WARM) },

@@ -34,7 +34,7 @@ pub(crate) fn a_shim_does_not_stay_in_its_starters_cgroup() {
     container.start().unwrap();
     let cgroups =
         std::fs::read_to_string(format!("/proc/{}/cgroup", container.shim_pid())).unwrap();
-    let home = format!("/{}/shims", crate::fixture::cgroup_parent());
+    let home = format!("/{}", shim::home(&container.paths.cgroup));
     let is_home = |line: &&str| line.starts_with("0::") || line.contains("name=systemd");
     let tracked: Vec<&str> = cgroups.lines().filter(is_home).collect();
     assert!(!tracked.is_empty());
@@ -48,7 +48,8 @@ pub(crate) fn a_shim_does_not_stay_in_its_starters_cgroup() {
 pub(crate) fn reap(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<String> = arguments.filter_map(|word| word.into_string().ok()).collect();
     let [id, root, run] = arguments.as_slice() else { return ExitCode::FAILURE };
-    let paths = ShimPaths { id: id.parse().unwrap(), root: root.into(), run: run.into() };
+    let (id, cgroup) = (id.parse().unwrap(), String::new());
+    let paths = ShimPaths { id, root: root.into(), run: run.into(), cgroup };
     let Some(lock) = LifeLock::try_take(&paths).unwrap() else { return ExitCode::FAILURE };
     std::fs::write(paths.exit_record().with_file_name("reaped"), "").unwrap();
     lock.remove_dir();
@@ -58,7 +59,7 @@ pub(crate) fn reap(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 fn auto_removed() -> Container {
     let mut container = Container::new(&["sleep", "1000"]);
     let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
-    let ShimPaths { id, root, run } = &container.paths;
+    let ShimPaths { id, root, run, .. } = &container.paths;
     container.reap = Some(vec!["reap".to_owned(), id.to_string(), text(root), text(run)]);
     container
 }

@@ -71,7 +71,7 @@ impl Container {
         rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).unwrap();
         let id = ContainerId::from_random(bytes);
         let (root, run) = (scratch().join("root"), scratch().join("run"));
-        let paths = ShimPaths { id, root, run };
+        let paths = ShimPaths { id, root, run, cgroup: cgroup_parent() };
         fs::create_dir_all(paths.exit_record().parent().unwrap()).unwrap();
         Self {
             paths,
@@ -325,7 +325,9 @@ pub(crate) fn leaks() -> Vec<String> {
     );
     let hierarchies = cgroup::Hierarchies::detect().unwrap();
     let cgroups = cgroup::Cgroup::list(&hierarchies, &cgroup_parent()).unwrap();
-    leaks.extend(cgroups.into_iter().map(|name| format!("cgroup {name}")));
+    let cgroups = cgroups.into_iter().filter(|name| name != "shims");
+    leaks.extend(cgroups.map(|name| format!("cgroup {name}")));
+    cgroup::Cgroup::prune(&hierarchies, &shim::home(&cgroup_parent())).unwrap();
     cgroup::Cgroup::prune(&hierarchies, &cgroup_parent()).unwrap();
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     leaks.extend(mounts.lines().filter(|line| line.contains(&of_this_run)).map(str::to_owned));
