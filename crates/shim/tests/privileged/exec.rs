@@ -8,7 +8,7 @@ use model::container::{AttachedStreams, Stdin};
 use model::{ExecId, ExitCode, Signal};
 use serde_json::json;
 use shim::CallError;
-use shim::protocol::{ExecStart, ExecState, Reach, Refusal};
+use shim::protocol::{Delivery, ExecStart, ExecState, Reach, Refusal, Target};
 
 use crate::fixture::{
     ALL, Container, OUTPUT, hold, process, read_frames, read_until, wait_for_end,
@@ -59,6 +59,21 @@ pub(crate) fn an_exec_takes_input() {
     stream.write_all(&data).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_frames(stream).stdout.trim(), data.len().to_string());
+    container.end();
+}
+
+pub(crate) fn an_exec_can_be_looked_at_by_others() {
+    let container = sleeper();
+    let start = ExecStart { stdin: Stdin::OpenOnce, ..exec(&["cat"], Some(ALL)) };
+    let target = Target::Exec(start.exec);
+    let (_, mut stream) = container.shim().exec_start(start).unwrap();
+    let observer = container.shim().attach(target, OUTPUT, Delivery::Recent).unwrap();
+    stream.write_all(b"shared").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_frames(observer).stdout, "shared");
+    assert_eq!(read_frames(stream).stdout, "shared");
+    let late = container.shim().attach(target, OUTPUT, Delivery::Recent).unwrap_err();
+    assert!(matches!(late, CallError::Refused(Refusal::ExecNotRunning)));
     container.end();
 }
 

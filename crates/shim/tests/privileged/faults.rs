@@ -2,13 +2,15 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
+use rustix::mount::MountAttrFlags;
 use rustix::process::{Signal, pidfd_send_signal};
-use shim::protocol::{Reach, Request};
+use shim::protocol::{LogConfig, Reach, Request, StreamKind};
 use shim::{LifeLock, Liveness, ShimPaths, frame};
 
 use crate::fixture::{Container, hold, wait_for_end};
@@ -122,9 +124,41 @@ pub(crate) fn knock(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let request = serde_json::to_vec(&Request::State).unwrap();
     // The other side may be closed already.
     let _ = stream.write_all(&frame::encode(&request).unwrap());
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    if answer.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) }
+    match sys::fdpass::recv_frame(&stream, frame::MAX_SMALL) {
+        Ok(Some(_)) => ExitCode::from(3),
+        Ok(None) | Err(_) => ExitCode::SUCCESS,
+    }
+}
+
+/// A log on a file system of its own, which fills up and is emptied again.
+pub(crate) fn a_full_disk_costs_lines_and_says_so() {
+    let size = sys::mount::Param::String(c"size", c"256k");
+    let disk = sys::mount::detached(c"tmpfs", [size], MountAttrFlags::empty()).unwrap();
+    let path =
+        |name: &str| std::path::PathBuf::from(format!("/proc/self/fd/{}/{name}", disk.as_raw_fd()));
+    let attrs = std::collections::BTreeMap::new();
+    let config = LogConfig::JsonFile { path: path("log"), max_size: None, max_file: 1, attrs };
+    let mut log = shim::log::Log::open(&config).unwrap().unwrap();
+    let line = [&[b'x'; 999][..], b"\n"].concat();
+    std::fs::write(path("ballast"), vec![0; 128 << 10]).unwrap();
+    for _ in 0..50 {
+        log.write(StreamKind::Stdout, &line.repeat(10), 0);
+    }
+    let lost = log.lines_lost();
+    assert!(lost > 0);
+    let logged = lines(&path("log"));
+    assert_eq!(logged.len() as u64 + lost, 500, "every line is there or counted, none in part");
+    std::fs::remove_file(path("ballast")).unwrap();
+    log.write(StreamKind::Stdout, b"after\n", 0);
+    log.write(StreamKind::Stdout, b"later\n", 0);
+    let told = format!("[dhow: {lost} lines were not logged: no storage space]\n");
+    assert_eq!(lines(&path("log"))[logged.len()..], [told.as_str(), "after\n", "later\n"]);
+}
+
+fn lines(path: &std::path::Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let records = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    records.map(|record| record["log"].as_str().unwrap().to_owned()).collect()
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test needs a process of another user")]

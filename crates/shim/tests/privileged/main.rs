@@ -50,6 +50,7 @@ const TESTS: &[Test] = tests! {
     exec:
         an_exec_has_streams_and_a_code,
         an_exec_takes_input,
+        an_exec_can_be_looked_at_by_others,
         an_exec_that_cannot_be_started_says_why,
         an_exec_has_a_terminal,
         an_exec_can_be_killed_with_its_children,
@@ -61,6 +62,7 @@ const TESTS: &[Test] = tests! {
         a_client_that_dies_with_its_claim_is_replaced,
         a_claim_that_is_released_needs_no_removal,
         the_init_has_its_streams_and_nothing_else,
+        a_full_disk_costs_lines_and_says_so,
         strangers_are_not_served,
         nonsense_is_answered_and_hurts_nobody;
 };
