@@ -121,14 +121,10 @@ impl LifeLock {
         let _ = sys::lock::unlock(&self.file, DOOR);
     }
 
-    /// Removes the container's directory below `<run>`; the lock ends with this value.
+    /// Removes the container's directory below `<run>`; the lock ends with this value. What is not
+    /// there need not be removed, and what cannot be removed is found by the next one who takes
+    /// the lock.
     pub fn remove_dir(self) {
-        self.clear_dir();
-    }
-
-    /// What is not there need not be removed, and what cannot be removed is found by the next
-    /// one who takes the lock.
-    pub(crate) fn clear_dir(&self) {
         for path in [self.paths.socket(), self.paths.state(), self.paths.lock()] {
             let _ = std::fs::remove_file(path);
         }
@@ -222,8 +218,10 @@ mod tests {
     fn a_removed_lock_does_not_keep_the_next_owner_out() {
         let scratch = Scratch::new("gone");
         let old = LifeLock::try_take(&scratch.0).unwrap().unwrap();
-        old.clear_dir();
+        let late = open(&scratch.0).unwrap();
+        old.remove_dir();
         assert!(!scratch.0.dir().exists());
+        assert!(sys::lock::try_lock(&late, LIFE).unwrap(), "its file can still be locked");
         let new = LifeLock::try_take(&scratch.0).unwrap().unwrap();
         assert!(LifeLock::try_take(&scratch.0).unwrap().is_none());
         new.remove_dir();

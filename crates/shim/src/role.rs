@@ -58,9 +58,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), RoleError> {
     inherited.oom_score = settle_in()?;
     let guard =
         Guard::new(inherited).map_err(|errno| RoleError::Setup("watch descriptors", errno))?;
-    let (finish, lock) = guard.run().map_err(|errno| RoleError::Setup("wait for events", errno))?;
-    lock.clear_dir();
-    match finish {
+    match guard.run().map_err(|errno| RoleError::Setup("wait for events", errno))? {
         Finish::Exit | Finish::ExitNow => Ok(()),
         Finish::Reap(arguments) => Err(reap(arguments)),
     }

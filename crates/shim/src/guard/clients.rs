@@ -210,7 +210,7 @@ impl Guard {
         self.end_proc_input(id);
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.set_input(Input::Ended);
-            if was == Some(Input::HungUp) || conn.deadline().is_some() {
+            if was == Some(Input::HungUp) || conn.is_done() {
                 self.close(id);
             }
         }

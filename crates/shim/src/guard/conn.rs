@@ -257,6 +257,12 @@ impl Conn {
         Ok(())
     }
 
+    /// Whether it has got everything, to the end.
+    pub(super) fn is_done(&self) -> bool {
+        let has_ended = |stream: &Stream| matches!(stream.life, StreamLife::Ended { .. });
+        self.out.is_empty() && self.stream().is_some_and(has_ended)
+    }
+
     /// When this client is thrown out.
     pub(super) fn deadline(&self) -> Option<Duration> {
         match self.stream()?.life {

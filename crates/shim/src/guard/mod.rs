@@ -161,7 +161,7 @@ impl Guard {
     ///
     /// # Errors
     /// The kernel refuses to wait for events.
-    pub(crate) fn run(mut self) -> Result<(Finish, LifeLock), Errno> {
+    pub(crate) fn run(mut self) -> Result<Finish, Errno> {
         loop {
             let limit = self.next_deadline().map(|at| at.saturating_sub(self.elapsed()));
             for ready in self.poller.wait(limit)? {
@@ -171,9 +171,18 @@ impl Guard {
             self.on_time();
             self.settle();
             if let Some(finish) = self.finish.take() {
-                return Ok((finish, self.lock));
+                self.leave();
+                return Ok(finish);
             }
         }
+    }
+
+    /// Gives up the container's life, and only then the clients: whoever sees its connection end
+    /// can have the lock.
+    fn leave(self) {
+        let Self { lock, conns, .. } = self;
+        lock.remove_dir();
+        drop(conns);
     }
 
     fn on_ready(&mut self, ready: Ready) {

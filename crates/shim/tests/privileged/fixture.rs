@@ -173,11 +173,13 @@ impl Container {
         self.wait_until_free();
     }
 
-    /// Waits until nobody owns its life.
+    /// Waits until nobody owns its life and its shim is gone.
     pub(crate) fn wait_until_free(&self) {
+        let shims: Vec<OwnedFd> = self.shim_pids().into_iter().filter_map(try_hold).collect();
         if let Ok(file) = fs::File::options().read(true).write(true).open(self.paths.lock()) {
             sys::lock::lock(&file, 0).unwrap();
         }
+        shims.iter().for_each(wait_for_end);
     }
 
     /// The processes in its cgroup.
@@ -191,13 +193,16 @@ impl Container {
 
     /// The process of its shim.
     pub(crate) fn shim_pid(&self) -> u32 {
-        let id = self.paths.id.to_string();
-        let pids = processes().filter(|(_, command)| {
-            command.get(1).is_some_and(|role| role == "shim") && command.contains(&id)
-        });
-        let pids: Vec<u32> = pids.map(|(pid, _)| pid).collect();
+        let pids = self.shim_pids();
         assert_eq!(pids.len(), 1, "one shim a container");
         pids[0]
+    }
+
+    fn shim_pids(&self) -> Vec<u32> {
+        let id = self.paths.id.to_string();
+        let is_shim = |command: &[String]| command.get(1).is_some_and(|role| role == "shim");
+        let shims = processes().filter(|(_, command)| is_shim(command) && command.contains(&id));
+        shims.map(|(pid, _)| pid).collect()
     }
 }
 
@@ -222,8 +227,13 @@ pub(crate) fn rootfs() -> OwnedFd {
 
 /// Something to wait with for a process that is no child.
 pub(crate) fn hold(pid: u32) -> OwnedFd {
+    try_hold(pid).unwrap()
+}
+
+/// The same, if it is still there.
+fn try_hold(pid: u32) -> Option<OwnedFd> {
     let pid = Pid::from_raw(pid.cast_signed()).unwrap();
-    pidfd_open(pid, PidfdFlags::empty()).unwrap()
+    pidfd_open(pid, PidfdFlags::empty()).ok()
 }
 
 /// Waits until a process that is held has ended.

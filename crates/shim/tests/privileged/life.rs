@@ -42,6 +42,7 @@ pub(crate) fn a_stop_is_asked_for_and_then_enforced() {
     let again = deaf.shim().stop(None, None).unwrap_err();
     assert!(matches!(again, CallError::Refused(Refusal::NotRunning)));
     deaf.shim().quit().unwrap();
+    assert_eq!(shim::probe(&deaf.paths).unwrap(), Liveness::Free, "quit returns after the lock");
 }
 
 pub(crate) fn a_kill_returns_when_it_has_worked() {
