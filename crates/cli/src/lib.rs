@@ -143,7 +143,7 @@ fn start(command: &'static Command, chosen: Chosen, local: Local) -> Outcome {
     let full = format!("{} {name}", help::PROGRAM);
     let definition = (command.define)();
     let grammar = Grammar { definition, flags: command.flags, arity: command.arity };
-    let parsed = flags::parse(&grammar, rest)
+    let parsed = flags::parse(grammar, rest)
         .map_err(|message| flags::usage_error(&message, &full, command.usage))?;
     let matches = match parsed {
         Parsed::Help => {

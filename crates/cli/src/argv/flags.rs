@@ -29,9 +29,8 @@ pub(crate) struct Grammar {
 }
 
 /// Parses `words` by the definitions of `command`. The error is one line, without usage.
-pub(crate) fn parse(grammar: &Grammar, words: Vec<OsString>) -> Result<Parsed, String> {
-    let command = &grammar.definition;
-    let mut scan = Scan { command, given: Vec::new(), positional: Vec::new() };
+pub(crate) fn parse(mut grammar: Grammar, words: Vec<OsString>) -> Result<Parsed, String> {
+    let mut scan = Scan { command: &grammar.definition, given: Vec::new(), positional: Vec::new() };
     let asks = scan.words(words, grammar.flags)?;
     if asks == Asks::Help {
         return Ok(Parsed::Help);
@@ -41,15 +40,15 @@ pub(crate) fn parse(grammar: &Grammar, words: Vec<OsString>) -> Result<Parsed, S
         return Ok(Parsed::WrongCount(objection));
     }
     let argv = normal_form(given, positional);
-    match command.clone().try_get_matches_from(argv) {
+    match grammar.definition.try_get_matches_from_mut(argv) {
         Ok(matches) => Ok(Parsed::Matches(matches)),
-        Err(e) => Err(explain(command, &e)),
+        Err(e) => Err(explain(&grammar.definition, &e)),
     }
 }
 
 /// Splits the program's own flags from the command: flags up to the first word that is none.
 pub(crate) fn parse_globals(
-    command: clap::Command,
+    mut command: clap::Command,
     words: Vec<OsString>,
 ) -> Result<(Parsed, Vec<OsString>), String> {
     let mut scan = Scan { command: &command, given: Vec::new(), positional: Vec::new() };
@@ -58,7 +57,8 @@ pub(crate) fn parse_globals(
     if asks == Asks::Help {
         return Ok((Parsed::Help, positional));
     }
-    match command.clone().try_get_matches_from(normal_form(given, Vec::new())) {
+    let argv = normal_form(given, Vec::new());
+    match command.try_get_matches_from_mut(argv) {
         Ok(matches) => Ok((Parsed::Matches(matches), positional)),
         Err(e) => Err(explain(&command, &e)),
     }
@@ -309,7 +309,7 @@ mod tests {
         let definition = Sample::augment_args(super::super::bare());
         let grammar = Grammar { definition, flags: place, arity: Arity::AtLeast(0) };
         let words = words.iter().map(OsString::from).collect();
-        match parse(&grammar, words)? {
+        match parse(grammar, words)? {
             Parsed::Help => Err("help".to_owned()),
             Parsed::WrongCount(objection) => Err(objection),
             Parsed::Matches(matches) => {

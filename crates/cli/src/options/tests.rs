@@ -20,7 +20,7 @@ fn request_of(words: &[&str], kind: SubjectKind) -> Result<CreateContainer, Stri
     let definition = Sample::augment_args(bare());
     let grammar = Grammar { definition, flags: Flags::First, arity: Arity::AtLeast(1) };
     let words = words.iter().map(std::ffi::OsString::from).collect();
-    let Parsed::Matches(matches) = parse(&grammar, words)? else { panic!("no matches") };
+    let Parsed::Matches(matches) = parse(grammar, words)? else { panic!("no matches") };
     let sample = Sample::from_arg_matches(&matches).unwrap();
     let ambient = Ambient {
         env: &|name| (name == "HOME").then(|| "/root".to_owned()),
