@@ -19,7 +19,9 @@ pub(super) struct InfoArgs {
 command!(InfoArgs, info, ["system info", "info"], "[OPTIONS]", Arity::Exactly(0));
 
 async fn info(cx: &Cx, args: InfoArgs) -> Outcome {
-    let report = args.format.as_deref().map(|format| Report::new(Some(format))).transpose()?;
+    // There is one server: no array around it.
+    let format = args.format.as_deref().map(|f| if f == "json" { "{{json .}}" } else { f });
+    let report = format.map(|format| Report::new(Some(format))).transpose()?;
     let raw = cx.client()?.info().await?;
     if let Some(mut report) = report {
         report.add(&Found::new(&raw));
@@ -135,4 +137,50 @@ fn host(lines: &mut Lines, info: &SystemInfo) {
         }
     }
     lines.add(1, "Live Restore Enabled", info.live_restore_enabled);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn the_whole() {
+        let text = r#"{"Containers":3,"ContainersRunning":1,"Driver":"overlay2","DriverStatus":[["Backing Filesystem","extfs"]],"Plugins":{"Volume":["local"],"Network":["bridge","host"]},"CgroupVersion":"2","Runtimes":{"runc":{"path":"runc"}},"SecurityOptions":["name=seccomp,profile=builtin","name=cgroupns"],"MemTotal":8250392576,"NCPU":2,"Labels":["a=b"],"RegistryConfig":{"InsecureRegistryCIDRs":["127.0.0.0/8"]}}"#;
+        let info = docker_api::json::parse_reply(text.as_bytes()).unwrap();
+        expect![[r#"
+            Client:
+             Version: 0.1.0
+             Context: default
+
+            Server:
+             Containers: 3
+              Running: 1
+              Paused: 0
+              Stopped: 0
+             Images: 0
+             Storage Driver: overlay2
+              Backing Filesystem: extfs
+             Cgroup Version: 2
+             Plugins:
+              Volume: local
+              Network: bridge host
+              Log:
+             Runtimes: runc
+             Security Options:
+              seccomp
+               Profile: builtin
+              cgroupns
+             CPUs: 2
+             Total Memory: 7.684GiB
+             Debug Mode: false
+             Labels:
+              a=b
+             Experimental: false
+             Insecure Registries:
+              127.0.0.0/8
+             Live Restore Enabled: false
+        "#]]
+        .assert_eq(&plain(&info));
+    }
 }

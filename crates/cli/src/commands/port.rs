@@ -54,7 +54,7 @@ fn one(ports: &PortMap, text: &str, container: &str) -> Result<Vec<String>, Fail
     match hosts {
         Some(hosts) if !hosts.is_empty() => Ok(hosts.iter().map(address).collect()),
         Some(_) | None => {
-            Err(Failure::error(format!("no public port '{port}' published for {container}")))
+            Err(Failure::error(format!("Error: No public port '{text}' published for {container}")))
         }
     }
 }
@@ -89,6 +89,6 @@ mod tests {
         );
         assert_eq!(one(&ports, "80", "c").unwrap(), ["0.0.0.0:8080", "[::]:8080"]);
         let error = one(&ports, "81/tcp", "c").unwrap_err();
-        assert_eq!(error.message.unwrap(), "no public port '81/tcp' published for c");
+        assert_eq!(error.message.unwrap(), "Error: No public port '81/tcp' published for c");
     }
 }

@@ -120,3 +120,41 @@ fn component(component: &Component) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn a_component_has_a_line_for_each_detail_it_gives() {
+        let one = |name: &str, details: &[(&str, &str)]| Component {
+            name: name.to_owned(),
+            version: "1.2.3".to_owned(),
+            details: Some(
+                details.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            ),
+        };
+        let engine = one(
+            "Engine",
+            &[
+                ("ApiVersion", "1.51"),
+                ("MinAPIVersion", "1.24"),
+                ("GitCommit", ""),
+                ("Os", "linux"),
+                ("Arch", "amd64"),
+            ],
+        );
+        let runc = one("runc", &[("GitCommit", "v1")]);
+        expect![[r#"
+             Engine:
+              Version:          1.2.3
+              API version:      1.51 (minimum version 1.24)
+              OS/Arch:          linux/amd64
+             runc:
+              Version:          1.2.3
+              Git commit:       v1
+        "#]]
+        .assert_eq(&(component(&engine) + &component(&runc)));
+    }
+}

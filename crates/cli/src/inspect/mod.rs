@@ -73,8 +73,10 @@ pub(crate) struct Report {
 }
 
 enum Style {
-    /// One array of everything.
-    Json,
+    /// One array of everything, indented.
+    Indented,
+    /// The same on one line (`json`).
+    Compact,
     /// A line for each.
     Template(Template),
 }
@@ -83,9 +85,9 @@ impl Report {
     /// Parses the format; one that is no template ends with Docker's own code for that.
     pub(crate) fn new(format: Option<&str>) -> Result<Self, Failure> {
         let style = match format {
-            None | Some("") => Style::Json,
+            None | Some("") => Style::Indented,
+            Some("json") => Style::Compact,
             Some(text) => {
-                let text = if text == "json" { "{{json .}}" } else { text };
                 let template = Template::parse(text)
                     .map_err(|e| Failure::new(64, format!("template parsing error: {e}")))?;
                 Style::Template(template)
@@ -100,7 +102,7 @@ impl Report {
             Err(e) => return self.miss(e.to_string()),
         };
         match &self.style {
-            Style::Json => self.objects.push(tree),
+            Style::Indented | Style::Compact => self.objects.push(tree),
             Style::Template(template) => match render(template, &found.known, &tree) {
                 Ok(line) => {
                     self.shown.push_str(&line);
@@ -118,10 +120,8 @@ impl Report {
     /// Prints what was found, also if something was not.
     pub(crate) fn finish(self, cx: &Cx) -> Outcome {
         match self.style {
-            Style::Json => {
-                let array = Tree::Array(self.objects);
-                cx.line(&json::indented(&array, 0))?;
-            }
+            Style::Indented => cx.line(&json::indented(&Tree::Array(self.objects), 0))?,
+            Style::Compact => cx.line(&json::plain(&Tree::Array(self.objects)))?,
             // A line there is, even if it is empty.
             Style::Template(_) if self.shown.is_empty() => cx.line("")?,
             Style::Template(_) => cx.print(&self.shown)?,

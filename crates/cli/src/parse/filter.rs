@@ -15,7 +15,7 @@ impl FromStr for Filter {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((key, value)) = text.split_once('=') else {
-            return Err(format!("invalid filter '{text}'"));
+            return Err("bad format of filter (expected name=value)".to_owned());
         };
         let key = key.trim().to_lowercase();
         if key.is_empty() {
@@ -42,7 +42,10 @@ mod tests {
     fn a_filter_has_a_key_and_a_value() {
         let filter: Filter = " Label = a=b ".parse().unwrap();
         assert_eq!((filter.key.as_str(), filter.value.as_str()), ("label", "a=b"));
-        assert_eq!("x".parse::<Filter>(), Err("invalid filter 'x'".to_owned()));
+        assert_eq!(
+            "x".parse::<Filter>(),
+            Err("bad format of filter (expected name=value)".to_owned())
+        );
         assert_eq!("=x".parse::<Filter>(), Err("invalid filter '=x'".to_owned()));
     }
 }
