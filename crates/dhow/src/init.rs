@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use sys::Errno;
-use sys::process::{Child, CloneArgs, ExecStrings, Exit, clone3, execve, pidfd_send_signal, reap};
+use sys::process::{Child, ExecStrings, Exit, execve, fork, pidfd_send_signal, reap};
 use sys::signal::{Signal, SignalFd};
 
 /// The shell's codes for a command that is not there, or cannot be executed.
@@ -89,7 +89,7 @@ fn spawn(command: &[OsString]) -> Result<Child, Errno> {
     let envp = ExecStrings::new(strings(&env)?);
     let paths = candidates(command.first().map_or(OsStr::new(""), OsString::as_os_str));
     let paths = strings(&paths)?;
-    clone3(&CloneArgs::default(), || {
+    fork(|| {
         sys::signal::reset_all();
         i32::from(execute(&paths, &argv, &envp))
     })

@@ -64,7 +64,23 @@ impl Engine {
     pub(crate) fn lock(&self, id: &ContainerId) -> Result<(OpLock, Container), EngineError> {
         let lock = self.lock_dir(id, FlockOperation::LockExclusive)?;
         let lock = lock.ok_or_else(|| EngineError::BeingRemoved(id.to_string()))?;
-        Ok((lock, self.reread(id)?))
+        match self.reread(id) {
+            Ok(container) => Ok((lock, container)),
+            Err(error) => {
+                self.forget_lock(id, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// A lock that was made for a container that has gone goes too.
+    fn forget_lock(&self, id: &ContainerId, error: &EngineError) {
+        if matches!(error, EngineError::NoSuchContainer(_)) {
+            let dir = self.paths().container_dir(id);
+            // What fails here is found by the next collection.
+            let _ = std::fs::remove_file(dir.join("op.lock"));
+            let _ = std::fs::remove_dir(dir);
+        }
     }
 
     /// The right to change a container, unless somebody has it.

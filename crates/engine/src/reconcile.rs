@@ -158,7 +158,7 @@ impl Engine {
     }
 
     fn remove_cgroup_parent(&self) -> Result<(), EngineError> {
-        Cgroup::prune(&hierarchies()?, &shim::home(&self.paths().cgroup_parent()))
+        shim::remove_home(&hierarchies()?, &self.paths().cgroup_parent())
             .map_err(|error| cgroup_error(&error))
     }
 }

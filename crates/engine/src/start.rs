@@ -42,8 +42,10 @@ impl Engine {
             Life::Created { .. } | Life::Exited { .. } => {}
         }
         let started = self.launch(&mut container);
-        if let Err(error) = &started {
-            self.note_failure(&mut container, error)?;
+        match &started {
+            Ok(()) => {}
+            Err(_) if container.row.auto_remove => self.give_up(&container)?,
+            Err(error) => self.note_failure(&mut container, error)?,
         }
         started.map(|()| StartOutcome::Started)
     }
@@ -122,6 +124,16 @@ impl Engine {
             text(self.paths().run()),
         ];
         roots.into_iter().chain(role.iter().cloned()).collect()
+    }
+
+    /// A container that goes with its process goes as well if it has never got one. Whoever waits
+    /// for it finds that its shim has left.
+    fn give_up(&self, container: &Container) -> Result<(), EngineError> {
+        self.discard(container)?;
+        match self.shim(&container.id)?.map(shim::Shim::quit) {
+            None | Some(Ok(()) | Err(CallError::Gone)) => Ok(()),
+            Some(Err(error)) => Err(call_error(&container.id, error)),
+        }
     }
 
     fn note_failure(

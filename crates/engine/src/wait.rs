@@ -14,6 +14,9 @@ use crate::guard::{call_error, shim_error};
 use crate::view::{ExitReport, WaitCondition};
 use crate::{Engine, EngineError};
 
+/// Docker's code of a container that could not be started.
+const NEVER_STARTED: ExitCode = ExitCode(128);
+
 /// A wait that has begun: an end that comes from now on is seen by `finish`.
 #[derive(Debug)]
 pub struct Wait {
@@ -167,7 +170,11 @@ fn end(
     let id = &container.id;
     let frame = fdpass::recv_frame(stream, MAX_SMALL).map_err(|error| shim_error(id, &error))?;
     let Some(frame) = frame else {
-        return engine.seen_exit(&engine.reread(id)?);
+        return match engine.reread(id) {
+            // It never started, and has gone.
+            Err(EngineError::NoSuchContainer(_)) => Ok(NEVER_STARTED),
+            container => engine.seen_exit(&container?),
+        };
     };
     let reply = serde_json::from_slice(&frame.bytes).map_err(|error| shim_error(id, &error))?;
     if let Reply::Exited(ExitRecord { code, .. }) = reply {

@@ -195,7 +195,7 @@ pub fn parse_publish(text: &str) -> Result<Vec<PortBinding>, ParsePortError> {
     let inside: PortRange =
         container.parse().map_err(|()| ParsePortError::Container(container.to_owned()))?;
     let outside = match host {
-        "" => None,
+        "" | "0" => None,
         range => {
             Some(range.parse::<PortRange>().map_err(|()| ParsePortError::Host(range.to_owned()))?)
         }
@@ -273,6 +273,7 @@ mod tests {
         check("8080:80/udp", "8080-8080->80/udp");
         check("127.0.0.1:8080:80", "127.0.0.1=8080-8080->80/tcp");
         check("127.0.0.1::80", "127.0.0.1=?->80/tcp");
+        check("0:80", "?->80/tcp");
         check("[::1]:8080:80", "::1=8080-8080->80/tcp");
         check("::1:8080:80", "::1=8080-8080->80/tcp");
         check("8000-8002:80", "8000-8002->80/tcp");

@@ -175,6 +175,24 @@ pub fn clone3(args: &CloneArgs<'_>, child: impl FnOnce() -> i32) -> Result<Child
     Ok(Child { pid, pidfd })
 }
 
+/// As [`clone3`] without anything new, by fork(2): where a filter answers `ENOSYS` to `clone3`, whose
+/// arguments it cannot see, as Docker's does.
+pub fn fork(child: impl FnOnce() -> i32) -> Result<Child, Errno> {
+    // SAFETY: the child runs on copies of this memory and stack and never returns from this
+    // function. What it may do if there are other threads is the caller's business, as with `clone3`.
+    let pid = check(unsafe { libc::fork() }.into())?;
+    if pid == 0 {
+        let unwinding = ExitOnDrop(PANICKED);
+        let code = child();
+        drop(ExitOnDrop(code));
+        drop(unwinding);
+    }
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::INVAL)?;
+    // It is our child and has not been reaped, so the number is still its own.
+    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
+    Ok(Child { pid, pidfd })
+}
+
 /// Exit code of a child whose closure panicked where panics unwind (in tests).
 const PANICKED: i32 = 70;
 

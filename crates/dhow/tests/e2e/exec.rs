@@ -5,25 +5,25 @@ use crate::host;
 #[test]
 fn a_process_runs_in_a_container_that_runs() {
     let host = host();
-    host.ok(&["run", "-d", "--name", "e", "-e", "A=1", "busybox", "sleep", "1000"]);
+    host.ok(&["run", "-d", "--name", "e1", "-e", "A=1", "busybox", "sleep", "1000"]);
     let ran = host.run(&[
         "exec",
         "-e",
         "B=2",
         "-w",
         "/tmp",
-        "e",
+        "e1",
         "sh",
         "-c",
         "echo $A$B; pwd; echo err >&2; exit 6",
     ]);
     assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(6), "12\n/tmp", "err"));
-    assert_eq!(host.ok(&["exec", "-u", "nobody", "e", "id", "-u"]), "65534");
-    assert_eq!(host.feed(&["exec", "-i", "e", "cat"], b"in").out, "in");
+    assert_eq!(host.ok(&["exec", "-u", "nobody", "e1", "id", "-u"]), "65534");
+    assert_eq!(host.feed(&["exec", "-i", "e1", "cat"], b"in").out, "in");
     // It is in the container's namespaces and cgroup, with its limits on capabilities.
-    assert_eq!(host.ok(&["exec", "e", "cat", "/proc/1/comm"]), "sleep");
+    assert_eq!(host.ok(&["exec", "e1", "cat", "/proc/1/comm"]), "sleep");
     assert_eq!(
-        host.ok(&["exec", "e", "grep", "CapEff", "/proc/self/status"]),
+        host.ok(&["exec", "e1", "grep", "CapEff", "/proc/self/status"]),
         "CapEff:\t00000000a80425fb"
     );
 }
@@ -31,37 +31,38 @@ fn a_process_runs_in_a_container_that_runs() {
 #[test]
 fn what_cannot_run_says_why() {
     let host = host();
-    host.ok(&["run", "-d", "--name", "e", "busybox", "sleep", "1000"]);
-    let missing = host.run(&["exec", "e", "nosuch"]);
+    host.ok(&["run", "-d", "--name", "e1", "busybox", "sleep", "1000"]);
+    let missing = host.run(&["exec", "e1", "nosuch"]);
     assert_eq!(missing.code, Some(127));
     assert!(
         format!("{}{}", missing.out, missing.err).contains("executable file not found in $PATH")
     );
-    assert_eq!(host.run(&["exec", "e", "/etc"]).code, Some(126));
-    let user = host.fails(1, &["exec", "-u", "nosuch", "e", "true"]);
+    assert_eq!(host.run(&["exec", "e1", "/etc"]).code, Some(126));
+    let user = host.fails(1, &["exec", "-u", "nosuch", "e1", "true"]);
     assert!(
         user.contains("unable to find user nosuch: no matching entries in passwd file"),
         "{user}"
     );
-    host.ok(&["stop", "-t", "0", "e"]);
-    assert!(host.fails(1, &["exec", "e", "true"]).contains("is not running"));
+    host.ok(&["stop", "-t", "0", "e1"]);
+    assert!(host.fails(1, &["exec", "e1", "true"]).contains("is not running"));
 }
 
 #[test]
 fn a_detached_exec_goes_on() {
     let host = host();
-    host.ok(&["run", "-d", "--name", "e", "busybox", "sleep", "1000"]);
-    assert_eq!(host.ok(&["exec", "-d", "e", "sh", "-c", "echo done > /done"]), "");
-    host.ok(&["exec", "e", "sh", "-c", "until [ -e /done ]; do sleep 0.02; done"]);
+    host.ok(&["run", "-d", "--name", "e1", "busybox", "sleep", "1000"]);
+    assert_eq!(host.ok(&["exec", "-d", "e1", "sh", "-c", "echo done > /done"]), "");
+    host.ok(&["exec", "e1", "sh", "-c", "until [ -e /done ]; do sleep 0.02; done"]);
 }
 
 #[test]
 fn an_exec_ends_with_its_container() {
     let host = host();
-    host.ok(&["run", "-d", "--name", "e", "busybox", "sleep", "1000"]);
-    let mut exec = host.spawn(&mut host.command(&["exec", "e", "sh", "-c", "echo up; sleep 1000"]));
+    host.ok(&["run", "-d", "--name", "e1", "busybox", "sleep", "1000"]);
+    let mut exec =
+        host.spawn(&mut host.command(&["exec", "e1", "sh", "-c", "echo up; sleep 1000"]));
     let mut first = [0; 3];
     std::io::Read::read_exact(exec.stdout.as_mut().unwrap(), &mut first).unwrap();
-    host.ok(&["kill", "e"]);
+    host.ok(&["kill", "e1"]);
     assert_eq!(exec.wait().unwrap().code(), Some(137));
 }

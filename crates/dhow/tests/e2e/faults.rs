@@ -35,7 +35,7 @@ fn a_killed_command_line_takes_nothing_with_it() {
         "run",
         "--rm",
         "--name",
-        "k",
+        "k1",
         "busybox",
         "sh",
         "-c",
@@ -45,9 +45,9 @@ fn a_killed_command_line_takes_nothing_with_it() {
     std::io::Read::read_exact(run.stdout.as_mut().unwrap(), &mut first).unwrap();
     run.kill().unwrap();
     run.wait().unwrap();
-    assert_eq!(host.ok(&["inspect", "-f", "{{.State.Status}}", "k"]), "running");
+    assert_eq!(host.ok(&["inspect", "-f", "{{.State.Status}}", "k1"]), "running");
     // Its shim removes it when it ends.
-    host.ok(&["kill", "k"]);
+    host.ok(&["kill", "k1"]);
     while !host.ok(&["ps", "-aq"]).is_empty() {}
 }
 
@@ -91,20 +91,20 @@ fn twenty_at_once_do_not_disturb_each_other() {
     std::thread::scope(|scope| {
         for worker in 0..20 {
             let host = &host;
-            scope.spawn(move || {
-                let name = format!("w{worker:02}");
-                for _ in 0..3 {
-                    host.ok(&[
-                        "run", "-d", "--name", &name, "-p", "0:80", "busybox", "sleep", "1000",
-                    ]);
-                    assert_eq!(host.ok(&["exec", &name, "echo", "in"]), "in");
-                    host.ok(&["stop", "-t", "0", &name]);
-                    host.ok(&["rm", &name]);
-                    assert_eq!(host.ok(&["run", "--rm", "busybox", "echo", "x"]), "x");
-                }
-            });
+            scope.spawn(move || churn(host, &format!("w{worker:02}")));
         }
     });
     assert_eq!(host.ok(&["ps", "-aq"]), "");
     while !shims(&host).is_empty() {}
+}
+
+/// Runs, uses, stops and removes containers.
+fn churn(host: &testkit::Host, name: &str) {
+    for _ in 0..3 {
+        host.ok(&["run", "-d", "--name", name, "-p", "0:80", "busybox", "sleep", "1000"]);
+        assert_eq!(host.ok(&["exec", name, "echo", "in"]), "in");
+        host.ok(&["stop", "-t", "0", name]);
+        host.ok(&["rm", name]);
+        assert_eq!(host.ok(&["run", "--rm", "busybox", "echo", "x"]), "x");
+    }
 }

