@@ -6,15 +6,16 @@
 //! named one. It must be born there: to move a process between cgroups of v2 costs a grace period
 //! of the kernel (measured: 12 ms), to be born in one costs nothing.
 //!
-//! The cgroup stays when the last shim has left, as its parent does.
+//! The cgroup stays when the last shim has left, as its parent does, until [`remove_home`].
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use cgroup::Hierarchies;
+use cgroup::{Cgroup, CgroupError, Hierarchies};
 use rustix::fs::{CWD, Mode, OFlags};
 
+const NAME: &str = "shims";
 /// What systemd mounts its own v1 hierarchy with.
 const SYSTEMD: &str = "name=systemd";
 
@@ -22,7 +23,21 @@ const SYSTEMD: &str = "name=systemd";
 /// root's containers.
 #[must_use]
 pub fn home(parent: &str) -> String {
-    format!("{}/shims", parent.trim_start_matches('/'))
+    format!("{}/{NAME}", parent.trim_start_matches('/'))
+}
+
+/// Removes the cgroup of a state root's shims, when none is left, and the parents that are empty
+/// then. A shim that has given its container up may still be on its way out, and is waited for.
+///
+/// # Errors
+/// A shim still lives there.
+pub fn remove_home(hierarchies: &Hierarchies, parent: &str) -> Result<(), CgroupError> {
+    match Cgroup::open(hierarchies, parent, NAME) {
+        Ok(home) => home.remove()?,
+        Err(CgroupError::NotFound(_)) => {}
+        Err(error) => return Err(error),
+    }
+    Cgroup::prune(hierarchies, parent)
 }
 
 /// The directory to be born in, where there is v2. Where it cannot be made, a shim is born where

@@ -28,7 +28,7 @@ mod role;
 
 pub use client::{CallError, Shim};
 pub use ensure::{EnsureError, ensure};
-pub use home::home;
+pub use home::{home, remove_home};
 pub use life_lock::{LifeLock, Liveness, LockError, probe};
 pub use paths::ShimPaths;
 pub use record::{RecordError, read_exit, read_state};

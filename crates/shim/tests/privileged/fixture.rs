@@ -337,8 +337,7 @@ pub(crate) fn leaks() -> Vec<String> {
     let cgroups = cgroup::Cgroup::list(&hierarchies, &cgroup_parent()).unwrap();
     let cgroups = cgroups.into_iter().filter(|name| name != "shims");
     leaks.extend(cgroups.map(|name| format!("cgroup {name}")));
-    cgroup::Cgroup::prune(&hierarchies, &shim::home(&cgroup_parent())).unwrap();
-    cgroup::Cgroup::prune(&hierarchies, &cgroup_parent()).unwrap();
+    shim::remove_home(&hierarchies, &cgroup_parent()).unwrap();
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     leaks.extend(mounts.lines().filter(|line| line.contains(&of_this_run)).map(str::to_owned));
     fs::remove_dir_all(scratch()).unwrap();
