@@ -11,13 +11,13 @@ mod cx;
 mod error;
 mod format;
 mod human;
-pub mod inspect;
+mod inspect;
 mod options;
 mod parse;
 mod progress;
 mod session;
 mod table;
-pub mod template;
+mod template;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -147,6 +147,7 @@ mod tests {
         );
         let runc = one("runc", &[("GitCommit", "v1")]);
         expect![[r#"
+            Server:
              Engine:
               Version:          1.2.3
               API version:      1.51 (minimum version 1.24)
@@ -155,6 +156,6 @@ mod tests {
               Version:          1.2.3
               Git commit:       v1
         "#]]
-        .assert_eq(&(component(&engine) + &component(&runc)));
+        .assert_eq(&format!("Server:\n{}{}", component(&engine), component(&runc)));
     }
 }

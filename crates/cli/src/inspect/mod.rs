@@ -2,7 +2,7 @@
 
 mod typed;
 
-pub use typed::typed;
+pub(crate) use typed::typed;
 
 use crate::argv::Outcome;
 use crate::cx::Cx;

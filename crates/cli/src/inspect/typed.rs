@@ -9,7 +9,7 @@ use docker_api::json::Tree;
 use std::rc::Rc;
 
 /// Docker's view of a server's JSON.
-pub fn typed(tree: &Tree) -> Value {
+pub(crate) fn typed(tree: &Tree) -> Value {
     convert("", "", tree)
 }
 

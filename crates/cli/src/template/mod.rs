@@ -27,7 +27,7 @@ mod tests;
 mod text;
 mod value;
 
-pub use value::{Elem, Labels, List, Map, NilKind, Origin, Struct, Value};
+pub(crate) use value::{Elem, Labels, List, Map, NilKind, Origin, Struct, Value};
 
 /// `%.Ng` of a float, for sizes.
 pub(crate) fn general(value: f64, digits: usize) -> String {
@@ -37,16 +37,16 @@ pub(crate) fn general(value: f64, digits: usize) -> String {
 /// The text is no template; the message is Go's, place included.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct ParseError(pub(crate) String);
+pub(crate) struct ParseError(pub(crate) String);
 
 /// The template cannot be run over this data; the message is Go's, place included.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct ExecError(pub(crate) String);
+pub(crate) struct ExecError(pub(crate) String);
 
 /// What a key that a map lacks is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MissingKey {
+pub(crate) enum MissingKey {
     /// `<no value>`.
     NoValue,
     /// An error.
@@ -55,7 +55,7 @@ pub enum MissingKey {
 
 /// Which functions the template is run with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Functions {
+pub(crate) enum Functions {
     /// The real ones.
     Data,
     /// Those that shape a string leave it alone: a table's header is its own template run over
@@ -65,7 +65,7 @@ pub enum Functions {
 
 /// A parsed template.
 #[derive(Debug)]
-pub struct Template {
+pub(crate) struct Template {
     set: parse::Set,
     text: String,
 }
@@ -75,7 +75,7 @@ impl Template {
     ///
     /// # Errors
     /// Go's message, as `template: :1: unclosed action`.
-    pub fn parse(text: &str) -> Result<Self, ParseError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
         Ok(Self { set: parse::parse(text)?, text: text.to_owned() })
     }
 
@@ -83,7 +83,7 @@ impl Template {
     ///
     /// # Errors
     /// Go's message, as `template: :1:2: executing "" at <.X>: map has no entry for key "X"`.
-    pub fn execute(
+    pub(crate) fn execute(
         &self,
         data: &Value,
         missing: MissingKey,
@@ -95,7 +95,7 @@ impl Template {
 
     /// Whether a field of this name is read anywhere, at whatever depth.
     #[must_use]
-    pub fn mentions(&self, field: &str) -> bool {
+    pub(crate) fn mentions(&self, field: &str) -> bool {
         fields::mentioned(&self.set, field)
     }
 }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 /// A value in a template.
 #[derive(Clone, Debug)]
-pub enum Value {
+pub(crate) enum Value {
     /// What Go calls an invalid value: the result of looking up a key that a map lacks.
     Missing,
     /// An interface that holds nothing: `null` in untyped JSON.
@@ -36,7 +36,7 @@ pub enum Value {
 
 /// Which typed nothing a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NilKind {
+pub(crate) enum NilKind {
     /// Prints `<nil>`; has no fields.
     Pointer,
     /// Prints `[]`; is empty to range over.
@@ -47,7 +47,7 @@ pub enum NilKind {
 
 /// What a list or a map holds, where that shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Elem {
+pub(crate) enum Elem {
     /// `interface {}`
     Any,
     /// `string`
@@ -60,7 +60,7 @@ pub enum Elem {
 
 /// A slice.
 #[derive(Debug)]
-pub struct List {
+pub(crate) struct List {
     /// Its items.
     pub items: Vec<Value>,
     /// What they are.
@@ -69,7 +69,7 @@ pub struct List {
 
 /// A map with string keys.
 #[derive(Debug)]
-pub struct Map {
+pub(crate) struct Map {
     /// Its entries.
     pub entries: BTreeMap<String, Value>,
     /// What they are; a missing key reads as the zero of that.
@@ -78,7 +78,7 @@ pub struct Map {
 
 /// A structure.
 #[derive(Debug)]
-pub struct Struct {
+pub(crate) struct Struct {
     /// The Go name that messages show.
     pub type_name: &'static str,
     /// Fields in their order.
@@ -93,7 +93,7 @@ pub struct Struct {
 
 /// Where a structure comes from: Docker writes the two as JSON in different ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// A server's reply.
     Server,
     /// A row of a list: its JSON escapes `<`, `>` and `&`, as Go does by default.
@@ -102,7 +102,7 @@ pub enum Origin {
 
 /// The method `Label`.
 #[derive(Debug)]
-pub enum Labels {
+pub(crate) enum Labels {
     /// The structure has no such method.
     NoMethod,
     /// The row's labels.
@@ -114,20 +114,20 @@ pub enum Labels {
 impl Value {
     /// A string.
     #[must_use]
-    pub fn str(text: impl AsRef<str>) -> Self {
+    pub(crate) fn str(text: impl AsRef<str>) -> Self {
         Self::Str(Rc::from(text.as_ref()))
     }
 
     /// A list of strings.
     #[must_use]
-    pub fn strings<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> Self {
+    pub(crate) fn strings<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> Self {
         let items = items.into_iter().map(Self::str).collect();
         Self::List(Rc::new(List { items, elem: Elem::Str }))
     }
 
     /// Untyped JSON: objects are maps, numbers stay text.
     #[must_use]
-    pub fn untyped(tree: &Tree) -> Self {
+    pub(crate) fn untyped(tree: &Tree) -> Self {
         match tree {
             Tree::Null => Self::Null,
             Tree::Bool(value) => Self::Bool(*value),
@@ -146,7 +146,7 @@ impl Value {
 
     /// The Go type, for messages and `%T`.
     #[must_use]
-    pub fn type_name(&self) -> String {
+    pub(crate) fn type_name(&self) -> String {
         match self {
             Self::Missing => "<nil>".to_owned(),
             Self::Null => "interface {}".to_owned(),
@@ -166,7 +166,7 @@ impl Value {
 
     /// Go's notion of truth: not the empty value of its kind.
     #[must_use]
-    pub fn is_true(&self) -> bool {
+    pub(crate) fn is_true(&self) -> bool {
         match self {
             Self::Missing | Self::Null | Self::Nil(_) => false,
             Self::Bool(value) => *value,
@@ -223,7 +223,7 @@ impl Elem {
 impl Struct {
     /// A field by its name.
     #[must_use]
-    pub fn field(&self, name: &str) -> Option<&Value> {
+    pub(crate) fn field(&self, name: &str) -> Option<&Value> {
         let given = self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value);
         given.or_else(|| self.omitted.iter().find(|(key, _)| *key == name).map(|(_, value)| value))
     }
