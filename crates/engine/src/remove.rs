@@ -107,8 +107,9 @@ impl Engine {
             {
                 return Ok(lock);
             }
+            // One that no longer answers leaves, but has not let go yet.
             let Some(shim) = self.shim(id)? else {
-                return Err(EngineError::BeingRemoved(id.to_string()));
+                return LifeLock::take(&paths).map_err(|error| shim_error(id, &error));
             };
             match shim.quit() {
                 Ok(()) => {}

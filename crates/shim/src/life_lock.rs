@@ -100,6 +100,20 @@ impl LifeLock {
         }
     }
 
+    /// Waits for whoever has it to let go: for a shim that no longer answers, since it leaves.
+    ///
+    /// # Errors
+    /// The lock cannot be made or locked.
+    pub fn take(paths: &ShimPaths) -> Result<Self, LockError> {
+        loop {
+            let file = open(paths)?;
+            lock_result(paths, sys::lock::lock(&file, LIFE))?;
+            if is_named(paths, &file) {
+                return Ok(Self { file: file.into(), paths: paths.clone() });
+            }
+        }
+    }
+
     /// Takes over a lock that this process was started with.
     pub(crate) const fn inherited(file: OwnedFd, paths: ShimPaths) -> Self {
         Self { file, paths }
