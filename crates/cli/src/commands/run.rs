@@ -2,6 +2,7 @@
 
 use super::create::{CreateFlags, MakeError, make, refused, request};
 use crate::argv::{Arity, Flags, Outcome, command};
+use crate::config;
 use crate::cx::{self, Cx};
 use crate::error::{Failure, api_message};
 use crate::options::ContainerOptions;
@@ -84,7 +85,14 @@ impl RunArgs {
 
 /// The keys of a flag, or else of the user's configuration.
 pub(super) fn session_keys(flag: Option<&str>) -> Result<Keys, Failure> {
-    Keys::parse(flag.unwrap_or_default()).map_err(Failure::error)
+    let configured = match flag {
+        Some(_) => None,
+        // Keys are for people: without a terminal nobody looks for them.
+        None if cx::stdin_is_terminal() => config::load()?.detach_keys,
+        None => None,
+    };
+    let text = flag.or(configured.as_deref()).unwrap_or_default();
+    Keys::parse(text).map_err(Failure::error)
 }
 
 fn leave_alone(config: &mut ContainerConfig) {
