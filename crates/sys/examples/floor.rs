@@ -21,7 +21,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1);
     let rootfs = arguments.next().ok_or("which root file system?")?;
     let network = arguments.next().ok_or("none or net?")?;
-    let command = arguments.map(OsString::into_vec).map(CString::new).collect::<Result<Vec<_>, _>>()?;
+    let command =
+        arguments.map(OsString::into_vec).map(CString::new).collect::<Result<Vec<_>, _>>()?;
     let program = command.first().ok_or("which command?")?.clone();
     let (argv, envp) = (ExecStrings::new(command), ExecStrings::new(Vec::new()));
     let mut namespaces =
@@ -43,7 +44,8 @@ fn enter(tree: &std::os::fd::OwnedFd) -> Result<(), Errno> {
     mount::set_propagation_of_all(Propagation::Private)?;
     mount::attach_on_root(tree)?;
     mount::enter_root(tree)?;
-    let proc = mount::detached(c"proc", [], MountAttrFlags::empty()).map_err(|error| error.errno())?;
+    let proc =
+        mount::detached(c"proc", [], MountAttrFlags::empty()).map_err(|error| error.errno())?;
     let target = rustix::fs::openat(CWD, c"/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     mount::attach(proc, target)
 }
