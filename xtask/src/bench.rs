@@ -6,6 +6,7 @@
 mod cases;
 mod engines;
 mod inputs;
+mod registry;
 mod report;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use anyhow::{Context, Result};
 use crate::{demo, host};
 use cases::Case;
 use engines::{Docker, Engine};
+use registry::Registry;
 use report::Report;
 
 /// What the comparison needs from Debian.
@@ -52,6 +54,8 @@ fn measure(dir: &std::path::Path, rounds: u32, only: &str) -> Result<Report> {
     let mut report = Report::new(&engines)?;
     let wanted = |case: &&Case| case.name.contains(only);
     for case in cases::all().iter().filter(wanted) {
+        let registry =
+            case.needs_registry().then(|| Registry::start(dir, &engines[1])).transpose()?;
         host::say(&format!("measuring: {}", case.name));
         for _ in 0..case.rounds(rounds) {
             if let Some(seconds) = case.floor(&inputs)? {
@@ -61,6 +65,7 @@ fn measure(dir: &std::path::Path, rounds: u32, only: &str) -> Result<Report> {
                 report.add_all(case, &engine.name, (case.run)(engine, &inputs)?);
             }
         }
+        drop(registry);
     }
     for engine in &engines {
         engine.clean()?;

@@ -130,28 +130,47 @@ pub(crate) fn pack(
     command: &[&str],
     archive: &Path,
 ) -> Result<()> {
-    let digest = host::output("sha256sum", &[&text(layer)])?;
-    let digest = digest.split_whitespace().next().context("sha256sum printed nothing")?;
-    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
-    let config = serde_json::json!({
-        "architecture": architecture, "os": "linux", "created": "2026-01-01T00:00:00Z",
-        "config": { "Cmd": command, "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"] },
-        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
-        "history": [{ "created": "2026-01-01T00:00:00Z", "created_by": "cargo xtask images" }],
-    });
+    pack_all(dir, &[layer.to_owned()], tag, command, archive)
+}
+
+/// Wraps layers, lowest first, as a docker-archive; they are moved into it.
+pub(crate) fn pack_all(
+    dir: &Path,
+    layers: &[PathBuf],
+    tag: &str,
+    command: &[&str],
+    archive: &Path,
+) -> Result<()> {
     let stage = dir.join("stage");
     remove_tree(&stage)?;
     fs::create_dir_all(&stage)?;
-    fs::rename(layer, stage.join("layer.tar"))?;
+    let (mut names, mut diff_ids) = (Vec::new(), Vec::new());
+    for (number, layer) in layers.iter().enumerate() {
+        let digest = host::output("sha256sum", &[&text(layer)])?;
+        let digest = digest.split_whitespace().next().context("sha256sum printed nothing")?;
+        diff_ids.push(format!("sha256:{digest}"));
+        names.push(format!("layer{number}.tar"));
+        fs::rename(layer, stage.join(format!("layer{number}.tar")))?;
+    }
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let step = serde_json::json!({ "created": "2026-01-01T00:00:00Z", "created_by": "cargo xtask images" });
+    let config = serde_json::json!({
+        "architecture": architecture, "os": "linux", "created": "2026-01-01T00:00:00Z",
+        "config": { "Cmd": command, "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"] },
+        "rootfs": { "type": "layers", "diff_ids": diff_ids },
+        "history": vec![step; layers.len()],
+    });
     fs::write(stage.join("config.json"), config.to_string())?;
-    let manifest = serde_json::json!([{ "Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"] }]);
+    let manifest =
+        serde_json::json!([{ "Config": "config.json", "RepoTags": [tag], "Layers": names }]);
     fs::write(stage.join("manifest.json"), manifest.to_string())?;
     // The name appears when the archive is whole: an interrupted run is not taken for a finished one.
     let partial = archive.with_extension("partial");
-    host::run(
-        "tar",
-        &["-C", &text(&stage), "-cf", &text(&partial), "manifest.json", "config.json", "layer.tar"],
-    )?;
+    let (stage_name, partial_name) = (text(&stage), text(&partial));
+    let mut arguments =
+        vec!["-C", &stage_name, "-cf", &partial_name, "manifest.json", "config.json"];
+    arguments.extend(names.iter().map(String::as_str));
+    host::run("tar", &arguments)?;
     fs::rename(&partial, archive)?;
     remove_tree(&stage)
 }

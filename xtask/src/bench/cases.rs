@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use super::engines::Engine;
 use super::inputs::{Inputs, LOAD_BYTES};
+use super::registry;
 use crate::host;
 
 /// A row's part of the name, its unit and its value.
@@ -38,6 +39,11 @@ impl Case {
         if self.is_long { rounds.div_ceil(10) } else { rounds }
     }
 
+    /// Whether a registry must run.
+    pub(crate) fn needs_registry(&self) -> bool {
+        self.name.starts_with("pull")
+    }
+
     /// Milliseconds of the kernel's floor.
     pub(crate) fn floor(&self, inputs: &Inputs) -> Result<Option<f64>> {
         let Some(network) = self.floor else { return Ok(None) };
@@ -54,7 +60,7 @@ impl Case {
 }
 
 /// Every case, in the order of the report.
-pub(crate) fn all() -> [Case; 8] {
+pub(crate) fn all() -> [Case; 9] {
     let short = |name, run, floor| Case { name, unit: "ms", run, floor, is_long: false };
     let long = |name, run| Case { name, unit: "s", run, floor: None, is_long: true };
     [
@@ -69,6 +75,7 @@ pub(crate) fn all() -> [Case; 8] {
         long("50 in parallel", parallel),
         long("300 containers", many),
         long("load 400 MB", load),
+        long("pull 10 layers, 1 GB", pull),
         long("log of 200 MB", log),
     ]
 }
@@ -172,6 +179,13 @@ fn load(engine: &Engine, inputs: &Inputs) -> Result<Values> {
     engine.ok(&["rmi", "large"])?;
     let rate = LOAD_BYTES as f64 / (1 << 20) as f64 / seconds;
     Ok(vec![(String::new(), "s", seconds), ("rate".to_owned(), "MiB/s", rate)])
+}
+
+fn pull(engine: &Engine, _: &Inputs) -> Result<Values> {
+    let seconds = engine.time(&["pull", "-q", registry::IMAGE])?;
+    engine.ok(&["rmi", registry::IMAGE])?;
+    let rate = registry::BYTES as f64 / (1 << 20) as f64 / seconds;
+    Ok(vec![(String::new(), "s", seconds), ("rate, unpacked".to_owned(), "MiB/s", rate)])
 }
 
 fn log(engine: &Engine, inputs: &Inputs) -> Result<Values> {

@@ -35,8 +35,8 @@ pub(crate) fn make(dir: &Path) -> Result<Inputs> {
     fs::create_dir_all(&rootfs)?;
     let layer = dir.join("layer");
     fs::create_dir_all(&layer)?;
-    host::run("tar", &["-xf", &text(&busybox), "-C", &text(&layer), "layer.tar"])?;
-    host::run("tar", &["-xf", &text(&layer.join("layer.tar")), "-C", &text(&rootfs)])?;
+    host::run("tar", &["-xf", &text(&busybox), "-C", &text(&layer), "layer0.tar"])?;
+    host::run("tar", &["-xf", &text(&layer.join("layer0.tar")), "-C", &text(&rootfs)])?;
     fs::remove_dir_all(layer)?;
     let large = large_image(dir)?;
     let floor = crate::demo::binary()?.with_file_name("examples").join("floor");
@@ -49,13 +49,12 @@ pub(crate) fn make(dir: &Path) -> Result<Inputs> {
     })
 }
 
-/// Files like those of a real image: many small ones, some large, half of it compressible.
-fn large_image(dir: &Path) -> Result<PathBuf> {
-    let tree = dir.join("large");
-    let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
+/// Fills a directory with files like those of a real image: many small ones, some large, half of it
+/// compressible.
+pub(crate) fn fill(tree: &Path, bytes: u64, noise: &mut Noise) -> Result<()> {
     let mut written = 0;
     let mut number = 0;
-    while written < LOAD_BYTES {
+    while written < bytes {
         let size = if number % 50 == 0 { 4 << 20 } else { 4 << 10 << (number % 5) };
         let folder = tree.join(format!("d{}", number / 100));
         fs::create_dir_all(&folder)?;
@@ -64,6 +63,12 @@ fn large_image(dir: &Path) -> Result<PathBuf> {
         written += size;
         number += 1;
     }
+    Ok(())
+}
+
+fn large_image(dir: &Path) -> Result<PathBuf> {
+    let tree = dir.join("large");
+    fill(&tree, LOAD_BYTES, &mut Noise::new())?;
     let layer = dir.join("large.layer.tar");
     host::run("tar", &["-C", &text(&tree), "--sort=name", "-cf", &text(&layer), "."])?;
     fs::remove_dir_all(&tree)?;
@@ -73,9 +78,14 @@ fn large_image(dir: &Path) -> Result<PathBuf> {
 }
 
 /// Bytes from a small generator: the same in every run.
-struct Noise(u64);
+pub(crate) struct Noise(u64);
 
 impl Noise {
+    /// The same bytes each time.
+    pub(crate) fn new() -> Self {
+        Self(0x9e37_79b9_7f4a_7c15)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
