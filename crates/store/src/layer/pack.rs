@@ -83,7 +83,10 @@ impl<W: Write> Packer<W> {
         let mut walk = Walk::new(tree)?;
         while walk.advance()? {
             match self.visit(&mut walk) {
-                Err(PackError::Os { source: Errno::NOENT, .. }) => self.done.vanished += 1,
+                // Deleted, or replaced by a symlink before it was opened.
+                Err(PackError::Os { source: Errno::NOENT | Errno::LOOP, .. }) => {
+                    self.done.vanished += 1;
+                }
                 result => result?,
             }
         }
@@ -174,7 +177,14 @@ impl<W: Write> Packer<W> {
         self.entry.kind = Kind::Symlink;
         self.set_xattrs(walk)?;
         let target = rustix::fs::readlinkat(walk.dir(), walk.name(), Vec::new());
-        let target = target.map_err(os("read link", walk))?;
+        let target = match target {
+            // It is a symlink no more.
+            Err(Errno::INVAL) => {
+                self.done.vanished += 1;
+                return Ok(());
+            }
+            target => target.map_err(os("read link", walk))?,
+        };
         self.entry.link.extend_from_slice(target.to_bytes());
         self.begin()
     }

@@ -481,6 +481,22 @@ fn devices_and_modes() {
 }
 
 #[test]
+fn the_callers_umask_has_no_say() {
+    let archive = Archive::new()
+        .entry(&named("file", Kind::File, 0o666), b"")
+        .entry(&named("dir", Kind::Directory, 0o777), b"")
+        .entry(&named("fifo", Kind::Fifo, 0o622), b"");
+    check(
+        archive,
+        expect![[r#"
+        dir 777 0:0 dir
+        fifo 622 0:0 Fifo 0:0
+        file 666 0:0 file ""
+    "#]],
+    );
+}
+
+#[test]
 fn owners_and_times() {
     let of = |fields: &[(usize, &[u8])]| Archive::new().header(b"f", b'0', 0, fields);
     check(

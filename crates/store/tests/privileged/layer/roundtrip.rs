@@ -303,6 +303,34 @@ fn a_changing_file_keeps_the_size_announced() {
 }
 
 #[test]
+fn a_file_that_becomes_a_symlink_is_not_followed() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let dirs = Dirs::new();
+    let root = dirs.root("one");
+    let outside = dirs.path("outside").join("secret");
+    std::fs::write(&outside, b"TREASURE").unwrap();
+    root.write_file("f", b"in here", Mode::from_raw_mode(0o644)).unwrap();
+    root.symlink(&outside, "l").unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let flags = rustix::fs::RenameFlags::EXCHANGE;
+                rustix::fs::renameat_with(&root, "f", &root, "l", flags).unwrap();
+            }
+        });
+        let mut packs = (0..2000).map(|_| {
+            let mut out = Vec::new();
+            let done = layer::pack(&root, &mut out, &PackOptions::default());
+            done.map(|_| out.windows(8).any(|bytes| bytes == b"TREASURE"))
+        });
+        let first = packs.find(|seen| !matches!(seen, Ok(false)));
+        stop.store(true, Ordering::Relaxed);
+        assert!(first.is_none(), "{first:?}");
+    });
+}
+
+#[test]
 fn attributes_survive_and_the_hosts_do_not_come_in() {
     let capability = b"\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     let file = with_xattr(named("f", Kind::File, 0o755), "security.capability", capability);

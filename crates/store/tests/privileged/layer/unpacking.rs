@@ -123,9 +123,17 @@ fn damaged_compression_is_an_error() {
     }
     let mixed = [gzip(&plain), zstd(&plain)].concat();
     assert_eq!(message(&mixed, None), "decompress the layer (gzip)");
-    // A frame that asks for a window of 2 GiB.
-    let window = [&b"\x28\xb5\x2f\xfd\x00\xa8"[..], &[0; 100]].concat();
-    assert_eq!(message(&window, None), "decompress the layer (zstd)");
+}
+
+#[test]
+fn a_zstd_frame_gets_128_mib_and_no_more() {
+    // An empty frame; its fifth byte is the logarithm of the window less ten, times eight.
+    let frame = |log: u8| [&b"\x28\xb5\x2f\xfd\x00"[..], &[(log - 10) << 3, 1, 0, 0]].concat();
+    let measure = |log| layer::measure(&frame(log)[..], None, Limits::default());
+    assert_eq!(measure(27).unwrap().diff.size, 0);
+    for log in [28, 31] {
+        assert_eq!(measure(log).unwrap_err().to_string(), "decompress the layer (zstd)");
+    }
 }
 
 #[test]
