@@ -74,7 +74,7 @@ impl Engine {
     }
 
     /// A lock that was made for a container that has gone goes too.
-    fn forget_lock(&self, id: &ContainerId, error: &EngineError) {
+    pub(crate) fn forget_lock(&self, id: &ContainerId, error: &EngineError) {
         if matches!(error, EngineError::NoSuchContainer(_)) {
             let dir = self.paths().container_dir(id);
             // What fails here is found by the next collection.
@@ -111,11 +111,9 @@ impl Engine {
     /// Replaces a container's record.
     pub(crate) fn save(&self, container: &Container) -> Result<(), EngineError> {
         let json = to_json(&container.record);
-        Ok(self.store().containers().set_record(
-            &container.id,
-            &json,
-            durability(&container.row),
-        )?)
+        let saved =
+            self.store().containers().set_record(&container.id, &json, durability(&container.row));
+        saved.map_err(crate::create::row_error)
     }
 
     /// How a container lives, from the lock, the shim's files and the row, in that order.

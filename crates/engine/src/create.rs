@@ -24,7 +24,8 @@ impl Engine {
     /// The image is not here, the name is taken, a bind's source is missing, or the image's
     /// configuration makes no sense.
     pub fn create(&self, spec: ContainerSpec) -> Result<Created, EngineError> {
-        self.reconcile_if_needed()?;
+        // What the dead have left is in nobody's way; if it cannot be removed now, it is later.
+        let _ = self.reconcile_if_needed();
         let id = random::container_id()?;
         let (image, config) = self.image_config(&spec.source)?;
         let resolved = resolve(&id, &spec, &config, &self.host_name())?;
@@ -34,6 +35,8 @@ impl Engine {
         let progress = if has_volumes { Progress::Creating } else { Progress::Ready };
         let warnings = warnings(&spec);
         let record = Record { spec, resolved, image, mounts, progress };
+        // Held until its volumes are filled: a half-made container without it is garbage.
+        let _making = if has_volumes { self.try_lock(&id)? } else { None };
         let row = self.insert(id, record)?;
         if has_volumes {
             self.finish_volumes(Container::read(row)?)?;

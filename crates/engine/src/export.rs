@@ -71,6 +71,10 @@ impl Engine {
             let data = self.paths().volume_data(name);
             let dest = Root::open(&data).map_err(store_error)?;
             copy(&source, &dest)?;
+            let like = tree.metadata(&mount.mount.target).map_err(store_error)?;
+            std::os::unix::fs::chown(&data, Some(like.st_uid), Some(like.st_gid))
+                .map_err(EngineError::file("set the owner of", &data))?;
+            crate::prepare::set_mode(&data, like.st_mode & 0o7777)?;
         }
         Ok(())
     }

@@ -23,7 +23,11 @@ impl Engine {
     pub fn inspect(&self, who: &NameOrId) -> Result<ContainerView, EngineError> {
         let container = self.find(who)?;
         let mut names = ImageNames::default();
-        self.view(container, &mut names)
+        let mut view = self.view(container, &mut names)?;
+        if view.life.is_running() {
+            view.execs = self.execs_of(&view.id)?;
+        }
+        Ok(view)
     }
 
     /// Containers, newest first.
@@ -66,7 +70,8 @@ impl Engine {
             networks: self.networks_of(&container, endpoint)?,
             ports: endpoint.map(published).unwrap_or_default(),
             files: self.files(&container, &life),
-            execs: if life.is_running() { self.execs_of(&id)? } else { Vec::new() },
+            // A list asks no shim: one that does not answer would hold up all.
+            execs: Vec::new(),
             life,
             spec: container.record.spec,
             resolved: container.record.resolved,

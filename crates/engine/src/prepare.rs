@@ -32,6 +32,31 @@ pub(crate) fn store_error(error: impl std::error::Error + Send + Sync + 'static)
 
 impl Engine {
     pub(crate) fn prepare(&self, container: &Container) -> Result<Prepared, EngineError> {
+        let place = self.connect(container)?;
+        let (network, endpoint) = match place.joined {
+            None => (Publication::default(), None),
+            Some((joined, mut endpoint)) => {
+                (self.publish(container, &joined, &mut endpoint)?, Some(endpoint))
+            }
+        };
+        match self.spec_and_fds(container, place.netns, endpoint.as_ref(), &network) {
+            Ok((spec, fds)) => Ok(Prepared { spec, fds, endpoint, network }),
+            Err(error) => {
+                // While the sockets are still ours, or the port's next owner would lose it.
+                self.unpublish(&network)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// All but the network.
+    fn spec_and_fds(
+        &self,
+        container: &Container,
+        netns: Option<OwnedFd>,
+        endpoint: Option<&Endpoint>,
+        network: &Publication,
+    ) -> Result<(Spec, Vec<(FdRole, OwnedFd)>), EngineError> {
         let record = &container.record;
         let caps = security::capabilities(&record.spec.security)?;
         let devices = security::devices(&record.spec.security)?;
@@ -40,23 +65,16 @@ impl Engine {
         let root = Root::from_fd(
             rootfs.try_clone().map_err(EngineError::file("duplicate", "the root file system"))?,
         );
-        let user = self.user_in(&root, &record.resolved.user, &record.spec.process.groups)?;
+        let groups = &record.spec.process.groups;
+        let user = self.user_in(&root, &record.resolved.user, groups)?;
         make_working_dir(&root, &record.resolved.working_dir)?;
-        let place = self.connect(container)?;
-        let (network, endpoint) = match place.joined {
-            None => (Publication::default(), None),
-            Some((joined, mut endpoint)) => {
-                (self.publish(container, &joined, &mut endpoint)?, Some(endpoint))
-            }
-        };
-        let etc_files = self.write_etc_files(container, endpoint.as_ref())?;
         let attached = Attached {
             user,
             cgroup: PathBuf::from("/")
                 .join(self.paths().cgroup_parent())
                 .join(container.id.to_string()),
             mounts: self.mount_sources(container)?,
-            etc_files,
+            etc_files: self.write_etc_files(container, endpoint)?,
             capabilities: security::oci_capabilities(caps),
             devices: devices.nodes,
             device_rules: devices.rules,
@@ -66,18 +84,15 @@ impl Engine {
         let spec = bundle::spec(&record.spec, &record.resolved, &attached)
             .map_err(|error| EngineError::Invalid(error.to_string()))?;
         let mut fds = vec![(FdRole::Rootfs, rootfs)];
-        fds.extend(place.netns.map(|netns| (FdRole::Netns, netns)));
+        fds.extend(netns.map(|netns| (FdRole::Netns, netns)));
         fds.extend(trees(&spec)?);
         let sockets = network.sockets.iter().map(|socket| Ok((FdRole::Port, socket.try_clone()?)));
-        fds.extend(
-            sockets
-                .collect::<std::io::Result<Vec<_>>>()
-                .map_err(EngineError::file("duplicate", "a socket"))?,
-        );
+        let sockets = sockets.collect::<std::io::Result<Vec<_>>>();
+        fds.extend(sockets.map_err(EngineError::file("duplicate", "a socket"))?);
         if let Some(filter) = filter {
             fds.push((FdRole::Seccomp, filter_file(&filter)?));
         }
-        Ok(Prepared { spec, fds, endpoint, network })
+        Ok((spec, fds))
     }
 
     /// The root file system, mounted nowhere yet.
@@ -181,6 +196,7 @@ impl Engine {
             }
             let path = self.paths().container_dir(&container.id).join(name);
             write_own(&path, &text)?;
+            set_mode(&path, 0o644)?;
             written.push((path, target));
         }
         Ok(written)
@@ -236,7 +252,14 @@ fn make_missing(path: &Path, missing: MissingSource) -> Result<(), EngineError> 
         return Ok(());
     }
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
-    made.map_err(EngineError::file("make the bind source", path))
+    made.map_err(EngineError::file("make the bind source", path))?;
+    set_mode(path, 0o755)
+}
+
+/// What containers see does not depend on the caller's umask.
+pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<(), EngineError> {
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+    std::fs::set_permissions(path, permissions).map_err(EngineError::file("set the mode of", path))
 }
 
 /// Docker makes the working directory if the image has none.

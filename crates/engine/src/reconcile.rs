@@ -4,13 +4,10 @@
 //! Nothing waits for this: what the dead have left is passed over by every verb. It gives back
 //! space, names and kernel objects.
 
-use std::collections::BTreeSet;
-
 use cgroup::{Cgroup, CgroupError, Hierarchies};
 use model::{ContainerId, NameOrId};
 use shim::LifeLock;
 
-use crate::container::Container;
 use crate::guard::shim_error;
 use crate::network::net_error;
 use crate::prepare::store_error;
@@ -24,15 +21,13 @@ impl Engine {
     /// # Errors
     /// The first that happens; what was done stays done.
     pub fn reconcile(&self) -> Result<(), EngineError> {
-        let mut known = BTreeSet::new();
-        for row in self.store().containers().list()? {
-            let container = Container::read(row)?;
-            known.insert(container.id);
-            self.settle_dead(&container)?;
-        }
-        self.clear_run(&known)?;
+        // First what can be found again by the dead shims' last words, which go with their rows.
         self.unpublish_dead()?;
         self.remove_dead_cgroups()?;
+        for row in self.store().containers().list()? {
+            self.settle_dead(&row.id)?;
+        }
+        self.clear_run()?;
         self.store().gc().map_err(store_error)
     }
 
@@ -58,9 +53,16 @@ impl Engine {
 
     /// A container that nobody guards: half-made ones and those that go with their process are
     /// removed, others give back what they no longer need.
-    fn settle_dead(&self, container: &Container) -> Result<(), EngineError> {
-        let id = &container.id;
+    fn settle_dead(&self, id: &ContainerId) -> Result<(), EngineError> {
         let Some(_op) = self.try_lock(id)? else { return Ok(()) };
+        // As it is under the lock: whoever made it may have finished since.
+        let container = match self.reread(id) {
+            Err(error @ EngineError::NoSuchContainer(_)) => {
+                self.forget_lock(id, &error);
+                return Ok(());
+            }
+            container => container?,
+        };
         if !self.is_free(id)? {
             return Ok(());
         }
@@ -70,7 +72,7 @@ impl Engine {
         // Who only looks for a shim must not meet a lock that is held for a moment.
         let life = if goes || self.has_died(id)? { self.try_take(id)? } else { None };
         if goes && life.is_some() {
-            self.discard(container)?;
+            self.discard(&container)?;
         } else if has_ended {
             self.store().release(id)?;
         }
@@ -85,13 +87,14 @@ impl Engine {
     }
 
     /// Directories of containers that are no more, and records of their execs.
-    fn clear_run(&self, known: &BTreeSet<ContainerId>) -> Result<(), EngineError> {
+    fn clear_run(&self) -> Result<(), EngineError> {
         let Ok(entries) = std::fs::read_dir(self.paths().run().join("c")) else { return Ok(()) };
         for entry in entries.flatten() {
             let Ok(id) = entry.file_name().to_string_lossy().parse::<ContainerId>() else {
                 continue;
             };
-            if known.contains(&id) || !self.is_free(&id)? {
+            // A row comes before its directory, so one without a row is of the dead.
+            if self.store().containers().get(&id)?.is_some() || !self.is_free(&id)? {
                 continue;
             }
             if let Some(life) = LifeLock::try_take(&self.shim_paths(&id))
@@ -146,7 +149,8 @@ impl Engine {
         self.remove_dead_cgroups()?;
         self.remove_cgroup_parent()?;
         net::scan::teardown(&self.names()).map_err(net_error)?;
-        for root in [self.paths().run(), self.paths().root()] {
+        let run = self.paths().run();
+        for root in [&run.join("c"), &run.join("exec"), self.paths().root()] {
             match std::fs::remove_dir_all(root) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(EngineError::file("remove", root)(error));
@@ -154,6 +158,8 @@ impl Engine {
                 Ok(()) | Err(_) => {}
             }
         }
+        // The directory itself may be the caller's own: only an empty one goes.
+        let _ = std::fs::remove_dir(run);
         Ok(())
     }
 

@@ -56,7 +56,10 @@ impl Engine {
         let prepared = self.prepare(container)?;
         let start = Start { at, endpoint: prepared.endpoint.clone(), failed: None };
         container.record.progress = Progress::Started(start);
-        self.save(container)?;
+        if let Err(error) = self.save(container) {
+            self.unpublish(&prepared.network)?;
+            return Err(error);
+        }
         crate::failpoint::reach("start-before-launch");
         let fds: Vec<_> = prepared.fds.iter().map(|(_, fd)| fd.as_fd()).collect();
         let launch = self.launch_message(container, &prepared);

@@ -96,6 +96,9 @@ impl Engine {
         }
         let data = self.paths().volume_data(name);
         std::fs::create_dir_all(&data).map_err(EngineError::file("make", &data))?;
+        if is_empty_dir(&data) {
+            crate::prepare::set_mode(&data, 0o755)?;
+        }
         let row = VolumeRow {
             name: name.to_owned(),
             driver: DRIVER.to_owned(),

@@ -130,8 +130,11 @@ impl Wait {
             Kind::ExitAndRemove(stream) => {
                 let exit = end(&engine, &container, &stream);
                 let removed = engine.reap(&container.id);
-                // The answer to this is of no interest: the shim leaves.
-                let _ = ask(&container.id, &stream, &Request::Release);
+                if removed.is_ok() {
+                    // The answer is of no interest: the shim leaves. Without this word the duty
+                    // falls back to it.
+                    let _ = ask(&container.id, &stream, &Request::Release);
+                }
                 exit.map(|code| ExitReport {
                     code,
                     error: removed.err().map(|error| error.to_string()),

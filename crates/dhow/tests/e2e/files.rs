@@ -44,6 +44,15 @@ fn an_empty_volume_is_filled_from_the_image() {
 }
 
 #[test]
+fn a_filled_volume_has_the_directorys_own_mode() {
+    let host = host();
+    assert_eq!(
+        host.ok(&["run", "--rm", "-v", "tt:/tmp", "busybox", "stat", "-c", "%a", "/tmp"]),
+        "1777"
+    );
+}
+
+#[test]
 fn anonymous_volumes_go_with_rm() {
     let host = host();
     host.ok(&["run", "--rm", "-v", "/data", "busybox", "touch", "/data/x"]);

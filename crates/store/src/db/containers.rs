@@ -150,19 +150,22 @@ impl Containers<'_> {
         })
     }
 
-    /// Replaces the record; no error if the row is gone.
+    /// Replaces the record.
     ///
     /// # Errors
-    /// The database.
+    /// There is no such row: it was removed meanwhile. The database.
     pub fn set_record(
         &self,
         id: &ContainerId,
         record: &str,
         durability: Durability,
-    ) -> Result<(), DbError> {
+    ) -> Result<(), ContainerRowError> {
         self.db.write("update a container", durability, |tx| {
-            tx.execute("UPDATE containers SET record = ?2 WHERE id = ?1", (Text(*id), record))?;
-            Ok(())
+            let sql = "UPDATE containers SET record = ?2 WHERE id = ?1";
+            match tx.execute(sql, (Text(*id), record))? {
+                0 => Err(ContainerRowError::NoSuchContainer(*id)),
+                _ => Ok(()),
+            }
         })
     }
 
