@@ -90,9 +90,17 @@ fn spawn(command: &[OsString]) -> Result<Child, Errno> {
     let paths = candidates(command.first().map_or(OsStr::new(""), OsString::as_os_str));
     let paths = strings(&paths)?;
     fork(|| {
+        take_terminal();
         sys::signal::reset_all();
         i32::from(execute(&paths, &argv, &envp))
     })
+}
+
+/// Makes the command the terminal's foreground, if there is one: what is typed there reaches it
+/// alone, and once. Signals are still blocked, so the change does not stop us.
+fn take_terminal() {
+    let _ = rustix::process::setpgid(None, None);
+    let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin(), rustix::process::getpid());
 }
 
 /// Tries each candidate; the code that says why none could be executed.

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use docker_api::{Client, Transport};
-use engine::{Engine, Paths};
-use model::ContainerId;
+use engine::view::RemoveOptions;
+use engine::{Engine, EngineError, Paths};
+use model::{ContainerId, NameOrId};
 
 /// Bytes in flight between the command line and the router, each way.
 const PIPE: usize = 64 << 10;
@@ -35,7 +36,12 @@ pub(crate) fn reap(root: PathBuf, run: PathBuf, id: &OsStr) -> ExitCode {
 fn try_reap(root: PathBuf, run: PathBuf, id: &OsStr) -> anyhow::Result<()> {
     let id: ContainerId = id.to_string_lossy().parse()?;
     let engine = Engine::open(Paths::new(absolute(root)?, absolute(run)?))?;
-    Ok(engine.reap(&id)?)
+    // The shim has let go of the container's life: whoever looked for one since may have an idle one.
+    let options = RemoveOptions { force: false, volumes: true };
+    match engine.remove(&NameOrId::from(id), options) {
+        Ok(()) | Err(EngineError::NoSuchContainer(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Names derived from the root must not depend on where a command is run.

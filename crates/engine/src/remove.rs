@@ -33,11 +33,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes a container that goes with its process, for its shim, which still holds its life.
+    /// Removes a container that goes with its process, for who holds the claim: its shim still holds
+    /// its life.
     ///
     /// # Errors
     /// It runs.
-    pub fn reap(&self, id: &ContainerId) -> Result<(), EngineError> {
+    pub(crate) fn reap(&self, id: &ContainerId) -> Result<(), EngineError> {
         let (_lock, container) = match self.lock(id) {
             // Somebody was faster: that is what was wanted.
             Err(EngineError::NoSuchContainer(_)) => return Ok(()),
