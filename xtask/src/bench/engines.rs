@@ -78,12 +78,15 @@ impl Engine {
 pub(crate) struct Docker {
     daemon: Child,
     socket: String,
+    /// What nftables had before the daemon came, which leaves its own behind.
+    tables: String,
 }
 
 impl Docker {
     /// Starts it and waits until it answers.
     pub(crate) fn start(dir: &Path) -> Result<Self> {
         let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
+        let tables = host::output("nft", &["list", "tables"])?;
         host::run("ip", &["link", "add", BRIDGE, "type", "bridge"])?;
         host::run("ip", &["addr", "add", BRIDGE_ADDRESS, "dev", BRIDGE])?;
         host::run("ip", &["link", "set", BRIDGE, "up"])?;
@@ -106,7 +109,7 @@ impl Docker {
         );
         let daemon =
             command.stdout(log.try_clone()?).stderr(log).spawn().context("start dockerd")?;
-        let docker = Self { daemon, socket };
+        let docker = Self { daemon, socket, tables };
         docker.wait_until_it_answers(dir)?;
         Ok(docker)
     }
@@ -142,5 +145,16 @@ impl Drop for Docker {
         let _ = host::command("kill", &["-TERM", &pid]).status();
         let _ = self.daemon.wait();
         let _ = host::command("ip", &["link", "delete", BRIDGE]).status();
+        for table in host::output("nft", &["list", "tables"]).unwrap_or_default().lines() {
+            let words: Vec<&str> = table.split_whitespace().collect();
+            let is_new = !self.tables.lines().any(|known| known == table);
+            // dhow's own go with its reset.
+            if let ["table", family, name] = words[..]
+                && is_new
+                && !name.starts_with("dhow")
+            {
+                let _ = host::command("nft", &["delete", "table", family, name]).status();
+            }
+        }
     }
 }
