@@ -20,8 +20,15 @@ use registry::Registry;
 use report::Report;
 
 /// What the comparison needs from Debian.
-const PACKAGES: &[&str] =
-    &["busybox-static", "docker.io", "docker-registry", "iproute2", "iptables", "nftables"];
+const PACKAGES: &[&str] = &[
+    "busybox-static",
+    "docker.io",
+    "docker-registry",
+    "iproute2",
+    "iptables",
+    "nftables",
+    "procps",
+];
 
 /// Runs the cases whose name contains `only`, `rounds` times each.
 ///
