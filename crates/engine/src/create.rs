@@ -5,6 +5,7 @@ use model::image::RunConfig;
 use model::mount::{MissingSource, MountSource};
 use model::{ContainerId, ContainerName, ImageId};
 use store::{ContainerRow, ContainerRowError};
+use sys::failpoint::Point;
 
 use crate::container::{Container, durability, now, to_json};
 use crate::record::{NamedMount, Progress, Record};
@@ -35,9 +36,11 @@ impl Engine {
         let progress = if has_volumes { Progress::Creating } else { Progress::Ready };
         let warnings = warnings(&spec);
         let record = Record { spec, resolved, image, mounts, progress };
+        EngineError::step(Point::CreateResolved)?;
         // Held until its volumes are filled: a half-made container without it is garbage.
         let _making = if has_volumes { self.try_lock(&id)? } else { None };
         let row = self.insert(id, record)?;
+        EngineError::step(Point::CreateRow)?;
         if has_volumes {
             self.finish_volumes(Container::read(row)?)?;
         }
@@ -89,8 +92,10 @@ impl Engine {
             self.discard(&container)?;
             return Err(error);
         }
+        EngineError::step(Point::CreateFilled)?;
         container.record.progress = Progress::Ready;
-        self.save(&container)
+        self.save(&container)?;
+        EngineError::step(Point::CreateReady)
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use model::life::StartFailure;
 use model::{ContainerId, ExecId, ImageId};
+use sys::failpoint::{Point, reach};
 
 use crate::resolve::ResolveError;
 
@@ -178,6 +179,11 @@ impl EngineError {
     ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { what, path, source }
+    }
+
+    /// Passes through a place where a test may want a step to fail.
+    pub(crate) fn step(point: Point) -> Result<(), Self> {
+        reach(point).map_err(|errno| Self::file("pass", point.name())(errno.into()))
     }
 
     /// An image that a container still names but that is gone.

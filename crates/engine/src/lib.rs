@@ -15,7 +15,6 @@ mod error;
 mod etc_files;
 mod exec;
 mod export;
-mod failpoint;
 mod guard;
 mod image;
 mod info;

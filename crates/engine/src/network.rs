@@ -14,6 +14,7 @@ use net::ipam;
 use net::names::Names;
 use serde::{Deserialize, Serialize};
 use store::{AddressError, DbError, NetworkRow, NetworkRowError};
+use sys::failpoint::Point;
 
 use crate::container::{Container, now};
 use crate::inspect::endpoint_view;
@@ -121,7 +122,9 @@ impl Engine {
     fn connect_bridge(&self, container: &Container) -> Result<Place, EngineError> {
         let names = self.names();
         let bridge = bridge::ensure_default(&names).map_err(net_error)?;
+        EngineError::step(Point::StartBridge)?;
         let address = self.lease_address(container, &bridge)?;
+        EngineError::step(Point::StartAddress)?;
         let mac = container
             .record
             .spec
@@ -131,6 +134,7 @@ impl Engine {
         let plan = EndpointPlan::on_bridge(&bridge, &names, &container.id, address.into(), mac)
             .ok_or_else(|| EngineError::Invalid(format!("{address} is not on the bridge")))?;
         let made = endpoint::create(&plan).map_err(net_error)?;
+        EngineError::step(Point::StartEndpoint)?;
         let endpoint = endpoint_of(&plan, &bridge, address);
         let joined = Joined { bridge, addresses: plan.addresses };
         Ok(Place { netns: Some(made.netns), joined: Some((joined, endpoint)) })

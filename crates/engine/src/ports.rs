@@ -10,6 +10,7 @@ use net::host::{Ipv6Loopback, Stack};
 use net::nft::{Firewall, Network, PortRule, Source, Wanted};
 use net::ports::{PortError, Reserved, reserve};
 use shim::protocol::Published;
+use sys::failpoint::Point;
 
 use crate::container::{Container, start_failure};
 use crate::network::{Joined, net_error};
@@ -50,10 +51,12 @@ impl Engine {
         let published = || firewall.published().unwrap_or_default();
         let reserved =
             reserve(bindings, stack, published).map_err(|error| refused(container, &error))?;
+        EngineError::step(Point::StartReserved)?;
         let rules: Vec<PortRule> =
             reserved.iter().flat_map(|one| one.rules(container.id, &joined.addresses)).collect();
         endpoint.ports = reserved.iter().flat_map(published_ports).collect();
         firewall.publish(&rules, &mut source).map_err(net_error)?;
+        sys::failpoint::pass(Point::StartPublished);
         Ok(Publication {
             rules,
             sockets: reserved.into_iter().flat_map(|one| one.sockets).collect(),

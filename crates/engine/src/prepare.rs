@@ -10,6 +10,7 @@ use model::mount::{MissingSource, MountSource};
 use oci_spec::runtime::Spec;
 use shim::protocol::FdRole;
 use store::container_layer::Persistence;
+use sys::failpoint::Point;
 use sys::mount::Depth;
 use sys::root::{Final, Root};
 use sys::users::{self, Databases};
@@ -62,6 +63,7 @@ impl Engine {
         let devices = security::devices(&record.spec.security)?;
         let filter = self.seccomp(&record.spec.security, caps)?;
         let rootfs = self.rootfs(container)?;
+        EngineError::step(Point::StartRootfs)?;
         let root = Root::from_fd(
             rootfs.try_clone().map_err(EngineError::file("duplicate", "the root file system"))?,
         );
@@ -81,6 +83,7 @@ impl Engine {
             rlimits: security::rlimits(&record.spec.limits)?,
             joined: self.joined_namespaces(container)?,
         };
+        EngineError::step(Point::StartFiles)?;
         let spec = bundle::spec(&record.spec, &record.resolved, &attached)
             .map_err(|error| EngineError::Invalid(error.to_string()))?;
         let mut fds = vec![(FdRole::Rootfs, rootfs)];
@@ -92,6 +95,7 @@ impl Engine {
         if let Some(filter) = filter {
             fds.push((FdRole::Seccomp, filter_file(&filter)?));
         }
+        EngineError::step(Point::StartPrepared)?;
         Ok((spec, fds))
     }
 

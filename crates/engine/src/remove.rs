@@ -4,6 +4,7 @@ use model::{ContainerId, NameOrId, Signal};
 use shim::LifeLock;
 use shim::protocol::{Reach, Refusal};
 use shim::{CallError, Shim};
+use sys::failpoint::Point;
 
 use crate::container::{Container, durability};
 use crate::guard::{call_error, shim_error};
@@ -28,7 +29,9 @@ impl Engine {
         }
         let (_lock, container) = self.lock(&container.id)?;
         let life = self.take_life(&container)?;
+        EngineError::step(Point::RemoveLife)?;
         self.remove_files(&container, options.volumes || container.row.auto_remove)?;
+        EngineError::step(Point::RemoveVolumes)?;
         life.remove_dir();
         Ok(())
     }
@@ -56,12 +59,13 @@ impl Engine {
     }
 
     fn remove_files(&self, container: &Container, with_volumes: bool) -> Result<(), EngineError> {
+        EngineError::step(Point::RemoveLocked)?;
         let volumes = self.store().volumes().of_container(&container.id)?;
         self.forget_execs(&container.id)?;
         self.store()
             .remove_container(&container.id, durability(&container.row))
             .map_err(store_error)?;
-        crate::failpoint::reach("remove-after-row");
+        EngineError::step(Point::RemoveFiles)?;
         if with_volumes { self.remove_anonymous(&volumes) } else { Ok(()) }
     }
 

@@ -8,6 +8,7 @@ use model::{Life, NameOrId};
 use oci_spec::runtime::Spec;
 use shim::CallError;
 use shim::protocol::{CgroupName, FdRole, Launch, LogConfig, StopDefaults};
+use sys::failpoint::Point;
 
 use crate::container::{Container, now};
 use crate::guard::call_error;
@@ -52,6 +53,7 @@ impl Engine {
 
     fn launch(&self, container: &mut Container) -> Result<(), EngineError> {
         let mut shim = self.ensure_shim(container)?;
+        EngineError::step(Point::StartShim)?;
         let at = now();
         let prepared = self.prepare(container)?;
         let start = Start { at, endpoint: prepared.endpoint.clone(), failed: None };
@@ -60,11 +62,11 @@ impl Engine {
             self.unpublish(&prepared.network)?;
             return Err(error);
         }
-        crate::failpoint::reach("start-before-launch");
+        sys::failpoint::pass(Point::StartSaved);
         let fds: Vec<_> = prepared.fds.iter().map(|(_, fd)| fd.as_fd()).collect();
         let launch = self.launch_message(container, &prepared);
         let started = shim.launch(launch, &fds);
-        crate::failpoint::reach("start-after-launch");
+        sys::failpoint::pass(Point::StartLaunched);
         match started {
             Ok(_) => Ok(()),
             Err(CallError::LaunchFailed(failure)) => {

@@ -6,6 +6,7 @@ use std::path::Path;
 use model::id::is_plain_name;
 use model::mount::{CopyUp, MountSource};
 use store::{VolumeRow, VolumeRowError};
+use sys::failpoint::Point;
 
 use crate::container::{Container, now};
 use crate::inspect::timestamp;
@@ -99,6 +100,7 @@ impl Engine {
         if is_empty_dir(&data) {
             crate::prepare::set_mode(&data, 0o755)?;
         }
+        EngineError::step(Point::CreateVolumeDir)?;
         let row = VolumeRow {
             name: name.to_owned(),
             driver: DRIVER.to_owned(),
@@ -107,7 +109,9 @@ impl Engine {
             options: BTreeMap::new(),
             created_ns: i64::try_from(now().as_nanosecond()).unwrap_or(i64::MAX),
         };
-        Ok(self.store().volumes().ensure(&row)?)
+        let row = self.store().volumes().ensure(&row)?;
+        EngineError::step(Point::CreateVolumeRow)?;
+        Ok(row)
     }
 
     /// Makes a new container's volumes, ties them to it, and fills the empty ones from the image.
@@ -122,6 +126,7 @@ impl Engine {
             }
         }
         self.store().volumes().attach(&container.id, &names).map_err(volume_error)?;
+        EngineError::step(Point::CreateVolumes)?;
         let empty: Vec<&NamedMount> =
             container.record.mounts.iter().filter(|mount| self.wants_copy_up(mount)).collect();
         if empty.is_empty() { Ok(()) } else { self.copy_up(container, &empty) }
@@ -138,7 +143,10 @@ impl Engine {
     pub(crate) fn remove_anonymous(&self, candidates: &[VolumeRow]) -> Result<(), EngineError> {
         for volume in candidates.iter().filter(|volume| volume.anonymous) {
             match self.store().volumes().remove(&volume.name) {
-                Ok(()) => self.remove_volume_files(&volume.name)?,
+                Ok(()) => {
+                    EngineError::step(Point::RemoveVolumeRow)?;
+                    self.remove_volume_files(&volume.name)?;
+                }
                 // Another container shares it, or somebody was faster.
                 Err(VolumeRowError::InUse { .. } | VolumeRowError::NoSuchVolume(_)) => {}
                 Err(VolumeRowError::Db(error)) => return Err(error.into()),

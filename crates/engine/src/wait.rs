@@ -7,6 +7,7 @@ use rustix::fs::inotify;
 use shim::CallError;
 use shim::frame::MAX_SMALL;
 use shim::protocol::{ExitRecord, Refusal, Reply, Request, Until};
+use sys::failpoint::Point;
 use sys::fdpass;
 
 use crate::container::Container;
@@ -129,7 +130,9 @@ impl Wait {
             }
             Kind::ExitAndRemove(stream) => {
                 let exit = end(&engine, &container, &stream);
+                EngineError::step(Point::WaitExited)?;
                 let removed = engine.reap(&container.id);
+                EngineError::step(Point::WaitRemoved)?;
                 if removed.is_ok() {
                     // The answer is of no interest: the shim leaves. Without this word the duty
                     // falls back to it.

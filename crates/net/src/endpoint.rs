@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use model::ContainerId;
 use sys::Errno;
+use sys::failpoint::{Point, pass};
 use sys::netns::NetnsError;
 
 use crate::address::{Cidr, Family, LinkName, Mac};
@@ -142,9 +143,11 @@ pub fn create(plan: &EndpointPlan) -> Result<Endpoint, EndpointError> {
     let has_v6 = plan.has_v6();
     let (netns, prepared) = sys::netns::create_with(|| prepare(has_v6))?;
     let inside = prepared?;
+    pass(Point::StartNetns);
     let host = Socket::route()
         .map_err(|source| EndpointError::Connect { link: plan.host_link.clone(), source })?;
     let host_link = connect(plan, &host, &netns)?;
+    pass(Point::StartLink);
     let failed = |source| EndpointError::Configure { link: host_link.clone(), source };
     let index = configure(plan, &inside).map_err(failed)?;
     rtnl::settle(&host, &host_link, plan.bridge).map_err(failed)?;

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::{FdFlags, fcntl_setfd};
 use sys::Errno;
+use sys::failpoint::{Point, reach};
 use sys::process::{CloneArgs, ExecStrings, clone3, close_on_exec_from, execve_fd, wait};
 
 use crate::client::Shim;
@@ -59,9 +60,11 @@ pub enum EnsureError {
 pub fn ensure(paths: &ShimPaths) -> Result<Shim, EnsureError> {
     let door = Door::open(paths)?;
     if let Some(lock) = LifeLock::try_take(paths)? {
+        reach(Point::StartLife).map_err(EnsureError::Start)?;
         let socket = paths.socket();
         let listener = paths::listen(&socket)
             .map_err(|source| EnsureError::Listen { path: socket, source })?;
+        reach(Point::StartListening).map_err(EnsureError::Start)?;
         start(paths, &lock, &listener)?;
     }
     let connected = Shim::connect(paths);
@@ -77,7 +80,8 @@ fn start(paths: &ShimPaths, lock: &LifeLock, listener: &UnixListener) -> Result<
         .map_err(EnsureError::Start)?;
     let argv = arguments(paths, lock.file(), listener);
     let birthplace = crate::home::birthplace(&paths.cgroup);
-    let plan = Exec { image, null, argv, envp: ExecStrings::new(Vec::new()) };
+    let envp = ExecStrings::new(sys::failpoint::shim_environment());
+    let plan = Exec { image, null, argv, envp };
     let keep = [lock.file().as_fd(), listener.as_fd()];
     let middle = clone3(&CloneArgs::default(), || {
         let child = || plan.run(&keep).map_or_else(Errno::raw_os_error, |never| match never {});

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Pid};
 use sys::Errno;
+use sys::failpoint::{Point, own_environment, pass, reach};
 use sys::process::ExecStrings;
 
 use crate::guard::{Guard, Inherited};
@@ -56,6 +57,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), RoleError> {
     sys::heap::stay_small();
     let mut inherited = inherit(arguments)?;
     inherited.oom_score = settle_in()?;
+    reach(Point::ShimBegan).map_err(|errno| RoleError::Setup("begin", errno))?;
     let guard =
         Guard::new(inherited).map_err(|errno| RoleError::Setup("watch descriptors", errno))?;
     match guard.run().map_err(|errno| RoleError::Setup("wait for events", errno))? {
@@ -121,6 +123,8 @@ fn reap(arguments: Vec<String>) -> RoleError {
     let argv = arguments
         .map(|argument| CString::new(OsString::from(argument).into_vec()).unwrap_or_default());
     let argv = ExecStrings::new(argv.collect());
-    let errno = sys::process::execve(c"/proc/self/exe", &argv, &ExecStrings::new(Vec::new()));
+    pass(Point::ShimReap);
+    let envp = ExecStrings::new(own_environment());
+    let errno = sys::process::execve(c"/proc/self/exe", &argv, &envp);
     RoleError::Setup("execute the removal", errno)
 }

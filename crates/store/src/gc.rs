@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use model::{ContainerId, Digest};
+use sys::failpoint::{Point, reach};
 
 use crate::db::{DbError, Durability, Text, Tx};
 use crate::layout::Layout;
@@ -52,12 +53,14 @@ impl Store {
         let mut moved = Moved::default();
         let collected = inner.db.write("collect garbage", Durability::Now, |tx| {
             collect(tx, inner, &mut moved)?;
-            collect_strangers(tx, &inner.layout, &mut moved)
+            collect_strangers(tx, &inner.layout, &mut moved)?;
+            step(Point::CollectRows, &inner.layout)
         });
         if let Err(error) = collected {
             moved.put_back();
             return Err(error);
         }
+        step(Point::CollectTrash, &inner.layout)?;
         Ok(trash::empty(&inner.layout)?)
     }
 }
@@ -167,6 +170,10 @@ fn is_old(path: &Path) -> bool {
     modified.and_then(age).is_some_and(|age| age > PARTIAL_KEPT)
 }
 
+fn step(point: Point, layout: &Layout) -> Result<(), GcError> {
+    reach(point).map_err(|errno| failed(&layout.trash())(errno.into()))
+}
+
 fn names(dir: &Path) -> Result<Vec<OsString>, GcError> {
     let read = || -> io::Result<Vec<OsString>> {
         std::fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect()
@@ -188,10 +195,12 @@ pub(crate) fn remove_container(
     let mut moved = Moved::default();
     let removed = inner.db.write("remove a container", durability, |tx| {
         moved.take(&inner.layout, inner.layout.container(id))?;
+        step(Point::RemoveMoved, &inner.layout)?;
         Ok::<_, GcError>(crate::db::containers::delete(tx, id)?)
     });
     match removed {
         Ok(was_there) => {
+            step(Point::RemoveRow, &inner.layout)?;
             moved.delete(&inner.layout)?;
             Ok(was_there)
         }

@@ -12,6 +12,7 @@ pub(crate) mod resolve;
 use model::image::ImageConfig;
 use model::{Digest, ImageId, Reference};
 use rusqlite::Row;
+use sys::failpoint::{Point, reach};
 
 pub(crate) use compose::manifest_for;
 pub use compose::{Composed, compose};
@@ -22,6 +23,7 @@ pub use remove::{Force, RemoveError, Removed};
 pub use resolve::ResolveError;
 
 use crate::db::{DbError, Durability, Text, Tx};
+use crate::layout::Layout;
 use crate::{Inner, oci};
 
 /// One image at rest.
@@ -133,15 +135,18 @@ impl Images<'_> {
         if tag.tag().is_none() || tag.digest().is_some() {
             return Err(TagError::NotATag(tag.clone()));
         }
-        self.inner.db.write("tag an image", Durability::Now, |tx| {
+        let former = self.inner.db.write("tag an image", Durability::Now, |tx| {
             let sql = "SELECT manifest FROM images WHERE id = ?1";
             let manifest: Option<Digest> =
                 tx.first(sql, [Text(*id)], |row| Ok(row.get::<_, Text<_>>(0)?.0))?;
             let manifest = manifest.ok_or(TagError::NoSuchImage(*id))?;
             let former = set_tag(tx, tag, id, &manifest)?;
             write_index(tx, &self.inner.layout)?;
-            Ok(former.filter(|former| former != id))
-        })
+            step(Point::TagIndex, &self.inner.layout)?;
+            Ok::<_, TagError>(former.filter(|former| former != id))
+        })?;
+        step(Point::TagDone, &self.inner.layout)?;
+        Ok(former)
     }
 
     /// The media type and bytes of an image's manifest, for a push.
@@ -159,6 +164,10 @@ impl Images<'_> {
         let bytes = crate::Blobs { inner: self.inner }.read(&digest, oci::DOCUMENT_MAX)?;
         Ok((kind, bytes))
     }
+}
+
+fn step(point: Point, layout: &Layout) -> Result<(), IndexError> {
+    reach(point).map_err(|errno| IndexError::Io { path: layout.index(), source: errno.into() })
 }
 
 /// Why a tag was not given.

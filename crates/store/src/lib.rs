@@ -9,7 +9,6 @@ pub mod blobs;
 pub mod changes;
 pub mod container_layer;
 pub mod db;
-mod failpoint;
 pub mod gc;
 pub mod images;
 pub mod layer;

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::Digest;
+use sys::failpoint::{Point, reach};
 
 use crate::blobs::{self, BlobError};
 use crate::db::{DbError, Durability, Text, Tx};
@@ -86,7 +87,9 @@ impl Store {
     pub fn begin(&self) -> Result<Operation, BeginError> {
         gc::sweep(&self.inner.layout)?;
         let layout = &self.inner.layout;
+        step(Point::OperationBegin, layout)?;
         let lease = Lease::take(layout)?;
+        step(Point::OperationLease, layout)?;
         let root = File::open(layout.root()).map_err(|source| {
             let path = layout.root().to_owned();
             BeginError::Lease { path, source }
@@ -94,10 +97,16 @@ impl Store {
         self.inner.db.write("take a lease", Durability::Eventual, |tx| {
             tx.execute("INSERT INTO leases (id) VALUES (?1)", [&lease.id])
         })?;
+        step(Point::OperationLeased, layout)?;
         let writeback = Writeback::new(layout.root());
         let (inner, staged) = (Arc::clone(&self.inner), Mutex::default());
         Ok(Operation { inner, lease, root, writeback, staged })
     }
+}
+
+fn step(point: Point, layout: &Layout) -> Result<(), BeginError> {
+    let path = layout.leases();
+    reach(point).map_err(|errno| BeginError::Lease { path, source: errno.into() })
 }
 
 impl Lease {
@@ -213,6 +222,8 @@ impl Operation {
         let digest = verified.digest;
         self.keep_blob(&digest)?;
         self.staged().blobs.push(verified);
+        let staged = reach(Point::BlobStaged).map_err(std::io::Error::from);
+        staged.map_err(BlobError::io("stage a blob in", &self.inner.layout.ingest()))?;
         Ok(digest)
     }
 

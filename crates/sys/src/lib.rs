@@ -10,6 +10,7 @@
 
 pub mod bpf;
 pub mod exe;
+pub mod failpoint;
 pub mod fdpass;
 pub mod fs_context;
 pub mod heap;

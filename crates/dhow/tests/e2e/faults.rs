@@ -68,11 +68,11 @@ fn a_killed_shim_is_noticed_and_cleaned_up() {
 
 #[test]
 fn death_at_each_step_of_a_run_leaves_nothing() {
-    for step in ["start-before-launch", "start-after-launch", "remove-after-row"] {
+    for step in ["start.saved", "start.launched", "remove.files"] {
         let host = host();
         let status = host
             .command(&["run", "--rm", "-v", "/data", "-p", "0:80", "busybox", "true"])
-            .env("DHOW_FAILPOINT", step)
+            .env("DHOW_FAILPOINT", format!("{step}=kill"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status()
@@ -81,7 +81,7 @@ fn death_at_each_step_of_a_run_leaves_nothing() {
         assert_eq!(host.ok(&["run", "--rm", "busybox", "echo", "on"]), "on", "{step}");
         host.ok(&["system", "check", "--repair"]);
         let left = host.ok(&["ps", "-aq"]);
-        assert!(left.is_empty() || step == "start-before-launch", "{step}: {left}");
+        assert!(left.is_empty() || step == "start.saved", "{step}: {left}");
     }
 }
 

@@ -5,6 +5,7 @@
 
 use model::Life;
 use sys::Errno;
+use sys::failpoint::{Point, pass};
 
 use super::Guard;
 use super::poller::Interest;
@@ -82,15 +83,19 @@ impl Guard {
     /// can be asked.
     fn record_life(&self, life: &Life) {
         let _ = record::write(&self.paths.state(), life);
+        pass(Point::ShimRecorded);
     }
 
     /// Nobody hears of the end before its ports are free and it is written down.
     fn record_exit(&mut self, exit: &ExitRecord) {
+        pass(Point::ShimExitSeen);
         self.release_network();
+        pass(Point::ShimUnpublished);
         if let Some(container) = &self.container {
             // On a full disk the end stays unknown, and the clients that wait hear of it.
             let _ = record::write(&container.exit_record, exit);
         }
+        pass(Point::ShimExitRecorded);
         let _ = std::fs::remove_file(self.paths.state());
     }
 

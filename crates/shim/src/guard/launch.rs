@@ -17,6 +17,7 @@ use runtime::seccomp::Program;
 use runtime::{CgroupEntry, Enter, FilterRef, HostFacts, LaunchError, Orphan, Running, Stdio};
 use rustix::process::Pid;
 use sys::Errno;
+use sys::failpoint::{Point, pass, reach};
 
 use super::effects::{chain, failed};
 use super::poller::{Interest, ProcKey, Token, Watch};
@@ -112,7 +113,10 @@ impl Guard {
             filter: filter.as_ref().map(reference),
             orphan: Orphan::Dies,
         });
-        let running = ready.and_then(runtime::Ready::go).map_err(|error| refusal(&error))?;
+        let ready = ready.map_err(|error| refusal(&error))?;
+        pass(Point::ShimReady);
+        let running = ready.go().map_err(|error| refusal(&error))?;
+        pass(Point::ShimRunning);
         self.adopt(Target::Container, running, streams)
     }
 
@@ -120,6 +124,7 @@ impl Guard {
     /// [`Guard::tear_down`], whatever fails later.
     fn open_container(&mut self, launch: &Launch, given: Given) -> Result<(), StartFailure> {
         let log = Log::open(&launch.log).map_err(|error| failure(chain(&error)))?;
+        step(Point::ShimLog)?;
         let facts = HostFacts::detect().map_err(|error| failure(chain(&error)))?;
         let hierarchies = Hierarchies::detect().map_err(|error| failure(chain(&error)))?;
         let cgroup = make_cgroup(&hierarchies, &launch.cgroup, &launch.spec)?;
@@ -135,6 +140,7 @@ impl Guard {
             published: launch.published.clone(),
             ports: given.ports,
         });
+        step(Point::ShimCgroup)?;
         let Some(fd) = oom? else { return Ok(()) };
         let mut watch = Watch::new(Token::Oom);
         self.poller
@@ -281,6 +287,7 @@ impl Guard {
         if let Some(container) = self.container.take() {
             // One that cannot be removed now is found by `reconcile`.
             let _ = container.cgroup.remove();
+            pass(Point::ShimTornDown);
         }
     }
 }
@@ -343,6 +350,11 @@ fn read_filter(file: &mut OwnedFd) -> Result<Program, StartFailure> {
 
 fn reference(program: &Program) -> FilterRef<'_> {
     FilterRef { instructions: &program.instructions, flags: program.flags }
+}
+
+/// Passes through a place where a test may want the start to fail.
+fn step(point: Point) -> Result<(), StartFailure> {
+    reach(point).map_err(|errno| failure(failed("pass", errno)))
 }
 
 fn failure(message: impl Into<String>) -> StartFailure {

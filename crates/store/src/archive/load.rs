@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::io::Read;
 
 use model::{ImageId, Platform, Reference};
+use sys::failpoint::{Point, reach};
 
 use super::members::Members;
 use super::sources::{self, Source};
 use super::{LoadError, outer};
+use crate::Store;
 use crate::oci::LayerSpec;
 use crate::operation::Operation;
 use crate::operation::publish::NewImage;
 use crate::operation::receive::BeginLayer;
-use crate::{Store, failpoint};
 
 /// How an archive is loaded.
 #[derive(Debug, Clone)]
@@ -52,7 +53,7 @@ impl Store {
             return Err(LoadError::NotAnImage);
         }
         let members = Members::read(plain, &operation, progress)?;
-        failpoint::reach("load.read")?;
+        reach(Point::LoadRead).map_err(std::io::Error::from)?;
         let sources = sources::images(&members, &options.platform)?;
         let specs: Vec<&LayerSpec> = sources.iter().flat_map(|source| &source.layers).collect();
         let blobs: BTreeSet<_> = specs.iter().map(|spec| spec.blob).collect();

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use model::{ContainerId, Digest, ImageId, Reference};
+use sys::failpoint::{Point, reach};
 
 use super::resolve::{self, ResolveError};
 use super::{ImageRecord, Images, IndexError, load, write_index};
 use crate::db::{DbError, Durability, Text, Tx};
-use crate::failpoint;
 use crate::gc::{self, GcError};
 use crate::layout::Layout;
 use crate::trash::{Moved, TrashError};
@@ -122,12 +122,12 @@ impl Images<'_> {
             let removed = apply(tx, &image, &decision)?;
             write_index(tx, &inner.layout)?;
             gc::collect(tx, inner, &mut moved)?;
-            step("remove.rows", &inner.layout)?;
+            step(Point::UntagRows, &inner.layout)?;
             Ok(removed)
         });
         match removed {
             Ok(removed) => {
-                step("remove.trash", &inner.layout)?;
+                step(Point::UntagTrash, &inner.layout)?;
                 moved.delete(&inner.layout)?;
                 Ok(removed)
             }
@@ -139,9 +139,9 @@ impl Images<'_> {
     }
 }
 
-fn step(name: &str, layout: &Layout) -> Result<(), TrashError> {
+fn step(point: Point, layout: &Layout) -> Result<(), TrashError> {
     let path = layout.trash();
-    failpoint::reach(name).map_err(|source| TrashError::Move { path, source })
+    reach(point).map_err(|errno| TrashError::Move { path, source: errno.into() })
 }
 
 /// The containers that were created from the image, and those of all that run.

@@ -19,6 +19,7 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
+use sys::failpoint::{Point, pass};
 use sys::root::Root;
 use sys::xattr;
 
@@ -91,6 +92,7 @@ impl<'a> Extractor<'a> {
             if let Err(stop) = self.apply(&mut reader, &entry) {
                 return Err(placed(stop, reader.index(), &entry.name));
             }
+            pass(Point::LayerHalf);
         }
         reader.drain()?;
         self.finish()?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use model::Digest;
 use sha2::{Digest as _, Sha256};
+use sys::failpoint::{Point, reach};
 
 use crate::Inner;
 use crate::blobs::BlobError;
@@ -154,6 +155,8 @@ impl Ingest {
             return Err(BlobError::WrongSize { digest, expected, actual: after });
         }
         (&self.file).write_all(bytes).map_err(self.failed("write"))?;
+        let written = reach(Point::BlobHalf).map_err(io::Error::from);
+        written.map_err(self.failed("write"))?;
         if let Hashing::Here(hasher) = &mut self.hashing {
             hasher.update(bytes);
         }

@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 
 use model::image::{ImageConfig, Manifest, media_type};
 use model::{Digest, ImageId, Reference};
+use sys::failpoint::{Point, reach};
 
 use super::ingest::Verified;
 use super::{Operation, StagedLayer};
 use crate::blobs::{self, BlobError};
 use crate::db::{DbError, Durability, Text, Tx};
-use crate::failpoint;
 use crate::images::{self, IndexError};
 use crate::layers::{self, LayerError, LayerRow};
 use crate::layout::Layout;
@@ -134,15 +134,16 @@ impl Operation {
             self.stage_document(&image.new.config)?;
         }
         let placed = self.place()?;
-        step("publish.rows", &self.inner.layout.database())?;
+        step(Point::PublishRows, &self.inner.layout.database())?;
         let (published, late) = self.inner.db.write("publish", Durability::Now, |tx| {
             let late = placed.insert(tx, &self.inner.layout)?;
             let published: Vec<Published> =
                 checked.iter().map(|image| record(tx, image)).collect::<Result<_, _>>()?;
             images::write_index(tx, &self.inner.layout)?;
+            step(Point::PublishCommit, &self.inner.layout.database())?;
             Ok::<_, PublishError>((published, late))
         })?;
-        step("publish.done", &self.inner.layout.database())?;
+        step(Point::PublishDone, &self.inner.layout.database())?;
         self.discard_late(&late)?;
         Ok(published)
     }
@@ -216,20 +217,22 @@ impl Operation {
             return Ok(Placed::default());
         }
         let numbered = self.number(staged.layers)?;
-        step("publish.sync", layout.root())?;
+        step(Point::PublishSync, layout.root())?;
         rustix::fs::syncfs(&self.root)
             .map_err(|e| failed("flush the file system of", layout.root())(e.into()))?;
-        step("publish.rename", layout.root())?;
+        step(Point::PublishSynced, layout.root())?;
         let mut placed = Placed::default();
         for blob in staged.blobs {
             blob.put_in_place(layout)?;
             placed.blobs.push(blob);
         }
+        step(Point::PublishBlobs, layout.root())?;
         for (number, layer) in numbered.new {
             put_layer(layout, number, &layer)?;
             let row = LayerRow { number, diff_id: layer.diff_id, facts: layer.facts };
             placed.layers.push((row, layer));
         }
+        step(Point::PublishLayers, layout.root())?;
         flush_dir(&layout.blobs())?;
         flush_dir(&layout.snapshots())?;
         for layer in numbered.superfluous {
@@ -377,8 +380,8 @@ fn flush_dir(path: &Path) -> Result<(), PublishError> {
     File::open(path).and_then(|dir| dir.sync_all()).map_err(failed("flush", path))
 }
 
-fn step(name: &str, path: &Path) -> Result<(), PublishError> {
-    failpoint::reach(name).map_err(failed("publish into", path))
+fn step(point: Point, path: &Path) -> Result<(), PublishError> {
+    reach(point).map_err(|errno| failed("publish into", path)(errno.into()))
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PublishError + use<> {

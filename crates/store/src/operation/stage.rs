@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::Digest;
+use sys::failpoint::{Point, reach};
 use sys::root::Root;
 
 use crate::layers::{self, LayerError, LayerFacts};
@@ -74,7 +75,7 @@ impl Stage {
         }
     }
 
-    fn locked(dir: &std::path::Path) -> io::Result<Option<File>> {
+    fn locked(dir: &Path) -> io::Result<Option<File>> {
         loop {
             make_dir(dir)?;
             match lock::attempt(dir, Kind::Directory)? {
@@ -91,7 +92,8 @@ impl Stage {
         let root = Root::open(&dir).map_err(LayerError::root(&dir))?;
         root.remove_contents(".").map_err(LayerError::root(&dir))?;
         // What a layer does not say about its root directory: root's, rwxr-xr-x.
-        root.mkdir("fs", 0o755.into()).map_err(LayerError::root(&dir))
+        root.mkdir("fs", 0o755.into()).map_err(LayerError::root(&dir))?;
+        step(Point::LayerBegun, &dir)
     }
 
     /// The directory that the layer is unpacked into.
@@ -107,6 +109,7 @@ impl Stage {
         facts: LayerFacts,
     ) -> Result<StagedLayer, LayerError> {
         layers::write_seal(&self.dir(), &diff_id, facts)?;
+        step(Point::LayerSealed, &self.dir())?;
         let lock = self.lock.try_clone().map_err(LayerError::io("lock", &self.dir()))?;
         let dir = self.dir.take().unwrap_or_default();
         Ok(StagedLayer { diff_id, facts, dir, _lock: lock })
@@ -115,6 +118,11 @@ impl Stage {
     fn dir(&self) -> PathBuf {
         self.dir.clone().unwrap_or_default()
     }
+}
+
+fn step(point: Point, dir: &Path) -> Result<(), LayerError> {
+    let reached = reach(point).map_err(io::Error::from);
+    reached.map_err(LayerError::io("stage a layer in", dir))
 }
 
 impl Drop for Stage {

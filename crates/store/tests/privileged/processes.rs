@@ -80,7 +80,7 @@ fn a_kill_anywhere_in_a_load_leaves_all_or_nothing() {
     for (point, survives) in [
         ("load.read", false),
         ("publish.sync", false),
-        ("publish.rename", false),
+        ("publish.synced", false),
         ("publish.rows", false),
         ("publish.done", true),
     ] {
@@ -107,7 +107,7 @@ fn a_kill_anywhere_in_a_load_leaves_all_or_nothing() {
 #[test]
 fn an_error_anywhere_in_a_load_is_told_and_leaves_nothing() {
     let archive = docker_archive(&two_layers(), &["a:1"]);
-    for point in ["load.read", "publish.sync", "publish.rename", "publish.rows"] {
+    for point in ["load.read", "publish.sync", "publish.synced", "publish.rows"] {
         let place = Place::new();
         std::fs::write(place.dir.path().join("archive"), &archive).unwrap();
         let output = run(place.dir.path(), "load", Some(&format!("{point}=error")));
@@ -121,7 +121,7 @@ fn an_error_anywhere_in_a_load_is_told_and_leaves_nothing() {
 
 #[test]
 fn a_kill_in_a_removal_is_finished_or_undone() {
-    for (point, is_gone) in [("remove.rows", false), ("remove.trash", true)] {
+    for (point, is_gone) in [("untag.rows", false), ("untag.trash", true)] {
         let place = Place::new();
         place.load(docker_archive(&two_layers(), &["a:1"])).unwrap();
         let output = run(place.dir.path(), "remove", Some(&format!("{point}=kill")));
