@@ -96,7 +96,7 @@ impl Call {
         self,
         container: std::os::unix::net::UnixStream,
         content_type: &'static str,
-        keys: Option<crate::detach::DetachKeys>,
+        keys: Option<model::detach::DetachKeys>,
     ) -> Result<Reply, HttpError> {
         container
             .set_nonblocking(true)

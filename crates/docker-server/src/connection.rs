@@ -20,7 +20,6 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
 use crate::call::Call;
-use crate::detach::DetachKeys;
 use crate::error::{HttpError, version_reply};
 use crate::handle;
 use crate::params::Query;
@@ -28,6 +27,7 @@ use crate::quirks::{ApiVersion, MAX};
 use crate::reply::{self, Reply};
 use crate::route::{self, Route};
 use crate::splice::splice;
+use model::detach::DetachKeys;
 
 /// Of all the headers of a request together.
 const HEAD_MAX: usize = 64 << 10;

@@ -9,11 +9,11 @@ use model::platform::BadPlatform;
 use model::reference::ParseReferenceError;
 use model::signal::BadSignal;
 
-use crate::detach::BadDetachKeys;
 use crate::lower::{ExecError, LowerError, ProcessError, Unsupported};
 use crate::params::ParamError;
 use crate::quirks::{MIN, VersionError};
 use crate::reply::{self, Reply};
+use model::detach::BadDetachKeys;
 
 /// An answer that says no.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,6 @@
 
 mod call;
 mod connection;
-mod detach;
 mod error;
 mod filter;
 mod handle;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use crate::detach::{DetachKeys, Detector, Typed};
+use model::detach::{DetachKeys, Detector, Typed};
 
 /// One read at most; a frame of Docker's is half of it.
 const BUFFER: usize = 64 << 10;

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod container;
+pub mod detach;
 pub mod digest;
 pub mod id;
 pub mod image;

@@ -1,12 +1,15 @@
 //! `attach`
 
-use super::run::{session_keys, stay};
+use super::run::{Stayed, code, session_keys, stay, told};
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::{self, Cx};
 use crate::error::Failure;
 use crate::session::{Process, Session, Setup};
 use docker_api::query::{AttachQuery, WaitCondition};
 use docker_api::types::containers::ContainerState;
+
+/// What leaving by the keys is called.
+pub(super) const DETACHED: &str = "read escape sequence";
 
 /// Attach our input and output to a running container
 #[derive(clap::Args, Debug)]
@@ -43,11 +46,23 @@ async fn attach(cx: &Cx, args: AttachArgs) -> Outcome {
     }
     let id = container.id;
     let waiting = client.container_wait(&id, WaitCondition::NotRunning).await?;
-    let query =
-        AttachQuery { stream: true, stdin, stdout: true, stderr: true, ..AttachQuery::default() };
+    let query = AttachQuery {
+        logs: false,
+        stream: true,
+        stdin,
+        stdout: true,
+        stderr: true,
+        detach_keys: told(&keys),
+    };
     let mut session = Session::open(Setup { stdin, tty, proxy: args.sig_proxy, keys })?;
     let attached = client.container_attach(&id, &query).await?;
-    stay(cx, client, (&mut session, Process::Container(id)), (attached, waiting)).await
+    let process = Process::Container(id);
+    session.ask_for_redraw(client, &process).await;
+    match stay(client, (&mut session, process), (attached, waiting)).await? {
+        Stayed::Ended(status) => code(cx, status),
+        // As Docker has it, who only looked at a container has failed to see its end.
+        Stayed::Detached => Err(Failure::error(DETACHED)),
+    }
 }
 
 fn check(state: &ContainerState) -> Result<(), Failure> {

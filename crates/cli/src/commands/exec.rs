@@ -1,6 +1,7 @@
 //! `exec`
 
-use super::run::{exit_code, session_keys, start_code};
+use super::attach::DETACHED;
+use super::run::{exit_code, session_keys, start_code, told};
 use crate::argv::{Arity, Flags, Outcome, command};
 use crate::cx::{self, Cx};
 use crate::error::{Failure, api_message};
@@ -8,6 +9,7 @@ use crate::parse::env::{self, Bare, Variable};
 use crate::session::{Ended, Process, Session, Setup, terminal};
 use docker_api::ApiError;
 use docker_api::types::exec::{ExecCreate, ExecStart};
+use model::detach::DetachKeys;
 use std::process::ExitCode;
 
 /// Run a command in a running container
@@ -59,7 +61,7 @@ async fn exec(cx: &Cx, args: ExecArgs) -> Outcome {
         return Err(Failure::error("the input device is not a TTY"));
     }
     let size = if args.tty { terminal::console_size() } else { None };
-    let request = args.request(size)?;
+    let request = args.request(size, &keys)?;
     let client = cx.client()?;
     let id = client.exec_create(&args.container, &request).await?;
     let start = ExecStart { detach: args.detach, tty: args.tty, console_size: size };
@@ -76,8 +78,7 @@ async fn exec(cx: &Cx, args: ExecArgs) -> Outcome {
     let ended = session.run(client, &Process::Exec(id.clone()), attached).await?;
     session.restore();
     if ended == Ended::Detached {
-        cx.warn("read escape sequence");
-        return Ok(ExitCode::SUCCESS);
+        return Err(Failure::error(DETACHED));
     }
     let state = client.exec_inspect(&id).await?.value;
     Ok(exit_code(state.exit_code.unwrap_or(0)))
@@ -94,7 +95,7 @@ fn not_run(error: &ApiError) -> Failure {
 }
 
 impl ExecArgs {
-    fn request(&self, size: Option<[u64; 2]>) -> Result<ExecCreate, Failure> {
+    fn request(&self, size: Option<[u64; 2]>, keys: &DetachKeys) -> Result<ExecCreate, Failure> {
         let lookup = |name: &str| std::env::var(name).ok();
         let mut variables = Vec::new();
         for path in &self.env_file {
@@ -113,7 +114,7 @@ impl ExecArgs {
             attach_stdout: !self.detach,
             attach_stderr: !self.detach,
             detach: self.detach,
-            detach_keys: self.detach_keys.clone().unwrap_or_default(),
+            detach_keys: told(keys).unwrap_or_default(),
             env: (!variables.is_empty()).then_some(variables),
             working_dir: self.workdir.clone().unwrap_or_default(),
             cmd: Some(self.command.clone().into()),

@@ -6,7 +6,6 @@ use crate::config;
 use crate::cx::{self, Cx};
 use crate::error::{Failure, api_message};
 use crate::options::ContainerOptions;
-use crate::session::keys::Keys;
 use crate::session::{Ended, Process, Session, Setup, terminal};
 use docker_api::client::containers::Waiting;
 use docker_api::query::{AttachQuery, WaitCondition};
@@ -14,6 +13,7 @@ use docker_api::stream::Attached;
 use docker_api::types::config::ContainerConfig;
 use docker_api::types::containers::{CreateContainer, WaitResponse};
 use docker_api::{ApiError, Client};
+use model::detach::DetachKeys;
 use std::process::ExitCode;
 
 /// Create and run a container from an image
@@ -56,7 +56,7 @@ async fn run(cx: &Cx, args: RunArgs) -> Outcome {
         }
         leave_alone(&mut request.config);
     }
-    let keys = args.keys()?;
+    let keys = session_keys(args.detach_keys.as_deref())?;
     let config = &request.config;
     if config.tty && config.attach_stdin && !cx::stdin_is_terminal() {
         return Err(Failure::error("the input device is not a TTY"));
@@ -77,22 +77,21 @@ async fn run(cx: &Cx, args: RunArgs) -> Outcome {
     }
 }
 
-impl RunArgs {
-    fn keys(&self) -> Result<Keys, Failure> {
-        session_keys(self.detach_keys.as_deref())
-    }
-}
-
 /// The keys of a flag, or else of the user's configuration.
-pub(super) fn session_keys(flag: Option<&str>) -> Result<Keys, Failure> {
+pub(super) fn session_keys(flag: Option<&str>) -> Result<DetachKeys, Failure> {
     let configured = match flag {
         Some(_) => None,
         // Keys are for people: without a terminal nobody looks for them.
         None if cx::stdin_is_terminal() => config::load()?.detach_keys,
         None => None,
     };
-    let text = flag.or(configured.as_deref()).unwrap_or_default();
-    Keys::parse(text).map_err(Failure::error)
+    let text = flag.or(configured.as_deref());
+    DetachKeys::parse(text).map_err(|e| Failure::error(e.to_string()))
+}
+
+/// The keys as the server is told them, so that it does not look for its own beside ours.
+pub(super) fn told(keys: &DetachKeys) -> Option<String> {
+    (*keys != DetachKeys::default()).then(|| keys.to_string())
 }
 
 fn leave_alone(config: &mut ContainerConfig) {
@@ -128,18 +127,19 @@ async fn foreground(
     cx: &Cx,
     request: &CreateContainer,
     id: &str,
-    (keys, proxy): (Keys, bool),
+    (keys, proxy): (DetachKeys, bool),
 ) -> Outcome {
     let client = cx.client()?;
     let config = &request.config;
-    let setup = Setup { stdin: config.attach_stdin, tty: config.tty, proxy, keys };
     let query = AttachQuery {
+        detach_keys: told(&keys),
         stream: true,
         stdin: config.attach_stdin,
         stdout: config.attach_stdout,
         stderr: config.attach_stderr,
-        ..AttachQuery::default()
+        logs: false,
     };
+    let setup = Setup { stdin: config.attach_stdin, tty: config.tty, proxy, keys };
     let attached = client.container_attach(id, &query).await?;
     let waiting = client.container_wait(id, condition(request)).await?;
     let mut session = Session::open(setup)?;
@@ -152,32 +152,44 @@ async fn foreground(
         }
         return Err(not_started(cx, &e));
     }
-    stay(cx, client, (&mut session, Process::Container(id.to_owned())), (attached, waiting)).await
+    let session = (&mut session, Process::Container(id.to_owned()));
+    stay(client, session, (attached, waiting)).await?.code(cx)
 }
 
-/// Stays with a container that runs until it ends or is detached from.
-pub(super) async fn stay(
-    cx: &Cx,
-    client: &Client,
-    (session, process): (&mut Session, Process),
-    (attached, waiting): (Attached, Waiting),
-) -> Outcome {
-    match session.run(client, &process, attached).await? {
-        Ended::Detached => {
-            session.restore();
-            cx.warn("read escape sequence");
-            Ok(ExitCode::SUCCESS)
-        }
-        Ended::Output => {
-            let status = session.until(client, &process, waiting.finish()).await??;
-            session.restore();
-            code(cx, status)
+/// How staying with a container ended.
+pub(super) enum Stayed {
+    /// The container ended.
+    Ended(WaitResponse),
+    /// The user typed the detach keys.
+    Detached,
+}
+
+impl Stayed {
+    /// For whoever started the container: to leave it is no failure.
+    pub(super) fn code(self, cx: &Cx) -> Outcome {
+        match self {
+            Self::Detached => Ok(ExitCode::SUCCESS),
+            Self::Ended(status) => code(cx, status),
         }
     }
 }
 
+/// Stays with a container that runs until it ends or is detached from.
+pub(super) async fn stay(
+    client: &Client,
+    (session, process): (&mut Session, Process),
+    (attached, waiting): (Attached, Waiting),
+) -> Result<Stayed, Failure> {
+    let stayed = match session.run(client, &process, attached).await? {
+        Ended::Detached => Stayed::Detached,
+        Ended::Output => Stayed::Ended(session.until(client, &process, waiting.finish()).await??),
+    };
+    session.restore();
+    Ok(stayed)
+}
+
 /// The container's own code.
-fn code(cx: &Cx, status: WaitResponse) -> Outcome {
+pub(super) fn code(cx: &Cx, status: WaitResponse) -> Outcome {
     if let Some(error) = status.error.filter(|error| !error.message.is_empty()) {
         cx.warn(&format!("Error waiting for container: {}", error.message));
         return Ok(ExitCode::from(125));

@@ -1,7 +1,7 @@
 //! `start`
 
 use super::each;
-use super::run::{session_keys, stay};
+use super::run::{session_keys, stay, told};
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::{self, Cx};
 use crate::error::Failure;
@@ -53,8 +53,14 @@ async fn attached(cx: &Cx, args: &StartArgs, name: &str) -> Outcome {
     if stdin && tty && !cx::stdin_is_terminal() {
         return Err(Failure::error("the input device is not a TTY"));
     }
-    let query =
-        AttachQuery { stream: true, stdin, stdout: true, stderr: true, ..AttachQuery::default() };
+    let query = AttachQuery {
+        logs: false,
+        stream: true,
+        stdin,
+        stdout: true,
+        stderr: true,
+        detach_keys: told(&keys),
+    };
     let streams = client.container_attach(&id, &query).await?;
     let until = if container.host_config.auto_remove {
         WaitCondition::Removed
@@ -64,5 +70,6 @@ async fn attached(cx: &Cx, args: &StartArgs, name: &str) -> Outcome {
     let waiting = client.container_wait(&id, until).await?;
     let mut session = Session::open(Setup { stdin, tty, proxy: true, keys })?;
     client.container_start(&id, None).await?;
-    stay(cx, client, (&mut session, Process::Container(id)), (streams, waiting)).await
+    let session = (&mut session, Process::Container(id));
+    stay(client, session, (streams, waiting)).await?.code(cx)
 }

@@ -3,7 +3,7 @@
 //! A terminal, a pipe and a file all read alike that way, none is made non-blocking behind the
 //! back of whoever shares it, and a read that never returns keeps nobody.
 
-use super::keys::{Keys, Typed, Watch};
+use model::detach::{DetachKeys, Detector, Typed};
 use std::io::Read;
 use tokio::sync::mpsc;
 
@@ -23,33 +23,61 @@ pub(crate) enum Event {
 /// The reader's end.
 pub(crate) struct Input {
     pieces: mpsc::Receiver<Vec<u8>>,
-    watch: Option<Watch>,
-    detached: bool,
+    detector: Option<Detector>,
+    state: State,
+}
+
+/// What comes when all bytes are passed on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// More of them.
+    Reads,
+    /// The end.
+    Ended,
+    /// The user has typed the detach keys.
+    Detached,
 }
 
 impl Input {
     /// Starts reading; with keys, watches for them.
-    pub(crate) fn start(keys: Option<Keys>) -> Self {
+    pub(crate) fn start(keys: Option<DetachKeys>) -> Self {
         let (send, pieces) = mpsc::channel(2);
         std::thread::spawn(move || read(&mut std::io::stdin().lock(), &send));
-        Self { pieces, watch: keys.map(Watch::new), detached: false }
+        Self { pieces, detector: keys.map(Detector::new), state: State::Reads }
     }
 
     /// The next event. Cancelling loses nothing.
     pub(crate) async fn next(&mut self) -> Event {
-        if self.detached {
-            return Event::Detach;
-        }
-        let Some(bytes) = self.pieces.recv().await else { return Event::End };
-        let Some(watch) = &mut self.watch else { return Event::Bytes(bytes) };
-        match watch.typed(&bytes) {
-            Typed::Bytes(bytes) => Event::Bytes(bytes),
-            Typed::Detach(bytes) if bytes.is_empty() => Event::Detach,
-            Typed::Detach(bytes) => {
-                self.detached = true;
-                Event::Bytes(bytes)
+        while self.state == State::Reads {
+            let bytes = match self.pieces.recv().await {
+                Some(bytes) => self.typed(bytes),
+                None => self.ended(),
+            };
+            if !bytes.is_empty() {
+                return Event::Bytes(bytes);
             }
         }
+        if self.state == State::Detached { Event::Detach } else { Event::End }
+    }
+
+    /// What is to be passed on of some bytes.
+    fn typed(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        let Some(detector) = &mut self.detector else { return bytes };
+        let mut passed = Vec::with_capacity(bytes.len());
+        if detector.feed(&bytes, &mut passed) == Typed::Detach {
+            self.state = State::Detached;
+        }
+        passed
+    }
+
+    /// What was held back, since it could have become the keys.
+    fn ended(&mut self) -> Vec<u8> {
+        self.state = State::Ended;
+        let mut passed = Vec::new();
+        if let Some(detector) = &mut self.detector {
+            detector.finish(&mut passed);
+        }
+        passed
     }
 }
 

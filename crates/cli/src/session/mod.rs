@@ -4,7 +4,6 @@
 //! what, and what follows, is the commands' business.
 
 pub(crate) mod input;
-pub(crate) mod keys;
 pub(crate) mod output;
 pub(crate) mod signals;
 pub(crate) mod terminal;
@@ -13,7 +12,7 @@ use crate::error::Failure;
 use docker_api::client::Client;
 use docker_api::stream::{Attached, AttachedInput, AttachedOutput};
 use input::{Event, Input};
-use keys::Keys;
+use model::detach::DetachKeys;
 use signals::{Caught, Signals};
 use terminal::{Raw, Size};
 
@@ -34,7 +33,7 @@ pub(crate) struct Setup {
     /// Whether signals are passed on; never to a process with a terminal.
     pub(crate) proxy: bool,
     /// The keys that detach.
-    pub(crate) keys: Keys,
+    pub(crate) keys: DetachKeys,
 }
 
 /// How a session ended.
@@ -68,6 +67,15 @@ impl Session {
         self.raw = None;
     }
 
+    /// Gives the terminal another size than the one that [`Session::run`] gives it, so that the
+    /// process draws its screen, or a shell its prompt, for whoever comes later.
+    pub(crate) async fn ask_for_redraw(&self, client: &Client, process: &Process) {
+        if let (true, Some(Size { height, width })) = (self.setup.tty, terminal::size()) {
+            let size = Size { height: height.saturating_add(1), width: width.saturating_add(1) };
+            resize(client, process, size).await;
+        }
+    }
+
     /// Passes everything on until the process closes its output or the user detaches.
     pub(crate) async fn run(
         &mut self,
@@ -77,7 +85,7 @@ impl Session {
     ) -> Result<Ended, Failure> {
         let Attached { output, input } = attached;
         if self.setup.tty {
-            resize(client, process).await;
+            match_size(client, process).await;
         }
         // Both go on where they were when a signal comes in between.
         let mut pump = std::pin::pin!(pump(output));
@@ -114,7 +122,7 @@ impl Session {
         caught: Caught,
     ) -> Result<(), Failure> {
         match caught {
-            Caught::Resized => resize(client, process).await,
+            Caught::Resized => match_size(client, process).await,
             Caught::Fatal(number) => {
                 self.restore();
                 return Err(Failure::silent(128_u8.saturating_add(number)));
@@ -134,9 +142,15 @@ impl Session {
     }
 }
 
-/// Tells the process how large our terminal is. It may be gone already.
-async fn resize(client: &Client, process: &Process) {
-    let Some(Size { height, width }) = terminal::size() else { return };
+/// Gives the process's terminal the size of ours.
+async fn match_size(client: &Client, process: &Process) {
+    if let Some(size) = terminal::size() {
+        resize(client, process, size).await;
+    }
+}
+
+/// Resizes the process's terminal. The process may be gone already.
+async fn resize(client: &Client, process: &Process, Size { height, width }: Size) {
     let _ = match process {
         Process::Container(id) => client.container_resize(id, height, width).await,
         Process::Exec(id) => client.exec_resize(id, height, width).await,

@@ -9,12 +9,12 @@ use model::{ExecId, NameOrId};
 use super::containers::terminal_size;
 use super::streams::stream_type;
 use crate::call::Call;
-use crate::detach::DetachKeys;
 use crate::error::HttpError;
 use crate::lower;
 use crate::raise;
 use crate::reply::{self, Reply};
 use crate::route::ExecRoute;
+use model::detach::DetachKeys;
 
 /// `POST /containers/{id}/exec`.
 pub(super) async fn create(mut call: Call, who: NameOrId) -> Result<Reply, HttpError> {

@@ -11,11 +11,11 @@ use model::container::Terminal;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::call::{Call, blocking, lasting};
-use crate::detach::DetachKeys;
 use crate::error::HttpError;
 use crate::quirks::ApiVersion;
 use crate::raise;
 use crate::reply::{self, JSON, Reply};
+use model::detach::DetachKeys;
 
 /// How often a container's readings are taken.
 const STATS_EVERY: Duration = Duration::from_secs(1);

@@ -1,20 +1,51 @@
 //! Detach keys: the sequence that, typed into a terminal, leaves the container alone.
+//!
+//! Both ends of a session look for it: the command line, so that a connection that hangs can be
+//! left, and the server, for clients that only pass bytes on.
+
+use std::fmt;
 
 /// A sequence of bytes to look for in what is typed; not empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DetachKeys(Vec<u8>);
+pub struct DetachKeys(Vec<u8>);
 
 /// A text that is no sequence of keys.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("Invalid detach keys ({0}) provided")]
-pub(crate) struct BadDetachKeys(String);
+pub struct BadDetachKeys(String);
+
+impl Default for DetachKeys {
+    /// `ctrl-p,ctrl-q`
+    fn default() -> Self {
+        Self(vec![0x10, 0x11])
+    }
+}
+
+impl fmt::Display for DetachKeys {
+    /// As [`DetachKeys::parse`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, key) in self.0.iter().enumerate() {
+            let separator = if number == 0 { "" } else { "," };
+            match key {
+                0..=0x1f => {
+                    write!(f, "{separator}ctrl-{}", char::from(key + b'@').to_ascii_lowercase())?
+                }
+                _ => write!(f, "{separator}{}", char::from(*key))?,
+            }
+        }
+        Ok(())
+    }
+}
 
 impl DetachKeys {
     /// `ctrl-p,ctrl-q`, or what is given instead: letters, and `ctrl-` with a letter or one of
     /// `@ [ \ ] ^ _`, separated by commas.
-    pub(crate) fn parse(text: Option<&str>) -> Result<Self, BadDetachKeys> {
+    ///
+    /// # Errors
+    /// The text is no such sequence.
+    pub fn parse(text: Option<&str>) -> Result<Self, BadDetachKeys> {
         match text {
-            None | Some("") => Ok(Self(vec![0x10, 0x11])),
+            None | Some("") => Ok(Self::default()),
             Some(text) => {
                 let keys: Option<Vec<u8>> = text.split(',').map(key).collect();
                 keys.map(Self).ok_or_else(|| BadDetachKeys(text.to_owned()))
@@ -40,7 +71,7 @@ fn key(text: &str) -> Option<u8> {
 
 /// What has been typed so far, as far as it may become the sequence.
 #[derive(Debug)]
-pub(crate) struct Detector {
+pub struct Detector {
     keys: Vec<u8>,
     /// How many of the keys the last bytes were.
     held: usize,
@@ -48,7 +79,7 @@ pub(crate) struct Detector {
 
 /// What to do after some bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Typed {
+pub enum Typed {
     /// Go on.
     Text,
     /// Leave: the bytes that came before the sequence have been passed on.
@@ -56,12 +87,14 @@ pub(crate) enum Typed {
 }
 
 impl Detector {
-    pub(crate) fn new(keys: DetachKeys) -> Self {
+    /// Nothing has been typed yet.
+    #[must_use]
+    pub fn new(keys: DetachKeys) -> Self {
         Self { keys: keys.0, held: 0 }
     }
 
     /// Takes bytes, and appends to `out` those that cannot be part of the sequence (any more).
-    pub(crate) fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Typed {
+    pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Typed {
         for byte in bytes {
             self.step(*byte, out);
             if self.held == self.keys.len() {
@@ -73,7 +106,7 @@ impl Detector {
     }
 
     /// Appends what is still held back: the input has ended, and no sequence with it.
-    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.keys[..self.held]);
         self.held = 0;
     }
@@ -114,6 +147,13 @@ mod tests {
                 DetachKeys::parse(Some(bad)).unwrap_err().to_string(),
                 format!("Invalid detach keys ({bad}) provided")
             );
+        }
+    }
+
+    #[test]
+    fn sequences_print_as_they_are_read() {
+        for text in ["ctrl-p,ctrl-q", "ctrl-@,ctrl-[,ctrl-\\,ctrl-],ctrl-^,ctrl-_", "a,Z,~, "] {
+            assert_eq!(keys(text).to_string(), text);
         }
     }
 
