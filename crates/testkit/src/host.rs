@@ -6,6 +6,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+use crate::Terminal;
+
 /// A dhow on throw-away roots.
 #[derive(Debug)]
 pub struct Host {
@@ -68,9 +70,35 @@ impl Host {
 
     /// A dhow command on these roots, not started, in a clean environment.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "tests run the program as a user does")]
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
+        self.clean(&self.binary, arguments)
+    }
+
+    /// The same in a session of its own, whose terminal its standard input is.
+    #[must_use]
+    pub fn in_session(&self, arguments: &[&str]) -> Command {
+        let binary = self.binary.to_string_lossy();
+        self.clean(Path::new("setsid"), &[&["--ctty", &*binary], arguments].concat())
+    }
+
+    /// Starts a command in a terminal of its own.
+    #[must_use]
+    pub fn terminal(&self, arguments: &[&str]) -> Terminal {
+        let mut terminal = Terminal::open();
+        self.again(&mut terminal, arguments);
+        terminal
+    }
+
+    /// Starts another command in a terminal whose last one has ended.
+    pub fn again(&self, terminal: &mut Terminal, arguments: &[&str]) {
+        let mut command = self.in_session(arguments);
+        command.stdin(terminal.stdio()).stdout(terminal.stdio()).stderr(terminal.stdio());
+        terminal.start(&mut command);
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "tests run the program as a user does")]
+    fn clean(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .env_clear()

@@ -1,4 +1,5 @@
-//! Test helpers: throw-away state roots with a dhow that works on them, and base images.
+//! Test helpers: throw-away state roots with a dhow that works on them, terminals to run it in,
+//! and base images.
 //!
 //! Nothing here is linked into the binary.
 
@@ -6,6 +7,8 @@
 
 mod busybox;
 mod host;
+mod terminal;
 
 pub use busybox::busybox_archive;
 pub use host::{Host, Ran};
+pub use terminal::Terminal;

@@ -15,6 +15,8 @@ mod logs;
 mod network;
 mod run;
 mod security;
+mod streams;
+mod terminal;
 
 /// The binary under test.
 const DHOW: &str = env!("CARGO_BIN_EXE_dhow");
