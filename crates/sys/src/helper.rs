@@ -8,8 +8,12 @@
     reason = "this is the one module that the ban on Command::new leaves out"
 )]
 
+mod run;
+
 use std::path::Path;
 use std::process::Command;
+
+pub use run::{Bounds, Ran, RunError, run};
 
 /// A foreign program and the reason to start it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

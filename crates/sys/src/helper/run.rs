@@ -1,0 +1,204 @@
+//! A foreign program that is given a text, gives one back, and is not waited for for ever.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+/// How much a program may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// From its start to its end.
+    pub time: Duration,
+    /// Of standard output, in bytes.
+    pub output: usize,
+}
+
+/// A program that has ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// How.
+    pub status: ExitStatus,
+    /// What it wrote to its standard output.
+    pub stdout: Vec<u8>,
+}
+
+/// Why a program did not come to its end. It is gone all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// There is no such program.
+    #[error("not found in PATH")]
+    Missing,
+    /// It cannot be started.
+    #[error("cannot be started: {0}")]
+    Start(io::Error),
+    /// It takes too long.
+    #[error("it did not end within {} s", .0.as_secs_f32())]
+    TooLong(Duration),
+    /// It says too much.
+    #[error("it wrote more than {0} bytes")]
+    TooMuch(usize),
+    /// The pipes.
+    #[error("talking to it failed: {0}")]
+    Pipe(#[from] io::Error),
+}
+
+/// Runs `command` with `input` as its standard input. Its standard error is ours.
+///
+/// The end of the program is the end, even if it left somebody behind who holds its output open.
+///
+/// # Errors
+/// It could not be started, or was killed because it went over `bounds`.
+pub fn run(command: &mut Command, input: &[u8], bounds: Bounds) -> Result<Ran, RunError> {
+    let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = spawned.map_err(|error| {
+        let is_missing = error.kind() == io::ErrorKind::NotFound;
+        if is_missing { RunError::Missing } else { RunError::Start(error) }
+    })?;
+    let told = Talk::new(&mut child, input, bounds).and_then(|talk| talk.finish(&child));
+    if told.is_err() {
+        // It may have ended just now; then there is nothing to kill.
+        let _ = child.kill();
+    }
+    let status = child.wait()?;
+    Ok(Ran { status, stdout: told? })
+}
+
+struct Talk<'t> {
+    stdin: Option<ChildStdin>,
+    input: &'t [u8],
+    stdout: Option<ChildStdout>,
+    output: Vec<u8>,
+    bounds: Bounds,
+    deadline: Instant,
+}
+
+impl<'t> Talk<'t> {
+    fn new(child: &mut Child, input: &'t [u8], bounds: Bounds) -> Result<Self, RunError> {
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        for pipe in stdin.iter().map(AsFd::as_fd).chain(stdout.iter().map(AsFd::as_fd)) {
+            rustix::io::ioctl_fionbio(pipe, true).map_err(io::Error::from)?;
+        }
+        let deadline = Instant::now() + bounds.time;
+        Ok(Self { stdin, input, stdout, output: Vec::new(), bounds, deadline })
+    }
+
+    fn finish(mut self, child: &Child) -> Result<Vec<u8>, RunError> {
+        let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty());
+        let pidfd = pidfd.map_err(io::Error::from)?;
+        loop {
+            // Looked at before the pipes: what was written before the end is read after it.
+            let has_ended = self.wait(pidfd.as_fd())?;
+            self.give()?;
+            self.take()?;
+            if has_ended {
+                return Ok(self.output);
+            }
+        }
+    }
+
+    /// Waits until something can be done; true if the program has ended.
+    fn wait(&self, pidfd: rustix::fd::BorrowedFd<'_>) -> Result<bool, RunError> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(RunError::TooLong(self.bounds.time));
+        }
+        let mut fds = vec![PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+        fds.extend(self.stdin.iter().map(|pipe| PollFd::new(pipe, PollFlags::OUT)));
+        fds.extend(self.stdout.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        let timeout = Timespec::try_from(left).ok();
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => Ok(!fds[0].revents().is_empty()),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(errno) => Err(io::Error::from(errno).into()),
+        }
+    }
+
+    fn give(&mut self) -> Result<(), RunError> {
+        let Some(pipe) = &mut self.stdin else { return Ok(()) };
+        match pipe.write(self.input) {
+            Ok(count) => self.input = &self.input[count..],
+            Err(error) if is_for_later(&error) => {}
+            // It does not want to know: its right.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.input = &[],
+            Err(error) => return Err(error.into()),
+        }
+        if self.input.is_empty() {
+            self.stdin = None;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> Result<(), RunError> {
+        let mut buffer = [0; 4096];
+        while let Some(pipe) = &mut self.stdout {
+            match pipe.read(&mut buffer) {
+                Ok(0) => self.stdout = None,
+                Ok(count) => self.output.extend_from_slice(&buffer[..count]),
+                Err(error) if is_for_later(&error) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+            if self.output.len() > self.bounds.output {
+                return Err(RunError::TooMuch(self.bounds.output));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_for_later(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the programs of these tests are of no kind")]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, input: &[u8], time: Duration) -> Result<Ran, RunError> {
+        let bounds = Bounds { time, output: 200_000 };
+        run(Command::new("sh").args(["-c", script]), input, bounds)
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn what_goes_in_comes_out() {
+        let input = vec![b'x'; 150_000];
+        let ran = shell("cat; exit 3", &input, LONG).unwrap();
+        assert_eq!((ran.stdout, ran.status.code()), (input, Some(3)));
+    }
+
+    #[test]
+    fn nobody_needs_to_read_the_input() {
+        let ran = shell("exec <&-; echo done", &vec![b'x'; 1 << 20], LONG).unwrap();
+        assert_eq!(ran.stdout, b"done\n");
+    }
+
+    #[test]
+    fn what_a_program_leaves_behind_is_not_waited_for() {
+        // The one left behind holds the output open until it is killed below.
+        let ran = shell("sleep 1000 & echo $!", b"", LONG).unwrap();
+        let pid: i32 = String::from_utf8(ran.stdout).unwrap().trim().parse().unwrap();
+        let pid = Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
+    #[test]
+    fn neither_time_nor_output_is_endless() {
+        let slow = shell("exec sleep 1000", b"", Duration::from_millis(50)).unwrap_err();
+        assert!(matches!(slow, RunError::TooLong(_)), "{slow}");
+        let loud = shell("exec yes", b"", LONG).unwrap_err();
+        assert!(matches!(loud, RunError::TooMuch(200_000)), "{loud}");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_missing() {
+        let bounds = Bounds { time: LONG, output: 1 };
+        let error = run(&mut Command::new("dhow-no-such-program"), b"", bounds).unwrap_err();
+        assert!(matches!(error, RunError::Missing), "{error}");
+    }
+}
