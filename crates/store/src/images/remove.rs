@@ -222,27 +222,29 @@ fn by_name(
                 && other.digest().is_some()
                 && other.name() == name.name())
     };
-    let names = image.tags.iter().chain(&image.repo_digests);
-    let (untag, keep): (Vec<Reference>, Vec<Reference>) = names.cloned().partition(goes);
-    if !keep.is_empty() {
-        return Ok(Decision { untag, delete: false });
-    }
-    if force == Force::No
-        && let Some(container) = users.all.first()
-    {
+    if let (Force::No, true, Some(container)) = (force, is_single(image), users.all.first()) {
         return Err(Conflict::Referenced(*container));
     }
-    check_users(force, users)?;
-    Ok(Decision { untag, delete: true })
+    let names = image.tags.iter().chain(&image.repo_digests);
+    let (untag, keep): (Vec<Reference>, Vec<Reference>) = names.cloned().partition(goes);
+    // By its name even an image that runs loses its last one, if that is forced. It stays, and can
+    // only be reached by its id.
+    let delete = keep.is_empty() && users.running().is_none();
+    Ok(Decision { untag, delete })
+}
+
+/// Whether there is one name: a tag with digests of its repository, or digests of one.
+fn is_single(image: &ImageRecord) -> bool {
+    let names = image.tags.iter().chain(&image.repo_digests);
+    let repositories: BTreeSet<String> = names.map(Reference::name).collect();
+    image.tags.len() <= 1 && repositories.len() <= 1
 }
 
 fn by_id(image: &ImageRecord, force: Force, users: &Users<'_>) -> Result<Decision, Conflict> {
-    check_users(force, users)?;
-    let repositories: BTreeSet<String> =
-        image.tags.iter().chain(&image.repo_digests).map(Reference::name).collect();
-    if force == Force::No && (image.tags.len() > 1 || repositories.len() > 1) {
+    if let (Force::No, false, None) = (force, is_single(image), users.running()) {
         return Err(Conflict::ManyNames);
     }
+    check_users(force, users)?;
     let untag = image.tags.iter().chain(&image.repo_digests).cloned().collect();
     Ok(Decision { untag, delete: true })
 }

@@ -234,6 +234,33 @@ fn containers_keep_an_image_by_dockers_rules() {
 }
 
 #[test]
+fn by_name_an_image_that_runs_loses_its_last_name_if_that_is_forced() {
+    let place = Place::new();
+    let digest = format!("a@sha256:{}", "0".repeat(64));
+    let id = place.image("a", &["a:1"], &[&digest]);
+    let running = BTreeSet::from([place.container(1, id)]);
+    let remove = |typed: &str, force| place.store.images().remove(typed, force, &running);
+    assert!(matches!(remove("a:1", Force::No), Err(RemoveError::Referenced { .. })));
+    assert!(matches!(remove(&id.short(), Force::Yes), Err(RemoveError::Running { .. })));
+    let removed = remove("a:1", Force::Yes).unwrap();
+    assert!(removed.iter().all(|step| matches!(step, Removed::Untagged(_))), "{removed:?}");
+    assert_eq!(removed.len(), 2);
+    // It is there, without a name.
+    assert_eq!(place.store.images().resolve(&id.short()).unwrap().tags, []);
+}
+
+#[test]
+fn several_names_are_a_reason_before_a_container_that_is_stopped() {
+    let place = Place::new();
+    let id = place.image("a", &["a:1", "b:1"], &[]);
+    let container = place.container(1, id);
+    assert!(matches!(place.remove(&id.short(), Force::No), Err(RemoveError::ManyNames(_))));
+    let running = BTreeSet::from([container]);
+    let refused = place.store.images().remove(&id.short(), Force::No, &running).unwrap_err();
+    assert!(matches!(refused, RemoveError::Running { .. }), "{refused}");
+}
+
+#[test]
 fn an_image_whose_layers_are_missing_is_refused() {
     let place = Place::new();
     let layer = LayerSpec {
