@@ -23,7 +23,7 @@ pub(crate) enum ParamError {
     Filter,
     #[error("invalid filter '{0}'")]
     UnknownFilter(String),
-    #[error("invalid filter '{key}={value}'")]
+    #[error("invalid filter '{key}=[{value}]'")]
     FilterValue { key: String, value: String },
 }
 

@@ -9,9 +9,11 @@
 pub mod container;
 pub mod detach;
 pub mod digest;
+pub mod duration;
 pub mod id;
 pub mod image;
 pub mod life;
+pub mod moment;
 pub mod mount;
 pub mod platform;
 pub mod port;

@@ -44,7 +44,13 @@ command!(
 );
 
 async fn images(cx: &Cx, args: ImagesArgs) -> Outcome {
-    let text = list_format(cx, args.format.as_ref(), args.quiet, |config| config.images_format)?;
+    let text = match args.format.as_deref() {
+        // Unlike other lists, this one takes every other format all the same.
+        Some("raw") if args.quiet => "image_id: {{.ID}}".to_owned(),
+        Some(format) if args.quiet && !matches!(format, "" | "table") => format.to_owned(),
+        Some(_) | None if args.quiet => "{{.ID}}".to_owned(),
+        _ => list_format(cx, args.format.as_ref(), false, |config| config.images_format)?,
+    };
     let digests = if args.digests { Digests::Shown } else { Digests::Hidden };
     let named = if args.digests { images::NAMED_DIGESTS } else { images::NAMED };
     let format = Format::parse(&text, named)?;

@@ -3,9 +3,9 @@
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::Cx;
 use crate::error::Failure;
-use crate::parse::time::{Reference, stamp};
 use crate::session::output;
 use docker_api::query::LogsQuery;
+use model::moment::{Reference, stamp};
 use std::process::ExitCode;
 
 /// Show what a container has written

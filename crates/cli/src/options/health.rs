@@ -1,9 +1,9 @@
 //! Health checks.
 
-use crate::parse::duration::Nanos;
 use crate::parse::number::Int;
 use docker_api::types::config::HealthConfig;
 use docker_api::types::containers::CreateContainer;
+use model::duration::Nanos;
 
 #[derive(clap::Args, Debug)]
 pub(super) struct HealthOptions {

@@ -5,7 +5,6 @@
 
 pub(crate) mod csv;
 pub(crate) mod device;
-pub(crate) mod duration;
 pub(crate) mod env;
 pub(crate) mod filter;
 pub(crate) mod limits;
@@ -14,5 +13,4 @@ pub(crate) mod network;
 pub(crate) mod number;
 pub(crate) mod ports;
 pub(crate) mod security;
-pub(crate) mod time;
 pub(crate) mod volume;

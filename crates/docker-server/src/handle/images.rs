@@ -3,7 +3,10 @@
 use engine::view::{ImageRemoveMode, ImageView};
 use engine::{Engine, EngineError};
 use http::StatusCode;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use model::Reference;
+use model::moment;
 
 use super::transfer;
 use crate::call::Call;
@@ -22,7 +25,12 @@ pub(super) async fn create(call: Call) -> Result<Reply, HttpError> {
             transfer::pull(call, image).await
         }
         (None, Some("-")) => transfer::import(call).await,
-        (None, Some(_)) => Err(HttpError::later("import from a URL")),
+        (None, Some(source)) => {
+            // Docker takes an address without a scheme as well.
+            let has_scheme = source.contains("://");
+            let url = if has_scheme { source.to_owned() } else { format!("http://{source}") };
+            transfer::import_from(call, url).await
+        }
         (None, None) => Err(HttpError::bad_request("fromImage or fromSrc is required")),
     }
 }
@@ -47,7 +55,8 @@ pub(super) async fn one(
 
 /// `GET /images/json`.
 pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
-    let wanted = filter::Images::parse(&call.query)?;
+    let now = moment::Reference { now: Timestamp::now(), zone: TimeZone::system() };
+    let wanted = filter::Images::parse(&call.query, &now)?;
     let views = call.run(move |engine| select(engine, &wanted)).await?;
     let mut summaries: Vec<_> = views.iter().map(raise::image_summary).collect();
     quirks::image_list(call.api, &mut summaries);
@@ -59,12 +68,12 @@ fn select(engine: &Engine, wanted: &filter::Images) -> Result<Vec<ImageView>, En
     let (before, since) = wanted.boundaries();
     let before = before.map(created).transpose()?;
     let since = since.map(created).transpose()?;
-    let mut views = engine.image_list()?;
-    views.retain(|view| {
-        wanted.fits(view)
-            && before.is_none_or(|before| view.created < before)
+    let is_between = |view: &ImageView| {
+        before.is_none_or(|before| view.created < before)
             && since.is_none_or(|since| view.created > since)
-    });
+    };
+    let views = engine.image_list()?.into_iter().filter(is_between);
+    let mut views: Vec<ImageView> = views.filter_map(|view| wanted.select(view)).collect();
     views.sort_by_key(|view| std::cmp::Reverse(view.created));
     Ok(views)
 }

@@ -1,20 +1,25 @@
 //! Points in time: `--since` and `--until` take RFC 3339 or parts of it, seconds since 1970, or a
 //! duration back from now.
 
-use super::duration::Nanos;
+use crate::duration::{Nanos, quote};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 /// Now, and where we are.
 #[derive(Clone, Debug)]
-pub(crate) struct Reference {
-    pub(crate) now: Timestamp,
-    pub(crate) zone: TimeZone,
+pub struct Reference {
+    /// What durations are counted back from.
+    pub now: Timestamp,
+    /// What a time without a zone is in.
+    pub zone: TimeZone,
 }
 
 /// Turns `text` into what the API takes: seconds, or seconds and nine digits of nanoseconds.
-pub(crate) fn stamp(text: &str, reference: &Reference) -> Result<String, String> {
+///
+/// # Errors
+/// It is neither a time nor a duration; one line in Docker's words.
+pub fn stamp(text: &str, reference: &Reference) -> Result<String, String> {
     if text != "0"
         && let Ok(Nanos(back)) = text.parse()
     {
@@ -31,8 +36,21 @@ pub(crate) fn stamp(text: &str, reference: &Reference) -> Result<String, String>
     if numbers && !text.contains('-') {
         return Ok(text.to_owned());
     }
-    let quoted = crate::template::literal::quote(text);
+    let quoted = quote(text);
     Err(format!("failed to parse value as time or duration: {quoted}"))
+}
+
+/// The point in time that `text` means.
+///
+/// # Errors
+/// As [`stamp`].
+pub fn moment(text: &str, reference: &Reference) -> Result<Timestamp, String> {
+    let stamp = stamp(text, reference)?;
+    let (seconds, nanos) = stamp.split_once('.').unwrap_or((&stamp, "0"));
+    let nanos = format!("{nanos:0<9}");
+    let time = seconds.parse().ok().zip(nanos.get(..9).and_then(|digits| digits.parse().ok()));
+    let time = time.and_then(|(seconds, nanos)| Timestamp::new(seconds, nanos).ok());
+    time.ok_or_else(|| format!("failed to parse value as time or duration: {}", quote(text)))
 }
 
 fn date(text: &str, reference: &Reference) -> Option<Timestamp> {
@@ -90,6 +108,20 @@ mod tests {
         check("2013-01-02Z", Ok("1357084800.000000000"));
         check("2013-01-02T13:23:37", Ok("1357125817.000000000"));
         check("2013-01-02", Ok("1357077600.000000000"));
+    }
+
+    #[test]
+    fn a_moment_is_what_the_stamp_says() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let reference = Reference { now, zone: TimeZone::UTC };
+        for (text, nanos) in [
+            ("10m", 999_400_000_000_000),
+            ("5.5", 5_500_000_000),
+            ("1970-01-01T00:00:01Z", 1_000_000_000_i128),
+        ] {
+            assert_eq!(moment(text, &reference).unwrap().as_nanosecond(), nanos, "{text}");
+        }
+        assert!(moment("99999999999999", &reference).is_err());
     }
 
     #[test]

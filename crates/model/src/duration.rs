@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 /// A duration in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Nanos(pub(crate) i64);
+pub struct Nanos(pub i64);
 
 const UNITS: &[(&str, i128)] = &[
     ("ns", 1),
@@ -21,7 +21,7 @@ impl FromStr for Nanos {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let quoted = crate::template::literal::quote(text);
+        let quoted = quote(text);
         let invalid = || format!("time: invalid duration {quoted}");
         let (negative, mut rest) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -45,7 +45,7 @@ impl FromStr for Nanos {
                 return Err(format!("time: missing unit in duration {quoted}"));
             }
             let Some((_, scale)) = UNITS.iter().find(|(name, _)| *name == unit) else {
-                let unit = crate::template::literal::quote(unit);
+                let unit = quote(unit);
                 return Err(format!("time: unknown unit {unit} in duration {quoted}"));
             };
             total += nanos(whole, fraction, *scale).ok_or_else(invalid)?;
@@ -53,6 +53,11 @@ impl FromStr for Nanos {
         }
         i64::try_from(if negative { -total } else { total }).map(Self).map_err(|_| invalid())
     }
+}
+
+/// As Go quotes it, for all that is no control character.
+pub(crate) fn quote(text: &str) -> String {
+    format!("{text:?}")
 }
 
 fn nanos(whole: &str, fraction: &str, scale: i128) -> Option<i128> {
