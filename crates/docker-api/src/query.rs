@@ -241,6 +241,8 @@ impl ListImages {
 /// Options of `image_import`.
 #[derive(Debug, Clone, Default)]
 pub struct ImportImage {
+    /// Where the server is to fetch the archive from; without it, the archive is what is sent.
+    pub source: Option<String>,
     /// The name to give it, or none.
     pub reference: Option<String>,
     /// The history's comment.
@@ -254,7 +256,7 @@ pub struct ImportImage {
 impl ImportImage {
     pub(crate) fn query(&self) -> Query {
         let mut query = Query::default()
-            .set("fromSrc", "-")
+            .set("fromSrc", self.source.as_deref().unwrap_or("-"))
             .maybe("repo", self.reference.as_ref())
             .maybe("message", self.message.as_ref())
             .maybe("platform", self.platform.as_ref());

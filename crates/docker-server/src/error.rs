@@ -61,13 +61,17 @@ fn status(error: &EngineError) -> StatusCode {
         | E::NoSuchImage(_)
         | E::NoSuchVolume(_)
         | E::NoSuchNetwork(_)
-        | E::NoSuchExec(_) => StatusCode::NOT_FOUND,
+        | E::NoSuchExec(_)
+        | E::NotInRegistry(_) => StatusCode::NOT_FOUND,
+        E::RegistryUnauthorized(_) => StatusCode::UNAUTHORIZED,
+        E::RegistryRateLimit(_) => StatusCode::TOO_MANY_REQUESTS,
         E::Ambiguous(_)
         | E::BadReference(_)
         | E::SameName
         | E::DuplicateMount(_)
         | E::Resolve(_)
         | E::Invalid(_)
+        | E::OldImage(_)
         | E::User(_)
         | E::NoBindSource(_) => StatusCode::BAD_REQUEST,
         E::NameTaken { .. }
@@ -93,6 +97,8 @@ fn status(error: &EngineError) -> StatusCode {
         | E::Db(_)
         | E::Store(_)
         | E::Registry(_)
+        | E::RegistryConfig(_)
+        | E::Download(_)
         | E::Net(_)
         | E::Cgroup(_)
         | E::Shim { .. }

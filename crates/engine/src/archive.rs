@@ -74,6 +74,23 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// The same with an archive that lies at an address. `progress` hears of it when it comes.
+    ///
+    /// # Errors
+    /// As [`Engine::image_import`]; the archive cannot be fetched.
+    pub fn image_import_from(
+        &self,
+        url: &str,
+        options: &ImportOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<ImageId, EngineError> {
+        let archive = registry::download(url, &registry::Limits::default())?;
+        progress(Progress::Downloading(url.to_owned()));
+        self.image_import(archive, options)
+    }
+}
+
 fn nanoseconds() -> i64 {
     i64::try_from(now().as_nanosecond()).unwrap_or(i64::MAX)
 }

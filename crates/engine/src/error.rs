@@ -100,8 +100,8 @@ pub enum EngineError {
     #[error("Duplicate mount point: {0}")]
     DuplicateMount(String),
     /// Containers or tags keep the image.
-    #[error("conflict: {0}")]
-    ImageInUse(String),
+    #[error(transparent)]
+    ImageInUse(Box<store::images::RemoveError>),
 
     // What cannot be done as asked.
     /// The specification and the image do not fit.
@@ -134,9 +134,27 @@ pub enum EngineError {
     /// Images, layers, archives.
     #[error(transparent)]
     Store(Box<dyn std::error::Error + Send + Sync>),
-    /// A registry.
+    /// A registry has no such image, or does not show it to whoever asks.
     #[error(transparent)]
-    Registry(Box<dyn std::error::Error + Send + Sync>),
+    NotInRegistry(Box<registry::PullError>),
+    /// A registry does not take the credentials.
+    #[error(transparent)]
+    RegistryUnauthorized(Box<registry::PullError>),
+    /// A registry wants to be asked less often.
+    #[error(transparent)]
+    RegistryRateLimit(Box<registry::PullError>),
+    /// A registry has the image in a form that is no longer read.
+    #[error(transparent)]
+    OldImage(Box<registry::PullError>),
+    /// A registry fails, or what it gives is wrong.
+    #[error(transparent)]
+    Registry(Box<registry::PullError>),
+    /// An archive at an address.
+    #[error(transparent)]
+    Download(#[from] registry::DownloadError),
+    /// What is configured about a registry.
+    #[error(transparent)]
+    RegistryConfig(#[from] registry::ConfigError),
     /// The network.
     #[error(transparent)]
     Net(Box<dyn std::error::Error + Send + Sync>),

@@ -94,9 +94,10 @@ impl Engine {
         let removed = self.store().images().remove(typed, force, &self.running()?);
         let removed = removed.map_err(|error| match error {
             E::Resolve(error) => resolve_error(error),
-            E::Referenced { .. } | E::Stopped { .. } | E::Running { .. } | E::ManyNames(_) => {
-                EngineError::ImageInUse(error.to_string())
-            }
+            conflict @ (E::Referenced { .. }
+            | E::Stopped { .. }
+            | E::Running { .. }
+            | E::ManyNames(_)) => EngineError::ImageInUse(Box::new(conflict)),
             other @ (E::Index(_) | E::Collect(_) | E::Trash(_) | E::Db(_)) => store_error(other),
         })?;
         let view = |removed| match removed {

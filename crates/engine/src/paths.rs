@@ -4,18 +4,25 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use model::{ContainerId, RootTag};
+use registry::ConfigDirs;
 
 /// The default data root of the privileged engine.
 pub const DEFAULT_ROOT: &str = "/var/lib/dhow";
 /// The default runtime root of the privileged engine.
 pub const DEFAULT_RUN: &str = "/run/dhow";
 
-/// The two roots of one engine, and the names derived from them.
+/// The default directory of the privileged engine's configuration.
+const DEFAULT_CONFIG: &str = "/etc/dhow";
+/// Docker's configuration, of which the parts about registries are read as well.
+const DOCKER_CONFIG: &str = "/etc/docker";
+
+/// The two roots of one engine, the names derived from them, and where its configuration is.
 #[derive(Debug, Clone)]
 pub struct Paths {
     root: PathBuf,
     run: PathBuf,
     tag: RootTag,
+    config: ConfigDirs,
 }
 
 impl Paths {
@@ -28,7 +35,19 @@ impl Paths {
         } else {
             RootTag::of_path(root.as_os_str().as_bytes())
         };
-        Self { root, run, tag }
+        let config = ConfigDirs { own: DEFAULT_CONFIG.into(), docker: Some(DOCKER_CONFIG.into()) };
+        Self { root, run, tag, config }
+    }
+
+    /// The same with a configuration directory of its own, and nothing of Docker's.
+    #[must_use]
+    pub fn with_config(self, own: PathBuf) -> Self {
+        Self { config: ConfigDirs { own, docker: None }, ..self }
+    }
+
+    /// Where the administrator's configuration is.
+    pub(crate) fn config(&self) -> &ConfigDirs {
+        &self.config
     }
 
     /// Data: survives a reboot.

@@ -5,7 +5,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use model::{Platform, Reference};
-use registry::{Credentials, Event, Hosts, Limits, Pull, Registry, Secret};
+use registry::{Credentials, Event, Limits, Pull, PullError, Registry, Repository, Secret};
 
 use crate::container::now;
 use crate::view::{Freshness, LayerStep, Progress, RegistryAuth};
@@ -25,21 +25,107 @@ impl Engine {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<(), EngineError> {
         let reference = reference.clone().with_default_tag();
-        let registry = Registry { hosts: Hosts::default(), limits: Limits::default() };
+        let access = self.access(&reference, platform, auth)?;
+        let freshness = access.pull(self, &reference, progress)?;
+        progress(ended(reference.familiar(), freshness));
+        Ok(())
+    }
+
+    /// Fetches every tag of a repository, in the registry's order; the first that fails ends it.
+    ///
+    /// # Errors
+    /// As [`Engine::image_pull`]. The tags before it are here.
+    pub fn image_pull_all(
+        &self,
+        repository: &Reference,
+        platform: Option<Platform>,
+        auth: RegistryAuth,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<(), EngineError> {
+        let access = self.access(repository, platform, auth)?;
+        let credentials = access.credentials.clone();
+        let tags = access.registry.tags(&Repository { name: repository, credentials })?;
+        let mut all = registry::Freshness::UpToDate;
+        for tag in &tags {
+            let freshness = access.pull(self, &repository.at_tag(tag)?, progress)?;
+            if freshness == registry::Freshness::Downloaded {
+                all = freshness;
+            }
+        }
+        progress(ended(repository.familiar_name(), all));
+        Ok(())
+    }
+
+    fn access(
+        &self,
+        reference: &Reference,
+        platform: Option<Platform>,
+        auth: RegistryAuth,
+    ) -> Result<Access, EngineError> {
+        let hosts = registry::load(self.paths().config(), reference.domain())?;
+        let registry = Registry { hosts, limits: Limits::default() };
+        Ok(Access { registry, platform, credentials: credentials(auth) })
+    }
+}
+
+/// How images of one repository are fetched.
+struct Access {
+    registry: Registry,
+    platform: Option<Platform>,
+    credentials: Credentials,
+}
+
+impl Access {
+    fn pull(
+        &self,
+        engine: &Engine,
+        reference: &Reference,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<registry::Freshness, EngineError> {
         let pull = Pull {
-            reference: &reference,
-            platform: platform.as_ref(),
-            credentials: credentials(auth),
+            reference,
+            platform: self.platform.as_ref(),
+            credentials: self.credentials.clone(),
             now_ns: i64::try_from(now().as_nanosecond()).unwrap_or(i64::MAX),
         };
         let progress = Mutex::new(progress);
         let tell = |event| {
             let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-            progress(view(&reference, event));
+            if let Some(told) = view(reference, event) {
+                progress(told);
+            }
         };
-        match registry.pull(self.store(), &pull, &tell) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(EngineError::Registry(Box::new(error))),
+        Ok(self.registry.pull(engine.store(), &pull, &tell)?.freshness)
+    }
+}
+
+/// What a client needs to tell apart.
+impl From<PullError> for EngineError {
+    fn from(error: PullError) -> Self {
+        use PullError as E;
+        let error = Box::new(error);
+        match *error {
+            _ if error.is_rate_limit() => Self::RegistryRateLimit(error),
+            E::Denied { .. }
+            | E::NoRepository { .. }
+            | E::NotFound { .. }
+            | E::NoPlatform { .. }
+            | E::WrongPlatform { .. } => Self::NotInRegistry(error),
+            E::Unauthorized { .. } => Self::RegistryUnauthorized(error),
+            E::SchemaOne(_) => Self::OldImage(error),
+            E::Request { .. }
+            | E::Blob { .. }
+            | E::Document { .. }
+            | E::Contradiction { .. }
+            | E::Download { .. }
+            | E::Layer { .. }
+            | E::Transport(_)
+            | E::Begin(_)
+            | E::Publish(_)
+            | E::Stored(_)
+            | E::StoredLayer(_)
+            | E::Resolve(_)
+            | E::Db(_) => Self::Registry(error),
         }
     }
 }
@@ -60,25 +146,28 @@ fn credentials(auth: RegistryAuth) -> Credentials {
     }
 }
 
-fn view(reference: &Reference, event: Event) -> Progress {
-    match event {
+fn ended(name: String, freshness: registry::Freshness) -> Progress {
+    let fresh = match freshness {
+        registry::Freshness::Downloaded => Freshness::Downloaded,
+        registry::Freshness::UpToDate => Freshness::UpToDate,
+    };
+    Progress::Pulled { reference: name, fresh }
+}
+
+/// `None` for the end of one tag: the end of the whole is told once.
+fn view(reference: &Reference, event: Event) -> Option<Progress> {
+    Some(match event {
         Event::Found => Progress::Pulling {
             repository: reference.path().to_owned(),
             tag: match (reference.digest(), reference.tag()) {
-                (Some(digest), _) => digest.to_string(),
+                (Some(digest), _) => reference.at_digest(*digest).to_string(),
                 (None, tag) => tag.unwrap_or_default().to_owned(),
             },
         },
         Event::Layer(digest, step) => Progress::Layer { layer: digest.short(), step: layer(step) },
         Event::Resolved(digest) => Progress::Digest(digest),
-        Event::Ended(freshness) => Progress::Pulled {
-            reference: reference.familiar(),
-            fresh: match freshness {
-                registry::Freshness::Downloaded => Freshness::Downloaded,
-                registry::Freshness::UpToDate => Freshness::UpToDate,
-            },
-        },
-    }
+        Event::Ended(_) => return None,
+    })
 }
 
 fn layer(step: registry::LayerStep) -> LayerStep {
@@ -113,17 +202,28 @@ mod tests {
 
     #[test]
     fn a_pull_is_told_as_docker_tells_it() {
-        let tell = |text: &str, event| view(&text.parse::<Reference>().unwrap(), event);
-        let pulling = |repository: &str, tag: &str| Progress::Pulling {
-            repository: repository.to_owned(),
-            tag: tag.to_owned(),
+        let tell = |text: &str| view(&text.parse::<Reference>().unwrap(), Event::Found);
+        let pulling = |repository: &str, tag: &str| {
+            Some(Progress::Pulling { repository: repository.to_owned(), tag: tag.to_owned() })
         };
-        assert_eq!(tell("debian:12", Event::Found), pulling("library/debian", "12"));
-        assert_eq!(tell("localhost:5000/a/b:1", Event::Found), pulling("a/b", "1"));
+        assert_eq!(tell("debian:12"), pulling("library/debian", "12"));
+        assert_eq!(tell("localhost:5000/a/b:1"), pulling("a/b", "1"));
         let digest = format!("sha256:{}", "ab".repeat(32));
-        assert_eq!(tell(&format!("a/b:1@{digest}"), Event::Found), pulling("a/b", &digest));
-        let ended = tell("debian:12", Event::Ended(registry::Freshness::UpToDate));
-        let fresh = Freshness::UpToDate;
-        assert_eq!(ended, Progress::Pulled { reference: "debian:12".to_owned(), fresh });
+        let whole = format!("docker.io/a/b@{digest}");
+        assert_eq!(tell(&format!("a/b:1@{digest}")), pulling("a/b", &whole));
+    }
+
+    #[test]
+    fn failures_that_clients_tell_apart_are_told_apart() {
+        let name = || "x".to_owned();
+        let denied = PullError::Denied { name: name(), reason: String::new() };
+        assert!(matches!(EngineError::from(denied), EngineError::NotInRegistry(_)));
+        let platform = PullError::NoPlatform { wanted: name(), available: name() };
+        assert!(matches!(EngineError::from(platform), EngineError::NotInRegistry(_)));
+        let schema = PullError::SchemaOne(name());
+        assert!(matches!(EngineError::from(schema), EngineError::OldImage(_)));
+        let (reference, registry, reason) = (name(), name(), name());
+        let wrong = PullError::Unauthorized { reference, registry, reason };
+        assert!(matches!(EngineError::from(wrong), EngineError::RegistryUnauthorized(_)));
     }
 }

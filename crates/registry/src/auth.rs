@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use crate::answer;
+use crate::answer::{self, Reason};
 use crate::credentials::{Credentials, Secret};
 use crate::transport::{Ask, Http, Method, TransportError};
 use crate::url::{BadUrl, Origin, Scheme, Url};
@@ -36,9 +36,12 @@ const PLAIN: &AsciiSet =
 /// Why there is no authorisation.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
-    /// Nothing to show, or what was shown does not do.
+    /// Nothing to show, and it is asked for.
     #[error("{0}")]
     Denied(String),
+    /// What was shown does not do.
+    #[error("{0}")]
+    Refused(String),
     /// Neither Bearer nor Basic.
     #[error("it asks for an authorisation that dhow does not know")]
     UnknownScheme,
@@ -56,7 +59,7 @@ pub enum AuthError {
         /// Its answer.
         status: StatusCode,
         /// Its words.
-        reason: String,
+        reason: Reason,
     },
     /// Not a token.
     #[error("token service {0} gave no token")]
@@ -139,14 +142,12 @@ impl Auth {
         let denied = |text: &str| AuthError::Denied(text.to_owned());
         match &self.credentials {
             // The password does not get better by being shown twice.
-            Credentials::Basic { .. } if shown.is_some() => {
-                Err(denied("unauthorized: incorrect username or password"))
-            }
+            Credentials::Basic { .. } if shown.is_some() => Err(wrong_password()),
             Credentials::Basic { user, password } => {
                 Granted::new("Basic", &encode(user, password), None)
                     .ok_or_else(|| denied("no basic auth credentials"))
             }
-            Credentials::RegistryToken(_) => Err(denied("unauthorized: token refused")),
+            Credentials::RegistryToken(_) => Err(wrong_token()),
             Credentials::Anonymous | Credentials::IdentityToken(_) => {
                 Err(denied("no basic auth credentials"))
             }
@@ -165,11 +166,16 @@ impl Auth {
         let limit = http.net().limits.document;
         if status != StatusCode::OK {
             let reason = answer::reason(answer, limit);
-            return Err(match status {
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if reason.is_empty() => {
-                    AuthError::Denied("unauthorized: incorrect username or password".to_owned())
+            return Err(match (status, &self.credentials) {
+                (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, Credentials::Anonymous) => {
+                    AuthError::Denied(reason.text)
                 }
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => AuthError::Denied(reason),
+                (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) if reason.text.is_empty() => {
+                    wrong_password()
+                }
+                (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
+                    AuthError::Refused(reason.text)
+                }
                 _ => AuthError::Service { service: origin, status, reason },
             });
         }
@@ -186,9 +192,7 @@ impl Auth {
         fields.extend(service.map(|service| ("service", service)));
         let mut headers = HeaderMap::new();
         let (url, method) = match &self.credentials {
-            Credentials::RegistryToken(_) => {
-                return Err(AuthError::Denied("unauthorized: token refused".to_owned()));
-            }
+            Credentials::RegistryToken(_) => return Err(wrong_token()),
             Credentials::Anonymous => (realm.with_query(&form(&fields)), Method::Get),
             Credentials::Basic { user, password } => {
                 fields.push(("account", user));
@@ -209,6 +213,19 @@ impl Auth {
         };
         Ok(Ask { url, headers, method })
     }
+}
+
+/// Whether a header shows name and password.
+pub(crate) fn is_password(header: &HeaderValue) -> bool {
+    header.as_bytes().starts_with(b"Basic ")
+}
+
+pub(crate) fn wrong_password() -> AuthError {
+    AuthError::Refused("unauthorized: incorrect username or password".to_owned())
+}
+
+fn wrong_token() -> AuthError {
+    AuthError::Refused("unauthorized: token refused".to_owned())
 }
 
 impl Granted {

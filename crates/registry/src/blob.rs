@@ -46,6 +46,13 @@ pub enum BlobFailure {
     Stopped,
 }
 
+impl BlobFailure {
+    /// Whether the registry wants to be asked less often.
+    pub(crate) fn is_rate_limit(&self) -> bool {
+        matches!(self, Self::Request(error) if error.is_rate_limit())
+    }
+}
+
 /// What can break a download off.
 #[derive(Debug, thiserror::Error)]
 pub enum Interruption {

@@ -1,14 +1,13 @@
 //! From a reference to the documents of one image: manifest, perhaps by way of an index, and
 //! configuration. Each is verified before it is read (I10).
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, header};
 use model::image::{Descriptor, ImageConfig, Index, Manifest, media_type};
 use model::{Digest, Platform, Reference};
 use serde::Deserialize;
 use store::Store;
 use store::oci::{self, DOCUMENT_MAX, Document, DocumentError, INDEX_DEPTH_MAX, LayerSpec};
 
-use crate::auth::AuthError;
 use crate::pull::PullError;
 use crate::session::{Caller, Received, RequestError};
 
@@ -197,10 +196,10 @@ impl<'a, 's> Search<'a, 's> {
         {
             return Ok(bytes);
         }
-        let bytes = fetch(self).map_err(|source| PullError::Blob {
-            registry: self.caller.session.registry.clone(),
-            digest: descriptor.digest,
-            source: Box::new(source),
+        let bytes = fetch(self).map_err(|source| {
+            let registry = self.caller.session.registry.clone();
+            let (digest, source) = (descriptor.digest, Box::new(source));
+            PullError::Blob { registry, digest, source }
         })?;
         oci::verify(what, descriptor, &bytes).map_err(|error| self.bad(error))?;
         Ok(bytes)
@@ -244,29 +243,7 @@ impl<'a, 's> Search<'a, 's> {
 
     /// What it means that the reference itself cannot be had.
     fn refused(&self, error: RequestError) -> PullError {
-        let name = self.reference.familiar_name();
-        match error {
-            RequestError::Auth(AuthError::Denied(reason)) => PullError::Denied { name, reason },
-            RequestError::Status { status, reason } => match status {
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                    PullError::Denied { name, reason }
-                }
-                StatusCode::NOT_FOUND if reason.starts_with("name unknown") => {
-                    PullError::Denied { name, reason }
-                }
-                StatusCode::NOT_FOUND => {
-                    PullError::NotFound { reference: self.reference.familiar(), reason }
-                }
-                _ => self.failed(RequestError::Status { status, reason }),
-            },
-            error @ (RequestError::Auth(_) | RequestError::Transport(_)) => self.failed(error),
-        }
-    }
-
-    fn failed(&self, source: RequestError) -> PullError {
-        let reference = self.reference.familiar();
-        let registry = self.caller.session.registry.clone();
-        PullError::Request { reference, registry, source: Box::new(source) }
+        PullError::refused(self.reference, &self.caller.session.registry, error)
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use http::StatusCode;
 use model::{Digest, ImageId, Platform, Reference};
 use store::oci::{DocumentError, LayerSpec};
 use store::{ImageRecord, LayerError, NewImage, Operation, Store};
 
-use crate::answer;
+use crate::answer::{self, Code, Reason};
+use crate::auth::AuthError;
 use crate::blob::{BlobFailure, Tell};
 use crate::credentials::Credentials;
 use crate::documents::{Image, Search};
@@ -14,8 +16,8 @@ use crate::event::{Event, Freshness, LayerStep};
 use crate::hosts::Hosts;
 use crate::layers::Fetch;
 use crate::limits::Limits;
-use crate::session::{RequestError, Session};
-use crate::transport::{Net, TransportError};
+use crate::session::RequestError;
+use crate::transport::TransportError;
 
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
@@ -31,8 +33,26 @@ pub enum PullError {
         /// The registry's words.
         reason: String,
     },
+    /// The credentials are wrong.
+    #[error("pull {reference} from {registry}: {reason}")]
+    Unauthorized {
+        /// As people write it.
+        reference: String,
+        /// The registry.
+        registry: String,
+        /// The registry's words.
+        reason: String,
+    },
+    /// There is no such repository.
+    #[error("repository {name} not found{}", answer::suffix(.reason))]
+    NoRepository {
+        /// The repository, as people write it.
+        name: String,
+        /// The registry's words.
+        reason: String,
+    },
     /// The repository has no such tag or digest.
-    #[error("manifest for {reference} not found: manifest unknown{}", more(.reason))]
+    #[error("manifest for {reference} not found: {reason}")]
     NotFound {
         /// As people write it.
         reference: String,
@@ -142,13 +162,53 @@ pub enum PullError {
     /// The store's names.
     #[error(transparent)]
     Resolve(#[from] store::ResolveError),
+    /// The store's images.
+    #[error(transparent)]
+    Db(#[from] store::DbError),
 }
 
-/// What a registry says beyond what is said already.
-fn more(reason: &str) -> String {
-    answer::suffix(
-        reason.strip_prefix("manifest unknown").unwrap_or(reason).trim_start_matches([':', ' ']),
-    )
+impl PullError {
+    /// What it means that a repository or a reference cannot be had.
+    pub(crate) fn refused(reference: &Reference, registry: &str, error: RequestError) -> Self {
+        let name = reference.familiar_name();
+        let reference = reference.familiar();
+        let registry = registry.to_owned();
+        match error {
+            RequestError::Auth(AuthError::Denied(reason)) => Self::Denied { name, reason },
+            RequestError::Auth(AuthError::Refused(reason)) => {
+                Self::Unauthorized { reference, registry, reason }
+            }
+            RequestError::Status { status, reason: Reason { code, text } } => {
+                match (status, code) {
+                    (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) | (_, Code::Denied) => {
+                        Self::Denied { name, reason: text }
+                    }
+                    (_, Code::NameUnknown) => Self::NoRepository { name, reason: text },
+                    (StatusCode::NOT_FOUND, _) if text.is_empty() => {
+                        Self::NotFound { reference, reason: "manifest unknown".to_owned() }
+                    }
+                    (StatusCode::NOT_FOUND, _) => Self::NotFound { reference, reason: text },
+                    _ => {
+                        let reason = Reason { code, text };
+                        let source = Box::new(RequestError::Status { status, reason });
+                        Self::Request { reference, registry, source }
+                    }
+                }
+            }
+            error @ (RequestError::Auth(_) | RequestError::Transport(_)) => {
+                Self::Request { reference, registry, source: Box::new(error) }
+            }
+        }
+    }
+
+    /// Whether the registry wants to be asked less often.
+    #[must_use]
+    pub fn is_rate_limit(&self) -> bool {
+        if let Self::Request { source, .. } | Self::Blob { source, .. } = self {
+            return source.is_rate_limit();
+        }
+        matches!(self, Self::Download { source, .. } if source.is_rate_limit())
+    }
 }
 
 /// What is pulled.
@@ -196,9 +256,7 @@ impl Registry {
         tell: &Tell<'_>,
     ) -> Result<Pulled, PullError> {
         let reference = pull.reference.clone().with_default_tag();
-        let net = Net::new(self.limits.clone(), self.hosts.authorities.clone());
-        let origin = self.hosts.origin(reference.domain());
-        let session = Session::new(net, origin, &reference, pull.credentials.clone());
+        let session = self.session(&reference, pull.credentials.clone())?;
         let mut caller = session.caller()?;
         let mut search = Search::new(store, &mut caller, &reference, pull.platform);
         let top = search.top()?;
@@ -212,7 +270,8 @@ impl Registry {
         let here = here(&operation, &image.layers)?;
         let missing = plan(&reference, &image.layers, &here)?;
         let is_complete = missing.is_empty();
-        if !(is_complete && before.is_some()) {
+        // Of an image that is here already, under whatever name, there is nothing to tell.
+        if !(is_complete && store.images().get(&id)?.is_some()) {
             announce(&image.layers, &missing, self.limits.parallel, tell);
         }
         let fetch = Fetch { session: &session, operation: &operation, tell };

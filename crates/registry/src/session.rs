@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use crate::answer;
-use crate::auth::{Auth, AuthError};
+use crate::answer::{self, Code, Reason};
+use crate::auth::{self, Auth, AuthError};
 use crate::credentials::Credentials;
 use crate::limits::{Attempts, Limits};
 use crate::transport::{Answer, Ask, Http, Method, Net, TransportError};
@@ -20,7 +20,7 @@ pub enum RequestError {
         /// Its status.
         status: StatusCode,
         /// Its words.
-        reason: String,
+        reason: Reason,
     },
     /// There is no authorisation.
     #[error(transparent)]
@@ -28,6 +28,21 @@ pub enum RequestError {
     /// On the way.
     #[error(transparent)]
     Transport(#[from] TransportError),
+}
+
+impl RequestError {
+    /// Whether whoever asks has asked too often.
+    pub(crate) fn is_rate_limit(&self) -> bool {
+        match self {
+            Self::Status { status, reason } => {
+                *status == StatusCode::TOO_MANY_REQUESTS || reason.code == Code::TooManyRequests
+            }
+            Self::Auth(AuthError::Service { status, .. }) => {
+                *status == StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::Auth(_) | Self::Transport(_) => false,
+        }
+    }
 }
 
 /// What the threads of one pull share.
@@ -151,8 +166,13 @@ impl Caller<'_> {
         let refusal = answer.headers;
         answer.body.discard();
         let renewed = self.session.auth.renew(&mut self.http, shown.as_ref(), &refusal)?;
-        authorize(&mut ask, Some(renewed));
-        Ok(self.http.follow(&ask)?)
+        authorize(&mut ask, Some(renewed.clone()));
+        let answer = self.http.follow(&ask)?;
+        // A token that does not do may be for another repository; a password is wrong.
+        if answer.status == StatusCode::UNAUTHORIZED && auth::is_password(&renewed) {
+            return Err(auth::wrong_password().into());
+        }
+        Ok(answer)
     }
 }
 

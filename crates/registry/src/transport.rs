@@ -8,6 +8,7 @@ mod body;
 mod connect;
 mod dns;
 mod redirect;
+mod unverified;
 
 use std::io;
 use std::net::SocketAddr;
@@ -215,6 +216,15 @@ impl<'n> Http<'n> {
         }
         let sender = self.runtime.block_on(connect::connect(self.net, origin))?;
         self.send_on(sender, ask)
+    }
+
+    /// Whether a host speaks TLS; one that takes no connection does not.
+    pub(crate) fn speaks_tls(&mut self, origin: &Origin) -> Result<bool, TransportError> {
+        match self.runtime.block_on(connect::connect(self.net, origin)) {
+            Ok(_) => Ok(true),
+            Err(TransportError::Tls { .. } | TransportError::Connect { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn take_idle(&mut self, origin: &Origin) -> Option<Sender> {

@@ -30,26 +30,23 @@ command!(
     ImportArgs,
     import,
     ["image import", "import"],
-    "[OPTIONS] file|- [REPOSITORY[:TAG]]",
+    "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
     Arity::Between(1, 2)
 );
 
 async fn import(cx: &Cx, args: ImportArgs) -> Outcome {
-    if args.source.contains("://") {
-        return Err(Failure::error(format!(
-            "cannot import {}: URLs are not supported, pipe the archive to -",
-            args.source
-        )));
-    }
     if let Some(reference) = &args.reference {
         // Refused before anything is read.
         reference.parse::<model::Reference>().map_err(|e| Failure::error(format!("{e}")))?;
     }
+    let is_address = ["http://", "https://"].iter().any(|begin| args.source.starts_with(begin));
     let archive = match args.source.as_str() {
+        _ if is_address => Upload::blocking(std::io::empty()),
         "-" => Upload::blocking(std::io::stdin()),
         path => Upload::blocking(open(path)?),
     };
     let options = ImportImage {
+        source: is_address.then_some(args.source),
         reference: args.reference,
         message: args.message,
         changes: args.change,

@@ -256,3 +256,65 @@ async fn a_taken_connection_is_raw() {
         serving.await.unwrap().unwrap();
     }
 }
+
+/// A registry that answers one request so.
+fn registry(status: &'static str, body: &'static str) -> std::net::SocketAddr {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // The whole request of a small client comes in one piece.
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        let len = body.len();
+        write!(
+            stream,
+            "HTTP/1.1 {status}\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n{body}"
+        )
+        .unwrap();
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_registrys_refusal_keeps_its_sense() {
+    let fresh = Fresh::new("registry");
+    for (answer, body, want) in [
+        (
+            "404 Not Found",
+            r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#,
+            (404, "manifest for HOST/app:1 not found: manifest unknown: manifest unknown"),
+        ),
+        (
+            "404 Not Found",
+            r#"{"errors":[{"code":"NAME_UNKNOWN","message":"no such name"}]}"#,
+            (404, "repository HOST/app not found: name unknown: no such name"),
+        ),
+        (
+            "403 Forbidden",
+            r#"{"errors":[{"code":"DENIED","message":"no"}]}"#,
+            (
+                404,
+                "pull access denied for HOST/app, repository does not exist or may require 'docker login': denied: no",
+            ),
+        ),
+        (
+            "200 OK",
+            r#"{"schemaVersion":1,"name":"app","tag":"1"}"#,
+            (
+                400,
+                "HOST/app:1 is in Docker's image format v2, schema 1, which is not supported: it has to be pushed again by a newer tool",
+            ),
+        ),
+        (
+            "418 I'm a teapot",
+            "",
+            (500, "pull HOST/app:1 from HOST: the registry answered 418 I'm a teapot"),
+        ),
+    ] {
+        let host = registry(answer, body).to_string();
+        let pulled = fresh.client().image_pull(&format!("{host}/app"), Some("1"), None, None).await;
+        let (status, message) = refusal(pulled.err().unwrap());
+        assert_eq!((status, message.replace(&host, "HOST")), (want.0, want.1.to_owned()));
+    }
+}

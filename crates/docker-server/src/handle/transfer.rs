@@ -115,14 +115,7 @@ pub(super) async fn load(call: Call) -> Result<Reply, HttpError> {
 
 /// `POST /images/create?fromSrc=-`.
 pub(super) async fn import(call: Call) -> Result<Reply, HttpError> {
-    let query = &call.query;
-    let reference = query.get("repo").map(|repo| with_tag(repo, query.get("tag"))).transpose()?;
-    let options = ImportOptions {
-        reference: reference.map(|reference| reference.to_string()),
-        message: query.get("message").unwrap_or_default().to_owned(),
-        changes: query.all("changes"),
-        platform: platform(&call)?,
-    };
+    let options = import_options(&call)?;
     let engine = call.engine.clone();
     let (reader, pump) = call.into_reader();
     tokio::spawn(pump);
@@ -134,18 +127,43 @@ pub(super) async fn import(call: Call) -> Result<Reply, HttpError> {
     Told::begin(importing).reply().await
 }
 
+/// `POST /images/create?fromSrc=URL`.
+pub(super) async fn import_from(call: Call, url: String) -> Result<Reply, HttpError> {
+    let options = import_options(&call)?;
+    let engine = call.engine;
+    let importing = move |tell: &mut Tell| {
+        let id = engine.image_import_from(&url, &options, tell)?;
+        tell(Progress::Imported(id));
+        Ok(())
+    };
+    Told::begin(importing).reply().await
+}
+
+fn import_options(call: &Call) -> Result<ImportOptions, HttpError> {
+    let query = &call.query;
+    let reference = query.get("repo").map(|repo| with_tag(repo, query.get("tag"))).transpose()?;
+    Ok(ImportOptions {
+        reference: reference.map(|reference| reference.to_string()),
+        message: query.get("message").unwrap_or_default().to_owned(),
+        changes: query.all("changes"),
+        platform: platform(call)?,
+    })
+}
+
 /// `POST /images/create?fromImage=`.
 pub(super) async fn pull(call: Call, image: String) -> Result<Reply, HttpError> {
-    let reference = match with_tag(&image, call.query.get("tag"))? {
-        named if named.tag().is_none() && named.digest().is_none() => {
-            return Err(HttpError::later("pulling all tags of a repository"));
-        }
-        named => named,
-    };
+    let reference = with_tag(&image, call.query.get("tag"))?;
     let platform = platform(&call)?;
     let auth = auth(&call);
     let engine = call.engine;
-    let pulling = move |tell: &mut Tell| engine.image_pull(&reference, platform, auth, tell);
+    let pulling = move |tell: &mut Tell| {
+        // A name alone means all that the repository has.
+        if reference.tag().is_none() && reference.digest().is_none() {
+            engine.image_pull_all(&reference, platform, auth, tell)
+        } else {
+            engine.image_pull(&reference, platform, auth, tell)
+        }
+    };
     Told::begin(pulling).reply().await
 }
 

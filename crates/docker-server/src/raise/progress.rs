@@ -27,6 +27,7 @@ pub(crate) fn progress(event: &Progress) -> Wire {
         Progress::Renamed { reference, old } => stream(format!(
             "The image {reference} already exists, renaming the old one with ID {old} to empty string\n"
         )),
+        Progress::Downloading(url) => status(format!("Downloading from {url}")),
         Progress::Imported(id) => status(id.to_string()),
     }
 }

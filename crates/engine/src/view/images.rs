@@ -128,6 +128,8 @@ pub enum Progress {
         /// What it meant before.
         old: ImageId,
     },
+    /// An archive comes from this address.
+    Downloading(String),
     /// An import has ended.
     Imported(ImageId),
 }

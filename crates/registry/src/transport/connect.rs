@@ -16,7 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::unverified::Unverified;
 use super::{Sender, TransportError, dns};
+use crate::hosts::{Host, Identity, Trust};
 use crate::limits::Limits;
 use crate::url::{Origin, Scheme};
 
@@ -28,23 +30,41 @@ const FIELDS_MAX: usize = 200;
 #[derive(Debug)]
 pub(crate) struct Net {
     pub(crate) limits: Limits,
-    authorities: Vec<CertificateDer<'static>>,
-    tls: OnceLock<Arc<ClientConfig>>,
+    host: Host,
+    /// The registry. What is configured about it is not for others.
+    origin: Origin,
+    registry_tls: OnceLock<Arc<ClientConfig>>,
+    other_tls: OnceLock<Arc<ClientConfig>>,
     addresses: Mutex<HashMap<String, Vec<IpAddr>>>,
 }
 
 impl Net {
-    pub(crate) fn new(limits: Limits, authorities: Vec<CertificateDer<'static>>) -> Self {
-        Self { limits, authorities, tls: OnceLock::new(), addresses: Mutex::default() }
+    /// For a pull from the registry at `origin`, about which `host` says what is configured.
+    pub(crate) fn new(limits: Limits, host: Host, origin: Origin) -> Self {
+        Self {
+            limits,
+            host,
+            origin,
+            registry_tls: OnceLock::new(),
+            other_tls: OnceLock::new(),
+            addresses: Mutex::default(),
+        }
     }
 
     /// Made by the first connection that needs it: reading the authorities takes milliseconds.
-    fn tls(&self) -> Result<Arc<ClientConfig>, TransportError> {
-        if let Some(config) = self.tls.get() {
+    fn tls(&self, origin: &Origin) -> Result<Arc<ClientConfig>, TransportError> {
+        let Host { trust, authorities, identity, .. } = &self.host;
+        let is_special = *trust == Trust::Anyone || identity.is_some();
+        let (made, trust, identity) = if is_special && *origin == self.origin {
+            (&self.registry_tls, *trust, identity.as_ref())
+        } else {
+            (&self.other_tls, Trust::Verified, None)
+        };
+        if let Some(config) = made.get() {
             return Ok(Arc::clone(config));
         }
-        let config = Arc::new(tls_config(&self.authorities)?);
-        Ok(Arc::clone(self.tls.get_or_init(|| config)))
+        let config = Arc::new(tls_config(authorities, trust, identity)?);
+        Ok(Arc::clone(made.get_or_init(|| config)))
     }
 
     async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, TransportError> {
@@ -62,7 +82,35 @@ impl Net {
     }
 }
 
-fn tls_config(authorities: &[CertificateDer<'static>]) -> Result<ClientConfig, TransportError> {
+fn tls_config(
+    authorities: &[CertificateDer<'static>],
+    trust: Trust,
+    identity: Option<&Identity>,
+) -> Result<ClientConfig, TransportError> {
+    let failed = |error: rustls::Error| TransportError::TlsSetup(error.to_string());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(failed)?;
+    let builder = match trust {
+        Trust::Verified => builder.with_root_certificates(roots(authorities)?),
+        Trust::Anyone => {
+            let verifier = Arc::new(Unverified::new(provider));
+            builder.dangerous().with_custom_certificate_verifier(verifier)
+        }
+    };
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let (chain, key) = identity.parts();
+            builder.with_client_auth_cert(chain, key).map_err(failed)?
+        }
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn roots(authorities: &[CertificateDer<'static>]) -> Result<RootCertStore, TransportError> {
     let mut roots = RootCertStore::empty();
     // One certificate that cannot be read does not spoil the others.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -73,14 +121,7 @@ fn tls_config(authorities: &[CertificateDer<'static>]) -> Result<ClientConfig, T
         let added = roots.add(authority.clone());
         added.map_err(|error| TransportError::TlsSetup(error.to_string()))?;
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| TransportError::TlsSetup(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    Ok(roots)
 }
 
 /// A connection that is ready for a request.
@@ -96,7 +137,7 @@ pub(super) async fn connect(net: &Net, origin: &Origin) -> Result<Sender, Transp
             let failed = |source| TransportError::Tls { host: origin.authority(), source };
             let name = ServerName::try_from(origin.host.clone())
                 .map_err(|error| failed(io::Error::other(error)))?;
-            let handshake = TlsConnector::from(net.tls()?).connect(name, tcp);
+            let handshake = TlsConnector::from(net.tls(origin)?).connect(name, tcp);
             let tls = tokio::time::timeout(limit, handshake).await;
             let tls = tls.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
             start(tls.map_err(failed)?, origin).await

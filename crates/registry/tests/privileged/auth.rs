@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use registry::{Credentials, Secret};
+use registry::{Credentials, PullError, Secret};
 
 use crate::fixture::{Client, Image, error};
 use crate::server::{Reply, Request, Server};
@@ -140,7 +140,11 @@ fn basic_authorisation_comes_after_it_was_asked_for() {
     assert_eq!(server.seen()[0].header("authorization"), None);
     client.credentials = Credentials::Basic { user: "me".into(), password: Secret::new("wrong") };
     let refusal = client.pull_from(&server).unwrap_err();
-    assert!(refusal.to_string().starts_with("pull access denied for "), "{refusal}");
+    let words = "unauthorized: incorrect username or password";
+    assert!(
+        matches!(&refusal, PullError::Unauthorized { reason, .. } if reason == words),
+        "{refusal}"
+    );
 }
 
 #[test]

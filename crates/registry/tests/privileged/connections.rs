@@ -3,13 +3,20 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use registry::{Host, Hosts, Origin, Scheme, Server as Where, Trust};
+
 use crate::fixture::{Client, Image};
 use crate::server::{Reply, Server};
 
-fn trusting() -> Client {
+fn configured(domain: &str, host: Host) -> Client {
     let mut client = Client::new();
-    client.registry.hosts.authorities = vec![include_bytes!("tls/authority.der").to_vec().into()];
+    client.registry.hosts = Hosts::one(domain, host);
     client
+}
+
+fn trusting(domain: &str) -> Client {
+    let authorities = vec![include_bytes!("tls/authority.der").to_vec().into()];
+    configured(domain, Host { authorities, ..Host::default() })
 }
 
 #[test]
@@ -19,7 +26,7 @@ fn a_registry_with_tls_is_trusted_by_its_authority_and_name() {
     let server = Server::start_tls(move |request| contents.serve(request));
     let port = server.address.port();
     let name = format!("registry.localhost:{port}/app");
-    let client = trusting();
+    let client = trusting(&format!("registry.localhost:{port}"));
     client.pull(&name).unwrap();
     client.assert_has(&image, &name);
 
@@ -28,6 +35,7 @@ fn a_registry_with_tls_is_trusted_by_its_authority_and_name() {
     assert!(refusal.contains(&format!("TLS with {host}: ")), "{refusal}");
     assert!(refusal.contains("UnknownIssuer"), "{refusal}");
 
+    let client = trusting(&format!("other.localhost:{port}"));
     let refusal = client.pull(&format!("other.localhost:{port}/app")).unwrap_err().to_string();
     assert!(refusal.contains(&format!("TLS with other.localhost:{port}: ")), "{refusal}");
 }
@@ -40,8 +48,45 @@ fn plain_http_is_spoken_to_configured_hosts_only() {
     let mut client = Client::new();
     assert!(client.pull(&format!("{host}/app")).unwrap_err().to_string().contains("TLS with"));
     assert!(server.seen().is_empty());
-    client.registry.hosts.insecure = vec![host.clone()];
+    let origin = Origin {
+        scheme: Scheme::Http,
+        host: "plain.localhost".to_owned(),
+        port: server.address.port(),
+    };
+    client.registry.hosts =
+        Hosts::one(&host, Host { server: Where::At(origin), ..Host::default() });
     client.pull(&format!("{host}/app")).unwrap();
+}
+
+#[test]
+fn an_insecure_registry_is_spoken_to_as_it_speaks_itself() {
+    let image = Image::new(&[1000]);
+    let insecure = || Host { server: Where::Either, trust: Trust::Anyone, ..Host::default() };
+    let contents = image.contents();
+    let secure = Server::start_tls(move |request| contents.serve(request));
+    // Its certificate is for another name, by an authority that nobody knows.
+    let host = format!("any.localhost:{}", secure.address.port());
+    configured(&host, insecure()).pull(&format!("{host}/app")).unwrap();
+
+    let plain = image.contents().start();
+    let host = format!("any.localhost:{}", plain.address.port());
+    configured(&host, insecure()).pull(&format!("{host}/app")).unwrap();
+}
+
+#[test]
+fn only_the_registry_itself_may_be_anyone() {
+    let image = Image::new(&[1000]);
+    let contents = image.contents();
+    let elsewhere = Server::start_tls(move |request| contents.serve(request));
+    let to = format!("https://registry.localhost:{}", elsewhere.address.port());
+    let server = Server::start_tls(move |request| {
+        Reply::new(302, "").with("Location", format!("{to}{}", request.target))
+    });
+    let host = format!("registry.localhost:{}", server.address.port());
+    let client = configured(&host, Host { trust: Trust::Anyone, ..Host::default() });
+    let refusal = client.pull(&format!("{host}/app")).unwrap_err().to_string();
+    assert!(refusal.contains("UnknownIssuer"), "{refusal}");
+    assert!(elsewhere.seen().is_empty());
 }
 
 #[test]
@@ -53,14 +98,15 @@ fn a_redirect_may_go_up_to_tls_but_not_down() {
     let up = Server::start(move |request| {
         Reply::new(302, "").with("Location", format!("{to}{}", request.target))
     });
-    trusting().pull_from(&up).unwrap();
+    trusting(&up.address.to_string()).pull_from(&up).unwrap();
 
     let to = format!("http://{}", plain.address);
     let down = Server::start_tls(move |request| {
         Reply::new(302, "").with("Location", format!("{to}{}", request.target))
     });
     let name = format!("registry.localhost:{}/app", down.address.port());
-    let refusal = trusting().pull(&name).unwrap_err().to_string();
+    let client = trusting(&format!("registry.localhost:{}", down.address.port()));
+    let refusal = client.pull(&name).unwrap_err().to_string();
     let end = format!("to plain http://{} is refused", plain.address);
     assert!(refusal.ends_with(&end), "{refusal}");
     assert!(plain.seen().is_empty());

@@ -2,6 +2,7 @@
 
 use model::Platform;
 use model::image::media_type::{DOCKER_LIST, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
+use registry::{Credentials, Repository};
 use serde_json::{Value, json};
 use store::oci::digest;
 
@@ -99,28 +100,68 @@ fn what_is_not_there_is_named_in_dockers_words() {
     let client = Client::new();
     let refusal = client.pull(&format!("{}/app:no", server.address)).unwrap_err().to_string();
     let name = format!("{}/app:no", server.address);
-    assert_eq!(refusal, format!("manifest for {name} not found: manifest unknown"));
+    assert_eq!(
+        refusal,
+        format!("manifest for {name} not found: manifest unknown: manifest unknown")
+    );
 
-    for (status, code, message, end) in [
+    let denied = "pull access denied for HOST/app, repository does not exist or may require 'docker login': ";
+    for (status, code, message, (begin, end)) in [
         (
             404,
             "NAME_UNKNOWN",
-            "repository name not known to registry",
-            ": name unknown: repository name not known to registry",
+            "not known to registry",
+            ("repository HOST/app not found: ", "name unknown: not known to registry"),
         ),
-        (403, "DENIED", "denied", ": denied"),
-        (401, "UNAUTHORIZED", "", ""),
+        (404, "", "", ("manifest for HOST/app:latest not found: ", "manifest unknown")),
+        (403, "DENIED", "no", (denied, "denied: no")),
+        (401, "UNAUTHORIZED", "", (denied, "no basic auth credentials")),
     ] {
         let server = Server::start(move |_| {
             error(status, code, message).with("WWW-Authenticate", "Basic realm=\"x\"")
         });
         let refusal = client.refusal(&server);
-        let end = if status == 401 { ": no basic auth credentials" } else { end };
-        let expected = format!(
-            "pull access denied for HOST/app, repository does not exist or may require 'docker login'{end}"
-        );
-        assert_eq!(refusal, expected);
+        assert_eq!(refusal, format!("{begin}{end}"));
     }
+}
+
+#[test]
+fn a_registry_that_is_asked_too_often_says_so() {
+    let server =
+        Server::start(|_| error(429, "TOOMANYREQUESTS", "You have reached your pull rate limit."));
+    let error = Client::new().pull_from(&server).unwrap_err();
+    assert!(error.is_rate_limit(), "{error}");
+    let end = ": toomanyrequests: You have reached your pull rate limit.";
+    assert!(error.to_string().ends_with(end), "{error}");
+}
+
+#[test]
+fn tags_are_listed_over_all_pages() {
+    let server = Server::start(|request| {
+        let page = |tags: &str| Reply::new(200, format!(r#"{{"name":"app","tags":[{tags}]}}"#));
+        match request.target.as_str() {
+            "/v2/app/tags/list?n=1000" => {
+                page("\"b\",\"a\"").with("Link", "</v2/app/tags/list?n=1000&last=a>; rel=\"next\"")
+            }
+            // An empty page that points to itself is the end.
+            "/v2/app/tags/list?n=1000&last=c" => {
+                page("").with("Link", "</v2/app/tags/list?n=1000&last=c>; rel=\"next\"")
+            }
+            "/v2/app/tags/list?n=1000&last=a" => {
+                page("\"c\"").with("Link", "</v2/app/tags/list?n=1000&last=c>; rel=\"next\"")
+            }
+            _ => error(404, "NAME_UNKNOWN", "no"),
+        }
+    });
+    let tags = |name: &str| {
+        let name = format!("{}/{name}", server.address).parse().unwrap();
+        Client::new()
+            .registry
+            .tags(&Repository { name: &name, credentials: Credentials::Anonymous })
+    };
+    assert_eq!(tags("app").unwrap(), ["b", "a", "c"]);
+    let refusal = tags("other").unwrap_err().to_string();
+    assert_eq!(refusal, format!("repository {}/other not found: name unknown: no", server.address));
 }
 
 /// Serves `document` as `app:latest`, with all blobs of `image`.

@@ -290,6 +290,9 @@ fn two_pulls_that_need_what_the_other_has_do_not_wait_for_each_other() {
         }
     });
     client.assert_has(&image, &name);
+    for at in 0..8 {
+        assert_eq!(server.seen_with(&image.path(at)).len(), 1, "layer {at}");
+    }
 }
 
 #[test]
