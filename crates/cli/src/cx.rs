@@ -1,8 +1,9 @@
 //! What every command is given: the server, and a few facts about the terminal.
 
-use crate::Local;
 use crate::argv::globals::Target;
+use crate::config::credentials::CredentialHelper;
 use crate::error::Failure;
+use crate::{Local, Wiring};
 use docker_api::{Client, Transport};
 use std::cell::{Cell, OnceCell};
 use std::io::{IsTerminal as _, Write as _};
@@ -12,13 +13,17 @@ pub(crate) struct Cx {
     target: Target,
     local: Cell<Option<Local>>,
     client: OnceCell<Client>,
+    /// Starts credential helpers.
+    pub(crate) credential_helper: CredentialHelper,
     /// The name the command was called by, without the program's: `container ls`.
     pub(crate) name: String,
 }
 
 impl Cx {
-    pub(crate) fn new(target: Target, local: Local, name: String) -> Self {
-        Self { target, local: Cell::new(Some(local)), client: OnceCell::new(), name }
+    pub(crate) fn new(target: Target, wiring: Wiring, name: String) -> Self {
+        let Wiring { local, credential_helper } = wiring;
+        let local = Cell::new(Some(local));
+        Self { target, local, client: OnceCell::new(), credential_helper, name }
     }
 
     /// The server. It is made when it is first asked for: what fails before costs nothing.

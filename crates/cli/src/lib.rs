@@ -30,14 +30,29 @@ use cx::Cx;
 use error::Failure;
 
 pub use argv::globals::Roots;
+pub use config::credentials::{CredentialHelper, HelperCall, HelperError, Spoken};
 
 /// Makes a client of the engine in this process. It is called at most once, inside of a tokio
 /// runtime, and only by a command that talks to the engine.
 pub type Local = Box<dyn FnOnce(&Roots) -> anyhow::Result<docker_api::Client>>;
 
+/// What the command line is given by the program that it is a part of.
+pub struct Wiring {
+    /// Makes a client of the engine in this process.
+    pub local: Local,
+    /// Starts credential helpers.
+    pub credential_helper: CredentialHelper,
+}
+
+impl std::fmt::Debug for Wiring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Wiring")
+    }
+}
+
 /// Runs the command line `argv`, program name included, and gives its exit code.
-pub fn run(argv: Vec<OsString>, local: Local) -> ExitCode {
-    match dispatch(argv.into_iter().skip(1).collect(), local) {
+pub fn run(argv: Vec<OsString>, wiring: Wiring) -> ExitCode {
+    match dispatch(argv.into_iter().skip(1).collect(), wiring) {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }
@@ -50,7 +65,7 @@ struct Chosen {
     rest: Vec<OsString>,
 }
 
-fn dispatch(words: Vec<OsString>, local: Local) -> Outcome {
+fn dispatch(words: Vec<OsString>, wiring: Wiring) -> Outcome {
     let definition = globals_definition();
     let (parsed, words) = flags::parse_globals(definition, words).map_err(|message| {
         flags::usage_error(&message, help::PROGRAM, "[OPTIONS] COMMAND [ARG...]")
@@ -65,7 +80,7 @@ fn dispatch(words: Vec<OsString>, local: Local) -> Outcome {
     }
     match find(words)? {
         Found::Command(command, name, rest) => {
-            start(command, Chosen { globals, name, rest }, local)
+            start(command, Chosen { globals, name, rest }, wiring)
         }
         Found::Help(text) => print(&text),
     }
@@ -138,7 +153,7 @@ fn unknown(name: &str, program: &str, group: Option<&&str>) -> Failure {
     ))
 }
 
-fn start(command: &'static Command, chosen: Chosen, local: Local) -> Outcome {
+fn start(command: &'static Command, chosen: Chosen, wiring: Wiring) -> Outcome {
     let Chosen { globals, name, rest } = chosen;
     let full = format!("{} {name}", help::PROGRAM);
     let definition = (command.define)();
@@ -160,7 +175,7 @@ fn start(command: &'static Command, chosen: Chosen, local: Local) -> Outcome {
         }
     };
     let target = Target::choose(&globals, &environment()).map_err(Failure::error)?;
-    let cx = Cx::new(target, local, name);
+    let cx = Cx::new(target, wiring, name);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

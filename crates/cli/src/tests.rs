@@ -4,7 +4,11 @@ use super::*;
 
 fn message(words: &[&str]) -> (u8, String) {
     let words = words.iter().map(OsString::from).collect();
-    match dispatch(words, Box::new(|_| anyhow::bail!("no engine in tests"))) {
+    let wiring = Wiring {
+        local: Box::new(|_| anyhow::bail!("no engine in tests")),
+        credential_helper: |_| Err(HelperError::Missing),
+    };
+    match dispatch(words, wiring) {
         Ok(_) => (0, String::new()),
         Err(failure) => (failure.code, failure.message.unwrap_or_default()),
     }
@@ -24,6 +28,15 @@ fn unknown_commands() {
         )
     );
     assert_eq!(message(&["help", "foo"]), (1, "unknown help topic: foo".into()));
+}
+
+#[test]
+fn nobody_gets_an_unverified_image_who_asked_for_verification() {
+    let refusal = "--disable-content-trust=false: Docker Content Trust is not supported";
+    assert_eq!(message(&["pull", "--disable-content-trust=false", "x"]), (1, refusal.into()));
+    let (code, text) = message(&["run", "--disable-content-trust=false", "x"]);
+    assert_eq!(code, 125);
+    assert!(text.contains(refusal), "{text}");
 }
 
 #[test]

@@ -16,12 +16,30 @@ const PIPE: usize = 64 << 10;
 /// A client of the engine on these roots, without any socket.
 pub(crate) fn client(roots: &cli::Roots) -> anyhow::Result<Client> {
     let paths = Paths::new(absolute(roots.data.clone())?, absolute(roots.run.clone())?);
-    let engine = Engine::open(paths)?;
+    let engine = Engine::open(configured(paths)?)?;
     Ok(Client::new(Transport::memory(move || {
         let (ours, theirs) = tokio::io::duplex(PIPE);
         tokio::spawn(docker_server::serve_connection(theirs, engine.clone()));
         Ok(Box::new(ours))
     })))
+}
+
+/// The superuser's configuration is the machine's; others have one of their own, and whoever says
+/// so (`DHOW_CONFIG`) has another one.
+fn configured(paths: Paths) -> anyhow::Result<Paths> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(own) = variable("DHOW_CONFIG") {
+        return Ok(paths.with_config(absolute(own.into())?));
+    }
+    if rustix::process::geteuid().is_root() {
+        return Ok(paths);
+    }
+    let home = || variable("HOME").map(|home| PathBuf::from(home).join(".config"));
+    let directory = variable("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home);
+    Ok(match directory {
+        Some(directory) => paths.with_config(absolute(directory.join("dhow"))?),
+        None => paths,
+    })
 }
 
 /// Removes a container that goes with its process.

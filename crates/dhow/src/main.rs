@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod credential;
 mod init;
 mod local;
 
@@ -33,7 +34,11 @@ fn main() -> ExitCode {
         {
             local::reap(data.into(), run.into(), id)
         }
-        _ => cli::run(arguments, Box::new(local::client)),
+        _ => {
+            let wiring =
+                cli::Wiring { local: Box::new(local::client), credential_helper: credential::run };
+            cli::run(arguments, wiring)
+        }
     }
 }
 

@@ -25,7 +25,7 @@ const GROUP: &str = "root:x:0:\ntty:x:5:\nwww:x:33:\nextra:x:77:www\nnogroup:x:6
 pub fn busybox_archive(dir: &Path) -> Result<PathBuf> {
     let layer = layer()
         .with_context(|| format!("make a layer of {PROGRAM}; is busybox-static installed?"))?;
-    let diff_id = model_digest(&layer);
+    let diff_id = digest(&layer);
     let config = serde_json::json!({
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
         "os": "linux",
@@ -74,7 +74,7 @@ fn layer() -> Result<Vec<u8>> {
     Ok(layer.into_inner()?)
 }
 
-fn append(
+pub(crate) fn append(
     archive: &mut tar::Builder<impl std::io::Write>,
     name: &str,
     mode: u32,
@@ -93,7 +93,7 @@ fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
     header
 }
 
-fn model_digest(content: &[u8]) -> String {
+pub(crate) fn digest(content: &[u8]) -> String {
     use std::fmt::Write as _;
     Sha256::digest(content).iter().fold(String::from("sha256:"), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

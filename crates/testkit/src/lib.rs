@@ -7,8 +7,10 @@
 
 mod busybox;
 mod host;
+mod registry;
 mod terminal;
 
 pub use busybox::busybox_archive;
 pub use host::{Host, Ran};
+pub use registry::Registry;
 pub use terminal::Terminal;

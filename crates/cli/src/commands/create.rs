@@ -1,6 +1,6 @@
 //! `create`, and what `run` shares with it: the request, the missing image, the id file.
 
-use super::pull::{Show, pull_image};
+use super::pull::{ContentTrust, Show, pull_image};
 use crate::argv::{Arity, Flags, Outcome, command};
 use crate::cx::Cx;
 use crate::error::{Failure, api_message};
@@ -18,6 +18,8 @@ pub(super) struct CreateFlags {
     /// Write the container's id to this file
     #[arg(long, value_name = "string")]
     cidfile: Option<String>,
+    #[command(flatten)]
+    trust: ContentTrust,
     /// Name of the container
     #[arg(long, value_name = "string")]
     name: Option<String>,
@@ -93,6 +95,7 @@ pub(super) fn request(
     let mut request = options.request(&Subject { what, kind, command }, &ambient)?;
     request.host_config.container_id_file = flags.cidfile.clone().unwrap_or_default();
     Pull::from_str(&flags.pull)?;
+    flags.trust.check()?;
     Ok(request)
 }
 

@@ -50,6 +50,41 @@ fn names_come_and_go() {
 }
 
 #[test]
+fn an_image_that_runs_can_lose_its_name_but_stays() {
+    let host = host();
+    let id = host.ok(&["images", "-q", "busybox"]);
+    host.ok(&["run", "-d", "--name", "r1", "--network", "none", "busybox", "sleep", "1000"]);
+    let by_id = host.fails(1, &["rmi", "-f", &id]);
+    let begin = format!(
+        "Error response from daemon: conflict: unable to delete {id} (cannot be forced) - image is being used by running container "
+    );
+    assert!(by_id.starts_with(&begin), "{by_id}");
+    assert_eq!(host.ok(&["rmi", "-f", "busybox"]), "Untagged: busybox:latest");
+    assert_eq!(host.ok(&["images", "--format", "{{.ID}} {{.Repository}}"]), format!("{id} <none>"));
+    assert_eq!(host.ok(&["images", "-q", "-f", "dangling=true"]), id);
+    host.ok(&["rm", "-f", "r1"]);
+    assert!(host.ok(&["rmi", &id]).starts_with(&format!("Deleted: sha256:{id}")));
+}
+
+#[test]
+fn lists_show_the_names_that_are_asked_for() {
+    let host = host();
+    host.ok(&["tag", "busybox", "a/b:1"]);
+    let names = |arguments: &[&str]| {
+        let all = [&["images", "--format", "{{.Repository}}:{{.Tag}}"], arguments].concat();
+        host.ok(&all)
+    };
+    assert_eq!(names(&["a/b"]), "a/b:1");
+    assert_eq!(names(&["-f", "reference=busy*"]), "busybox:latest");
+    assert_eq!(names(&["-f", "until=24h"]), "a/b:1\nbusybox:latest");
+    assert_eq!(names(&["-f", "until=2026-01-01T00:00:00Z"]), "");
+    // A template counts even beside -q, as in Docker, for images alone.
+    assert_eq!(names(&["-q", "busybox"]), "busybox:latest");
+    let refusal = host.fails(1, &["images", "-f", "dangling=maybe"]);
+    assert_eq!(refusal, "Error response from daemon: invalid filter 'dangling=[maybe]'");
+}
+
+#[test]
 fn an_image_says_what_it_is() {
     let host = host();
     assert_eq!(

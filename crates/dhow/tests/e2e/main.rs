@@ -13,6 +13,7 @@ mod life;
 mod limits;
 mod logs;
 mod network;
+mod pull;
 mod run;
 mod security;
 mod streams;
