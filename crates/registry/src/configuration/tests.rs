@@ -1,3 +1,5 @@
+//! Directories as administrators make them, and what they say about one registry.
+
 use super::*;
 
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n";

@@ -1,3 +1,5 @@
+//! Helpers as they answer, files as users have them: who is asked for what, and what comes of it.
+
 use super::*;
 
 fn none(_: &HelperCall<'_>) -> Result<Spoken, HelperError> {
