@@ -6,6 +6,7 @@
 //!
 //! Owns our tables alone. Foreign tables are read (`forward_policy_blocks`) and never touched.
 
+mod dead;
 mod element;
 mod expr;
 mod inspect;

@@ -2,10 +2,11 @@
 
 use model::port::Protocol;
 use net::host::Ipv6Loopback;
-use net::nft::Source;
+use net::nft::{NftError, Source};
 
 use crate::lab::{
-    HOST_V4, HOST_V6, Lab, ask, ask_again, inside, refused, rules, serve_tcp, serve_udp,
+    HOST_V4, HOST_V6, Lab, ask, ask_again, container_id, inside, refused, rules, serve_tcp,
+    serve_udp,
 };
 
 /// Every way to a port that is published on all addresses.
@@ -124,6 +125,43 @@ fn what_a_port_led_to_before_is_replaced() {
     let mut expected = fresh;
     expected.sort_by_key(|rule| rule.host);
     assert_eq!(published, expected);
+}
+
+/// Another container has the port, or the address, of one that died.
+#[test]
+fn what_the_dead_had_is_taken_back_and_nothing_of_the_living() {
+    let lab = Lab::new();
+    let (dead, heir) = (lab.container(2), lab.container(3));
+    serve_tcp(&heir.endpoint.netns, 80, "heir");
+    lab.publish(&rules(&dead, Protocol::Tcp, &["0.0.0.0:8080", "0.0.0.0:8081"], 80));
+    // The port now leads elsewhere.
+    let taken = rules(&heir, Protocol::Tcp, &["0.0.0.0:8080"], 80);
+    lab.publish(&taken);
+    // A stranger that died had the heir's address.
+    let mut stranger = rules(&heir, Protocol::Tcp, &["0.0.0.0:8082"], 80);
+    stranger.iter_mut().for_each(|rule| rule.owner = container_id(9));
+    lab.publish(&stranger);
+    let mut asked = 0;
+    let sweep = || {
+        lab.firewall.unpublish_dead(|owner| {
+            asked += 1;
+            if asked == 1 {
+                // Somebody publishes while it is found out who is dead.
+                let late = rules(&heir, Protocol::Tcp, &["0.0.0.0:8081"], 80);
+                let mut everything = || Ok(lab.wanted(&late));
+                lab.firewall.publish(&late, &mut Source::Everything(&mut everything)).unwrap();
+            }
+            Ok::<_, NftError>(*owner != heir.id)
+        })
+    };
+    inside(&lab.host, sweep).unwrap();
+    let mut left = inside(&lab.host, || lab.firewall.published()).unwrap();
+    left.sort_by_key(|rule| rule.host);
+    assert_eq!(left, rules(&heir, Protocol::Tcp, &["0.0.0.0:8080", "0.0.0.0:8081"], 80));
+    for port in [8080, 8081] {
+        let answer = ask(&lab.client, Protocol::Tcp, &format!("{HOST_V4}:{port}"));
+        assert_eq!(answer[..9], *"heir sees", "{port}");
+    }
 }
 
 #[test]
