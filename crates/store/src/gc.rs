@@ -13,7 +13,7 @@ use model::{ContainerId, Digest};
 use sys::failpoint::{Point, reach};
 
 use crate::db::{DbError, Durability, Text, Tx};
-use crate::layout::Layout;
+use crate::layout::{Layout, make_dir};
 use crate::lock::{self, Attempt, Kind};
 use crate::operation::ingest::PRIVATE_PREFIX;
 use crate::trash::{self, Moved, TrashError};
@@ -184,6 +184,20 @@ fn names(dir: &Path) -> Result<Vec<OsString>, GcError> {
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> GcError + use<> {
     let path = path.to_owned();
     move |source| GcError::Io { path, source }
+}
+
+/// The directory of a container that has a row. Inside of a transaction that writes, as removals
+/// are, so that one which is half-way is waited for.
+pub(crate) fn container_dir(inner: &Inner, id: &ContainerId) -> Result<Option<PathBuf>, GcError> {
+    inner.db.write("find a container's directory", Durability::Eventual, |tx| {
+        let row = tx.first("SELECT 1 FROM containers WHERE id = ?1", [Text(*id)], |_| Ok(()))?;
+        if row.is_none() {
+            return Ok(None);
+        }
+        let dir = inner.layout.container(id);
+        make_dir(&dir).map_err(failed(&dir))?;
+        Ok(Some(dir))
+    })
 }
 
 /// Removes a container's row, its writable layer and its files.

@@ -20,7 +20,7 @@ pub mod operation;
 pub mod tar;
 pub mod trash;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use model::ContainerId;
@@ -142,6 +142,15 @@ impl Store {
         durability: Durability,
     ) -> Result<bool, GcError> {
         gc::remove_container(&self.inner, container, durability)
+    }
+
+    /// The directory of a container, made if it is missing; `None` if there is no such row. No
+    /// removal is half-way while this is found out.
+    ///
+    /// # Errors
+    /// The file system, the database.
+    pub fn container_dir(&self, container: &ContainerId) -> Result<Option<PathBuf>, GcError> {
+        gc::container_dir(&self.inner, container)
     }
 
     /// Reads every page of the database; slow.

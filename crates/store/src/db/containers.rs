@@ -76,6 +76,20 @@ impl Containers<'_> {
         row: &ContainerRow,
         durability: Durability,
     ) -> Result<(), ContainerRowError> {
+        self.insert_with(row, durability, || Ok(()))
+    }
+
+    /// The same; what `with` makes is there before anybody can see the row, and no collection
+    /// takes it away in between.
+    ///
+    /// # Errors
+    /// The name is taken, or the image is gone; whatever `with` says.
+    pub fn insert_with<E: From<ContainerRowError> + From<DbError>>(
+        &self,
+        row: &ContainerRow,
+        durability: Durability,
+        with: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
         self.db.write("insert a container", durability, |tx| {
             check_name(tx, &row.name)?;
             tx.execute(
@@ -90,7 +104,8 @@ impl Containers<'_> {
                     &row.record,
                 ),
             )?;
-            row.image.map_or(Ok(()), |image| pin_layers(tx, &row.id, image))
+            row.image.map_or(Ok(()), |image| pin_layers(tx, &row.id, image))?;
+            with()
         })
     }
 
