@@ -37,6 +37,14 @@ pub enum EnsureError {
         /// Why.
         source: std::io::Error,
     },
+    /// What its last shim has written cannot be moved out of the way.
+    #[error("rename {}", path.display())]
+    SetAside {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Its socket cannot be connected to.
     #[error("connect to {}", path.display())]
     Connect {
@@ -60,6 +68,7 @@ pub enum EnsureError {
 pub fn ensure(paths: &ShimPaths) -> Result<Shim, EnsureError> {
     let door = Door::open(paths)?;
     if let Some(lock) = LifeLock::try_take(paths)? {
+        set_aside(paths)?;
         reach(Point::StartLife).map_err(EnsureError::Start)?;
         let socket = paths.socket();
         let listener = paths::listen(&socket)
@@ -72,6 +81,18 @@ pub fn ensure(paths: &ShimPaths) -> Result<Shim, EnsureError> {
     let connected =
         connected.map_err(|source| EnsureError::Connect { path: paths.socket(), source })?;
     connected.ok_or(EnsureError::BeingRemoved)
+}
+
+/// A state that is there while nobody guards the container is of a shim that was killed. With a
+/// new shim it would read as the truth.
+fn set_aside(paths: &ShimPaths) -> Result<(), EnsureError> {
+    let path = paths.state();
+    match std::fs::rename(&path, paths.last_words()) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(EnsureError::SetAside { path, source })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn start(paths: &ShimPaths, lock: &LifeLock, listener: &UnixListener) -> Result<(), EnsureError> {

@@ -139,7 +139,8 @@ impl LifeLock {
     /// there need not be removed, and what cannot be removed is found by the next one who takes
     /// the lock.
     pub fn remove_dir(self) {
-        for path in [self.paths.socket(), self.paths.state(), self.paths.lock()] {
+        let paths = &self.paths;
+        for path in [paths.socket(), paths.state(), paths.last_words(), paths.lock()] {
             let _ = std::fs::remove_file(path);
         }
         let _ = std::fs::remove_dir(self.paths.dir());

@@ -48,6 +48,13 @@ impl ShimPaths {
         self.dir().join("state.json")
     }
 
+    /// What was in `state.json` when a shim died without a word, once there is another shim: what
+    /// it has left in the kernel is still to be taken back.
+    #[must_use]
+    pub fn last_words(&self) -> PathBuf {
+        self.dir().join("died.json")
+    }
+
     /// How the container ended last.
     #[must_use]
     pub fn exit_record(&self) -> PathBuf {

@@ -75,6 +75,11 @@ impl Removal {
         }
     }
 
+    /// Whether the container has ended and goes.
+    pub(super) fn is_due(&self) -> bool {
+        self.reap.is_some() && self.due == Due::Now
+    }
+
     pub(super) fn duty(&self) -> Duty<'_> {
         match (&self.reap, &self.due, self.claim) {
             (Some(_), Due::Now, Some(_)) => Duty::Theirs,

@@ -137,13 +137,17 @@ impl Machine {
     }
 
     fn wait(&mut self, conn: ConnId, until: Until) -> Vec<Effect> {
-        match (&self.phase, until) {
-            (Phase::Idle { .. }, Until::NotRunning) => match self.last {
-                Some(last) => vec![Effect::Reply(conn, Reply::Exited(last))],
-                None => refuse(conn, Refusal::NotRunning),
-            },
-            (Phase::Idle { .. }, Until::NextExit)
-            | (Phase::Launching { .. } | Phase::Running(_), _) => {
+        match (&self.phase, until, self.last) {
+            (Phase::Idle { .. }, Until::NotRunning, None) => refuse(conn, Refusal::NotRunning),
+            (Phase::Idle { .. }, Until::NotRunning, Some(last)) => {
+                vec![Effect::Reply(conn, Reply::Exited(last))]
+            }
+            // One that is about to be removed has no other end.
+            (Phase::Idle { .. }, Until::NextExit, Some(last)) if self.removal.is_due() => {
+                vec![Effect::Reply(conn, Reply::Exited(last))]
+            }
+            (Phase::Idle { .. }, Until::NextExit, _)
+            | (Phase::Launching { .. } | Phase::Running(_), _, _) => {
                 self.waiters.push(Waiter { conn, wants: Wants::Exit });
                 Vec::new()
             }

@@ -504,6 +504,19 @@ fn a_claim_that_is_kept_leaves_nothing_to_do() {
 }
 
 #[test]
+fn one_that_goes_has_no_next_end() {
+    let mut shim = Shim::running(Some("id"));
+    shim.ask(A, Request::Claim);
+    shim.exits(3);
+    // Whoever asks too late hears of the last end; the next one would never come.
+    let wait = Request::Wait { until: Until::NextExit };
+    assert_eq!(shim.ask(B, wait), "reply to 2: exited 3 oom=false\n");
+    let mut stays = Shim::running(None);
+    stays.exits(3);
+    assert_eq!(stays.ask(B, Request::Wait { until: Until::NextExit }), "");
+}
+
+#[test]
 fn a_claim_that_dies_falls_back_to_the_shim() {
     let mut shim = Shim::running(Some("id"));
     shim.ask(A, Request::Claim);

@@ -26,6 +26,12 @@ pub(crate) fn nothing_survives_a_killed_shim() {
     container.wait_until_free();
     assert_eq!(shim::probe(&container.paths).unwrap(), Liveness::Free);
     assert_eq!(shim::read_exit(&container.paths).unwrap(), None, "its end is unknown");
+    // A new shim that has launched nothing does not make the old one's last words true again.
+    let idle = container.shim();
+    assert_eq!(shim::probe(&container.paths).unwrap(), Liveness::Held);
+    assert_eq!(shim::read_state(&container.paths).unwrap(), None);
+    assert!(container.paths.last_words().exists());
+    drop(idle);
     // What it left (socket, state, cgroup) is in nobody's way.
     container.start().unwrap();
     container.end();
