@@ -80,6 +80,7 @@ fn status(error: &EngineError) -> StatusCode {
         | E::StillRunning { .. }
         | E::StartPaused
         | E::Paused(_)
+        | E::AttachPaused(_)
         | E::AlreadyPaused(_)
         | E::BeingRemoved(_)
         | E::ExecHasRun(_)

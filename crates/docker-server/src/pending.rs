@@ -3,7 +3,7 @@
 
 use engine::view::SizeView;
 use engine::{Engine, EngineError};
-use model::{ContainerName, NameOrId};
+use model::NameOrId;
 
 fn later<T>(what: &str) -> Result<T, EngineError> {
     Err(EngineError::Invalid(format!("not supported yet: {what}")))
@@ -11,10 +11,6 @@ fn later<T>(what: &str) -> Result<T, EngineError> {
 
 /// The verbs, as the handlers call them.
 pub(crate) trait Pending {
-    fn rename(&self, _who: &NameOrId, _name: ContainerName) -> Result<(), EngineError> {
-        later("rename")
-    }
-
     fn size(&self, _who: &NameOrId) -> Result<SizeView, EngineError> {
         later("the size of a container")
     }

@@ -5,7 +5,8 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
 use model::container::{AttachedStreams, Terminal};
-use model::{Life, NameOrId};
+use model::{ContainerId, Life, NameOrId};
+use shim::CallError;
 use shim::protocol::{Delivery, Target};
 
 use crate::guard::call_error;
@@ -24,16 +25,16 @@ impl Engine {
         request: AttachRequest,
     ) -> Result<UnixStream, EngineError> {
         let container = self.find(who)?;
-        let life = self.life(&container)?;
+        if let Life::Paused { .. } = self.life(&container)? {
+            return Err(EngineError::AttachPaused(who.to_string()));
+        }
         let live = if request.stream {
             let streams = AttachedStreams {
                 stdin: request.stdin,
                 stdout: request.streams.stdout,
                 stderr: request.streams.stderr,
             };
-            let shim = self.ensure_shim(&container)?;
-            let attached = shim.attach(Target::Container, streams, delivery(&life));
-            Some(attached.map_err(|error| call_error(&container.id, error))?)
+            Some(self.attach_live(&container.id, streams)?)
         } else {
             None
         };
@@ -55,6 +56,24 @@ impl Engine {
         let (ours, theirs) = pair()?;
         std::thread::spawn(move || replay(log, is_terminal, &theirs, live.as_ref()));
         Ok(ours)
+    }
+}
+
+impl Engine {
+    fn attach_live(
+        &self,
+        id: &ContainerId,
+        streams: AttachedStreams,
+    ) -> Result<UnixStream, EngineError> {
+        loop {
+            let (shim, container) = self.ensure_shim(id)?;
+            let delivery = delivery(&self.life(&container)?);
+            match shim.attach(Target::Container, streams, delivery) {
+                // Its container ended in between, and nobody held the shim any longer.
+                Err(CallError::Gone) => {}
+                attached => return attached.map_err(|error| call_error(id, error)),
+            }
+        }
     }
 }
 

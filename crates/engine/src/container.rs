@@ -1,7 +1,9 @@
 //! One container as the verbs see it: its row and record, its lock, and how it lives.
 
-use std::fs::File;
+use std::fs::{DirBuilder, OpenOptions};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use model::life::{ExitCode, Life, StartFailure};
@@ -9,11 +11,12 @@ use model::{ContainerId, NameOrId};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use store::{ContainerRow, Found};
 
+use crate::prepare::store_error;
 use crate::record::{Progress, Record};
 use crate::{Engine, EngineError};
 
 /// What Docker shows for a container whose end nobody saw.
-const UNSEEN_EXIT: ExitCode = ExitCode(255);
+pub(crate) const UNSEEN_EXIT: ExitCode = ExitCode(255);
 
 /// A container's row, read.
 #[derive(Debug, Clone)]
@@ -42,6 +45,17 @@ pub(crate) struct OpLock {
     _file: OwnedFd,
 }
 
+/// What came of the wish to change a container.
+#[derive(Debug)]
+pub(crate) enum Locked {
+    /// It may be changed.
+    Held(OpLock),
+    /// Somebody else changes it.
+    Busy,
+    /// There is no such container any more.
+    Gone,
+}
+
 impl Engine {
     /// The container that the user means.
     pub(crate) fn find(&self, who: &NameOrId) -> Result<Container, EngineError> {
@@ -62,50 +76,64 @@ impl Engine {
 
     /// Waits for the right to change a container, then reads its row.
     pub(crate) fn lock(&self, id: &ContainerId) -> Result<(OpLock, Container), EngineError> {
-        let lock = self.lock_dir(id, FlockOperation::LockExclusive)?;
-        let lock = lock.ok_or_else(|| EngineError::BeingRemoved(id.to_string()))?;
-        match self.reread(id) {
-            Ok(container) => Ok((lock, container)),
-            Err(error) => {
-                self.forget_lock(id, &error);
-                Err(error)
-            }
-        }
-    }
-
-    /// A lock that was made for a container that has gone goes too.
-    pub(crate) fn forget_lock(&self, id: &ContainerId, error: &EngineError) {
-        if matches!(error, EngineError::NoSuchContainer(_)) {
-            let dir = self.paths().container_dir(id);
-            // What fails here is found by the next collection.
-            let _ = std::fs::remove_file(dir.join("op.lock"));
-            let _ = std::fs::remove_dir(dir);
+        match self.lock_file(id, FlockOperation::LockExclusive)? {
+            Locked::Held(lock) => Ok((lock, self.reread(id)?)),
+            Locked::Busy | Locked::Gone => Err(EngineError::NoSuchContainer(id.to_string())),
         }
     }
 
     /// The right to change a container, unless somebody has it.
-    pub(crate) fn try_lock(&self, id: &ContainerId) -> Result<Option<OpLock>, EngineError> {
-        self.lock_dir(id, FlockOperation::NonBlockingLockExclusive)
+    pub(crate) fn try_lock(&self, id: &ContainerId) -> Result<Locked, EngineError> {
+        self.lock_file(id, FlockOperation::NonBlockingLockExclusive)
     }
 
-    fn lock_dir(
-        &self,
-        id: &ContainerId,
-        how: FlockOperation,
-    ) -> Result<Option<OpLock>, EngineError> {
-        let dir = self.paths().container_dir(id);
-        std::fs::create_dir_all(&dir).map_err(EngineError::file("make", &dir))?;
-        let path = dir.join("op.lock");
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let locked = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).and_then(|file| {
-            rustix::fs::flock(&file, how)?;
-            Ok(file)
-        });
-        match locked {
-            Ok(file) => Ok(Some(OpLock { _file: file })),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(errno) => Err(EngineError::file("lock", &path)(errno.into())),
+    /// A removal takes the file away while its owner holds it, so whoever waited for that one looks
+    /// whether it still has its name.
+    fn lock_file(&self, id: &ContainerId, how: FlockOperation) -> Result<Locked, EngineError> {
+        let path = self.op_lock(id);
+        loop {
+            let Some(file) = self.open_lock(id, &path)? else { return Ok(Locked::Gone) };
+            match rustix::fs::flock(&file, how) {
+                Ok(()) if is_named(&file, &path) => {
+                    return Ok(Locked::Held(OpLock { _file: file }));
+                }
+                Ok(()) | Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Locked::Busy),
+                Err(errno) => return Err(EngineError::file("lock", &path)(errno.into())),
+            }
         }
+    }
+
+    /// `None` if there is no such container.
+    fn open_lock(&self, id: &ContainerId, path: &Path) -> Result<Option<OwnedFd>, EngineError> {
+        loop {
+            match open_lock(path) {
+                Ok(file) => return Ok(Some(file)),
+                Err(rustix::io::Errno::NOENT) => {}
+                Err(errno) => return Err(EngineError::file("open", path)(errno.into())),
+            }
+            // It has been removed, or a power cut has taken its directory: the row decides.
+            if self.store().container_dir(id).map_err(store_error)?.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The lock of a container that nobody knows yet, in the directory that is made for it.
+    pub(crate) fn make_locked(&self, id: &ContainerId) -> Result<OpLock, EngineError> {
+        let dir = self.paths().container_dir(id);
+        let made = DirBuilder::new().mode(0o700).create(&dir);
+        made.map_err(EngineError::file("make", &dir))?;
+        let path = self.op_lock(id);
+        let locked = open_lock(&path).and_then(|file| {
+            rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+            Ok(OpLock { _file: file })
+        });
+        locked.map_err(|errno| EngineError::file("lock", &path)(errno.into()))
+    }
+
+    fn op_lock(&self, id: &ContainerId) -> PathBuf {
+        self.paths().container_dir(id).join("op.lock")
     }
 
     /// Replaces a container's record.
@@ -113,7 +141,7 @@ impl Engine {
         let json = to_json(&container.record);
         let saved =
             self.store().containers().set_record(&container.id, &json, durability(&container.row));
-        saved.map_err(crate::create::row_error)
+        Ok(saved?)
     }
 
     /// How a container lives, from the lock, the shim's files and the row, in that order.
@@ -138,6 +166,19 @@ impl Engine {
     }
 }
 
+fn open_lock(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)
+}
+
+/// Whether a file that was locked is the one that others will find.
+fn is_named(file: &OwnedFd, path: &Path) -> bool {
+    let (Ok(ours), Ok(named)) = (rustix::fs::fstat(file), rustix::fs::lstat(path)) else {
+        return false;
+    };
+    (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino)
+}
+
 /// A container's row is worth a sync unless the container goes with its process.
 pub(crate) fn durability(row: &ContainerRow) -> store::Durability {
     if row.auto_remove { store::Durability::Eventual } else { store::Durability::Now }
@@ -155,7 +196,7 @@ pub(crate) fn start_failure(code: u8, message: impl Into<String>) -> StartFailur
 }
 
 /// Reads a small file of the engine's own; `None` if there is none.
-pub(crate) fn read_own(path: &std::path::Path) -> Result<Option<String>, EngineError> {
+pub(crate) fn read_own(path: &Path) -> Result<Option<String>, EngineError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -170,10 +211,98 @@ pub(crate) fn now() -> Timestamp {
 
 /// Writes a small file of the engine's own by rename; it survives a killed process whole or not
 /// at all.
-pub(crate) fn write_own(path: &std::path::Path, text: &str) -> Result<(), EngineError> {
+pub(crate) fn write_own(path: &Path, text: &str) -> Result<(), EngineError> {
+    write_with(OpenOptions::new().mode(0o666), path, text)
+}
+
+/// The same, for the owner's eyes alone.
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), EngineError> {
+    write_with(OpenOptions::new().mode(0o600), path, text)
+}
+
+fn write_with(options: &mut OpenOptions, path: &Path, text: &str) -> Result<(), EngineError> {
     let partial = path.with_extension("new");
-    let written = File::create(&partial)
+    let written = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&partial)
         .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
         .and_then(|()| std::fs::rename(&partial, path));
     written.map_err(EngineError::file("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use crate::Paths;
+
+    fn engine(dir: &Path) -> Engine {
+        Engine::open(Paths::new(dir.join("root"), dir.join("run"))).unwrap()
+    }
+
+    /// A row alone: enough to be locked and removed.
+    fn row(engine: &Engine, byte: u8) -> ContainerId {
+        let id = ContainerId::from_random([byte; 32]);
+        let row = ContainerRow {
+            id,
+            name: format!("c{byte}").parse().unwrap(),
+            image: None,
+            created_ns: 1,
+            auto_remove: false,
+            record: "{}".to_owned(),
+        };
+        engine.store().containers().insert(&row, store::Durability::Eventual).unwrap();
+        id
+    }
+
+    /// A removal is half-way: the directory is away, and the row is still there.
+    #[test]
+    fn who_waited_for_a_lock_that_was_moved_away_has_the_one_that_others_find() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = engine(dir.path());
+        let id = row(&engine, 1);
+        let Locked::Held(ours) = engine.try_lock(&id).unwrap() else { panic!() };
+        assert!(matches!(engine.try_lock(&id).unwrap(), Locked::Busy));
+        let (say, hear) = mpsc::channel();
+        let waiter = engine.clone();
+        let waiting = std::thread::spawn(move || {
+            say.send(waiter.lock_file(&id, FlockOperation::LockExclusive).unwrap()).unwrap();
+        });
+        assert!(hear.recv_timeout(Duration::from_millis(100)).is_err(), "it waits");
+        std::fs::rename(engine.paths().container_dir(&id), dir.path().join("away")).unwrap();
+        drop(ours);
+        let Locked::Held(_theirs) = hear.recv().unwrap() else { panic!() };
+        assert!(matches!(engine.try_lock(&id).unwrap(), Locked::Busy), "two own it");
+        waiting.join().unwrap();
+    }
+
+    #[test]
+    fn nothing_is_made_for_a_container_that_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = engine(dir.path());
+        let id = row(&engine, 1);
+        let Locked::Held(_ours) = engine.try_lock(&id).unwrap() else { panic!() };
+        engine.store().remove_container(&id, store::Durability::Eventual).unwrap();
+        assert!(matches!(engine.try_lock(&id).unwrap(), Locked::Gone));
+        assert!(matches!(engine.lock(&id), Err(EngineError::NoSuchContainer(_))));
+        assert!(!engine.paths().container_dir(&id).exists());
+    }
+
+    #[test]
+    fn a_lock_is_one_however_often_its_file_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = engine(dir.path());
+        let id = row(&engine, 2);
+        let Locked::Held(old) = engine.try_lock(&id).unwrap() else { panic!() };
+        // A removal that fails may put back the directory, and a power cut may lose it.
+        std::fs::remove_dir_all(engine.paths().container_dir(&id)).unwrap();
+        let Locked::Held(_new) = engine.try_lock(&id).unwrap() else { panic!() };
+        drop(old);
+        assert!(matches!(engine.try_lock(&id).unwrap(), Locked::Busy));
+    }
 }

@@ -4,10 +4,10 @@ use model::container::{ContainerSpec, Removal, Source};
 use model::image::RunConfig;
 use model::mount::{MissingSource, MountSource};
 use model::{ContainerId, ContainerName, ImageId};
-use store::{ContainerRow, ContainerRowError};
+use store::ContainerRow;
 use sys::failpoint::Point;
 
-use crate::container::{Container, durability, now, to_json};
+use crate::container::{Container, OpLock, durability, now, to_json};
 use crate::record::{NamedMount, Progress, Record};
 use crate::resolve::{Resolved, resolve};
 use crate::view::Created;
@@ -37,13 +37,12 @@ impl Engine {
         let warnings = warnings(&spec);
         let record = Record { spec, resolved, image, mounts, progress };
         EngineError::step(Point::CreateResolved)?;
-        // Held until its volumes are filled: a half-made container without it is garbage.
-        let _making = if has_volumes { self.try_lock(&id)? } else { None };
-        let row = self.insert(id, record)?;
+        let (row, making) = self.insert(id, record)?;
         EngineError::step(Point::CreateRow)?;
         if has_volumes {
             self.finish_volumes(Container::read(row)?)?;
         }
+        drop(making);
         Ok(Created { id, warnings })
     }
 
@@ -63,7 +62,12 @@ impl Engine {
         }
     }
 
-    fn insert(&self, id: ContainerId, record: Record) -> Result<ContainerRow, EngineError> {
+    /// The row, and its lock: whoever sees a half-made container without it takes it for garbage.
+    fn insert(
+        &self,
+        id: ContainerId,
+        record: Record,
+    ) -> Result<(ContainerRow, Option<OpLock>), EngineError> {
         let given = record.spec.name.clone();
         let mut row = ContainerRow {
             id,
@@ -73,16 +77,21 @@ impl Engine {
             auto_remove: record.spec.removal == Removal::Auto,
             record: to_json(&record),
         };
+        let mut making = None;
         for attempt in 1.. {
-            match self.store().containers().insert(&row, durability(&row)) {
+            let with = || {
+                making = Some(self.make_locked(&id)?);
+                Ok(())
+            };
+            match self.store().containers().insert_with(&row, durability(&row), with) {
                 Ok(()) => break,
-                Err(ContainerRowError::NameTaken { .. }) if given.is_none() => {
+                Err(EngineError::NameTaken { .. }) if given.is_none() => {
                     row.name = generated_name(&id, attempt)?;
                 }
-                Err(error) => return Err(row_error(error)),
+                Err(error) => return Err(error),
             }
         }
-        Ok(row)
+        Ok((row, making))
     }
 
     /// Fills the volumes of a container whose row is there; takes the row back if that fails.
@@ -96,18 +105,6 @@ impl Engine {
         container.record.progress = Progress::Ready;
         self.save(&container)?;
         EngineError::step(Point::CreateReady)
-    }
-}
-
-/// What the database says about a row, in the words of the verbs.
-pub(crate) fn row_error(error: ContainerRowError) -> EngineError {
-    match error {
-        ContainerRowError::NameTaken { name, by } => {
-            EngineError::NameTaken { name: name.to_string(), by }
-        }
-        ContainerRowError::NoSuchImage(id) => EngineError::image_gone(id),
-        ContainerRowError::NoSuchContainer(id) => EngineError::NoSuchContainer(id.to_string()),
-        ContainerRowError::Db(error) => error.into(),
     }
 }
 

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use model::life::StartFailure;
 use model::{ContainerId, ExecId, ImageId};
+use net::nft::NftError;
+use store::ContainerRowError;
 use sys::failpoint::{Point, reach};
 
 use crate::resolve::ResolveError;
@@ -67,9 +69,12 @@ pub enum EngineError {
         /// Its name.
         name: String,
     },
-    /// It is frozen.
+    /// It is frozen, and nothing can be started in it.
     #[error("Container {0} is paused, unpause the container before exec")]
     Paused(String),
+    /// It is frozen, and nothing would come from it.
+    #[error("container {0} is paused, unpause the container before attach")]
+    AttachPaused(String),
     /// It is frozen already.
     #[error("Container {0} is already paused")]
     AlreadyPaused(ContainerId),
@@ -207,6 +212,25 @@ impl EngineError {
     /// An image that a container still names but that is gone.
     pub(crate) fn image_gone(id: ImageId) -> Self {
         Self::NoSuchImage(id.to_string())
+    }
+}
+
+impl From<NftError> for EngineError {
+    fn from(error: NftError) -> Self {
+        Self::Net(Box::new(error))
+    }
+}
+
+impl From<ContainerRowError> for EngineError {
+    fn from(error: ContainerRowError) -> Self {
+        match error {
+            ContainerRowError::NameTaken { name, by } => {
+                Self::NameTaken { name: name.to_string(), by }
+            }
+            ContainerRowError::NoSuchImage(id) => Self::image_gone(id),
+            ContainerRowError::NoSuchContainer(id) => Self::NoSuchContainer(id.to_string()),
+            ContainerRowError::Db(error) => error.into(),
+        }
     }
 }
 

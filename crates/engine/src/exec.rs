@@ -1,11 +1,15 @@
 //! `exec`: one more process in a container that runs.
 //!
-//! What is to run is a small file below the runtime root, so that one process can create it and
-//! another start it. It goes with the container, or when it is old.
+//! What is to run is a small file `<run>/exec/<container>/<exec>`, so that one process can create
+//! it and another start it. It goes with the container, or some minutes after its process has
+//! ended, whoever makes the container's next exec sees to that.
 
 use std::collections::HashSet;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use model::container::{AttachedStreams, Stdin, TerminalSize};
 use model::{ContainerId, ExecId, ExitCode, Life, NameOrId};
@@ -20,10 +24,13 @@ use shim::protocol::{ExecStart, ExecState, Refusal, Target};
 use sys::root::Root;
 
 use crate::bundle::UserIds;
-use crate::container::{Container, read_own, write_own};
+use crate::container::{Container, read_own, write_private};
 use crate::guard::call_error;
 use crate::view::{ExecAttach, ExecLife, ExecSpec, ExecView};
 use crate::{Engine, EngineError, random, security};
+
+/// How long an exec whose process has ended is known at least, as in Docker.
+const KEPT: Duration = Duration::from_secs(300);
 
 /// What is kept of an exec.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,8 +44,8 @@ struct ExecRecord {
 enum ExecProgress {
     Created,
     Started,
-    /// It could not be started.
-    Failed(ExitCode),
+    /// Its process ended, or could not be started. Written when somebody saw that.
+    Ended(ExitCode),
 }
 
 impl Engine {
@@ -55,6 +62,7 @@ impl Engine {
                 return Err(EngineError::NotRunning(container.id));
             }
         }
+        self.forget_old_execs(&container.id)?;
         let id = random::exec_id()?;
         let record = ExecRecord { container: container.id, spec, progress: ExecProgress::Created };
         self.save_exec(&id, &record)?;
@@ -76,22 +84,28 @@ impl Engine {
             return Err(EngineError::ExecHasRun(*id));
         }
         let container = self.reread(&record.container)?;
+        if let Life::Paused { .. } = self.life(&container)? {
+            return Err(EngineError::Paused(container.id.to_string()));
+        }
         let process = self.exec_process(&container, &record.spec, attach)?;
         record.progress = ExecProgress::Started;
         self.save_exec(id, &record)?;
         let start = exec_start(*id, process, &record.spec, attach);
         match self.running_shim(&container.id)?.exec_start(start) {
             Ok((_, stream)) => Ok((attach != ExecAttach::Detached).then_some(stream)),
-            Err(error) => {
-                if let CallError::LaunchFailed(failure) = &error {
-                    record.progress = ExecProgress::Failed(failure.code);
-                    self.save_exec(id, &record)?;
-                }
-                if matches!(error, CallError::Refused(Refusal::ExecExists)) {
-                    return Err(EngineError::ExecHasRun(*id));
-                }
-                Err(call_error(&container.id, error))
+            Err(CallError::LaunchFailed(failure)) => {
+                record.progress = ExecProgress::Ended(failure.code);
+                self.save_exec(id, &record)?;
+                Err(EngineError::Start(failure))
             }
+            Err(CallError::Refused(Refusal::ExecExists)) => Err(EngineError::ExecHasRun(*id)),
+            Err(CallError::Refused(Refusal::Paused)) => {
+                // It was frozen in between, and may be started later.
+                record.progress = ExecProgress::Created;
+                self.save_exec(id, &record)?;
+                Err(EngineError::Paused(container.id.to_string()))
+            }
+            Err(error) => Err(call_error(&container.id, error)),
         }
     }
 
@@ -103,7 +117,7 @@ impl Engine {
         let record = self.exec_record(id)?;
         let life = match record.progress {
             ExecProgress::Created => ExecLife::Created,
-            ExecProgress::Failed(code) => ExecLife::Exited { code },
+            ExecProgress::Ended(code) => ExecLife::Exited { code },
             ExecProgress::Started => self.exec_life(&record.container, id)?,
         };
         Ok(ExecView { id: *id, container: record.container, spec: record.spec, life })
@@ -146,33 +160,100 @@ impl Engine {
 
     /// Removes the records of a container's execs.
     pub(crate) fn forget_execs(&self, container: &ContainerId) -> Result<(), EngineError> {
-        let Ok(entries) = std::fs::read_dir(self.exec_dir()) else { return Ok(()) };
+        let dir = self.exec_dir(container);
+        match std::fs::remove_dir_all(&dir) {
+            // Most containers never have one, and whoever else removes it may be faster.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(EngineError::file("remove", dir)),
+        }
+    }
+
+    /// Removes the records of containers that are no more.
+    pub(crate) fn clear_execs(&self) -> Result<(), EngineError> {
+        let Ok(entries) = std::fs::read_dir(self.paths().run().join("exec")) else {
+            return Ok(());
+        };
         for entry in entries.flatten() {
-            let text = read_own(&entry.path())?.unwrap_or_default();
-            let owner = serde_json::from_str::<ExecRecord>(&text).map(|record| record.container);
-            if owner.is_ok_and(|owner| owner == *container) {
-                // Whoever else removes the container may have been faster.
-                let _ = std::fs::remove_file(entry.path());
+            if let Ok(id) = entry.file_name().to_string_lossy().parse::<ContainerId>()
+                && self.store().containers().get(&id)?.is_none()
+            {
+                self.forget_execs(&id)?;
             }
         }
         Ok(())
     }
 
-    fn exec_dir(&self) -> PathBuf {
-        self.paths().run().join("exec")
+    /// Looks through a container's execs that nobody has touched for a while: one whose process has
+    /// ended is marked, one that was marked goes. So an end can be asked about for at least
+    /// [`KEPT`], however long the process ran (Docker does the same).
+    fn forget_old_execs(&self, container: &ContainerId) -> Result<(), EngineError> {
+        for (id, path) in self.old_execs(container) {
+            // Whoever else looks through them may be faster.
+            if let Ok(record) = Self::exec_record_at(&id, &path) {
+                self.age_exec(&id, record, &path)?;
+            }
+        }
+        Ok(())
     }
 
+    fn age_exec(
+        &self,
+        id: &ExecId,
+        mut record: ExecRecord,
+        path: &Path,
+    ) -> Result<(), EngineError> {
+        match record.progress {
+            ExecProgress::Created => {}
+            ExecProgress::Ended(_) => {
+                // As above.
+                let _ = std::fs::remove_file(path);
+            }
+            ExecProgress::Started => {
+                if let ExecLife::Exited { code } = self.exec_life(&record.container, id)? {
+                    record.progress = ExecProgress::Ended(code);
+                    self.save_exec(id, &record)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn old_execs(&self, container: &ContainerId) -> Vec<(ExecId, PathBuf)> {
+        let Ok(entries) = std::fs::read_dir(self.exec_dir(container)) else { return Vec::new() };
+        let old = |entry: std::fs::DirEntry| {
+            let age = entry.metadata().ok()?.modified().ok()?.elapsed().ok()?;
+            let id = entry.file_name().to_string_lossy().parse().ok()?;
+            (age > KEPT).then(|| (id, entry.path()))
+        };
+        entries.flatten().filter_map(old).collect()
+    }
+
+    fn exec_dir(&self, container: &ContainerId) -> PathBuf {
+        self.paths().run().join("exec").join(container.to_string())
+    }
+
+    /// Clients name an exec without its container.
     fn exec_record(&self, id: &ExecId) -> Result<ExecRecord, EngineError> {
-        let text = read_own(&self.exec_dir().join(id.to_string()))?;
-        let text = text.ok_or_else(|| EngineError::NoSuchExec(id.to_string()))?;
-        serde_json::from_str(&text).map_err(|_| EngineError::NoSuchExec(id.to_string()))
+        let name = id.to_string();
+        let dirs = std::fs::read_dir(self.paths().run().join("exec")).into_iter().flatten();
+        let mut paths = dirs.flatten().map(|entry| entry.path().join(&name));
+        let path = paths.find(|path| path.exists());
+        let path = path.ok_or(EngineError::NoSuchExec(name))?;
+        Self::exec_record_at(id, &path)
+    }
+
+    fn exec_record_at(id: &ExecId, path: &Path) -> Result<ExecRecord, EngineError> {
+        let gone = || EngineError::NoSuchExec(id.to_string());
+        let text = read_own(path)?.ok_or_else(gone)?;
+        serde_json::from_str(&text).map_err(|_| gone())
     }
 
     fn save_exec(&self, id: &ExecId, record: &ExecRecord) -> Result<(), EngineError> {
-        let dir = self.exec_dir();
-        std::fs::create_dir_all(&dir).map_err(EngineError::file("make", &dir))?;
+        let dir = self.exec_dir(&record.container);
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        made.map_err(EngineError::file("make", &dir))?;
         let json = serde_json::to_string(record).unwrap_or_default();
-        write_own(&dir.join(id.to_string()), &json)
+        write_private(&dir.join(id.to_string()), &json)
     }
 
     /// Looks the exec's user up in the container's files as they are now.

@@ -36,13 +36,40 @@ impl Engine {
         Shim::connect(&self.shim_paths(id)).map_err(|error| shim_error(id, &error))
     }
 
-    /// The container's shim, started if need be.
-    pub(crate) fn ensure_shim(&self, container: &Container) -> Result<Shim, EngineError> {
-        shim::ensure(&self.shim_paths(&container.id)).map_err(|error| {
-            if matches!(error, EnsureError::BeingRemoved) {
-                return EngineError::BeingRemoved(container.id.to_string());
+    /// The container's shim, started if need be, and the container as it is then. It is there while
+    /// the connection is: whoever removes it makes the shim leave first.
+    pub(crate) fn ensure_shim(&self, id: &ContainerId) -> Result<(Shim, Container), EngineError> {
+        if self.has_died(id)? {
+            let (lock, container) = self.lock(id)?;
+            self.bury_dead(&lock, &container)?;
+        }
+        let shim = match self.shim_of_locked(id) {
+            // Either it is gone when that is done, or it was not removed after all.
+            Err(EngineError::BeingRemoved(_)) => {
+                drop(self.lock(id)?);
+                self.shim_of_locked(id)?
             }
-            shim_error(&container.id, &error)
+            shim => shim?,
+        };
+        // It may have been removed between the look-up and the shim's start. Such a shim guards
+        // nothing, and would wait for ever with whoever is connected.
+        match self.reread(id) {
+            Ok(container) => Ok((shim, container)),
+            Err(error) => {
+                // One that is gone already is what is wanted.
+                let _ = shim.quit();
+                Err(error)
+            }
+        }
+    }
+
+    /// The same under the container's lock, where nobody can remove it.
+    pub(crate) fn shim_of_locked(&self, id: &ContainerId) -> Result<Shim, EngineError> {
+        shim::ensure(&self.shim_paths(id)).map_err(|error| {
+            if matches!(error, EnsureError::BeingRemoved) {
+                return EngineError::BeingRemoved(id.to_string());
+            }
+            shim_error(id, &error)
         })
     }
 

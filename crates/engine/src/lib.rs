@@ -8,6 +8,7 @@
 mod archive;
 mod attach;
 mod bundle;
+mod bury;
 mod container;
 mod create;
 mod engine;
@@ -30,6 +31,7 @@ mod random;
 mod reconcile;
 mod record;
 mod remove;
+mod rename;
 mod resolve;
 mod security;
 mod start;

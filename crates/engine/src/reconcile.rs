@@ -8,6 +8,8 @@ use cgroup::{Cgroup, CgroupError, Hierarchies};
 use model::{ContainerId, NameOrId};
 use shim::LifeLock;
 
+use crate::bury;
+use crate::container::Locked;
 use crate::guard::shim_error;
 use crate::network::net_error;
 use crate::prepare::store_error;
@@ -21,13 +23,13 @@ impl Engine {
     /// # Errors
     /// The first that happens; what was done stays done.
     pub fn reconcile(&self) -> Result<(), EngineError> {
-        // First what can be found again by the dead shims' last words, which go with their rows.
-        self.unpublish_dead()?;
-        self.remove_dead_cgroups()?;
+        self.firewall()?.unpublish_dead(|owner| self.is_free(owner))?;
         for row in self.store().containers().list()? {
             self.settle_dead(&row.id)?;
         }
+        self.remove_strange_cgroups()?;
         self.clear_run()?;
+        self.clear_execs()?;
         self.store().gc().map_err(store_error)
     }
 
@@ -46,31 +48,28 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether a shim was killed: one that leaves takes its last words along.
-    fn has_died(&self, id: &ContainerId) -> Result<bool, EngineError> {
-        Ok(self.shim_paths(id).state().exists() && self.is_free(id)?)
-    }
-
     /// A container that nobody guards: half-made ones and those that go with their process are
     /// removed, others give back what they no longer need.
     fn settle_dead(&self, id: &ContainerId) -> Result<(), EngineError> {
-        let Some(_op) = self.try_lock(id)? else { return Ok(()) };
+        let Locked::Held(lock) = self.try_lock(id)? else { return Ok(()) };
         // As it is under the lock: whoever made it may have finished since.
-        let container = match self.reread(id) {
-            Err(error @ EngineError::NoSuchContainer(_)) => {
-                self.forget_lock(id, &error);
-                return Ok(());
-            }
-            container => container?,
-        };
+        let container = self.reread(id)?;
+        let has_died = self.has_died(id)?;
+        if has_died {
+            self.bury(&lock, &container)?;
+        }
         if !self.is_free(id)? {
             return Ok(());
         }
         let has_ended = container.record.last_start().is_some();
+        if has_ended && !has_died {
+            // One that its shim could not remove.
+            self.end_orphans(&container)?;
+        }
         let goes = container.record.progress == Progress::Creating
             || (container.row.auto_remove && has_ended);
         // Who only looks for a shim must not meet a lock that is held for a moment.
-        let life = if goes || self.has_died(id)? { self.try_take(id)? } else { None };
+        let life = if goes || has_died { self.try_take(id)? } else { None };
         if goes && life.is_some() {
             self.discard(&container)?;
         } else if has_ended {
@@ -82,11 +81,12 @@ impl Engine {
         Ok(())
     }
 
-    fn try_take(&self, id: &ContainerId) -> Result<Option<LifeLock>, EngineError> {
+    /// The life of a container that nobody guards.
+    pub(crate) fn try_take(&self, id: &ContainerId) -> Result<Option<LifeLock>, EngineError> {
         LifeLock::try_take(&self.shim_paths(id)).map_err(|error| shim_error(id, &error))
     }
 
-    /// Directories of containers that are no more, and records of their execs.
+    /// Directories of containers that are no more.
     fn clear_run(&self) -> Result<(), EngineError> {
         let Ok(entries) = std::fs::read_dir(self.paths().run().join("c")) else { return Ok(()) };
         for entry in entries.flatten() {
@@ -97,38 +97,31 @@ impl Engine {
             if self.store().containers().get(&id)?.is_some() || !self.is_free(&id)? {
                 continue;
             }
-            if let Some(life) = LifeLock::try_take(&self.shim_paths(&id))
-                .map_err(|error| shim_error(&id, &error))?
-            {
+            if let Some(life) = self.try_take(&id)? {
                 life.remove_dir();
             }
-            self.forget_execs(&id)?;
         }
         Ok(())
     }
 
-    /// Takes back ports of containers whose shim was killed.
-    fn unpublish_dead(&self) -> Result<(), EngineError> {
-        let firewall = self.firewall()?;
-        let mut dead = Vec::new();
-        for rule in firewall.published().map_err(net_error)? {
-            if self.is_free(&rule.owner)? {
-                dead.push(rule);
-            }
-        }
-        if dead.is_empty() { Ok(()) } else { firewall.unpublish(&dead).map_err(net_error) }
-    }
-
-    fn remove_dead_cgroups(&self) -> Result<(), EngineError> {
+    /// Cgroups of containers that are no more.
+    fn remove_strange_cgroups(&self) -> Result<(), EngineError> {
         let parent = self.paths().cgroup_parent();
         let hierarchies = hierarchies()?;
         let other = |error: CgroupError| cgroup_error(&error);
         for name in Cgroup::list(&hierarchies, &parent).map_err(other)? {
             let Ok(id) = name.parse::<ContainerId>() else { continue };
-            if self.is_free(&id)? {
-                let cgroup = Cgroup::open(&hierarchies, &parent, &name).map_err(other)?;
-                cgroup.kill().and_then(|()| cgroup.remove()).map_err(other)?;
+            // A row comes before its cgroup, and whoever has the life starts nothing.
+            if self.store().containers().get(&id)?.is_some() {
+                continue;
             }
+            let Some(life) = self.try_take(&id)? else { continue };
+            match Cgroup::open(&hierarchies, &parent, &name) {
+                Ok(cgroup) => bury::end(&cgroup)?,
+                Err(CgroupError::NotFound(_)) => {}
+                Err(error) => return Err(cgroup_error(&error)),
+            }
+            life.remove_dir();
         }
         Ok(())
     }
@@ -146,7 +139,7 @@ impl Engine {
                 Err(error) => return Err(error),
             }
         }
-        self.remove_dead_cgroups()?;
+        self.remove_strange_cgroups()?;
         self.remove_cgroup_parent()?;
         net::scan::teardown(&self.names()).map_err(net_error)?;
         let run = self.paths().run();

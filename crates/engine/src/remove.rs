@@ -27,9 +27,12 @@ impl Engine {
                 return Ok(());
             }
         }
-        let (_lock, container) = self.lock(&container.id)?;
+        let (lock, container) = self.lock(&container.id)?;
         let life = self.take_life(&container)?;
         EngineError::step(Point::RemoveLife)?;
+        if self.has_left_words(&container.id) {
+            self.bury(&lock, &container)?;
+        }
         self.remove_files(&container, options.volumes || container.row.auto_remove)?;
         EngineError::step(Point::RemoveVolumes)?;
         life.remove_dir();
@@ -42,7 +45,7 @@ impl Engine {
     /// # Errors
     /// It runs.
     pub(crate) fn reap(&self, id: &ContainerId) -> Result<(), EngineError> {
-        let (_lock, container) = match self.lock(id) {
+        let (lock, container) = match self.lock(id) {
             // Somebody was faster: that is what was wanted.
             Err(EngineError::NoSuchContainer(_)) => return Ok(()),
             locked => locked?,
@@ -50,7 +53,14 @@ impl Engine {
         if self.life(&container)?.is_running() {
             return Err(EngineError::StillRunning { name: container.name().to_owned() });
         }
-        self.remove_files(&container, true)
+        // Unless its shim was killed.
+        self.bury_dead(&lock, &container)?;
+        let orphaned = if self.is_free(id)? { self.try_take(id)? } else { None };
+        self.remove_files(&container, true)?;
+        if let Some(life) = orphaned {
+            life.remove_dir();
+        }
+        Ok(())
     }
 
     /// A container whose making failed half-way.
@@ -99,7 +109,7 @@ impl Engine {
     }
 
     /// Takes the life of a container that does not run; an idle shim leaves for it.
-    fn take_life(&self, container: &Container) -> Result<LifeLock, EngineError> {
+    pub(crate) fn take_life(&self, container: &Container) -> Result<LifeLock, EngineError> {
         let id = &container.id;
         let paths = self.shim_paths(id);
         loop {

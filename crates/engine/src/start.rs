@@ -7,7 +7,7 @@ use model::life::StartFailure;
 use model::{Life, NameOrId};
 use oci_spec::runtime::Spec;
 use shim::CallError;
-use shim::protocol::{CgroupName, FdRole, Launch, LogConfig, StopDefaults};
+use shim::protocol::{FdRole, Launch, LogConfig, StopDefaults};
 use sys::failpoint::Point;
 
 use crate::container::{Container, now};
@@ -34,7 +34,7 @@ impl Engine {
     /// It cannot be started; it stays as it was, with the failure noted in its record.
     pub fn start(&self, who: &NameOrId) -> Result<StartOutcome, EngineError> {
         let id = self.find(who)?.id;
-        let (_lock, mut container) = self.lock(&id)?;
+        let (lock, mut container) = self.lock(&id)?;
         match self.life(&container)? {
             Life::Running { .. } => return Ok(StartOutcome::AlreadyRunning),
             Life::Paused { .. } => {
@@ -42,6 +42,8 @@ impl Engine {
             }
             Life::Created { .. } | Life::Exited { .. } => {}
         }
+        // Before there is another shim's word for it, or its ports are taken for this start's.
+        self.bury_dead(&lock, &container)?;
         let started = self.launch(&mut container);
         match &started {
             Ok(()) => {}
@@ -52,7 +54,7 @@ impl Engine {
     }
 
     fn launch(&self, container: &mut Container) -> Result<(), EngineError> {
-        let mut shim = self.ensure_shim(container)?;
+        let mut shim = self.shim_of_locked(&container.id)?;
         EngineError::step(Point::StartShim)?;
         let at = now();
         let prepared = self.prepare(container)?;
@@ -89,14 +91,7 @@ impl Engine {
             fds: prepared.fds.iter().map(|(role, _)| *role).collect(),
             stdin: spec.process.stdin,
             log: self.log_config(container),
-            cgroup: CgroupName {
-                parent: spec
-                    .limits
-                    .cgroup_parent
-                    .clone()
-                    .unwrap_or_else(|| self.paths().cgroup_parent()),
-                name: container.id.to_string(),
-            },
+            cgroup: self.cgroup_name(container),
             stop: StopDefaults {
                 signal: resolved.stop_signal,
                 timeout: resolved.stop_timeout.unwrap_or(DEFAULT_STOP_TIMEOUT),
@@ -131,14 +126,13 @@ impl Engine {
         roots.into_iter().chain(role.iter().cloned()).collect()
     }
 
-    /// A container that goes with its process goes as well if it has never got one. Whoever waits
-    /// for it finds that its shim has left.
+    /// A container that goes with its process goes as well if it has never got one: first its shim,
+    /// then what the shim used. Whoever waits for it finds that its shim has left.
     fn give_up(&self, container: &Container) -> Result<(), EngineError> {
+        let life = self.take_life(container)?;
         self.discard(container)?;
-        match self.shim(&container.id)?.map(shim::Shim::quit) {
-            None | Some(Ok(()) | Err(CallError::Gone)) => Ok(()),
-            Some(Err(error)) => Err(call_error(&container.id, error)),
-        }
+        life.remove_dir();
+        Ok(())
     }
 
     fn note_failure(

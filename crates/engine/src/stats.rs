@@ -29,10 +29,8 @@ impl Engine {
 
     /// `None` if the container ends meanwhile.
     fn usage(&self, container: &Container, pid: u32) -> Result<Option<Usage>, EngineError> {
-        let parent = container.record.spec.limits.cgroup_parent.clone();
-        let parent = parent.unwrap_or_else(|| self.paths().cgroup_parent());
-        let hierarchies = hierarchies()?;
-        let opened = Cgroup::open(&hierarchies, &parent, &container.id.to_string());
+        let place = self.cgroup_name(container);
+        let opened = Cgroup::open(&hierarchies()?, &place.parent, &place.name);
         let stats = match opened.and_then(|cgroup| cgroup.stats()) {
             Ok(stats) => stats,
             Err(_) if !self.life(container)?.is_running() => return Ok(None),

@@ -1,17 +1,20 @@
 //! `wait`: for a container's end, and for its removal.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use model::{ContainerId, ExitCode, Life, NameOrId};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
-use shim::CallError;
 use shim::frame::MAX_SMALL;
 use shim::protocol::{ExitRecord, Refusal, Reply, Request, Until};
+use shim::{CallError, Shim};
 use sys::failpoint::Point;
 use sys::fdpass;
 
-use crate::container::Container;
+use crate::container::{Container, UNSEEN_EXIT};
 use crate::guard::{call_error, shim_error};
+use crate::prepare::store_error;
 use crate::view::{ExitReport, WaitCondition};
 use crate::{Engine, EngineError};
 
@@ -22,8 +25,16 @@ const NEVER_STARTED: ExitCode = ExitCode(128);
 #[derive(Debug)]
 pub struct Wait {
     engine: Engine,
-    container: Container,
+    who: Awaited,
     kind: Kind,
+}
+
+/// Whose end is waited for.
+#[derive(Debug)]
+struct Awaited {
+    id: ContainerId,
+    /// What is said of it if it is gone by then and nobody saw its end.
+    if_gone: ExitCode,
 }
 
 #[derive(Debug)]
@@ -34,10 +45,23 @@ enum Kind {
     Exit(UnixStream),
     /// The shim will say when it ends, and then this process removes it.
     ExitAndRemove(UnixStream),
-    /// The shim will say when it ends, and leaves when somebody has removed it.
-    ExitAndGone(UnixStream),
+    /// It has ended, and this process removes it: whoever should have may be dead.
+    Remove(ExitCode, UnixStream),
     /// Somebody will remove it, now or later.
-    Removal(std::os::fd::OwnedFd),
+    Removal(Removal),
+    /// Somebody has just removed it.
+    Gone(Removal),
+}
+
+/// How a removal is seen.
+#[derive(Debug)]
+struct Removal {
+    /// Tells of every container whose directory goes away.
+    watch: OwnedFd,
+    /// Where its shim tells of its end, while it runs.
+    running: Option<UnixStream>,
+    /// How it ended last.
+    code: ExitCode,
 }
 
 impl Engine {
@@ -47,27 +71,27 @@ impl Engine {
     /// There is no such container.
     pub fn wait(&self, who: &NameOrId, condition: WaitCondition) -> Result<Wait, EngineError> {
         let container = self.find(who)?;
+        let life = self.life(&container)?;
+        let id = container.id;
         let kind = match condition {
-            WaitCondition::NotRunning => self.wait_not_running(&container)?,
-            WaitCondition::NextExit => Kind::Exit(self.ask_for_exit(&container)?),
-            WaitCondition::Removed if container.row.auto_remove => {
-                self.wait_auto_removed(&container)?
-            }
-            WaitCondition::Removed => self.wait_removed(&container)?,
+            WaitCondition::NotRunning => self.wait_not_running(&id, &life)?,
+            WaitCondition::NextExit => self.wait_next_exit(&id)?,
+            WaitCondition::Removed if container.row.auto_remove => self.wait_auto_removed(&id)?,
+            WaitCondition::Removed => self.wait_kept_removed(&id, &life)?,
         };
-        Ok(Wait { engine: self.clone(), container, kind })
+        Ok(Wait { engine: self.clone(), who: Awaited { id, if_gone: if_gone(&life) }, kind })
     }
 
-    fn wait_not_running(&self, container: &Container) -> Result<Kind, EngineError> {
-        match self.life(container)? {
+    fn wait_not_running(&self, id: &ContainerId, life: &Life) -> Result<Kind, EngineError> {
+        match life {
             Life::Created { .. } => Ok(Kind::Over(ExitCode::SUCCESS)),
-            Life::Exited { code, .. } => Ok(Kind::Over(code)),
+            Life::Exited { code, .. } => Ok(Kind::Over(*code)),
             Life::Running { .. } | Life::Paused { .. } => {
-                let Some(shim) = self.shim(&container.id)? else {
-                    return Ok(Kind::Over(self.seen_exit(container)?));
+                let Some(shim) = self.shim(id)? else {
+                    return Ok(Kind::Over(self.seen_exit(&self.reread(id)?)?));
                 };
                 let stream = shim.into_stream();
-                ask(&container.id, &stream, &Request::Wait { until: Until::NotRunning })?;
+                ask(id, &stream, &Request::Wait { until: Until::NotRunning })?;
                 Ok(Kind::Exit(stream))
             }
         }
@@ -82,35 +106,70 @@ impl Engine {
         }
     }
 
-    fn ask_for_exit(&self, container: &Container) -> Result<UnixStream, EngineError> {
-        let stream = self.ensure_shim(container)?.into_stream();
-        ask(&container.id, &stream, &Request::Wait { until: Until::NextExit })?;
-        Ok(stream)
+    fn wait_next_exit(&self, id: &ContainerId) -> Result<Kind, EngineError> {
+        let (shim, _) = self.ensure_shim(id)?;
+        let stream = shim.into_stream();
+        ask(id, &stream, &Request::Wait { until: Until::NextExit })?;
+        Ok(Kind::Exit(stream))
     }
 
     /// Takes the duty to remove the container, unless somebody has it.
-    fn wait_auto_removed(&self, container: &Container) -> Result<Kind, EngineError> {
-        let mut shim = self.ensure_shim(container)?;
-        let claimed = match shim.claim() {
-            Ok(()) => true,
-            Err(CallError::Refused(Refusal::Claimed)) => false,
-            Err(error) => return Err(call_error(&container.id, error)),
-        };
-        let stream = shim.into_stream();
-        ask(&container.id, &stream, &Request::Wait { until: Until::NextExit })?;
-        Ok(if claimed { Kind::ExitAndRemove(stream) } else { Kind::ExitAndGone(stream) })
+    fn wait_auto_removed(&self, id: &ContainerId) -> Result<Kind, EngineError> {
+        loop {
+            let (mut shim, _) = self.ensure_shim(id)?;
+            match shim.claim() {
+                Ok(()) => return self.wait_claimed(id, shim.into_stream()),
+                Err(CallError::Refused(Refusal::Claimed)) => {
+                    let stream = shim.into_stream();
+                    ask(id, &stream, &Request::Wait { until: Until::NextExit })?;
+                    return self.wait_removed(id, Some(stream), ExitCode::SUCCESS);
+                }
+                // It has become the one that removes the container.
+                Err(CallError::Gone) => {}
+                Err(error) => return Err(call_error(id, error)),
+            }
+        }
     }
 
-    fn wait_removed(&self, container: &Container) -> Result<Kind, EngineError> {
-        let dir = self.paths().container_dir(&container.id);
+    fn wait_claimed(&self, id: &ContainerId, stream: UnixStream) -> Result<Kind, EngineError> {
+        // A shim that was started for this question knows of no end in the past.
+        if let Life::Exited { code, .. } = self.life(&self.reread(id)?)? {
+            return Ok(Kind::Remove(code, stream));
+        }
+        ask(id, &stream, &Request::Wait { until: Until::NextExit })?;
+        Ok(Kind::ExitAndRemove(stream))
+    }
+
+    /// Waits for somebody else's removal of a container that stays after its end.
+    fn wait_kept_removed(&self, id: &ContainerId, life: &Life) -> Result<Kind, EngineError> {
+        let running = if life.is_running() { self.shim(id)?.map(Shim::into_stream) } else { None };
+        if let Some(stream) = &running {
+            ask(id, stream, &Request::Wait { until: Until::NotRunning })?;
+        }
+        let code = if let Life::Exited { code, .. } = life { *code } else { ExitCode::SUCCESS };
+        self.wait_removed(id, running, code)
+    }
+
+    fn wait_removed(
+        &self,
+        id: &ContainerId,
+        running: Option<UnixStream>,
+        code: ExitCode,
+    ) -> Result<Kind, EngineError> {
         let containers = self.paths().root().join("containers");
         let failed =
             |errno: rustix::io::Errno| EngineError::file("watch", &containers)(errno.into());
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC).map_err(failed)?;
-        let events = inotify::WatchFlags::MOVED_FROM | inotify::WatchFlags::DELETE;
-        inotify::add_watch(&watch, &containers, events).map_err(failed)?;
+        inotify::add_watch(&watch, &containers, inotify::WatchFlags::MOVED_FROM).map_err(failed)?;
+        let removal = Removal { watch, running, code };
         // It may have gone between the look-up and the watch.
-        if dir.exists() { Ok(Kind::Removal(watch)) } else { Ok(Kind::Over(ExitCode::SUCCESS)) }
+        Ok(if self.is_removed(id)? { Kind::Gone(removal) } else { Kind::Removal(removal) })
+    }
+
+    /// Whether a container is gone for good. If it is not, it has a directory from now on that a
+    /// removal takes away.
+    fn is_removed(&self, id: &ContainerId) -> Result<bool, EngineError> {
+        Ok(self.store().container_dir(id).map_err(store_error)?.is_none())
     }
 }
 
@@ -120,41 +179,47 @@ impl Wait {
     /// # Errors
     /// The shim died without a word.
     pub fn finish(self) -> Result<ExitReport, EngineError> {
-        let Self { engine, container, kind } = self;
+        let Self { engine, who, kind } = self;
         match kind {
             Kind::Over(code) => Ok(report(code)),
             Kind::Exit(stream) => {
-                let exit = end(&engine, &container, &stream)?;
-                engine.settle(&container.id)?;
+                let exit = end(&engine, &who, &stream)?;
+                engine.settle(&who.id)?;
                 Ok(report(exit))
             }
             Kind::ExitAndRemove(stream) => {
-                let exit = end(&engine, &container, &stream);
+                let exit = end(&engine, &who, &stream);
                 EngineError::step(Point::WaitExited)?;
-                let removed = engine.reap(&container.id);
-                EngineError::step(Point::WaitRemoved)?;
-                if removed.is_ok() {
-                    // The answer is of no interest: the shim leaves. Without this word the duty
-                    // falls back to it.
-                    let _ = ask(&container.id, &stream, &Request::Release);
-                }
-                exit.map(|code| ExitReport {
-                    code,
-                    error: removed.err().map(|error| error.to_string()),
-                })
+                let removed = reap(&engine, &who.id, &stream)?;
+                exit.map(|code| ExitReport { code, ..removed })
             }
-            Kind::ExitAndGone(stream) => {
-                let exit = end(&engine, &container, &stream)?;
-                until_gone(&stream);
-                Ok(report(exit))
+            Kind::Remove(code, stream) => {
+                Ok(ExitReport { code, ..reap(&engine, &who.id, &stream)? })
             }
-            Kind::Removal(watch) => {
-                until_removed(&engine, &container, &watch)?;
-                Ok(report(
-                    engine.last_exit(&container.id)?.map_or(ExitCode::SUCCESS, |exit| exit.code),
-                ))
-            }
+            Kind::Removal(removal) => until_removed(&engine, &who, removal).map(report),
+            Kind::Gone(removal) => last_end(&engine, &who, removal).map(report),
         }
+    }
+}
+
+/// Removes a container whose removal this connection has claimed.
+fn reap(engine: &Engine, id: &ContainerId, stream: &UnixStream) -> Result<ExitReport, EngineError> {
+    let removed = engine.reap(id);
+    EngineError::step(Point::WaitRemoved)?;
+    if removed.is_ok() {
+        // The answer is of no interest: the shim leaves. Without this word the duty falls back to
+        // it.
+        let _ = ask(id, stream, &Request::Release);
+    }
+    let error = removed.err().map(|error| error.to_string());
+    Ok(ExitReport { error, ..report(ExitCode::SUCCESS) })
+}
+
+const fn if_gone(life: &Life) -> ExitCode {
+    match life {
+        Life::Created { .. } => NEVER_STARTED,
+        Life::Running { .. } | Life::Paused { .. } => UNSEEN_EXIT,
+        Life::Exited { code, .. } => *code,
     }
 }
 
@@ -167,19 +232,15 @@ fn ask(id: &ContainerId, stream: &UnixStream, request: &Request) -> Result<(), E
     fdpass::send_frame(stream, &message, &[]).map_err(|error| shim_error(id, &error))
 }
 
-/// How the container ended; if its shim was killed, what the record says.
-fn end(
-    engine: &Engine,
-    container: &Container,
-    stream: &UnixStream,
-) -> Result<ExitCode, EngineError> {
-    let id = &container.id;
+/// How the container ended; if its shim left without a word, what the record says.
+fn end(engine: &Engine, who: &Awaited, stream: &UnixStream) -> Result<ExitCode, EngineError> {
+    let id = &who.id;
     let frame = fdpass::recv_frame(stream, MAX_SMALL).map_err(|error| shim_error(id, &error))?;
     let Some(frame) = frame else {
-        return match engine.reread(id) {
-            // It never started, and has gone.
-            Err(EngineError::NoSuchContainer(_)) => Ok(NEVER_STARTED),
-            container => engine.seen_exit(&container?),
+        // Whoever made it leave may be about to remove the container, and holds its lock.
+        return match engine.lock(id) {
+            Err(EngineError::NoSuchContainer(_)) => Ok(who.if_gone),
+            locked => engine.seen_exit(&locked?.1),
         };
     };
     let reply = serde_json::from_slice(&frame.bytes).map_err(|error| shim_error(id, &error))?;
@@ -191,29 +252,55 @@ fn end(
         return Ok(failure.code);
     }
     if reply == Reply::Refused(Refusal::NotRunning) {
-        return engine.seen_exit(container);
+        return engine.seen_exit(&engine.reread(id)?);
     }
     Err(shim_error(id, &CallError::Confused(Box::new(reply))))
 }
 
-/// Until the shim has left.
-fn until_gone(mut stream: &UnixStream) {
-    let mut rest = [0; 256];
-    while matches!(std::io::Read::read(&mut stream, &mut rest), Ok(1..)) {}
-}
-
+/// Until the container is gone; how it ended last.
 fn until_removed(
     engine: &Engine,
-    container: &Container,
-    watch: &std::os::fd::OwnedFd,
-) -> Result<(), EngineError> {
-    let dir = engine.paths().container_dir(&container.id);
+    who: &Awaited,
+    mut removal: Removal,
+) -> Result<ExitCode, EngineError> {
+    let dir = engine.paths().container_dir(&who.id);
+    let failed = |errno: rustix::io::Errno| EngineError::file("watch", &dir)(errno.into());
     let mut events = [0; 4096];
-    while dir.exists() {
-        match rustix::io::read(watch, &mut events) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(EngineError::file("watch", dir)(errno.into())),
+    loop {
+        let ready = wait_for_either(&removal).map_err(failed)?;
+        if let (Ready::Ended, Some(stream)) = (ready, removal.running.take()) {
+            removal.code = end(engine, who, &stream)?;
+            continue;
         }
+        rustix::io::retry_on_intr(|| rustix::io::read(&removal.watch, &mut events))
+            .map_err(failed)?;
+        if !dir.exists() && engine.is_removed(&who.id)? {
+            return last_end(engine, who, removal);
+        }
+        // What it ended with since, if it was started again.
+        let code = removal.code;
+        removal.code = engine.last_exit(&who.id)?.map_or(code, |exit| exit.code);
     }
-    Ok(())
+}
+
+/// How a container that is gone ended: its end was told before it could be removed.
+fn last_end(engine: &Engine, who: &Awaited, removal: Removal) -> Result<ExitCode, EngineError> {
+    removal.running.map_or(Ok(removal.code), |stream| end(engine, who, &stream))
+}
+
+/// What has happened to a container.
+#[derive(Debug, PartialEq, Eq)]
+enum Ready {
+    /// It has ended.
+    Ended,
+    /// Some container was removed.
+    Removed,
+}
+
+fn wait_for_either(removal: &Removal) -> rustix::io::Result<Ready> {
+    let mut fds = vec![PollFd::new(&removal.watch, PollFlags::IN)];
+    fds.extend(removal.running.iter().map(|stream| PollFd::new(stream, PollFlags::IN)));
+    rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
+    let has_ended = fds.get(1).is_some_and(|fd| !fd.revents().is_empty());
+    Ok(if has_ended { Ready::Ended } else { Ready::Removed })
 }

@@ -67,11 +67,11 @@ async fn attach(cx: &Cx, args: AttachArgs) -> Outcome {
 
 fn check(state: &ContainerState) -> Result<(), Failure> {
     let text = if !state.running {
-        "cannot attach to a stopped container, start it first"
+        "You cannot attach to a stopped container, start it first"
     } else if state.paused {
-        "cannot attach to a paused container, unpause it first"
+        "You cannot attach to a paused container, unpause it first"
     } else if state.restarting {
-        "cannot attach to a restarting container, wait until it is running"
+        "You cannot attach to a restarting container, wait until it is running"
     } else {
         return Ok(());
     };

@@ -1,5 +1,10 @@
 //! `exec`: codes, streams, users, and what happens when the container ends.
 
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
 use crate::host;
 
 #[test]
@@ -65,4 +70,45 @@ fn an_exec_ends_with_its_container() {
     std::io::Read::read_exact(exec.stdout.as_mut().unwrap(), &mut first).unwrap();
     host.ok(&["kill", "e1"]);
     assert_eq!(exec.wait().unwrap().code(), Some(137));
+}
+
+/// The records of this host's execs.
+fn records(host: &testkit::Host) -> Vec<PathBuf> {
+    let folders = std::fs::read_dir(host.run_root().join("exec")).into_iter().flatten().flatten();
+    let files = folders.flat_map(|folder| std::fs::read_dir(folder.path()).unwrap().flatten());
+    files.map(|file| file.path()).collect()
+}
+
+/// As if nobody had touched it for an hour.
+fn age(record: &PathBuf) {
+    let file = File::options().write(true).open(record).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
+}
+
+#[test]
+fn an_exec_is_forgotten_some_time_after_its_end() {
+    let host = host();
+    let id = host.ok(&["run", "-d", "--name", "e1", "busybox", "sleep", "1000"]);
+    host.ok(&["exec", "e1", "true"]);
+    host.ok(&["exec", "-d", "e1", "sleep", "1000"]);
+    let first = records(&host);
+    assert_eq!(first.len(), 2);
+    for record in &first {
+        assert!(record.starts_with(host.run_root().join("exec").join(&id)));
+        assert_eq!(record.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let folder = record.parent().unwrap().metadata().unwrap();
+        assert_eq!(folder.permissions().mode() & 0o777, 0o700);
+    }
+    // Old and ended is seen first, and is known for a while after that.
+    first.iter().for_each(age);
+    host.ok(&["exec", "e1", "true"]);
+    assert_eq!(records(&host).len(), 3);
+    records(&host).iter().for_each(age);
+    host.ok(&["exec", "e1", "true"]);
+    // The one that runs, however old, the second, now marked, and the last.
+    assert_eq!(records(&host).len(), 3);
+    // All go with the container.
+    host.ok(&["rm", "-f", "e1"]);
+    assert_eq!(records(&host).len(), 0);
+    assert!(!host.run_root().join("exec").join(&id).exists());
 }

@@ -1,7 +1,13 @@
 //! Processes that are killed at any moment, and many at once.
 
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::Stdio;
+
+use model::RootTag;
+use net::host::{Ipv6Loopback, Stack};
+use net::names::Names;
+use net::nft::{Firewall, PortRule};
 
 use crate::host;
 
@@ -64,6 +70,95 @@ fn a_killed_shim_is_noticed_and_cleaned_up() {
     assert_eq!(host.ok(&["run", "--rm", "busybox", "echo", "on"]), "on");
     assert_eq!(host.ok(&["ps", "-a", "--format", "{{.Names}}"]), "stays");
     assert_eq!(host.run(&["start", "stays"]).code, Some(0));
+}
+
+/// Cgroups of this name, in whichever hierarchy.
+fn cgroups(parent: &str, name: &str) -> Vec<PathBuf> {
+    let mounts = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
+    let mounts = mounts.chain([PathBuf::from("/sys/fs/cgroup")]);
+    mounts.map(|mount| mount.join(parent).join(name)).filter(|path| path.exists()).collect()
+}
+
+/// What is in the names of this host's kernel objects.
+fn tag(host: &testkit::Host) -> RootTag {
+    RootTag::of_path(host.root().as_os_str().as_encoded_bytes())
+}
+
+/// What this host's firewall publishes.
+fn published(host: &testkit::Host) -> Vec<PortRule> {
+    let names = Names::of(&tag(host));
+    Firewall::open(&names, Stack::Dual, Ipv6Loopback::Closed).unwrap().published().unwrap()
+}
+
+/// Whether a process runs: one that has ended may wait for whoever it was left to.
+fn runs(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').map_or("", |(_, rest)| rest).trim_start();
+    !matches!(state.chars().next(), None | Some('Z' | 'X'))
+}
+
+/// Kills the one shim of this host with a container that shares the host's processes, so that
+/// whoever is not the init goes on.
+fn orphan(host: &testkit::Host, more: &[&str]) -> (String, String) {
+    let arguments = ["run", "-d", "--name", "left", "--pid", "host", "-p", "0:80"];
+    let command = ["busybox", "sh", "-c", "sleep 1000 & echo $!; wait"];
+    let id = host.ok(&[&arguments[..], more, &command].concat());
+    let process = loop {
+        let said = host.ok(&["logs", "left"]);
+        if !said.is_empty() {
+            break said;
+        }
+    };
+    let shims = shims(host);
+    assert_eq!(shims.len(), 1);
+    kill_9(&shims[0]);
+    while host.ok(&["inspect", "-f", "{{.State.Running}}", "left"]) == "true" {}
+    assert!(runs(&process), "the orphan goes on");
+    assert!(!published(host).is_empty());
+    (id, process)
+}
+
+#[test]
+fn rm_takes_back_what_a_killed_shim_has_left() {
+    let host = host();
+    let own = tag(&host).dashed("dhow-test-rm");
+    let places: [(&str, &[&str]); 2] =
+        [(&tag(&host).dashed("dhow"), &[]), (&own, &["--cgroup-parent", &own])];
+    for (parent, more) in places {
+        let (id, process) = orphan(&host, more);
+        assert!(!cgroups(parent, &id).is_empty());
+        host.ok(&["rm", "-f", "left"]);
+        assert!(!runs(&process));
+        assert!(cgroups(parent, &id).is_empty());
+        assert_eq!(published(&host), []);
+        assert!(!host.run_root().join("c").join(&id).exists());
+    }
+    cgroups("", &own).iter().for_each(|dir| std::fs::remove_dir(dir).unwrap());
+}
+
+#[test]
+fn a_repair_takes_back_what_a_killed_shim_has_left_wherever_its_cgroup_is() {
+    let host = host();
+    let parent = &tag(&host).dashed("dhow-test-repair");
+    let (id, process) = orphan(&host, &["--cgroup-parent", parent]);
+    // A new shim that has launched nothing is no reason to believe the old one's last words.
+    let mut waiting = host.spawn(&mut host.command(&["attach", "--no-stdin", "left"]));
+    assert_eq!(waiting.wait().unwrap().code(), Some(1), "it does not run");
+    host.ok(&["system", "check", "--repair"]);
+    assert!(!runs(&process));
+    assert!(cgroups(parent, &id).is_empty());
+    assert_eq!(published(&host), []);
+    cgroups("", parent).iter().for_each(|dir| std::fs::remove_dir(dir).unwrap());
+}
+
+#[test]
+fn a_start_after_a_killed_shim_publishes_only_its_own() {
+    let host = host();
+    orphan(&host, &[]);
+    host.ok(&["start", "left"]);
+    let port = host.ok(&["port", "left", "80/tcp"]);
+    let port: u16 = port.lines().next().unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
+    assert!(published(&host).iter().all(|rule| rule.host.port() == port));
 }
 
 #[test]

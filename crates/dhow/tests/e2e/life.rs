@@ -96,7 +96,18 @@ fn a_paused_container_waits() {
         "paused true"
     );
     assert!(host.fails(1, &["pause", "p1"]).contains("is already paused"));
-    assert!(host.fails(1, &["exec", "p1", "true"]).contains("is paused"));
+    assert!(
+        host.fails(1, &["exec", "p1", "true"])
+            .contains("Container p1 is paused, unpause the container before exec")
+    );
+    assert_eq!(
+        host.fails(1, &["attach", "--no-stdin", "p1"]),
+        "You cannot attach to a paused container, unpause it first"
+    );
+    assert!(
+        host.fails(1, &["start", "p1"])
+            .contains("cannot start a paused container, try unpause instead")
+    );
     host.ok(&["unpause", "p1"]);
     host.ok(&["exec", "p1", "true"]);
 }

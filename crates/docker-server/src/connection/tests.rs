@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use docker_api::query::{AttachQuery, Filters, ListContainers, ListImages, WaitCondition};
-use docker_api::types::containers::CreateContainer;
+use docker_api::types::containers::{CreateContainer, Extension};
 use docker_api::{ApiError, Client, Transport};
 use engine::Paths;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -198,6 +198,88 @@ async fn volumes_are_made_found_and_removed() {
     let again = client.volume_remove("data", Default::default()).await;
     assert_eq!(refusal(again.unwrap_err()).0, 404);
     client.volume_remove("data", docker_api::client::volumes::Force::Yes).await.unwrap();
+}
+
+/// A container without an image; nothing of it is there but its row and its directory.
+async fn made(client: &Client, name: &str) -> String {
+    let mut request = CreateContainer::default();
+    request.config.cmd = Some(vec!["true".to_owned()].into());
+    request.dhow = Some(Extension { rootfs: "/".to_owned() });
+    client.container_create(&request, Some(name), None).await.unwrap().id
+}
+
+#[tokio::test]
+async fn who_waits_for_a_removal_hears_of_it_and_of_nothing_else() {
+    let fresh = Fresh::new("removal");
+    let client = fresh.client();
+    let (id, other) = (made(&client, "waited").await, made(&client, "other").await);
+    // A directory may be lost, and is no sign of a removal.
+    let dir = |id: &str| fresh.dir.join("root/containers").join(id);
+    std::fs::remove_dir_all(dir(&id)).unwrap();
+    let waiting = client.container_wait(&id, WaitCondition::Removed).await.unwrap();
+    let mut waiting = tokio::spawn(waiting.finish());
+    client.container_remove("other", Default::default()).await.unwrap();
+    assert!(!dir(&other).exists());
+    // Taken away and made again, as by a removal that fails.
+    std::fs::rename(dir(&id), fresh.dir.join("away")).unwrap();
+    std::fs::rename(fresh.dir.join("away"), dir(&id)).unwrap();
+    let early = tokio::time::timeout(std::time::Duration::from_millis(100), &mut waiting).await;
+    assert!(early.is_err(), "{early:?}");
+    client.container_remove("waited", Default::default()).await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap().status_code, 0);
+}
+
+#[tokio::test]
+async fn what_does_not_run_says_so() {
+    let fresh = Fresh::new("stopped");
+    let client = fresh.client();
+    let id = made(&client, "idle").await;
+    let kill = refusal(client.container_kill("idle", None).await.unwrap_err());
+    let words = format!("cannot kill container: idle: container {id} is not running");
+    assert_eq!(kill, (409, words));
+    let not_running = (409, format!("container {id} is not running"));
+    let exec = docker_api::types::exec::ExecCreate {
+        cmd: Some(vec!["true".to_owned()].into()),
+        ..Default::default()
+    };
+    assert_eq!(refusal(client.exec_create("idle", &exec).await.unwrap_err()), not_running);
+    assert_eq!(refusal(client.container_pause("idle").await.unwrap_err()), not_running);
+    let stopped = client.container_stop("idle", &Default::default()).await.unwrap();
+    assert_eq!(stopped, docker_api::client::containers::Changed::Already, "304");
+    let mut request = CreateContainer::default();
+    request.config.cmd = Some(vec!["true".to_owned()].into());
+    request.dhow = Some(Extension { rootfs: "/".to_owned() });
+    let taken = client.container_create(&request, Some("idle"), None).await.unwrap_err();
+    let words = format!(
+        "Conflict. The container name \"/idle\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
+    );
+    assert_eq!(refusal(taken), (409, words));
+}
+
+#[tokio::test]
+async fn a_container_gets_another_name() {
+    let fresh = Fresh::new("rename");
+    let client = fresh.client();
+    let (id, other) = (made(&client, "old").await, made(&client, "taken").await);
+    let rename = async |who: &'static str, name: &'static str| {
+        client.container_rename(who, name).await.map_err(refusal)
+    };
+    rename("old", "new").await.unwrap();
+    let now = client.container_inspect("new").await.unwrap().value;
+    assert_eq!((now.id.as_str(), now.name.as_str()), (id.as_str(), "/new"));
+    assert_eq!(now.config.hostname, id[..12], "its host name stays");
+    assert_eq!(rename("old", "x1").await.unwrap_err(), (404, "No such container: old".into()));
+    rename("new", "/slashed").await.unwrap();
+    for (name, status, words) in [
+        ("", 400, "Neither old nor new names may be empty".to_owned()),
+        ("slashed", 400, "Renaming a container with the same name as its current name".to_owned()),
+        ("x", 400, "Error when allocating new name: Invalid container name (x), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed".to_owned()),
+        ("taken", 409, format!("Error when allocating new name: Conflict. The container name \"/taken\" is already in use by container \"{other}\". You have to remove (or rename) that container to be able to reuse that name.")),
+    ] {
+        assert_eq!(rename("slashed", name).await.unwrap_err(), (status, words));
+    }
+    // The old name is free.
+    made(&client, "old").await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use engine::{Engine, EngineError};
 use http::StatusCode;
 use jiff::Timestamp;
 use model::container::{StopTimeout, TerminalSize};
+use model::id::BadContainerName;
 use model::{ContainerId, ContainerName, ImageId, NameOrId, Signal};
 
 use super::{exec, logs, streams, transfer};
@@ -199,9 +200,16 @@ async fn rename(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
     let Some(name) = call.query.get("name") else {
         return Err(HttpError::bad_request("Neither old nor new names may be empty"));
     };
-    let name: ContainerName = name.parse()?;
-    call.run(move |engine| engine.rename(&who, name)).await?;
+    let name: ContainerName =
+        name.parse().map_err(|bad: BadContainerName| allocating(bad.into()))?;
+    let renamed = call.run(move |engine| engine.rename(&who, &name)).await;
+    renamed.map_err(|no| if no.status == StatusCode::CONFLICT { allocating(no) } else { no })?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// Docker's words around a name that cannot be had.
+fn allocating(no: HttpError) -> HttpError {
+    HttpError::new(no.status, format!("Error when allocating new name: {}", no.message))
 }
 
 async fn pause(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {

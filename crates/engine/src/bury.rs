@@ -1,0 +1,85 @@
+//! What a shim that was killed has left in the kernel: seen by its last words, and taken back.
+//!
+//! A shim removes `state.json` when its container ends. One that is there while nobody guards the
+//! container, or that a later shim has set aside, is of a shim that died.
+
+use std::path::Path;
+
+use cgroup::{Cgroup, CgroupError};
+use model::ContainerId;
+use shim::protocol::CgroupName;
+
+use crate::container::{Container, OpLock};
+use crate::reconcile::{cgroup_error, hierarchies};
+use crate::{Engine, EngineError};
+
+impl Engine {
+    /// Whether a shim was killed and what it left is still there.
+    pub(crate) fn has_died(&self, id: &ContainerId) -> Result<bool, EngineError> {
+        let paths = self.shim_paths(id);
+        Ok(paths.last_words().exists() || (paths.state().exists() && self.is_free(id)?))
+    }
+
+    /// The same, asked by one who owns the container's life.
+    pub(crate) fn has_left_words(&self, id: &ContainerId) -> bool {
+        let paths = self.shim_paths(id);
+        paths.last_words().exists() || paths.state().exists()
+    }
+
+    /// Takes back what a shim that was killed has left: its ports, its cgroup with whatever
+    /// process is in there, and its last words in the end. Under the container's lock nothing is
+    /// launched meanwhile, so a shim that may be there by now is idle.
+    pub(crate) fn bury(&self, _lock: &OpLock, container: &Container) -> Result<(), EngineError> {
+        if !container.record.resolved.published.is_empty() {
+            self.firewall()?
+                .unpublish_dead(|owner| Ok::<_, EngineError>(*owner == container.id))?;
+        }
+        self.end_orphans(container)?;
+        let paths = self.shim_paths(&container.id);
+        // In this order: a shim that starts now makes the one the other.
+        remove(&paths.state())?;
+        remove(&paths.last_words())
+    }
+
+    /// The same, if a shim has died.
+    pub(crate) fn bury_dead(
+        &self,
+        lock: &OpLock,
+        container: &Container,
+    ) -> Result<(), EngineError> {
+        if self.has_died(&container.id)? { self.bury(lock, container) } else { Ok(()) }
+    }
+
+    /// Ends what is left in the cgroup of a container that nobody guards, and removes it.
+    pub(crate) fn end_orphans(&self, container: &Container) -> Result<(), EngineError> {
+        let CgroupName { parent, name } = self.cgroup_name(container);
+        match Cgroup::open(&hierarchies()?, &parent, &name) {
+            Ok(cgroup) => end(&cgroup),
+            Err(CgroupError::NotFound(_)) => Ok(()),
+            Err(error) => Err(cgroup_error(&error)),
+        }
+    }
+
+    /// Where a container's cgroup is.
+    pub(crate) fn cgroup_name(&self, container: &Container) -> CgroupName {
+        let parent = container.record.spec.limits.cgroup_parent.clone();
+        CgroupName {
+            parent: parent.unwrap_or_else(|| self.paths().cgroup_parent()),
+            name: container.id.to_string(),
+        }
+    }
+}
+
+/// Kills all processes of a cgroup and removes it.
+pub(crate) fn end(cgroup: &Cgroup) -> Result<(), EngineError> {
+    cgroup.kill().and_then(|()| cgroup.remove()).map_err(|error| cgroup_error(&error))
+}
+
+fn remove(path: &Path) -> Result<(), EngineError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(EngineError::file("remove", path)(error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
