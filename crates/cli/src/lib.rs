@@ -11,6 +11,7 @@ mod cx;
 mod error;
 mod format;
 mod human;
+mod id_file;
 mod inspect;
 mod options;
 mod parse;

@@ -4,11 +4,11 @@ use super::pull::{ContentTrust, Show, pull_image};
 use crate::argv::{Arity, Flags, Outcome, command};
 use crate::cx::Cx;
 use crate::error::{Failure, api_message};
+use crate::id_file::IdFile;
 use crate::options::{Ambient, ContainerOptions, Subject, SubjectKind};
 use docker_api::ApiError;
 use docker_api::types::containers::CreateContainer;
 use model::Reference;
-use std::path::Path;
 use std::process::ExitCode;
 use std::str::FromStr;
 
@@ -171,9 +171,9 @@ pub(super) async fn make(
     request: &CreateContainer,
 ) -> Result<String, MakeError> {
     let image = image(&request.config.image).map_err(MakeError::Usage)?;
-    if let Some(path) = &flags.cidfile {
-        check_id_file(path).map_err(MakeError::Usage)?;
-    }
+    // Before the container: one whose id cannot be told would be left behind.
+    let id_file = flags.cidfile.as_deref().map(IdFile::create).transpose();
+    let id_file = id_file.map_err(MakeError::Usage)?;
     let policy = Pull::from_str(&flags.pull).map_err(MakeError::Usage)?;
     let platform = platform(flags.platform.as_ref());
     let platform = platform.as_deref();
@@ -199,10 +199,8 @@ pub(super) async fn make(
     for warning in &created.warnings {
         cx.warn(&format!("WARNING: {warning}"));
     }
-    if let Some(path) = &flags.cidfile {
-        std::fs::write(path, &created.id).map_err(|e| {
-            MakeError::Usage(format!("failed to create the container ID file: {e}"))
-        })?;
+    if let Some(file) = id_file {
+        file.write(&created.id).map_err(MakeError::Usage)?;
     }
     Ok(created.id)
 }
@@ -220,15 +218,6 @@ fn image(text: &str) -> Result<Option<Reference>, String> {
     text.parse::<Reference>()
         .map(|reference| Some(reference.with_default_tag()))
         .map_err(|e| e.to_string())
-}
-
-fn check_id_file(path: &str) -> Result<(), String> {
-    if Path::new(path).exists() {
-        return Err(format!(
-            "container ID file found, make sure the other container isn't running or delete {path}"
-        ));
-    }
-    Ok(())
 }
 
 /// The platform that was asked for, by flag or for the whole shell.
