@@ -92,7 +92,9 @@ fn spawn(command: &[OsString]) -> Result<Child, Errno> {
     fork(|| {
         take_terminal();
         sys::signal::reset_all();
-        i32::from(execute(&paths, &argv, &envp))
+        let (code, errno) = execute(&paths, &argv, &envp);
+        crate::complain(&refusal(command.first(), errno));
+        i32::from(code)
     })
 }
 
@@ -103,16 +105,26 @@ fn take_terminal() {
     let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin(), rustix::process::getpid());
 }
 
-/// Tries each candidate; the code that says why none could be executed.
-fn execute(paths: &[CString], argv: &ExecStrings, envp: &ExecStrings) -> u8 {
-    let mut code = NOT_FOUND;
+/// Tries each candidate; the code and the kernel's word on why none could be executed.
+fn execute(paths: &[CString], argv: &ExecStrings, envp: &ExecStrings) -> (u8, Errno) {
+    let mut failed = (NOT_FOUND, Errno::NOENT);
     for path in paths {
         match execve(path, argv, envp) {
             Errno::NOENT | Errno::NOTDIR => {}
-            _ => code = NOT_EXECUTABLE,
+            errno => failed = (NOT_EXECUTABLE, errno),
         }
     }
-    code
+    failed
+}
+
+/// In the words of a container without an init.
+fn refusal(command: Option<&OsString>, errno: Errno) -> String {
+    let name = command.map(|name| name.to_string_lossy()).unwrap_or_default();
+    let why = match errno {
+        Errno::NOENT if !name.contains('/') => "executable file not found in $PATH".to_owned(),
+        errno => std::io::Error::from(errno).to_string(),
+    };
+    format!("dhow-init: exec: {name:?}: {why}")
 }
 
 /// Where a command may be: itself if it has a slash, else in each directory of `PATH`.
