@@ -214,7 +214,7 @@ pub(super) fn start_code(message: &str) -> u8 {
     let says = |text| message.contains(text);
     if says("executable file not found") || says("no such file or directory") {
         127
-    } else if says("permission denied") || says("is a directory") {
+    } else if ["permission denied", "is a directory", "exec format error"].into_iter().any(says) {
         126
     } else {
         125
@@ -232,6 +232,7 @@ mod tests {
             ("exec /x: no such file or directory", 127),
             ("exec: \"/etc\": permission denied", 126),
             ("exec: \"/etc\": is a directory", 126),
+            ("exec /x: exec format error", 126),
             ("port is already allocated", 125),
         ] {
             assert_eq!(start_code(message), code, "{message}");
