@@ -28,7 +28,7 @@ const EMPTY_INDEX: &[u8] =
 
 /// The data root could not be made ready.
 #[derive(Debug, thiserror::Error)]
-#[error("prepare the data root: {path}: {source}")]
+#[error("prepare the data root: {}", path.display())]
 pub struct OpenError {
     path: PathBuf,
     source: io::Error,
