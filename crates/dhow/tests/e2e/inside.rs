@@ -1,0 +1,341 @@
+//! A default container's view of the kernel, walked from inside (RT-13): what it can write, what is
+//! masked, what it has mounted, which rights and limits it has.
+//!
+//! What depends on the kernel is held to a rule and not to a list: a file that a newer kernel adds
+//! must not be writable, one that an older kernel lacks is not missed.
+
+use expect_test::{Expect, expect};
+
+use crate::host;
+
+/// What Docker, Podman and containerd mask, together, and `kallsyms`.
+const MASKED: [&str; 15] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/dev/block",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/fs/selinux",
+];
+
+/// The only files of procfs, besides those of its own processes, that a default container may open
+/// for writing: triggers for pressure, as in Docker.
+const WRITABLE: [&str; 4] =
+    ["/proc/pressure/cpu", "/proc/pressure/io", "/proc/pressure/irq", "/proc/pressure/memory"];
+
+/// File systems of the kernel that are mounted on the host's `/sys`, and must not be in ours.
+const NOT_MOUNTED: [&str; 6] = [
+    "/sys/kernel/debug",
+    "/sys/kernel/tracing",
+    "/sys/kernel/security",
+    "/sys/kernel/config",
+    "/sys/fs/bpf",
+    "/sys/fs/fuse/connections",
+];
+
+/// Runs a script in a default container.
+fn sh(host: &testkit::Host, script: &str) -> String {
+    host.ok(&["run", "--rm", "busybox", "sh", "-c", script])
+}
+
+fn check(script: &str, expected: Expect) {
+    expected.assert_eq(&sh(&host(), script));
+}
+
+#[test]
+fn nothing_of_proc_or_sys_can_be_written() {
+    // Root may open a file whose mode forbids it, so the mode is asked first and the kernel second.
+    // Opening to append changes nothing.
+    let walk = "busybox find /proc /sys -path '/proc/[0-9]*' -prune -o -type f -perm /222 -print 2>/dev/null \
+                | while read f; do (: >> $f) 2>/dev/null && echo $f; done; true";
+    let written = sh(&host(), walk);
+    let more: Vec<_> = written.lines().filter(|file| !WRITABLE.contains(file)).collect();
+    assert!(more.is_empty(), "a default container can write to {more:?}");
+    // The walk does find what can be written.
+    let open = host().ok(&["run", "--rm", "--privileged", "busybox", "sh", "-c", walk]);
+    for known in ["/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger"] {
+        let there = std::path::Path::new(known).exists();
+        assert!(!there || open.lines().any(|file| file == known), "{known}: {open}");
+    }
+}
+
+#[test]
+fn what_tells_of_the_host_is_masked() {
+    let host = host();
+    let list = MASKED.join(" ");
+    let look = format!(
+        "for f in {list}; do if [ -d $f ]; then echo $f $(stat -c %t:%T $f/. ; stat -f -c %T $f) $(ls -A $f | wc -l); \
+         elif [ -e $f ]; then echo $f $(stat -c %t:%T $f) $(head -c 9 $f | wc -c); fi; done"
+    );
+    let seen = sh(&host, &look);
+    for path in MASKED.iter().filter(|path| std::path::Path::new(path).exists()) {
+        let of = |rest: &str| format!("{path} {rest}");
+        // The null device, which reads as empty; or a directory of a tmpfs with nothing in it.
+        let masked = [of("1:3 0"), of("0:0 tmpfs 0")];
+        assert!(
+            seen.lines().any(|line| masked.iter().any(|masked| masked == line)),
+            "{path} is not masked:\n{seen}"
+        );
+    }
+    let mounted =
+        format!("for d in {}; do ls -A $d 2>/dev/null; done; true", NOT_MOUNTED.join(" "));
+    assert_eq!(sh(&host, &mounted), "");
+    // With the masks off the same look finds something: it is not blind.
+    let open = host.ok(&[
+        "run",
+        "--rm",
+        "--security-opt",
+        "systempaths=unconfined",
+        "busybox",
+        "sh",
+        "-c",
+        &look,
+    ]);
+    assert!(open.contains("/proc/keys 0:0 9"), "{open}");
+}
+
+#[test]
+fn the_mounts_are_few_and_their_options_tight() {
+    let mounts = sh(&host(), "cat /proc/self/mountinfo");
+    let shown: Vec<String> = mounts.lines().filter_map(mount).collect();
+    expect![[r#"
+        / rw,relatime overlay
+        /etc/hosts rw,relatime (a file of the container's directory)
+        /etc/hostname rw,relatime (a file of the container's directory)
+        /etc/resolv.conf rw,relatime (a file of the container's directory)
+        /proc rw,nosuid,nodev,noexec,relatime proc
+        /dev rw,nosuid tmpfs
+        /dev/pts rw,nosuid,noexec,relatime devpts
+        /sys ro,nosuid,nodev,noexec,relatime sysfs
+        /sys/fs/cgroup ro,nosuid,nodev,noexec,relatime cgroup
+        /dev/mqueue rw,nosuid,nodev,noexec,relatime mqueue
+        /dev/shm rw,nosuid,nodev,noexec,relatime tmpfs
+        /proc/bus ro,nosuid,nodev,noexec,relatime proc
+        /proc/fs ro,nosuid,nodev,noexec,relatime proc
+        /proc/irq ro,nosuid,nodev,noexec,relatime proc
+        /proc/sys ro,nosuid,nodev,noexec,relatime proc"#]]
+    .assert_eq(&shown.join("\n"));
+}
+
+/// Target, options and kind of a mount, and whose propagation it takes part in. Masks and the
+/// hierarchies of cgroup v1 are left out: the kernel decides which there are.
+fn mount(line: &str) -> Option<String> {
+    let (before, after) = line.split_once(" - ")?;
+    let words: Vec<&str> = before.split(' ').collect();
+    let (target, options, propagation) = (words[4], words[5], words[6..].join(" "));
+    let kind = match (target, after.split(' ').next()?) {
+        ("/sys/fs/cgroup", "tmpfs" | "cgroup2") => "cgroup",
+        (target, _) if target.starts_with("/sys/fs/cgroup/") => return None,
+        (target, "tmpfs") if target.starts_with("/proc/") || target.starts_with("/sys/") => {
+            return None;
+        }
+        (target, _) if target.starts_with("/etc/") => "(a file of the container's directory)",
+        (_, kind) => kind,
+    };
+    Some(format!("{target} {options} {kind} {propagation}").trim_end().to_owned())
+}
+
+#[test]
+fn the_devices_are_those_that_everybody_needs() {
+    check(
+        "busybox find /dev | busybox sort | while read f; do stat -c '%n %F %t:%T %a %u:%g' $f; done",
+        expect![[r#"
+            /dev directory 0:0 755 0:0
+            /dev/core symbolic link 0:0 777 0:0
+            /dev/fd symbolic link 0:0 777 0:0
+            /dev/full character special file 1:7 666 0:0
+            /dev/mqueue directory 0:0 1777 0:0
+            /dev/null character special file 1:3 666 0:0
+            /dev/ptmx symbolic link 0:0 777 0:0
+            /dev/pts directory 0:0 755 0:0
+            /dev/pts/ptmx character special file 5:2 666 0:0
+            /dev/random character special file 1:8 666 0:0
+            /dev/shm directory 0:0 1777 0:0
+            /dev/stderr symbolic link 0:0 777 0:0
+            /dev/stdin symbolic link 0:0 777 0:0
+            /dev/stdout symbolic link 0:0 777 0:0
+            /dev/tty character special file 5:0 666 0:0
+            /dev/urandom character special file 1:9 666 0:0
+            /dev/zero character special file 1:5 666 0:0"#]],
+    );
+}
+
+#[test]
+fn the_process_has_dockers_rights_and_no_more() {
+    check(
+        "grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs|Seccomp|Sig(Blk|Ign)|Umask|TracerPid):' /proc/self/status; \
+         cat /proc/self/oom_score_adj /proc/self/uid_map /proc/self/gid_map; pwd; ls /proc/self/fd",
+        expect![[r#"
+            Umask:	0022
+            TracerPid:	0
+            Uid:	0	0	0	0
+            Gid:	0	0	0	0
+            Groups:	0 
+            SigBlk:	0000000000000000
+            SigIgn:	0000000000000000
+            CapInh:	0000000000000000
+            CapPrm:	00000000a80425fb
+            CapEff:	00000000a80425fb
+            CapBnd:	00000000a80425fb
+            CapAmb:	0000000000000000
+            NoNewPrivs:	0
+            Seccomp:	2
+            0
+                     0          0 4294967295
+                     0          0 4294967295
+            /
+            0
+            1
+            2
+            3"#]],
+    );
+}
+
+#[test]
+fn the_environment_is_its_own() {
+    let host = host();
+    let ran = host
+        .command(&["run", "--rm", "-h", "box", "-e", "ASKED", "busybox", "env"])
+        .env("SECRET", "of the caller")
+        .env("ASKED", "for")
+        .env("LD_PRELOAD", "")
+        .output()
+        .unwrap();
+    let mut lines: Vec<_> = std::str::from_utf8(&ran.stdout).unwrap().lines().collect();
+    lines.sort_unstable();
+    expect![[r#"
+        ASKED=for
+        HOME=/root
+        HOSTNAME=box
+        PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"#]]
+    .assert_eq(&lines.join("\n"));
+}
+
+#[test]
+fn its_namespaces_and_cgroups_are_its_own() {
+    let inside = sh(
+        &host(),
+        "for n in cgroup ipc mnt net pid uts user time; do busybox readlink /proc/self/ns/$n; done; cut -d: -f 3 /proc/self/cgroup",
+    );
+    let mut lines = inside.lines();
+    for kind in ["cgroup", "ipc", "mnt", "net", "pid", "uts", "user", "time"] {
+        let ours = std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
+        let same = lines.next() == ours.to_str();
+        // As in Docker: the user's numbers are the host's, and so is its clock.
+        assert_eq!(same, matches!(kind, "user" | "time"), "{kind}: {inside}");
+    }
+    // The namespace hides where on the host it is.
+    assert!(lines.all(|path| path == "/"), "{inside}");
+}
+
+#[test]
+fn its_limits_are_the_callers_but_for_open_files() {
+    let limits = |text: &str| -> Vec<String> {
+        let other = |line: &&str| !line.starts_with("Max open files");
+        text.lines().filter(other).map(|line| line.trim_end().to_owned()).collect()
+    };
+    let inside = sh(&host(), "cat /proc/self/limits");
+    let ours = std::fs::read_to_string("/proc/self/limits").unwrap();
+    assert_eq!(limits(&inside), limits(&ours));
+    let files = inside.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().nth(3), Some("1024"), "{files}");
+}
+
+#[test]
+fn descriptors_of_the_caller_stay_outside() {
+    let host = host();
+    let secret = host.scratch().join("secret");
+    std::fs::write(&secret, "of the host").unwrap();
+    let list =
+        "for p in 1 self; do ls /proc/$p/fd; done; cat <&7 2>/dev/null; cat <&9 2>/dev/null; true";
+    let with_descriptors = |arguments: &[&str]| {
+        // A shell hands down what it has open; dhow is not told.
+        let mut command = host.command(arguments);
+        let program = command.get_program().to_string_lossy().into_owned();
+        let words: Vec<String> = std::iter::once(program)
+            .chain(arguments.iter().map(|word| (*word).to_owned()))
+            .map(|word| format!("'{}'", word.replace('\'', r"'\''")))
+            .collect();
+        let script = format!("exec 7<{0} 9<{0}; exec {1}", secret.display(), words.join(" "));
+        let env: Vec<_> =
+            command.get_envs().map(|(k, v)| (k.to_owned(), v.map(ToOwned::to_owned))).collect();
+        command = sh_command(&script);
+        command.env_clear().envs(env.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        testkit::Ran::new(&command.output().unwrap())
+    };
+    let run = with_descriptors(&["run", "--rm", "busybox", "sh", "-c", list]);
+    assert_eq!((run.code, run.out.as_str()), (Some(0), "0\n1\n2\n0\n1\n2\n3"), "{}", run.err);
+    with_descriptors(&["run", "-d", "--name", "d1", "busybox", "sleep", "1000"]);
+    assert_eq!(host.ok(&["exec", "d1", "ls", "/proc/1/fd"]), "0\n1\n2");
+    let exec = with_descriptors(&["exec", "d1", "sh", "-c", list]);
+    assert_eq!(exec.out, "0\n1\n2\n0\n1\n2\n3", "{}", exec.err);
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only a shell hands down descriptors that a test opens"
+)]
+fn sh_command(script: &str) -> std::process::Command {
+    let mut command = std::process::Command::new("/bin/sh");
+    command.arg("-c").arg(script).stdin(std::process::Stdio::null());
+    command
+}
+
+/// Calls that the filter answers, made by a program that is on every Debian, in a throw-away copy of
+/// the machine. The family is an int: bits above it do not exist for the kernel, and must not for
+/// the filter (RT-20).
+#[test]
+fn system_calls_are_filtered_as_the_kernel_reads_them() {
+    let (socket, unshare, io_uring, bpf, keyctl) = if cfg!(target_arch = "aarch64") {
+        (198, 97, 425, 280, 219)
+    } else {
+        (41, 272, 425, 321, 250)
+    };
+    let calls = [
+        ("AF_UNIX", format!("{socket}, 1, 1, 0")),
+        ("AF_INET6", format!("{socket}, 10, 1, 0")),
+        ("AF_ALG", format!("{socket}, 38, 5, 0")),
+        ("AF_ALG with bit 32", format!("{socket}, 38 | (1 << 32), 5, 0")),
+        ("AF_VSOCK", format!("{socket}, 40, 1, 0")),
+        ("AF_VSOCK with bit 32", format!("{socket}, 40 | (1 << 32), 1, 0")),
+        ("AF_VSOCK with bit 63", format!("{socket}, 40 | (1 << 63), 1, 0")),
+        ("unshare(CLONE_NEWUSER)", format!("{unshare}, 0x10000000")),
+        ("unshare(CLONE_NEWNS) with bit 40", format!("{unshare}, 0x20000 | (1 << 40)")),
+        ("io_uring_setup", format!("{io_uring}, 1, 0")),
+        ("bpf", format!("{bpf}, 0, 0, 0")),
+        ("keyctl", format!("{keyctl}, 0, -3, 1")),
+        ("a call that no kernel has", "1000".to_owned()),
+    ];
+    let script: String = calls
+        .iter()
+        .map(|(name, call)| {
+            format!("my $r = syscall({call}); printf \"%s: %s\\n\", '{name}', $r < 0 ? ($!{{EPERM}} ? 'EPERM' : $!{{ENOSYS}} ? 'ENOSYS' : $!+0) : 'works';\n")
+        })
+        .collect();
+    let script = format!("use Errno;\nno warnings;\n{script}");
+    let out = host().ok(&["run", "--rm", "--rootfs", "/:O", "perl", "-e", &script]);
+    expect![[r#"
+        AF_UNIX: works
+        AF_INET6: works
+        AF_ALG: EPERM
+        AF_ALG with bit 32: EPERM
+        AF_VSOCK: EPERM
+        AF_VSOCK with bit 32: EPERM
+        AF_VSOCK with bit 63: EPERM
+        unshare(CLONE_NEWUSER): EPERM
+        unshare(CLONE_NEWNS) with bit 40: EPERM
+        io_uring_setup: EPERM
+        bpf: EPERM
+        keyctl: EPERM
+        a call that no kernel has: ENOSYS"#]]
+    .assert_eq(&out);
+}
