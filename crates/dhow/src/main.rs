@@ -35,6 +35,7 @@ fn main() -> ExitCode {
             local::reap(data.into(), run.into(), id)
         }
         _ => {
+            sys::heap::ask_seldom();
             let wiring =
                 cli::Wiring { local: Box::new(local::client), credential_helper: credential::run };
             cli::run(arguments, wiring)
