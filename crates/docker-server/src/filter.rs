@@ -1,5 +1,6 @@
 //! Which objects of a list are wanted: Docker's filters.
 
+pub(crate) mod events;
 mod images;
 
 use engine::view::{ContainerView, NetworkView, VolumeView};

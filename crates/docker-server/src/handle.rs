@@ -1,6 +1,7 @@
 //! The operations: parameters in, a verb of the engine, a reply out.
 
 mod containers;
+mod events;
 mod exec;
 mod images;
 mod logs;
@@ -28,7 +29,7 @@ pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpErro
         Route::Info => system::info(&call).await,
         Route::Reset => system::reset(&call).await,
         Route::Reconcile => system::reconcile(&call).await,
-        Route::Events => Err(HttpError::later("events")),
+        Route::Events => events::events(call).await,
         Route::Options => Ok(reply::empty(StatusCode::OK)),
         Route::ContainerList => containers::list(&call).await,
         Route::ContainerCreate => containers::create(call).await,

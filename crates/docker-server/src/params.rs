@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use docker_api::json::Tree;
+use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 
 /// More parameters than any client has to say.
@@ -17,6 +18,8 @@ pub(crate) enum ParamError {
     Encoding(String),
     #[error("invalid value for {key}: {value:?} is no number in range")]
     Number { key: &'static str, value: String },
+    #[error("invalid timestamp {0:?}")]
+    Moment(String),
     #[error("missing parameter: {0}")]
     Missing(&'static str),
     #[error("invalid filter")]
@@ -150,6 +153,24 @@ impl Filters {
     }
 }
 
+/// Unix seconds, with or without a fraction, or RFC 3339. Zero is no limit.
+pub(crate) fn moment(text: &str) -> Result<Option<Timestamp>, ParamError> {
+    let bad = || ParamError::Moment(text.to_owned());
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(Some(at));
+    }
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let seconds: i64 = seconds.parse().map_err(|_| bad())?;
+    if fraction.is_empty() || fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(bad());
+    }
+    let nanoseconds: i32 = format!("{fraction:0<9}").parse().map_err(|_| bad())?;
+    if (seconds, nanoseconds) == (0, 0) {
+        return Ok(None);
+    }
+    Timestamp::new(seconds, nanoseconds).map(Some).map_err(|_| bad())
+}
+
 fn filter_values(values: Tree) -> Result<Vec<String>, ParamError> {
     match values {
         Tree::Array(values) => values
@@ -175,6 +196,20 @@ mod tests {
 
     fn query(text: &str) -> Query {
         Query::parse(text).unwrap()
+    }
+
+    #[test]
+    fn moments_have_three_forms() {
+        let at = |text: &str| moment(text).unwrap().map(|at| at.to_string());
+        assert_eq!(at("1795295870").unwrap(), "2026-11-21T21:17:50Z");
+        assert_eq!(at("1795295870.5").unwrap(), "2026-11-21T21:17:50.5Z");
+        assert_eq!(at("1795295870.000000001").unwrap(), "2026-11-21T21:17:50.000000001Z");
+        assert_eq!(at("2026-11-21T21:17:50+01:00").unwrap(), "2026-11-21T20:17:50Z");
+        assert_eq!(at("0"), None);
+        assert_eq!(at("0.000000000"), None);
+        for bad in ["x", "1.", "1.x", "1.0000000001", "1.-5", "99999999999999"] {
+            assert!(moment(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use docker_api::types::containers::{ContainerInspect, ContainerSummary};
 use docker_api::types::images::ImageSummary;
+use model::{Event, EventKind};
 use serde_json::{Value, json};
 
 /// A version of Docker's API; all that exist are 1.x.
@@ -77,6 +78,12 @@ impl ApiVersion {
     pub(crate) fn has_create_platform(self) -> bool {
         self >= Self::one(41)
     }
+}
+
+/// Events: before 1.46 nothing told that an image was made.
+pub(crate) fn tells_event(api: ApiVersion, event: &Event) -> bool {
+    let is_new = event.kind == EventKind::Image && event.action == "create";
+    !is_new || api >= ApiVersion::one(46)
 }
 
 impl FromStr for ApiVersion {

@@ -3,6 +3,7 @@
 
 mod config;
 mod containers;
+mod events;
 mod exec;
 mod host_config;
 mod images;
@@ -20,6 +21,7 @@ use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 
 pub(crate) use containers::{inspect, summary};
+pub(crate) use events::event;
 pub(crate) use exec::exec;
 pub(crate) use images::{history, image, image_summary, removal};
 pub(crate) use info::{VERSION, info, version};

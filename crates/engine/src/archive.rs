@@ -8,6 +8,7 @@ use store::archive::{Import, LoadOptions, Loaded, SaveError};
 use crate::container::now;
 use crate::image::resolve_error;
 use crate::prepare::store_error;
+use crate::tell::image_name;
 use crate::view::{ImportOptions, Progress};
 use crate::{Engine, EngineError};
 
@@ -28,6 +29,7 @@ impl Engine {
         };
         let loaded = self.store().load(archive, &options, &mut |_| ()).map_err(store_error)?;
         for image in loaded {
+            self.tell_image("load", image.id.to_string(), &image_name(&image.id, &image.tags));
             report(&image, progress);
         }
         Ok(())
@@ -45,7 +47,12 @@ impl Engine {
             } else {
                 store_error(error)
             }
-        })
+        })?;
+        for name in names {
+            let image = self.image(name)?;
+            self.tell_image("save", image.id.to_string(), &image_name(&image.id, &image.tags));
+        }
+        Ok(())
     }
 
     /// Makes an image of one layer from the tar of a root file system.
@@ -70,7 +77,9 @@ impl Engine {
             created: now().to_string(),
             now_ns: nanoseconds(),
         };
-        self.store().import(archive, &import).map_err(store_error)
+        let id = self.store().import(archive, &import).map_err(store_error)?;
+        self.tell_image("import", id.to_string(), &[("name", id.to_string())]);
+        Ok(id)
     }
 }
 

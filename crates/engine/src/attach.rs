@@ -38,6 +38,7 @@ impl Engine {
         } else {
             None
         };
+        self.tell(&container, "attach", &[]);
         if !request.logs {
             return match live {
                 Some(stream) => Ok(stream),

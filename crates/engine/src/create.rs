@@ -39,10 +39,12 @@ impl Engine {
         EngineError::step(Point::CreateResolved)?;
         let (row, making) = self.insert(id, record)?;
         EngineError::step(Point::CreateRow)?;
+        let container = Container::read(row)?;
         if has_volumes {
-            self.finish_volumes(Container::read(row)?)?;
+            self.finish_volumes(container.clone())?;
         }
         drop(making);
+        self.tell(&container, "create", &[]);
         Ok(Created { id, warnings })
     }
 

@@ -66,6 +66,7 @@ impl Engine {
         let id = random::exec_id()?;
         let record = ExecRecord { container: container.id, spec, progress: ExecProgress::Created };
         self.save_exec(&id, &record)?;
+        self.tell_exec(&container, "exec_create", &id, &record.spec);
         Ok(id)
     }
 
@@ -91,6 +92,8 @@ impl Engine {
         record.progress = ExecProgress::Started;
         self.save_exec(id, &record)?;
         let start = exec_start(*id, process, &record.spec, attach);
+        // Before it runs, as Docker does: its end must not be told first.
+        self.tell_exec(&container, "exec_start", id, &record.spec);
         match self.running_shim(&container.id)?.exec_start(start) {
             Ok((_, stream)) => Ok((attach != ExecAttach::Detached).then_some(stream)),
             Err(CallError::LaunchFailed(failure)) => {
@@ -107,6 +110,11 @@ impl Engine {
             }
             Err(error) => Err(call_error(&container.id, error)),
         }
+    }
+
+    fn tell_exec(&self, container: &Container, what: &str, id: &ExecId, spec: &ExecSpec) {
+        let action = format!("{what}: {}", spec.argv.join(" "));
+        self.tell(container, &action, &[("execID", id.to_string())]);
     }
 
     /// Everything about an exec.

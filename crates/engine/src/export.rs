@@ -22,7 +22,9 @@ impl Engine {
     pub fn export(&self, who: &NameOrId, out: &mut dyn Write) -> Result<(), EngineError> {
         let container = self.find(who)?;
         let tree = Root::from_fd(self.tree(&container)?);
-        store::layer::pack(&tree, out, &PackOptions::default()).map(drop).map_err(store_error)
+        store::layer::pack(&tree, out, &PackOptions::default()).map_err(store_error)?;
+        self.tell(&container, "export", &[]);
+        Ok(())
     }
 
     /// A container's root file system as a mount of its own: of one that runs, the very same;

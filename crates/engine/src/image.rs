@@ -68,7 +68,11 @@ impl Engine {
     pub fn image_tag(&self, typed: &str, name: &Reference) -> Result<(), EngineError> {
         let image = self.image(typed)?;
         match self.store().images().tag(&image.id, &name.clone().with_default_tag()) {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                let name = name.clone().with_default_tag().familiar();
+                self.tell_image("tag", image.id.to_string(), &[("name", name)]);
+                Ok(())
+            }
             Err(TagError::NoSuchImage(id)) => Err(EngineError::image_gone(id)),
             Err(TagError::NotATag(name)) => Err(EngineError::Invalid(format!(
                 "refusing to create a tag with a digest reference: {name}"
@@ -91,6 +95,7 @@ impl Engine {
             ImageRemoveMode::Careful => Force::No,
             ImageRemoveMode::Force => Force::Yes,
         };
+        let id = self.image_id(typed)?;
         let removed = self.store().images().remove(typed, force, &self.running()?);
         let removed = removed.map_err(|error| match error {
             E::Resolve(error) => resolve_error(error),
@@ -100,11 +105,26 @@ impl Engine {
             | E::ManyNames(_)) => EngineError::ImageInUse(Box::new(conflict)),
             other @ (E::Index(_) | E::Collect(_) | E::Trash(_) | E::Db(_)) => store_error(other),
         })?;
+        if let Some(id) = id {
+            self.tell_removed(&id, &removed);
+        }
         let view = |removed| match removed {
             Removed::Untagged(name) => ImageRemoval::Untagged(name),
             Removed::Deleted(digest) => ImageRemoval::Deleted(digest),
         };
         Ok(removed.into_iter().map(view).collect())
+    }
+
+    fn tell_removed(&self, id: &ImageId, removed: &[Removed]) {
+        let image = id.to_string();
+        for step in removed {
+            let action = match step {
+                Removed::Untagged(_) => "untag",
+                Removed::Deleted(digest) if digest.to_string() == image => "delete",
+                Removed::Deleted(_) => continue,
+            };
+            self.tell_image(action, image.clone(), &[("name", image.clone())]);
+        }
     }
 
     fn running(&self) -> Result<BTreeSet<ContainerId>, EngineError> {

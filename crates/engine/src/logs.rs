@@ -1,18 +1,15 @@
 //! `logs`: reads a container's `json-file` log, through its rotations, and follows it.
 
-mod follow;
-mod lines;
-
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use model::NameOrId;
 use model::container::LogSpec;
 use serde::Deserialize;
 
-use self::follow::{Follow, Next};
-use self::lines::Lines;
+use crate::follow::{End, Follow, Next, open_all};
+use crate::lines::{self, Lines};
 use crate::view::{LogQuery, LogRecord, LogStream};
 use crate::{Engine, EngineError};
 
@@ -52,7 +49,8 @@ impl Engine {
         let path = self.paths().log(&container.id);
         let follow = match query.follow.take() {
             Some(gone) if self.life(&container)?.is_running() => {
-                Some(Follow::new(&path, gone, self.watch_exit(&container.id)?)?)
+                let end = End::Exit(self.watch_exit(&container.id)?);
+                Some(Follow::new(&path, gone, end)?)
             }
             Some(_) | None => None,
         };
@@ -127,23 +125,6 @@ impl LogReader {
         }
         Ok(())
     }
-}
-
-/// The log's files, the oldest last.
-fn open_all(path: &Path) -> std::io::Result<Vec<File>> {
-    let mut files = Vec::new();
-    for generation in 0.. {
-        let name = match generation {
-            0 => path.to_owned(),
-            older => PathBuf::from(format!("{}.{older}", path.display())),
-        };
-        match File::open(&name) {
-            Ok(file) => files.push(file),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(files)
 }
 
 /// Drops older files that the last `wanted` lines do not reach; where in the oldest one left to

@@ -95,7 +95,10 @@ impl Access {
                 progress(told);
             }
         };
-        Ok(self.registry.pull(engine.store(), &pull, &tell)?.freshness)
+        let pulled = self.registry.pull(engine.store(), &pull, &tell)?;
+        let name = [("name", reference.familiar_name())];
+        engine.tell_image("pull", reference.familiar(), &name);
+        Ok(pulled.freshness)
     }
 }
 

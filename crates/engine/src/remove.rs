@@ -75,6 +75,7 @@ impl Engine {
         self.store()
             .remove_container(&container.id, durability(&container.row))
             .map_err(store_error)?;
+        self.tell(container, "destroy", &[]);
         EngineError::step(Point::RemoveFiles)?;
         if with_volumes { self.remove_anonymous(&volumes) } else { Ok(()) }
     }

@@ -67,6 +67,7 @@ impl Engine {
         sys::failpoint::pass(Point::StartSaved);
         let fds: Vec<_> = prepared.fds.iter().map(|(_, fd)| fd.as_fd()).collect();
         let launch = self.launch_message(container, &prepared);
+        self.leave_about(container, prepared.endpoint.as_ref());
         let started = shim.launch(launch, &fds);
         sys::failpoint::pass(Point::StartLaunched);
         match started {

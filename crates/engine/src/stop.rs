@@ -27,6 +27,7 @@ impl Engine {
         match shim.stop(signal, timeout) {
             Ok(_) => {
                 self.settle(&container.id)?;
+                self.tell(&container, "stop", &[]);
                 Ok(StopOutcome::Stopped)
             }
             Err(CallError::Gone | CallError::Refused(Refusal::NotRunning)) => {
@@ -34,6 +35,24 @@ impl Engine {
             }
             Err(error) => Err(call_error(&container.id, error)),
         }
+    }
+
+    /// Stops a container, if it runs, and starts it.
+    ///
+    /// # Errors
+    /// As for [`Engine::stop`] and [`Engine::start`].
+    pub fn restart(
+        &self,
+        who: &NameOrId,
+        signal: Option<Signal>,
+        timeout: Option<StopTimeout>,
+    ) -> Result<(), EngineError> {
+        let container = self.find(who)?;
+        let id = NameOrId::from(container.id);
+        self.stop(&id, signal, timeout)?;
+        self.start(&id)?;
+        self.tell(&container, "restart", &[]);
+        Ok(())
     }
 
     /// Sends a signal; SIGKILL returns when the container has ended.
@@ -57,8 +76,11 @@ impl Engine {
     /// # Errors
     /// It does not run, or is frozen already.
     pub fn pause(&self, who: &NameOrId) -> Result<(), EngineError> {
-        let id = self.find(who)?.id;
-        self.running_shim(&id)?.pause().map_err(|error| call_error(&id, error))
+        let container = self.find(who)?;
+        let id = container.id;
+        self.running_shim(&id)?.pause().map_err(|error| call_error(&id, error))?;
+        self.tell(&container, "pause", &[]);
+        Ok(())
     }
 
     /// Thaws a container.
@@ -66,8 +88,11 @@ impl Engine {
     /// # Errors
     /// It is not frozen.
     pub fn unpause(&self, who: &NameOrId) -> Result<(), EngineError> {
-        let id = self.find(who)?.id;
-        self.running_shim(&id)?.resume().map_err(|error| call_error(&id, error))
+        let container = self.find(who)?;
+        let id = container.id;
+        self.running_shim(&id)?.resume().map_err(|error| call_error(&id, error))?;
+        self.tell(&container, "unpause", &[]);
+        Ok(())
     }
 
     /// Tells a container's terminal its size.
@@ -75,10 +100,14 @@ impl Engine {
     /// # Errors
     /// It does not run, or has no terminal.
     pub fn resize(&self, who: &NameOrId, size: TerminalSize) -> Result<(), EngineError> {
-        let id = self.find(who)?.id;
+        let container = self.find(who)?;
+        let id = container.id;
         self.running_shim(&id)?
             .resize(Target::Container, size)
-            .map_err(|error| call_error(&id, error))
+            .map_err(|error| call_error(&id, error))?;
+        let more = [("height", size.rows.to_string()), ("width", size.columns.to_string())];
+        self.tell(&container, "resize", &more);
+        Ok(())
     }
 
     /// Gives back what a container that has ended no longer needs: its address and its ports.

@@ -113,6 +113,17 @@ pub struct LogQuery {
     pub follow: Option<OwnedFd>,
 }
 
+/// Which events are told.
+#[derive(Debug)]
+pub struct EventQuery {
+    /// Not older. Without it and without an end, only what happens from now on.
+    pub since: Option<Timestamp>,
+    /// Not newer; in the future, it is waited for.
+    pub until: Option<Timestamp>,
+    /// The reading end of a pipe that hangs up when whoever asked has gone.
+    pub gone: OwnedFd,
+}
+
 /// Which stream a log record is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogStream {

@@ -15,7 +15,7 @@ use crate::view::VolumeView;
 use crate::{Engine, EngineError, random};
 
 /// The only driver.
-const DRIVER: &str = "local";
+pub(crate) const DRIVER: &str = "local";
 /// Docker's mark of a volume that nobody named.
 const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
 
@@ -72,7 +72,9 @@ impl Engine {
     /// It is used, or there is none.
     pub fn volume_remove(&self, name: &str) -> Result<(), EngineError> {
         self.store().volumes().remove(name).map_err(volume_error)?;
-        self.remove_volume_files(name)
+        self.remove_volume_files(name)?;
+        self.tell_volume("destroy", name);
+        Ok(())
     }
 
     fn volume_view(&self, row: VolumeRow) -> Result<VolumeView, EngineError> {
@@ -109,7 +111,11 @@ impl Engine {
             options: BTreeMap::new(),
             created_ns: i64::try_from(now().as_nanosecond()).unwrap_or(i64::MAX),
         };
+        let made = row.created_ns;
         let row = self.store().volumes().ensure(&row)?;
+        if row.created_ns == made {
+            self.tell_volume("create", name);
+        }
         EngineError::step(Point::CreateVolumeRow)?;
         Ok(row)
     }
@@ -146,6 +152,7 @@ impl Engine {
                 Ok(()) => {
                     EngineError::step(Point::RemoveVolumeRow)?;
                     self.remove_volume_files(&volume.name)?;
+                    self.tell_volume("destroy", &volume.name);
                 }
                 // Another container shares it, or somebody was faster.
                 Err(VolumeRowError::InUse { .. } | VolumeRowError::NoSuchVolume(_)) => {}

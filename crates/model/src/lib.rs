@@ -10,6 +10,7 @@ pub mod container;
 pub mod detach;
 pub mod digest;
 pub mod duration;
+pub mod event;
 pub mod id;
 pub mod image;
 pub mod life;
@@ -23,6 +24,7 @@ pub mod signal;
 
 pub use container::ContainerSpec;
 pub use digest::Digest;
+pub use event::{Event, EventKind};
 pub use id::{ContainerId, ContainerName, ExecId, ImageId, NameOrId, NetworkId};
 pub use life::{ExitCode, Life};
 pub use platform::Platform;

@@ -11,11 +11,13 @@
 
 #![forbid(unsafe_code)]
 
+mod about;
 pub mod client;
 mod ensure;
 pub mod frame;
 mod guard;
 mod home;
+mod journal;
 mod life_lock;
 pub mod log;
 mod machine;
@@ -26,9 +28,11 @@ mod record;
 mod resources;
 mod role;
 
+pub use about::{About, Use};
 pub use client::{CallError, Shim};
 pub use ensure::{EnsureError, ensure};
 pub use home::{home, remove_home};
+pub use journal::Journal;
 pub use life_lock::{LifeLock, Liveness, LockError, probe};
 pub use paths::ShimPaths;
 pub use record::{RecordError, read_exit, read_state};

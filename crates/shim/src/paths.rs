@@ -55,6 +55,12 @@ impl ShimPaths {
         self.dir().join("died.json")
     }
 
+    /// What its events tell of the container.
+    #[must_use]
+    pub fn about(&self) -> PathBuf {
+        self.dir().join("about.json")
+    }
+
     /// How the container ended last.
     #[must_use]
     pub fn exit_record(&self) -> PathBuf {

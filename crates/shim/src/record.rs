@@ -64,7 +64,7 @@ pub fn read_exit(paths: &ShimPaths) -> Result<Option<ExitRecord>, RecordError> {
     read(&paths.exit_record())
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordError> {
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordError> {
     let failed = |source| RecordError::Read { path: path.to_owned(), source };
     let file = match std::fs::File::open(path) {
         Ok(file) => file,

@@ -1,11 +1,10 @@
 //! `logs`
 
+use super::events::stamp;
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::Cx;
-use crate::error::Failure;
 use crate::session::output;
 use docker_api::query::LogsQuery;
-use model::moment::{Reference, stamp};
 use std::process::ExitCode;
 
 /// Show what a container has written
@@ -35,20 +34,12 @@ pub(super) struct LogsArgs {
 command!(LogsArgs, logs, ["container logs", "logs"], "[OPTIONS] CONTAINER", Arity::Exactly(1));
 
 async fn logs(cx: &Cx, args: LogsArgs) -> Outcome {
-    let point = |name: &str, text: &Option<String>| {
-        let Some(text) = text else { return Ok(None) };
-        let reference =
-            Reference { now: jiff::Timestamp::now(), zone: jiff::tz::TimeZone::system() };
-        stamp(text, &reference)
-            .map(Some)
-            .map_err(|e| Failure::error(format!("invalid value for \"{name}\": {e}")))
-    };
     let query = LogsQuery {
         follow: args.follow,
         stdout: true,
         stderr: true,
-        since: point("since", &args.since)?,
-        until: point("until", &args.until)?,
+        since: stamp("since", args.since.as_deref())?,
+        until: stamp("until", args.until.as_deref())?,
         timestamps: args.timestamps,
         tail: Some(args.tail),
         details: args.details,

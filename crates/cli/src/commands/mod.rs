@@ -4,6 +4,7 @@ mod attach;
 mod container_inspect;
 mod create;
 mod diff;
+mod events;
 mod exec;
 mod export;
 mod history;
@@ -65,6 +66,7 @@ pub(crate) const ALL: &[&Command] = &[
     &container_inspect::COMMAND,
     &create::COMMAND,
     &diff::COMMAND,
+    &events::COMMAND,
     &exec::COMMAND,
     &export::COMMAND,
     &history::COMMAND,

@@ -3,6 +3,7 @@
 //! Pure: replies of the server to rows. Times are told by a clock that is handed in.
 
 pub(crate) mod containers;
+pub(crate) mod events;
 pub(crate) mod history;
 pub(crate) mod images;
 pub(crate) mod networks;

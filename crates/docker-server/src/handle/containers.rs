@@ -182,11 +182,7 @@ async fn stop(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
 
 async fn restart(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
     let (signal, timeout) = stop_options(call)?;
-    call.run(move |engine| {
-        engine.stop(&who, signal, timeout)?;
-        engine.start(&who)
-    })
-    .await?;
+    call.run(move |engine| engine.restart(&who, signal, timeout)).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 

@@ -6,14 +6,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 use docker_api::frame::{Channel, HEADER, header};
 use engine::view::{LogQuery, LogRecord, LogStream, Streams};
 use engine::{EngineError, LogReader};
-use jiff::Timestamp;
 use model::NameOrId;
 use tokio::sync::mpsc;
 
 use super::streams::{has_terminal, stream_type};
 use crate::call::{Call, lasting};
 use crate::error::HttpError;
-use crate::params::Query;
+use crate::params::{Query, moment};
 use crate::raise;
 use crate::reply::{self, Reply};
 
@@ -86,24 +85,6 @@ fn log_query(query: &Query) -> Result<LogQuery, HttpError> {
     })
 }
 
-/// Unix seconds, with or without a fraction, or RFC 3339. Zero is no limit.
-fn moment(text: &str) -> Result<Option<Timestamp>, HttpError> {
-    let bad = || HttpError::bad_request(format!("invalid timestamp {text:?}"));
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Ok(Some(at));
-    }
-    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let seconds: i64 = seconds.parse().map_err(|_| bad())?;
-    if fraction.is_empty() || fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(bad());
-    }
-    let nanoseconds: i32 = format!("{fraction:0<9}").parse().map_err(|_| bad())?;
-    if (seconds, nanoseconds) == (0, 0) {
-        return Ok(None);
-    }
-    Timestamp::new(seconds, nanoseconds).map(Some).map_err(|_| bad())
-}
-
 /// Sends record after record.
 fn send_all(mut reader: LogReader, format: Format, send: &mpsc::Sender<io::Result<Bytes>>) {
     let mut batch = BytesMut::new();
@@ -160,20 +141,6 @@ fn append_error(batch: &mut BytesMut, error: &EngineError, format: Format) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn moments_have_three_forms() {
-        let at = |text: &str| moment(text).unwrap().map(|at| at.to_string());
-        assert_eq!(at("1795295870").unwrap(), "2026-11-21T21:17:50Z");
-        assert_eq!(at("1795295870.5").unwrap(), "2026-11-21T21:17:50.5Z");
-        assert_eq!(at("1795295870.000000001").unwrap(), "2026-11-21T21:17:50.000000001Z");
-        assert_eq!(at("2026-11-21T21:17:50+01:00").unwrap(), "2026-11-21T20:17:50Z");
-        assert_eq!(at("0"), None);
-        assert_eq!(at("0.000000000"), None);
-        for bad in ["x", "1.", "1.x", "1.0000000001", "1.-5", "99999999999999"] {
-            assert!(moment(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn one_stream_at_least() {

@@ -33,6 +33,7 @@ impl Guard {
             Effect::Resize(conn, target, size) => self.resize(conn, target, size),
             Effect::RecordLife(life) => self.record_life(&life),
             Effect::RecordExit(exit) => self.record_exit(&exit),
+            Effect::Tell(news) => self.tell(news),
             Effect::EndStreams(target) => self.end_streams(target),
             Effect::TearDown => self.tear_down(),
             Effect::Finish(finish) => self.try_finish(finish),
@@ -96,6 +97,7 @@ impl Guard {
             let _ = record::write(&container.exit_record, exit);
         }
         pass(Point::ShimExitRecorded);
+        self.tell_end(exit);
         let _ = std::fs::remove_file(self.paths.state());
     }
 

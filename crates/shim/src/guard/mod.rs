@@ -13,6 +13,7 @@ mod launch;
 mod poller;
 mod proc;
 mod streams;
+mod tell;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;

@@ -101,10 +101,25 @@ pub(crate) enum Effect {
     RecordExit(ExitRecord),
     /// No more output comes from this process: its clients get the rest and the end.
     EndStreams(Target),
+    /// Tell whoever looks on.
+    Tell(News),
     /// Remove its cgroup and forget its descriptors.
     TearDown,
     /// End this process.
     Finish(Finish),
+}
+
+/// What a shim has to tell, besides what its answers and records say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    /// The container runs.
+    Started,
+    /// The container was sent this signal.
+    Signalled(Signal),
+    /// The OOM killer struck.
+    OutOfMemory,
+    /// An exec has ended.
+    ExecEnded(ExecId, ExitCode),
 }
 
 /// How a client is attached.

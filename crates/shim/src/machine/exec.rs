@@ -10,7 +10,7 @@ use crate::protocol::{ExecInfo, ExecState, Refusal, Started};
 pub(super) const REMEMBERED: usize = 64;
 
 /// What a process gets whose container ends: it was killed by signal 9.
-const KILLED: ExitCode = ExitCode(137);
+pub(super) const KILLED: ExitCode = ExitCode(137);
 
 #[derive(Debug)]
 enum Phase {

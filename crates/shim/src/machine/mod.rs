@@ -19,7 +19,7 @@ use model::{ExecId, ExitCode, Life, Signal};
 use crate::protocol::{
     Delivery, Escalated, ExitRecord, Reach, Refusal, Reply, Started, State, StopDefaults, Target,
 };
-pub(crate) use event::{Attachment, ConnId, Effect, Event, Finish, Freeze, Now, Oom};
+pub(crate) use event::{Attachment, ConnId, Effect, Event, Finish, Freeze, News, Now, Oom};
 use exec::Execs;
 use removal::{Duty, Removal};
 
@@ -139,7 +139,10 @@ impl Machine {
             Event::InitExited(code, oom) => self.on_init_exited(code, oom, now),
             Event::ExecExited(exec, code) => {
                 self.execs.exited(exec, code);
-                vec![Effect::EndStreams(Target::Exec(exec))]
+                vec![
+                    Effect::Tell(News::ExecEnded(exec, code)),
+                    Effect::EndStreams(Target::Exec(exec)),
+                ]
             }
             Event::OomKill => self.on_oom_kill(),
             Event::Terminate => self.on_terminate(now),
@@ -199,7 +202,11 @@ impl Machine {
             Running { started, stop, freeze: Freeze::Thawed, oom: Oom::Unseen, ending: Ending::No };
         let life = running.life();
         self.phase = Phase::Running(running);
-        vec![Effect::RecordLife(life), Effect::Reply(conn, Reply::Started(started))]
+        vec![
+            Effect::RecordLife(life),
+            Effect::Tell(News::Started),
+            Effect::Reply(conn, Reply::Started(started)),
+        ]
     }
 
     /// A launch that failed ends what was attached to it and answers those who wait: nothing
@@ -234,6 +241,7 @@ impl Machine {
 
     fn on_init_exited(&mut self, code: ExitCode, oom: Oom, now: Now) -> Vec<Effect> {
         let Phase::Running(running) = &self.phase else { return Vec::new() };
+        let running_oom = running.oom;
         let record = ExitRecord {
             code,
             oom: oom == Oom::Seen || running.oom == Oom::Seen,
@@ -247,7 +255,14 @@ impl Machine {
         self.phase = Phase::Idle { until: now.elapsed, why: Stay::Door };
         self.last = Some(record);
         self.removal.exited();
-        let mut effects = vec![Effect::RecordExit(record)];
+        // Those that still ran died with the container, and are told of before it.
+        let killed: Vec<ExecId> = self.execs.container_exited().collect();
+        let ended = |exec: &ExecId| Effect::Tell(News::ExecEnded(*exec, exec::KILLED));
+        let mut effects: Vec<Effect> = killed.iter().map(ended).collect();
+        if oom == Oom::Seen && running_oom == Oom::Unseen {
+            effects.push(Effect::Tell(News::OutOfMemory));
+        }
+        effects.push(Effect::RecordExit(record));
         effects.extend(std::mem::take(&mut self.waiters).into_iter().map(|waiter| {
             let reply = match waiter.wants {
                 Wants::Exit => Reply::Exited(record),
@@ -256,18 +271,17 @@ impl Machine {
             };
             Effect::Reply(waiter.conn, reply)
         }));
-        let killed = self.execs.container_exited();
-        effects.extend(killed.map(|exec| Effect::EndStreams(Target::Exec(exec))));
+        let streams = killed.into_iter().map(|exec| Effect::EndStreams(Target::Exec(exec)));
+        effects.extend(streams);
         effects.push(Effect::EndStreams(Target::Container));
         effects.push(Effect::TearDown);
         effects
     }
 
     fn on_oom_kill(&mut self) -> Vec<Effect> {
-        if let Phase::Running(running) = &mut self.phase {
-            running.oom = Oom::Seen;
-        }
-        Vec::new()
+        let Phase::Running(running) = &mut self.phase else { return Vec::new() };
+        running.oom = Oom::Seen;
+        vec![Effect::Tell(News::OutOfMemory)]
     }
 
     /// The host goes down, or somebody wants this process gone: the container gets the time
@@ -379,7 +393,10 @@ impl Running {
     /// A frozen process does not act on a signal (on cgroup v1 not even on SIGKILL), so the
     /// signal goes first and the thaw after it.
     fn signal_and_thaw(&mut self, signal: Signal) -> Vec<Effect> {
-        let mut effects = vec![Effect::Signal(Target::Container, signal, Reach::Process)];
+        let mut effects = vec![
+            Effect::Tell(News::Signalled(signal)),
+            Effect::Signal(Target::Container, signal, Reach::Process),
+        ];
         if self.freeze == Freeze::Frozen {
             self.freeze = Freeze::Thawed;
             effects.push(Effect::Thaw);

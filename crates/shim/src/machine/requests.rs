@@ -6,7 +6,7 @@ use model::Signal;
 use model::container::{StopTimeout, TerminalSize};
 
 use super::{
-    Attachment, ConnId, Effect, Ending, Finish, Freeze, Machine, Now, Phase, Running, Waiter,
+    Attachment, ConnId, Effect, Ending, Finish, Freeze, Machine, News, Now, Phase, Running, Waiter,
     Wants, refuse,
 };
 use crate::protocol::{
@@ -98,7 +98,7 @@ impl Machine {
         let mut effects = if signal == running.stop.signal && reach == Reach::Process {
             running.signal_and_thaw(signal)
         } else {
-            vec![effect]
+            vec![Effect::Tell(News::Signalled(signal)), effect]
         };
         effects.push(Effect::Reply(conn, Reply::Ok));
         effects

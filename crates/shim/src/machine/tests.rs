@@ -78,6 +78,7 @@ fn show(effect: &Effect) -> String {
         | Effect::Thaw
         | Effect::Resize(..)
         | Effect::EndStreams(Target::Container)
+        | Effect::Tell(_)
         | Effect::TearDown
         | Effect::Finish(_) => format!("{effect:?}"),
     }
@@ -231,14 +232,16 @@ fn a_stop_asks_then_kills_then_gives_up() {
     check(
         &shim.ask(A, stop(None)),
         expect![[r#"
-        Signal(Container, Signal(15), Process)
-    "#]],
+            Tell(Signalled(Signal(15)))
+            Signal(Container, Signal(15), Process)
+        "#]],
     );
     check(
         &shim.tick(),
         expect![[r#"
-        Signal(Container, Signal(9), Process)
-    "#]],
+            Tell(Signalled(Signal(9)))
+            Signal(Container, Signal(9), Process)
+        "#]],
     );
     assert_eq!(shim.elapsed, Duration::from_secs(10));
     check(
@@ -310,10 +313,11 @@ fn a_paused_container_is_signalled_and_then_thawed() {
     check(
         &shim.ask(A, stop(None)),
         expect![[r#"
-        Signal(Container, Signal(15), Process)
-        Thaw
-        record running
-    "#]],
+            Tell(Signalled(Signal(15)))
+            Signal(Container, Signal(15), Process)
+            Thaw
+            record running
+        "#]],
     );
 }
 
@@ -323,16 +327,18 @@ fn sigkill_is_answered_when_it_has_worked() {
     check(
         &shim.ask(A, kill(Signal::HUP, Reach::Process)),
         expect![[r#"
-        Signal(Container, Signal(1), Process)
-        reply to 1: Ok
-    "#]],
+            Tell(Signalled(Signal(1)))
+            Signal(Container, Signal(1), Process)
+            reply to 1: Ok
+        "#]],
     );
     check(
         &shim.ask(A, kill(Signal::KILL, Reach::Everyone)),
         expect![[r#"
-        Signal(Container, Signal(9), Everyone)
-        Signal(Container, Signal(9), Process)
-    "#]],
+            Signal(Container, Signal(9), Everyone)
+            Tell(Signalled(Signal(9)))
+            Signal(Container, Signal(9), Process)
+        "#]],
     );
     assert_eq!(shim.ask(B, Request::Pause), "reply to 2: Refused(NotRunning)\n");
     assert!(shim.exits(137).contains("reply to 1: Ok"));
@@ -365,8 +371,9 @@ fn sigterm_to_the_shim_stops_the_container() {
     check(
         &shim.on(Event::Terminate),
         expect![[r#"
-        Signal(Container, Signal(15), Process)
-    "#]],
+            Tell(Signalled(Signal(15)))
+            Signal(Container, Signal(15), Process)
+        "#]],
     );
     assert!(shim.tick().contains("Signal(9)"));
 }
@@ -390,8 +397,9 @@ fn an_exec_lives_and_is_remembered() {
     check(
         &shim.on(Event::ExecExited(exec(1), ExitCode(4))),
         expect![[r#"
-        end streams of exec
-    "#]],
+            Tell(ExecEnded(0101010101010101010101010101010101010101010101010101010101010101, ExitCode(4)))
+            end streams of exec
+        "#]],
     );
     assert!(shim.ask(A, Request::ExecState { exec: exec(1) }).contains("ExitCode(4), pid: 9"));
     let kill = Request::Kill {

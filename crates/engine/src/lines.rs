@@ -12,7 +12,7 @@ const LONGEST: usize = 1 << 20;
 
 /// Reads whole lines; a line without its end is kept until the rest comes.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     file: Option<File>,
     buffer: Vec<u8>,
     /// Where the next line begins in `buffer`.
@@ -20,7 +20,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(file: Option<File>, offset: u64) -> io::Result<Self> {
+    pub(crate) fn new(file: Option<File>, offset: u64) -> io::Result<Self> {
         let mut lines = Self { file, buffer: Vec::new(), start: 0 };
         if let Some(file) = &mut lines.file {
             file.seek(SeekFrom::Start(offset))?;
@@ -28,18 +28,18 @@ impl Lines {
         Ok(lines)
     }
 
-    pub(super) fn file(&self) -> Option<&File> {
+    pub(crate) fn file(&self) -> Option<&File> {
         self.file.as_ref()
     }
 
     /// Goes on with another file; what was left of a line in the old one was cut.
-    pub(super) fn replace(&mut self, file: File) {
+    pub(crate) fn replace(&mut self, file: File) {
         *self = Self { file: Some(file), buffer: std::mem::take(&mut self.buffer), start: 0 };
         self.buffer.clear();
     }
 
     /// The next whole line without its end; `None` if there is none yet.
-    pub(super) fn next(&mut self) -> io::Result<Option<&[u8]>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<&[u8]>> {
         let mut searched = self.start;
         loop {
             if let Some(length) = self.buffer[searched..].iter().position(|byte| *byte == b'\n') {
@@ -71,7 +71,7 @@ impl Lines {
 }
 
 /// Where the last `wanted` lines begin, and how many there are (fewer if the file is shorter).
-pub(super) fn tail_start(file: &File, wanted: u64) -> io::Result<(u64, u64)> {
+pub(crate) fn tail_start(file: &File, wanted: u64) -> io::Result<(u64, u64)> {
     let mut end = file.metadata()?.len();
     if wanted == 0 {
         return Ok((end, 0));

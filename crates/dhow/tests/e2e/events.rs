@@ -1,0 +1,105 @@
+//! Events: what each step of a container's life tells, and to whom.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use testkit::Host;
+
+use crate::host;
+
+fn now() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    format!("{}.{:09}", now.as_secs(), now.subsec_nanos())
+}
+
+/// `kind action` of each event so far, in order.
+fn told(host: &Host, filter: &str) -> Vec<String> {
+    let until = now();
+    let format = "{{.Type}} {{.Action}}";
+    let all = ["events", "--until", &until, "--format", format, "--filter", filter];
+    host.ok(&all).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_life_is_told_from_its_making_to_its_end() {
+    let host = host();
+    host.ok(&["run", "--rm", "--name", "life", "-v", "vol1:/v", "busybox", "true"]);
+    assert_eq!(
+        told(&host, "container=life"),
+        [
+            "container create",
+            "container attach",
+            "container start",
+            "container die",
+            "container destroy"
+        ]
+    );
+    assert_eq!(told(&host, "type=network"), ["network connect", "network disconnect"]);
+    assert_eq!(told(&host, "volume=vol1"), ["volume create", "volume mount", "volume unmount"]);
+    let code = told(&host, "event=die");
+    assert_eq!(code, ["container die"]);
+}
+
+#[test]
+fn what_is_done_to_a_container_is_told_with_what_it_was() {
+    let host = host();
+    host.ok(&["run", "-d", "--name", "done", "-l", "tier=a", "busybox", "sleep", "1000"]);
+    host.ok(&["exec", "done", "true"]);
+    host.ok(&["pause", "done"]);
+    host.ok(&["unpause", "done"]);
+    host.ok(&["stop", "-t", "0", "done"]);
+    host.ok(&["rm", "done"]);
+    assert_eq!(
+        told(&host, "label=tier=a"),
+        [
+            "container create",
+            "container start",
+            "container exec_create: true",
+            "container exec_start: true",
+            "container exec_die",
+            "container pause",
+            "container unpause",
+            "container kill",
+            "container kill",
+            "container die",
+            "container stop",
+            "container destroy"
+        ]
+    );
+    let until = now();
+    let die = "{{.Actor.Attributes.exitCode}} {{.From}} {{.Actor.Attributes.name}}";
+    let told = host.ok(&["events", "--until", &until, "--filter", "event=die", "--format", die]);
+    assert_eq!(told, "137 busybox done");
+}
+
+#[test]
+fn whoever_looks_on_hears_at_once_what_another_process_does() {
+    let host = host();
+    let mut command = host.command(&["events", "--format", "{{.Action}}", "--filter", "event=die"]);
+    let mut looker = host.spawn(command.stdout(Stdio::piped()));
+    let mut lines = BufReader::new(looker.stdout.take().unwrap()).lines();
+    // Nobody knows when it has begun to look, so things happen until it sees one.
+    let (seen, stop) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let host = &host;
+        scope.spawn(move || {
+            while stop.try_recv().is_err() {
+                host.ok(&["run", "--rm", "busybox", "true"]);
+            }
+        });
+        assert_eq!(lines.next().unwrap().unwrap(), "die");
+        seen.send(()).unwrap();
+    });
+    looker.kill().unwrap();
+    looker.wait().unwrap();
+}
+
+#[test]
+fn a_time_or_filter_that_makes_no_sense_is_named() {
+    let host = host();
+    let error = host.fails(1, &["events", "--since", "20", "--until", "10"]);
+    assert!(error.contains("cannot be after `until`"), "{error}");
+    let error = host.fails(1, &["events", "--filter", "foo=1", "--until", "1"]);
+    assert!(error.contains("invalid filter 'foo'"), "{error}");
+}

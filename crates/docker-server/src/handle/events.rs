@@ -1,0 +1,71 @@
+//! `GET /events`.
+
+use std::io;
+
+use bytes::Bytes;
+use engine::EventReader;
+use engine::view::EventQuery;
+use tokio::sync::mpsc;
+
+use crate::call::{Call, lasting};
+use crate::error::HttpError;
+use crate::filter::events::Events;
+use crate::params::moment;
+use crate::reply::{self, JSON, Reply};
+use crate::{quirks, raise};
+
+/// Serves what has happened and what happens.
+pub(super) async fn events(call: Call) -> Result<Reply, HttpError> {
+    let filter = Events::parse(&call.query)?;
+    let since = call.query.get("since").map(moment).transpose()?.flatten();
+    let until = call.query.get("until").map(moment).transpose()?.flatten();
+    if let (Some(since), Some(until)) = (since, until)
+        && until < since
+    {
+        return Err(HttpError::bad_request(format!(
+            "`since` time ({}) cannot be after `until` time ({})",
+            since.as_second(),
+            until.as_second()
+        )));
+    }
+    // The reader stops when the reading end hangs up; the writing end goes with the reply's body.
+    let (gone, hangup) =
+        io::pipe().map_err(|error| HttpError::internal(format!("pipe: {error}")))?;
+    let query = EventQuery { since, until, gone: gone.into() };
+    let reader = call.run(move |engine| engine.events(query)).await?;
+    let (send, receive) = mpsc::channel(64);
+    let closed = send.clone();
+    let api = call.api;
+    let (running, ended) = tokio::sync::oneshot::channel::<()>();
+    lasting(move || {
+        send_all(reader, &filter, api, &send);
+        drop(running);
+    })?;
+    // This sender must go when the reader has ended, or the body never would.
+    tokio::spawn(async move {
+        tokio::select! {
+            () = closed.closed() => {}
+            _ = ended => {}
+        }
+        drop(hangup);
+    });
+    Ok(reply::gathered(JSON, receive))
+}
+
+fn send_all(
+    mut reader: EventReader,
+    filter: &Events,
+    api: quirks::ApiVersion,
+    send: &mpsc::Sender<io::Result<Bytes>>,
+) {
+    // The head has been sent: an error can only end the body.
+    while let Ok(Some(event)) = reader.read() {
+        if !quirks::tells_event(api, &event) || !filter.fit(&event) {
+            continue;
+        }
+        let line = reply::line(&raise::event(&event));
+        if send.blocking_send(Ok(line.into())).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What a shim writes into the journal of events: what nobody but it sees.
+//!
+//! A journal that cannot be written keeps nothing from its way.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use model::{Event, EventKind};
+
+use super::Guard;
+use crate::about::{About, Use};
+use crate::journal::Journal;
+use crate::machine::News;
+use crate::protocol::ExitRecord;
+
+impl Guard {
+    pub(super) fn tell(&self, news: News) {
+        let about = About::read(&self.paths).unwrap_or_default();
+        let (action, more) = match news {
+            News::Started => return self.tell_start(about),
+            News::Signalled(signal) => ("kill", vec![("signal", signal.number().to_string())]),
+            News::OutOfMemory => ("oom", Vec::new()),
+            News::ExecEnded(exec, code) => {
+                ("exec_die", vec![("execID", exec.to_string()), ("exitCode", code.0.to_string())])
+            }
+        };
+        self.append(&[self.event(about, action, more)]);
+    }
+
+    /// That the container runs, after what it uses from now on. Told from here, since it may end
+    /// before whoever started it can say a word.
+    fn tell_start(&self, about: About) {
+        let now = Timestamp::now();
+        let mut events: Vec<Event> = about.uses.iter().map(|used: &Use| used.begin(now)).collect();
+        events.push(self.event(about, "start", Vec::new()));
+        self.append(&events);
+    }
+
+    /// The container's end, after that of what it used. Docker's order.
+    pub(super) fn tell_end(&self, exit: &ExitRecord) {
+        let about = About::read(&self.paths).unwrap_or_default();
+        let now = Timestamp::now();
+        let mut events: Vec<Event> = about.uses.iter().map(|used: &Use| used.end(now)).collect();
+        let seconds = exit.at.duration_since(exit.since).as_secs().max(0);
+        let more =
+            vec![("execDuration", seconds.to_string()), ("exitCode", exit.code.0.to_string())];
+        events.push(self.event(about, "die", more));
+        self.append(&events);
+    }
+
+    fn event(&self, about: About, action: &str, more: Vec<(&str, String)>) -> Event {
+        let mut attributes: BTreeMap<String, String> = about.attributes;
+        attributes.extend(more.into_iter().map(|(key, value)| (key.to_owned(), value)));
+        Event {
+            kind: EventKind::Container,
+            action: action.to_owned(),
+            actor: self.paths.id.to_string(),
+            attributes,
+            at: Timestamp::now(),
+        }
+    }
+
+    fn append(&self, events: &[Event]) {
+        let _ = Journal::of(&self.paths.run).append(events);
+    }
+}
