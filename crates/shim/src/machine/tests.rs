@@ -144,9 +144,10 @@ fn a_launch_is_recorded_before_it_is_answered() {
     check(
         &shim.on(Event::Launched(A, started(7))),
         expect![[r#"
-        record running
-        reply to 1: Started(Started { pid: 7, since: 1970-01-01T00:00:00Z })
-    "#]],
+            record running
+            Tell(Started)
+            reply to 1: Started(Started { pid: 7, since: 1970-01-01T00:00:00Z })
+        "#]],
     );
     check(
         &shim.ask(B, Request::Launch(launch(None))),
