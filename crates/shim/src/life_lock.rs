@@ -140,8 +140,7 @@ impl LifeLock {
     /// the lock.
     pub fn remove_dir(self) {
         let paths = &self.paths;
-        for path in
-            [paths.socket(), paths.state(), paths.last_words(), paths.about(), paths.lock()]
+        for path in [paths.socket(), paths.state(), paths.last_words(), paths.about(), paths.lock()]
         {
             let _ = std::fs::remove_file(path);
         }
