@@ -8,7 +8,7 @@ use model::{Platform, Reference};
 use registry::{Credentials, Event, Limits, Pull, PullError, Registry, Repository, Secret};
 
 use crate::container::now;
-use crate::view::{Freshness, LayerStep, Progress, RegistryAuth};
+use crate::view::{Freshness, Progress, RegistryAuth};
 use crate::{Engine, EngineError};
 
 impl Engine {
@@ -26,8 +26,8 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let reference = reference.clone().with_default_tag();
         let access = self.access(&reference, platform, auth)?;
-        let freshness = access.pull(self, &reference, progress)?;
-        progress(ended(reference.familiar(), freshness));
+        let fresh = access.pull(self, &reference, progress)?;
+        progress(Progress::Pulled { reference: reference.familiar(), fresh });
         Ok(())
     }
 
@@ -45,14 +45,14 @@ impl Engine {
         let access = self.access(repository, platform, auth)?;
         let credentials = access.credentials.clone();
         let tags = access.registry.tags(&Repository { name: repository, credentials })?;
-        let mut all = registry::Freshness::UpToDate;
+        let mut all = Freshness::UpToDate;
         for tag in &tags {
             let freshness = access.pull(self, &repository.at_tag(tag)?, progress)?;
-            if freshness == registry::Freshness::Downloaded {
+            if freshness == Freshness::Downloaded {
                 all = freshness;
             }
         }
-        progress(ended(repository.familiar_name(), all));
+        progress(Progress::Pulled { reference: repository.familiar_name(), fresh: all });
         Ok(())
     }
 
@@ -81,7 +81,7 @@ impl Access {
         engine: &Engine,
         reference: &Reference,
         progress: &mut (dyn FnMut(Progress) + Send),
-    ) -> Result<registry::Freshness, EngineError> {
+    ) -> Result<Freshness, EngineError> {
         let pull = Pull {
             reference,
             platform: self.platform.as_ref(),
@@ -149,14 +149,6 @@ fn credentials(auth: RegistryAuth) -> Credentials {
     }
 }
 
-fn ended(name: String, freshness: registry::Freshness) -> Progress {
-    let fresh = match freshness {
-        registry::Freshness::Downloaded => Freshness::Downloaded,
-        registry::Freshness::UpToDate => Freshness::UpToDate,
-    };
-    Progress::Pulled { reference: name, fresh }
-}
-
 /// `None` for the end of one tag: the end of the whole is told once.
 fn view(reference: &Reference, event: Event) -> Option<Progress> {
     Some(match event {
@@ -167,24 +159,10 @@ fn view(reference: &Reference, event: Event) -> Option<Progress> {
                 (None, tag) => tag.unwrap_or_default().to_owned(),
             },
         },
-        Event::Layer(digest, step) => Progress::Layer { layer: digest.short(), step: layer(step) },
+        Event::Layer(digest, step) => Progress::Layer { layer: digest.short(), step },
         Event::Resolved(digest) => Progress::Digest(digest),
         Event::Ended(_) => return None,
     })
-}
-
-fn layer(step: registry::LayerStep) -> LayerStep {
-    use registry::LayerStep as Step;
-    match step {
-        Step::Exists => LayerStep::Exists,
-        Step::Pulling => LayerStep::Pulling,
-        Step::Waiting => LayerStep::Waiting,
-        Step::Downloading { current, total } => LayerStep::Downloading { current, total },
-        Step::Verifying => LayerStep::Verifying,
-        Step::Downloaded => LayerStep::Downloaded,
-        Step::Extracting { current, total } => LayerStep::Extracting { current, total },
-        Step::Done => LayerStep::Done,
-    }
 }
 
 #[cfg(test)]

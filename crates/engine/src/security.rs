@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use model::container::{DeviceMapping, Limits, SeccompPolicy, SecuritySpec, Ulimit};
+use model::container::{DeviceMapping, Limits, SeccompPolicy, SecuritySpec};
+use model::ulimit::{Ulimit, UlimitKind};
 use oci_spec::runtime::{
     Capability, LinuxDevice, LinuxDeviceBuilder, LinuxDeviceCgroup, LinuxDeviceCgroupBuilder,
     LinuxDeviceType, PosixRlimit, PosixRlimitBuilder, PosixRlimitType,
@@ -85,7 +86,7 @@ impl Engine {
 /// rlimits of a container: the user's, and dhow's for open files.
 pub(crate) fn rlimits(limits: &Limits) -> Result<Vec<PosixRlimit>, EngineError> {
     let mut all = limits.ulimits.iter().map(ulimit).collect::<Result<Vec<_>, _>>()?;
-    if !limits.ulimits.iter().any(|limit| limit.name == "nofile") {
+    if !limits.ulimits.iter().any(|limit| limit.kind == UlimitKind::Nofile) {
         let ours = rustix::process::getrlimit(rustix::process::Resource::Nofile)
             .maximum
             .unwrap_or(u64::MAX);
@@ -100,23 +101,22 @@ fn rlimit(kind: PosixRlimitType, soft: u64, hard: u64) -> Result<PosixRlimit, En
 }
 
 fn ulimit(limit: &Ulimit) -> Result<PosixRlimit, EngineError> {
-    let kind = match limit.name.as_str() {
-        "core" => PosixRlimitType::RlimitCore,
-        "cpu" => PosixRlimitType::RlimitCpu,
-        "data" => PosixRlimitType::RlimitData,
-        "fsize" => PosixRlimitType::RlimitFsize,
-        "locks" => PosixRlimitType::RlimitLocks,
-        "memlock" => PosixRlimitType::RlimitMemlock,
-        "msgqueue" => PosixRlimitType::RlimitMsgqueue,
-        "nice" => PosixRlimitType::RlimitNice,
-        "nofile" => PosixRlimitType::RlimitNofile,
-        "nproc" => PosixRlimitType::RlimitNproc,
-        "rss" => PosixRlimitType::RlimitRss,
-        "rtprio" => PosixRlimitType::RlimitRtprio,
-        "rttime" => PosixRlimitType::RlimitRttime,
-        "sigpending" => PosixRlimitType::RlimitSigpending,
-        "stack" => PosixRlimitType::RlimitStack,
-        other => return Err(invalid(format_args!("invalid ulimit type: {other}"))),
+    let kind = match limit.kind {
+        UlimitKind::Core => PosixRlimitType::RlimitCore,
+        UlimitKind::Cpu => PosixRlimitType::RlimitCpu,
+        UlimitKind::Data => PosixRlimitType::RlimitData,
+        UlimitKind::Fsize => PosixRlimitType::RlimitFsize,
+        UlimitKind::Locks => PosixRlimitType::RlimitLocks,
+        UlimitKind::Memlock => PosixRlimitType::RlimitMemlock,
+        UlimitKind::Msgqueue => PosixRlimitType::RlimitMsgqueue,
+        UlimitKind::Nice => PosixRlimitType::RlimitNice,
+        UlimitKind::Nofile => PosixRlimitType::RlimitNofile,
+        UlimitKind::Nproc => PosixRlimitType::RlimitNproc,
+        UlimitKind::Rss => PosixRlimitType::RlimitRss,
+        UlimitKind::Rtprio => PosixRlimitType::RlimitRtprio,
+        UlimitKind::Rttime => PosixRlimitType::RlimitRttime,
+        UlimitKind::Sigpending => PosixRlimitType::RlimitSigpending,
+        UlimitKind::Stack => PosixRlimitType::RlimitStack,
     };
     // -1 is no limit, which the kernel writes with all bits set.
     let value = |number: i64| u64::try_from(number).unwrap_or(u64::MAX);

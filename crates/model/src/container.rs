@@ -14,6 +14,7 @@ use crate::mount::Mount;
 use crate::platform::Platform;
 use crate::port::{ContainerPort, PortBinding};
 use crate::signal::Signal;
+use crate::ulimit::Ulimit;
 
 /// Everything that the user wishes of one container.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -210,8 +211,10 @@ pub enum SeccompPolicy {
 /// Where a namespace of a container comes from.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum NamespaceSpec {
-    /// Its own.
+    /// Its own, for nobody else.
     Private,
+    /// Its own, which other containers may join; of IPC namespaces alone is this a wish.
+    Shareable,
     /// The host's.
     Host,
     /// Another container's.
@@ -240,8 +243,9 @@ pub struct Limits {
     pub memory_reservation: Option<u64>,
     /// 0..=100
     pub memory_swappiness: Option<u8>,
-    /// Whether the OOM killer is off (cgroup v1 only).
-    pub oom_kill_disable: bool,
+    /// Whether the OOM killer is off; `None` where the kernel has no such switch (cgroup v2), or
+    /// nobody has asked it yet.
+    pub oom_kill_disable: Option<bool>,
     /// -1000..=1000
     pub oom_score_adj: i32,
     /// Relative weight, 2..=262144; the kernel's default is 1024.
@@ -295,17 +299,6 @@ pub enum PidsLimit {
 /// The pids limit of a container that asked for none.
 pub const DEFAULT_PIDS_LIMIT: u64 = 4096;
 
-/// One rlimit.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Ulimit {
-    /// `nofile`, `nproc`, …
-    pub name: String,
-    /// -1 is no limit.
-    pub soft: i64,
-    /// -1 is no limit.
-    pub hard: i64,
-}
-
 /// What a container sees of files.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FilesSpec {
@@ -313,6 +306,10 @@ pub struct FilesSpec {
     pub mounts: Vec<Mount>,
     /// `-v` as typed, for inspect.
     pub binds: Vec<String>,
+    /// `--mount` in the words of the door that took it, for inspect.
+    pub asked: Vec<String>,
+    /// `--tmpfs` as typed, target and options, for inspect.
+    pub tmpfs: BTreeMap<String, String>,
     /// Which container's mounts come along, as typed (`NAME[:ro]`).
     pub volumes_from: Vec<String>,
 }

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod capability;
 pub mod container;
 pub mod detach;
 pub mod digest;
@@ -18,9 +19,11 @@ pub mod moment;
 pub mod mount;
 pub mod platform;
 pub mod port;
+pub mod pull;
 pub mod reference;
 pub mod root_tag;
 pub mod signal;
+pub mod ulimit;
 
 pub use container::ContainerSpec;
 pub use digest::Digest;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use model::Digest;
+pub use model::pull::{Freshness, LayerStep};
 
 /// Shortest time between two counts of one layer's bytes.
 const BETWEEN_COUNTS: Duration = Duration::from_millis(100);
@@ -18,46 +19,6 @@ pub enum Event {
     Resolved(Digest),
     /// The image is in the store.
     Ended(Freshness),
-}
-
-/// Whether a pull changed anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Freshness {
-    /// Something was fetched, or the name meant another image before.
-    Downloaded,
-    /// It was all here already.
-    UpToDate,
-}
-
-/// How far one layer has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LayerStep {
-    /// It was here already.
-    Exists,
-    /// It will be fetched.
-    Pulling,
-    /// It waits for its turn, or for another operation that fetches it.
-    Waiting,
-    /// Bytes have come; they are unpacked as they come.
-    Downloading {
-        /// So far.
-        current: u64,
-        /// In all.
-        total: u64,
-    },
-    /// All bytes are here; their digest is being checked.
-    Verifying,
-    /// The download has ended.
-    Downloaded,
-    /// The last of it is being unpacked.
-    Extracting {
-        /// So far.
-        current: u64,
-        /// In all.
-        total: u64,
-    },
-    /// It can be used.
-    Done,
 }
 
 /// Tells when the next count is due.

@@ -1,27 +1,11 @@
 //! `--ulimit` and `--restart`.
 
-use docker_api::types::host_config::{RestartPolicy, Ulimit};
 use std::str::FromStr;
 
-use super::number::Int;
+use docker_api::types::host_config::{RestartPolicy, Ulimit};
+use model::ulimit::UlimitKind;
 
-const KINDS: &[&str] = &[
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
+use super::number::Int;
 
 /// One `--ulimit type=soft[:hard]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,9 +18,7 @@ impl FromStr for UlimitFlag {
         let Some((name, values)) = text.split_once('=') else {
             return Err(format!("invalid ulimit argument: {text}"));
         };
-        if !KINDS.contains(&name) {
-            return Err(format!("invalid ulimit type: {name}"));
-        }
+        name.parse::<UlimitKind>().map_err(|error| error.to_string())?;
         let parts: Vec<&str> = values.split(':').collect();
         let number = |text: &str| text.parse::<Int>().map(|value| value.0);
         let (soft, hard) = match parts[..] {

@@ -1,31 +1,13 @@
 //! What a container may use: memory, CPU, processes, rlimits.
 
 use docker_api::types::host_config::{HostConfig, Ulimit as WireUlimit};
-use model::container::{DEFAULT_SHM_SIZE, Limits, PidsLimit, SwapLimit, Ulimit};
+use model::container::{DEFAULT_SHM_SIZE, Limits, PidsLimit, SwapLimit};
+use model::ulimit::{Ulimit, UlimitKind, UnknownUlimit};
 
 use super::{LowerError, filled, text};
 
 /// The least memory that Docker lets a container have.
 const MIN_MEMORY: i64 = 6 << 20;
-
-/// The resources that have a limit of the process (setrlimit(2)), by Docker's names.
-const ULIMITS: [&str; 15] = [
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
 
 /// Limits that contradict each other, the kernel or Docker.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -62,12 +44,12 @@ pub(crate) enum LimitsError {
     BlkioWeight,
     #[error("SHM size can not be less than 0")]
     ShmSize,
-    #[error("invalid ulimit type: {0}")]
-    UlimitName(String),
+    #[error(transparent)]
+    UlimitName(#[from] UnknownUlimit),
     #[error("ulimit {name}: soft limit must be less than or equal to hard limit: {soft} > {hard}")]
-    UlimitOrder { name: String, soft: i64, hard: i64 },
+    UlimitOrder { name: UlimitKind, soft: i64, hard: i64 },
     #[error("ulimit {0} is given twice")]
-    UlimitTwice(String),
+    UlimitTwice(UlimitKind),
     #[error("invalid cgroup parent {0:?}: it must not climb above its root")]
     CgroupParent(String),
 }
@@ -81,7 +63,7 @@ pub(super) fn lower(host: &HostConfig) -> Result<Limits, LowerError> {
         memory_swap: swap(host, memory)?,
         memory_reservation: reservation(host)?,
         memory_swappiness: swappiness(host.memory_swappiness)?,
-        oom_kill_disable: host.oom_kill_disable.unwrap_or_default(),
+        oom_kill_disable: host.oom_kill_disable,
         oom_score_adj: oom_score(host.oom_score_adj)?,
         cpu_shares: shares(host.cpu_shares)?,
         nano_cpus: nano_cpus(host.nano_cpus)?,
@@ -228,18 +210,15 @@ fn blkio_weight(weight: u16) -> Result<Option<u16>, LimitsError> {
 fn ulimits(wire: &[WireUlimit]) -> Result<Vec<Ulimit>, LimitsError> {
     let mut ulimits: Vec<Ulimit> = Vec::with_capacity(wire.len());
     for WireUlimit { name, soft, hard } in wire {
-        let (name, soft, hard) = (name.clone(), *soft, *hard);
-        if !ULIMITS.contains(&name.as_str()) {
-            return Err(LimitsError::UlimitName(name));
-        }
-        if ulimits.iter().any(|known| known.name == name) {
-            return Err(LimitsError::UlimitTwice(name));
+        let (kind, soft, hard) = (name.parse::<UlimitKind>()?, *soft, *hard);
+        if ulimits.iter().any(|known| known.kind == kind) {
+            return Err(LimitsError::UlimitTwice(kind));
         }
         // -1 is no limit, on either side.
         if hard >= 0 && (soft < 0 || soft > hard) {
-            return Err(LimitsError::UlimitOrder { name, soft, hard });
+            return Err(LimitsError::UlimitOrder { name: kind, soft, hard });
         }
-        ulimits.push(Ulimit { name, soft: soft.max(-1), hard: hard.max(-1) });
+        ulimits.push(Ulimit { kind, soft: soft.max(-1), hard: hard.max(-1) });
     }
     Ok(ulimits)
 }

@@ -75,12 +75,14 @@ fn the_least_request_gets_every_default() {
     check(
         &spec.files,
         &expect![[r#"
-        FilesSpec {
-            mounts: [],
-            binds: [],
-            volumes_from: [],
-        }
-    "#]],
+            FilesSpec {
+                mounts: [],
+                binds: [],
+                asked: [],
+                tmpfs: {},
+                volumes_from: [],
+            }
+        "#]],
     );
     check(
         &spec.log,
@@ -128,26 +130,26 @@ fn the_least_request_gets_the_default_limits() {
     check(
         &spec(r#"{"Image":"busybox"}"#).limits,
         &expect![[r#"
-        Limits {
-            memory: None,
-            memory_swap: None,
-            memory_reservation: None,
-            memory_swappiness: None,
-            oom_kill_disable: false,
-            oom_score_adj: 0,
-            cpu_shares: None,
-            nano_cpus: None,
-            cpu_period: None,
-            cpu_quota: None,
-            cpuset_cpus: None,
-            cpuset_mems: None,
-            pids: Default,
-            blkio_weight: None,
-            ulimits: [],
-            shm_size: 67108864,
-            cgroup_parent: None,
-        }
-    "#]],
+            Limits {
+                memory: None,
+                memory_swap: None,
+                memory_reservation: None,
+                memory_swappiness: None,
+                oom_kill_disable: None,
+                oom_score_adj: 0,
+                cpu_shares: None,
+                nano_cpus: None,
+                cpu_period: None,
+                cpu_quota: None,
+                cpuset_cpus: None,
+                cpuset_mems: None,
+                pids: Default,
+                blkio_weight: None,
+                ulimits: [],
+                shm_size: 67108864,
+                cgroup_parent: None,
+            }
+        "#]],
     );
 }
 

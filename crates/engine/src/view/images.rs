@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use model::image::ImageConfig;
 use model::{Digest, ImageId};
 
+pub use model::pull::{Freshness, LayerStep};
+
 /// Everything about one image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageView {
@@ -132,44 +134,4 @@ pub enum Progress {
     Downloading(String),
     /// An import has ended.
     Imported(ImageId),
-}
-
-/// Whether a pull changed anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Freshness {
-    /// A newer image was fetched.
-    Downloaded,
-    /// It was here already.
-    UpToDate,
-}
-
-/// How far one layer has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LayerStep {
-    /// It will be fetched.
-    Pulling,
-    /// It waits for its turn.
-    Waiting,
-    /// Bytes have come.
-    Downloading {
-        /// So far.
-        current: u64,
-        /// In all.
-        total: u64,
-    },
-    /// Its digest is being checked.
-    Verifying,
-    /// It is here.
-    Downloaded,
-    /// Bytes have been unpacked.
-    Extracting {
-        /// So far.
-        current: u64,
-        /// In all.
-        total: u64,
-    },
-    /// It can be used.
-    Done,
-    /// It was here already.
-    Exists,
 }
