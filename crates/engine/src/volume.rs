@@ -1,15 +1,15 @@
 //! Volumes: named and anonymous directories that outlive containers.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use model::id::is_plain_name;
-use model::mount::{CopyUp, MountSource};
+use model::mount::MountSource;
 use store::{VolumeRow, VolumeRowError};
 use sys::failpoint::Point;
 
 use crate::container::{Container, now};
 use crate::inspect::timestamp;
+use crate::prepare::store_error;
 use crate::record::NamedMount;
 use crate::view::VolumeView;
 use crate::{Engine, EngineError, random};
@@ -43,7 +43,9 @@ impl Engine {
                 name
             )));
         }
-        let row = self.ensure_volume(&name, anonymous, labels)?;
+        let wish = volume_row(&name, anonymous, labels);
+        let row = self.store().volumes().ensure(&wish).map_err(volume_error)?;
+        self.tell_made(&[wish], std::slice::from_ref(&row));
         self.volume_view(row)
     }
 
@@ -72,7 +74,6 @@ impl Engine {
     /// It is used, or there is none.
     pub fn volume_remove(&self, name: &str) -> Result<(), EngineError> {
         self.store().volumes().remove(name).map_err(volume_error)?;
-        self.remove_volume_files(name)?;
         self.tell_volume("destroy", name);
         Ok(())
     }
@@ -88,89 +89,55 @@ impl Engine {
         })
     }
 
-    fn ensure_volume(
-        &self,
-        name: &str,
-        anonymous: bool,
-        mut labels: BTreeMap<String, String>,
-    ) -> Result<VolumeRow, EngineError> {
-        if anonymous {
-            labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
-        }
-        let data = self.paths().volume_data(name);
-        std::fs::create_dir_all(&data).map_err(EngineError::file("make", &data))?;
-        if is_empty_dir(&data) {
-            crate::prepare::set_mode(&data, 0o755)?;
-        }
-        EngineError::step(Point::CreateVolumeDir)?;
-        let row = VolumeRow {
-            name: name.to_owned(),
-            driver: DRIVER.to_owned(),
-            anonymous,
-            labels,
-            options: BTreeMap::new(),
-            created_ns: i64::try_from(now().as_nanosecond()).unwrap_or(i64::MAX),
-        };
-        let made = row.created_ns;
-        let row = self.store().volumes().ensure(&row)?;
-        if row.created_ns == made {
-            self.tell_volume("create", name);
-        }
-        EngineError::step(Point::CreateVolumeRow)?;
-        Ok(row)
-    }
-
     /// Makes a new container's volumes, ties them to it, and fills the empty ones from the image.
     pub(crate) fn make_volumes(&self, container: &Container) -> Result<(), EngineError> {
-        let mut names = Vec::new();
-        for mount in &container.record.mounts {
-            if let (Some(name), MountSource::Volume { name: given, .. }) =
-                (&mount.volume, &mount.mount.source)
-            {
-                self.ensure_volume(name, given.is_none(), BTreeMap::new())?;
-                names.push(name.as_str());
+        let row = |mount: &NamedMount| match (&mount.volume, &mount.mount.source) {
+            (Some(name), MountSource::Volume { name: given, .. }) => {
+                Some(volume_row(name, given.is_none(), BTreeMap::new()))
             }
-        }
-        self.store().volumes().attach(&container.id, &names).map_err(volume_error)?;
+            _ => None,
+        };
+        let rows: Vec<VolumeRow> = container.record.mounts.iter().filter_map(row).collect();
+        let used = self.store().volumes().use_by(&container.id, &rows).map_err(volume_error)?;
+        self.tell_made(&rows, &used);
         EngineError::step(Point::CreateVolumes)?;
-        let empty: Vec<&NamedMount> =
-            container.record.mounts.iter().filter(|mount| self.wants_copy_up(mount)).collect();
-        if empty.is_empty() { Ok(()) } else { self.copy_up(container, &empty) }
+        self.fill_volumes(container)
     }
 
-    fn wants_copy_up(&self, mount: &NamedMount) -> bool {
-        let wished =
-            matches!(mount.mount.source, MountSource::Volume { copy_up: CopyUp::WhenEmpty, .. });
-        let is_empty = |name: &String| is_empty_dir(&self.paths().volume_data(name));
-        wished && mount.volume.as_ref().is_some_and(is_empty)
+    /// Those that were there before are older than the wish.
+    fn tell_made(&self, wished: &[VolumeRow], there: &[VolumeRow]) {
+        for (wish, row) in wished.iter().zip(there) {
+            if wish.created_ns == row.created_ns {
+                self.tell_volume("create", &row.name);
+            }
+        }
     }
 
     /// Removes a container's anonymous volumes that nobody else uses; called after its row went.
     pub(crate) fn remove_anonymous(&self, candidates: &[VolumeRow]) -> Result<(), EngineError> {
         for volume in candidates.iter().filter(|volume| volume.anonymous) {
             match self.store().volumes().remove(&volume.name) {
-                Ok(()) => {
-                    EngineError::step(Point::RemoveVolumeRow)?;
-                    self.remove_volume_files(&volume.name)?;
-                    self.tell_volume("destroy", &volume.name);
-                }
+                Ok(()) => self.tell_volume("destroy", &volume.name),
                 // Another container shares it, or somebody was faster.
                 Err(VolumeRowError::InUse { .. } | VolumeRowError::NoSuchVolume(_)) => {}
-                Err(VolumeRowError::Db(error)) => return Err(error.into()),
+                Err(error) => return Err(volume_error(error)),
             }
         }
         Ok(())
     }
+}
 
-    fn remove_volume_files(&self, name: &str) -> Result<(), EngineError> {
-        let data = self.paths().volume_data(name);
-        let dir = data.parent().unwrap_or(&data);
-        match std::fs::remove_dir_all(dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(EngineError::file("remove", dir)(error))
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
+fn volume_row(name: &str, anonymous: bool, mut labels: BTreeMap<String, String>) -> VolumeRow {
+    if anonymous {
+        labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
+    }
+    VolumeRow {
+        name: name.to_owned(),
+        driver: DRIVER.to_owned(),
+        anonymous,
+        labels,
+        options: BTreeMap::new(),
+        created_ns: i64::try_from(now().as_nanosecond()).unwrap_or(i64::MAX),
     }
 }
 
@@ -179,9 +146,6 @@ fn volume_error(error: VolumeRowError) -> EngineError {
         VolumeRowError::InUse { name, by } => EngineError::VolumeInUse { name, by },
         VolumeRowError::NoSuchVolume(name) => EngineError::NoSuchVolume(name),
         VolumeRowError::Db(error) => error.into(),
+        error @ (VolumeRowError::Make { .. } | VolumeRowError::Trash(_)) => store_error(error),
     }
-}
-
-fn is_empty_dir(path: &Path) -> bool {
-    std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }

@@ -144,9 +144,13 @@ fn collect_strangers(tx: &Tx<'_>, layout: &Layout, moved: &mut Moved) -> Result<
     let snapshot = "SELECT 1 FROM layers WHERE number = ?1
                     UNION ALL SELECT 1 FROM lease_layers";
     let container = "SELECT 1 FROM containers WHERE id = ?1";
-    for (dir, sql) in
-        [(layout.blobs(), blob), (layout.snapshots(), snapshot), (layout.containers(), container)]
-    {
+    let volume = "SELECT 1 FROM volumes WHERE name = ?1";
+    for (dir, sql) in [
+        (layout.blobs(), blob),
+        (layout.snapshots(), snapshot),
+        (layout.containers(), container),
+        (layout.volumes(), volume),
+    ] {
         for name in names(&dir)? {
             if !is_known(sql, &name.to_string_lossy())? {
                 moved.take(layout, dir.join(name))?;

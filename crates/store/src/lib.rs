@@ -99,10 +99,10 @@ impl Store {
         Containers { db: &self.inner.db }
     }
 
-    /// Volume rows.
+    /// Volumes.
     #[must_use]
     pub fn volumes(&self) -> Volumes<'_> {
-        Volumes { db: &self.inner.db }
+        Volumes { db: &self.inner.db, layout: &self.inner.layout }
     }
 
     /// Network rows.

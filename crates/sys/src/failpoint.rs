@@ -40,7 +40,7 @@ places! {
     CreateResolved = "create.resolved": "Names are resolved; nothing is written.",
     CreateRow = "create.row": "The row is written.",
     CreateVolumeDir = "create.volume-dir": "A volume's directory is made, its row is not.",
-    CreateVolumeRow = "create.volume-row": "A volume's row is written.",
+    CreateVolumeRow = "create.volume-row": "A volume's row is written; not committed.",
     CreateVolumes = "create.volumes": "The volumes are tied to the container.",
     CreateFilled = "create.filled": "The volumes are filled.",
     CreateReady = "create.ready": "The row says that all is made.",
@@ -81,7 +81,7 @@ places! {
     RemoveMoved = "remove.moved": "Its directory is in the trash; the row is still there.",
     RemoveRow = "remove.row": "The row is gone; the trash is full.",
     RemoveFiles = "remove.files": "Its files are gone; its anonymous volumes are there.",
-    RemoveVolumeRow = "remove.volume-row": "An anonymous volume's row is gone; its files are there.",
+    RemoveVolumeRow = "remove.volume-row": "A volume's row is gone; its files are there.",
     RemoveVolumes = "remove.volumes": "All is gone but the directory below the runtime root.",
 
     OperationBegin = "operation.begin": "An operation begins: of a pull, the manifest is here.",

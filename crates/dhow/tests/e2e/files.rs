@@ -111,3 +111,14 @@ fn export_writes_the_tree() {
     host.ok(&["import", &archive.to_string_lossy(), "made:1"]);
     assert_eq!(host.ok(&["run", "--rm", "made:1", "/bin/cat", "/new"]), "mine");
 }
+
+#[test]
+fn a_volume_in_use_stays_and_its_user_is_named() {
+    let host = host();
+    let user = host.ok(&["create", "-v", "data:/d", "busybox", "true"]);
+    let refused = host.fails(1, &["volume", "rm", "data"]);
+    assert!(refused.contains(&format!("remove data: volume is in use - [{user}]")), "{refused}");
+    host.ok(&["rm", &user]);
+    host.ok(&["volume", "rm", "data"]);
+    assert!(!host.root().join("volumes/data").exists());
+}

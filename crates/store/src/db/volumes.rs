@@ -1,13 +1,21 @@
-//! Volume rows, and which containers use which volume.
+//! Volumes: their rows, their directories, and which containers use which of them.
 //!
-//! The files of a volume are the engine's.
+//! A row never lacks its directory: that is made in the transaction that adds the row, and taken
+//! away when the row has gone. What is in it is the engine's.
 
 use std::collections::BTreeMap;
+use std::fs::{DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use model::ContainerId;
 use rusqlite::Row;
+use sys::failpoint::{Point, reach};
 
 use super::{Db, DbError, Durability, Text, Tx};
+use crate::layout::Layout;
+use crate::trash::{Moved, TrashError};
 
 /// One volume at rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,16 +48,31 @@ pub enum VolumeRowError {
     /// There is no such row.
     #[error("no such volume: {0}")]
     NoSuchVolume(String),
+    /// Its directory cannot be made.
+    #[error("make {path}: {source}")]
+    Make {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Its directory cannot be removed.
+    #[error(transparent)]
+    Trash(#[from] TrashError),
     /// The database.
     #[error(transparent)]
     Db(#[from] DbError),
 }
 
-/// The table of volumes.
+/// The volumes of a store.
 #[derive(Debug, Clone, Copy)]
 pub struct Volumes<'s> {
     pub(crate) db: &'s Db,
+    pub(crate) layout: &'s Layout,
 }
+
+/// The directory below a volume's own that containers see.
+const DATA: &str = "_data";
 
 const COLUMNS: &str = "name, driver, anonymous, labels, options, created_ns";
 
@@ -57,26 +80,73 @@ impl Volumes<'_> {
     /// Adds the volume unless there is one of that name; returns the row that is there now.
     ///
     /// # Errors
-    /// The database.
-    pub fn ensure(&self, row: &VolumeRow) -> Result<VolumeRow, DbError> {
-        self.db.write("create a volume", Durability::Now, |tx| {
-            if let Some(there) = by_name(tx, &row.name)? {
-                return Ok(there);
-            }
-            tx.execute(
-                "INSERT INTO volumes (name, driver, anonymous, labels, options, created_ns)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                (
-                    &row.name,
-                    &row.driver,
-                    row.anonymous,
-                    to_json(&row.labels),
-                    to_json(&row.options),
-                    row.created_ns,
-                ),
-            )?;
-            Ok(row.clone())
+    /// The database, the directory.
+    pub fn ensure(&self, row: &VolumeRow) -> Result<VolumeRow, VolumeRowError> {
+        self.create("create a volume", |tx, stale| self.insert(tx, row, stale))
+    }
+
+    /// Adds those that are not there, and notes that `container` uses all of them: none can be
+    /// removed in between, nor before the container. Returns the rows that are there now.
+    ///
+    /// # Errors
+    /// The database, the directories.
+    pub fn use_by(
+        &self,
+        container: &ContainerId,
+        rows: &[VolumeRow],
+    ) -> Result<Vec<VolumeRow>, VolumeRowError> {
+        let sql = "INSERT OR IGNORE INTO volume_uses (volume, container) VALUES (?1, ?2)";
+        self.create("use volumes", |tx, stale| {
+            rows.iter()
+                .map(|row| {
+                    let there = self.insert(tx, row, stale)?;
+                    tx.execute(sql, (&row.name, Text(*container)))?;
+                    Ok(there)
+                })
+                .collect()
         })
+    }
+
+    fn create<T>(
+        &self,
+        what: &'static str,
+        body: impl FnOnce(&Tx<'_>, &mut Moved) -> Result<T, VolumeRowError>,
+    ) -> Result<T, VolumeRowError> {
+        let mut stale = Moved::default();
+        let made = self.db.write(what, Durability::Now, |tx| body(tx, &mut stale));
+        stale.delete(self.layout)?;
+        made
+    }
+
+    fn insert(
+        &self,
+        tx: &Tx<'_>,
+        row: &VolumeRow,
+        stale: &mut Moved,
+    ) -> Result<VolumeRow, VolumeRowError> {
+        if let Some(there) = by_name(tx, &row.name)? {
+            return Ok(there);
+        }
+        let dir = self.layout.volume(&row.name);
+        // A removal that was cut short, or is about to go on, has left it: it is nobody's.
+        stale.take(self.layout, dir.clone())?;
+        let made = make_dirs(&dir).and_then(|()| Ok(reach(Point::CreateVolumeDir)?));
+        made.map_err(|source| VolumeRowError::Make { path: dir.clone(), source })?;
+        tx.execute(
+            "INSERT INTO volumes (name, driver, anonymous, labels, options, created_ns)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            (
+                &row.name,
+                &row.driver,
+                row.anonymous,
+                to_json(&row.labels),
+                to_json(&row.options),
+                row.created_ns,
+            ),
+        )?;
+        let written = reach(Point::CreateVolumeRow);
+        written.map_err(|errno| VolumeRowError::Make { path: dir, source: errno.into() })?;
+        Ok(row.clone())
     }
 
     /// The volume called `name`.
@@ -94,16 +164,6 @@ impl Volumes<'_> {
     pub fn list(&self) -> Result<Vec<VolumeRow>, DbError> {
         self.db.read("list volumes", |tx| {
             tx.all(&format!("SELECT {COLUMNS} FROM volumes ORDER BY name"), [], read_row)
-        })
-    }
-
-    /// Notes that `container` uses these volumes, so that none of them can be removed before it.
-    ///
-    /// # Errors
-    /// One of them is gone.
-    pub fn attach(&self, container: &ContainerId, names: &[&str]) -> Result<(), VolumeRowError> {
-        self.db.write("use volumes", Durability::Now, |tx| {
-            names.iter().try_for_each(|name| attach(tx, container, name))
         })
     }
 
@@ -129,22 +189,48 @@ impl Volumes<'_> {
         })
     }
 
-    /// Removes the row of a volume that nobody uses.
+    /// Removes a volume that nobody uses.
+    ///
+    /// The row goes first, and for good: a process killed between the two steps leaves a directory
+    /// without a row, which the next volume of that name or `gc` clears away, never a row without
+    /// its files.
     ///
     /// # Errors
     /// It is in use, or there is none.
     pub fn remove(&self, name: &str) -> Result<(), VolumeRowError> {
-        self.db.write("remove a volume", Durability::Now, |tx| {
-            let by = users(tx, name)?;
-            if !by.is_empty() {
-                return Err(VolumeRowError::InUse { name: name.to_owned(), by });
+        self.db.write("remove a volume", Durability::Now, |tx| delete_row(tx, name))?;
+        let dir = self.layout.volume(name);
+        reach(Point::RemoveVolumeRow)
+            .map_err(|errno| TrashError::Move { path: dir.clone(), source: errno.into() })?;
+        let mut moved = Moved::default();
+        self.db.write("remove the files of a volume", Durability::Eventual, |tx| {
+            match by_name(tx, name)? {
+                // Somebody has made it anew, with a directory of its own.
+                Some(_) => Ok(()),
+                None => Ok::<_, VolumeRowError>(moved.take(self.layout, dir)?),
             }
-            match tx.execute("DELETE FROM volumes WHERE name = ?1", [name])? {
-                0 => Err(VolumeRowError::NoSuchVolume(name.to_owned())),
-                _ => Ok(()),
-            }
-        })
+        })?;
+        Ok(moved.delete(self.layout)?)
     }
+}
+
+fn delete_row(tx: &Tx<'_>, name: &str) -> Result<(), VolumeRowError> {
+    let by = users(tx, name)?;
+    if !by.is_empty() {
+        return Err(VolumeRowError::InUse { name: name.to_owned(), by });
+    }
+    match tx.execute("DELETE FROM volumes WHERE name = ?1", [name])? {
+        0 => Err(VolumeRowError::NoSuchVolume(name.to_owned())),
+        _ => Ok(()),
+    }
+}
+
+/// What containers see does not depend on the caller's umask.
+fn make_dirs(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(dir)?;
+    let data = dir.join(DATA);
+    DirBuilder::new().mode(0o755).create(&data)?;
+    std::fs::set_permissions(&data, Permissions::from_mode(0o755))
 }
 
 fn first(ids: &[ContainerId]) -> String {
@@ -155,17 +241,6 @@ fn users(tx: &Tx<'_>, name: &str) -> Result<Vec<ContainerId>, DbError> {
     tx.all("SELECT container FROM volume_uses WHERE volume = ?1", [name], |row| {
         Ok(row.get::<_, Text<_>>(0)?.0)
     })
-}
-
-fn attach(tx: &Tx<'_>, container: &ContainerId, name: &str) -> Result<(), VolumeRowError> {
-    if by_name(tx, name)?.is_none() {
-        return Err(VolumeRowError::NoSuchVolume(name.to_owned()));
-    }
-    tx.execute(
-        "INSERT OR IGNORE INTO volume_uses (volume, container) VALUES (?1, ?2)",
-        (name, Text(*container)),
-    )?;
-    Ok(())
 }
 
 fn by_name(tx: &Tx<'_>, name: &str) -> Result<Option<VolumeRow>, DbError> {
@@ -215,34 +290,93 @@ mod tests {
         }
     }
 
+    fn scratch_volumes() -> (tempfile::TempDir, Db, Layout) {
+        let (dir, db) = scratch();
+        let layout = Layout::open(dir.path()).unwrap();
+        (dir, db, layout)
+    }
+
+    fn files(layout: &Layout, name: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(layout.volume(name).join(DATA));
+        let name = |entry: io::Result<std::fs::DirEntry>| {
+            entry.unwrap().file_name().to_string_lossy().into_owned()
+        };
+        entries.into_iter().flatten().map(name).collect()
+    }
+
     #[test]
     fn a_volume_in_use_stays() {
-        let (_dir, db) = scratch();
-        let volumes = Volumes { db: &db };
+        let (_dir, db, layout) = scratch_volumes();
+        let volumes = Volumes { db: &db, layout: &layout };
         let web = row(1, "web");
         Containers { db: &db }.insert(&web, Durability::Now).unwrap();
         assert_eq!(volumes.ensure(&volume("data")).unwrap(), volume("data"));
-        volumes.attach(&web.id, &["data", "data"]).unwrap();
+        volumes.use_by(&web.id, &[volume("data"), volume("data"), volume("more")]).unwrap();
         assert_eq!(volumes.users("data").unwrap(), [web.id]);
-        assert_eq!(volumes.of_container(&web.id).unwrap(), [volume("data")]);
+        assert_eq!(volumes.of_container(&web.id).unwrap(), [volume("data"), volume("more")]);
+        assert!(layout.volume("more").join(DATA).is_dir());
         assert!(
             matches!(volumes.remove("data"), Err(VolumeRowError::InUse { by, .. }) if by == [web.id])
         );
+        assert!(layout.volume("data").join(DATA).is_dir());
         db.write("test", Durability::Now, |tx| delete(tx, &web.id)).unwrap();
         volumes.remove("data").unwrap();
+        assert!(!layout.volume("data").exists());
         assert!(matches!(volumes.remove("data"), Err(VolumeRowError::NoSuchVolume(_))));
     }
 
     #[test]
     fn the_first_creation_of_a_volume_wins() {
-        let (_dir, db) = scratch();
-        let volumes = Volumes { db: &db };
+        let (_dir, db, layout) = scratch_volumes();
+        let volumes = Volumes { db: &db, layout: &layout };
         volumes.ensure(&volume("data")).unwrap();
+        std::fs::write(layout.volume("data").join(DATA).join("kept"), "").unwrap();
         let second = VolumeRow { created_ns: 2, ..volume("data") };
         assert_eq!(volumes.ensure(&second).unwrap().created_ns, 1);
-        assert!(matches!(
-            volumes.attach(&ContainerId::from_random([9; 32]), &["nothing"]),
-            Err(VolumeRowError::NoSuchVolume(_))
-        ));
+        assert_eq!(files(&layout, "data"), ["kept"]);
+    }
+
+    #[test]
+    fn what_a_removal_cut_short_has_left_is_not_in_the_next_volume() {
+        let (_dir, db, layout) = scratch_volumes();
+        let volumes = Volumes { db: &db, layout: &layout };
+        volumes.ensure(&volume("data")).unwrap();
+        std::fs::write(layout.volume("data").join(DATA).join("secret"), "").unwrap();
+        db.write("test", Durability::Now, |tx| delete_row(tx, "data")).unwrap();
+        assert_eq!(files(&layout, "data"), ["secret"], "killed before its files went");
+        volumes.ensure(&volume("data")).unwrap();
+        assert!(files(&layout, "data").is_empty());
+        assert_eq!(std::fs::read_dir(layout.trash()).unwrap().count(), 0);
+    }
+
+    /// Many make, use and remove one name at once: a volume that somebody uses has its directory,
+    /// and in the end there is either all of a volume or nothing.
+    #[test]
+    fn a_volume_is_whole_or_not_there_whoever_is_faster() {
+        let (_dir, db, layout) = scratch_volumes();
+        let volumes = Volumes { db: &db, layout: &layout };
+        let containers: Vec<_> = (0..4).map(|n| row(n, &format!("c{n}"))).collect();
+        for container in &containers {
+            Containers { db: &db }.insert(container, Durability::Eventual).unwrap();
+        }
+        let churn = |container: &ContainerId| {
+            volumes.use_by(container, &[volume("data")]).unwrap();
+            assert!(layout.volume("data").join(DATA).is_dir(), "used and not there");
+            let sql = "DELETE FROM volume_uses WHERE container = ?1";
+            let forget = |tx: &Tx<'_>| tx.execute(sql, [Text(*container)]);
+            db.write("test", Durability::Eventual, forget).unwrap();
+            let removed = volumes.remove("data");
+            let others = matches!(
+                removed,
+                Err(VolumeRowError::InUse { .. } | VolumeRowError::NoSuchVolume(_))
+            );
+            assert!(removed.is_ok() || others, "{removed:?}");
+        };
+        std::thread::scope(|scope| {
+            for container in &containers {
+                scope.spawn(|| (0..25).for_each(|_| churn(&container.id)));
+            }
+        });
+        assert_eq!(volumes.get("data").unwrap().is_some(), layout.volume("data").exists());
     }
 }
