@@ -9,6 +9,7 @@ mod call;
 mod connection;
 mod error;
 mod filter;
+mod given;
 mod handle;
 mod lower;
 mod params;

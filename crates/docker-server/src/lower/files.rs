@@ -15,6 +15,7 @@ use model::mount::{
 };
 
 use super::{LowerError, Unsupported, text};
+use crate::given;
 use crate::quirks::ApiVersion;
 
 /// The permissions of a tmpfs that says nothing about them.
@@ -100,8 +101,10 @@ pub(super) fn lower(
         text::plain("volume", spec)?;
         mounts.push(old_read_only(parse_volume(spec).map_err(FilesError::Volume)?, api));
     }
+    let mut asked = Vec::new();
     for wire in host.mounts.iter().flatten() {
         mounts.push(mount(wire, api)?);
+        asked.push(given::keep(wire));
     }
     for (target, options) in host.tmpfs.iter().flatten() {
         mounts.push(tmpfs(target, options)?);
@@ -114,7 +117,8 @@ pub(super) fn lower(
     for spec in &volumes_from {
         check_volumes_from(spec)?;
     }
-    Ok(FilesSpec { mounts, binds, volumes_from })
+    let tmpfs = host.tmpfs.clone().unwrap_or_default();
+    Ok(FilesSpec { mounts, binds, asked, tmpfs, volumes_from })
 }
 
 fn old_read_only(mut mount: Mount, api: ApiVersion) -> Mount {

@@ -7,55 +7,11 @@ use std::path::PathBuf;
 
 use docker_api::types::StrSlice;
 use docker_api::types::host_config::{DeviceMapping as WireDevice, HostConfig};
+use model::capability::Capability;
 use model::container::{DeviceMapping, NamespaceSpec, NetworkMode, SeccompPolicy, SecuritySpec};
 use model::mount::clean_target;
 
 use super::{LowerError, Unsupported, filled};
-
-/// Linux's capabilities, in the kernel's order, without `CAP_`.
-const CAPABILITIES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
 
 /// Kernel parameters that belong to an IPC namespace.
 const IPC_SYSCTLS: [&str; 8] = [
@@ -112,7 +68,7 @@ pub(super) fn lower(host: &HostConfig, network: &NetworkMode) -> Result<Security
         cap_drop: capabilities("CapDrop", host.cap_drop.as_ref())?,
         seccomp: options.seccomp.unwrap_or(SeccompPolicy::Default),
         no_new_privileges: options.no_new_privileges,
-        security_opt: host.security_opt.clone().unwrap_or_default(),
+        security_opt: security_opt(host),
         read_only_root: host.readonly_rootfs,
         masked_paths: options.paths.clone().or(paths("MaskedPaths", host.masked_paths.as_ref())?),
         readonly_paths: options.paths.or(paths("ReadonlyPaths", host.readonly_paths.as_ref())?),
@@ -124,6 +80,18 @@ pub(super) fn lower(host: &HostConfig, network: &NetworkMode) -> Result<Security
         uts: uts(&host.uts_mode)?,
         cgroup: cgroup(&host.cgroupns_mode)?,
     })
+}
+
+/// As typed. Docker adds that a container which shares processes or memory with the host, or may
+/// everything, has no label of its own, unless something was said about labels.
+fn security_opt(host: &HostConfig) -> Vec<String> {
+    let mut options = host.security_opt.clone().unwrap_or_default();
+    let is_open = host.privileged || host.pid_mode == "host" || host.ipc_mode == "host";
+    let is_label = |option: &String| option.split(['=', ':']).next() == Some("label");
+    if is_open && !options.iter().any(is_label) {
+        options.push("label=disable".to_owned());
+    }
+    options
 }
 
 fn runtime(name: &str) -> Result<(), SecurityError> {
@@ -141,10 +109,10 @@ fn capabilities(
 ) -> Result<Vec<String>, SecurityError> {
     let names = names.map(|names| names.0.clone()).unwrap_or_default();
     for name in &names {
-        let upper = name.to_ascii_uppercase();
-        let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
-        if bare != "ALL" && !CAPABILITIES.contains(&bare) {
+        if !name.eq_ignore_ascii_case("ALL") && Capability::parse_loosely(name).is_err() {
             // Docker names it in full.
+            let upper = name.to_ascii_uppercase();
+            let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
             return Err(SecurityError::Capability { field, name: format!("CAP_{bare}") });
         }
     }
@@ -301,8 +269,7 @@ fn namespace(what: &'static str, mode: &str) -> Result<NamespaceSpec, SecurityEr
 
 fn ipc(mode: &str) -> Result<NamespaceSpec, LowerError> {
     match mode {
-        // Any private namespace can be joined here, so this is no different from `private`.
-        "shareable" => Ok(NamespaceSpec::Private),
+        "shareable" => Ok(NamespaceSpec::Shareable),
         "none" => Err(Unsupported::new("HostConfig.IpcMode 'none'").into()),
         _ => Ok(namespace("IPC", mode)?),
     }

@@ -12,7 +12,7 @@ pub(super) fn config(view: &ContainerView) -> ContainerConfig {
     let (spec, resolved) = (&view.spec, &view.resolved);
     let process = &spec.process;
     let exposed = resolved.exposed.iter().map(|port| (port.to_string(), Empty {})).collect();
-    let volumes = resolved.mounts.iter().filter(|mount| mounts::is_anonymous(mount));
+    let volumes = resolved.mounts.iter().filter(|mount| mounts::is_bare_volume(mount, &spec.files));
     ContainerConfig {
         hostname: resolved.hostname.clone(),
         domainname: spec.network.domainname.clone().unwrap_or_default(),
@@ -24,7 +24,7 @@ pub(super) fn config(view: &ContainerView) -> ContainerConfig {
         tty: matches!(process.terminal, Terminal::Pty { .. }),
         open_stdin: process.stdin != Stdin::Null,
         stdin_once: process.stdin == Stdin::OpenOnce,
-        env: Some(resolved.env.clone()),
+        env: (!resolved.env.is_empty()).then(|| resolved.env.clone()),
         cmd: resolved.command.clone().map(Into::into),
         image: source(&spec.source),
         volumes: or_null(volumes.map(|mount| (path(&mount.target), Empty {})).collect()),

@@ -12,7 +12,8 @@ use model::container::{
 };
 use model::port::{HostPort, PortBinding};
 
-use super::{mounts, or_null, path, signed};
+use super::{or_null, path, signed};
+use crate::given;
 
 /// Raises what was asked of the host.
 pub(super) fn host_config(view: &ContainerView) -> HostConfig {
@@ -38,8 +39,8 @@ pub(super) fn network_mode(mode: &NetworkMode) -> String {
 fn general(spec: &ContainerSpec, host: &mut HostConfig) {
     host.binds = or_null(spec.files.binds.clone());
     host.volumes_from = or_null(spec.files.volumes_from.clone());
-    host.mounts = or_null(mounts::asked(&spec.files));
-    host.tmpfs = or_null(mounts::tmpfs(&spec.files));
+    host.mounts = or_null(given::read(&spec.files.asked));
+    host.tmpfs = or_null(spec.files.tmpfs.clone());
     host.log_config = log(&spec.log);
     host.restart_policy = restart(spec.restart);
     host.auto_remove = spec.removal == Removal::Auto;
@@ -147,6 +148,7 @@ fn paths(
 fn namespace(namespace: &NamespaceSpec, private: &str) -> String {
     match namespace {
         NamespaceSpec::Private => private.to_owned(),
+        NamespaceSpec::Shareable => "shareable".to_owned(),
         NamespaceSpec::Host => "host".to_owned(),
         NamespaceSpec::Container(name) => format!("container:{name}"),
     }
@@ -162,7 +164,7 @@ fn limits(limits: &Limits, host: &mut HostConfig) {
     };
     host.memory_reservation = number(limits.memory_reservation);
     host.memory_swappiness = limits.memory_swappiness.map(i64::from);
-    host.oom_kill_disable = limits.oom_kill_disable.then_some(true);
+    host.oom_kill_disable = limits.oom_kill_disable;
     host.oom_score_adj = i64::from(limits.oom_score_adj);
     host.cpu_shares = number(limits.cpu_shares);
     host.nano_cpus = number(limits.nano_cpus);
@@ -185,7 +187,11 @@ fn limits(limits: &Limits, host: &mut HostConfig) {
         limits
             .ulimits
             .iter()
-            .map(|limit| Ulimit { name: limit.name.clone(), hard: limit.hard, soft: limit.soft })
+            .map(|limit| Ulimit {
+                name: limit.kind.to_string(),
+                hard: limit.hard,
+                soft: limit.soft,
+            })
             .collect(),
     );
     host.shm_size = signed(limits.shm_size);

@@ -235,7 +235,7 @@ fn mounts_are_where_they_came_from() {
         wire["HostConfig"]["Mounts"],
         json!([{"Type": "bind", "Source": "/m", "Target": "/mt", "ReadOnly": true}])
     );
-    assert_eq!(wire["HostConfig"]["Tmpfs"], json!({"/t": "size=1048576"}));
+    assert_eq!(wire["HostConfig"]["Tmpfs"], json!({"/t": "size=1m"}));
     assert_eq!(wire["Config"]["Volumes"], json!({"/anon": {}}));
     let lines: Vec<String> = wire["Mounts"]
         .as_array()
@@ -251,6 +251,72 @@ fn mounts_are_where_they_came_from() {
         "volume" "/vols/v/_data" "/anon" "" true
         "bind" "/m" "/mt" "" false"#]]
     .assert_eq(&lines.join("\n"));
+}
+
+/// Field by field: what a client gives under `HostConfig` is what it sees there.
+#[test]
+fn what_was_asked_is_what_inspect_shows() {
+    for given in [
+        r#""Mounts":[{"Type":"tmpfs","Target":"/t"}]"#,
+        r#""Mounts":[{"Type":"tmpfs","Target":"/t/","TmpfsOptions":{"SizeBytes":9,"Mode":448}}]"#,
+        r#""Mounts":[{"Type":"bind","Source":"/a","Target":"/b","ReadOnly":true,"Consistency":"cached",
+            "BindOptions":{"Propagation":"rprivate","ReadOnlyForceRecursive":true}}]"#,
+        r#""Mounts":[{"Type":"bind","Source":"/a","Target":"/b","BindOptions":{"NonRecursive":true}}]"#,
+        r#""Mounts":[{"Type":"volume","Target":"/v","VolumeOptions":{"NoCopy":true,"DriverConfig":{}}}]"#,
+        r#""Mounts":[{"Type":"volume","Source":"nn","Target":"/v","ReadOnly":true}]"#,
+        r#""Tmpfs":{"/u":"","/w":"rw,size=64k,mode=1777,noexec"}"#,
+        r#""Binds":["/src:/dst:rslave,ro","nn:/v:nocopy","/src2/:/d//e"]"#,
+        r#""OomKillDisable":true,"Memory":67108864,"MemorySwap":-1,"MemorySwappiness":5"#,
+        r#""OomKillDisable":false"#,
+        r#""OomKillDisable":null"#,
+        r#""IpcMode":"shareable","SecurityOpt":["label=disable"]"#,
+        r#""NetworkMode":"container:web","PidMode":"container:web","IpcMode":"container:web""#,
+        r#""PortBindings":{"80/tcp":[{"HostIp":"","HostPort":""}],"81/udp":[{"HostIp":"::1","HostPort":"8000-8009"}]}"#,
+        r#""CapAdd":["net_admin"],"CapDrop":["ALL","CAP_CHOWN"],"Ulimits":[{"Name":"core","Hard":-1,"Soft":0}]"#,
+        r#""Dns":["1.1.1.1"],"DnsOptions":["rotate"],"DnsSearch":["."],"ExtraHosts":["a:host-gateway"]"#,
+        r#""ShmSize":1048576,"CgroupParent":"/foo","PidsLimit":-1,"OomScoreAdj":-5,"CpuShares":2"#,
+        r#""DeviceCgroupRules":["c 1:3 r"],"Sysctls":{"net.core.somaxconn":"9"},"GroupAdd":["5"]"#,
+        r#""LogConfig":{"Type":"json-file","Config":{"max-size":"1m","max-file":"2"}},"AutoRemove":true"#,
+    ] {
+        let body = format!(r#"{{"Image":"busybox","HostConfig":{{{given}}}}}"#);
+        let asked: Value = serde_json::from_str(&format!("{{{given}}}")).unwrap();
+        let shown = wire(&view(&body));
+        for (field, value) in asked.as_object().unwrap() {
+            assert_eq!(&shown["HostConfig"][field], value, "{field}: {given}");
+        }
+    }
+}
+
+/// Of tmpfs, `Mounts` has what `--mount` asked for; of volumes, `Config.Volumes` has what it did
+/// not.
+#[test]
+fn mounts_are_listed_by_who_asked_for_them() {
+    let wire = wire(&view(
+        r#"{"Image":"a","Volumes":{"/anon":{}},"HostConfig":{"Tmpfs":{"/u":""},
+            "Mounts":[{"Type":"tmpfs","Target":"/t/"},{"Type":"volume","Target":"/va"}]}}"#,
+    ));
+    assert_eq!(wire["Config"]["Volumes"], json!({ "/anon": {} }));
+    let tmpfs = json!({ "Type": "tmpfs", "Source": "", "Destination": "/t", "Mode": "",
+        "RW": true, "Propagation": "" });
+    let listed = wire["Mounts"].as_array().unwrap();
+    let of_tmpfs: Vec<&Value> = listed.iter().filter(|m| m["Type"] == "tmpfs").collect();
+    assert_eq!(of_tmpfs, [&tmpfs]);
+}
+
+/// Docker says so of containers that share processes or memory with the host.
+#[test]
+fn a_container_that_is_open_to_the_host_has_no_label() {
+    let options = |host: &str| {
+        let body = format!(r#"{{"Image":"a","HostConfig":{{{host}}}}}"#);
+        wire(&view(&body))["HostConfig"]["SecurityOpt"].clone()
+    };
+    assert_eq!(options(r#""PidMode":"host""#), json!(["label=disable"]));
+    assert_eq!(options(r#""IpcMode":"host""#), json!(["label=disable"]));
+    assert_eq!(
+        options(r#""Privileged":true,"SecurityOpt":["no-new-privileges"]"#),
+        json!(["no-new-privileges", "label=disable"])
+    );
+    assert_eq!(options(r#""PidMode":"container:a""#), Value::Null);
 }
 
 /// What inspect shows can be given to create again, and means the same.
