@@ -76,6 +76,9 @@ fn status(error: &EngineError) -> StatusCode {
         | E::NoBindSource(_) => StatusCode::BAD_REQUEST,
         E::NameTaken { .. }
         | E::NotRunning(_)
+        | E::CannotJoin { .. }
+        | E::CannotJoinNetwork(_)
+        | E::NotShareable(_)
         | E::CannotKill { .. }
         | E::StillRunning { .. }
         | E::StartPaused

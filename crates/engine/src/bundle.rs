@@ -17,7 +17,7 @@ use oci_spec::runtime::{
 };
 
 use crate::prepare::init_source;
-use crate::resolve::Resolved;
+use crate::resolve::{Resolved, variable_name};
 
 /// What is known only when a container starts.
 #[derive(Debug, Clone)]
@@ -38,8 +38,6 @@ pub(crate) struct Attached {
     pub(crate) device_rules: Vec<LinuxDeviceCgroup>,
     /// rlimits.
     pub(crate) rlimits: Vec<PosixRlimit>,
-    /// Namespaces of other containers, by kind and path.
-    pub(crate) joined: Vec<(&'static str, PathBuf)>,
 }
 
 /// Numbers of the container's user.
@@ -87,6 +85,9 @@ pub(crate) const MASKED_PATHS: [&str; 15] = [
 pub(crate) const READONLY_PATHS: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
+/// Where POSIX shared memory is.
+pub(crate) const SHM: &str = "/dev/shm";
+
 /// Where dhow's own init stands in a container that asked for one.
 pub(crate) const INIT_PATH: &str = "/sbin/dhow-init";
 
@@ -100,6 +101,9 @@ pub(crate) fn spec(
     resolved: &Resolved,
     attached: &Attached,
 ) -> Result<Spec, OciSpecError> {
+    let domain = wished.network.domainname.as_deref().unwrap_or_default();
+    // Whoever shares the host's names does not change them.
+    let names_host = wished.security.uts == NamespaceSpec::Host;
     SpecBuilder::default()
         .version("1.2.1".to_owned())
         .root(
@@ -108,8 +112,8 @@ pub(crate) fn spec(
                 .readonly(wished.security.read_only_root)
                 .build()?,
         )
-        .hostname(resolved.hostname.clone())
-        .domainname(wished.network.domainname.clone().unwrap_or_default())
+        .hostname(if names_host { "" } else { &resolved.hostname })
+        .domainname(if names_host { "" } else { domain })
         .process(process(wished, resolved, attached)?)
         .mounts(mounts(wished, attached)?)
         .linux(linux(wished, attached)?)
@@ -130,7 +134,7 @@ fn process(
     let builder = ProcessBuilder::default()
         .user(user)
         .args(arguments(wished, resolved))
-        .env(environment(wished, resolved, attached))
+        .env(environment(resolved, &attached.user.home, &wished.process.terminal))
         .cwd(resolved.working_dir.clone())
         .capabilities(capabilities(attached)?)
         .rlimits(attached.rlimits.clone())
@@ -157,22 +161,25 @@ fn arguments(wished: &ContainerSpec, resolved: &Resolved) -> Vec<String> {
     }
 }
 
-/// `HOSTNAME`, `TERM` and `HOME` are the process's alone: inspect does not show them.
-fn environment(wished: &ContainerSpec, resolved: &Resolved, attached: &Attached) -> Vec<String> {
-    let is_set =
-        |name: &str| resolved.env.iter().any(|variable| variable.split('=').next() == Some(name));
-    let mut env = Vec::with_capacity(resolved.env.len() + 3);
-    if !is_set("HOSTNAME") {
-        env.push(format!("HOSTNAME={}", resolved.hostname));
-    }
-    if matches!(wished.process.terminal, Terminal::Pty { .. }) && !is_set("TERM") {
-        env.push("TERM=xterm".to_owned());
-    }
-    env.extend(resolved.env.iter().cloned());
-    if !is_set("HOME") {
-        env.push(format!("HOME={}", attached.user.home));
-    }
-    env
+/// Docker's `PATH` where neither user nor image gives one.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The standard variables that nobody has set or taken away are the process's alone: inspect does
+/// not show them.
+pub(crate) fn environment(resolved: &Resolved, home: &str, terminal: &Terminal) -> Vec<String> {
+    let terminal = match terminal {
+        Terminal::None => None,
+        Terminal::Pty { .. } => Some(("TERM", "xterm")),
+    };
+    let standard = [("PATH", DEFAULT_PATH), ("HOSTNAME", &resolved.hostname)];
+    let is_free = |(name, _): &(&str, &str)| {
+        resolved.env.iter().all(|variable| variable_name(variable) != *name)
+    };
+    let mut all: Vec<(&str, &str)> = standard.into_iter().chain(terminal).collect();
+    all.push(("HOME", home));
+    let standard = all.into_iter().filter(is_free).map(|(name, value)| format!("{name}={value}"));
+    let own = resolved.env.iter().filter(|variable| variable.contains('=')).cloned();
+    standard.chain(own).collect()
 }
 
 /// Root has the set; another user has it as a bound only, and inheritable is always empty
@@ -229,7 +236,6 @@ fn bind(source: &Path, target: &Path, options: &[&str]) -> Result<Mount, OciSpec
 /// replaces it.
 fn standard_mounts(wished: &ContainerSpec) -> Result<Vec<Mount>, OciSpecError> {
     let sys_mode = if wished.security.privileged { "rw" } else { "ro" };
-    let shm = format!("size={}", wished.limits.shm_size);
     let all = [
         mount("proc", "proc", "/proc", &["nosuid", "noexec", "nodev"])?,
         mount("tmpfs", "tmpfs", "/dev", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
@@ -242,11 +248,24 @@ fn standard_mounts(wished: &ContainerSpec) -> Result<Vec<Mount>, OciSpecError> {
         mount("sysfs", "sysfs", "/sys", &["nosuid", "noexec", "nodev", sys_mode])?,
         mount("cgroup", "cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", sys_mode])?,
         mount("mqueue", "mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"])?,
-        mount("tmpfs", "shm", "/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm])?,
+        shm(wished)?,
     ];
     let taken =
         |mount: &Mount| wished.files.mounts.iter().any(|wish| &wish.target == mount.destination());
     Ok(all.into_iter().filter(|mount| !taken(mount)).collect())
+}
+
+/// Shared memory goes with the IPC namespace.
+fn shm(wished: &ContainerSpec) -> Result<Mount, OciSpecError> {
+    let size = format!("size={}", wished.limits.shm_size);
+    match &wished.security.ipc {
+        NamespaceSpec::Private | NamespaceSpec::Shareable => {
+            mount("tmpfs", "shm", SHM, &["nosuid", "noexec", "nodev", "mode=1777", &size])
+        }
+        NamespaceSpec::Host | NamespaceSpec::Container(_) => {
+            bind(Path::new(SHM), Path::new(SHM), &["bind", "rprivate", "nosuid", "noexec", "nodev"])
+        }
+    }
 }
 
 fn user_mount(attached: &AttachedMount) -> Result<Mount, OciSpecError> {
@@ -300,7 +319,7 @@ fn linux(wished: &ContainerSpec, attached: &Attached) -> Result<Linux, OciSpecEr
     };
     LinuxBuilder::default()
         .cgroups_path(attached.cgroup.clone())
-        .namespaces(namespaces(wished, attached)?)
+        .namespaces(namespaces(wished)?)
         .resources(resources(&wished.limits, attached)?)
         .devices(attached.devices.clone())
         .sysctl(sysctls(wished))
@@ -310,33 +329,23 @@ fn linux(wished: &ContainerSpec, attached: &Attached) -> Result<Linux, OciSpecEr
         .build()
 }
 
-fn namespaces(
-    wished: &ContainerSpec,
-    attached: &Attached,
-) -> Result<Vec<LinuxNamespace>, OciSpecError> {
+/// Those of other containers are among them: their descriptors come along and take precedence.
+fn namespaces(wished: &ContainerSpec) -> Result<Vec<LinuxNamespace>, OciSpecError> {
     let security = &wished.security;
     let named = [
-        (LinuxNamespaceType::Pid, "pid", &security.pid),
-        (LinuxNamespaceType::Ipc, "ipc", &security.ipc),
-        (LinuxNamespaceType::Uts, "uts", &security.uts),
-        (LinuxNamespaceType::Cgroup, "cgroup", &security.cgroup),
+        (LinuxNamespaceType::Pid, &security.pid),
+        (LinuxNamespaceType::Ipc, &security.ipc),
+        (LinuxNamespaceType::Uts, &security.uts),
+        (LinuxNamespaceType::Cgroup, &security.cgroup),
     ];
-    let mut all = vec![LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::Mount).build()?];
-    for (kind, name, from) in named {
-        let builder = LinuxNamespaceBuilder::default().typ(kind);
-        let joined = attached.joined.iter().find(|(joined, _)| *joined == name);
-        match (from, joined) {
-            (NamespaceSpec::Host, _) => {}
-            (NamespaceSpec::Container(_), Some((_, path))) => {
-                all.push(builder.path(path.clone()).build()?)
-            }
-            (NamespaceSpec::Private | NamespaceSpec::Container(_), _) => all.push(builder.build()?),
-        }
-    }
+    let mut kinds = vec![LinuxNamespaceType::Mount];
+    kinds.extend(
+        named.into_iter().filter(|(_, from)| **from != NamespaceSpec::Host).map(|(kind, _)| kind),
+    );
     if wished.network.mode != NetworkMode::Host {
-        all.push(LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::Network).build()?);
+        kinds.push(LinuxNamespaceType::Network);
     }
-    Ok(all)
+    kinds.into_iter().map(|kind| LinuxNamespaceBuilder::default().typ(kind).build()).collect()
 }
 
 /// Docker lets every user of a container that has its own network use low ports and ping.
@@ -404,7 +413,7 @@ fn memory(limits: &Limits) -> Result<Option<oci_spec::runtime::LinuxMemory>, Oci
         builder = builder.swappiness(u64::from(swappiness));
         given = true;
     }
-    if limits.oom_kill_disable {
+    if limits.oom_kill_disable == Some(true) {
         builder = builder.disable_oom_killer(true);
         given = true;
     }

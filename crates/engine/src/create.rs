@@ -1,6 +1,8 @@
 //! `create`: a specification becomes a row, its volumes are made and filled.
 
-use model::container::{ContainerSpec, Removal, Source};
+use std::path::Path;
+
+use model::container::{ContainerSpec, Limits, Removal, Source};
 use model::image::RunConfig;
 use model::mount::{MissingSource, MountSource};
 use model::{ContainerId, ContainerName, ImageId};
@@ -24,17 +26,19 @@ impl Engine {
     /// # Errors
     /// The image is not here, the name is taken, a bind's source is missing, or the image's
     /// configuration makes no sense.
-    pub fn create(&self, spec: ContainerSpec) -> Result<Created, EngineError> {
+    pub fn create(&self, mut spec: ContainerSpec) -> Result<Created, EngineError> {
         // What the dead have left is in nobody's way; if it cannot be removed now, it is later.
         let _ = self.reconcile_if_needed();
         let id = random::container_id()?;
+        self.pin_joined(&mut spec)?;
+        let discarded = settle_for_host(&mut spec.limits);
         let (image, config) = self.image_config(&spec.source)?;
         let resolved = resolve(&id, &spec, &config, &self.host_name())?;
         check_sources(&resolved)?;
         let mounts = name_volumes(&resolved)?;
         let has_volumes = mounts.iter().any(|mount| mount.volume.is_some());
         let progress = if has_volumes { Progress::Creating } else { Progress::Ready };
-        let warnings = warnings(&spec);
+        let warnings = Vec::from_iter(discarded);
         let record = Record { spec, resolved, image, mounts, progress };
         EngineError::step(Point::CreateResolved)?;
         let (row, making) = self.insert(id, record)?;
@@ -143,12 +147,13 @@ fn name_volumes(resolved: &Resolved) -> Result<Vec<NamedMount>, EngineError> {
         .collect()
 }
 
-/// What Docker only warns about.
-fn warnings(spec: &ContainerSpec) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let on_host = spec.network.mode == model::container::NetworkMode::Host;
-    if on_host && !spec.network.published.is_empty() {
-        warnings.push("Published ports are discarded when using host network mode".to_owned());
-    }
-    warnings
+/// A switch that only the memory controller of cgroup v1 has is off unless it was turned on; on
+/// other hosts there is none (Docker).
+fn settle_for_host(limits: &mut Limits) -> Option<String> {
+    let has_switch = Path::new("/sys/fs/cgroup/memory/memory.oom_control").exists();
+    let wished = limits.oom_kill_disable.unwrap_or_default();
+    limits.oom_kill_disable = has_switch.then_some(wished);
+    (wished && !has_switch).then(|| {
+        "Your kernel does not support OomKillDisable. OomKillDisable discarded.".to_owned()
+    })
 }

@@ -53,6 +53,22 @@ pub enum EngineError {
     /// It does not run.
     #[error("container {0} is not running")]
     NotRunning(ContainerId),
+    /// A namespace of one that does not run.
+    #[error("failed to join {what} namespace: container {id} is not running")]
+    CannotJoin {
+        /// The kind of namespace.
+        what: &'static str,
+        /// Whose.
+        id: ContainerId,
+    },
+    /// The network of one that does not run.
+    #[error("cannot join network of a non running container: {0}")]
+    CannotJoinNetwork(ContainerId),
+    /// An IPC namespace that its container keeps for itself.
+    #[error(
+        "failed to join IPC namespace: container {0}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
+    )]
+    NotShareable(ContainerId),
     /// A signal for one that does not run.
     #[error("cannot kill container: {name}: container {id} is not running")]
     CannotKill {

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use model::container::{AttachedStreams, Stdin, TerminalSize};
+use model::container::{AttachedStreams, Stdin, Terminal, TerminalSize};
 use model::{ContainerId, ExecId, ExitCode, Life, NameOrId};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
@@ -23,9 +23,10 @@ use shim::CallError;
 use shim::protocol::{ExecStart, ExecState, Refusal, Target};
 use sys::root::Root;
 
-use crate::bundle::UserIds;
+use crate::bundle::{self, UserIds};
 use crate::container::{Container, read_own, write_private};
 use crate::guard::call_error;
+use crate::resolve::variable_name;
 use crate::view::{ExecAttach, ExecLife, ExecSpec, ExecView};
 use crate::{Engine, EngineError, random, security};
 
@@ -345,21 +346,15 @@ fn process(
 
 /// The container's environment below the exec's own.
 fn environment(container: &Container, spec: &ExecSpec, user: &UserIds) -> Vec<String> {
-    let resolved = &container.record.resolved;
-    let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
-    let given: HashSet<String> = spec.env.iter().map(|variable| name(variable)).collect();
-    let mut env: Vec<String> = vec![format!("HOSTNAME={}", resolved.hostname)];
-    if spec.terminal {
-        env.push("TERM=xterm".to_owned());
-    }
-    env.push(format!("HOME={}", user.home));
-    env.extend(resolved.env.iter().cloned());
-    env.retain(|variable| !given.contains(&name(variable)));
+    let terminal = if spec.terminal { Terminal::Pty { size: None } } else { Terminal::None };
+    let mut env = bundle::environment(&container.record.resolved, &user.home, &terminal);
+    let given: HashSet<&str> = spec.env.iter().map(|variable| variable_name(variable)).collect();
+    env.retain(|variable| !given.contains(variable_name(variable)));
     env.extend(spec.env.iter().filter(|variable| variable.contains('=')).cloned());
-    // A later value wins where the image names one of the standard variables itself.
+    // A later value wins where a variable is given twice.
     let mut seen = HashSet::new();
     env.reverse();
-    env.retain(|variable| seen.insert(name(variable)));
+    env.retain(|variable| seen.insert(variable_name(variable).to_owned()));
     env.reverse();
     env
 }

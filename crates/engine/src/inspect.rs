@@ -69,7 +69,7 @@ impl Engine {
             mounts: container.record.mounts.iter().map(|mount| self.mount_view(mount)).collect(),
             networks: self.networks_of(&container, endpoint)?,
             ports: endpoint.map(published).unwrap_or_default(),
-            files: self.files(&container, &life),
+            files: self.files(&container, &life)?,
             // A list asks no shim: one that does not answer would hold up all.
             execs: Vec::new(),
             life,
@@ -96,7 +96,11 @@ impl Engine {
             NetworkMode::Named(name) => name,
             NetworkMode::Container(_) => return Ok(BTreeMap::new()),
         };
-        let mut view = endpoint.map(endpoint_view).unwrap_or_default();
+        let wished = EndpointView {
+            mac: container.record.spec.network.mac_address,
+            ..EndpointView::default()
+        };
+        let mut view = endpoint.map_or(wished, endpoint_view);
         view.network = self.store().networks().by_name(name)?.map(|row| row.id);
         Ok(BTreeMap::from([(name.to_owned(), view)]))
     }
@@ -109,11 +113,15 @@ impl Engine {
         MountView { mount: named.mount.clone(), volume: named.volume.as_ref().map(place) }
     }
 
-    fn files(&self, container: &Container, life: &Life) -> FilesView {
-        let dir = self.paths().container_dir(&container.id);
+    fn files(&self, container: &Container, life: &Life) -> Result<FilesView, EngineError> {
+        let owner = match self.network_owner(container) {
+            Err(EngineError::NoSuchContainer(_) | EngineError::Ambiguous(_)) => None,
+            owner => owner?,
+        };
+        let dir = self.paths().container_dir(&owner.map_or(container.id, |owner| owner.id));
         let started = container.record.last_start().is_some();
         let file = |name: &str| if started { dir.join(name) } else { PathBuf::new() };
-        FilesView {
+        Ok(FilesView {
             resolv_conf: file("resolv.conf"),
             hostname: file("hostname"),
             hosts: file("hosts"),
@@ -122,7 +130,7 @@ impl Engine {
                 .pid()
                 .map(|pid| PathBuf::from(format!("/proc/{pid}/ns/net")))
                 .unwrap_or_default(),
-        }
+        })
     }
 }
 

@@ -112,7 +112,7 @@ impl Engine {
             NetworkMode::Bridge => self.connect_bridge(container),
             NetworkMode::Container(other) => {
                 let other = self.find(&other.name_or_id())?;
-                let netns = self.namespace_of(&other, "net")?;
+                let netns = self.network_of(&other)?;
                 Ok(Place { netns: Some(netns), joined: None })
             }
             NetworkMode::Named(name) => Err(EngineError::NoSuchNetwork(name.clone())),
@@ -176,9 +176,19 @@ impl Engine {
 
     fn release_ended(&self, network: &NetworkId) -> Result<(), EngineError> {
         for (_, id) in self.store().addresses().of_network(network)? {
-            if self.is_free(&id)? {
-                self.store().release(&id)?;
-            }
+            self.release_if_ended(&id)?;
+        }
+        Ok(())
+    }
+
+    /// Under the container's lock: one that is just being started has its lease before anything
+    /// else of it can be seen. Whoever holds the lock gives back what is to be given back.
+    fn release_if_ended(&self, id: &ContainerId) -> Result<(), EngineError> {
+        let Some(_op) = self.try_lock(id)? else { return Ok(()) };
+        if self.store().containers().get(id)?.is_none() {
+            self.forget_lock(id, &EngineError::NoSuchContainer(id.to_string()));
+        } else if self.is_free(id)? {
+            self.store().release(id)?;
         }
         Ok(())
     }
@@ -309,5 +319,43 @@ fn lease_error(error: LeaseError) -> EngineError {
             EngineError::NoSuchContainer(id.to_string())
         }
         LeaseError::Address(AddressError::Db(error)) => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Paths;
+
+    fn row(id: ContainerId) -> store::ContainerRow {
+        store::ContainerRow {
+            id,
+            name: "one".parse().unwrap(),
+            image: None,
+            created_ns: 1,
+            auto_remove: false,
+            record: String::new(),
+        }
+    }
+
+    /// A start has its lease before its shim can be seen, and its container's lock all the while.
+    #[test]
+    fn an_address_is_not_taken_from_a_container_that_is_being_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::new(dir.path().join("root"), dir.path().join("run"));
+        let engine = Engine::open(paths).unwrap();
+        let id = ContainerId::from_random([3; 32]);
+        engine.store().containers().insert(&row(id), store::Durability::Now).unwrap();
+        let network = engine.built_in(BRIDGE).unwrap();
+        let choose = |_: &BTreeSet<IpAddr>| {
+            Ok::<_, AddressError>(vec![IpAddr::V4(Ipv4Addr::new(172, 17, 0, 2))])
+        };
+        engine.store().addresses().lease(&network, &id, choose).unwrap();
+        let starting = engine.try_lock(&id).unwrap().unwrap();
+        engine.release_ended(&network).unwrap();
+        assert_eq!(engine.store().addresses().of_network(&network).unwrap().len(), 1);
+        drop(starting);
+        engine.release_ended(&network).unwrap();
+        assert_eq!(engine.store().addresses().of_network(&network).unwrap(), []);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::os::fd::OwnedFd;
 
-use model::port::ContainerPort;
+use model::port::{ContainerPort, Protocol};
 use net::host::{Ipv6Loopback, Stack};
 use net::nft::{Firewall, Network, PortRule, Source, Wanted};
 use net::ports::{PortError, Reserved, reserve};
@@ -61,6 +61,18 @@ impl Engine {
             rules,
             sockets: reserved.into_iter().flat_map(|one| one.sockets).collect(),
         })
+    }
+
+    /// Lets in whoever sent UDP before the ports were published: what they send would go to the
+    /// host as long as they do not pause. One that is missed comes in when it pauses.
+    pub(crate) fn admit_early_senders(&self, publication: &Publication) {
+        let is_udp = |rule: &PortRule| rule.protocol == Protocol::Udp;
+        if publication.rules.iter().any(is_udp)
+            && let Ok(firewall) = self.firewall()
+        {
+            // The container runs, and nothing of it depends on this.
+            let _ = firewall.admit_early_senders(&publication.rules);
+        }
     }
 
     /// Takes back what was published for a container that did not start after all.

@@ -5,10 +5,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use model::container::{InitProcess, NamespaceSpec, NetworkMode, Removal, Source};
+use model::container::{InitProcess, NetworkMode, Removal, Source};
 use model::mount::{MissingSource, MountSource};
 use oci_spec::runtime::Spec;
-use shim::protocol::FdRole;
+use shim::protocol::{FdRole, NamespaceKind};
 use store::container_layer::Persistence;
 use sys::failpoint::Point;
 use sys::mount::Depth;
@@ -19,7 +19,7 @@ use crate::bundle::{self, Attached, AttachedMount, UserIds};
 use crate::container::{Container, read_own, write_own};
 use crate::etc_files::{self, Loopback};
 use crate::ports::Publication;
-use crate::record::Endpoint;
+use crate::record::{Endpoint, Record};
 use crate::start::Prepared;
 use crate::{Engine, EngineError, security};
 
@@ -31,32 +31,68 @@ pub(crate) fn store_error(error: impl std::error::Error + Send + Sync + 'static)
     EngineError::Store(Box::new(error))
 }
 
+/// What a container's start has made or taken outside of the container.
+struct Surroundings {
+    /// Of other containers, and its own on a network.
+    namespaces: Vec<(FdRole, OwnedFd)>,
+    /// Its place on a bridge.
+    endpoint: Option<Endpoint>,
+    /// What it publishes.
+    network: Publication,
+    /// Whose network it shares.
+    owner: Option<Container>,
+    /// Shared memory of the container whose IPC namespace it joins.
+    shm: Option<OwnedFd>,
+}
+
+/// The files that name a container and what it can reach: in its directory, and where it sees them.
+const ETC_FILES: [(&str, &str); 3] =
+    [("hosts", "/etc/hosts"), ("hostname", "/etc/hostname"), ("resolv.conf", "/etc/resolv.conf")];
+
 impl Engine {
-    pub(crate) fn prepare(&self, container: &Container) -> Result<Prepared, EngineError> {
+    /// Prepares a start. A container on another's network takes that one's name, which its record
+    /// has from then on, as in Docker.
+    pub(crate) fn prepare(&self, container: &mut Container) -> Result<Prepared, EngineError> {
+        let mut around = self.surroundings(container)?;
+        if let Some(owner) = &around.owner {
+            let record = &mut container.record;
+            record.resolved.hostname.clone_from(&owner.record.resolved.hostname);
+            record.spec.network.domainname.clone_from(&owner.record.spec.network.domainname);
+        }
+        match self.spec_and_fds(container, &mut around) {
+            Ok((spec, fds)) => {
+                let Surroundings { endpoint, network, .. } = around;
+                Ok(Prepared { spec, fds, endpoint, network })
+            }
+            Err(error) => {
+                // While the sockets are still ours, or the port's next owner would lose it.
+                self.unpublish(&around.network)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// What other containers give comes first: they may end.
+    fn surroundings(&self, container: &Container) -> Result<Surroundings, EngineError> {
+        let mut namespaces = self.joined_namespaces(container)?;
+        let owner = self.network_owner(container)?;
+        let shm = self.joined_shm(container)?;
         let place = self.connect(container)?;
+        namespaces.extend(place.netns.map(|netns| (FdRole::Namespace(NamespaceKind::Net), netns)));
         let (network, endpoint) = match place.joined {
             None => (Publication::default(), None),
             Some((joined, mut endpoint)) => {
                 (self.publish(container, &joined, &mut endpoint)?, Some(endpoint))
             }
         };
-        match self.spec_and_fds(container, place.netns, endpoint.as_ref(), &network) {
-            Ok((spec, fds)) => Ok(Prepared { spec, fds, endpoint, network }),
-            Err(error) => {
-                // While the sockets are still ours, or the port's next owner would lose it.
-                self.unpublish(&network)?;
-                Err(error)
-            }
-        }
+        Ok(Surroundings { namespaces, endpoint, network, owner, shm })
     }
 
     /// All but the network.
     fn spec_and_fds(
         &self,
         container: &Container,
-        netns: Option<OwnedFd>,
-        endpoint: Option<&Endpoint>,
-        network: &Publication,
+        around: &mut Surroundings,
     ) -> Result<(Spec, Vec<(FdRole, OwnedFd)>), EngineError> {
         let record = &container.record;
         let caps = security::capabilities(&record.spec.security)?;
@@ -76,20 +112,20 @@ impl Engine {
                 .join(self.paths().cgroup_parent())
                 .join(container.id.to_string()),
             mounts: self.mount_sources(container)?,
-            etc_files: self.write_etc_files(container, endpoint)?,
+            etc_files: self.etc_files(container, around)?,
             capabilities: security::oci_capabilities(caps),
             devices: devices.nodes,
             device_rules: devices.rules,
             rlimits: security::rlimits(&record.spec.limits)?,
-            joined: self.joined_namespaces(container)?,
         };
         EngineError::step(Point::StartFiles)?;
         let spec = bundle::spec(&record.spec, &record.resolved, &attached)
             .map_err(|error| EngineError::Invalid(error.to_string()))?;
         let mut fds = vec![(FdRole::Rootfs, rootfs)];
-        fds.extend(netns.map(|netns| (FdRole::Netns, netns)));
-        fds.extend(trees(&spec)?);
-        let sockets = network.sockets.iter().map(|socket| Ok((FdRole::Port, socket.try_clone()?)));
+        fds.append(&mut around.namespaces);
+        fds.extend(trees(&spec, around.shm.take().filter(|_| !is_mounted(record, bundle::SHM)))?);
+        let sockets =
+            around.network.sockets.iter().map(|socket| Ok((FdRole::Port, socket.try_clone()?)));
         let sockets = sockets.collect::<std::io::Result<Vec<_>>>();
         fds.extend(sockets.map_err(EngineError::file("duplicate", "a socket"))?);
         if let Some(filter) = filter {
@@ -168,85 +204,52 @@ impl Engine {
         container.record.mounts.iter().map(attach).collect()
     }
 
-    /// Writes `hosts`, `hostname` and `resolv.conf`, unless the user mounts their own.
+    /// `hosts`, `hostname` and `resolv.conf`, where the user does not mount their own. Who shares a
+    /// network shares them, so that what is written into one is seen in all.
+    fn etc_files(
+        &self,
+        container: &Container,
+        around: &Surroundings,
+    ) -> Result<Vec<(PathBuf, &'static str)>, EngineError> {
+        let owner = match &around.owner {
+            Some(owner) => owner.id,
+            None => {
+                self.write_etc_files(container, around.endpoint.as_ref())?;
+                container.id
+            }
+        };
+        let dir = self.paths().container_dir(&owner);
+        let record = &container.record;
+        let files = ETC_FILES.into_iter().filter(|(_, target)| !is_mounted(record, target));
+        // Those of a container that was removed meanwhile are left out, as in Docker.
+        Ok(files.map(|(name, to)| (dir.join(name), to)).filter(|(path, _)| path.exists()).collect())
+    }
+
     fn write_etc_files(
         &self,
         container: &Container,
         endpoint: Option<&Endpoint>,
-    ) -> Result<Vec<(PathBuf, &'static str)>, EngineError> {
+    ) -> Result<(), EngineError> {
         let record = &container.record;
         let network = &record.spec.network;
         let hostname = &record.resolved.hostname;
         let on_host = network.mode == NetworkMode::Host;
-        let hosts = if on_host {
+        let hosts = if on_host && network.extra_hosts.is_empty() {
             read_own(Path::new("/etc/hosts"))?.unwrap_or_default()
         } else {
             etc_files::hosts(hostname, network, endpoint)
         };
         let loopback = if on_host { Loopback::Hosts } else { Loopback::Own };
-        let files = [
-            ("hosts", "/etc/hosts", hosts),
-            ("hostname", "/etc/hostname", format!("{hostname}\n")),
-            (
-                "resolv.conf",
-                "/etc/resolv.conf",
-                etc_files::resolv_conf(&host_resolver(loopback)?, network, loopback),
-            ),
-        ];
-        let mut written = Vec::new();
-        for (name, target, text) in files {
-            if record.mounts.iter().any(|mount| mount.mount.target == Path::new(target)) {
-                continue;
-            }
-            let path = self.paths().container_dir(&container.id).join(name);
+        let resolver = etc_files::resolv_conf(&host_resolver(loopback)?, network, loopback);
+        let dir = self.paths().container_dir(&container.id);
+        for ((name, _), text) in
+            ETC_FILES.into_iter().zip([hosts, format!("{hostname}\n"), resolver])
+        {
+            let path = dir.join(name);
             write_own(&path, &text)?;
             set_mode(&path, 0o644)?;
-            written.push((path, target));
         }
-        Ok(written)
-    }
-
-    /// Namespaces of other containers that this one joins, by their paths.
-    fn joined_namespaces(
-        &self,
-        container: &Container,
-    ) -> Result<Vec<(&'static str, PathBuf)>, EngineError> {
-        let security = &container.record.spec.security;
-        let wished = [
-            ("pid", &security.pid),
-            ("ipc", &security.ipc),
-            ("uts", &security.uts),
-            ("cgroup", &security.cgroup),
-        ];
-        let mut joined = Vec::new();
-        for (kind, from) in wished {
-            if let NamespaceSpec::Container(name) = from {
-                let other = self.find(&model::NameOrId::new(name.clone()))?;
-                joined.push((kind, self.namespace_path(&other, kind)?));
-            }
-        }
-        Ok(joined)
-    }
-
-    fn namespace_path(&self, container: &Container, kind: &str) -> Result<PathBuf, EngineError> {
-        let pid = self.life(container)?.pid().ok_or(EngineError::NotRunning(container.id))?;
-        Ok(PathBuf::from(format!("/proc/{pid}/ns/{kind}")))
-    }
-
-    /// A namespace of a container that runs.
-    pub(crate) fn namespace_of(
-        &self,
-        container: &Container,
-        kind: &str,
-    ) -> Result<OwnedFd, EngineError> {
-        let path = self.namespace_path(container, kind)?;
-        let file = std::fs::File::open(&path).map_err(EngineError::file("open", &path))?;
-        // The pid may have been given to another process since it was read.
-        let pid = self.life(container)?.pid();
-        if pid.is_none_or(|pid| !path.starts_with(format!("/proc/{pid}"))) {
-            return Err(EngineError::NotRunning(container.id));
-        }
-        Ok(file.into())
+        Ok(())
     }
 }
 
@@ -274,11 +277,21 @@ fn make_working_dir(root: &Root, dir: &Path) -> Result<(), EngineError> {
     })
 }
 
-/// The detached sources of all binds of a specification.
-fn trees(spec: &Spec) -> Result<Vec<(FdRole, OwnedFd)>, EngineError> {
+fn is_mounted(record: &Record, target: &str) -> bool {
+    record.mounts.iter().any(|mount| mount.mount.target == Path::new(target))
+}
+
+/// The detached sources of all binds of a specification; that of shared memory may be there.
+fn trees(spec: &Spec, mut shm: Option<OwnedFd>) -> Result<Vec<(FdRole, OwnedFd)>, EngineError> {
     let mut trees = Vec::new();
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         if mount.typ().as_deref() != Some("bind") {
+            continue;
+        }
+        if mount.destination() == Path::new(bundle::SHM)
+            && let Some(shm) = shm.take()
+        {
+            trees.push((FdRole::Tree(index), shm));
             continue;
         }
         let source = mount.source().clone().unwrap_or_default();

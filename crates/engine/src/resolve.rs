@@ -23,7 +23,8 @@ pub struct Resolved {
     pub command: Option<Vec<String>>,
     /// Entrypoint and command joined: never empty.
     pub argv: Vec<String>,
-    /// The user's, then the image's that the user did not override.
+    /// The user's, then the image's that the user did not override. A name alone takes a standard
+    /// variable away.
     pub env: Vec<String>,
     /// Absolute.
     pub working_dir: PathBuf,
@@ -116,24 +117,15 @@ fn merge_command(
     }
 }
 
-fn variable_name(variable: &str) -> &str {
+pub(crate) fn variable_name(variable: &str) -> &str {
     variable.split_once('=').map_or(variable, |(name, _)| name)
 }
 
 fn merge_env(user: &[String], image: &[String]) -> Vec<String> {
     let given: BTreeSet<&str> = user.iter().map(|variable| variable_name(variable)).collect();
     let inherited = image.iter().filter(|variable| !given.contains(variable_name(variable)));
-    let mut env: Vec<String> =
-        user.iter().filter(|variable| variable.contains('=')).cloned().collect();
-    env.extend(inherited.cloned());
-    if !env.iter().any(|variable| variable_name(variable) == "PATH") && !given.contains("PATH") {
-        env.push(format!("PATH={DEFAULT_PATH}"));
-    }
-    env
+    user.iter().chain(inherited).cloned().collect()
 }
-
-/// Docker's `PATH` where neither user nor image gives one.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 fn working_dir(spec: &ContainerSpec, image: &RunConfig) -> Result<PathBuf, ResolveError> {
     if let Some(dir) = &spec.process.working_dir {

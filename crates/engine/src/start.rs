@@ -71,7 +71,10 @@ impl Engine {
         let started = shim.launch(launch, &fds);
         sys::failpoint::pass(Point::StartLaunched);
         match started {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.admit_early_senders(&prepared.network);
+                Ok(())
+            }
             Err(CallError::LaunchFailed(failure)) => {
                 self.unpublish(&prepared.network)?;
                 Err(EngineError::Start(failure))

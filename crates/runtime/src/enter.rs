@@ -7,7 +7,7 @@ use sys::process::Namespaces;
 
 use crate::error::LaunchError;
 use crate::facts::HostFacts;
-use crate::plan::{self, Extras, Filter, Netns, Orphan};
+use crate::plan::{self, Extras, Filter, Orphan};
 use crate::start::{CgroupEntry, FilterRef, Running, Start, Stdio};
 
 /// A process to be started in a container.
@@ -39,7 +39,7 @@ pub struct Enter<'a> {
 pub fn enter(enter: Enter<'_>) -> Result<Running, LaunchError> {
     let extras = Extras {
         id: enter.id.to_owned(),
-        netns: Netns::AsSpecified,
+        given: Namespaces::NONE,
         filter: if enter.filter.is_some() { Filter::Given } else { Filter::None },
         orphan: enter.orphan,
     };

@@ -6,11 +6,12 @@ use std::path::Path;
 use oci_spec::runtime::Spec;
 use rustix::fs::{CWD, Mode, OFlags};
 use sys::mount::Depth;
+use sys::process::Namespaces;
 
 use crate::copy_up;
 use crate::error::LaunchError;
 use crate::facts::HostFacts;
-use crate::plan::{self, Extras, Filter, Join, Netns, Origin, Orphan, Tree};
+use crate::plan::{self, Extras, Filter, Join, Origin, Orphan, Tree};
 use crate::start::{CgroupEntry, FilterRef, Ready, Start, Stdio};
 
 /// A container to be started.
@@ -27,8 +28,9 @@ pub struct Launch<'a> {
     /// Detached sources of binds, by index of `spec.mounts`. Those that are missing here are
     /// opened by the path of the specification.
     pub trees: Vec<(usize, OwnedFd)>,
-    /// Its network namespace, in place of what the specification says.
-    pub netns: Option<OwnedFd>,
+    /// Namespaces that it joins, in place of what the specification says of their kinds. A path
+    /// below `/proc` may come to mean another process before it is opened; a descriptor cannot.
+    pub namespaces: Vec<(Namespaces, OwnedFd)>,
     /// Its standard streams.
     pub stdio: Stdio,
     /// Its control groups.
@@ -49,12 +51,12 @@ pub struct Launch<'a> {
 pub fn launch(launch: Launch<'_>) -> Result<Ready, LaunchError> {
     let extras = Extras {
         id: launch.id.to_owned(),
-        netns: if launch.netns.is_some() { Netns::Given } else { Netns::AsSpecified },
+        given: launch.namespaces.iter().fold(Namespaces::NONE, |all, (kind, _)| all.union(*kind)),
         filter: if launch.filter.is_some() { Filter::Given } else { Filter::None },
         orphan: launch.orphan,
     };
     let plan = plan::plan(launch.spec, launch.facts, &extras)?;
-    let mut given = Given { trees: launch.trees, netns: launch.netns };
+    let mut given = Given { trees: launch.trees, namespaces: launch.namespaces };
     let trees = plan
         .trees
         .iter()
@@ -83,7 +85,7 @@ pub fn launch(launch: Launch<'_>) -> Result<Ready, LaunchError> {
 /// What the caller has brought and nobody has taken yet.
 struct Given {
     trees: Vec<(usize, OwnedFd)>,
-    netns: Option<OwnedFd>,
+    namespaces: Vec<(Namespaces, OwnedFd)>,
 }
 
 impl Given {
@@ -106,10 +108,12 @@ impl Given {
     fn namespace(&mut self, join: &Join) -> Result<OwnedFd, LaunchError> {
         match &join.origin {
             Origin::Given => self
-                .netns
-                .take()
+                .namespaces
+                .iter()
+                .position(|(kind, _)| *kind == join.kind)
+                .map(|at| self.namespaces.swap_remove(at).1)
                 .ok_or(sys::Errno::BADF)
-                .map_err(LaunchError::prepare("take", "the network namespace")),
+                .map_err(LaunchError::prepare("take the namespace", format!("{:?}", join.kind))),
             Origin::Path(path) => {
                 let flags = OFlags::RDONLY | OFlags::CLOEXEC;
                 rustix::fs::openat(CWD, path, flags, Mode::empty())

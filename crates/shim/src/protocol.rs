@@ -159,14 +159,29 @@ pub struct Launch {
 pub enum FdRole {
     /// The detached mount of the root file system.
     Rootfs,
-    /// The network namespace to join.
-    Netns,
+    /// A namespace to join.
+    Namespace(NamespaceKind),
     /// The detached source of `spec.mounts[index]`.
     Tree(usize),
     /// The compiled seccomp filter: a file with `runtime::seccomp::Program::to_bytes`.
     Seccomp,
     /// A socket that reserves a published port: held until the port is taken back.
     Port,
+}
+
+/// The kinds of namespaces that a container may share with another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NamespaceKind {
+    /// Network.
+    Net,
+    /// Processes.
+    Pid,
+    /// System V and POSIX message queues.
+    Ipc,
+    /// Host name.
+    Uts,
+    /// The root of what it sees of control groups.
+    Cgroup,
 }
 
 /// The ports that a container publishes.

@@ -111,6 +111,10 @@ impl NetworkOptions {
         fill(&mut first.ipv6, self.ip6.as_ref(), "--ip6")?;
         let hardware = self.mac_address.as_ref().map(|text| mac(text)).transpose()?;
         fill(&mut first.mac, hardware.as_ref(), "--mac-address")?;
+        // Another container's network has no endpoint of ours to say it of.
+        if !first.mac.is_empty() && first.name.starts_with("container:") {
+            return Err("conflicting options: mac-address and the network mode".to_owned());
+        }
         if !self.link_local_ip.is_empty() && !first.link_local.is_empty() {
             return Err(conflict("--link-local-ip", "link-local IP"));
         }

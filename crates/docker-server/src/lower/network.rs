@@ -119,7 +119,7 @@ fn conflicts(request: &CreateContainer, mode: &NetworkMode) -> Result<(), Networ
         ("hostname", !config.hostname.is_empty()),
         ("dns", some(&host.dns)),
         ("custom host-to-IP mapping", some(&host.extra_hosts)),
-        ("mac-address", !config.mac_address.is_empty()),
+        ("mac-address", has_mac(request)),
     ];
     let with_container = [
         ("port publishing", publishes),
@@ -132,6 +132,12 @@ fn conflicts(request: &CreateContainer, mode: &NetworkMode) -> Result<(), Networ
         Some((what, _)) => Err(NetworkError::ContainerConflict(what)),
         None => Ok(()),
     }
+}
+
+/// Old clients say it of the container, newer ones of its place on a network.
+fn has_mac(request: &CreateContainer) -> bool {
+    let mut places = request.networking_config.endpoints_config.iter().flatten();
+    !request.config.mac_address.is_empty() || places.any(|(_, place)| !place.mac_address.is_empty())
 }
 
 /// A name that goes into files and the kernel as it is.

@@ -35,21 +35,12 @@ pub use process::{Candidates, Program};
 pub struct Extras {
     /// The container's id; names its session keyring.
     pub id: String,
-    /// Where the network namespace comes from.
-    pub netns: Netns,
+    /// The namespaces that the caller has open, in place of what the specification says.
+    pub given: Namespaces,
     /// Whether a compiled seccomp filter comes along.
     pub filter: Filter,
     /// What happens to the process when its parent dies.
     pub orphan: Orphan,
-}
-
-/// Where the network namespace comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Netns {
-    /// The specification says: a new one, one by path, or the host's.
-    AsSpecified,
-    /// The caller has it open.
-    Given,
 }
 
 /// Whether a compiled seccomp filter comes along. The profile in the specification is not looked
@@ -118,7 +109,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
     let linux = spec.linux().as_ref().ok_or(PlanError::Missing("linux"))?;
     let process = spec.process().as_ref().ok_or(PlanError::Missing("process"))?;
     refuse_unsupported(spec, linux)?;
-    let choice = namespaces::choose(linux, extras.netns)?;
+    let choice = namespaces::choose(linux, extras.given)?;
     let terminal = process::terminal(process)?;
     let root = root_propagation(linux)?;
     let console = if terminal.is_some() { dev::Console::Present } else { dev::Console::Absent };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::{Linux, LinuxNamespaceType};
 use sys::process::Namespaces;
 
-use super::{Netns, PlanError};
+use super::PlanError;
 
 /// Where a namespace to join comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,12 @@ impl Choice {
     }
 }
 
-pub(super) fn choose(linux: &Linux, netns: Netns) -> Result<Choice, PlanError> {
+/// The kinds that a caller may bring.
+const BROUGHT: [Namespaces; 5] =
+    [Namespaces::NET, Namespaces::PID, Namespaces::IPC, Namespaces::UTS, Namespaces::CGROUP];
+
+/// What the caller has open comes in place of what the specification says.
+pub(super) fn choose(linux: &Linux, given: Namespaces) -> Result<Choice, PlanError> {
     let mut choice = Choice::default();
     let mut seen = Namespaces::NONE;
     for namespace in linux.namespaces().iter().flatten() {
@@ -56,14 +61,14 @@ pub(super) fn choose(linux: &Linux, netns: Netns) -> Result<Choice, PlanError> {
         }
         seen = seen | kind;
         let origin = match namespace.path() {
-            _ if kind == Namespaces::NET && netns == Netns::Given => Some(Origin::Given),
+            _ if given.contains(kind) => Some(Origin::Given),
             Some(path) if path.as_os_str().is_empty() => None,
             path => path.clone().map(Origin::Path),
         };
         choice.add(kind, origin)?;
     }
-    if netns == Netns::Given && !seen.contains(Namespaces::NET) {
-        choice.add(Namespaces::NET, Some(Origin::Given))?;
+    for kind in BROUGHT.into_iter().filter(|kind| given.contains(*kind) && !seen.contains(*kind)) {
+        choice.add(kind, Some(Origin::Given))?;
     }
     if !choice.new.contains(Namespaces::MOUNT) {
         return Err(PlanError::Missing("a mount namespace in linux.namespaces"));

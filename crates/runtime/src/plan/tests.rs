@@ -15,7 +15,7 @@ fn facts(cgroups: CgroupView) -> HostFacts {
 fn extras() -> Extras {
     Extras {
         id: "c1".to_owned(),
-        netns: Netns::AsSpecified,
+        given: Namespaces::NONE,
         filter: Filter::None,
         orphan: Orphan::Lives,
     }
@@ -128,7 +128,7 @@ fn full() -> Value {
 #[test]
 fn everything_at_once() {
     let extras =
-        Extras { filter: Filter::Given, orphan: Orphan::Dies, netns: Netns::Given, ..extras() };
+        Extras { filter: Filter::Given, orphan: Orphan::Dies, given: Namespaces::NET, ..extras() };
     let text = planned(full(), &extras).unwrap().to_string();
     expect![[r#"
         new namespaces mnt,pid,ipc,uts

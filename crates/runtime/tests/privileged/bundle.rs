@@ -123,7 +123,7 @@ impl Bundle {
             id: "test",
             rootfs: self.tree(),
             trees: Vec::new(),
-            netns: None,
+            namespaces: Vec::new(),
             stdio,
             cgroup: CgroupEntry::default(),
             filter: None,

@@ -6,7 +6,7 @@ use cgroup::{Cgroup, DeviceRules, Hierarchies, Limits};
 use runtime::{CgroupEntry, HostFacts, Launch};
 use rustix::fs::{CWD, RenameFlags};
 use serde_json::json;
-use sys::process::Exit;
+use sys::process::{Exit, Namespaces};
 
 use crate::bundle::{Bundle, Pipes, bind, process, spec, start, with_mount};
 
@@ -18,7 +18,10 @@ fn a_given_network_namespace_is_joined() {
     let wish = serde_json::from_value(spec(&["readlink", "/proc/self/ns/net"])).unwrap();
     let facts = HostFacts::detect().unwrap();
     let (stdio, pipes) = Pipes::new();
-    let launch = Launch { netns: Some(netns), ..bundle.launch(&wish, &facts, stdio) };
+    let launch = Launch {
+        namespaces: vec![(Namespaces::NET, netns)],
+        ..bundle.launch(&wish, &facts, stdio)
+    };
     let output = pipes.finish(start(launch).unwrap().go().unwrap());
     assert_eq!(output.good(), format!("net:[{expected}]\n"));
 }

@@ -18,6 +18,7 @@ use runtime::{CgroupEntry, Enter, FilterRef, HostFacts, LaunchError, Orphan, Run
 use rustix::process::Pid;
 use sys::Errno;
 use sys::failpoint::{Point, pass, reach};
+use sys::process::Namespaces;
 
 use super::effects::{chain, failed};
 use super::poller::{Interest, ProcKey, Token, Watch};
@@ -26,7 +27,7 @@ use super::{Container, Guard};
 use crate::home;
 use crate::log::Log;
 use crate::machine::{ConnId, Event};
-use crate::protocol::{CgroupName, ExecStart, FdRole, Launch, Started, Target};
+use crate::protocol::{CgroupName, ExecStart, FdRole, Launch, NamespaceKind, Started, Target};
 use crate::resources;
 
 /// What Docker calls a start that failed before the program could be looked for.
@@ -38,7 +39,7 @@ const MAX_FILTER: u64 = 1 << 20;
 #[derive(Debug, Default)]
 struct Given {
     rootfs: Option<OwnedFd>,
-    netns: Option<OwnedFd>,
+    namespaces: Vec<(Namespaces, OwnedFd)>,
     trees: Vec<(usize, OwnedFd)>,
     filter: Option<OwnedFd>,
     ports: Vec<OwnedFd>,
@@ -54,13 +55,23 @@ impl Given {
         for (role, fd) in roles.iter().zip(fds) {
             match role {
                 FdRole::Rootfs => given.rootfs = Some(fd),
-                FdRole::Netns => given.netns = Some(fd),
+                FdRole::Namespace(kind) => given.namespaces.push((flag(*kind), fd)),
                 FdRole::Tree(mount) => given.trees.push((*mount, fd)),
                 FdRole::Seccomp => given.filter = Some(fd),
                 FdRole::Port => given.ports.push(fd),
             }
         }
         Ok(given)
+    }
+}
+
+const fn flag(kind: NamespaceKind) -> Namespaces {
+    match kind {
+        NamespaceKind::Net => Namespaces::NET,
+        NamespaceKind::Pid => Namespaces::PID,
+        NamespaceKind::Ipc => Namespaces::IPC,
+        NamespaceKind::Uts => Namespaces::UTS,
+        NamespaceKind::Cgroup => Namespaces::CGROUP,
     }
 }
 
@@ -95,7 +106,8 @@ impl Guard {
             self.keep_oom_score(process);
         }
         let filter = given.filter.as_mut().map(read_filter).transpose()?;
-        let (netns, trees) = (given.netns.take(), std::mem::take(&mut given.trees));
+        let namespaces = std::mem::take(&mut given.namespaces);
+        let trees = std::mem::take(&mut given.trees);
         self.open_container(&launch, given)?;
         let key = ProcKey(self.next_number());
         let Some(container) = &self.container else { return Err(failure("no container")) };
@@ -107,7 +119,7 @@ impl Guard {
             id: &id,
             rootfs,
             trees,
-            netns,
+            namespaces,
             stdio,
             cgroup: entry(&container.cgroup)?,
             filter: filter.as_ref().map(reference),

@@ -1,0 +1,226 @@
+//! What a container takes from another one that runs: its namespaces, and with its network its
+//! names and their files.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use model::container::{ContainerSpec, NamespaceSpec, NetworkMode, SecuritySpec};
+use model::{ContainerId, NameOrId};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags};
+use shim::protocol::{FdRole, NamespaceKind};
+use sys::Errno;
+use sys::mount::Depth;
+use sys::process::Namespaces;
+
+use crate::bundle;
+use crate::container::Container;
+use crate::guard::call_error;
+use crate::{Engine, EngineError};
+
+/// How far containers that share the network of one that shares the network of one are followed.
+/// Only containers that run are joined, so there is no circle; their records alone may have one.
+const MAX_OWNERS: usize = 64;
+
+/// The first process of a container that runs, held so that its number cannot come to mean
+/// another process.
+#[derive(Debug)]
+pub(crate) struct Init {
+    container: ContainerId,
+    pid: Pid,
+    pidfd: OwnedFd,
+}
+
+impl Init {
+    /// One of its namespaces.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(crate) fn namespace(&self, kind: NamespaceKind) -> Result<OwnedFd, EngineError> {
+        let name = file_name(kind);
+        let path = PathBuf::from(format!("/proc/{}/ns/{name}", self.pid.as_raw_nonzero()));
+        let opened = std::fs::File::open(&path);
+        // Asked after the file was opened: whose number it was then, it was all the time before.
+        if self.has_ended()? {
+            return Err(EngineError::NotRunning(self.container));
+        }
+        Ok(opened.map_err(EngineError::file("open", &path))?.into())
+    }
+
+    /// A mount as it sees it, without those below. Only who is in a mount namespace may clone a
+    /// mount of it, so a thread goes there.
+    pub(crate) fn clone_tree(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        let clone = || {
+            // A thread that shares its working directory with others may not leave its namespace.
+            sys::fs_context::private_umask_zero()?;
+            sys::process::setns(&self.pidfd, Namespaces::MOUNT)?;
+            sys::mount::clone_tree(path, Depth::Single)
+        };
+        let cloned = std::thread::scope(|scope| scope.spawn(clone).join());
+        cloned.unwrap_or(Err(Errno::INTR))
+    }
+
+    fn has_ended(&self) -> Result<bool, EngineError> {
+        let mut ends = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let ready = rustix::event::poll(&mut ends, Some(&at_once));
+        ready.map(|ready| ready > 0).map_err(|errno| EngineError::Shim {
+            id: self.container,
+            what: format!("ask whether its process lives: {errno}"),
+        })
+    }
+}
+
+impl Engine {
+    /// The first process of a container.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub(crate) fn init_of(&self, container: &Container) -> Result<Init, EngineError> {
+        let gone = || EngineError::NotRunning(container.id);
+        let number = self.life(container)?.pid().ok_or_else(gone)?;
+        let pid = i32::try_from(number).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|_| gone())?;
+        // Its shim is its parent: while that has not reaped it, nobody else can have its number.
+        let mut shim = self.running_shim(&container.id)?;
+        let state = shim.state().map_err(|error| call_error(&container.id, error))?;
+        if state.life.pid() != Some(number) {
+            return Err(gone());
+        }
+        Ok(Init { container: container.id, pid, pidfd })
+    }
+
+    /// Containers that a new one joins are meant as they are now, whatever they are called later
+    /// (Docker).
+    ///
+    /// # Errors
+    /// One of them does not exist.
+    pub(crate) fn pin_joined(&self, spec: &mut ContainerSpec) -> Result<(), EngineError> {
+        if let NetworkMode::Container(name) = &mut spec.network.mode {
+            name.0 = self.find(&name.name_or_id())?.id.to_string();
+        }
+        let SecuritySpec { pid, ipc, uts, cgroup, .. } = &mut spec.security;
+        for namespace in [pid, ipc, uts, cgroup] {
+            if let NamespaceSpec::Container(name) = namespace {
+                *name = self.find(&NameOrId::new(name.clone()))?.id.to_string();
+            }
+        }
+        Ok(())
+    }
+
+    /// The namespaces of other containers that this one joins, its network's excepted.
+    pub(crate) fn joined_namespaces(
+        &self,
+        container: &Container,
+    ) -> Result<Vec<(FdRole, OwnedFd)>, EngineError> {
+        let security = &container.record.spec.security;
+        let wished = [
+            (NamespaceKind::Pid, "PID", &security.pid),
+            (NamespaceKind::Ipc, "IPC", &security.ipc),
+            (NamespaceKind::Uts, "UTS", &security.uts),
+            (NamespaceKind::Cgroup, "cgroup", &security.cgroup),
+        ];
+        let mut joined = Vec::new();
+        for (kind, what, from) in wished {
+            if let NamespaceSpec::Container(name) = from {
+                let other = self.find(&NameOrId::new(name.clone()))?;
+                refuse_private(kind, &other)?;
+                joined.push((FdRole::Namespace(kind), self.join(&other, kind, what)?));
+            }
+        }
+        Ok(joined)
+    }
+
+    /// The network namespace of a container.
+    pub(crate) fn network_of(&self, other: &Container) -> Result<OwnedFd, EngineError> {
+        match self.join(other, NamespaceKind::Net, "network") {
+            Err(EngineError::CannotJoin { id, .. }) => Err(EngineError::CannotJoinNetwork(id)),
+            joined => joined,
+        }
+    }
+
+    /// What processes that share an IPC namespace share besides: `/dev/shm` of the container whose
+    /// namespace this one joins. `None` if it joins none.
+    pub(crate) fn joined_shm(&self, container: &Container) -> Result<Option<OwnedFd>, EngineError> {
+        let NamespaceSpec::Container(name) = &container.record.spec.security.ipc else {
+            return Ok(None);
+        };
+        let other = self.find(&NameOrId::new(name.clone()))?;
+        let shm = self.init_of(&other)?.clone_tree(Path::new(bundle::SHM));
+        shm.map(Some).map_err(|errno| EngineError::file("share", bundle::SHM)(errno.into()))
+    }
+
+    fn join(
+        &self,
+        other: &Container,
+        kind: NamespaceKind,
+        what: &'static str,
+    ) -> Result<OwnedFd, EngineError> {
+        match self.init_of(other).and_then(|init| init.namespace(kind)) {
+            Err(EngineError::NotRunning(id)) => Err(EngineError::CannotJoin { what, id }),
+            joined => joined,
+        }
+    }
+
+    /// The container whose network this one shares: that whose names and files it has. `None` if
+    /// its network is its own, or the host's.
+    pub(crate) fn network_owner(
+        &self,
+        container: &Container,
+    ) -> Result<Option<Container>, EngineError> {
+        let mut owner: Option<Container> = None;
+        for _ in 0..MAX_OWNERS {
+            let mode = &owner.as_ref().unwrap_or(container).record.spec.network.mode;
+            let NetworkMode::Container(name) = mode else { break };
+            match self.find(&name.name_or_id()) {
+                Ok(next) => owner = Some(next),
+                // Who joined it lives on when it has been removed.
+                Err(EngineError::NoSuchContainer(_)) if owner.is_some() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(owner)
+    }
+}
+
+/// Docker's default keeps shared memory to the container.
+fn refuse_private(kind: NamespaceKind, other: &Container) -> Result<(), EngineError> {
+    let is_private = other.record.spec.security.ipc == NamespaceSpec::Private;
+    if kind == NamespaceKind::Ipc && is_private {
+        return Err(EngineError::NotShareable(other.id));
+    }
+    Ok(())
+}
+
+const fn file_name(kind: NamespaceKind) -> &'static str {
+    match kind {
+        NamespaceKind::Net => "net",
+        NamespaceKind::Pid => "pid",
+        NamespaceKind::Ipc => "ipc",
+        NamespaceKind::Uts => "uts",
+        NamespaceKind::Cgroup => "cgroup",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "any process that ends will do")]
+    fn init_that_has_ended() -> OwnedFd {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        child.wait().unwrap();
+        pidfd
+    }
+
+    /// The number is that of a living process by now, this very one: its namespace is not given.
+    #[test]
+    fn a_number_that_means_another_process_by_now_gives_no_namespace() {
+        let container = ContainerId::from_random([7; 32]);
+        let init = Init { container, pid: rustix::process::getpid(), pidfd: init_that_has_ended() };
+        let given = init.namespace(NamespaceKind::Net);
+        assert!(matches!(given, Err(EngineError::NotRunning(id)) if id == container), "{given:?}");
+    }
+}
