@@ -97,15 +97,26 @@ impl Engine {
     /// One of them does not exist.
     pub(crate) fn pin_joined(&self, spec: &mut ContainerSpec) -> Result<(), EngineError> {
         if let NetworkMode::Container(name) = &mut spec.network.mode {
-            name.0 = self.find(&name.name_or_id())?.id.to_string();
+            name.0 = self.pinned(&name.0)?;
         }
         let SecuritySpec { pid, ipc, uts, cgroup, .. } = &mut spec.security;
         for namespace in [pid, ipc, uts, cgroup] {
             if let NamespaceSpec::Container(name) = namespace {
-                *name = self.find(&NameOrId::new(name.clone()))?.id.to_string();
+                *name = self.pinned(name)?;
             }
         }
         Ok(())
+    }
+
+    /// A mistake in the wish, as in Docker: clients take "not found" for a missing image, and pull.
+    fn pinned(&self, name: &str) -> Result<String, EngineError> {
+        match self.find(&NameOrId::new(name)) {
+            Ok(container) => Ok(container.id.to_string()),
+            Err(error @ EngineError::NoSuchContainer(_)) => {
+                Err(EngineError::Invalid(error.to_string()))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The namespaces of other containers that this one joins, its network's excepted.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use store::{AddressError, DbError, NetworkRow, NetworkRowError};
 use sys::failpoint::Point;
 
-use crate::container::{Container, now};
+use crate::container::{Container, Locked, now};
 use crate::inspect::endpoint_view;
 use crate::record::Endpoint;
 use crate::view::NetworkView;
@@ -184,13 +184,8 @@ impl Engine {
     /// Under the container's lock: one that is just being started has its lease before anything
     /// else of it can be seen. Whoever holds the lock gives back what is to be given back.
     fn release_if_ended(&self, id: &ContainerId) -> Result<(), EngineError> {
-        let Some(_op) = self.try_lock(id)? else { return Ok(()) };
-        if self.store().containers().get(id)?.is_none() {
-            self.forget_lock(id, &EngineError::NoSuchContainer(id.to_string()));
-        } else if self.is_free(id)? {
-            self.store().release(id)?;
-        }
-        Ok(())
+        let Locked::Held(_op) = self.try_lock(id)? else { return Ok(()) };
+        if self.is_free(id)? { Ok(self.store().release(id)?) } else { Ok(()) }
     }
 
     /// The networks that exist.
@@ -351,7 +346,8 @@ mod tests {
             Ok::<_, AddressError>(vec![IpAddr::V4(Ipv4Addr::new(172, 17, 0, 2))])
         };
         engine.store().addresses().lease(&network, &id, choose).unwrap();
-        let starting = engine.try_lock(&id).unwrap().unwrap();
+        let starting = engine.try_lock(&id).unwrap();
+        assert!(matches!(starting, Locked::Held(_)));
         engine.release_ended(&network).unwrap();
         assert_eq!(engine.store().addresses().of_network(&network).unwrap().len(), 1);
         drop(starting);
