@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use model::{ContainerId, Digest};
+use rustix::fs::{IFlags, Mode, OFlags};
 
 /// The directories below the root, parents first.
 const DIRS: [&str; 10] = [
@@ -57,6 +58,7 @@ impl Layout {
             let path = self.root.join(dir);
             make_dir(&path).map_err(|source| OpenError { path, source })?;
         }
+        spread_children(&self.staging());
         let lease_dir = self.leases();
         make_dir(&lease_dir).map_err(|source| OpenError { path: lease_dir, source })?;
         let index = self.index();
@@ -136,6 +138,21 @@ pub(crate) fn make_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).recursive(true).create(path)
 }
 
+/// Asks ext4 to put each directory made in `dir`, with all that comes into it, into another part of
+/// the disk. Otherwise the files of a layer come where others have just been deleted, and ext4 does
+/// not use an inode again for minutes: creating 4,000 files then takes 1.5 s of searching among the
+/// 4,000 inodes that went with another image, instead of 0.1 s. Other file systems do not know the
+/// wish, and need not.
+fn spread_children(dir: &Path) {
+    let flagged = || -> rustix::io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(dir, flags, Mode::empty())?;
+        let now = rustix::fs::ioctl_getflags(&dir)?;
+        rustix::fs::ioctl_setflags(&dir, now | IFlags::TOPDIR)
+    };
+    let _ = flagged();
+}
+
 /// Replaces a small file by rename, so that readers see the old or the new one, never a part.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension(format!("tmp-{}", random_name()?));
@@ -179,6 +196,22 @@ mod tests {
             assert_eq!(mode & 0o777, 0o700, "{}", dir.display());
         }
         assert_eq!(std::fs::read(layout.index()).unwrap(), EMPTY_INDEX);
+    }
+
+    #[test]
+    fn layers_are_spread_where_the_file_system_can() {
+        let root = tempfile::tempdir().unwrap();
+        let other = root.path().join("other");
+        make_dir(&other).unwrap();
+        let is_spread = |dir: &Path| {
+            let flags = rustix::fs::ioctl_getflags(File::open(dir).unwrap());
+            flags.is_ok_and(|flags| flags.contains(IFlags::TOPDIR))
+        };
+        let other_dir = File::open(&other).unwrap();
+        let _ = rustix::fs::ioctl_setflags(&other_dir, IFlags::TOPDIR);
+        let layout = Layout::open(&root.path().join("a")).unwrap();
+        assert_eq!(is_spread(&layout.staging()), is_spread(&other));
+        assert!(!is_spread(&layout.containers()));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod heal;
 pub mod ingest;
+mod outfile;
 pub mod pipe;
 pub mod publish;
 pub mod receive;

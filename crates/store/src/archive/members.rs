@@ -178,7 +178,7 @@ fn take_layer(
     };
     match operation.begin_named_layer(&digest, size)? {
         BeginNamed::Present(arrived) => Ok(arrived),
-        BeginNamed::Started(layer) => operation.receive(layer, bytes),
+        BeginNamed::Started(layer) => operation.receive(*layer, bytes),
     }
 }
 

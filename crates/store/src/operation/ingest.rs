@@ -1,7 +1,7 @@
 //! Blobs on their way in: appended, hashed as they pass, verified before they count.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use model::Digest;
 use sha2::{Digest as _, Sha256};
 use sys::failpoint::{Point, reach};
 
+use super::outfile::OutFile;
 use crate::Inner;
 use crate::blobs::BlobError;
 use crate::layout::{self, Layout};
@@ -32,8 +33,9 @@ pub enum Begin {
 /// A blob that is being written. Dropped unfinished, one of known digest can be resumed.
 #[derive(Debug)]
 pub struct Ingest {
+    // The file is settled, and its lock given up, before its name goes.
+    out: OutFile,
     part: Part,
-    file: File,
     hashing: Hashing,
     written: u64,
     wanted: Option<(Digest, u64)>,
@@ -66,8 +68,8 @@ enum OnDrop {
 pub(crate) struct Verified {
     pub(crate) digest: Digest,
     pub(crate) size: u64,
+    out: OutFile,
     part: Part,
-    file: File,
 }
 
 impl Drop for Part {
@@ -100,13 +102,13 @@ impl Ingest {
         wanted: (Digest, u64),
     ) -> Result<Self, BlobError> {
         let part = Part { path, on_drop: OnDrop::Keep };
-        let mut ingest =
-            Self { part, file, hashing: Hashing::Elsewhere, written: 0, wanted: Some(wanted) };
-        ingest.written = ingest.file.metadata().map_err(ingest.failed("look at"))?.len();
-        if ingest.written > wanted.1 {
+        let written = file.metadata().map_err(BlobError::io("look at", &part.path))?.len();
+        let out = OutFile::new(file, written);
+        let hashing = Hashing::Elsewhere;
+        let mut ingest = Self { out, part, hashing, written, wanted: Some(wanted) };
+        if written > wanted.1 {
             ingest.restart()?;
         }
-        (&ingest.file).seek(SeekFrom::End(0)).map_err(ingest.failed("seek in"))?;
         Ok(ingest)
     }
 
@@ -121,7 +123,7 @@ impl Ingest {
         };
         let part = Part { path, on_drop: OnDrop::Remove };
         let hashing = Hashing::Here(Box::new(Sha256::new()));
-        Ok(Self { part, file, hashing, written: 0, wanted: None })
+        Ok(Self { out: OutFile::new(file, 0), part, hashing, written: 0, wanted: None })
     }
 
     /// Leaves the digest to the extractor.
@@ -154,7 +156,8 @@ impl Ingest {
             self.condemn();
             return Err(BlobError::WrongSize { digest, expected, actual: after });
         }
-        (&self.file).write_all(bytes).map_err(self.failed("write"))?;
+        let appended = self.out.append(bytes, &self.part.path);
+        appended.map_err(self.failed("write"))?;
         let written = reach(Point::BlobHalf).map_err(io::Error::from);
         written.map_err(self.failed("write"))?;
         if let Hashing::Here(hasher) = &mut self.hashing {
@@ -169,8 +172,7 @@ impl Ingest {
     /// # Errors
     /// The file system.
     pub fn restart(&mut self) -> Result<(), BlobError> {
-        self.file.set_len(0).map_err(self.failed("truncate"))?;
-        (&self.file).seek(SeekFrom::Start(0)).map_err(self.failed("rewind"))?;
+        self.out.clear().map_err(self.failed("truncate"))?;
         self.written = 0;
         if let Hashing::Here(hasher) = &mut self.hashing {
             hasher.reset();
@@ -178,14 +180,14 @@ impl Ingest {
         Ok(())
     }
 
-    /// The bytes that are there already.
+    /// The bytes that are there already, once they are settled.
     fn so_far(&self) -> SoFar<'_> {
-        SoFar::new(&self.file, self.written)
+        SoFar::new(self.out.file(), self.written)
     }
 
     /// Another handle on the same file, to be read while this one is appended to.
     pub(super) fn reopen(&self) -> Result<File, BlobError> {
-        self.file.try_clone().map_err(self.failed("reopen"))
+        self.out.file().try_clone().map_err(self.failed("reopen"))
     }
 
     /// What came is of no use: it goes when this is dropped.
@@ -198,6 +200,7 @@ impl Ingest {
         let actual = match &mut self.hashing {
             Hashing::Here(hasher) => Digest::from_bytes(hasher.finalize_reset().into()),
             Hashing::Elsewhere => {
+                self.out.settle().map_err(self.failed("write"))?;
                 let mut hasher = Sha256::new();
                 io::copy(&mut self.so_far(), &mut Update(&mut hasher))
                     .map_err(self.failed("read"))?;
@@ -221,7 +224,8 @@ impl Ingest {
             self.condemn();
             return Err(BlobError::WrongContent { expected, actual });
         }
-        Ok(Verified { digest: actual, size: self.written, part: self.part, file: self.file })
+        self.out.settle().map_err(self.failed("write"))?;
+        Ok(Verified { digest: actual, size: self.written, out: self.out, part: self.part })
     }
 
     fn failed(&self, action: &'static str) -> impl FnOnce(io::Error) -> BlobError + use<> {
@@ -284,7 +288,7 @@ impl Write for Ingest {
 impl Verified {
     /// Brings the bytes to the disk.
     pub(super) fn flush(&self) -> Result<(), BlobError> {
-        self.file.sync_data().map_err(BlobError::io("flush", &self.part.path))
+        self.out.file().sync_data().map_err(BlobError::io("flush", &self.part.path))
     }
 
     /// Renames the file to its digest. The caller has flushed it.

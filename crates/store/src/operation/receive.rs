@@ -38,7 +38,7 @@ pub(crate) enum BeginNamed {
     /// Layer and blob are in the store.
     Present(Arrived),
     /// Give its bytes to [`Operation::receive`]. It is unpacked unless another operation does so.
-    Started(LayerIngest),
+    Started(Box<LayerIngest>),
 }
 
 /// A layer that is to come.
@@ -185,7 +185,7 @@ impl Operation {
         };
         let name = BlobName::Digest(*blob);
         let wanted = Wanted { name, diff_id: None, compression: None };
-        Ok(BeginNamed::Started(LayerIngest { source, stage, wanted }))
+        Ok(BeginNamed::Started(Box::new(LayerIngest { source, stage, wanted })))
     }
 
     /// What a blob unpacked to, if an image with it is here and its tree is sound.
