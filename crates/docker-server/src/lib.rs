@@ -13,7 +13,6 @@ mod given;
 mod handle;
 mod lower;
 mod params;
-mod pending;
 mod quirks;
 mod raise;
 mod reply;

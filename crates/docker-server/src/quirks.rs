@@ -107,11 +107,9 @@ impl fmt::Display for ApiVersion {
 }
 
 /// Container lists: before 1.46 without annotations.
-pub(crate) fn container_list(api: ApiVersion, list: &mut [ContainerSummary]) {
+pub(crate) fn container_summary(api: ApiVersion, summary: &mut ContainerSummary) {
     if api < ApiVersion::one(46) {
-        for summary in list {
-            summary.host_config.annotations = None;
-        }
+        summary.host_config.annotations = None;
     }
 }
 

@@ -38,6 +38,38 @@ pub(crate) fn json(value: &impl Serialize) -> Reply {
     json_status(StatusCode::OK, value)
 }
 
+/// 200 and a JSON list.
+pub(crate) fn json_list(list: JsonList) -> Reply {
+    with_type(StatusCode::OK, JSON, full(list.text()))
+}
+
+/// A JSON list in the making: of long lists only the text is kept.
+#[derive(Debug, Default)]
+pub(crate) struct JsonList {
+    text: Vec<u8>,
+    len: usize,
+}
+
+impl JsonList {
+    /// Adds a value.
+    pub(crate) fn push(&mut self, value: &impl Serialize) {
+        self.text.push(if self.len == 0 { b'[' } else { b',' });
+        // As in `line`, this cannot fail.
+        let _ = serde_json::to_writer(&mut self.text, value);
+        self.len += 1;
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    fn text(mut self) -> Vec<u8> {
+        self.text.extend_from_slice(if self.len == 0 { b"[]\n" } else { b"]\n" });
+        self.text
+    }
+}
+
 /// A JSON value with a line end, as Docker's encoder leaves it.
 pub(crate) fn json_status(status: StatusCode, value: &impl Serialize) -> Reply {
     with_type(status, JSON, full(line(value)))

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use model::life::{ExitCode, Life, StartFailure};
 use model::{ContainerId, NameOrId};
 use rustix::fs::{FlockOperation, Mode, OFlags};
+use shim::Liveness;
 use store::{ContainerRow, Found};
 
 use crate::prepare::store_error;
@@ -146,7 +147,17 @@ impl Engine {
 
     /// How a container lives, from the lock, the shim's files and the row, in that order.
     pub(crate) fn life(&self, container: &Container) -> Result<Life, EngineError> {
-        let guarded = !self.is_free(&container.id)?;
+        let liveness = self.liveness(&container.id)?;
+        self.life_at(container, liveness)
+    }
+
+    /// The same for one whose lock has just been looked at.
+    pub(crate) fn life_at(
+        &self,
+        container: &Container,
+        liveness: Liveness,
+    ) -> Result<Life, EngineError> {
+        let guarded = liveness == Liveness::Held;
         if guarded && let Some(life) = self.guarded_life(&container.id)? {
             return Ok(life);
         }

@@ -85,8 +85,12 @@ impl Engine {
 
     /// Whether nobody owns the container's life.
     pub(crate) fn is_free(&self, id: &ContainerId) -> Result<bool, EngineError> {
-        let liveness = shim::probe(&self.shim_paths(id)).map_err(|error| shim_error(id, &error))?;
-        Ok(liveness == Liveness::Free)
+        Ok(self.liveness(id)? == Liveness::Free)
+    }
+
+    /// Who owns the container's life.
+    pub(crate) fn liveness(&self, id: &ContainerId) -> Result<Liveness, EngineError> {
+        shim::probe(&self.shim_paths(id)).map_err(|error| shim_error(id, &error))
     }
 
     /// How the container ended last, if anybody saw it.

@@ -32,7 +32,13 @@ impl Engine {
     /// # Errors
     /// The database.
     pub fn image_list(&self) -> Result<Vec<ImageView>, EngineError> {
-        self.store().images().list()?.into_iter().map(|image| self.image_view(image)).collect()
+        let uses = self.store().containers().counts()?;
+        let used = |id: &ImageId| uses.get(id).copied().unwrap_or_default();
+        let view = |image: ImageRecord| {
+            let containers = used(&image.id);
+            image_view(image, containers)
+        };
+        Ok(self.store().images().list()?.into_iter().map(view).collect())
     }
 
     /// One image.
@@ -41,7 +47,9 @@ impl Engine {
     /// There is none, or the text is no reference.
     pub fn image_inspect(&self, typed: &str) -> Result<ImageView, EngineError> {
         let image = self.image(typed)?;
-        self.image_view(image)
+        let uses = self.store().containers().counts()?;
+        let containers = uses.get(&image.id).copied().unwrap_or_default();
+        Ok(image_view(image, containers))
     }
 
     /// How an image came to be, newest step first.
@@ -137,20 +145,19 @@ impl Engine {
         }
         Ok(running)
     }
+}
 
-    fn image_view(&self, image: ImageRecord) -> Result<ImageView, EngineError> {
-        let familiar = |names: &[Reference]| names.iter().map(Reference::familiar).collect();
-        Ok(ImageView {
-            id: image.id,
-            tags: familiar(&image.tags),
-            digests: familiar(&image.repo_digests),
-            created: created(&image),
-            size: image.size(),
-            containers: u64::try_from(self.store().containers().of_image(&image.id)?.len())
-                .unwrap_or(u64::MAX),
-            tagged: Some(timestamp(image.added_ns)),
-            config: image.config,
-        })
+fn image_view(image: ImageRecord, containers: u64) -> ImageView {
+    let familiar = |names: &[Reference]| names.iter().map(Reference::familiar).collect();
+    ImageView {
+        id: image.id,
+        tags: familiar(&image.tags),
+        digests: familiar(&image.repo_digests),
+        created: created(&image),
+        size: image.size(),
+        containers,
+        tagged: Some(timestamp(image.added_ns)),
+        config: image.config,
     }
 }
 

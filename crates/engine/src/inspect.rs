@@ -1,17 +1,19 @@
 //! `inspect` and `ps`: rows, records and lives become views.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use model::container::{NetworkMode, Source};
-use model::{ImageId, Life, NameOrId};
+use model::{ImageId, Life, NameOrId, NetworkId};
+use shim::Liveness;
 
 use crate::container::Container;
 use crate::record::{Endpoint, NamedMount, Progress};
 use crate::view::{
     ContainerView, EndpointView, FilesView, ListQuery, MountView, PublishedView, RemovalProgress,
-    VolumePlace,
+    SizeView, VolumePlace,
 };
 use crate::{Engine, EngineError};
 
@@ -22,40 +24,62 @@ impl Engine {
     /// There is no such container.
     pub fn inspect(&self, who: &NameOrId) -> Result<ContainerView, EngineError> {
         let container = self.find(who)?;
-        let mut names = ImageNames::default();
-        let mut view = self.view(container, &mut names)?;
+        let life = self.life(&container)?;
+        let mut view = self.view(container, life, &mut Names::default())?;
         if view.life.is_running() {
             view.execs = self.execs_of(&view.id)?;
         }
         Ok(view)
     }
 
-    /// Containers, newest first.
+    /// Shows containers to `visit`, newest first, until it breaks off. One view at a time: it is
+    /// far larger than what a list keeps of it.
     ///
     /// # Errors
-    /// The database.
-    pub fn list(&self, query: ListQuery) -> Result<Vec<ContainerView>, EngineError> {
-        let mut names = ImageNames::default();
-        let mut views = Vec::new();
+    /// The database; whatever `visit` says.
+    pub fn list(
+        &self,
+        query: ListQuery,
+        mut visit: impl FnMut(ContainerView) -> Result<ControlFlow<()>, EngineError>,
+    ) -> Result<(), EngineError> {
+        let mut names = Names::default();
         for row in self.store().containers().list()? {
+            let liveness = self.liveness(&row.id)?;
+            // What stands still need not be read.
+            if query == ListQuery::Running && liveness == Liveness::Free {
+                continue;
+            }
             let container = Container::read(row)?;
             if container.record.progress == Progress::Creating {
                 continue;
             }
-            let view = self.view(container, &mut names)?;
-            if query == ListQuery::All || view.life.is_running() {
-                views.push(view);
+            let life = self.life_at(&container, liveness)?;
+            let view = self.view(container, life, &mut names)?;
+            let is_listed = query == ListQuery::All || view.life.is_running();
+            if is_listed && visit(view)?.is_break() {
+                break;
             }
         }
-        Ok(views)
+        Ok(())
+    }
+
+    /// How much a container's files take.
+    ///
+    /// # Errors
+    /// There is no such container.
+    pub fn size(&self, who: &NameOrId) -> Result<SizeView, EngineError> {
+        let container = self.find(who)?;
+        let usage = self.store().container_usage(&container.id)?;
+        let written = usage.written.ok();
+        Ok(SizeView { written, total: usage.layers.saturating_add(written.unwrap_or(0)) })
     }
 
     fn view(
         &self,
         container: Container,
-        names: &mut ImageNames,
+        life: Life,
+        names: &mut Names,
     ) -> Result<ContainerView, EngineError> {
-        let life = self.life(&container)?;
         let id = container.id;
         let endpoint = self.endpoint(&container, &life);
         Ok(ContainerView {
@@ -63,11 +87,11 @@ impl Engine {
             name: container.row.name.clone(),
             created: timestamp(container.row.created_ns),
             image: container.record.image,
-            image_name: names.name(self, &container)?,
+            image_name: names.image(self, &container)?,
             removal: RemovalProgress::NotAsked,
             restarts: 0,
             mounts: container.record.mounts.iter().map(|mount| self.mount_view(mount)).collect(),
-            networks: self.networks_of(&container, endpoint)?,
+            networks: self.networks_of(&container, endpoint, names)?,
             ports: endpoint.map(published).unwrap_or_default(),
             files: self.files(&container, &life)?,
             // A list asks no shim: one that does not answer would hold up all.
@@ -88,6 +112,7 @@ impl Engine {
         &self,
         container: &Container,
         endpoint: Option<&Endpoint>,
+        names: &mut Names,
     ) -> Result<BTreeMap<String, EndpointView>, EngineError> {
         let name = match &container.record.spec.network.mode {
             NetworkMode::Bridge => "bridge",
@@ -101,7 +126,7 @@ impl Engine {
             ..EndpointView::default()
         };
         let mut view = endpoint.map_or(wished, endpoint_view);
-        view.network = self.store().networks().by_name(name)?.map(|row| row.id);
+        view.network = names.network(self, name)?;
         Ok(BTreeMap::from([(name.to_owned(), view)]))
     }
 
@@ -158,15 +183,16 @@ fn published(endpoint: &Endpoint) -> Vec<PublishedView> {
     endpoint.ports.iter().map(view).collect()
 }
 
-/// What lists call images: each name is looked up once a listing.
+/// What names mean at the moment: each is looked up once a listing.
 #[derive(Debug, Default)]
-struct ImageNames {
-    known: BTreeMap<(String, ImageId), String>,
+struct Names {
+    images: BTreeMap<(String, ImageId), String>,
+    networks: BTreeMap<String, Option<NetworkId>>,
 }
 
-impl ImageNames {
+impl Names {
     /// The name as typed while it still means the same image, else the short id (Docker).
-    fn name(&mut self, engine: &Engine, container: &Container) -> Result<String, EngineError> {
+    fn image(&mut self, engine: &Engine, container: &Container) -> Result<String, EngineError> {
         let typed = match &container.record.spec.source {
             Source::Image(typed) => typed,
             Source::Directory(path) | Source::DirectoryOverlay(path) => {
@@ -175,12 +201,22 @@ impl ImageNames {
         };
         let Some(id) = container.record.image else { return Ok(typed.clone()) };
         let key = (typed.clone(), id);
-        if let Some(name) = self.known.get(&key) {
+        if let Some(name) = self.images.get(&key) {
             return Ok(name.clone());
         }
         let current = engine.image_id(typed)?;
         let name = if current == Some(id) { typed.clone() } else { id.short() };
-        self.known.insert(key, name.clone());
+        self.images.insert(key, name.clone());
         Ok(name)
+    }
+
+    /// The network of that name; `None` if there is none (any more).
+    fn network(&mut self, engine: &Engine, name: &str) -> Result<Option<NetworkId>, EngineError> {
+        if let Some(id) = self.networks.get(name) {
+            return Ok(*id);
+        }
+        let id = engine.store().networks().by_name(name)?.map(|row| row.id);
+        self.networks.insert(name.to_owned(), id);
+        Ok(id)
     }
 }

@@ -301,8 +301,9 @@ pub struct FilesView {
 /// How much a container's files take, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SizeView {
-    /// What it wrote itself.
-    pub writable: u64,
+    /// What it wrote itself; `None` if that cannot be counted: it may nest directories deeper than
+    /// a path is long.
+    pub written: Option<u64>,
     /// That and its image.
     pub total: u64,
 }

@@ -17,6 +17,8 @@ use crate::protocol::ExitRecord;
 
 /// Longest record that is read.
 const MAX: u64 = 64 << 10;
+/// More than a record usually has.
+const USUAL: usize = 1 << 10;
 
 /// A record cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +73,13 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Record
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    let mut text = Vec::new();
-    file.take(MAX).read_to_end(&mut text).map_err(failed)?;
+    let mut start = [0; USUAL];
+    let len = (&file).read(&mut start).map_err(failed)?;
+    let mut text = std::borrow::Cow::from(&start[..len]);
+    // `ps` reads one of these per container: a second read, to be told that it ends, is worth saving.
+    if len == USUAL {
+        file.take(MAX).read_to_end(text.to_mut()).map_err(failed)?;
+    }
     let parsed = serde_json::from_slice(&text);
     parsed.map(Some).map_err(|source| RecordError::Damaged { path: path.to_owned(), source })
 }

@@ -4,6 +4,7 @@
 //! init attaches it, so there is nothing on the host to leak or to be busy.
 
 mod changes;
+mod usage;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use sys::mount::{Layer, Overlay, OverlayError, Param};
 use sys::root::Root;
 
 pub use changes::{Change, ChangeKind};
+pub use usage::ContainerUsage;
 
 use crate::db::Text;
 use crate::layers::{self, LayerError, LayerRow};

@@ -28,7 +28,9 @@ use model::ContainerId;
 pub use archive::{Import, ImportError, LoadError, LoadOptions, Loaded, SaveError};
 pub use blobs::{BlobError, Blobs};
 use container_layer::Xattrs;
-pub use container_layer::{Change, ChangeKind, ContainerLayer, MountError, Persistence};
+pub use container_layer::{
+    Change, ChangeKind, ContainerLayer, ContainerUsage, MountError, Persistence,
+};
 use db::Db;
 pub use db::addresses::{AddressError, Addresses};
 pub use db::containers::{ContainerRow, ContainerRowError, Containers, Found};

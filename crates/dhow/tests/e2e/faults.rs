@@ -66,6 +66,8 @@ fn a_killed_shim_is_noticed_and_cleaned_up() {
     assert_eq!(shims.len(), 2);
     shims.iter().for_each(|pid| kill_9(pid));
     while host.ok(&["inspect", "-f", "{{.State.Running}}", "stays"]) == "true" {}
+    // What the shims have left says that both run; nobody owns their lives any more.
+    assert_eq!(host.ok(&["ps", "-q"]), "");
     // The next container finds everything in order.
     assert_eq!(host.ok(&["run", "--rm", "busybox", "echo", "on"]), "on");
     assert_eq!(host.ok(&["ps", "-a", "--format", "{{.Names}}"]), "stays");

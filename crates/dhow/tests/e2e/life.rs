@@ -142,3 +142,30 @@ fn a_start_that_fails_leaves_the_container_created() {
     );
     host.ok(&["rm", "f1"]);
 }
+
+#[test]
+fn sizes_are_what_was_written_and_that_with_the_image() {
+    let host = host();
+    host.ok(&["create", "--name", "idle", "busybox"]);
+    host.ok(&[
+        "run",
+        "--name",
+        "wrote",
+        "busybox",
+        "sh",
+        "-c",
+        "head -c 5000 /dev/zero >/f; ln /f /g",
+    ]);
+    let image: u64 = host.ok(&["image", "inspect", "-f", "{{.Size}}", "busybox"]).parse().unwrap();
+    let sizes = |name: &str| host.ok(&["inspect", "-s", "-f", "{{.SizeRw}} {{.SizeRootFs}}", name]);
+    assert_eq!(sizes("idle"), format!("0 {image}"));
+    assert_eq!(sizes("wrote"), format!("5000 {}", image + 5000));
+    let listed = host.ok(&["ps", "-as", "--format", "{{.Names}} {{.Size}}"]);
+    assert!(
+        listed.starts_with("wrote 5kB (virtual ") && listed.contains("\nidle 0B (virtual "),
+        "{listed}"
+    );
+    let without = host.ok(&["inspect", "-f", "{{json .}}", "wrote"]);
+    assert!(!without.contains("SizeRw"), "{without}");
+    assert_eq!(host.ok(&["ps", "-a", "-n", "1", "--format", "{{.Names}}"]), "wrote");
+}

@@ -217,7 +217,8 @@ pub struct SummaryHostConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct SummaryNetworkSettings {
-    pub networks: Option<Map<EndpointSettings>>,
+    /// Boxed, since a map makes room for eleven values at once, and lists are long.
+    pub networks: Option<Map<Box<EndpointSettings>>>,
 }
 
 /// The answer of `wait`, once it comes.

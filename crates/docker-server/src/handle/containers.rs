@@ -1,5 +1,7 @@
 //! Containers: lists, making, and everything that is one verb and a status.
 
+use std::ops::ControlFlow;
+
 use docker_api::types::containers::{CreateContainer, CreateResponse};
 use engine::view::{ContainerView, ListQuery, RemoveOptions, SizeView, StartOutcome, StopOutcome};
 use engine::{Engine, EngineError};
@@ -14,10 +16,9 @@ use crate::call::Call;
 use crate::error::HttpError;
 use crate::filter::{self, Boundary};
 use crate::lower::{self, Beside};
-use crate::pending::Pending as _;
-use crate::quirks;
+use crate::quirks::{self, ApiVersion};
 use crate::raise;
-use crate::reply::{self, Reply};
+use crate::reply::{self, JsonList, Reply};
 use crate::route::ContainerRoute;
 
 /// Operations on one container.
@@ -72,42 +73,77 @@ pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
     let limit = call.query.number::<i64>("limit")?.and_then(|n| usize::try_from(n).ok());
     let limit = limit.filter(|n| *n > 0);
     let all = call.query.flag("all") || limit.is_some() || wanted.implies_all();
-    let with_size = call.query.flag("size");
-    let api = call.api;
-    let summaries = call
-        .run(move |engine| {
-            let query = if all { ListQuery::All } else { ListQuery::Running };
-            let mut views = select(engine, &wanted, query)?;
-            views.truncate(limit.unwrap_or(usize::MAX));
-            let now = Timestamp::now();
-            let summary = |view: &ContainerView| {
-                let size = size(engine, view, with_size)?;
-                Ok(raise::summary(view, size, now))
-            };
-            views.iter().map(summary).collect::<Result<Vec<_>, EngineError>>()
-        })
-        .await?;
-    let mut summaries = summaries;
-    quirks::container_list(api, &mut summaries);
-    Ok(reply::json(&summaries))
+    let listing = Listing {
+        query: if all { ListQuery::All } else { ListQuery::Running },
+        limit: limit.unwrap_or(usize::MAX),
+        sizes: Sizes::asked_by(call),
+        api: call.api,
+    };
+    let list = call.run(move |engine| summaries(engine, &wanted, listing)).await?;
+    Ok(reply::json_list(list))
 }
 
-fn select(
+/// What a list shows beside what its filters say.
+#[derive(Debug, Clone, Copy)]
+struct Listing {
+    query: ListQuery,
+    limit: usize,
+    sizes: Sizes,
+    api: ApiVersion,
+}
+
+/// Whether sizes are shown: they are counted file by file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sizes {
+    Shown,
+    Left,
+}
+
+impl Sizes {
+    fn asked_by(call: &Call) -> Self {
+        if call.query.flag("size") { Self::Shown } else { Self::Left }
+    }
+
+    fn of(self, engine: &Engine, id: ContainerId) -> Result<Option<SizeView>, EngineError> {
+        match self {
+            Self::Shown => engine.size(&NameOrId::from(id)).map(Some),
+            Self::Left => Ok(None),
+        }
+    }
+}
+
+fn summaries(
     engine: &Engine,
     wanted: &filter::Containers,
-    query: ListQuery,
-) -> Result<Vec<ContainerView>, EngineError> {
+    listing: Listing,
+) -> Result<JsonList, EngineError> {
     let (before, since) = wanted.boundaries();
     let before = before.map(|name| boundary(engine, name)).transpose()?;
     let since = since.map(|name| boundary(engine, name)).transpose()?;
     let ancestors = ancestors(engine, wanted.ancestors())?;
-    let mut views = engine.list(query)?;
-    views.retain(|view| {
+    let fits = |view: &ContainerView| {
         wanted.fits(view, raise::state_word(view))
             && filter::between(view, before, since)
             && (wanted.ancestors().is_empty() || filter::is_from(view, &ancestors))
-    });
-    Ok(views)
+    };
+    let (now, mut list) = (Timestamp::now(), JsonList::default());
+    engine.list(listing.query, |view| {
+        if fits(&view) {
+            match listing.sizes.of(engine, view.id) {
+                Ok(size) => {
+                    let mut summary = raise::summary(&view, size, now);
+                    quirks::container_summary(listing.api, &mut summary);
+                    list.push(&summary);
+                }
+                // Removed since it was read.
+                Err(EngineError::NoSuchContainer(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let is_full = list.len() >= listing.limit;
+        Ok(if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(list)
 }
 
 fn boundary(engine: &Engine, name: &str) -> Result<(Boundary, ContainerId), EngineError> {
@@ -128,20 +164,12 @@ fn ancestors(engine: &Engine, names: &[String]) -> Result<Vec<ImageId>, EngineEr
     Ok(ids)
 }
 
-fn size(
-    engine: &Engine,
-    view: &ContainerView,
-    wanted: bool,
-) -> Result<Option<SizeView>, EngineError> {
-    wanted.then(|| engine.size(&NameOrId::from(view.id))).transpose()
-}
-
 async fn inspect(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
-    let with_size = call.query.flag("size");
+    let sizes = Sizes::asked_by(call);
     let (view, size) = call
         .run(move |engine| {
             let view = engine.inspect(&who)?;
-            let size = size(engine, &view, with_size)?;
+            let size = sizes.of(engine, view.id)?;
             Ok((view, size))
         })
         .await?;

@@ -33,13 +33,18 @@ pub(crate) fn inspect(view: &ContainerView, size: Option<SizeView>) -> Container
         exec_ids: or_null(view.execs.iter().map(ToString::to_string).collect()),
         host_config: host_config::host_config(view),
         graph_driver: Some(DriverData { data: None, name: DRIVER.to_owned() }),
-        size_rw: size.map(|size| signed(size.writable)),
+        size_rw: size.map(written),
         size_root_fs: size.map(|size| signed(size.total)),
         mounts: mounts::points(&view.mounts, &view.spec.files),
         config: config::config(view),
         network_settings: networks::settings(view),
         ..ContainerInspect::default()
     }
+}
+
+/// -1, as in Docker, for what cannot be counted.
+fn written(size: SizeView) -> i64 {
+    size.written.map_or(-1, signed)
 }
 
 fn state(view: &ContainerView) -> ContainerState {
@@ -89,7 +94,7 @@ pub(crate) fn summary(
         command: command(&view.resolved.argv),
         created: view.created.as_second(),
         ports: networks::port_list(view),
-        size_rw: size.map(|size| signed(size.writable)),
+        size_rw: size.map(written),
         size_root_fs: size.map(|size| signed(size.total)),
         labels: view.resolved.labels.clone(),
         state: status::word(view).to_owned(),
@@ -98,7 +103,9 @@ pub(crate) fn summary(
             network_mode: host_config::network_mode(&view.spec.network.mode),
             annotations: or_null(view.spec.annotations.clone()),
         },
-        network_settings: SummaryNetworkSettings { networks: Some(networks::endpoints(view)) },
+        network_settings: SummaryNetworkSettings {
+            networks: Some(networks::boxed_endpoints(view)),
+        },
         mounts: mounts::points(&view.mounts, &view.spec.files),
         image_manifest_descriptor: None,
     }

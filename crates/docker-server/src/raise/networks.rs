@@ -41,6 +41,12 @@ pub(super) fn endpoints(view: &ContainerView) -> Map<EndpointSettings> {
     view.networks.iter().map(|(name, place)| (name.clone(), endpoint(view, place))).collect()
 }
 
+/// The same for a list.
+pub(super) fn boxed_endpoints(view: &ContainerView) -> Map<Box<EndpointSettings>> {
+    let boxed = |(name, place): (&String, _)| (name.clone(), Box::new(endpoint(view, place)));
+    view.networks.iter().map(boxed).collect()
+}
+
 fn endpoint(view: &ContainerView, place: &EndpointView) -> EndpointSettings {
     let (ip, prefix) = address(place.ipv4);
     let (ip6, prefix6) = address(place.ipv6);

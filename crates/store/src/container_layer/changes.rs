@@ -45,15 +45,6 @@ impl ContainerLayer {
         Ok(walk.changes)
     }
 
-    /// The bytes of the files that the container has written.
-    ///
-    /// # Errors
-    /// The file system.
-    pub fn size(&self) -> Result<u64, LayerError> {
-        let upper = self.open_upper()?;
-        written(&upper).map_err(LayerError::root(&self.upper()))
-    }
-
     fn open_upper(&self) -> Result<Root, LayerError> {
         let path = self.upper();
         Root::open(&path).map_err(LayerError::root(&path))
@@ -121,34 +112,24 @@ impl Walk {
     }
 }
 
-fn children(root: &Root, dir: &Path) -> Result<Vec<(PathBuf, Stat)>, RootError> {
+/// What is in a directory right now; nothing, if it has gone.
+pub(super) fn children(root: &Root, dir: &Path) -> Result<Vec<(PathBuf, Stat)>, RootError> {
     let at = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     let mut found = Vec::new();
-    for entry in root.read_dir(at)? {
+    let entries = match root.read_dir(at) {
+        Err(error) if is_absent(&error) => return Ok(found),
+        entries => entries?,
+    };
+    for entry in entries {
         let path = dir.join(OsStr::from_bytes(entry.name.as_bytes()));
         match root.metadata(&path) {
             Ok(stat) => found.push((path, stat)),
             // The container is running: what was there a moment ago may be gone.
-            Err(error) if error.not_found() => {}
+            Err(error) if is_absent(&error) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(found)
-}
-
-fn written(upper: &Root) -> Result<u64, RootError> {
-    let (mut bytes, mut seen) = (0_u64, BTreeSet::new());
-    let mut waiting = vec![PathBuf::new()];
-    while let Some(dir) = waiting.pop() {
-        for (path, stat) in children(upper, &dir)? {
-            if is_dir(&stat) {
-                waiting.push(path);
-            } else if is_file(&stat) && (stat.st_nlink == 1 || seen.insert(stat.st_ino)) {
-                bytes = bytes.saturating_add(stat.st_size.unsigned_abs());
-            }
-        }
-    }
-    Ok(bytes)
 }
 
 fn is_absent(error: &RootError) -> bool {
@@ -160,12 +141,8 @@ fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
-fn is_dir(stat: &Stat) -> bool {
+pub(super) fn is_dir(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
-}
-
-fn is_file(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
 fn is_same_directory(stat: &Stat, below: &Stat) -> bool {

@@ -3,6 +3,8 @@
 //! The record's JSON is the engine's; nothing here reads it. A row pins the layers of its image,
 //! so that the container outlives `rmi -f`.
 
+use std::collections::BTreeMap;
+
 use model::{ContainerId, ContainerName, ImageId, NameOrId};
 use rusqlite::Row;
 
@@ -140,9 +142,10 @@ impl Containers<'_> {
     /// # Errors
     /// The database.
     pub fn list(&self) -> Result<Vec<ContainerRow>, DbError> {
-        self.db.read("list containers", |tx| {
-            tx.all(&select("ORDER BY created_ns DESC, id"), [], read_row)
-        })
+        let mut rows = self.db.read("list containers", |tx| tx.all(&select(""), [], read_row))?;
+        // SQLite would copy every record to sort them.
+        rows.sort_unstable_by(|a, b| b.created_ns.cmp(&a.created_ns).then(a.id.cmp(&b.id)));
+        Ok(rows)
     }
 
     /// Replaces the record by what `change` makes of it, with no other writer in between.
@@ -199,14 +202,18 @@ impl Containers<'_> {
         })
     }
 
-    /// The containers created from `image`, oldest first.
+    /// How many containers were created from each image that has any.
     ///
     /// # Errors
     /// The database.
-    pub fn of_image(&self, image: &ImageId) -> Result<Vec<ContainerRow>, DbError> {
-        self.db.read("list containers of an image", |tx| {
-            tx.all(&select("WHERE image = ?1 ORDER BY created_ns, id"), [Text(*image)], read_row)
-        })
+    pub fn counts(&self) -> Result<BTreeMap<ImageId, u64>, DbError> {
+        let sql = "SELECT image, count(*) FROM containers WHERE image IS NOT NULL GROUP BY image";
+        let counts = self.db.read("count containers of images", |tx| {
+            tx.all(sql, [], |row| {
+                Ok((row.get::<_, Text<ImageId>>(0)?.0, row.get::<_, i64>(1)?.cast_unsigned()))
+            })
+        })?;
+        Ok(counts.into_iter().collect())
     }
 }
 
