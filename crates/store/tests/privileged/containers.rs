@@ -220,7 +220,8 @@ fn a_container_outlives_the_forced_removal_of_its_image() {
     );
     assert_eq!(refused, expected);
     let running = std::collections::BTreeSet::from([id]);
-    let refused = images.remove("a:1", store::Force::Yes, &running).unwrap_err().to_string();
+    let by_id = image.id.to_string();
+    let refused = images.remove(&by_id, store::Force::Yes, &running).unwrap_err().to_string();
     assert!(refused.contains("(cannot be forced) - image is being used by running container"));
     let removed = images.remove("a:1", store::Force::Yes, &none).unwrap();
     assert_eq!(removed.len(), 2, "the name and the image, no layer: {removed:?}");
