@@ -2,6 +2,7 @@
 
 pub(crate) mod events;
 mod images;
+mod prune;
 
 use engine::view::{ContainerView, NetworkView, VolumeView};
 use model::container::NetworkMode;
@@ -9,6 +10,7 @@ use model::{ContainerId, ImageId, Life};
 use regex_lite::Regex;
 
 pub(crate) use images::Images;
+pub(crate) use prune::PruneContainers;
 
 use crate::params::{Filters, ParamError, Query};
 
@@ -23,6 +25,8 @@ pub(crate) enum FilterError {
     Param(#[from] ParamError),
     #[error("invalid filter 'status={0}': invalid value for state ({0}): must be one of {states}", states = STATES.join(", "))]
     State(String),
+    #[error("more than one {0} filter specified")]
+    Twice(&'static str),
     #[error("invalid filter '{key}={value}': {why}")]
     Value { key: &'static str, value: String, why: String },
 }

@@ -33,6 +33,7 @@ pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpErro
         Route::Options => Ok(reply::empty(StatusCode::OK)),
         Route::ContainerList => containers::list(&call).await,
         Route::ContainerCreate => containers::create(call).await,
+        Route::ContainerPrune => containers::prune(&call).await,
         Route::Container(id, operation) => containers::one(call, id, operation).await,
         Route::Exec(id, operation) => exec::one(call, &id, operation).await,
         Route::ImageList => images::list(&call).await,

@@ -23,6 +23,7 @@ pub(crate) enum Route {
     Options,
     ContainerList,
     ContainerCreate,
+    ContainerPrune,
     Container(String, ContainerRoute),
     Exec(String, ExecRoute),
     ImageList,
@@ -144,7 +145,7 @@ fn containers(method: &str, path: &[&str]) -> Option<Route> {
     let (id, verb) = match (method, path) {
         ("GET", ["json"]) => return Some(Route::ContainerList),
         ("POST", ["create"]) => return Some(Route::ContainerCreate),
-        ("POST", ["prune"]) => return Some(Route::Later("container prune")),
+        ("POST", ["prune"]) => return Some(Route::ContainerPrune),
         ("DELETE", [id]) => return Some(Route::Container(id_of(id)?, C::Remove)),
         (_, [id, verb]) => (id_of(id)?, *verb),
         ("GET", [_, "attach", "ws"]) => return Some(Route::Later("attach over websocket")),

@@ -31,6 +31,7 @@ mod network;
 mod paths;
 mod ports;
 mod prepare;
+mod prune;
 mod pull;
 mod random;
 mod reconcile;

@@ -57,6 +57,15 @@ pub struct RemoveOptions {
     pub volumes: bool,
 }
 
+/// What `prune_containers` has removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainersPruned {
+    /// Which containers.
+    pub removed: Vec<ContainerId>,
+    /// How many bytes they had written.
+    pub reclaimed: u64,
+}
+
 /// Which containers `list` gives, newest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ListQuery {

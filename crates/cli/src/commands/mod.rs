@@ -2,6 +2,7 @@
 
 mod attach;
 mod container_inspect;
+mod container_prune;
 mod create;
 mod diff;
 mod events;
@@ -49,6 +50,7 @@ use crate::cx::Cx;
 use crate::error::{Failure, api_message};
 use docker_api::{ApiError, Client};
 use std::future::Future;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// Groups, and what they are about.
@@ -64,6 +66,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
 pub(crate) const ALL: &[&Command] = &[
     &attach::COMMAND,
     &container_inspect::COMMAND,
+    &container_prune::COMMAND,
     &create::COMMAND,
     &diff::COMMAND,
     &events::COMMAND,
@@ -165,6 +168,15 @@ fn tell(
             Ok(!tolerated(&e))
         }
     }
+}
+
+/// Asks before everything of a kind goes; nothing typed means no.
+pub(crate) fn confirmed(cx: &Cx, warning: &str) -> Result<bool, Failure> {
+    cx.print(&format!("{warning}\nAre you sure you want to continue? [y/N] "))?;
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(answer.trim().eq_ignore_ascii_case("y"))
 }
 
 /// The current time and zone, for whoever tells times.

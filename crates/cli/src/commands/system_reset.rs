@@ -1,9 +1,8 @@
 //! `system reset`
 
+use super::confirmed;
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::Cx;
-use crate::error::Failure;
-use std::io::Write as _;
 use std::process::ExitCode;
 
 const WARNING: &str = "WARNING! This removes all containers, images, volumes and networks, and every file of this state root.";
@@ -19,17 +18,9 @@ pub(super) struct SystemResetArgs {
 command!(SystemResetArgs, system_reset, ["system reset"], "[OPTIONS]", Arity::Exactly(0));
 
 async fn system_reset(cx: &Cx, args: SystemResetArgs) -> Outcome {
-    if !args.force && !confirmed(cx)? {
+    if !args.force && !confirmed(cx, WARNING)? {
         return Ok(ExitCode::FAILURE);
     }
     cx.client()?.reset().await?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn confirmed(cx: &Cx) -> Result<bool, Failure> {
-    cx.print(&format!("{WARNING}\nAre you sure you want to continue? [y/N] "))?;
-    std::io::stdout().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(answer.trim().eq_ignore_ascii_case("y"))
 }

@@ -132,6 +132,52 @@ fn wait_tells_the_code_of_one_that_ends_later() {
 }
 
 #[test]
+fn a_container_that_runs_gets_another_name() {
+    let host = host();
+    let id = host.ok(&["run", "-d", "--name", "r1", "busybox", "sleep", "1000"]);
+    host.ok(&["rename", "r1", "r2"]);
+    assert_eq!(host.ok(&["ps", "--format", "{{.Names}}"]), "r2");
+    assert_eq!(host.ok(&["exec", "r2", "hostname"]), id[..12]);
+    host.ok(&["create", "--name", "r1", "busybox"]);
+    assert_eq!(
+        host.fails(1, &["rename", "r1", "r2"]),
+        format!(
+            "Error response from daemon: Error when allocating new name: Conflict. The container name \"/r2\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
+        )
+    );
+    // A stop saves nothing of the old name.
+    host.ok(&["stop", "-t", "0", "r2"]);
+    assert_eq!(host.ok(&["inspect", "-f", "{{.Name}}", &id]), "/r2");
+}
+
+#[test]
+fn prune_removes_what_does_not_run_and_is_old_or_labelled_so() {
+    let host = host();
+    let write = "head -c 3000 /dev/zero > /written";
+    let ended = host.ok(&["create", "--name", "ended", "busybox", "sh", "-c", write]);
+    host.ok(&["start", "-a", "ended"]);
+    let kept = host.ok(&["create", "--label", "keep", "-v", "/data", "busybox"]);
+    let runs = host.ok(&["run", "-d", "busybox", "sleep", "1000"]);
+    host.ok(&["pause", &runs]);
+    let prune = |filter: &str| host.ok(&["container", "prune", "-f", "--filter", filter]);
+    assert_eq!(prune("until=1h"), "Total reclaimed space: 0B", "none is so old");
+    assert_eq!(
+        prune("label!=keep"),
+        format!("Deleted Containers:\n{ended}\n\nTotal reclaimed space: 3kB")
+    );
+    let refused = host.fails(1, &["container", "prune", "-f", "--filter", "status=exited"]);
+    assert!(refused.contains("invalid filter 'status'"), "{refused}");
+    // Whoever does not say yes keeps all.
+    let asked = host.feed(&["container", "prune"], b"n\n");
+    assert_eq!(asked.code, Some(0));
+    assert!(asked.out.starts_with("WARNING! This will remove all stopped containers."));
+    let asked = host.feed(&["container", "prune"], b"y\n");
+    assert!(asked.out.contains(&kept), "{}", asked.out);
+    assert_eq!(host.ok(&["ps", "-aq", "--no-trunc"]), runs);
+    assert_eq!(host.ok(&["volume", "ls", "-q"]).lines().count(), 1, "volumes stay");
+}
+
+#[test]
 fn a_start_that_fails_leaves_the_container_created() {
     let host = host();
     host.ok(&["create", "--name", "f1", "busybox", "nosuch"]);

@@ -6,13 +6,13 @@ use super::{Call, Client, Raw, framing};
 use crate::error::ApiError;
 use crate::json;
 use crate::query::{
-    AttachQuery, ListContainers, LogsQuery, Query, RemoveContainer, StopOptions, WaitCondition,
-    segment,
+    AttachQuery, Filters, ListContainers, LogsQuery, Query, RemoveContainer, StopOptions,
+    WaitCondition, segment,
 };
 use crate::stream::{Attached, ByteStream, JsonStream, LogStream};
 use crate::types::containers::{
-    ContainerInspect, ContainerSummary, CreateContainer, CreateResponse, FilesystemChange,
-    TopResponse, UpdateContainer, UpdateResponse, WaitResponse,
+    ContainerInspect, ContainerSummary, ContainersPruned, CreateContainer, CreateResponse,
+    FilesystemChange, TopResponse, UpdateContainer, UpdateResponse, WaitResponse,
 };
 use crate::types::stats::Stats;
 
@@ -104,6 +104,11 @@ impl Client {
         options: &ListContainers,
     ) -> Result<Vec<ContainerSummary>, ApiError> {
         self.fetch(Call::get("/containers/json").query(options.query())).await
+    }
+
+    /// Removes containers that do not run.
+    pub async fn container_prune(&self, filters: &Filters) -> Result<ContainersPruned, ApiError> {
+        self.fetch(Call::post("/containers/prune").query(Query::default().filters(filters))).await
     }
 
     /// Everything about a container.

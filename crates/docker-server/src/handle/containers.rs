@@ -2,13 +2,15 @@
 
 use std::ops::ControlFlow;
 
-use docker_api::types::containers::{CreateContainer, CreateResponse};
+use docker_api::types::containers::{ContainersPruned, CreateContainer, CreateResponse};
 use engine::view::{ContainerView, ListQuery, RemoveOptions, SizeView, StartOutcome, StopOutcome};
 use engine::{Engine, EngineError};
 use http::StatusCode;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use model::container::{StopTimeout, TerminalSize};
 use model::id::BadContainerName;
+use model::moment;
 use model::{ContainerId, ContainerName, ImageId, NameOrId, Signal};
 
 use super::{exec, logs, streams, transfer};
@@ -81,6 +83,18 @@ pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
     };
     let list = call.run(move |engine| summaries(engine, &wanted, listing)).await?;
     Ok(reply::json_list(list))
+}
+
+/// `POST /containers/prune`.
+pub(super) async fn prune(call: &Call) -> Result<Reply, HttpError> {
+    let now = moment::Reference { now: Timestamp::now(), zone: TimeZone::system() };
+    let wanted = filter::PruneContainers::parse(&call.query, &now)?;
+    let pruned = call.run(move |engine| engine.prune_containers(|view| wanted.fits(view))).await?;
+    let removed: Vec<String> = pruned.removed.iter().map(ToString::to_string).collect();
+    Ok(reply::json(&ContainersPruned {
+        containers_deleted: (!removed.is_empty()).then_some(removed),
+        space_reclaimed: pruned.reclaimed,
+    }))
 }
 
 /// What a list shows beside what its filters say.
