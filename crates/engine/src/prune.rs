@@ -1,7 +1,7 @@
 //! `container prune`: removes the containers that do not run.
 
-use model::NameOrId;
 use model::container::Source;
+use model::{EventKind, NameOrId};
 
 use crate::container::Container;
 use crate::prepare::store_error;
@@ -34,6 +34,7 @@ impl Engine {
                 Err(error) => failed = failed.and(Err(error)),
             }
         }
+        self.tell_prune(EventKind::Container, pruned.reclaimed);
         failed.map(|()| pruned)
     }
 

@@ -10,10 +10,18 @@ impl Engine {
     /// # Errors
     /// It has that name already, or another one has.
     pub fn rename(&self, who: &NameOrId, name: &ContainerName) -> Result<(), EngineError> {
-        let container = self.find(who)?;
+        // Not between what a start has read of it and what it tells its shim.
+        let (_lock, mut container) = self.lock(&self.find(who)?.id)?;
         if container.row.name == *name {
             return Err(EngineError::SameName);
         }
-        Ok(self.store().containers().rename(&container.id, name)?)
+        self.store().containers().rename(&container.id, name)?;
+        let old = std::mem::replace(&mut container.row.name, name.clone());
+        if self.life(&container)?.is_running() {
+            let endpoint = container.record.last_start().and_then(|start| start.endpoint.as_ref());
+            self.leave_about(&container, endpoint);
+        }
+        self.tell(&container, "rename", &[("oldName", format!("/{old}"))]);
+        Ok(())
     }
 }

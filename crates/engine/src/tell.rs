@@ -41,6 +41,12 @@ impl Engine {
         self.append(&[event(EventKind::Volume, action, name.to_owned(), more, now())]);
     }
 
+    /// Tells that what nobody used is gone, and how many bytes it took.
+    pub(crate) fn tell_prune(&self, kind: EventKind, reclaimed: u64) {
+        let more = owned(&[("reclaimed", reclaimed.to_string())]);
+        self.append(&[event(kind, "prune", String::new(), more, now())]);
+    }
+
     /// Leaves what a container is where its shim finds it.
     pub(crate) fn leave_about(&self, container: &Container, endpoint: Option<&Endpoint>) {
         let _ = self.about(container, endpoint).write(&self.shim_paths(&container.id));

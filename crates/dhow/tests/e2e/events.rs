@@ -74,6 +74,32 @@ fn what_is_done_to_a_container_is_told_with_what_it_was() {
 }
 
 #[test]
+fn a_container_is_told_of_under_its_new_name() {
+    let host = host();
+    host.ok(&["run", "-d", "--name", "first", "busybox", "sleep", "1000"]);
+    host.ok(&["rename", "first", "second"]);
+    host.ok(&["stop", "-t", "0", "second"]);
+    host.ok(&["container", "prune", "-f"]);
+    let format = "{{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.oldName}} {{.Actor.Attributes.reclaimed}}";
+    let until = now();
+    let all = ["events", "--until", &until, "--filter", "type=container", "--format", format];
+    let told = host.ok(&all).replace("<no value>", "-");
+    let told: Vec<&str> = told.lines().filter(|line| !line.starts_with("kill")).collect();
+    assert_eq!(
+        told,
+        [
+            "create first - -",
+            "start first - -",
+            "rename second /first -",
+            "die second - -",
+            "stop second - -",
+            "destroy second - -",
+            "prune - - 0"
+        ]
+    );
+}
+
+#[test]
 fn whoever_looks_on_hears_at_once_what_another_process_does() {
     let host = host();
     let mut command = host.command(&["events", "--format", "{{.Action}}", "--filter", "event=die"]);
