@@ -43,11 +43,13 @@ enum Brake {
 
 impl Cgroup {
     /// Kills every process in the cgroup and below it, frozen or not, and returns when all are dead.
-    /// Their parents have yet to reap them.
+    /// Their parents have yet to reap them, and must not be who calls this: the first process of a
+    /// pid namespace dies when all others in it are reaped, and newer kernels (seen on 7.2) keep it
+    /// in its cgroup until then.
     pub fn kill(&self) -> Result<(), CgroupError> {
         let deadline = Deadline::after(PATIENCE);
+        self.start_kill()?;
         if let Some(dir) = self.clone_into() {
-            self.write((Version::V2, None), "cgroup.kill", "1")?;
             let empty = file::wait_for_line(dir, "cgroup.events", "populated 0", deadline);
             let empty = empty.map_err(|source| CgroupError::Wait {
                 path: self.file_path(Version::V2, None, "cgroup.events"),
@@ -57,13 +59,25 @@ impl Cgroup {
                 return Err(self.unkillable(self.pids()?));
             }
         }
+        match self.legacy_tracking() {
+            Some(legacy) => self.wait_for_deaths(legacy, deadline),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends SIGKILL to every process in the cgroup and below it, frozen or not, and leaves none
+    /// out; they die a moment later.
+    pub fn start_kill(&self) -> Result<(), CgroupError> {
+        if self.clone_into().is_some() {
+            self.write((Version::V2, None), "cgroup.kill", "1")?;
+        }
         // On a hybrid host there may be some who entered the v1 side only.
         let Some((root, mount)) = self.legacy_tracking() else { return Ok(()) };
         if self.pids_in(root, mount)?.is_empty() {
             return Ok(());
         }
         let brake = self.brake()?;
-        let killed = self.kill_listed((root, mount), &brake, deadline);
+        let killed = self.kill_listed((root, mount), &brake);
         self.release(&brake)?;
         killed
     }
@@ -93,16 +107,44 @@ impl Cgroup {
         }
     }
 
+    /// Kills all that are listed, until a list names nobody new: whoever was being born when the
+    /// brake was put on is in the next one. Who is to die starts nobody any more.
     fn kill_listed(
         &self,
         (root, mount): (BorrowedFd<'_>, &Path),
         brake: &Brake,
-        deadline: Deadline,
     ) -> Result<(), CgroupError> {
+        let deadline = Deadline::after(PATIENCE);
+        let mut killed = HashSet::new();
         loop {
             if matches!(brake, Brake::Freezing) {
                 self.write(FREEZER, "freezer.state", "FROZEN")?;
             }
+            let mut listed = self.pids_in(root, mount)?;
+            listed.retain(|pid| !killed.contains(pid));
+            for batch in listed.chunks(BATCH) {
+                self.kill_batch((root, mount), batch)?;
+            }
+            // What v1 has frozen takes the signal when it goes on, whoever froze it.
+            if self.hierarchies.legacy_of(Controller::Freezer).is_some() {
+                self.write(FREEZER, "freezer.state", "THAWED")?;
+            }
+            if listed.is_empty() {
+                return Ok(());
+            }
+            if deadline.is_over() {
+                return Err(self.unkillable(listed));
+            }
+            killed.extend(listed);
+        }
+    }
+
+    fn wait_for_deaths(
+        &self,
+        (root, mount): (BorrowedFd<'_>, &Path),
+        deadline: Deadline,
+    ) -> Result<(), CgroupError> {
+        loop {
             let listed = self.pids_in(root, mount)?;
             if listed.is_empty() {
                 return Ok(());
@@ -110,18 +152,22 @@ impl Cgroup {
             if deadline.is_over() {
                 return Err(self.unkillable(listed));
             }
-            let held = hold(&listed[..listed.len().min(BATCH)]);
-            let still: HashSet<Pid> = self.pids_in(root, mount)?.into_iter().collect();
-            for (pid, pidfd) in held.iter().filter(|(pid, _)| still.contains(pid)) {
-                self.kill_one(*pid, pidfd)?;
-            }
-            // What v1 has frozen takes the signal when it goes on, whoever froze it.
-            if self.hierarchies.legacy_of(Controller::Freezer).is_some() {
-                self.write(FREEZER, "freezer.state", "THAWED")?;
-            }
-            wait_for(&held, deadline)
+            wait_for(&hold(&listed[..listed.len().min(BATCH)]), deadline)
                 .map_err(|source| CgroupError::Wait { path: self.place(), source })?;
+            // Without a brake somebody may have got away.
+            self.start_kill()?;
         }
+    }
+
+    fn kill_batch(
+        &self,
+        (root, mount): (BorrowedFd<'_>, &Path),
+        batch: &[Pid],
+    ) -> Result<(), CgroupError> {
+        let held = hold(batch);
+        let still: HashSet<Pid> = self.pids_in(root, mount)?.into_iter().collect();
+        let members = held.iter().filter(|(pid, _)| still.contains(pid));
+        members.into_iter().try_for_each(|(pid, pidfd)| self.kill_one(*pid, pidfd))
     }
 
     fn kill_one(&self, pid: Pid, pidfd: &OwnedFd) -> Result<(), CgroupError> {

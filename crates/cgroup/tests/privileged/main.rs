@@ -58,7 +58,26 @@ fn start_idle() -> Result<(), Errno> {
 }
 
 fn has(host: &Host, controller: Controller) -> bool {
-    host.hierarchies.legacy().iter().any(|legacy| legacy.controllers.contains(&controller))
+    home(host, controller).is_some()
+}
+
+/// Which version a controller is on, if on any.
+fn home(host: &Host, controller: Controller) -> Option<Version> {
+    let on_v1 =
+        host.hierarchies.legacy().iter().any(|legacy| legacy.controllers.contains(&controller));
+    if on_v1 {
+        Some(Version::V1)
+    } else {
+        on_v2(host, controller.name(Version::V2)).then_some(Version::V2)
+    }
+}
+
+/// Whether v2 has a controller.
+fn on_v2(host: &Host, controller: &str) -> bool {
+    host.hierarchies.unified().is_some_and(|unified| {
+        let listed = read_to_string(unified.mount.join("cgroup.controllers")).unwrap();
+        listed.split_whitespace().any(|name| name == controller)
+    })
 }
 
 fn content(cgroup: &Cgroup, controller: &str, file: &str) -> String {
@@ -158,8 +177,7 @@ fn what_cannot_be_limited_is_an_error_and_nothing_is_made() {
 #[test]
 fn limits_land_in_the_files_and_change() {
     on_each_layout(|host| {
-        if !has(host, Controller::Memory) {
-            // The v2 hierarchy of such a host has no controllers; the plan's snapshots cover it.
+        if home(host, Controller::Memory) != Some(Version::V1) {
             return;
         }
         let memory = |limit, with_swap| Memory {
@@ -207,12 +225,46 @@ fn limits_land_in_the_files_and_change() {
 }
 
 #[test]
+fn limits_land_in_v2s_files_and_change() {
+    on_each_layout(|host| {
+        // A hybrid host may have some of them there and others on v1.
+        let needed = [Controller::Memory, Controller::Cpu, Controller::Pids];
+        if needed.iter().any(|controller| home(host, *controller) != Some(Version::V2)) {
+            return;
+        }
+        let memory = |limit, with_swap| Memory {
+            limit: Some(Max::At(limit)),
+            with_swap: Some(Max::At(with_swap)),
+            ..Memory::default()
+        };
+        let limits = Limits {
+            memory: memory(64 << 20, 96 << 20),
+            cpu: Cpu { shares: Some(512), ..Cpu::from_nano_cpus(500_000_000) },
+            pids: Some(Max::At(77)),
+            ..Limits::default()
+        };
+        let cgroup = host.create("one", &limits);
+        let file = |name| content(&cgroup, "", name);
+        // Swap has a limit of its own here.
+        assert_eq!([file("memory.max"), file("memory.swap.max")], ["67108864", "33554432"]);
+        assert_eq!(file("cpu.weight"), "59");
+        assert_eq!(file("cpu.max"), "50000 100000");
+        assert_eq!(file("pids.max"), "77");
+        let update = |memory| cgroup.update(&Limits { memory, ..Limits::default() }).unwrap();
+        update(memory(8 << 20, 24 << 20));
+        assert_eq!([file("memory.max"), file("memory.swap.max")], ["8388608", "16777216"]);
+        let unlimited = Some(Max::Unlimited);
+        update(Memory { limit: unlimited, with_swap: unlimited, ..Memory::default() });
+        assert_eq!([file("memory.max"), file("memory.swap.max")], ["max", "max"]);
+        assert_eq!(cgroup.stats().unwrap().memory.unwrap().limit, Max::Unlimited);
+        assert_eq!(file("cpu.weight"), "59");
+    });
+}
+
+#[test]
 fn a_controller_that_v2_has_is_handed_down_when_a_limit_needs_it() {
     on_each_layout(|host| {
-        let at_root = host.hierarchies.unified().is_some_and(|unified| {
-            let listed = read_to_string(unified.mount.join("cgroup.controllers")).unwrap();
-            listed.split_whitespace().any(|name| name == "hugetlb")
-        });
+        let at_root = on_v2(host, "hugetlb");
         let pages = HugePages { page_size: "2MB".into(), limit: 4 << 20 };
         let limits = Limits { huge_pages: vec![pages], ..Limits::default() };
         let result = host.try_create("one", &limits);
@@ -266,7 +318,8 @@ fn the_limit_of_tasks_bites() {
         let pids = cgroup.stats().unwrap().pids.unwrap();
         assert_eq!((pids.current, pids.limit), (4, Max::At(5)));
         cgroup.kill().unwrap();
-        assert_eq!(content(&cgroup, "pids", "pids.max"), "5");
+        let view = if home(host, Controller::Pids) == Some(Version::V1) { "pids" } else { "" };
+        assert_eq!(content(&cgroup, view, "pids.max"), "5");
     });
 }
 
@@ -487,14 +540,18 @@ fn statistics_count_what_is_used() {
         }
         let stats = cgroup.stats().unwrap();
         assert!(stats.cpu.usage > 0);
-        let on_v1 = has(host, Controller::Memory);
-        assert_eq!(stats.version, if on_v1 { Version::V1 } else { Version::V2 });
-        assert_eq!(stats.memory.is_some(), on_v1);
+        let home = home(host, Controller::Memory);
+        assert_eq!(stats.version, home.unwrap_or(Version::V2));
+        assert_eq!(stats.memory.is_some(), home.is_some());
         if let (Some(memory), Some(pids)) = (stats.memory, stats.pids) {
             assert!(memory.usage > 1 << 20);
-            assert!(memory.stat.contains_key("total_inactive_file"));
+            let cache =
+                if home == Some(Version::V1) { "total_inactive_file" } else { "inactive_file" };
+            assert!(memory.stat.contains_key(cache));
             assert_eq!(pids.current, 1);
-            assert!(stats.cpu.per_cpu.iter().any(|usage| *usage > 0));
+            // v2 does not count for each processor.
+            let counted = stats.cpu.per_cpu.iter().any(|usage| *usage > 0);
+            assert_eq!(counted, home == Some(Version::V1));
         }
         cgroup.kill().unwrap();
         wait(&child.pidfd).unwrap();

@@ -236,7 +236,9 @@ impl Guard {
     pub(super) fn signal_everyone(&self, target: Target, signal: sys::signal::Signal) {
         let Some(container) = &self.container else { return };
         if target == Target::Container && signal == sys::signal::Signal::KILL {
-            self.kill_leftovers();
+            // Their ends are events: the init's comes when we have reaped its execs. Whom this
+            // cannot kill, the machine gives up waiting for.
+            let _ = container.cgroup.start_kill();
             return;
         }
         let leader = self.procs.values().find(|proc| proc.target == target).map(|proc| proc.pid);
