@@ -1,4 +1,4 @@
-//! Automation: demo, test, bench, images, tidy.
+//! Automation: demo, test, testbed, bench, images, tidy.
 
 mod bench;
 mod demo;
@@ -6,17 +6,23 @@ mod host;
 mod images;
 mod leaks;
 mod steps;
+mod testbed;
 mod tidy;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use testbed::Layout;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   demo          build dhow, make images from Debian packages and run a web server from one
   test          install what the tests need, run them all, count what is left on the host
+  testbed [--hybrid] [FILTER...]
+                run the privileged tests on a throw-away host with systemd and cgroup v2
+  leaks PROGRAM [ARGUMENT...]
+                run a program and count what it leaves on the host
   bench [ROUNDS] [--only TEXT] [--json FILE]
                 measure dhow beside Docker and beside the kernel's floor
   images DIR    write busybox.tar and debian.tar (docker-archive) into DIR
@@ -63,6 +69,9 @@ fn run(words: &[&str]) -> Result<()> {
         ["images", dir] => images::make(dir.as_ref()).map(drop),
         ["demo"] => steps::demo(),
         ["test"] => steps::test(),
+        ["testbed", "--hybrid", filters @ ..] => testbed::run(Layout::Hybrid, filters),
+        ["testbed", filters @ ..] => testbed::run(Layout::Unified, filters),
+        ["leaks", program, arguments @ ..] => steps::leaks(program, arguments),
         ["bench", options @ ..] => bench(options),
         _ => bail!("{USAGE}"),
     }

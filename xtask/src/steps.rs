@@ -1,4 +1,4 @@
-//! The two commands of the README's first screen: demo and test.
+//! The two commands of the README's first screen, demo and test, and the count of leaks alone.
 
 use anyhow::Result;
 
@@ -37,4 +37,18 @@ pub(crate) fn test() -> Result<()> {
     host::say("tests");
     host::run("cargo", &["test", "--workspace"])?;
     before.nothing_new()
+}
+
+/// Runs a program and counts what it leaves on the host.
+///
+/// # Errors
+/// It fails, or leaves something.
+pub(crate) fn leaks(program: &str, arguments: &[&str]) -> Result<()> {
+    let before = Snapshot::take()?;
+    let ran = host::run(program, arguments);
+    // What a failure leaves is part of its story.
+    match (ran, before.nothing_new()) {
+        (Err(ran), Err(left)) => Err(ran.context(left)),
+        (ran, left) => ran.and(left),
+    }
 }

@@ -69,16 +69,24 @@ impl Host {
     }
 
     /// A dhow command on these roots, not started, in a clean environment.
+    ///
+    /// On a host whose kernel cannot serve the bridge, `DHOW_TEST_NETWORK` names the network of
+    /// containers that are given none.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
-        self.clean(&self.binary, arguments)
+        let network = std::env::var("DHOW_TEST_NETWORK").ok();
+        self.clean(&self.binary, &with_network(arguments, network.as_deref()))
     }
 
     /// The same in a session of its own, whose terminal its standard input is.
     #[must_use]
     pub fn in_session(&self, arguments: &[&str]) -> Command {
+        let command = self.command(arguments);
+        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
         let binary = self.binary.to_string_lossy();
-        self.clean(Path::new("setsid"), &[&["--ctty", &*binary], arguments].concat())
+        let mut all = vec!["--ctty", &*binary];
+        all.extend(words.iter().map(|word| &**word));
+        self.clean(Path::new("setsid"), &all)
     }
 
     /// Starts a command in a terminal of its own.
@@ -160,6 +168,17 @@ impl Host {
         assert_eq!(ran.code, Some(code), "dhow {}: {}\n{}", arguments.join(" "), ran.err, ran.out);
         ran.err
     }
+}
+
+/// Gives a container a network if it is given none.
+fn with_network<'a>(arguments: &[&'a str], network: Option<&'a str>) -> Vec<&'a str> {
+    let mut words = arguments.to_vec();
+    let makes_one = matches!(words.first(), Some(&("run" | "create")));
+    let has_one = words.iter().any(|word| word.starts_with("--net") || *word == "-p");
+    if let (Some(network), true, false) = (network, makes_one, has_one) {
+        words.splice(1..1, ["--network", network]);
+    }
+    words
 }
 
 impl Drop for Host {

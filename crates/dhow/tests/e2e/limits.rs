@@ -1,5 +1,7 @@
 //! Memory, CPU and task limits, as the kernel has them.
 
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+
 use crate::host;
 
 #[test]
@@ -53,6 +55,8 @@ fn limits_are_in_the_kernels_files() {
         "0.5",
         "--cpu-shares",
         "512",
+        "--pids-limit",
+        "77",
         "-m",
         "64m",
         "busybox",
@@ -62,8 +66,38 @@ fn limits_are_in_the_kernels_files() {
     let stats = host.ok(&["stats", "--no-stream", "--format", "{{.MemUsage}}", "c1"]);
     assert!(stats.ends_with("/ 64MiB"), "{stats}");
     let id = host.ok(&["inspect", "-f", "{{.Id}}", "c1"]);
-    let quota = find("cpu.cfs_quota_us", &id).or_else(|| find("cpu.max", &id)).unwrap();
-    assert!(quota.starts_with("50000"), "{quota}");
+    // On v1, and on v2.
+    for (files, want) in [
+        (["cpu.cfs_quota_us", "cpu.max"], ["50000", "50000 100000"]),
+        (["cpu.shares", "cpu.weight"], ["512", "59"]),
+        (["memory.limit_in_bytes", "memory.max"], ["67108864"; 2]),
+        (["pids.max"; 2], ["77"; 2]),
+    ] {
+        let found = find(files[0], &id).or_else(|| find(files[1], &id)).unwrap();
+        assert!(want.contains(&found.trim()), "{files:?}: {found}");
+    }
+}
+
+#[test]
+fn devices_of_the_host_are_out_of_reach() {
+    let host = host();
+    // The nodes can be made, as in Docker; what a foreign one names (`loop-control`, whether or not
+    // the host has it) is refused before anybody asks what it is.
+    let script = "busybox mknod /zero c 1 5 && head -c 1 /zero | wc -c; busybox mknod /node c 10 237 && head -c 1 /node";
+    let ran = host.run(&["run", "--rm", "busybox", "sh", "-c", script]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), "1"), "{}", ran.err);
+    assert!(ran.err.contains("/node: Operation not permitted"), "{}", ran.err);
+    // Given for reading, it is not there for writing.
+    let node = host.scratch().join("node");
+    let (kind, mode) = (FileType::CharacterDevice, Mode::RUSR | Mode::WUSR);
+    mknodat(CWD, &node, kind, mode, makedev(10, 237)).unwrap();
+    let device = format!("{}:/dev/given:r", node.display());
+    let opened = |redirection: &str| {
+        let script = format!("exec 3{redirection} /dev/given");
+        host.run(&["run", "--rm", "--device", &device, "busybox", "sh", "-c", &script]).err
+    };
+    assert!(!opened("<").contains("Operation not permitted"));
+    assert!(opened(">").contains("Operation not permitted"));
 }
 
 /// The content of a file of the container's cgroup.

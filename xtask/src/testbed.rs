@@ -1,0 +1,126 @@
+//! Runs the privileged tests on a throw-away host: Debian with systemd as process 1, on cgroup v2
+//! or on the hybrid layout, which the machine that develops dhow may not have.
+//!
+//! `testbed/testbed.py` makes and boots the host; here is what it is to do. The tests run there
+//! as they are: static binaries need nothing but the kernel.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use crate::host;
+
+/// What the host is booted with for `systemd`'s hybrid layout, which newer versions of it only
+/// give to those who insist.
+const HYBRID: &str = "systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1";
+
+/// Packages whose tests need a real host.
+const PACKAGES: [&str; 3] = ["cgroup", "runtime", "dhow"];
+
+/// What the host does. `$1` is where the tests look for the binary, the rest are test filters. A
+/// kernel without address translation (Debian's User Mode Linux has none) cannot serve the
+/// bridge: containers get no network there, and the tests of the network itself are left out.
+const JOB: &str = r#"set -eu
+binary=$1; shift
+mkdir -p "$(dirname "$binary")"; cp /host/dhow "$binary"
+if nft add table inet probe && nft add chain inet probe nat '{ type nat hook postrouting priority 100; }'; then
+    nft delete table inet probe; set -- "$@"
+else
+    export DHOW_TEST_NETWORK=none; set -- "$@" --skip network::
+    # These publish ports.
+    for test in a_killed_shim_is_noticed death_at_each_step_of_a_run twenty_at_once; do set -- "$@" --skip $test; done
+    echo "testbed: this kernel translates no addresses: no network"
+fi 2>/dev/null
+uname -r; grep cgroup /proc/mounts
+/host/xtask leaks sh -c '
+    failed=0
+    for tests in /host/*.tests; do echo "== $tests"; "$tests" --test-threads=2 "$@" || failed=1; done
+    exit $failed' sh "$@"
+"#;
+
+/// A message of cargo's about what it has built.
+#[derive(Deserialize)]
+struct Built {
+    #[serde(default)]
+    executable: Option<PathBuf>,
+    #[serde(default)]
+    target: Option<Target>,
+    #[serde(default)]
+    manifest_path: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
+}
+
+/// Which layout of cgroups the host has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// v2 alone.
+    Unified,
+    /// v1 controllers beside an empty v2.
+    Hybrid,
+}
+
+/// Builds, boots, tests; `filters` are the test harness's own.
+///
+/// # Errors
+/// A package cannot be installed, the host does not boot, or a test fails.
+pub(crate) fn run(layout: Layout, filters: &[&str]) -> Result<()> {
+    host::install(&["python3"])?;
+    let dir = host::workspace().join("target/testbed");
+    let share = dir.join("host");
+    fs::create_dir_all(&share).with_context(|| format!("make {}", share.display()))?;
+    let binary = collect(&share)?;
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let script = text(&host::workspace().join("xtask/testbed/testbed.py"));
+    let (share_name, log, binary) = (text(&share), text(&dir.join("console.log")), text(&binary));
+    let mut arguments = vec![&*script, "run", "--verbose", "--timeout", "1200", "--log", &log];
+    if layout == Layout::Hybrid {
+        arguments.extend(["--append", HYBRID]);
+    }
+    arguments.extend(["--ro", &share_name, "--", "sh", "-c", JOB, "job", &binary]);
+    arguments.extend(filters);
+    let mut command = host::command("python3", &arguments);
+    if std::env::var_os("TESTBED_CACHE").is_none() {
+        command.env("TESTBED_CACHE", dir.join("cache"));
+    }
+    host::finish(command, "testbed", &["run"])
+}
+
+/// Puts the tests, the binary and this program where the host finds them; where the tests look
+/// for the binary.
+fn collect(share: &Path) -> Result<PathBuf> {
+    let mut arguments = vec!["test", "--no-run", "--message-format", "json-render-diagnostics"];
+    arguments.extend(PACKAGES.iter().flat_map(|package| ["-p", package]));
+    let messages = host::output("cargo", &arguments)?;
+    let mut binary = None;
+    for line in messages.lines() {
+        let built: Built = serde_json::from_str(line).context("read cargo's messages")?;
+        let (Some(program), Some(target)) = (built.executable, built.target) else { continue };
+        match target.kind.first().map(String::as_str) {
+            Some("test") => {
+                let folder = built.manifest_path.parent().and_then(Path::file_name);
+                let package = folder.unwrap_or_default().to_string_lossy().into_owned();
+                copy(&program, &share.join(format!("{package}.tests")))?;
+            }
+            Some("bin") if target.name == "dhow" && program.ends_with("dhow") => {
+                copy(&program, &share.join("dhow"))?;
+                binary = Some(program);
+            }
+            _ => {}
+        }
+    }
+    copy(&std::env::current_exe()?, &share.join("xtask"))?;
+    let Some(binary) = binary else { bail!("cargo has not built dhow") };
+    Ok(binary)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).with_context(|| format!("copy {}", from.display()))?;
+    Ok(())
+}
