@@ -1,10 +1,9 @@
 //! `container prune`: removes the containers that do not run.
 
-use model::container::Source;
+use std::ops::ControlFlow;
+
 use model::{EventKind, NameOrId};
 
-use crate::container::Container;
-use crate::prepare::store_error;
 use crate::view::{ContainerView, ContainersPruned, ListQuery, RemoveOptions};
 use crate::{Engine, EngineError};
 
@@ -20,13 +19,17 @@ impl Engine {
     ) -> Result<ContainersPruned, EngineError> {
         let mut pruned = ContainersPruned::default();
         let mut failed = Ok(());
-        for view in self.list(ListQuery::All)? {
-            if view.life.is_running() || !is_wanted(&view) {
-                continue;
+        let mut candidates = Vec::new();
+        self.list(ListQuery::All, |view| {
+            if !view.life.is_running() && is_wanted(&view) {
+                candidates.push(view.id);
             }
-            match self.prune_one(&NameOrId::from(view.id)) {
+            Ok(ControlFlow::Continue(()))
+        })?;
+        for id in candidates {
+            match self.prune_one(&NameOrId::from(id)) {
                 Ok(written) => {
-                    pruned.removed.push(view.id);
+                    pruned.removed.push(id);
                     pruned.reclaimed += written;
                 }
                 // It was started in between, or somebody else was faster.
@@ -40,22 +43,8 @@ impl Engine {
 
     /// Removes a container; what it had written.
     fn prune_one(&self, who: &NameOrId) -> Result<u64, EngineError> {
-        let written = self.written(&self.find(who)?)?;
+        let written = self.size(who)?.written.unwrap_or(0);
         self.remove(who, RemoveOptions::default())?;
         Ok(written)
-    }
-
-    /// The bytes of the files in a container's writable layer.
-    fn written(&self, container: &Container) -> Result<u64, EngineError> {
-        if !self.paths().container_dir(&container.id).join("upper").exists() {
-            // It has never been started, or has no layer of its own.
-            return Ok(0);
-        }
-        let layer = match &container.record.spec.source {
-            Source::Image(_) => self.store().container_layer(&container.id),
-            Source::DirectoryOverlay(path) => self.store().container_layer_on(&container.id, path),
-            Source::Directory(_) => return Ok(0),
-        };
-        layer.and_then(|layer| layer.size()).map_err(store_error)
     }
 }
