@@ -234,7 +234,7 @@ impl Operation {
     /// # Errors
     /// Its content or size is wrong; it has been deleted. The file system.
     pub fn commit_blob(&self, ingest: Ingest) -> Result<Digest, BlobError> {
-        let verified = ingest.verify()?;
+        let mut verified = ingest.verify()?;
         self.keep_blob(&verified.digest)?;
         verified.flush()?;
         verified.put_in_place(&self.inner.layout)?;

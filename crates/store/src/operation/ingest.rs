@@ -33,9 +33,9 @@ pub enum Begin {
 /// A blob that is being written. Dropped unfinished, one of known digest can be resumed.
 #[derive(Debug)]
 pub struct Ingest {
-    // The file is settled, and its lock given up, before its name goes.
-    out: OutFile,
+    // First, so that a name which goes does so while its file is locked.
     part: Part,
+    out: OutFile,
     hashing: Hashing,
     written: u64,
     wanted: Option<(Digest, u64)>,
@@ -68,8 +68,8 @@ enum OnDrop {
 pub(crate) struct Verified {
     pub(crate) digest: Digest,
     pub(crate) size: u64,
-    out: OutFile,
     part: Part,
+    out: OutFile,
 }
 
 impl Drop for Part {
@@ -291,10 +291,20 @@ impl Verified {
         self.out.file().sync_data().map_err(BlobError::io("flush", &self.part.path))
     }
 
-    /// Renames the file to its digest. The caller has flushed it.
-    pub(super) fn put_in_place(&self, layout: &Layout) -> Result<(), BlobError> {
+    /// Names the file by its digest. The caller has flushed it.
+    ///
+    /// It keeps its old, locked name until it is dropped, which the caller does when the row is
+    /// written: a process that looked for either in between would bring the same blob again.
+    pub(super) fn put_in_place(&mut self, layout: &Layout) -> Result<(), BlobError> {
         let place = layout.blob(&self.digest);
-        std::fs::rename(&self.part.path, &place).map_err(BlobError::io("put in place", &place))
+        let linked = std::fs::hard_link(&self.part.path, &place);
+        if linked.is_err() {
+            // A leftover without a row is there, or the file system has no hard links.
+            std::fs::rename(&self.part.path, &place)
+                .map_err(BlobError::io("put in place", &place))?;
+        }
+        self.part.on_drop = OnDrop::Remove;
+        Ok(())
     }
 }
 

@@ -222,7 +222,7 @@ impl Operation {
             .map_err(|e| failed("flush the file system of", layout.root())(e.into()))?;
         step(Point::PublishSynced, layout.root())?;
         let mut placed = Placed::default();
-        for blob in staged.blobs {
+        for mut blob in staged.blobs {
             blob.put_in_place(layout)?;
             placed.blobs.push(blob);
         }
