@@ -135,6 +135,8 @@ fn mount(line: &str) -> Option<String> {
     let kind = match (target, after.split(' ').next()?) {
         ("/sys/fs/cgroup", "tmpfs" | "cgroup2") => "cgroup",
         (target, _) if target.starts_with("/sys/fs/cgroup/") => return None,
+        // Not every kernel has the key; where it does, the mask must hold.
+        ("/proc/sysrq-trigger", _) if options.starts_with("ro,nosuid,nodev,noexec") => return None,
         (target, "tmpfs") if target.starts_with("/proc/") || target.starts_with("/sys/") => {
             return None;
         }
