@@ -67,6 +67,12 @@ impl Filters {
         self.0.entry(key.into()).or_default().insert(value.into(), true);
     }
 
+    /// Whether there is one of this key.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

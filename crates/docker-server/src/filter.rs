@@ -10,7 +10,7 @@ use model::{ContainerId, ImageId, Life};
 use regex_lite::Regex;
 
 pub(crate) use images::Images;
-pub(crate) use prune::PruneContainers;
+pub(crate) use prune::{PruneContainers, PruneImages, PruneVolumes};
 
 use crate::params::{Filters, ParamError, Query};
 

@@ -37,6 +37,7 @@ pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpErro
         Route::Container(id, operation) => containers::one(call, id, operation).await,
         Route::Exec(id, operation) => exec::one(call, &id, operation).await,
         Route::ImageList => images::list(&call).await,
+        Route::ImagePrune => images::prune(&call).await,
         Route::ImageCreate => images::create(call).await,
         Route::ImageLoad => transfer::load(call).await,
         Route::ImagesSave => {
@@ -45,6 +46,7 @@ pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpErro
         }
         Route::Image(name, operation) => images::one(call, name, operation).await,
         Route::VolumeList => volumes::list(&call).await,
+        Route::VolumePrune => volumes::prune(&call).await,
         Route::VolumeCreate => volumes::create(call).await,
         Route::VolumeInspect(name) => volumes::inspect(&call, name).await,
         Route::VolumeRemove(name) => volumes::remove(&call, name).await,

@@ -69,6 +69,11 @@ impl ApiVersion {
         self >= Self::one(42)
     }
 
+    /// 1.42: a prune of volumes takes the anonymous ones alone.
+    pub(crate) fn prunes_anonymous_volumes(self) -> bool {
+        self >= Self::one(42)
+    }
+
     /// 1.44: a read-only bind is read-only all the way down.
     pub(crate) fn read_only_is_recursive(self) -> bool {
         self >= Self::one(44)

@@ -62,7 +62,7 @@ fn signed(number: u64) -> i64 {
 }
 
 /// `null` instead of an empty list or map.
-fn or_null<T: Default + PartialEq>(value: T) -> Option<T> {
+pub(crate) fn or_null<T: Default + PartialEq>(value: T) -> Option<T> {
     (value != T::default()).then_some(value)
 }
 

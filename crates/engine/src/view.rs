@@ -57,13 +57,19 @@ pub struct RemoveOptions {
     pub volumes: bool,
 }
 
-/// What `prune_containers` has removed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ContainersPruned {
-    /// Which containers.
-    pub removed: Vec<ContainerId>,
-    /// How many bytes they had written.
+/// What a prune has removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pruned<T> {
+    /// In the order in which it went.
+    pub removed: Vec<T>,
+    /// How many bytes it took: of containers, what they had written.
     pub reclaimed: u64,
+}
+
+impl<T> Default for Pruned<T> {
+    fn default() -> Self {
+        Self { removed: Vec::new(), reclaimed: 0 }
+    }
 }
 
 /// Which containers `list` gives, newest first.

@@ -16,6 +16,7 @@ use sys::root::Root;
 
 pub use changes::{Change, ChangeKind};
 pub use usage::ContainerUsage;
+pub(crate) use usage::file_bytes;
 
 use crate::db::Text;
 use crate::layers::{self, LayerError, LayerRow};

@@ -1,9 +1,8 @@
 //! `container prune`
 
-use super::confirmed;
+use super::{confirmed, tell_pruned};
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::Cx;
-use crate::human;
 use crate::parse::filter::{Filter, collect};
 use std::process::ExitCode;
 
@@ -28,10 +27,5 @@ async fn container_prune(cx: &Cx, args: ContainerPruneArgs) -> Outcome {
     }
     let pruned = cx.client()?.container_prune(&collect(&args.filter)).await?;
     let deleted = pruned.containers_deleted.unwrap_or_default();
-    if !deleted.is_empty() {
-        cx.print(&format!("Deleted Containers:\n{}\n\n", deleted.join("\n")))?;
-    }
-    let space = i64::try_from(pruned.space_reclaimed).unwrap_or(i64::MAX);
-    cx.line(&format!("Total reclaimed space: {}", human::progress_size(human::float(space))))?;
-    Ok(ExitCode::SUCCESS)
+    tell_pruned(cx, "Deleted Containers:", &deleted, pruned.space_reclaimed)
 }

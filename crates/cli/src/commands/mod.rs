@@ -11,6 +11,7 @@ mod export;
 mod history;
 mod image_inspect;
 mod image_ls;
+mod image_prune;
 mod image_rm;
 mod import;
 mod info;
@@ -42,12 +43,14 @@ pub(crate) mod version;
 mod volume_create;
 mod volume_inspect;
 mod volume_ls;
+mod volume_prune;
 mod volume_rm;
 mod wait;
 
 use crate::argv::{Command, Outcome};
 use crate::cx::Cx;
 use crate::error::{Failure, api_message};
+use crate::human;
 use docker_api::{ApiError, Client};
 use std::future::Future;
 use std::io::Write as _;
@@ -75,6 +78,7 @@ pub(crate) const ALL: &[&Command] = &[
     &history::COMMAND,
     &image_inspect::COMMAND,
     &image_ls::COMMAND,
+    &image_prune::COMMAND,
     &image_rm::COMMAND,
     &import::COMMAND,
     &info::COMMAND,
@@ -106,6 +110,7 @@ pub(crate) const ALL: &[&Command] = &[
     &volume_create::COMMAND,
     &volume_inspect::COMMAND,
     &volume_ls::COMMAND,
+    &volume_prune::COMMAND,
     &volume_rm::COMMAND,
     &wait::COMMAND,
 ];
@@ -177,6 +182,16 @@ pub(crate) fn confirmed(cx: &Cx, warning: &str) -> Result<bool, Failure> {
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(answer.trim().eq_ignore_ascii_case("y"))
+}
+
+/// What a prune has removed, and the space that it gives back.
+pub(crate) fn tell_pruned(cx: &Cx, heading: &str, removed: &[String], bytes: u64) -> Outcome {
+    if !removed.is_empty() {
+        cx.print(&format!("{heading}\n{}\n\n", removed.join("\n")))?;
+    }
+    let bytes = human::float(i64::try_from(bytes).unwrap_or(i64::MAX));
+    cx.line(&format!("Total reclaimed space: {}", human::progress_size(bytes)))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The current time and zone, for whoever tells times.

@@ -122,3 +122,32 @@ fn a_volume_in_use_stays_and_its_user_is_named() {
     host.ok(&["volume", "rm", "data"]);
     assert!(!host.root().join("volumes/data").exists());
 }
+
+#[test]
+fn a_prune_takes_anonymous_volumes_and_all_only_if_asked() {
+    let host = host();
+    host.ok(&["volume", "create", "named"]);
+    host.ok(&["volume", "create", "--label", "keep", "labelled"]);
+    let script = "head -c 3000 /dev/zero > /anon/f";
+    let run = ["run", "--name", "left", "-v", "/anon", "busybox", "sh", "-c", script];
+    host.ok(&run);
+    host.ok(&["create", "-v", "/used", "-v", "data:/data", "busybox"]);
+    let prune = |more: &[&str]| host.ok(&[&["volume", "prune", "-f"], more].concat());
+    assert_eq!(prune(&[]), "Total reclaimed space: 0B", "all are used");
+    let format = "{{range .Mounts}}{{.Name}}{{end}}";
+    let anonymous = host.ok(&["inspect", "-f", format, "left"]);
+    host.ok(&["rm", "left"]);
+    let gone = format!("Deleted Volumes:\n{anonymous}\n\nTotal reclaimed space: 3kB");
+    assert_eq!(prune(&[]), gone);
+    assert!(!host.root().join("volumes").join(&anonymous).exists());
+    let gone = "Deleted Volumes:\nnamed\n\nTotal reclaimed space: 0B";
+    assert_eq!(prune(&["-a", "--filter", "label!=keep"]), gone);
+    assert_eq!(host.ok(&["volume", "ls", "-q"]).lines().count(), 3, "used, data and labelled");
+    let refused = host.fails(1, &["volume", "prune", "-f", "--filter", "dangling=true"]);
+    assert!(refused.contains("invalid filter 'dangling'"), "{refused}");
+    let refused = host.fails(1, &["volume", "prune", "-a", "--filter", "all=1"]);
+    assert!(refused.contains("cannot specify both --all and --filter all=1"), "{refused}");
+    let asked = host.feed(&["volume", "prune"], b"");
+    assert_eq!(asked.code, Some(0));
+    assert!(asked.out.starts_with("WARNING! This will remove anonymous local volumes"));
+}

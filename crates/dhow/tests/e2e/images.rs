@@ -95,3 +95,36 @@ fn an_image_says_what_it_is() {
     let table = host.ok(&["images"]);
     assert!(table.lines().nth(1).unwrap().starts_with("busybox"), "{table}");
 }
+
+#[test]
+fn a_prune_takes_dangling_images_and_unused_ones_if_asked() {
+    let host = host();
+    let id = |name: &str| host.ok(&["image", "inspect", "-f", "{{.Id}}", name]);
+    let archive = host.scratch().join("one.tar");
+    host.ok(&["create", "--name", "source", "busybox"]);
+    host.ok(&["export", "-o", &archive.to_string_lossy(), "source"]);
+    let import = |name: &str, change: &str| {
+        host.ok(&["import", "-c", change, &archive.to_string_lossy(), name]);
+        id(name)
+    };
+    let first = import("one:1", "LABEL v=1");
+    let second = import("one:1", "LABEL v=2");
+    let prune = |more: &[&str]| host.ok(&[&["image", "prune", "-f"], more].concat());
+    assert_eq!(prune(&["--filter", "until=1h"]), "Total reclaimed space: 0B", "none is so old");
+    assert_eq!(prune(&["--filter", "label=v=2"]), "Total reclaimed space: 0B", "it has a name");
+    // Its layer is the second's as well.
+    let gone = format!("Deleted Images:\ndeleted: {first}\n\nTotal reclaimed space: 0B");
+    assert_eq!(prune(&[]), gone);
+    host.ok(&["tag", "busybox", "also:1"]);
+    let gone = prune(&["-a"]);
+    let names = format!("untagged: also:1\nuntagged: one:1\ndeleted: {second}\ndeleted: sha256:");
+    for line in names.lines() {
+        assert!(gone.contains(line), "{line}: {gone}");
+    }
+    assert!(!gone.ends_with(" 0B"), "its layer is nobody's now: {gone}");
+    assert_eq!(host.ok(&["images", "--format", "{{.Repository}}:{{.Tag}}"]), "busybox:latest");
+    let refused = host.fails(1, &["image", "prune", "-f", "--filter", "dangling=0"]);
+    assert!(refused.contains("invalid filter 'dangling=[0 true]'"), "{refused}");
+    let asked = host.feed(&["image", "prune", "-a"], b"n\n");
+    assert!(asked.out.starts_with("WARNING! This will remove all images without"), "{}", asked.out);
+}

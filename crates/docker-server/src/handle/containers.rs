@@ -92,7 +92,7 @@ pub(super) async fn prune(call: &Call) -> Result<Reply, HttpError> {
     let pruned = call.run(move |engine| engine.prune_containers(|view| wanted.fits(view))).await?;
     let removed: Vec<String> = pruned.removed.iter().map(ToString::to_string).collect();
     Ok(reply::json(&ContainersPruned {
-        containers_deleted: (!removed.is_empty()).then_some(removed),
+        containers_deleted: raise::or_null(removed),
         space_reclaimed: pruned.reclaimed,
     }))
 }

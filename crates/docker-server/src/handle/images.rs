@@ -1,5 +1,6 @@
 //! Images: lists, names, removal.
 
+use docker_api::types::images::ImagesPruned;
 use engine::view::{ImageRemoveMode, ImageView};
 use engine::{Engine, EngineError};
 use http::StatusCode;
@@ -76,6 +77,17 @@ fn select(engine: &Engine, wanted: &filter::Images) -> Result<Vec<ImageView>, En
     let mut views: Vec<ImageView> = views.filter_map(|view| wanted.select(view)).collect();
     views.sort_by_key(|view| std::cmp::Reverse(view.created));
     Ok(views)
+}
+
+/// `POST /images/prune`.
+pub(super) async fn prune(call: &Call) -> Result<Reply, HttpError> {
+    let now = moment::Reference { now: Timestamp::now(), zone: TimeZone::system() };
+    let wanted = filter::PruneImages::parse(&call.query, &now)?;
+    let pruned = call.run(move |engine| engine.prune_images(|view| wanted.fits(view))).await?;
+    Ok(reply::json(&ImagesPruned {
+        images_deleted: raise::or_null(pruned.removed.iter().map(raise::removal).collect()),
+        space_reclaimed: pruned.reclaimed,
+    }))
 }
 
 async fn inspect(call: &Call, name: String) -> Result<Reply, HttpError> {

@@ -1,6 +1,6 @@
 //! Volumes.
 
-use docker_api::types::volumes::{VolumeCreate, VolumeList};
+use docker_api::types::volumes::{VolumeCreate, VolumeList, VolumesPruned};
 use engine::EngineError;
 use http::StatusCode;
 
@@ -29,6 +29,16 @@ pub(super) async fn create(mut call: Call) -> Result<Reply, HttpError> {
     let options = request.driver_opts.unwrap_or_default();
     let view = call.run(|engine| engine.volume_create(name, labels, options)).await?;
     Ok(reply::json_status(StatusCode::CREATED, &raise::volume(&view)))
+}
+
+/// `POST /volumes/prune`.
+pub(super) async fn prune(call: &Call) -> Result<Reply, HttpError> {
+    let wanted = filter::PruneVolumes::parse(&call.query, call.api)?;
+    let pruned = call.run(move |engine| engine.prune_volumes(|view| wanted.fits(view))).await?;
+    Ok(reply::json(&VolumesPruned {
+        volumes_deleted: raise::or_null(pruned.removed),
+        space_reclaimed: pruned.reclaimed,
+    }))
 }
 
 /// `GET /volumes/{name}`.

@@ -34,21 +34,22 @@ impl Store {
         })?;
         let upper = self.inner.layout.container(id).join("upper");
         let layers = layers.unwrap_or_default().cast_unsigned();
-        Ok(ContainerUsage { written: written(&upper).map_err(LayerError::root(&upper)), layers })
+        Ok(ContainerUsage { written: file_bytes(&upper).map_err(LayerError::root(&upper)), layers })
     }
 }
 
-/// As Docker counts: the length of everything that is no directory, a hard link once. A container
-/// that never started has no directory yet.
-fn written(upper: &Path) -> Result<u64, RootError> {
-    let upper = match Root::open(upper) {
+/// The bytes of the files of a tree, as Docker counts: the length of everything that is no
+/// directory, a hard link once. What is not there has none: a container that never started has no
+/// directory yet.
+pub(crate) fn file_bytes(tree: &Path) -> Result<u64, RootError> {
+    let tree = match Root::open(tree) {
         Err(error) if error.not_found() => return Ok(0),
         opened => opened?,
     };
     let (mut bytes, mut seen) = (0_u64, BTreeSet::new());
     let mut waiting = vec![PathBuf::new()];
     while let Some(dir) = waiting.pop() {
-        for (path, stat) in children(&upper, &dir)? {
+        for (path, stat) in children(&tree, &dir)? {
             if is_dir(&stat) {
                 waiting.push(path);
             } else if stat.st_nlink == 1 || seen.insert(stat.st_ino) {

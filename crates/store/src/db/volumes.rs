@@ -14,6 +14,8 @@ use rusqlite::Row;
 use sys::failpoint::{Point, reach};
 
 use super::{Db, DbError, Durability, Text, Tx};
+use crate::container_layer::file_bytes;
+use crate::layers::LayerError;
 use crate::layout::Layout;
 use crate::trash::{Moved, TrashError};
 
@@ -165,6 +167,15 @@ impl Volumes<'_> {
         self.db.read("list volumes", |tx| {
             tx.all(&format!("SELECT {COLUMNS} FROM volumes ORDER BY name"), [], read_row)
         })
+    }
+
+    /// The bytes of a volume's files, counted as Docker does. Containers may write meanwhile.
+    ///
+    /// # Errors
+    /// The file system.
+    pub fn bytes(&self, name: &str) -> Result<u64, LayerError> {
+        let data = self.layout.volume(name).join(DATA);
+        file_bytes(&data).map_err(LayerError::root(&data))
     }
 
     /// The containers that use `name`.
