@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use cgroup::Cgroup;
 use jiff::Timestamp;
 use model::ExitCode;
+use net::nft::Firewall;
 use runtime::HostFacts;
 use rustix::process::Pid;
 use sys::Errno;
@@ -72,6 +73,8 @@ pub(crate) struct Guard {
     conns: BTreeMap<ConnId, Conn>,
     procs: BTreeMap<ProcKey, Proc>,
     container: Option<Container>,
+    /// By which ports were taken back.
+    firewall: Option<Firewall>,
     /// The last number that a client or a process got.
     numbers: u32,
     scratch: Scratch,
@@ -150,6 +153,7 @@ impl Guard {
             conns: BTreeMap::new(),
             procs: BTreeMap::new(),
             container: None,
+            firewall: None,
             numbers: 0,
             // The start itself has left something to free.
             scratch: Scratch { buffer: Vec::new(), cool_at: Some(WARM) },
