@@ -10,6 +10,7 @@ use model::{ImageId, Life, NameOrId, NetworkId};
 use shim::Liveness;
 
 use crate::container::Container;
+use crate::network::is_built_in;
 use crate::record::{Endpoint, NamedMount, Progress};
 use crate::view::{
     ContainerView, EndpointView, FilesView, ListQuery, MountView, PublishedView, RemovalProgress,
@@ -215,7 +216,12 @@ impl Names {
         if let Some(id) = self.networks.get(name) {
             return Ok(*id);
         }
-        let id = engine.store().networks().by_name(name)?.map(|row| row.id);
+        let id = match engine.store().networks().by_name(name)? {
+            Some(row) => Some(row.id),
+            // Nobody has asked for it yet.
+            None if is_built_in(name) => Some(engine.built_in(name)?),
+            None => None,
+        };
         self.networks.insert(name.to_owned(), id);
         Ok(id)
     }

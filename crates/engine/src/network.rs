@@ -28,6 +28,11 @@ pub(crate) const BRIDGE: &str = "bridge";
 /// The networks that exist without being made, with their drivers.
 const BUILT_IN: [(&str, &str); 3] = [(BRIDGE, "bridge"), ("host", "host"), ("none", "null")];
 
+/// Whether a network exists without being made.
+pub(crate) fn is_built_in(name: &str) -> bool {
+    BUILT_IN.iter().any(|(known, _)| *known == name)
+}
+
 /// What a network's row keeps.
 #[derive(Debug, Serialize, Deserialize)]
 struct NetworkRecord {

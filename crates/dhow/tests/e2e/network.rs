@@ -193,6 +193,9 @@ fn what_the_owner_of_a_network_decides_cannot_be_decided_again() {
 #[test]
 fn names_on_the_hosts_network_are_the_containers_own() {
     let host = host();
+    host.ok(&["create", "--name", "one", "--network", "host", "busybox"]);
+    let id = host.ok(&["inspect", "-f", "{{.NetworkSettings.Networks.host.NetworkID}}", "one"]);
+    assert_eq!(id, host.ok(&["network", "inspect", "-f", "{{.Id}}", "host"]));
     let run = |more: &[&str]| {
         let script = "hostname; cat /etc/hostname; grep -c 'own$' /etc/hosts";
         let run = ["run", "--rm", "--network", "host"];
