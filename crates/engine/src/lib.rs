@@ -43,6 +43,7 @@ mod security;
 mod start;
 mod stats;
 mod stop;
+mod tail;
 mod tell;
 pub mod view;
 mod volume;

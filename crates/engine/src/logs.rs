@@ -8,21 +8,17 @@ use model::NameOrId;
 use model::container::LogSpec;
 use serde::Deserialize;
 
-use crate::follow::{End, Follow, Next, open_all};
-use crate::lines::{self, Lines};
+use crate::follow::{End, Follow, open_all};
+use crate::lines;
+use crate::tail::{Seen, Tail};
 use crate::view::{LogQuery, LogRecord, LogStream};
 use crate::{Engine, EngineError};
 
 /// Reads a log record by record.
 #[derive(Debug)]
 pub struct LogReader {
-    path: PathBuf,
-    lines: Lines,
-    /// Rotated files still to be read, the next one last.
-    newer: Vec<File>,
+    tail: Tail,
     query: LogQuery,
-    follow: Option<Follow>,
-    ended: bool,
 }
 
 /// One line of the file.
@@ -67,9 +63,7 @@ impl LogReader {
                 skip_to_tail(&mut files, wanted).map_err(EngineError::file("read", &path))?
             }
         };
-        let first = files.pop();
-        let lines = Lines::new(first, start).map_err(EngineError::file("read", &path))?;
-        Ok(Self { path, lines, newer: files, query, follow, ended: false })
+        Ok(Self { tail: Tail::new(path, files, start, follow)?, query })
     }
 
     /// The next record; `None` at the end, which a follower reaches when the container stops.
@@ -77,54 +71,22 @@ impl LogReader {
     /// # Errors
     /// The file cannot be read.
     pub fn read(&mut self) -> Result<Option<LogRecord>, EngineError> {
-        while !self.ended {
-            let line = self.lines.next().map_err(EngineError::file("read", &self.path))?;
-            let Some(line) = line else {
-                self.advance()?;
-                continue;
-            };
-            // A line that is no record was cut by a full disk or a killed shim.
-            let selected = parse(line).and_then(|record| self.select(record));
-            if selected.is_some() {
-                return Ok(selected);
-            }
-        }
-        Ok(None)
+        let query = &self.query;
+        // A line that is no record was cut by a full disk or a killed shim.
+        self.tail.find(|line| parse(line).map_or(Seen::Passed, |record| select(query, record)))
     }
+}
 
-    fn select(&mut self, record: LogRecord) -> Option<LogRecord> {
-        if self.query.until.is_some_and(|until| record.time > until) {
-            self.ended = true;
-            return None;
-        }
-        let is_late_enough = self.query.since.is_none_or(|since| record.time >= since);
-        let is_wanted = match record.stream {
-            LogStream::Stdout => self.query.streams.stdout,
-            LogStream::Stderr => self.query.streams.stderr,
-        };
-        (is_late_enough && is_wanted).then_some(record)
+fn select(query: &LogQuery, record: LogRecord) -> Seen<LogRecord> {
+    if query.until.is_some_and(|until| record.time > until) {
+        return Seen::TooLate;
     }
-
-    /// At the end of a file: the next one, or what comes.
-    fn advance(&mut self) -> Result<(), EngineError> {
-        if let Some(file) = self.newer.pop() {
-            self.lines.replace(file);
-            return Ok(());
-        }
-        let Some(follow) = &mut self.follow else {
-            self.ended = true;
-            return Ok(());
-        };
-        match follow.wait(self.lines.file()).map_err(EngineError::file("follow", &self.path))? {
-            Next::More => {}
-            // What was written before the move is read once more, then the newer files.
-            Next::Rotated(files) => self.newer = files,
-            // What was written before the end is read once more; then nothing more comes.
-            Next::Ended => self.follow = None,
-            Next::Unwanted => self.ended = true,
-        }
-        Ok(())
-    }
+    let is_late_enough = query.since.is_none_or(|since| record.time >= since);
+    let is_wanted = match record.stream {
+        LogStream::Stdout => query.streams.stdout,
+        LogStream::Stderr => query.streams.stderr,
+    };
+    if is_late_enough && is_wanted { Seen::Wanted(record) } else { Seen::Passed }
 }
 
 /// Drops older files that the last `wanted` lines do not reach; where in the oldest one left to

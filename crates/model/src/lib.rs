@@ -23,6 +23,7 @@ pub mod pull;
 pub mod reference;
 pub mod root_tag;
 pub mod signal;
+pub mod sysctl;
 pub mod ulimit;
 
 pub use container::ContainerSpec;

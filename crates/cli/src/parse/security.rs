@@ -1,6 +1,7 @@
 //! `--security-opt`, `--storage-opt`, `--sysctl`, capabilities, and namespaces' modes.
 
 use docker_api::json::Tree;
+use model::sysctl::is_ipc;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -95,19 +96,8 @@ impl FromStr for Sysctl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const NAMES: &[&str] = &[
-            "kernel.msgmax",
-            "kernel.msgmnb",
-            "kernel.msgmni",
-            "kernel.sem",
-            "kernel.shmall",
-            "kernel.shmmax",
-            "kernel.shmmni",
-            "kernel.shm_rmid_forced",
-        ];
-        let allowed = text.split_once('=').is_some_and(|(name, _)| {
-            NAMES.contains(&name) || name.starts_with("net.") || name.starts_with("fs.mqueue.")
-        });
+        let allowed =
+            text.split_once('=').is_some_and(|(name, _)| is_ipc(name) || name.starts_with("net."));
         if allowed {
             Ok(Self(text.to_owned()))
         } else {

@@ -10,20 +10,9 @@ use docker_api::types::host_config::{DeviceMapping as WireDevice, HostConfig};
 use model::capability::Capability;
 use model::container::{DeviceMapping, NamespaceSpec, NetworkMode, SeccompPolicy, SecuritySpec};
 use model::mount::clean_target;
+use model::sysctl::is_ipc;
 
 use super::{LowerError, Unsupported, filled};
-
-/// Kernel parameters that belong to an IPC namespace.
-const IPC_SYSCTLS: [&str; 8] = [
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_rmid_forced",
-];
 
 /// A permission that cannot be given so.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -241,7 +230,7 @@ fn sysctls(
                 return Err(of_host("the host's network"));
             }
             Some("net") => {}
-            _ if !IPC_SYSCTLS.contains(&name.as_str()) && !name.starts_with("fs.mqueue.") => {
+            _ if !is_ipc(name) => {
                 return Err(SecurityError::Sysctl(name.clone()));
             }
             _ if *ipc == NamespaceSpec::Host => return Err(of_host("the host's IPC namespace")),

@@ -2,24 +2,13 @@
 
 use std::collections::HashMap;
 
+use model::sysctl::is_ipc;
 use sys::process::Namespaces;
 
 use super::PlanError;
 use super::namespaces::Choice;
 use super::text::c_string;
 use crate::step::Step;
-
-/// Parameters of the ipc namespace.
-const IPC: [&str; 8] = [
-    "kernel/msgmax",
-    "kernel/msgmnb",
-    "kernel/msgmni",
-    "kernel/sem",
-    "kernel/shmall",
-    "kernel/shmmax",
-    "kernel/shmmni",
-    "kernel/shm_rmid_forced",
-];
 
 /// Steps for all of them, in the order of their names.
 pub(super) fn steps(
@@ -60,7 +49,9 @@ fn path(name: &str) -> Option<String> {
 }
 
 fn require_own(name: &str, path: &str, namespaces: &Choice) -> Result<(), PlanError> {
-    let (kind, namespace) = if IPC.contains(&path) || path.starts_with("fs/mqueue/") {
+    // No parameter of IPC has a dot in a part of its name.
+    let of_ipc = !path.contains('.') && is_ipc(&path.replace('/', "."));
+    let (kind, namespace) = if of_ipc {
         (Namespaces::IPC, "ipc")
     } else if path.starts_with("net/") {
         (Namespaces::NET, "network")
