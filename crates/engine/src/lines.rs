@@ -10,18 +10,28 @@ const BLOCK: usize = 64 << 10;
 /// be escaped to six, and its attributes.
 const LONGEST: usize = 1 << 20;
 
-/// Reads whole lines; a line without its end is kept until the rest comes.
+/// Reads whole lines; a line without its end is kept until the rest comes. One that is longer than
+/// [`LONGEST`] is passed over.
 #[derive(Debug)]
 pub(crate) struct Lines {
     file: Option<File>,
     buffer: Vec<u8>,
     /// Where the next line begins in `buffer`.
     start: usize,
+    line: Line,
+}
+
+/// What becomes of the line that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Kept,
+    /// It was too long, and its beginning is gone.
+    PassedOver,
 }
 
 impl Lines {
     pub(crate) fn new(file: Option<File>, offset: u64) -> io::Result<Self> {
-        let mut lines = Self { file, buffer: Vec::new(), start: 0 };
+        let mut lines = Self { file, buffer: Vec::new(), start: 0, line: Line::Kept };
         if let Some(file) = &mut lines.file {
             file.seek(SeekFrom::Start(offset))?;
         }
@@ -34,8 +44,8 @@ impl Lines {
 
     /// Goes on with another file; what was left of a line in the old one was cut.
     pub(crate) fn replace(&mut self, file: File) {
-        *self = Self { file: Some(file), buffer: std::mem::take(&mut self.buffer), start: 0 };
-        self.buffer.clear();
+        self.file = Some(file);
+        self.forget(Line::Kept);
     }
 
     /// The next whole line without its end; `None` if there is none yet.
@@ -45,7 +55,14 @@ impl Lines {
             if let Some(length) = self.buffer[searched..].iter().position(|byte| *byte == b'\n') {
                 let line = self.start..searched + length;
                 self.start = line.end + 1;
-                return Ok(Some(&self.buffer[line]));
+                searched = self.start;
+                match std::mem::replace(&mut self.line, Line::Kept) {
+                    Line::Kept => return Ok(Some(&self.buffer[line])),
+                    Line::PassedOver => continue,
+                }
+            }
+            if self.line == Line::PassedOver || self.buffer.len() - self.start > LONGEST {
+                self.forget(Line::PassedOver);
             }
             searched = self.buffer.len() - self.start;
             if !self.fill()? {
@@ -54,13 +71,15 @@ impl Lines {
         }
     }
 
+    fn forget(&mut self, line: Line) {
+        self.buffer.clear();
+        (self.start, self.line) = (0, line);
+    }
+
     /// Reads on; false at the end of the file.
     fn fill(&mut self) -> io::Result<bool> {
         self.buffer.drain(..self.start);
         self.start = 0;
-        if self.buffer.len() > LONGEST {
-            self.buffer.clear();
-        }
         let Some(file) = &mut self.file else { return Ok(false) };
         let filled = self.buffer.len();
         self.buffer.resize(filled + BLOCK, 0);
@@ -93,4 +112,40 @@ pub(crate) fn tail_start(file: &File, wanted: u64) -> io::Result<(u64, u64)> {
         end = offset;
     }
     Ok((0, ends))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::io::Write;
+
+    #[test]
+    fn a_line_that_is_too_long_is_passed_over_and_nothing_else() {
+        let mut file = tempfile::tempfile().unwrap();
+        for length in [1, 3 * LONGEST, 2, LONGEST + 2 * BLOCK, 3] {
+            file.write_all(&vec![b'x'; length]).unwrap();
+            file.write_all(b"\n").unwrap();
+        }
+        let mut lines = Lines::new(Some(file), 0).unwrap();
+        let mut lengths = Vec::new();
+        while let Some(line) = lines.next().unwrap() {
+            lengths.push(line.len());
+        }
+        assert_eq!(lengths, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_may_come_in_pieces() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lines");
+        let mut writer = File::create(&path).unwrap();
+        let mut lines = Lines::new(Some(File::open(&path).unwrap()), 0).unwrap();
+        for _ in 0..4 {
+            writer.write_all(&vec![b'x'; LONGEST]).unwrap();
+            assert_eq!(lines.next().unwrap(), None);
+        }
+        writer.write_all(b"x\nshort\n").unwrap();
+        assert_eq!(lines.next().unwrap(), Some(&b"short"[..]));
+    }
 }
