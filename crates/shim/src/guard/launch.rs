@@ -23,7 +23,7 @@ use sys::process::Namespaces;
 use super::effects::{chain, failed};
 use super::poller::{Interest, ProcKey, Token, Watch};
 use super::proc::{Proc, ProcIo};
-use super::{Container, Guard};
+use super::{Container, Guard, oom};
 use crate::home;
 use crate::log::Log;
 use crate::machine::{ConnId, Event};
@@ -148,6 +148,7 @@ impl Guard {
             cgroup,
             log,
             oom: None,
+            oom_told: oom::Told::default(),
             facts,
             filter: given.filter,
             exit_record: launch.exit_record.clone(),

@@ -10,6 +10,7 @@ mod clients;
 mod conn;
 mod effects;
 mod launch;
+mod oom;
 mod poller;
 mod proc;
 mod streams;
@@ -32,7 +33,7 @@ use sys::signal::{Signal, SignalFd};
 
 use crate::life_lock::LifeLock;
 use crate::log::Log;
-use crate::machine::{ConnId, Event, Finish, Machine, Now, Oom};
+use crate::machine::{ConnId, Event, Finish, Machine, Now};
 use crate::paths::ShimPaths;
 use crate::protocol::{Published, Target};
 use conn::Conn;
@@ -43,8 +44,6 @@ use proc::Proc;
 const READ: usize = 64 << 10;
 /// How long buffers are kept after the last byte.
 const WARM: Duration = Duration::from_secs(1);
-/// The longest notice of an OOM kill that `cgroup` promises.
-const OOM_NOTICE: usize = 4 << 10;
 /// When to listen again after the host was out of descriptors.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
@@ -97,6 +96,7 @@ struct Container {
     log: Option<Log>,
     /// The kernel's notices of OOM kills.
     oom: Option<OwnedFd>,
+    oom_told: oom::Told,
     facts: HostFacts,
     /// The seccomp filter, for execs.
     filter: Option<OwnedFd>,
@@ -280,29 +280,10 @@ impl Guard {
                 // they hold open would keep the output from ending.
                 self.kill_leftovers();
                 self.drain(key);
-                let oom = self.oom_seen();
+                // cgroup v1 gives notice before it kills: the count may not have moved then.
+                let oom = self.look_for_oom();
                 self.events.push_back(Event::InitExited(code, oom));
             }
-        }
-    }
-
-    fn on_oom_notice(&mut self) {
-        if let Some(oom) = self.container.as_ref().and_then(|container| container.oom.as_ref()) {
-            // Empties the notice; how often it struck is in the cgroup's counter.
-            let _ = rustix::io::read(oom, &mut [0_u8; OOM_NOTICE]);
-        }
-        if self.oom_seen() == Oom::Seen {
-            self.events.push_back(Event::OomKill);
-        }
-    }
-
-    fn oom_seen(&self) -> Oom {
-        let kills = self.container.as_ref().map(|container| container.cgroup.oom_kills());
-        // A counter that cannot be read is none that has moved.
-        if kills.is_some_and(|kills| kills.is_ok_and(|kills| kills > 0)) {
-            Oom::Seen
-        } else {
-            Oom::Unseen
         }
     }
 
