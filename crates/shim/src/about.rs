@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use model::{Event, EventKind};
 use serde::{Deserialize, Serialize};
 
+use crate::journal;
 use crate::paths::ShimPaths;
 use crate::record::{self, RecordError};
 
@@ -35,12 +36,14 @@ pub struct Use {
 }
 
 impl About {
-    /// Writes it where the container's shim finds it. The shim's directory must be there.
+    /// Writes it where the container's shim finds it, without attributes that no event has room
+    /// for. The shim's directory must be there.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn write(&self, paths: &ShimPaths) -> Result<(), RecordError> {
-        record::write(&paths.about(), self)
+    pub fn write(mut self, paths: &ShimPaths) -> Result<(), RecordError> {
+        journal::fit(&mut self.attributes);
+        record::write(&paths.about(), &self)
     }
 
     pub(crate) fn read(paths: &ShimPaths) -> Option<Self> {
@@ -76,5 +79,29 @@ impl Use {
             attributes: attributes.clone(),
             at,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_with_very_many_labels_is_told_of_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ShimPaths {
+            id: model::ContainerId::from_random([1; 32]),
+            root: dir.path().join("root"),
+            run: dir.path().join("run"),
+            cgroup: "none".to_owned(),
+        };
+        std::fs::create_dir_all(paths.dir()).unwrap();
+        let mut about = About::default();
+        about.attributes.insert("name".to_owned(), "web".to_owned());
+        about.attributes.extend((0..3000).map(|n| (format!("label{n}"), "x".repeat(1000))));
+        about.write(&paths).unwrap();
+        let read = About::read(&paths).unwrap();
+        assert_eq!(read.attributes["name"], "web");
+        assert!((50..70).contains(&read.attributes.len()), "{}", read.attributes.len());
     }
 }

@@ -15,8 +15,9 @@ use serde::de::DeserializeOwned;
 use crate::paths::ShimPaths;
 use crate::protocol::ExitRecord;
 
-/// Longest record that is read.
-const MAX: u64 = 64 << 10;
+/// Longest record that is read, and so that is written: room for some thousand volumes in what is
+/// told about a container.
+const MAX: usize = 1 << 20;
 /// More than a record usually has.
 const USUAL: usize = 1 << 10;
 
@@ -78,16 +79,19 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Record
     let mut text = std::borrow::Cow::from(&start[..len]);
     // `ps` reads one of these per container: a second read, to be told that it ends, is worth saving.
     if len == USUAL {
-        file.take(MAX).read_to_end(text.to_mut()).map_err(failed)?;
+        file.take(MAX as u64).read_to_end(text.to_mut()).map_err(failed)?;
     }
     let parsed = serde_json::from_slice(&text);
     parsed.map(Some).map_err(|source| RecordError::Damaged { path: path.to_owned(), source })
 }
 
-/// Replaces the file by this value.
+/// Replaces the file by this value, unless it is longer than what would be read.
 pub(crate) fn write(path: &Path, value: &impl Serialize) -> Result<(), RecordError> {
     let failed = |source| RecordError::Write { path: path.to_owned(), source };
     let text = serde_json::to_vec(value).map_err(|error| failed(error.into()))?;
+    if text.len() > MAX {
+        return Err(failed(ErrorKind::FileTooLarge.into()));
+    }
     let beside = path.with_extension("json.new");
     let mut options = std::fs::OpenOptions::new();
     let mut file = options
@@ -110,6 +114,18 @@ mod tests {
 
     use jiff::Timestamp;
     use model::ExitCode;
+
+    #[test]
+    fn what_is_written_is_short_enough_to_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("long.json");
+        let longest = "x".repeat(MAX - 2);
+        write(&path, &longest).unwrap();
+        let error = write(&path, &"x".repeat(MAX)).unwrap_err();
+        assert!(matches!(error, RecordError::Write { .. }));
+        assert_eq!(read::<String>(&path).unwrap(), Some(longest));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn a_record_reads_as_it_was_written_and_damage_is_named() {
