@@ -6,7 +6,7 @@
 
 use cgroup::{Cgroup, CgroupError, Hierarchies};
 use model::{ContainerId, NameOrId};
-use shim::LifeLock;
+use shim::{Journal, LifeLock};
 
 use crate::bury;
 use crate::container::Locked;
@@ -151,6 +151,9 @@ impl Engine {
                 Ok(()) | Err(_) => {}
             }
         }
+        // Removals have been told until now.
+        let journal = Journal::of(run);
+        journal.remove().map_err(EngineError::file("remove", journal.path()))?;
         // The directory itself may be the caller's own: only an empty one goes.
         let _ = std::fs::remove_dir(run);
         Ok(())
