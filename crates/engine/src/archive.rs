@@ -41,6 +41,8 @@ impl Engine {
     /// One of them is not here; `out` cannot be written to.
     pub fn image_save(&self, names: &[String], out: &mut dyn Write) -> Result<(), EngineError> {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        // For the events alone: a name that is not here is the saving's to report.
+        let images: Vec<_> = names.iter().filter_map(|name| self.image(name).ok()).collect();
         self.store().save(&names, out).map_err(|error| {
             if let SaveError::Resolve(error) = error {
                 resolve_error(error)
@@ -48,8 +50,7 @@ impl Engine {
                 store_error(error)
             }
         })?;
-        for name in names {
-            let image = self.image(name)?;
+        for image in images {
             self.tell_image("save", image.id.to_string(), &image_name(&image.id, &image.tags));
         }
         Ok(())
