@@ -47,8 +47,9 @@ impl Engine {
         if has_volumes {
             self.finish_volumes(container.clone())?;
         }
-        drop(making);
+        // Before anybody else can start or remove it.
         self.tell(&container, "create", &[]);
+        drop(making);
         Ok(Created { id, warnings })
     }
 
