@@ -16,7 +16,7 @@ use crate::connection::Hijack;
 use crate::error::HttpError;
 use crate::params::Query;
 use crate::quirks::ApiVersion;
-use crate::reply::Reply;
+use crate::reply::{Pieces, Reply};
 
 /// Of bodies that are read as a whole. Archives are not.
 const BODY_MAX: usize = 8 << 20;
@@ -139,6 +139,30 @@ where
 {
     let spawned = std::thread::Builder::new().spawn(work);
     spawned.map(drop).map_err(|e| HttpError::internal(format!("starting a thread: {e}")))
+}
+
+/// The same for what makes the pieces of a body. `hangup` is kept until nobody wants more of them:
+/// the work waits on the other end of that pipe.
+pub(crate) fn lasting_body<F>(hangup: Option<io::PipeWriter>, work: F) -> Result<Pieces, HttpError>
+where
+    F: FnOnce(&mpsc::Sender<io::Result<Bytes>>) + Send + 'static,
+{
+    let (send, receive) = mpsc::channel(64);
+    let closed = send.clone();
+    let (running, ended) = tokio::sync::oneshot::channel::<()>();
+    lasting(move || {
+        work(&send);
+        drop(running);
+    })?;
+    // This sender must go when the work has ended, or the body never would.
+    tokio::spawn(async move {
+        tokio::select! {
+            () = closed.closed() => {}
+            _ = ended => {}
+        }
+        drop(hangup);
+    });
+    Ok(receive)
 }
 
 async fn pump(mut body: Incoming, send: mpsc::Sender<io::Result<Bytes>>) {

@@ -106,21 +106,38 @@ pub(crate) fn stream(content_type: &'static str, pieces: Pieces) -> Reply {
 
 /// The same for small pieces: those that are waiting are sent together.
 pub(crate) fn gathered(content_type: &'static str, pieces: Pieces) -> Reply {
-    let frames = stream::unfold(pieces, |mut pieces| async move {
-        let mut piece = match pieces.recv().await? {
-            Ok(first) if !pieces.is_empty() => BytesMut::from(first),
-            first => return Some((first.map(Frame::data), pieces)),
-        };
-        // An error among them would be lost, but this kind of body tells its errors inside.
-        while let Ok(Ok(more)) = pieces.try_recv() {
-            piece.extend_from_slice(&more);
-            if piece.len() >= GATHERED {
-                break;
-            }
-        }
-        Some((Ok(Frame::data(piece.freeze())), pieces))
+    let frames = stream::unfold((pieces, None), |(mut pieces, broken)| async move {
+        let (piece, broken) = gather(&mut pieces, broken).await?;
+        Some((piece.map(Frame::data), (pieces, broken)))
     });
     with_type(StatusCode::OK, content_type, StreamBody::new(frames).boxed_unsync())
+}
+
+/// The next piece of a body, or the error that came after the last one; and the error that was met
+/// in gathering.
+async fn gather(
+    pieces: &mut Pieces,
+    broken: Option<io::Error>,
+) -> Option<(io::Result<Bytes>, Option<io::Error>)> {
+    if let Some(error) = broken {
+        return Some((Err(error), None));
+    }
+    let mut piece = match pieces.recv().await? {
+        Ok(first) if !pieces.is_empty() => BytesMut::from(first),
+        first => return Some((first, None)),
+    };
+    let mut broken = None;
+    while piece.len() < GATHERED {
+        match pieces.try_recv() {
+            Ok(Ok(more)) => piece.extend_from_slice(&more),
+            Ok(Err(error)) => {
+                broken = Some(error);
+                break;
+            }
+            Err(_) => break,
+        }
+    }
+    Some((Ok(piece.freeze()), broken))
 }
 
 /// 200 and a body that is known later. The head is sent at once.
@@ -167,4 +184,27 @@ pub(crate) fn add_headers(headers: &mut HeaderMap) {
 /// What a request body that must be there says when it is not.
 pub(crate) fn missing_body() -> JsonError {
     JsonError::Eof
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_error_among_gathered_pieces_comes_after_them() {
+        let (send, receive) = tokio::sync::mpsc::channel(4);
+        for piece in [Ok("a"), Ok("b"), Err(io::Error::other("no")), Ok("c")] {
+            send.send(piece.map(Bytes::from)).await.unwrap();
+        }
+        drop(send);
+        let mut body = gathered(JSON, receive).into_body();
+        let mut told = Vec::new();
+        while let Some(frame) = body.frame().await {
+            told.push(match frame {
+                Ok(frame) => String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap(),
+                Err(error) => format!("error: {error}"),
+            });
+        }
+        assert_eq!(told, ["ab", "error: no", "c"]);
+    }
 }

@@ -53,10 +53,10 @@ fn action_fits(wanted: &str, action: &str) -> bool {
     wanted == action || action.split_once(": ").is_some_and(|(verb, _)| verb == wanted)
 }
 
-/// By the beginning of the id, or by the name.
+/// By the beginning of the id or of the name, as Docker does.
 fn is_called(event: &Event, wanted: &str) -> bool {
     event.actor.starts_with(wanted)
-        || event.attributes.get("name").is_some_and(|name| name == wanted)
+        || event.attributes.get("name").is_some_and(|name| name.starts_with(wanted))
 }
 
 /// An image's own events, and those of containers made of it; with or without its tag.
@@ -106,7 +106,9 @@ mod tests {
             (r#"{"event":["exec"]}"#, false),
             (r#"{"container":["web"]}"#, true),
             (r#"{"container":["0123"]}"#, true),
-            (r#"{"container":["we"]}"#, false),
+            (r#"{"container":["we"]}"#, true),
+            (r#"{"container":["eb"]}"#, false),
+            (r#"{"container":["webs"]}"#, false),
             (r#"{"image":["busybox"]}"#, true),
             (r#"{"image":["busybox:1"]}"#, true),
             (r#"{"image":["busybox:2"]}"#, false),

@@ -7,7 +7,7 @@ use engine::EventReader;
 use engine::view::EventQuery;
 use tokio::sync::mpsc;
 
-use crate::call::{Call, lasting};
+use crate::call::{Call, lasting_body};
 use crate::error::HttpError;
 use crate::filter::events::Events;
 use crate::params::moment;
@@ -33,23 +33,9 @@ pub(super) async fn events(call: Call) -> Result<Reply, HttpError> {
         io::pipe().map_err(|error| HttpError::internal(format!("pipe: {error}")))?;
     let query = EventQuery { since, until, gone: gone.into() };
     let reader = call.run(move |engine| engine.events(query)).await?;
-    let (send, receive) = mpsc::channel(64);
-    let closed = send.clone();
     let api = call.api;
-    let (running, ended) = tokio::sync::oneshot::channel::<()>();
-    lasting(move || {
-        send_all(reader, &filter, api, &send);
-        drop(running);
-    })?;
-    // This sender must go when the reader has ended, or the body never would.
-    tokio::spawn(async move {
-        tokio::select! {
-            () = closed.closed() => {}
-            _ = ended => {}
-        }
-        drop(hangup);
-    });
-    Ok(reply::gathered(JSON, receive))
+    let body = lasting_body(Some(hangup), move |send| send_all(reader, &filter, api, send))?;
+    Ok(reply::gathered(JSON, body))
 }
 
 fn send_all(
@@ -58,8 +44,16 @@ fn send_all(
     api: quirks::ApiVersion,
     send: &mpsc::Sender<io::Result<Bytes>>,
 ) {
-    // The head has been sent: an error can only end the body.
-    while let Ok(Some(event)) = reader.read() {
+    loop {
+        let event = match reader.read() {
+            Ok(Some(event)) => event,
+            Ok(None) => return,
+            // The head has been sent: an error can only break the body off.
+            Err(error) => {
+                let _ = send.blocking_send(Err(io::Error::other(error)));
+                return;
+            }
+        };
         if !quirks::tells_event(api, &event) || !filter.fit(&event) {
             continue;
         }

@@ -10,7 +10,7 @@ use model::NameOrId;
 use tokio::sync::mpsc;
 
 use super::streams::{has_terminal, stream_type};
-use crate::call::{Call, lasting};
+use crate::call::{Call, lasting_body};
 use crate::error::HttpError;
 use crate::params::{Query, moment};
 use crate::raise;
@@ -52,22 +52,8 @@ pub(super) async fn logs(call: Call, who: NameOrId) -> Result<Reply, HttpError> 
         timestamps: call.query.flag("timestamps"),
         at_once: hangup.is_some(),
     };
-    let (send, receive) = mpsc::channel(64);
-    let closed = send.clone();
-    let (running, ended) = tokio::sync::oneshot::channel::<()>();
-    lasting(move || {
-        send_all(reader, format, &send);
-        drop(running);
-    })?;
-    // This sender must go when the reader has ended, or the body never would.
-    tokio::spawn(async move {
-        tokio::select! {
-            () = closed.closed() => {}
-            _ = ended => {}
-        }
-        drop(hangup);
-    });
-    Ok(reply::gathered(stream_type(terminal, call.api), receive))
+    let body = lasting_body(hangup, move |send| send_all(reader, format, send))?;
+    Ok(reply::gathered(stream_type(terminal, call.api), body))
 }
 
 fn log_query(query: &Query) -> Result<LogQuery, HttpError> {
