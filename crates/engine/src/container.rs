@@ -14,7 +14,7 @@ use store::{ContainerRow, Found};
 
 use crate::prepare::store_error;
 use crate::record::{Progress, Record};
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, random};
 
 /// What Docker shows for a container whose end nobody saw.
 pub(crate) const UNSEEN_EXIT: ExitCode = ExitCode(255);
@@ -232,15 +232,18 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), EngineError> 
 }
 
 fn write_with(options: &mut OpenOptions, path: &Path, text: &str) -> Result<(), EngineError> {
-    let partial = path.with_extension("new");
+    // A name of its own: two that write the same file at once must not write into each other's.
+    let partial = path.with_added_extension(format!("{:08x}.new", random::number()?));
     let written = options
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .open(&partial)
         .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
         .and_then(|()| std::fs::rename(&partial, path));
-    written.map_err(EngineError::file("write", path))
+    written.map_err(|error| {
+        let _ = std::fs::remove_file(&partial);
+        EngineError::file("write", path)(error)
+    })
 }
 
 #[cfg(test)]
@@ -269,6 +272,20 @@ mod tests {
         };
         engine.store().containers().insert(&row, store::Durability::Eventual).unwrap();
         id
+    }
+
+    #[test]
+    fn a_file_that_many_write_at_once_is_whole_and_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let text = |writer: usize| writer.to_string().repeat(100_000);
+        std::thread::scope(|scope| {
+            let write = |writer| (0..50).for_each(|_| write_own(&path, &text(writer)).unwrap());
+            (0..4).for_each(|writer| drop(scope.spawn(move || write(writer))));
+        });
+        let read = std::fs::read_to_string(&path).unwrap();
+        assert!((0..4).any(|writer| text(writer) == read));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     /// A removal is half-way: the directory is away, and the row is still there.
