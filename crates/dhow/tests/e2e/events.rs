@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::sync::mpsc::TryRecvError;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use testkit::Host;
@@ -105,18 +106,17 @@ fn whoever_looks_on_hears_at_once_what_another_process_does() {
     let mut command = host.command(&["events", "--format", "{{.Action}}", "--filter", "event=die"]);
     let mut looker = host.spawn(command.stdout(Stdio::piped()));
     let mut lines = BufReader::new(looker.stdout.take().unwrap()).lines();
-    // Nobody knows when it has begun to look, so things happen until it sees one.
-    let (seen, stop) = std::sync::mpsc::channel();
-    std::thread::scope(|scope| {
-        let host = &host;
-        scope.spawn(move || {
-            while stop.try_recv().is_err() {
-                host.ok(&["run", "--rm", "busybox", "true"]);
-            }
-        });
-        assert_eq!(lines.next().unwrap().unwrap(), "die");
-        seen.send(()).unwrap();
-    });
+    let (tell, told) = std::sync::mpsc::channel();
+    let reading = std::thread::spawn(move || tell.send(lines.next()));
+    // Nobody knows when it has begun to look, so things happen until it sees one or ends.
+    let first = loop {
+        match told.try_recv() {
+            Err(TryRecvError::Empty) => drop(host.ok(&["run", "--rm", "busybox", "true"])),
+            heard => break heard.unwrap(),
+        }
+    };
+    assert_eq!(first.unwrap().unwrap(), "die");
+    reading.join().unwrap().unwrap();
     looker.kill().unwrap();
     looker.wait().unwrap();
 }
