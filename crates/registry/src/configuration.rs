@@ -156,15 +156,36 @@ struct DaemonFile {
 /// # Errors
 /// A file is there but cannot be used.
 pub fn load(dirs: &ConfigDirs, domain: &str) -> Result<Hosts, ConfigError> {
-    let mut host = Host::default();
+    let mut host = Host::usual(domain);
     if let Some(docker) = &dirs.docker {
         daemon_file(&docker.join("daemon.json"), domain, &mut host)?;
         certificates(&docker.join("certs.d").join(domain), &mut host)?;
     }
-    let own = dirs.own.join("certs.d").join(domain);
-    certificates(&own, &mut host)?;
-    hosts_file(&own, &mut host)?;
+    if let Some(own) = own_host(&dirs.own.join("certs.d").join(domain))? {
+        host = overlay(host, own);
+    }
     Ok(Hosts::one(domain, host))
+}
+
+/// What dhow's own directory says about a registry, if it says anything.
+fn own_host(dir: &Path) -> Result<Option<Host>, ConfigError> {
+    let mut host = Host::default();
+    certificates(dir, &mut host)?;
+    let file = hosts_file(dir, &mut host)?;
+    let has_certificates = !host.authorities.is_empty() || host.identity.is_some();
+    Ok((file.is_some() || has_certificates).then_some(host))
+}
+
+/// What dhow is told, over what Docker is: a registry that dhow knows is insecure only if dhow is
+/// told so. Authorities of both count.
+fn overlay(docker: Host, own: Host) -> Host {
+    let server = match (own.server, own.trust) {
+        (Server::Usual, Trust::Anyone) => docker.server,
+        (server, Trust::Anyone | Trust::Verified) => server,
+    };
+    let mut authorities = docker.authorities;
+    authorities.extend(own.authorities);
+    Host { server, trust: own.trust, authorities, identity: own.identity.or(docker.identity) }
 }
 
 fn daemon_file(path: &Path, domain: &str, host: &mut Host) -> Result<(), ConfigError> {
@@ -178,12 +199,12 @@ fn daemon_file(path: &Path, domain: &str, host: &mut Host) -> Result<(), ConfigE
     Ok(())
 }
 
-/// Whether an entry of `insecure-registries` means this registry: by name, with or without port,
-/// or as a block of addresses.
+/// Whether an entry of `insecure-registries` means this registry: by name and port, as they are in
+/// references, or as a block of addresses, whose ports are all meant.
 fn covers(entry: &str, domain: &str) -> bool {
     let (name, _) = hosts::split(domain);
     let entry = entry.trim_start_matches("http://").trim_start_matches("https://");
-    entry == domain || entry == name || in_block(entry, name).unwrap_or(false)
+    entry == domain || in_block(entry, name).unwrap_or(false)
 }
 
 /// Whether a host that is written as an address lies in a block like `10.0.0.0/8`.
@@ -228,9 +249,10 @@ fn certificates(dir: &Path, host: &mut Host) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn hosts_file(dir: &Path, host: &mut Host) -> Result<(), ConfigError> {
+/// `None` if there is no such file.
+fn hosts_file(dir: &Path, host: &mut Host) -> Result<Option<()>, ConfigError> {
     let path = dir.join("hosts.toml");
-    let Some(bytes) = read(&path)? else { return Ok(()) };
+    let Some(bytes) = read(&path)? else { return Ok(None) };
     let file = parse(&path, &bytes)?;
     if file.host.is_some() {
         return Err(ConfigError::Mirrors { path });
@@ -254,7 +276,7 @@ fn hosts_file(dir: &Path, host: &mut Host) -> Result<(), ConfigError> {
     if clients.next().is_some() {
         return Err(ConfigError::ManyIdentities { path });
     }
-    Ok(())
+    Ok(Some(()))
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<HostsFile, ConfigError> {

@@ -32,7 +32,7 @@ pub struct Host {
 /// How a registry is reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Server {
-    /// By TLS under its own name; in plain HTTP at loopback addresses.
+    /// By TLS under its own name.
     #[default]
     Usual,
     /// At this address, whatever its name.
@@ -76,21 +76,28 @@ impl Hosts {
 
     /// What is configured about the registry of a reference's domain.
     pub(crate) fn host(&self, domain: &str) -> Host {
-        self.0.get(domain).cloned().unwrap_or_default()
+        self.0.get(domain).cloned().unwrap_or_else(|| Host::usual(domain))
     }
 }
 
 impl Host {
+    /// What holds for a registry about which nothing is configured. One on this machine is asked
+    /// for TLS, whoever it is, and then for plain HTTP, as Docker does.
+    pub(crate) fn usual(domain: &str) -> Self {
+        match is_loopback(split(domain).0) {
+            true => Self { server: Server::Either, trust: Trust::Anyone, ..Self::default() },
+            false => Self::default(),
+        }
+    }
+
     /// Where the registry of a reference's domain is. The domain is valid, as references are.
     pub(crate) fn origin(&self, domain: &str) -> Origin {
         let name = if domain == HUB.0 { HUB.1 } else { domain };
         let (host, port) = split(name);
-        let scheme = match &self.server {
-            Server::At(origin) => return origin.clone(),
-            Server::Usual if is_loopback(host) => Scheme::Http,
-            Server::Usual | Server::Either => Scheme::Https,
-        };
-        at(scheme, host, port)
+        match &self.server {
+            Server::At(origin) => origin.clone(),
+            Server::Usual | Server::Either => at(Scheme::Https, host, port),
+        }
     }
 
     /// The same in plain HTTP.
@@ -126,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_loopback_and_configured_hosts_are_spoken_to_in_plain_http() {
+    fn only_loopback_and_configured_hosts_may_be_spoken_to_in_plain_http() {
         let plain = |address: &str| {
             let origin = crate::url::Url::parse(address).unwrap().origin;
             Host { server: Server::At(origin), ..Host::default() }
@@ -138,12 +145,12 @@ mod tests {
         ]));
         for (domain, origin) in [
             ("docker.io", "https://registry-1.docker.io"),
-            ("localhost", "http://localhost"),
-            ("localhost:5000", "http://localhost:5000"),
+            ("localhost", "https://localhost or http://localhost"),
+            ("localhost:5000", "https://localhost:5000 or http://localhost:5000"),
             ("localhost:443", "https://localhost"),
-            ("127.1.2.3:443", "http://127.1.2.3:443"),
-            ("[::1]:5000", "http://[::1]:5000"),
-            ("[::1]", "http://[::1]"),
+            ("127.1.2.3:443", "https://127.1.2.3 or http://127.1.2.3:443"),
+            ("[::1]:5000", "https://[::1]:5000 or http://[::1]:5000"),
+            ("[::1]", "https://[::1] or http://[::1]"),
             ("[2001:db8::1]:5000", "https://[2001:db8::1]:5000"),
             ("Example.com", "https://example.com"),
             ("localhost.example", "https://localhost.example"),
@@ -152,7 +159,13 @@ mod tests {
             ("old", "http://elsewhere:81"),
             ("old:1", "https://old:1"),
         ] {
-            assert_eq!(hosts.host(domain).origin(domain).to_string(), origin, "{domain}");
+            let host = hosts.host(domain);
+            let mut reached = host.origin(domain).to_string();
+            if host.server == Server::Either {
+                reached = format!("{reached} or {}", Host::plain_origin(domain));
+            }
+            assert_eq!(reached, origin, "{domain}");
+            assert_eq!(host.trust == Trust::Anyone, host.server == Server::Either, "{domain}");
         }
     }
 }

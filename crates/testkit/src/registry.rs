@@ -149,6 +149,9 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 }
 
 fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
+    if speaks_tls(&stream)? {
+        return Ok(());
+    }
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let mut out = stream;
     while let Some(first) = lines.next().transpose()? {
@@ -164,6 +167,14 @@ fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
         answer(shared, &target, pass.as_deref(), &mut out)?;
     }
     Ok(())
+}
+
+/// Whether somebody begins a handshake: at loopback addresses that is tried first.
+fn speaks_tls(stream: &TcpStream) -> std::io::Result<bool> {
+    const HANDSHAKE: u8 = 22;
+    let mut first = [0];
+    stream.peek(&mut first)?;
+    Ok(first == [HANDSHAKE])
 }
 
 fn answer(

@@ -63,7 +63,7 @@ fn certificates_are_found_as_docker_and_as_containerd_name_them() {
 fn docker_may_call_a_registry_insecure() {
     for (entry, is_insecure) in [
         ("lab:5000", true),
-        ("lab", true),
+        ("lab", false),
         ("http://lab:5000", true),
         ("lab:5001", false),
         ("10.0.0.0/8", false),
@@ -87,9 +87,21 @@ fn docker_may_call_a_registry_insecure() {
 
 #[test]
 fn what_dhow_is_told_counts_more_than_what_docker_is() {
-    let daemon = r#"{"insecure-registries":["lab:5000"]}"#;
-    let files = [("docker/daemon.json", daemon), (TOML, "server = 'https://lab:5000'")];
-    assert!(matches!(check(&files).unwrap().server, Server::At(_)));
+    let daemon = ("docker/daemon.json", r#"{"insecure-registries":["lab:5000"]}"#);
+    for toml in ["", "skip_verify = false", "server = 'https://lab:5000'"] {
+        let host = check(&[daemon, (TOML, toml)]).unwrap();
+        assert_eq!(host.origin("lab:5000").to_string(), "https://lab:5000", "{toml}");
+        assert!(host.server != Server::Either && host.trust == Trust::Verified, "{toml}");
+    }
+    let host = check(&[daemon, ("dhow/certs.d/lab:5000/ca.crt", CERTIFICATE)]).unwrap();
+    assert_eq!((host.server, host.trust), (Server::Usual, Trust::Verified));
+    let host = check(&[daemon, (TOML, "skip_verify = true")]).unwrap();
+    assert_eq!((host.server, host.trust), (Server::Either, Trust::Anyone));
+    let both = [
+        ("docker/certs.d/lab:5000/x.crt", CERTIFICATE),
+        ("dhow/certs.d/lab:5000/y.crt", CERTIFICATE),
+    ];
+    assert_eq!(check(&both).unwrap().authorities.len(), 2);
 }
 
 #[test]

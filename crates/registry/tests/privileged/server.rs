@@ -168,6 +168,8 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             stream.set_nodelay(true).unwrap();
             // A client may go at any moment.
             let _ = match &shared.tls {
+                // At loopback addresses TLS is tried first.
+                None if begins_handshake(&stream) => Ok(()),
                 None => converse(BufReader::new(stream), &shared),
                 Some(config) => {
                     let tls = rustls::ServerConnection::new(Arc::clone(config)).unwrap();
@@ -176,6 +178,12 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             };
         });
     }
+}
+
+fn begins_handshake(stream: &TcpStream) -> bool {
+    const HANDSHAKE: u8 = 22;
+    let mut first = [0];
+    stream.peek(&mut first).is_ok() && first == [HANDSHAKE]
 }
 
 fn converse<S: Read + Write>(mut stream: BufReader<S>, shared: &Shared) -> std::io::Result<()> {
