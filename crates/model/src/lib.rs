@@ -22,6 +22,7 @@ pub mod port;
 pub mod pull;
 pub mod reference;
 pub mod root_tag;
+pub mod shown;
 pub mod signal;
 pub mod sysctl;
 pub mod ulimit;

@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
+use model::shown::shown;
 use serde::Deserialize;
 
 use crate::transport::Answer;
 
 /// Largest answer that is looked at, in bytes.
 const ANSWER_MAX: u64 = 64 << 10;
-/// Longest text that is shown, in characters.
-const SHOWN_MAX: usize = 300;
 
 /// What a registry says when it says no.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,11 +91,6 @@ fn parse(bytes: &[u8]) -> Reason {
     Reason { code, text: shown(&text) }
 }
 
-/// Without what could steer a terminal, and not endless.
-fn shown(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(SHOWN_MAX).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +127,6 @@ mod tests {
             assert_eq!(parse(body.as_bytes()), Reason { code, text }, "{body}");
         }
         let endless = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(5000));
-        assert_eq!(parse(endless.as_bytes()).text.len(), SHOWN_MAX);
+        assert_eq!(parse(endless.as_bytes()).text.len(), 300);
     }
 }

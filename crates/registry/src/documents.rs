@@ -3,6 +3,7 @@
 
 use http::{HeaderMap, HeaderValue, header};
 use model::image::{Descriptor, ImageConfig, Index, Manifest, media_type};
+use model::shown::shown;
 use model::{Digest, Platform, Reference};
 use serde::Deserialize;
 use store::Store;
@@ -91,7 +92,7 @@ impl<'a, 's> Search<'a, 's> {
         match self.in_index(&index, &wanted, 1)? {
             Fit::Found(image) => Ok(*image),
             Fit::No => {
-                let (wanted, available) = (wanted.to_string(), platforms(&index));
+                let (wanted, available) = (wanted.to_string(), oci::available(&index));
                 Err(PullError::NoPlatform { wanted, available })
             }
         }
@@ -105,7 +106,7 @@ impl<'a, 's> Search<'a, 's> {
             Some(wanted) if actual.suits(wanted).is_none() => Err(PullError::WrongPlatform {
                 reference: self.reference.familiar(),
                 wanted: wanted.to_string(),
-                actual: actual.to_string(),
+                actual: shown(&actual.to_string()),
             }),
             Some(_) | None => Ok(image),
         }
@@ -262,11 +263,4 @@ fn is_schema_1(received: &Received) -> bool {
 fn platform(config: &ImageConfig) -> Platform {
     let variant = config.variant.as_deref().unwrap_or_default();
     Platform::normal(&config.os, &config.architecture, variant)
-}
-
-fn platforms(index: &Index) -> String {
-    let named = index.manifests.iter().filter_map(|descriptor| descriptor.platform.as_ref());
-    let named = named.filter(|platform| platform.os != "unknown").take(20);
-    let names: Vec<String> = named.map(|platform| platform.platform().to_string()).collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -4,6 +4,7 @@
 //! wrong: sizes, counts, media types, digests, and that the three documents agree.
 
 use model::image::{Compression, Descriptor, ImageConfig, Index, Manifest, media_type};
+use model::shown::shown;
 use model::{Digest, Platform};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -367,13 +368,15 @@ fn is_attestation(descriptor: &Descriptor) -> bool {
     is_unknown || descriptor.annotations.contains_key("vnd.docker.reference.type")
 }
 
-fn available(index: &Index) -> String {
+/// The platforms of an index, as a message shows them.
+#[must_use]
+pub fn available(index: &Index) -> String {
     let platforms = index.manifests.iter().filter(|d| !is_attestation(d));
     let names: Vec<String> = platforms
         .filter_map(|descriptor| Some(descriptor.platform.as_ref()?.platform().to_string()))
         .take(20)
         .collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    if names.is_empty() { "none".to_owned() } else { shown(&names.join(", ")) }
 }
 
 /// The digests that name the stacks of layers from the bottom up to each (image-spec, config.md).

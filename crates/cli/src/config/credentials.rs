@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use docker_api::types::images::AuthConfig;
 use model::Reference;
+use model::shown::shown;
 use serde::Deserialize;
 
 /// The key that Docker Hub's credentials are kept under.
@@ -171,7 +172,7 @@ impl Config {
             }
             Spoken::Refusal(bytes) => match String::from_utf8_lossy(&bytes).trim() {
                 UNKNOWN => Ok(None),
-                why => Err(failed(&harmless(why))),
+                why => Err(failed(&shown(why))),
             },
         }
     }
@@ -218,11 +219,6 @@ fn key(domain: &str) -> &str {
 fn hostname(key: &str) -> &str {
     let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     bare.split('/').next().unwrap_or(bare)
-}
-
-/// What a foreign program says, without what could steer a terminal.
-fn harmless(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(300).collect()
 }
 
 fn decode(auth: &str) -> Option<(String, String)> {
