@@ -120,6 +120,7 @@ impl From<PullError> for EngineError {
             | E::Blob { .. }
             | E::Document { .. }
             | E::Contradiction { .. }
+            | E::Tags { .. }
             | E::Download { .. }
             | E::Layer { .. }
             | E::Transport(_)

@@ -35,6 +35,6 @@ pub use hosts::{Host, Hosts, Identity, Server, Trust};
 pub use limits::Limits;
 pub use pull::{Pull, PullError, Pulled, Registry};
 pub use session::RequestError;
-pub use tags::Repository;
+pub use tags::{Repository, TagsError};
 pub use transport::TransportError;
 pub use url::{BadUrl, Origin, Scheme};

@@ -17,6 +17,7 @@ use crate::hosts::Hosts;
 use crate::layers::Fetch;
 use crate::limits::Limits;
 use crate::session::RequestError;
+use crate::tags::TagsError;
 use crate::transport::TransportError;
 
 /// Why there is no image.
@@ -123,6 +124,16 @@ pub enum PullError {
         reference: String,
         /// The blob.
         digest: Digest,
+    },
+    /// The list of tags is of no use.
+    #[error("the tags of {name} from {registry}: {source}")]
+    Tags {
+        /// The registry.
+        registry: String,
+        /// The repository, as people write it.
+        name: String,
+        /// What is wrong.
+        source: Box<TagsError>,
     },
     /// A layer did not come.
     #[error("layer {digest} from {registry}: {source}")]
