@@ -1,12 +1,14 @@
 //! A foreign program that is given a text, gives one back, and is not waited for for ever.
 
+use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 /// How much a program may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,22 +51,31 @@ pub enum RunError {
 /// Runs `command` with `input` as its standard input. Its standard error is ours.
 ///
 /// The end of the program is the end, even if it left somebody behind who holds its output open.
+/// One that is killed takes along whom it has started, unless they have left its process group.
 ///
 /// # Errors
 /// It could not be started, or was killed because it went over `bounds`.
 pub fn run(command: &mut Command, input: &[u8], bounds: Bounds) -> Result<Ran, RunError> {
-    let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-    let mut child = spawned.map_err(|error| {
-        let is_missing = error.kind() == io::ErrorKind::NotFound;
-        if is_missing { RunError::Missing } else { RunError::Start(error) }
-    })?;
+    let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).spawn();
+    let mut child = spawned.map_err(|error| not_started(command.get_program(), error))?;
     let told = Talk::new(&mut child, input, bounds).and_then(|talk| talk.finish(&child));
     if told.is_err() {
-        // It may have ended just now; then there is nothing to kill.
-        let _ = child.kill();
+        // It may have ended just now; not yet waited for, its group is still its own.
+        let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
     }
     let status = child.wait()?;
     Ok(Ran { status, stdout: told? })
+}
+
+/// A file that is there may want an interpreter that is not: that is another error.
+fn not_started(program: &OsStr, error: io::Error) -> RunError {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = || std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
+    if error.kind() == io::ErrorKind::NotFound && !is_there() {
+        RunError::Missing
+    } else {
+        RunError::Start(error)
+    }
 }
 
 struct Talk<'t> {
@@ -184,7 +195,7 @@ mod tests {
         let ran = shell("sleep 1000 & echo $!", b"", LONG).unwrap();
         let pid: i32 = String::from_utf8(ran.stdout).unwrap().trim().parse().unwrap();
         let pid = Pid::from_raw(pid).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        rustix::process::kill_process(pid, Signal::KILL).unwrap();
     }
 
     #[test]
@@ -193,6 +204,32 @@ mod tests {
         assert!(matches!(slow, RunError::TooLong(_)), "{slow}");
         let loud = shell("exec yes", b"", LONG).unwrap_err();
         assert!(matches!(loud, RunError::TooMuch(200_000)), "{loud}");
+    }
+
+    #[test]
+    fn who_a_killed_program_has_started_goes_with_it() {
+        // Everybody who runs has the writing end of this pipe.
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 1000 & wait"]).stderr(writer);
+        let bounds = Bounds { time: Duration::from_millis(50), output: 1 };
+        let error = run(&mut command, b"", bounds).unwrap_err();
+        assert!(matches!(error, RunError::TooLong(_)), "{error}");
+        drop(command);
+        // The end of it comes when nobody holds it any more.
+        assert_eq!(reader.read_to_end(&mut Vec::new()).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_program_without_its_interpreter_is_not_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("helper");
+        std::fs::write(&path, "#!/dhow/no/such/shell\n").unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+        let bounds = Bounds { time: LONG, output: 1 };
+        let error = run(&mut Command::new(&path), b"", bounds).unwrap_err();
+        assert!(matches!(error, RunError::Start(_)), "{error}");
     }
 
     #[test]
