@@ -1,6 +1,7 @@
 //! Which objects of a list are wanted: Docker's filters.
 
 pub(crate) mod events;
+mod glob;
 mod images;
 mod prune;
 

@@ -6,6 +6,7 @@ use model::Reference;
 use model::moment::{self, moment};
 
 use super::FilterError;
+use super::glob::Glob;
 use crate::params::{Filters, Query};
 
 /// Filters of images.
@@ -15,6 +16,7 @@ pub(crate) struct Images {
     dangling: Option<bool>,
     /// The earliest of them counts.
     until: Option<Timestamp>,
+    references: Vec<Glob>,
 }
 
 impl Images {
@@ -30,7 +32,15 @@ impl Images {
         let until: Result<Vec<Timestamp>, FilterError> =
             filters.get("until").iter().map(read).collect();
         let until = until?.into_iter().min();
-        Ok(Self { dangling: filters.boolean("dangling")?, until, filters })
+        let glob = |pattern: &String| {
+            Glob::parse(pattern).ok_or_else(|| FilterError::Value {
+                key: "reference",
+                value: pattern.clone(),
+                why: "syntax error in pattern".to_owned(),
+            })
+        };
+        let references = filters.get("reference").iter().map(glob).collect::<Result<_, _>>()?;
+        Ok(Self { dangling: filters.boolean("dangling")?, until, references, filters })
     }
 
     /// The image before which others must have been made, and the one after which.
@@ -68,46 +78,13 @@ impl Images {
 
     fn fits_reference(&self, name: &str) -> bool {
         let Ok(reference) = name.parse::<Reference>() else { return false };
-        self.filters.any("reference", |pattern| reference_fits(pattern, &reference))
+        self.references.iter().any(|glob| reference_fits(glob, &reference))
     }
 }
 
 /// A glob over the name as people write it, with and without its tag.
-fn reference_fits(pattern: &str, reference: &Reference) -> bool {
-    glob(pattern, &reference.familiar_name()) || glob(pattern, &reference.familiar())
-}
-
-/// `*` and `?` stay within one path segment, as in Go's `path.Match`. Character classes are not
-/// part of any reference, so they are not read.
-fn glob(pattern: &str, text: &str) -> bool {
-    let (patterns, texts) = (pattern.split('/'), text.split('/'));
-    patterns.clone().count() == texts.clone().count()
-        && patterns.zip(texts).all(|(p, t)| segment_fits(p.as_bytes(), t.as_bytes()))
-}
-
-/// Where a star does not fit, only the last one needs to take more: no more than quadratic work.
-fn segment_fits(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match (pattern.get(p), star) {
-            (Some(b'*'), _) => {
-                star = Some((p, t));
-                p += 1;
-            }
-            (Some(want), _) if *want == b'?' || *want == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            (_, Some((at, taken))) => {
-                star = Some((at, taken + 1));
-                p = at + 1;
-                t = taken + 1;
-            }
-            (_, None) => return false,
-        }
-    }
-    pattern[p..].iter().all(|byte| *byte == b'*')
+fn reference_fits(glob: &Glob, reference: &Reference) -> bool {
+    glob.fits(&reference.familiar_name()) || glob.fits(&reference.familiar())
 }
 
 #[cfg(test)]
@@ -198,9 +175,12 @@ mod tests {
             ("b*b*x:*", "busybbox:1", true),
             ("b*bx*", "bbbb", false),
             ("", "busybox:1", false),
+            ("busybox:[0-9]", "busybox:1", true),
         ] {
-            let reference: Reference = name.parse().unwrap();
-            assert_eq!(reference_fits(pattern, &reference), want, "{pattern} {name}");
+            let (glob, reference) = (Glob::parse(pattern).unwrap(), name.parse().unwrap());
+            assert_eq!(reference_fits(&glob, &reference), want, "{pattern} {name}");
         }
+        let error = select(r#"{"reference":["[a"]}"#, image(&["a:1"], &[])).unwrap_err();
+        assert_eq!(error.to_string(), "invalid filter 'reference=[a': syntax error in pattern");
     }
 }
