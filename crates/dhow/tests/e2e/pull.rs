@@ -162,10 +162,7 @@ fn the_administrator_says_how_a_registry_is_reached() {
     let host = empty();
     let dir = host.scratch().join("etc/certs.d").join(&domain);
     std::fs::create_dir_all(&dir).unwrap();
-    let pull = || {
-        let mut command = host.command(&["pull", "-q", &format!("{domain}/app")]);
-        Ran::new(&command.env("DHOW_CONFIG", host.scratch().join("etc")).output().unwrap())
-    };
+    let pull = || host.run(&["pull", "-q", &format!("{domain}/app")]);
     let refused = pull();
     assert_eq!(refused.code, Some(1));
     assert!(refused.err.contains(&format!("TLS with {domain}: ")), "{}", refused.err);

@@ -20,7 +20,8 @@ impl Fresh {
     fn new(name: &str) -> Self {
         let dir = std::env::temp_dir().join(format!("dhow-server-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        let engine = Engine::open(Paths::new(dir.join("root"), dir.join("run"))).unwrap();
+        let paths = Paths::new(dir.join("root"), dir.join("run")).with_config(dir.join("etc"));
+        let engine = Engine::open(paths).unwrap();
         Self { dir, engine }
     }
 
