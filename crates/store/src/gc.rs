@@ -52,11 +52,14 @@ impl Store {
         sweep(&inner.layout)?;
         let mut moved = Moved::default();
         let collected = inner.db.write("collect garbage", Durability::Now, |tx| {
-            collect(tx, inner, &mut moved)?;
-            collect_strangers(tx, &inner.layout, &mut moved)?;
-            step(Point::CollectRows, &inner.layout)
+            moved.or_put_back(|moved| {
+                collect(tx, inner, moved)?;
+                collect_strangers(tx, &inner.layout, moved)?;
+                step(Point::CollectRows, &inner.layout)
+            })
         });
         if let Err(error) = collected {
+            // If it was the commit that failed.
             moved.put_back();
             return Err(error);
         }
@@ -212,9 +215,11 @@ pub(crate) fn remove_container(
 ) -> Result<bool, GcError> {
     let mut moved = Moved::default();
     let removed = inner.db.write("remove a container", durability, |tx| {
-        moved.take(&inner.layout, inner.layout.container(id))?;
-        step(Point::RemoveMoved, &inner.layout)?;
-        Ok::<_, GcError>(crate::db::containers::delete(tx, id)?)
+        moved.or_put_back(|moved| {
+            moved.take(&inner.layout, inner.layout.container(id))?;
+            step(Point::RemoveMoved, &inner.layout)?;
+            Ok::<_, GcError>(crate::db::containers::delete(tx, id)?)
+        })
     });
     match removed {
         Ok(was_there) => {
@@ -223,6 +228,7 @@ pub(crate) fn remove_container(
             Ok(was_there)
         }
         Err(error) => {
+            // If it was the commit that failed.
             moved.put_back();
             Err(error)
         }

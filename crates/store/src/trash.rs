@@ -53,9 +53,18 @@ impl Moved {
         }
     }
 
+    /// Does `work`, and moves everything back if it fails: for the body of a transaction. While that
+    /// holds its lock nobody can make anew what has been moved, or take it for lost.
+    pub(crate) fn or_put_back<T, E>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        work(self).inspect_err(|_| self.put_back())
+    }
+
     /// Moves everything back, as far as that goes: for a transaction that was not committed.
-    pub(crate) fn put_back(self) {
-        for (path, bin) in self.items.iter().rev() {
+    pub(crate) fn put_back(&mut self) {
+        for (path, bin) in self.items.drain(..).rev() {
             // The error that led here is the one to tell; what stays in the trash is collected.
             let _ = std::fs::rename(bin, path);
         }
@@ -127,6 +136,25 @@ mod tests {
         discard(&layout, victim.clone()).unwrap();
         assert!(!victim.exists());
         assert_eq!(std::fs::read_dir(layout.trash()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_failed_step_has_moved_is_back_when_it_returns() {
+        let (_dir, layout) = layout();
+        let victim = layout.staging().join("victim");
+        std::fs::create_dir_all(&victim).unwrap();
+        let mut moved = Moved::default();
+        let failed: Result<(), TrashError> = moved.or_put_back(|moved| {
+            moved.take(&layout, victim.clone())?;
+            assert!(!victim.exists());
+            Err(TrashError::Move { path: victim.clone(), source: io::ErrorKind::Other.into() })
+        });
+        assert!(failed.is_err());
+        assert!(victim.exists());
+        // Whoever makes it anew from now on keeps it.
+        std::fs::remove_dir(&victim).unwrap();
+        moved.put_back();
+        assert!(!victim.exists());
     }
 
     #[test]

@@ -121,8 +121,10 @@ impl Images<'_> {
             let decision = decide(&image, typed, force, &Users { all: &users, running })?;
             let removed = apply(tx, &image, &decision)?;
             write_index(tx, &inner.layout)?;
-            gc::collect(tx, inner, &mut moved)?;
-            step(Point::UntagRows, &inner.layout)?;
+            moved.or_put_back(|moved| {
+                gc::collect(tx, inner, moved)?;
+                Ok::<_, RemoveError>(step(Point::UntagRows, &inner.layout)?)
+            })?;
             Ok(removed)
         });
         match removed {
@@ -132,6 +134,7 @@ impl Images<'_> {
                 Ok(removed)
             }
             Err(error) => {
+                // If it was the commit that failed.
                 moved.put_back();
                 Err(error)
             }
