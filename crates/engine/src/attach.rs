@@ -9,7 +9,7 @@ use model::{ContainerId, Life, NameOrId};
 use shim::CallError;
 use shim::protocol::{Delivery, Target};
 
-use crate::guard::call_error;
+use crate::guard::{ATTEMPTS, call_error, shim_error};
 use crate::logs::LogReader;
 use crate::view::{AttachRequest, LogQuery, LogStream};
 use crate::{Engine, EngineError};
@@ -66,7 +66,7 @@ impl Engine {
         id: &ContainerId,
         streams: AttachedStreams,
     ) -> Result<UnixStream, EngineError> {
-        loop {
+        for _ in 0..ATTEMPTS {
             let (shim, container) = self.ensure_shim(id)?;
             let delivery = delivery(&self.life(&container)?);
             match shim.attach(Target::Container, streams, delivery) {
@@ -75,6 +75,7 @@ impl Engine {
                 attached => return attached.map_err(|error| call_error(id, error)),
             }
         }
+        Err(shim_error(id, &CallError::Gone))
     }
 }
 

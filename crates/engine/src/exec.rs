@@ -140,6 +140,12 @@ impl Engine {
                 ExecState::Running(started) => ExecLife::Running { pid: started.pid },
                 ExecState::Exited { code, .. } => ExecLife::Exited { code },
             }),
+            // One of an earlier life, or that ended too long ago: nobody knows how.
+            Err(CallError::Refused(Refusal::NoSuchExec))
+                if self.guarded_life(container)?.is_some() =>
+            {
+                Err(EngineError::NoSuchExec(id.to_string()))
+            }
             Err(CallError::Gone | CallError::Refused(Refusal::NoSuchExec)) => {
                 Ok(ended_with_its_container)
             }
@@ -217,12 +223,17 @@ impl Engine {
                 // As above.
                 let _ = std::fs::remove_file(path);
             }
-            ExecProgress::Started => {
-                if let ExecLife::Exited { code } = self.exec_life(&record.container, id)? {
+            ExecProgress::Started => match self.exec_life(&record.container, id) {
+                Ok(ExecLife::Exited { code }) => {
                     record.progress = ExecProgress::Ended(code);
                     self.save_exec(id, &record)?;
                 }
-            }
+                Ok(ExecLife::Created | ExecLife::Running { .. }) => {}
+                Err(EngineError::NoSuchExec(_)) => {
+                    let _ = std::fs::remove_file(path);
+                }
+                Err(error) => return Err(error),
+            },
         }
         Ok(())
     }

@@ -11,6 +11,10 @@ use shim::{EnsureError, Liveness};
 use crate::container::Container;
 use crate::{Engine, EngineError};
 
+/// How often a shim that ends before it answers is looked for anew: its container may have ended in
+/// between, but one that dies at its start will always do so.
+pub(crate) const ATTEMPTS: usize = 5;
+
 /// Becomes readable when a container has ended.
 #[derive(Debug)]
 pub(crate) struct ExitWatch(OwnedFd);

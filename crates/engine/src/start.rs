@@ -6,7 +6,6 @@ use model::container::{DEFAULT_STOP_TIMEOUT, LogSpec, Removal};
 use model::life::StartFailure;
 use model::{Life, NameOrId};
 use oci_spec::runtime::Spec;
-use shim::CallError;
 use shim::protocol::{FdRole, Launch, LogConfig, StopDefaults};
 use sys::failpoint::Point;
 
@@ -45,10 +44,14 @@ impl Engine {
         // Before there is another shim's word for it, or its ports are taken for this start's.
         self.bury_dead(&lock, &container)?;
         let started = self.launch(&mut container);
-        match &started {
-            Ok(()) => {}
-            Err(_) if container.row.auto_remove => self.give_up(&container)?,
-            Err(error) => self.note_failure(&mut container, error)?,
+        if let Err(error) = &started {
+            // This error is the one to tell, not that of what follows from it, which `reconcile`
+            // makes good.
+            let _ = if container.row.auto_remove {
+                self.give_up(&container)
+            } else {
+                self.note_failure(&mut container, error)
+            };
         }
         started.map(|()| StartOutcome::Started)
     }
@@ -61,7 +64,7 @@ impl Engine {
         let start = Start { at, endpoint: prepared.endpoint.clone(), failed: None };
         container.record.progress = Progress::Started(start);
         if let Err(error) = self.save(container) {
-            self.unpublish(&prepared.network)?;
+            let _ = self.unpublish(&prepared.network);
             return Err(error);
         }
         sys::failpoint::pass(Point::StartSaved);
@@ -75,12 +78,9 @@ impl Engine {
                 self.admit_early_senders(&prepared.network);
                 Ok(())
             }
-            Err(CallError::LaunchFailed(failure)) => {
-                self.unpublish(&prepared.network)?;
-                Err(EngineError::Start(failure))
-            }
             Err(error) => {
-                self.unpublish(&prepared.network)?;
+                // Above all the command's code must not be lost.
+                let _ = self.unpublish(&prepared.network);
                 Err(call_error(&container.id, error))
             }
         }
@@ -144,7 +144,7 @@ impl Engine {
         container: &mut Container,
         error: &EngineError,
     ) -> Result<(), EngineError> {
-        self.store().release(&container.id)?;
+        let released = self.store().release(&container.id);
         let failed = if let EngineError::Start(failure) = error {
             failure.clone()
         } else {
@@ -152,6 +152,7 @@ impl Engine {
         };
         container.record.progress =
             Progress::Started(Start { at: now(), endpoint: None, failed: Some(failed) });
-        self.save(container)
+        self.save(container)?;
+        Ok(released?)
     }
 }

@@ -6,14 +6,14 @@ use std::os::unix::net::UnixStream;
 use model::{ContainerId, ExitCode, Life, NameOrId};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
+use shim::CallError;
 use shim::frame::MAX_SMALL;
 use shim::protocol::{ExitRecord, Refusal, Reply, Request, Until};
-use shim::{CallError, Shim};
 use sys::failpoint::Point;
 use sys::fdpass;
 
 use crate::container::{Container, UNSEEN_EXIT};
-use crate::guard::{call_error, shim_error};
+use crate::guard::{ATTEMPTS, call_error, shim_error};
 use crate::prepare::store_error;
 use crate::view::{ExitReport, WaitCondition};
 use crate::{Engine, EngineError};
@@ -58,10 +58,21 @@ enum Kind {
 struct Removal {
     /// Tells of every container whose directory goes away.
     watch: OwnedFd,
-    /// Where its shim tells of its end, while it runs.
-    running: Option<UnixStream>,
+    /// Where its shim tells of its next end; `None` if it has no other.
+    next: Option<UnixStream>,
     /// How it ended last.
     code: ExitCode,
+    /// Whether another end may come before it is removed.
+    stay: Stay,
+}
+
+/// What becomes of a container after its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stay {
+    /// It goes.
+    Goes,
+    /// It may be started again. Counts the shims that left without a word, one after another.
+    Stays { silent: usize },
 }
 
 impl Engine {
@@ -76,7 +87,9 @@ impl Engine {
         let kind = match condition {
             WaitCondition::NotRunning => self.wait_not_running(&id, &life)?,
             WaitCondition::NextExit => self.wait_next_exit(&id)?,
-            WaitCondition::Removed if container.row.auto_remove => self.wait_auto_removed(&id)?,
+            WaitCondition::Removed if container.row.auto_remove => {
+                self.wait_auto_removed(&id, if_gone(&life))?
+            }
             WaitCondition::Removed => self.wait_kept_removed(&id, &life)?,
         };
         Ok(Wait { engine: self.clone(), who: Awaited { id, if_gone: if_gone(&life) }, kind })
@@ -107,28 +120,53 @@ impl Engine {
     }
 
     fn wait_next_exit(&self, id: &ContainerId) -> Result<Kind, EngineError> {
+        self.next_exit(id).map(Kind::Exit)
+    }
+
+    /// Where the next end is told, and the last one if that was before; `None` if it is gone.
+    fn end_from_now(
+        &self,
+        id: &ContainerId,
+    ) -> Result<Option<(UnixStream, Option<ExitCode>)>, EngineError> {
+        let asked = self.next_exit(id).and_then(|stream| Ok((stream, self.reread(id)?)));
+        let (stream, container) = match asked {
+            Err(EngineError::NoSuchContainer(_)) => return Ok(None),
+            asked => asked?,
+        };
+        let life = self.life(&container)?;
+        let seen = if let Life::Exited { code, .. } = life { Some(code) } else { None };
+        Ok(Some((stream, seen)))
+    }
+
+    /// Where the container's shim, started if need be, tells of the next end.
+    fn next_exit(&self, id: &ContainerId) -> Result<UnixStream, EngineError> {
         let (shim, _) = self.ensure_shim(id)?;
         let stream = shim.into_stream();
         ask(id, &stream, &Request::Wait { until: Until::NextExit })?;
-        Ok(Kind::Exit(stream))
+        Ok(stream)
     }
 
     /// Takes the duty to remove the container, unless somebody has it.
-    fn wait_auto_removed(&self, id: &ContainerId) -> Result<Kind, EngineError> {
-        loop {
-            let (mut shim, _) = self.ensure_shim(id)?;
+    fn wait_auto_removed(&self, id: &ContainerId, if_gone: ExitCode) -> Result<Kind, EngineError> {
+        for _ in 0..ATTEMPTS {
+            let mut shim = match self.ensure_shim(id) {
+                // Its shim had been killed, and what it has left is settled.
+                Err(EngineError::NoSuchContainer(_)) => return Ok(Kind::Over(if_gone)),
+                ensured => ensured?.0,
+            };
             match shim.claim() {
                 Ok(()) => return self.wait_claimed(id, shim.into_stream()),
                 Err(CallError::Refused(Refusal::Claimed)) => {
                     let stream = shim.into_stream();
                     ask(id, &stream, &Request::Wait { until: Until::NextExit })?;
-                    return self.wait_removed(id, Some(stream), ExitCode::SUCCESS);
+                    return self.wait_removed(id, Some(stream), if_gone, Stay::Goes);
                 }
                 // It has become the one that removes the container.
                 Err(CallError::Gone) => {}
                 Err(error) => return Err(call_error(id, error)),
             }
         }
+        Err(shim_error(id, &CallError::Gone))
     }
 
     fn wait_claimed(&self, id: &ContainerId, stream: UnixStream) -> Result<Kind, EngineError> {
@@ -142,26 +180,27 @@ impl Engine {
 
     /// Waits for somebody else's removal of a container that stays after its end.
     fn wait_kept_removed(&self, id: &ContainerId, life: &Life) -> Result<Kind, EngineError> {
-        let running = if life.is_running() { self.shim(id)?.map(Shim::into_stream) } else { None };
-        if let Some(stream) = &running {
-            ask(id, stream, &Request::Wait { until: Until::NotRunning })?;
-        }
-        let code = if let Life::Exited { code, .. } = life { *code } else { ExitCode::SUCCESS };
-        self.wait_removed(id, running, code)
+        let code = match life {
+            Life::Created { .. } => ExitCode::SUCCESS,
+            Life::Running { .. } | Life::Paused { .. } | Life::Exited { .. } => if_gone(life),
+        };
+        let (next, seen) = self.end_from_now(id)?.unzip();
+        self.wait_removed(id, next, seen.flatten().unwrap_or(code), Stay::Stays { silent: 0 })
     }
 
     fn wait_removed(
         &self,
         id: &ContainerId,
-        running: Option<UnixStream>,
+        next: Option<UnixStream>,
         code: ExitCode,
+        stay: Stay,
     ) -> Result<Kind, EngineError> {
         let containers = self.paths().root().join("containers");
         let failed =
             |errno: rustix::io::Errno| EngineError::file("watch", &containers)(errno.into());
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC).map_err(failed)?;
         inotify::add_watch(&watch, &containers, inotify::WatchFlags::MOVED_FROM).map_err(failed)?;
-        let removal = Removal { watch, running, code };
+        let removal = Removal { watch, next, code, stay };
         // It may have gone between the look-up and the watch.
         Ok(if self.is_removed(id)? { Kind::Gone(removal) } else { Kind::Removal(removal) })
     }
@@ -190,26 +229,32 @@ impl Wait {
             Kind::ExitAndRemove(stream) => {
                 let exit = end(&engine, &who, &stream);
                 EngineError::step(Point::WaitExited)?;
-                let removed = reap(&engine, &who.id, &stream)?;
+                let removed = reap(&engine, &who.id, &stream, &Request::Release)?;
                 exit.map(|code| ExitReport { code, ..removed })
             }
             Kind::Remove(code, stream) => {
-                Ok(ExitReport { code, ..reap(&engine, &who.id, &stream)? })
+                // This shim has launched nothing, so it knows of nothing to release.
+                Ok(ExitReport { code, ..reap(&engine, &who.id, &stream, &Request::Quit)? })
             }
-            Kind::Removal(removal) => until_removed(&engine, &who, removal).map(report),
-            Kind::Gone(removal) => last_end(&engine, &who, removal).map(report),
+            Kind::Removal(removal) => until_removed(&engine, &who.id, removal).map(report),
+            Kind::Gone(removal) => last_end(&who.id, removal).map(report),
         }
     }
 }
 
-/// Removes a container whose removal this connection has claimed.
-fn reap(engine: &Engine, id: &ContainerId, stream: &UnixStream) -> Result<ExitReport, EngineError> {
+/// Removes a container whose removal this connection has claimed, and says so to its shim.
+fn reap(
+    engine: &Engine,
+    id: &ContainerId,
+    stream: &UnixStream,
+    done: &Request,
+) -> Result<ExitReport, EngineError> {
     let removed = engine.reap(id);
     EngineError::step(Point::WaitRemoved)?;
     if removed.is_ok() {
         // The answer is of no interest: the shim leaves. Without this word the duty falls back to
         // it.
-        let _ = ask(id, stream, &Request::Release);
+        let _ = ask(id, stream, done);
     }
     let error = removed.err().map(|error| error.to_string());
     Ok(ExitReport { error, ..report(ExitCode::SUCCESS) })
@@ -234,25 +279,35 @@ fn ask(id: &ContainerId, stream: &UnixStream, request: &Request) -> Result<(), E
 
 /// How the container ended; if its shim left without a word, what the record says.
 fn end(engine: &Engine, who: &Awaited, stream: &UnixStream) -> Result<ExitCode, EngineError> {
-    let id = &who.id;
+    if let Some(code) = told(&who.id, stream)? {
+        return Ok(code);
+    }
+    Ok(written(engine, &who.id)?.unwrap_or(who.if_gone))
+}
+
+/// How the container ended as its record says it; `None` if it is gone. Whoever made its shim leave
+/// may be about to remove it, and holds its lock.
+fn written(engine: &Engine, id: &ContainerId) -> Result<Option<ExitCode>, EngineError> {
+    match engine.lock(id) {
+        Err(EngineError::NoSuchContainer(_)) => Ok(None),
+        locked => engine.seen_exit(&locked?.1).map(Some),
+    }
+}
+
+/// How the container ended as its shim tells it; `None` if that leaves without a word.
+fn told(id: &ContainerId, stream: &UnixStream) -> Result<Option<ExitCode>, EngineError> {
     let frame = fdpass::recv_frame(stream, MAX_SMALL).map_err(|error| shim_error(id, &error))?;
-    let Some(frame) = frame else {
-        // Whoever made it leave may be about to remove the container, and holds its lock.
-        return match engine.lock(id) {
-            Err(EngineError::NoSuchContainer(_)) => Ok(who.if_gone),
-            locked => engine.seen_exit(&locked?.1),
-        };
-    };
+    let Some(frame) = frame else { return Ok(None) };
     let reply = serde_json::from_slice(&frame.bytes).map_err(|error| shim_error(id, &error))?;
     if let Reply::Exited(ExitRecord { code, .. }) = reply {
-        return Ok(code);
+        return Ok(Some(code));
     }
     // `start` reports the failure to whoever asked for the start; its code is Docker's.
     if let Reply::LaunchFailed(failure) = reply {
-        return Ok(failure.code);
+        return Ok(Some(failure.code));
     }
     if reply == Reply::Refused(Refusal::NotRunning) {
-        return engine.seen_exit(&engine.reread(id)?);
+        return Ok(None);
     }
     Err(shim_error(id, &CallError::Confused(Box::new(reply))))
 }
@@ -260,32 +315,57 @@ fn end(engine: &Engine, who: &Awaited, stream: &UnixStream) -> Result<ExitCode, 
 /// Until the container is gone; how it ended last.
 fn until_removed(
     engine: &Engine,
-    who: &Awaited,
+    id: &ContainerId,
     mut removal: Removal,
 ) -> Result<ExitCode, EngineError> {
-    let dir = engine.paths().container_dir(&who.id);
+    let dir = engine.paths().container_dir(id);
     let failed = |errno: rustix::io::Errno| EngineError::file("watch", &dir)(errno.into());
     let mut events = [0; 4096];
     loop {
         let ready = wait_for_either(&removal).map_err(failed)?;
-        if let (Ready::Ended, Some(stream)) = (ready, removal.running.take()) {
-            removal.code = end(engine, who, &stream)?;
+        if ready == Ready::Ended
+            && let Some(stream) = removal.next.take()
+        {
+            removal.on_end(engine, id, told(id, &stream)?)?;
             continue;
         }
         rustix::io::retry_on_intr(|| rustix::io::read(&removal.watch, &mut events))
             .map_err(failed)?;
-        if !dir.exists() && engine.is_removed(&who.id)? {
-            return last_end(engine, who, removal);
+        if !dir.exists() && engine.is_removed(id)? {
+            return last_end(id, removal);
         }
-        // What it ended with since, if it was started again.
-        let code = removal.code;
-        removal.code = engine.last_exit(&who.id)?.map_or(code, |exit| exit.code);
+    }
+}
+
+impl Removal {
+    /// Notes an end, and asks for the next one if there may be one.
+    fn on_end(
+        &mut self,
+        engine: &Engine,
+        id: &ContainerId,
+        told: Option<ExitCode>,
+    ) -> Result<(), EngineError> {
+        let Some(code) = told.map_or_else(|| written(engine, id), |code| Ok(Some(code)))? else {
+            return Ok(());
+        };
+        self.code = code;
+        let Stay::Stays { silent } = &mut self.stay else { return Ok(()) };
+        *silent = if told.is_some() { 0 } else { *silent + 1 };
+        if *silent >= ATTEMPTS {
+            return Err(shim_error(id, &CallError::Gone));
+        }
+        if let Some((stream, seen)) = engine.end_from_now(id)? {
+            self.next = Some(stream);
+            self.code = seen.unwrap_or(code);
+        }
+        Ok(())
     }
 }
 
 /// How a container that is gone ended: its end was told before it could be removed.
-fn last_end(engine: &Engine, who: &Awaited, removal: Removal) -> Result<ExitCode, EngineError> {
-    removal.running.map_or(Ok(removal.code), |stream| end(engine, who, &stream))
+fn last_end(id: &ContainerId, removal: Removal) -> Result<ExitCode, EngineError> {
+    let told = removal.next.map_or(Ok(None), |stream| told(id, &stream))?;
+    Ok(told.unwrap_or(removal.code))
 }
 
 /// What has happened to a container.
@@ -299,8 +379,63 @@ enum Ready {
 
 fn wait_for_either(removal: &Removal) -> rustix::io::Result<Ready> {
     let mut fds = vec![PollFd::new(&removal.watch, PollFlags::IN)];
-    fds.extend(removal.running.iter().map(|stream| PollFd::new(stream, PollFlags::IN)));
+    fds.extend(removal.next.iter().map(|stream| PollFd::new(stream, PollFlags::IN)));
     rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
     let has_ended = fds.get(1).is_some_and(|fd| !fd.revents().is_empty());
     Ok(if has_ended { Ready::Ended } else { Ready::Removed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use jiff::Timestamp;
+    use store::{ContainerRow, Durability};
+
+    use crate::Paths;
+
+    fn row(engine: &Engine, byte: u8) -> ContainerId {
+        let id = ContainerId::from_random([byte; 32]);
+        let row = ContainerRow {
+            id,
+            name: format!("c{byte}").parse().unwrap(),
+            image: None,
+            created_ns: 1,
+            auto_remove: false,
+            record: "{}".to_owned(),
+        };
+        engine.store().containers().insert(&row, Durability::Eventual).unwrap();
+        std::fs::create_dir(engine.paths().container_dir(&id)).unwrap();
+        id
+    }
+
+    fn remove(engine: &Engine, id: &ContainerId) {
+        engine.store().remove_container(id, Durability::Eventual).unwrap();
+    }
+
+    #[test]
+    fn the_end_is_heard_of_though_others_are_removed_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(Paths::new(dir.path().join("root"), dir.path().join("run")));
+        let engine = engine.unwrap();
+        let (ours, other) = (row(&engine, 1), row(&engine, 2));
+        let (shim, next) = UnixStream::pair().unwrap();
+        let waited = engine.wait_removed(&ours, Some(next), ExitCode::SUCCESS, Stay::Goes);
+        let Kind::Removal(removal) = waited.unwrap() else { panic!("it is there") };
+        let watch = removal.watch.try_clone().unwrap();
+        remove(&engine, &other);
+        assert_ne!(rustix::io::ioctl_fionread(&watch).unwrap(), 0);
+        let waiter = engine.clone();
+        let waiting = std::thread::spawn(move || until_removed(&waiter, &ours, removal).unwrap());
+        // The waiter has seen that somebody was removed.
+        while rustix::io::ioctl_fionread(&watch).unwrap() != 0 {
+            std::thread::yield_now();
+        }
+        let at = Timestamp::UNIX_EPOCH;
+        let exit = ExitRecord { code: ExitCode(7), oom: false, since: at, at };
+        let message = serde_json::to_vec(&Reply::Exited(exit)).unwrap();
+        fdpass::send_frame(&shim, &message, &[]).unwrap();
+        remove(&engine, &ours);
+        assert_eq!(waiting.join().unwrap(), ExitCode(7));
+    }
 }

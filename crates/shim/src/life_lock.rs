@@ -139,12 +139,25 @@ impl LifeLock {
     /// there need not be removed, and what cannot be removed is found by the next one who takes
     /// the lock.
     pub fn remove_dir(self) {
-        let paths = &self.paths;
-        for path in [paths.socket(), paths.state(), paths.last_words(), paths.about(), paths.lock()]
-        {
+        let (dir, lock) = (self.paths.dir(), self.paths.lock());
+        // Whatever is there: a shim that was killed may have left a record half-written.
+        let entries = std::fs::read_dir(&dir).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()).filter(|path| *path != lock) {
             let _ = std::fs::remove_file(path);
         }
-        let _ = std::fs::remove_dir(self.paths.dir());
+        // The last, since without it others come in.
+        let _ = std::fs::remove_file(lock);
+        let _ = std::fs::remove_dir(dir);
+    }
+
+    /// The same for a shim that leaves, unless an earlier one was killed and what it left is still
+    /// to be taken back: that is then all that tells of it.
+    pub(crate) fn leave(self) {
+        if self.paths.last_words().exists() {
+            let _ = std::fs::remove_file(self.paths.socket());
+        } else {
+            self.remove_dir();
+        }
     }
 }
 
@@ -241,6 +254,32 @@ mod tests {
         let new = LifeLock::try_take(&scratch.0).unwrap().unwrap();
         assert!(LifeLock::try_take(&scratch.0).unwrap().is_none());
         new.remove_dir();
+    }
+
+    #[test]
+    fn what_was_left_half_written_goes_as_well() {
+        let scratch = Scratch::new("half");
+        let lock = LifeLock::try_take(&scratch.0).unwrap().unwrap();
+        for path in [scratch.0.state(), scratch.0.state().with_extension("json.new")] {
+            std::fs::write(path, "{").unwrap();
+        }
+        lock.remove_dir();
+        assert!(!scratch.0.dir().exists());
+    }
+
+    #[test]
+    fn who_leaves_keeps_the_last_words_of_the_dead() {
+        let scratch = Scratch::new("words");
+        let lock = LifeLock::try_take(&scratch.0).unwrap().unwrap();
+        for path in [scratch.0.last_words(), scratch.0.about(), scratch.0.socket()] {
+            std::fs::write(path, "{}").unwrap();
+        }
+        lock.leave();
+        assert_eq!(probe(&scratch.0).unwrap(), Liveness::Free);
+        assert!(scratch.0.last_words().exists() && scratch.0.about().exists());
+        assert!(!scratch.0.socket().exists());
+        LifeLock::try_take(&scratch.0).unwrap().unwrap().remove_dir();
+        assert!(!scratch.0.dir().exists());
     }
 
     #[test]

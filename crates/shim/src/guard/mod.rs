@@ -186,7 +186,7 @@ impl Guard {
     /// can have the lock.
     fn leave(self) {
         let Self { lock, conns, .. } = self;
-        lock.remove_dir();
+        lock.leave();
         drop(conns);
     }
 

@@ -1,13 +1,18 @@
 //! The processes that were started beside the init, as far as they are remembered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use model::{ExecId, ExitCode};
 
+use super::Now;
 use crate::protocol::{ExecInfo, ExecState, Refusal, Started};
 
-/// How many ended execs are remembered: a health check starts one every few seconds for years.
-pub(super) const REMEMBERED: usize = 64;
+/// How long an ended exec is remembered, as in Docker: a health check starts one every few seconds
+/// for years.
+pub(super) const REMEMBERED_FOR: Duration = Duration::from_secs(300);
+/// How many are at most: some hundred kilobytes.
+pub(super) const REMEMBERED: usize = 4096;
 
 /// What a process gets whose container ends: it was killed by signal 9.
 pub(super) const KILLED: ExitCode = ExitCode(137);
@@ -17,11 +22,9 @@ enum Phase {
     /// `Effect::Exec` is under way.
     Starting,
     Running(Started),
-    /// `order` grows with each end, so that the oldest is forgotten first.
     Exited {
         code: ExitCode,
         pid: u32,
-        order: u64,
     },
 }
 
@@ -29,17 +32,19 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Execs {
     known: BTreeMap<ExecId, Phase>,
-    ended: u64,
+    /// Those that have ended, and when: the oldest first.
+    ended: VecDeque<(Duration, ExecId)>,
 }
 
 impl Execs {
     pub(super) const fn new() -> Self {
-        Self { known: BTreeMap::new(), ended: 0 }
+        Self { known: BTreeMap::new(), ended: VecDeque::new() }
     }
 
     /// Forgets all: another life of the container begins.
     pub(super) fn clear(&mut self) {
         self.known.clear();
+        self.ended.clear();
     }
 
     pub(super) fn begin(&mut self, exec: ExecId) -> Result<(), Refusal> {
@@ -58,16 +63,16 @@ impl Execs {
         self.known.remove(&exec);
     }
 
-    pub(super) fn exited(&mut self, exec: ExecId, code: ExitCode) {
+    pub(super) fn exited(&mut self, exec: ExecId, code: ExitCode, now: Now) {
         let Some(Phase::Running(started)) = self.known.get(&exec) else { return };
         let pid = started.pid;
-        self.ended += 1;
-        self.known.insert(exec, Phase::Exited { code, pid, order: self.ended });
-        self.forget_oldest();
+        self.known.insert(exec, Phase::Exited { code, pid });
+        self.ended.push_back((now.elapsed, exec));
+        self.forget_oldest(now);
     }
 
     /// Ends those that still ran; they died with the container.
-    pub(super) fn container_exited(&mut self) -> impl Iterator<Item = ExecId> + use<> {
+    pub(super) fn container_exited(&mut self, now: Now) -> impl Iterator<Item = ExecId> + use<> {
         let running: Vec<ExecId> = self
             .known
             .iter()
@@ -75,7 +80,7 @@ impl Execs {
             .map(|(exec, _)| *exec)
             .collect();
         for exec in &running {
-            self.exited(*exec, KILLED);
+            self.exited(*exec, KILLED, now);
         }
         running.into_iter()
     }
@@ -96,16 +101,12 @@ impl Execs {
         self.known.iter().filter_map(|(exec, phase)| info_of(*exec, phase)).collect()
     }
 
-    fn forget_oldest(&mut self) {
-        let ended = self.known.iter().filter_map(|(exec, phase)| match phase {
-            Phase::Exited { order, .. } => Some((*order, *exec)),
-            Phase::Starting | Phase::Running(_) => None,
-        });
-        let ended: BTreeMap<u64, ExecId> = ended.collect();
-        if ended.len() > REMEMBERED
-            && let Some((_, oldest)) = ended.first_key_value()
+    fn forget_oldest(&mut self, now: Now) {
+        while let Some((at, oldest)) = self.ended.front()
+            && (self.ended.len() > REMEMBERED || now.elapsed.saturating_sub(*at) > REMEMBERED_FOR)
         {
             self.known.remove(oldest);
+            self.ended.pop_front();
         }
     }
 }
@@ -114,7 +115,7 @@ fn info_of(exec: ExecId, phase: &Phase) -> Option<ExecInfo> {
     let state = match phase {
         Phase::Starting => return None,
         Phase::Running(started) => ExecState::Running(*started),
-        Phase::Exited { code, pid, .. } => ExecState::Exited { code: *code, pid: *pid },
+        Phase::Exited { code, pid } => ExecState::Exited { code: *code, pid: *pid },
     };
     Some(ExecInfo { exec, state })
 }

@@ -138,7 +138,7 @@ impl Machine {
             }
             Event::InitExited(code, oom) => self.on_init_exited(code, oom, now),
             Event::ExecExited(exec, code) => {
-                self.execs.exited(exec, code);
+                self.execs.exited(exec, code, now);
                 vec![
                     Effect::Tell(News::ExecEnded(exec, code)),
                     Effect::EndStreams(Target::Exec(exec)),
@@ -256,7 +256,7 @@ impl Machine {
         self.last = Some(record);
         self.removal.exited();
         // Those that still ran died with the container, and are told of before it.
-        let killed: Vec<ExecId> = self.execs.container_exited().collect();
+        let killed: Vec<ExecId> = self.execs.container_exited(now).collect();
         let ended = |exec: &ExecId| Effect::Tell(News::ExecEnded(*exec, exec::KILLED));
         let mut effects: Vec<Effect> = killed.iter().map(ended).collect();
         if oom == Oom::Seen && running_oom == Oom::Unseen {
@@ -348,8 +348,9 @@ impl Machine {
             Duty::Ours(arguments) if self.streaming.is_empty() => {
                 Some(Finish::Reap(arguments.to_vec()))
             }
+            Duty::Done if self.streaming.is_empty() => Some(Finish::Exit),
             Duty::Nobody if self.conns.is_empty() => Some(Finish::Exit),
-            Duty::Ours(_) | Duty::Theirs | Duty::Nobody => None,
+            Duty::Ours(_) | Duty::Done | Duty::Theirs | Duty::Nobody => None,
         }
     }
 

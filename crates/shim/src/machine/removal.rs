@@ -21,13 +21,17 @@ pub(super) struct Removal {
 enum Due {
     NotYet,
     Now,
+    /// It has been removed.
+    Done,
 }
 
 /// Who removes the container now.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Duty<'a> {
-    /// Nobody: it stays, or it has not ended, or it is gone.
+    /// Nobody: it stays, or it has not ended.
     Nobody,
+    /// Nobody any more: it is gone.
+    Done,
     /// A client.
     Theirs,
     /// The shim, with these arguments to its own program.
@@ -63,8 +67,8 @@ impl Removal {
             return Err(Refusal::NotClaimed);
         }
         self.claim = None;
-        if self.due == Due::Now {
-            self.reap = None;
+        if self.is_due() {
+            self.due = Due::Done;
         }
         Ok(())
     }
@@ -75,15 +79,16 @@ impl Removal {
         }
     }
 
-    /// Whether the container has ended and goes.
+    /// Whether the container has ended and goes, or is gone.
     pub(super) fn is_due(&self) -> bool {
-        self.reap.is_some() && self.due == Due::Now
+        self.reap.is_some() && self.due != Due::NotYet
     }
 
     pub(super) fn duty(&self) -> Duty<'_> {
         match (&self.reap, &self.due, self.claim) {
             (Some(_), Due::Now, Some(_)) => Duty::Theirs,
             (Some(arguments), Due::Now, None) => Duty::Ours(arguments),
+            (Some(_), Due::Done, _) => Duty::Done,
             (None, _, _) | (_, Due::NotYet, _) => Duty::Nobody,
         }
     }

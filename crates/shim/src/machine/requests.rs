@@ -74,6 +74,10 @@ impl Machine {
         {
             return refuse(conn, refusal);
         }
+        // Nothing would ever come.
+        if attachment.target == Target::Container && self.removal.is_due() {
+            return refuse(conn, Refusal::NotRunning);
+        }
         self.streaming.insert(conn);
         vec![Effect::Reply(conn, Reply::Ok), Effect::Stream(conn, attachment)]
     }

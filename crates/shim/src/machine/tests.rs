@@ -430,20 +430,46 @@ fn execs_die_with_their_container() {
     assert!(shim.ask(A, Request::ExecState { exec: exec(1) }).contains("ExitCode(137)"));
 }
 
+/// Execs that end as soon as they have begun.
+fn end_execs(shim: &mut Shim, numbers: std::ops::Range<u16>) {
+    for number in numbers {
+        let id = numbered(number);
+        shim.machine.execs.begin(id).unwrap();
+        shim.on(Event::ExecLaunched(A, id, started(9), None));
+        shim.on(Event::ExecExited(id, ExitCode(0)));
+    }
+}
+
+fn numbered(number: u16) -> ExecId {
+    let mut bytes = [0xee; 32];
+    bytes[..2].copy_from_slice(&number.to_be_bytes());
+    ExecId::from_random(bytes)
+}
+
 #[test]
-fn only_so_many_ended_execs_are_remembered_and_no_running_one_is_forgotten() {
+fn an_ended_exec_is_remembered_for_its_time_and_a_running_one_always() {
     let mut shim = Shim::running(None);
     shim.ask(A, exec_start(0));
     shim.on(Event::ExecLaunched(A, exec(0), started(9), None));
-    for number in 1..=100 {
-        shim.ask(A, exec_start(number));
-        shim.on(Event::ExecLaunched(A, exec(number), started(9), None));
-        shim.on(Event::ExecExited(exec(number), ExitCode(0)));
-    }
-    assert_eq!(shim.machine.execs.list().len(), exec::REMEMBERED + 1);
+    end_execs(&mut shim, 0..100);
+    shim.elapsed = exec::REMEMBERED_FOR;
+    end_execs(&mut shim, 100..101);
+    assert_eq!(shim.machine.execs.list().len(), 102);
+    shim.elapsed += Duration::from_secs(1);
+    end_execs(&mut shim, 101..102);
+    assert_eq!(shim.machine.execs.list().len(), 3);
     assert!(shim.ask(A, Request::ExecState { exec: exec(0) }).contains("Running"));
-    assert!(shim.ask(A, Request::ExecState { exec: exec(100) }).contains("Exited"));
-    assert!(shim.ask(A, Request::ExecState { exec: exec(1) }).contains("NoSuchExec"));
+    assert!(shim.ask(A, Request::ExecState { exec: numbered(100) }).contains("Exited"));
+    assert!(shim.ask(A, Request::ExecState { exec: numbered(0) }).contains("NoSuchExec"));
+}
+
+#[test]
+fn no_more_than_so_many_ended_execs_are_remembered() {
+    let mut shim = Shim::running(None);
+    end_execs(&mut shim, 0..5000);
+    assert_eq!(shim.machine.execs.list().len(), exec::REMEMBERED);
+    assert!(shim.ask(A, Request::ExecState { exec: numbered(4999) }).contains("Exited"));
+    assert!(shim.ask(A, Request::ExecState { exec: numbered(0) }).contains("NoSuchExec"));
 }
 
 #[test]
@@ -507,9 +533,29 @@ fn a_claim_that_is_kept_leaves_nothing_to_do() {
     assert_eq!(shim.ask(B, Request::Claim), "reply to 2: Refused(Claimed)\n");
     assert_eq!(shim.ask(B, Request::Release), "reply to 2: Refused(NotClaimed)\n");
     assert!(!shim.exits(0).contains("Finish"));
+    // The container is gone: whoever is still connected waits for nothing.
+    assert_eq!(shim.ask(A, Request::Release), "reply to 1: Ok\nFinish(Exit)\n");
+}
+
+#[test]
+fn output_is_delivered_before_a_shim_leaves_whose_container_is_gone() {
+    let mut shim = Shim::running(Some("id"));
+    shim.ask(A, Request::Claim);
+    shim.ask(B, attach(Target::Container));
+    shim.exits(0);
     assert_eq!(shim.ask(A, Request::Release), "reply to 1: Ok\n");
-    shim.on(Event::Closed(B));
-    assert_eq!(shim.on(Event::Closed(A)), "Finish(Exit)\n");
+    assert_eq!(shim.on(Event::Closed(B)), "Finish(Exit)\n");
+}
+
+#[test]
+fn nobody_attaches_to_a_container_that_goes() {
+    let mut shim = Shim::running(Some("id"));
+    shim.ask(A, Request::Claim);
+    shim.exits(0);
+    assert_eq!(shim.ask(B, attach(Target::Container)), "reply to 2: Refused(NotRunning)\n");
+    let mut stays = Shim::running(None);
+    stays.exits(0);
+    assert!(stays.ask(B, attach(Target::Container)).starts_with("reply to 2: Ok\n"));
 }
 
 #[test]

@@ -31,7 +31,9 @@ pub(crate) fn nothing_survives_a_killed_shim() {
     assert_eq!(shim::probe(&container.paths).unwrap(), Liveness::Held);
     assert_eq!(shim::read_state(&container.paths).unwrap(), None);
     assert!(container.paths.last_words().exists());
-    drop(idle);
+    // Nor does it take them along.
+    idle.quit().unwrap();
+    assert!(container.paths.last_words().exists());
     // What it left (socket, state, cgroup) is in nobody's way.
     container.start().unwrap();
     container.end();
