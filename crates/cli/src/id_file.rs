@@ -8,6 +8,7 @@ use std::path::PathBuf;
 #[derive(Debug)]
 pub(crate) struct IdFile {
     path: PathBuf,
+    /// `None` once it holds its id.
     file: Option<File>,
 }
 
@@ -26,12 +27,14 @@ impl IdFile {
         Ok(Self { path: PathBuf::from(path), file: Some(file) })
     }
 
-    /// Writes the id; from now on the file stays.
+    /// Writes the id; once it is there the file stays.
     pub(crate) fn write(mut self, id: &str) -> Result<(), String> {
-        let Some(mut file) = self.file.take() else { return Ok(()) };
+        let Some(file) = &mut self.file else { return Ok(()) };
         file.write_all(id.as_bytes()).map_err(|error| {
             format!("failed to write the container ID file: write {}: {error}", self.path.display())
-        })
+        })?;
+        self.file = None;
+        Ok(())
     }
 }
 
@@ -59,6 +62,10 @@ mod tests {
         assert!(!path.exists());
         IdFile::create(text).unwrap().write("abc").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "abc");
+        // A file that cannot be written goes as well.
+        let broken = IdFile { path: path.clone(), file: Some(File::open(&path).unwrap()) };
+        assert!(broken.write("abc").unwrap_err().contains("failed to write"));
+        assert!(!path.exists());
         let missing = dir.path().join("no/such");
         let error = IdFile::create(missing.to_str().unwrap()).unwrap_err();
         assert!(error.contains("no/such: No such file"), "{error}");

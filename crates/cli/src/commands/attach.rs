@@ -4,6 +4,7 @@ use super::run::{Stayed, code, session_keys, stay, told};
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::{self, Cx};
 use crate::error::Failure;
+use crate::session::signals::Proxy;
 use crate::session::{Process, Session, Setup};
 use docker_api::query::{AttachQuery, WaitCondition};
 use docker_api::types::containers::ContainerState;
@@ -35,7 +36,7 @@ command!(
 );
 
 async fn attach(cx: &Cx, args: AttachArgs) -> Outcome {
-    let keys = session_keys(args.detach_keys.as_deref())?;
+    let keys = session_keys(cx, args.detach_keys.as_deref())?;
     let client = cx.client()?;
     let container = client.container_inspect(&args.container).await?.value;
     check(&container.state)?;
@@ -54,7 +55,8 @@ async fn attach(cx: &Cx, args: AttachArgs) -> Outcome {
         stderr: true,
         detach_keys: told(&keys),
     };
-    let mut session = Session::open(Setup { stdin, tty, proxy: args.sig_proxy, keys })?;
+    let proxy = if args.sig_proxy { Proxy::WithoutTerminal } else { Proxy::Never };
+    let mut session = Session::open(Setup { stdin, tty, proxy, keys })?;
     let attached = client.container_attach(&id, &query).await?;
     let process = Process::Container(id);
     session.ask_for_redraw(client, &process).await;

@@ -6,6 +6,7 @@ use crate::cx::Cx;
 use crate::error::{Failure, api_message};
 use crate::id_file::IdFile;
 use crate::options::{Ambient, ContainerOptions, Subject, SubjectKind};
+use crate::session::signals::Signals;
 use docker_api::ApiError;
 use docker_api::types::containers::CreateContainer;
 use model::Reference;
@@ -170,10 +171,30 @@ pub(super) async fn make(
     flags: &CreateFlags,
     request: &CreateContainer,
 ) -> Result<String, MakeError> {
-    let image = image(&request.config.image).map_err(MakeError::Usage)?;
+    let Some(path) = &flags.cidfile else { return make_container(cx, flags, request).await };
+    image(&request.config.image).map_err(MakeError::Usage)?;
     // Before the container: one whose id cannot be told would be left behind.
-    let id_file = flags.cidfile.as_deref().map(IdFile::create).transpose();
-    let id_file = id_file.map_err(MakeError::Usage)?;
+    let id_file = IdFile::create(path).map_err(MakeError::Usage)?;
+    let signals = Signals::fatal();
+    let mut signals =
+        signals.map_err(|e| MakeError::Usage(format!("cannot listen to signals: {e}")))?;
+    let id = tokio::select! {
+        made = make_container(cx, flags, request) => made?,
+        // The file goes: it will get no id.
+        number = signals.next_fatal() => {
+            return Err(MakeError::Failed(Failure::silent(128_u8.saturating_add(number))));
+        }
+    };
+    id_file.write(&id).map_err(MakeError::Usage)?;
+    Ok(id)
+}
+
+async fn make_container(
+    cx: &Cx,
+    flags: &CreateFlags,
+    request: &CreateContainer,
+) -> Result<String, MakeError> {
+    let image = image(&request.config.image).map_err(MakeError::Usage)?;
     let policy = Pull::from_str(&flags.pull).map_err(MakeError::Usage)?;
     let platform = platform(flags.platform.as_ref());
     let platform = platform.as_deref();
@@ -198,9 +219,6 @@ pub(super) async fn make(
     };
     for warning in &created.warnings {
         cx.warn(&format!("WARNING: {warning}"));
-    }
-    if let Some(file) = id_file {
-        file.write(&created.id).map_err(MakeError::Usage)?;
     }
     Ok(created.id)
 }

@@ -6,6 +6,7 @@ use crate::argv::{Arity, Flags, Outcome, command};
 use crate::cx::{self, Cx};
 use crate::error::{Failure, api_message};
 use crate::parse::env::{self, Bare, Variable};
+use crate::session::signals::Proxy;
 use crate::session::{Ended, Process, Session, Setup, terminal};
 use docker_api::ApiError;
 use docker_api::types::exec::{ExecCreate, ExecStart};
@@ -56,7 +57,7 @@ command!(
 );
 
 async fn exec(cx: &Cx, args: ExecArgs) -> Outcome {
-    let keys = session_keys(args.detach_keys.as_deref())?;
+    let keys = session_keys(cx, args.detach_keys.as_deref())?;
     if args.tty && args.interactive && !args.detach && !cx::stdin_is_terminal() {
         return Err(Failure::error("the input device is not a TTY"));
     }
@@ -69,7 +70,7 @@ async fn exec(cx: &Cx, args: ExecArgs) -> Outcome {
         client.exec_start_detached(&id, &start).await?;
         return Ok(ExitCode::SUCCESS);
     }
-    let setup = Setup { stdin: args.interactive, tty: args.tty, proxy: false, keys };
+    let setup = Setup { stdin: args.interactive, tty: args.tty, proxy: Proxy::Never, keys };
     let mut session = Session::open(setup)?;
     let attached = client.exec_start(&id, &start).await.map_err(|e| {
         session.restore();

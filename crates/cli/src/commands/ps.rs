@@ -83,6 +83,6 @@ pub(super) fn list_format(
     }
     match flag {
         Some(format) if !format.is_empty() => Ok(format.clone()),
-        Some(_) | None => Ok(configured(config::load()?)),
+        Some(_) | None => Ok(configured(config::preferences(cx))),
     }
 }

@@ -82,7 +82,7 @@ pub(super) async fn pull_image(
     show: Show,
 ) -> Result<(), Failure> {
     let environment = std::env::var("DOCKER_AUTH_CONFIG").ok();
-    let auth = config::load()?.auth(image, environment, cx.credential_helper).await?;
+    let auth = config::load(cx)?.auth(image, environment, cx.credential_helper).await?;
     let digest = image.digest().map(ToString::to_string);
     let tag = digest.as_deref().or(image.tag());
     let mut stream = cx.client()?.image_pull(&image.name(), tag, platform, auth.as_ref()).await?;

@@ -6,6 +6,7 @@ use crate::config;
 use crate::cx::{self, Cx};
 use crate::error::{Failure, api_message};
 use crate::options::ContainerOptions;
+use crate::session::signals::Proxy;
 use crate::session::{Ended, Process, Session, Setup, terminal};
 use docker_api::client::containers::Waiting;
 use docker_api::query::{AttachQuery, WaitCondition};
@@ -56,7 +57,7 @@ async fn run(cx: &Cx, args: RunArgs) -> Outcome {
         }
         leave_alone(&mut request.config);
     }
-    let keys = session_keys(args.detach_keys.as_deref())?;
+    let keys = session_keys(cx, args.detach_keys.as_deref())?;
     let config = &request.config;
     if config.tty && config.attach_stdin && !cx::stdin_is_terminal() {
         return Err(Failure::error("the input device is not a TTY"));
@@ -70,19 +71,27 @@ async fn run(cx: &Cx, args: RunArgs) -> Outcome {
             refused(cx, &e.message())
         }
     })?;
-    if attaches(&request.config) {
-        foreground(cx, &request, &id, (keys, args.sig_proxy)).await
+    let proxy = if args.sig_proxy { Proxy::Always } else { Proxy::Never };
+    if args.detach {
+        cx.client()?.container_start(&id, None).await.map_err(|e| not_started(cx, &e))?;
+        cx.line(&id)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let config = &request.config;
+    let setup = Setup { stdin: config.attach_stdin, tty: config.tty, proxy, keys };
+    if attaches(config) {
+        foreground(cx, &request, &id, setup).await
     } else {
-        background(cx, &request, &id, args.detach).await
+        background(cx, &request, id, setup).await
     }
 }
 
 /// The keys of a flag, or else of the user's configuration.
-pub(super) fn session_keys(flag: Option<&str>) -> Result<DetachKeys, Failure> {
+pub(super) fn session_keys(cx: &Cx, flag: Option<&str>) -> Result<DetachKeys, Failure> {
     let configured = match flag {
         Some(_) => None,
         // Keys are for people: without a terminal nobody looks for them.
-        None if cx::stdin_is_terminal() => config::load()?.detach_keys,
+        None if cx::stdin_is_terminal() => config::preferences(cx).detach_keys,
         None => None,
     };
     let text = flag.or(configured.as_deref());
@@ -109,51 +118,42 @@ fn condition(request: &CreateContainer) -> WaitCondition {
     if request.host_config.auto_remove { WaitCondition::Removed } else { WaitCondition::NextExit }
 }
 
-/// Starts without being attached; with `-d` that is all.
-async fn background(cx: &Cx, request: &CreateContainer, id: &str, detach: bool) -> Outcome {
+/// Neither attached nor detached (`-a` with nothing to show): its end is still waited for.
+async fn background(cx: &Cx, request: &CreateContainer, id: String, setup: Setup) -> Outcome {
     let client = cx.client()?;
-    if detach {
-        client.container_start(id, None).await.map_err(|e| not_started(cx, &e))?;
-        cx.line(id)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    // Neither attached nor detached (`-a` with nothing to show): its end is still waited for.
-    let waiting = client.container_wait(id, condition(request)).await?;
-    client.container_start(id, None).await.map_err(|e| not_started(cx, &e))?;
-    code(cx, waiting.finish().await?)
+    let waiting = client.container_wait(&id, condition(request)).await?;
+    let mut session = Session::open(setup)?;
+    client.container_start(&id, None).await.map_err(|e| not_started(cx, &e))?;
+    let ended = session.until(client, &Process::Container(id), waiting.finish()).await?;
+    code(cx, ended?)
 }
 
-async fn foreground(
-    cx: &Cx,
-    request: &CreateContainer,
-    id: &str,
-    (keys, proxy): (DetachKeys, bool),
-) -> Outcome {
+async fn foreground(cx: &Cx, request: &CreateContainer, id: &str, setup: Setup) -> Outcome {
     let client = cx.client()?;
     let config = &request.config;
     let query = AttachQuery {
-        detach_keys: told(&keys),
+        detach_keys: told(&setup.keys),
         stream: true,
         stdin: config.attach_stdin,
         stdout: config.attach_stdout,
         stderr: config.attach_stderr,
         logs: false,
     };
-    let setup = Setup { stdin: config.attach_stdin, tty: config.tty, proxy, keys };
     let attached = client.container_attach(id, &query).await?;
     let waiting = client.container_wait(id, condition(request)).await?;
     let mut session = Session::open(setup)?;
+    let process = Process::Container(id.to_owned());
     if let Err(e) = client.container_start(id, None).await {
         session.restore();
         drop(attached);
         if request.host_config.auto_remove {
-            // It goes with its failed start, and must be gone before we are.
-            let _ = waiting.finish().await;
+            // It goes with its failed start, and must be gone before we are, unless the user has
+            // no patience for that. How its wait ended adds nothing to why it did not start.
+            let _ = session.until(client, &process, waiting.finish()).await?;
         }
         return Err(not_started(cx, &e));
     }
-    let session = (&mut session, Process::Container(id.to_owned()));
-    stay(client, session, (attached, waiting)).await?.code(cx)
+    stay(client, (&mut session, process), (attached, waiting)).await?.code(cx)
 }
 
 /// How staying with a container ended.

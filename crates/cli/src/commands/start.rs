@@ -5,6 +5,7 @@ use super::run::{session_keys, stay, told};
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::{self, Cx};
 use crate::error::Failure;
+use crate::session::signals::Proxy;
 use crate::session::{Process, Session, Setup};
 use docker_api::query::{AttachQuery, WaitCondition};
 
@@ -45,7 +46,7 @@ async fn start(cx: &Cx, args: StartArgs) -> Outcome {
 }
 
 async fn attached(cx: &Cx, args: &StartArgs, name: &str) -> Outcome {
-    let keys = session_keys(args.detach_keys.as_deref())?;
+    let keys = session_keys(cx, args.detach_keys.as_deref())?;
     let client = cx.client()?;
     let container = client.container_inspect(name).await?.value;
     let (id, tty) = (container.id, container.config.tty);
@@ -68,7 +69,7 @@ async fn attached(cx: &Cx, args: &StartArgs, name: &str) -> Outcome {
         WaitCondition::NextExit
     };
     let waiting = client.container_wait(&id, until).await?;
-    let mut session = Session::open(Setup { stdin, tty, proxy: true, keys })?;
+    let mut session = Session::open(Setup { stdin, tty, proxy: Proxy::WithoutTerminal, keys })?;
     client.container_start(&id, None).await?;
     let session = (&mut session, Process::Container(id));
     stay(client, session, (streams, waiting)).await?.code(cx)

@@ -47,7 +47,7 @@ command!(
 async fn stats(cx: &Cx, args: StatsArgs) -> Outcome {
     let text = match &args.format {
         Some(format) => format.clone(),
-        None => config::load()?.stats_format,
+        None => config::preferences(cx).stats_format,
     };
     let format = Format::parse(&text, stats::NAMED)?;
     let cut = if args.no_trunc { Cut::Whole } else { Cut::Short };

@@ -28,7 +28,7 @@ async fn ls(cx: &Cx, args: VolumeLsArgs) -> Outcome {
     let text = match args.format {
         Some(format) => format,
         None if args.quiet => "{{.Name}}".to_owned(),
-        None => config::load()?.volumes_format,
+        None => config::preferences(cx).volumes_format,
     };
     let format = Format::parse(&text, volumes::NAMED)?;
     let answer = cx.client()?.volume_list(&collect(&args.filter)).await?;

@@ -13,7 +13,7 @@ use docker_api::client::Client;
 use docker_api::stream::{Attached, AttachedInput, AttachedOutput};
 use input::{Event, Input};
 use model::detach::DetachKeys;
-use signals::{Caught, Signals};
+use signals::{Caught, Proxy, Signals};
 use terminal::{Raw, Size};
 
 /// What a session is connected to, for its size and its signals.
@@ -30,8 +30,8 @@ pub(crate) struct Setup {
     pub(crate) stdin: bool,
     /// Whether the process has a terminal.
     pub(crate) tty: bool,
-    /// Whether signals are passed on; never to a process with a terminal.
-    pub(crate) proxy: bool,
+    /// Whether signals are passed on.
+    pub(crate) proxy: Proxy,
     /// The keys that detach.
     pub(crate) keys: DetachKeys,
 }

@@ -1,7 +1,7 @@
-//! Signals: passed on to a process without a terminal, obeyed with one.
+//! Signals: passed on to the process, or obeyed.
 //!
-//! A terminal in raw mode sends no signals for keys. What comes nevertheless is meant for us, and
-//! the terminal has to be given back before we go.
+//! A terminal in raw mode sends no signals for keys. What comes nevertheless and is not passed on
+//! is meant for us, and the terminal has to be given back before we go.
 
 use super::Setup;
 use std::future::poll_fn;
@@ -42,6 +42,20 @@ const PROXIED: &[(i32, &str)] = &[
     (31, "SYS"),
 ];
 
+/// Signals that end us, where they are not passed on.
+const FATAL: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+
+/// Which processes signals are passed on to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proxy {
+    /// Any, with a terminal or without: `run`.
+    Always,
+    /// Only one without a terminal: `attach`, `start -a`.
+    WithoutTerminal,
+    /// None.
+    Never,
+}
+
 /// A signal that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Caught {
@@ -56,7 +70,7 @@ pub(crate) enum Caught {
 }
 
 /// What a signal means here.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Resize,
     Proxy(&'static str),
@@ -73,13 +87,15 @@ pub(crate) struct Signals {
 impl Signals {
     /// Starts catching.
     pub(crate) fn listen(setup: &Setup) -> io::Result<Self> {
-        let mut wanted = Vec::new();
-        if setup.tty {
-            wanted.push((SIGWINCH, Role::Resize));
-            wanted.extend([SIGHUP, SIGINT, SIGQUIT, SIGTERM].map(|number| (number, Role::Fatal)));
-        } else if setup.proxy {
-            wanted.extend(PROXIED.iter().map(|(number, name)| (*number, Role::Proxy(name))));
-        }
+        Self::catch(roles(setup))
+    }
+
+    /// Starts catching those that end us, for a command that has to clean up before that.
+    pub(crate) fn fatal() -> io::Result<Self> {
+        Self::catch(FATAL.map(|number| (number, Role::Fatal)).to_vec())
+    }
+
+    fn catch(wanted: Vec<(i32, Role)>) -> io::Result<Self> {
         let mut sources = Vec::with_capacity(wanted.len());
         for (number, role) in wanted {
             sources.push((number, role, signal(SignalKind::from_raw(number))?));
@@ -100,6 +116,15 @@ impl Signals {
         }
     }
 
+    /// The next one that ends us.
+    pub(crate) async fn next_fatal(&mut self) -> u8 {
+        loop {
+            if let Caught::Fatal(number) = self.next().await {
+                return number;
+            }
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(i32, Role)> {
         for (number, role, source) in &mut self.sources {
             if source.poll_recv(cx).is_ready() {
@@ -107,5 +132,48 @@ impl Signals {
             }
         }
         Poll::Pending
+    }
+}
+
+/// What is caught, and what it means. Without a terminal to give back, signals that are not passed
+/// on keep their usual effect.
+fn roles(setup: &Setup) -> Vec<(i32, Role)> {
+    let mut wanted = Vec::new();
+    if setup.tty {
+        wanted.push((SIGWINCH, Role::Resize));
+    }
+    match (setup.proxy, setup.tty) {
+        (Proxy::Always, _) | (Proxy::WithoutTerminal, false) => {
+            wanted.extend(PROXIED.iter().map(|(number, name)| (*number, Role::Proxy(name))));
+        }
+        (Proxy::WithoutTerminal | Proxy::Never, true) => {
+            wanted.extend(FATAL.map(|number| (number, Role::Fatal)));
+        }
+        (Proxy::Never, false) => {}
+    }
+    wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::detach::DetachKeys;
+
+    #[test]
+    fn a_signal_is_passed_on_or_ends_us() {
+        for (proxy, tty, interrupt) in [
+            (Proxy::Always, true, Some(Role::Proxy("INT"))),
+            (Proxy::Always, false, Some(Role::Proxy("INT"))),
+            (Proxy::WithoutTerminal, true, Some(Role::Fatal)),
+            (Proxy::WithoutTerminal, false, Some(Role::Proxy("INT"))),
+            (Proxy::Never, true, Some(Role::Fatal)),
+            (Proxy::Never, false, None),
+        ] {
+            let keys = DetachKeys::default();
+            let roles = roles(&Setup { stdin: false, tty, proxy, keys });
+            let of = |wanted| roles.iter().find(|(number, _)| *number == wanted).map(|(_, r)| *r);
+            assert_eq!(of(SIGINT), interrupt, "{proxy:?} {tty}");
+            assert_eq!(of(SIGWINCH).is_some(), tty, "{proxy:?} {tty}");
+        }
     }
 }

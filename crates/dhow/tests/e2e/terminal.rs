@@ -256,8 +256,17 @@ fn the_terminal_is_given_back_whatever_happens() {
     host.again(&mut terminal, &["run", "--rm", "-it", "busybox", "nosuch"]);
     terminal.expect("executable file not found in $PATH");
     assert_eq!(terminal.end(), 127);
-    // Signals that end us, and not the container.
-    host.again(&mut terminal, &["run", "-it", "--name", "g2", "busybox", "sh"]);
+    // Who runs a container passes signals on.
+    let run = ["run", "--rm", "-it", "busybox", "sh", "-c", TELLS_INTERRUPTS];
+    host.again(&mut terminal, &run);
+    terminal.expect("ready");
+    terminal.signal(Signal::INT);
+    terminal.expect("caught");
+    terminal.signal(Signal::USR1);
+    assert_eq!(terminal.end(), 5);
+    // Who is attached to its terminal is ended by them, and the container is not.
+    host.ok(&["run", "-dit", "--name", "g2", "busybox", "sh"]);
+    host.again(&mut terminal, &["attach", "g2"]);
     terminal.expect(PROMPT);
     for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
         assert!(terminal.is_raw());
@@ -267,7 +276,7 @@ fn the_terminal_is_given_back_whatever_happens() {
         host.again(&mut terminal, &["attach", "g2"]);
         terminal.expect(PROMPT);
     }
-    // A shim that is killed takes its container along.
+    // A container that is removed ends whoever is attached to it.
     host.ok(&["rm", "-f", "g2"]);
     assert_eq!(terminal.end(), 137);
 }
