@@ -184,7 +184,9 @@ impl Engine {
             Life::Created { .. } => ExitCode::SUCCESS,
             Life::Running { .. } | Life::Paused { .. } | Life::Exited { .. } => if_gone(life),
         };
-        let (next, seen) = self.end_from_now(id)?.unzip();
+        // One that does not run needs no shim to be waited for.
+        let (next, seen) =
+            if life.is_running() { self.end_from_now(id)?.unzip() } else { (None, None) };
         self.wait_removed(id, next, seen.flatten().unwrap_or(code), Stay::Stays { silent: 0 })
     }
 

@@ -346,8 +346,16 @@ fn registry(status: &'static str, body: &'static str) -> std::net::SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        // The whole request of a small client comes in one piece.
+        // TLS is tried first, and there is none.
+        let mut first = [0];
+        let mut stream = loop {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut first).unwrap();
+            if first[0].is_ascii_alphabetic() {
+                break stream;
+            }
+        };
+        // The rest of a small client's request comes in one piece.
         let _ = stream.read(&mut [0; 4096]).unwrap();
         let len = body.len();
         write!(
