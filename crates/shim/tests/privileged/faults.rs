@@ -37,6 +37,8 @@ pub(crate) fn nothing_survives_a_killed_shim() {
     // What it left (socket, state, cgroup) is in nobody's way.
     container.start().unwrap();
     container.end();
+    assert!(container.paths.last_words().exists(), "until somebody has taken all of it back");
+    LifeLock::try_take(&container.paths).unwrap().unwrap().remove_dir();
 }
 
 pub(crate) fn a_shim_does_not_stay_in_its_starters_cgroup() {
