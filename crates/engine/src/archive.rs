@@ -82,9 +82,7 @@ impl Engine {
         self.tell_image("import", id.to_string(), &[("name", id.to_string())]);
         Ok(id)
     }
-}
 
-impl Engine {
     /// The same with an archive that lies at an address. `progress` hears of it when it comes.
     ///
     /// # Errors

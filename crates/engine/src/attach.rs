@@ -58,9 +58,7 @@ impl Engine {
         std::thread::spawn(move || replay(log, is_terminal, &theirs, live.as_ref()));
         Ok(ours)
     }
-}
 
-impl Engine {
     fn attach_live(
         &self,
         id: &ContainerId,

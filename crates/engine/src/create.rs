@@ -41,11 +41,10 @@ impl Engine {
         let warnings = Vec::from_iter(discarded);
         let record = Record { spec, resolved, image, mounts, progress };
         EngineError::step(Point::CreateResolved)?;
-        let (row, making) = self.insert(id, record)?;
+        let (mut container, making) = self.insert(id, record)?;
         EngineError::step(Point::CreateRow)?;
-        let container = Container::read(row)?;
         if has_volumes {
-            self.finish_volumes(container.clone())?;
+            self.finish_volumes(&mut container)?;
         }
         // Before anybody else can start or remove it.
         self.tell(&container, "create", &[]);
@@ -74,7 +73,7 @@ impl Engine {
         &self,
         id: ContainerId,
         record: Record,
-    ) -> Result<(ContainerRow, Option<OpLock>), EngineError> {
+    ) -> Result<(Container, Option<OpLock>), EngineError> {
         let given = record.spec.name.clone();
         let mut row = ContainerRow {
             id,
@@ -98,19 +97,19 @@ impl Engine {
                 Err(error) => return Err(error),
             }
         }
-        Ok((row, making))
+        Ok((Container { id, row, record }, making))
     }
 
     /// Fills the volumes of a container whose row is there; takes the row back if that fails.
-    fn finish_volumes(&self, mut container: Container) -> Result<(), EngineError> {
-        let made = self.make_volumes(&container);
+    fn finish_volumes(&self, container: &mut Container) -> Result<(), EngineError> {
+        let made = self.make_volumes(container);
         if let Err(error) = made {
-            self.discard(&container)?;
+            self.discard(container)?;
             return Err(error);
         }
         EngineError::step(Point::CreateFilled)?;
         container.record.progress = Progress::Ready;
-        self.save(&container)?;
+        self.save(container)?;
         EngineError::step(Point::CreateReady)
     }
 }

@@ -15,8 +15,12 @@ fn configured(domain: &str, host: Host) -> Client {
 }
 
 fn trusting(domain: &str) -> Client {
+    configured(domain, trusted())
+}
+
+fn trusted() -> Host {
     let authorities = vec![include_bytes!("tls/authority.der").to_vec().into()];
-    configured(domain, Host { authorities, ..Host::default() })
+    Host { authorities, ..Host::default() }
 }
 
 #[test]
@@ -98,7 +102,9 @@ fn a_redirect_may_go_up_to_tls_but_not_down() {
     let up = Server::start(move |request| {
         Reply::new(302, "").with("Location", format!("{to}{}", request.target))
     });
-    trusting(&up.address.to_string()).pull_from(&up).unwrap();
+    // What is configured must be by TLS unless it says otherwise, at a loopback address too.
+    let either = Host { server: Where::Either, ..trusted() };
+    configured(&up.address.to_string(), either).pull_from(&up).unwrap();
 
     let to = format!("http://{}", plain.address);
     let down = Server::start_tls(move |request| {
