@@ -7,7 +7,18 @@ use crate::host;
 use crate::leaks::Snapshot;
 
 /// What the tests run beside dhow.
-const TEST_PACKAGES: &[&str] = &["busybox-static", "nftables", "procps", "tar", "gzip", "zstd"];
+const TEST_PACKAGES: &[&str] = &[
+    "busybox-static",
+    "e2fsprogs",
+    "gzip",
+    "mount",
+    "nftables",
+    "procps",
+    "strace",
+    "tar",
+    "xfsprogs",
+    "zstd",
+];
 
 /// Builds dhow and does its main job on real input.
 ///

@@ -83,6 +83,14 @@ impl Engine {
         }
     }
 
+    /// Removes the lock of a container that has no row.
+    pub(crate) fn remove_lock(&self, id: &ContainerId) {
+        let dir = self.paths().container_dir(id);
+        // What fails here is found by the next collection.
+        let _ = std::fs::remove_file(dir.join("op.lock"));
+        let _ = std::fs::remove_dir(dir);
+    }
+
     /// The right to change a container, unless somebody has it.
     pub(crate) fn try_lock(&self, id: &ContainerId) -> Result<Locked, EngineError> {
         self.lock_file(id, FlockOperation::NonBlockingLockExclusive)
@@ -315,7 +323,10 @@ mod tests {
         let engine = engine(dir.path());
         let id = row(&engine, 1);
         let Locked::Held(_ours) = engine.try_lock(&id).unwrap() else { panic!() };
-        engine.store().remove_container(&id, store::Durability::Eventual).unwrap();
+        engine
+            .store()
+            .remove_container(&id, store::AnonymousVolumes::Keep, store::Durability::Eventual)
+            .unwrap();
         assert!(matches!(engine.try_lock(&id).unwrap(), Locked::Gone));
         assert!(matches!(engine.lock(&id), Err(EngineError::NoSuchContainer(_))));
         assert!(!engine.paths().container_dir(&id).exists());

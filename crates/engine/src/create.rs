@@ -41,7 +41,9 @@ impl Engine {
         let warnings = Vec::from_iter(discarded);
         let record = Record { spec, resolved, image, mounts, progress };
         EngineError::step(Point::CreateResolved)?;
-        let (mut container, making) = self.insert(id, record)?;
+        self.free_name(&record)?;
+        let made = self.insert(id, record);
+        let (mut container, making) = made.inspect_err(|_| self.remove_lock(&id))?;
         EngineError::step(Point::CreateRow)?;
         if has_volumes {
             self.finish_volumes(&mut container)?;

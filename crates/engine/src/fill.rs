@@ -24,8 +24,8 @@ const WHOLE: &str = "_fill";
 
 impl Engine {
     /// Fills those of a new container's volumes that are empty, the directory's own owner and mode
-    /// included.
-    pub(crate) fn fill_volumes(&self, container: &Container) -> Result<(), EngineError> {
+    /// included. Whether there was one.
+    pub(crate) fn fill_volumes(&self, container: &Container) -> Result<bool, EngineError> {
         let wanting: Vec<_> = container
             .record
             .mounts
@@ -35,7 +35,7 @@ impl Engine {
             })
             .collect();
         if wanting.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let tree = Root::from_fd(self.rootfs(container)?);
         for (mount, volume) in wanting {
@@ -47,7 +47,7 @@ impl Engine {
                 fill(&tree, &mount.mount.target, dir, &data)?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn wants_filling(&self, mount: &NamedMount) -> bool {

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod abandoned;
 mod archive;
 mod attach;
 mod bundle;

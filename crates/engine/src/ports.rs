@@ -83,6 +83,19 @@ impl Engine {
         self.firewall()?.unpublish(&publication.rules).map_err(net_error)
     }
 
+    /// Takes back what is still published for a container that does not run: of a start that was cut
+    /// short, nobody has noted it.
+    pub(crate) fn unpublish_leftovers(&self, container: &Container) -> Result<(), EngineError> {
+        if container.record.resolved.published.is_empty() {
+            return Ok(());
+        }
+        let firewall = self.firewall()?;
+        let published = firewall.published().map_err(net_error)?;
+        let rules: Vec<PortRule> =
+            published.into_iter().filter(|rule| rule.owner == container.id).collect();
+        if rules.is_empty() { Ok(()) } else { firewall.unpublish(&rules).map_err(net_error) }
+    }
+
     /// The firewall of both families, to look at and to take back; how `::1` is published is
     /// asked only where tables are built.
     pub(crate) fn firewall(&self) -> Result<Firewall, EngineError> {

@@ -33,24 +33,9 @@ impl Engine {
         self.store().gc().map_err(store_error)
     }
 
-    /// Cleans up if a shim has died without a word. Costs a look at each container that lives, so
-    /// that whoever makes the next container can afford it.
-    pub(crate) fn reconcile_if_needed(&self) -> Result<(), EngineError> {
-        let Ok(entries) = std::fs::read_dir(self.paths().run().join("c")) else { return Ok(()) };
-        for entry in entries.flatten() {
-            let Ok(id) = entry.file_name().to_string_lossy().parse::<ContainerId>() else {
-                continue;
-            };
-            if self.has_died(&id)? {
-                return self.reconcile();
-            }
-        }
-        Ok(())
-    }
-
     /// A container that nobody guards: half-made ones and those that go with their process are
     /// removed, others give back what they no longer need.
-    fn settle_dead(&self, id: &ContainerId) -> Result<(), EngineError> {
+    pub(crate) fn settle_dead(&self, id: &ContainerId) -> Result<(), EngineError> {
         let Locked::Held(lock) = self.try_lock(id)? else { return Ok(()) };
         // As it is under the lock: whoever made it may have finished since.
         let container = self.reread(id)?;
@@ -69,8 +54,10 @@ impl Engine {
         let goes = container.record.progress == Progress::Creating
             || (container.row.auto_remove && has_ended);
         // Who only looks for a shim must not meet a lock that is held for a moment.
-        let life = if goes || has_died { self.try_take(id)? } else { None };
+        let left = goes || has_died || self.is_leftover(id)?;
+        let life = if left { self.try_take(id)? } else { None };
         if goes && life.is_some() {
+            self.unpublish_leftovers(&container)?;
             self.discard(&container)?;
         } else if has_ended {
             self.store().release(id)?;

@@ -4,6 +4,7 @@ use model::{ContainerId, NameOrId, Signal};
 use shim::LifeLock;
 use shim::protocol::{Reach, Refusal};
 use shim::{CallError, Shim};
+use store::AnonymousVolumes;
 use sys::failpoint::Point;
 
 use crate::container::{Container, durability};
@@ -33,8 +34,12 @@ impl Engine {
         if self.has_left_words(&container.id) {
             self.bury(&lock, &container)?;
         }
-        self.remove_files(&container, options.volumes || container.row.auto_remove)?;
-        EngineError::step(Point::RemoveVolumes)?;
+        self.unpublish_leftovers(&container)?;
+        let volumes = match options.volumes || container.row.auto_remove {
+            true => AnonymousVolumes::Remove,
+            false => AnonymousVolumes::Keep,
+        };
+        self.remove_files(&container, volumes)?;
         life.remove_dir();
         Ok(())
     }
@@ -56,7 +61,7 @@ impl Engine {
         // Unless its shim was killed.
         self.bury_dead(&lock, &container)?;
         let orphaned = if self.is_free(id)? { self.try_take(id)? } else { None };
-        self.remove_files(&container, true)?;
+        self.remove_files(&container, AnonymousVolumes::Remove)?;
         if let Some(life) = orphaned {
             life.remove_dir();
         }
@@ -65,19 +70,22 @@ impl Engine {
 
     /// A container whose making failed half-way.
     pub(crate) fn discard(&self, container: &Container) -> Result<(), EngineError> {
-        self.remove_files(container, true)
+        self.remove_files(container, AnonymousVolumes::Remove)
     }
 
-    fn remove_files(&self, container: &Container, with_volumes: bool) -> Result<(), EngineError> {
+    fn remove_files(
+        &self,
+        container: &Container,
+        volumes: AnonymousVolumes,
+    ) -> Result<(), EngineError> {
         EngineError::step(Point::RemoveLocked)?;
-        let volumes = self.store().volumes().of_container(&container.id)?;
         self.forget_execs(&container.id)?;
-        self.store()
-            .remove_container(&container.id, durability(&container.row))
-            .map_err(store_error)?;
+        let durability = durability(&container.row);
+        let removed = self.store().remove_container(&container.id, volumes, durability);
+        let removed = removed.map_err(store_error)?;
         self.tell(container, "destroy", &[]);
-        EngineError::step(Point::RemoveFiles)?;
-        if with_volumes { self.remove_anonymous(&volumes) } else { Ok(()) }
+        removed.volumes.iter().for_each(|name| self.tell_volume("destroy", name));
+        EngineError::step(Point::RemoveFiles)
     }
 
     /// Kills a container that is to be removed.

@@ -134,6 +134,8 @@ impl Engine {
     /// then what the shim used. Whoever waits for it finds that its shim has left.
     fn give_up(&self, container: &Container) -> Result<(), EngineError> {
         let life = self.take_life(container)?;
+        // A shim that was killed in the middle of the launch has left no words.
+        self.end_orphans(container)?;
         self.discard(container)?;
         life.remove_dir();
         Ok(())
@@ -144,6 +146,9 @@ impl Engine {
         container: &mut Container,
         error: &EngineError,
     ) -> Result<(), EngineError> {
+        if self.is_free(&container.id)? {
+            self.end_orphans(container)?;
+        }
         let released = self.store().release(&container.id);
         let failed = if let EngineError::Start(failure) = error {
             failure.clone()

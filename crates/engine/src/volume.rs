@@ -101,7 +101,16 @@ impl Engine {
         let used = self.store().volumes().use_by(&container.id, &rows).map_err(volume_error)?;
         self.tell_made(&rows, &used);
         EngineError::step(Point::CreateVolumes)?;
-        self.fill_volumes(container)
+        if !self.fill_volumes(container)? {
+            return Ok(());
+        }
+        if container.row.auto_remove && rows.iter().all(|row| row.anonymous) {
+            return Ok(());
+        }
+        // The row that says that all is made must not reach the disk before what it speaks of.
+        let root = self.paths().root();
+        let flushed = std::fs::File::open(root).and_then(|root| Ok(rustix::fs::syncfs(root)?));
+        flushed.map_err(EngineError::file("flush the file system of", root))
     }
 
     /// Those that were there before are older than the wish.
@@ -111,19 +120,6 @@ impl Engine {
                 self.tell_volume("create", &row.name);
             }
         }
-    }
-
-    /// Removes a container's anonymous volumes that nobody else uses; called after its row went.
-    pub(crate) fn remove_anonymous(&self, candidates: &[VolumeRow]) -> Result<(), EngineError> {
-        for volume in candidates.iter().filter(|volume| volume.anonymous) {
-            match self.store().volumes().remove(&volume.name) {
-                Ok(()) => self.tell_volume("destroy", &volume.name),
-                // Another container shares it, or somebody was faster.
-                Err(VolumeRowError::InUse { .. } | VolumeRowError::NoSuchVolume(_)) => {}
-                Err(error) => return Err(volume_error(error)),
-            }
-        }
-        Ok(())
     }
 }
 

@@ -412,7 +412,10 @@ mod tests {
     }
 
     fn remove(engine: &Engine, id: &ContainerId) {
-        engine.store().remove_container(id, Durability::Eventual).unwrap();
+        engine
+            .store()
+            .remove_container(id, store::AnonymousVolumes::Keep, Durability::Eventual)
+            .unwrap();
     }
 
     #[test]

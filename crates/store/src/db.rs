@@ -24,6 +24,8 @@ use rustix::fs::FlockOperation;
 
 pub(crate) use text::Text;
 
+use crate::reserve::Reserve;
+
 /// Longest wait for other writers: the busy handler gives up after this many naps.
 const BUSY_NAPS: i32 = 15_000;
 const NAP_STEP: u64 = 100;
@@ -116,6 +118,26 @@ pub enum DbError {
     },
 }
 
+/// Whether a disk without space is the reason.
+pub(crate) trait IsFull {
+    fn is_full(&self) -> bool;
+}
+
+impl IsFull for DbError {
+    fn is_full(&self) -> bool {
+        match self {
+            Self::Sql { source, .. } | Self::Open { source, .. } => {
+                source.sqlite_error_code() == Some(ErrorCode::DiskFull)
+            }
+            Self::Setup { .. }
+            | Self::Damaged { .. }
+            | Self::TooNew { .. }
+            | Self::Busy { .. }
+            | Self::Forked { .. } => false,
+        }
+    }
+}
+
 /// The database of one root; opened by the first query.
 #[derive(Debug)]
 pub(crate) struct Db {
@@ -172,6 +194,23 @@ impl Db {
         let value = body(&Tx { connection: &transaction, operation, db: self })?;
         transaction.commit().map_err(|e| self.error(operation, e))?;
         Ok(value)
+    }
+
+    /// Like [`Db::write`], for what frees space: on a full disk it is tried again with the space that
+    /// was kept back for it.
+    pub(crate) fn write_freeing<T, E: From<DbError> + IsFull>(
+        &self,
+        operation: &'static str,
+        durability: Durability,
+        reserve: &Reserve,
+        mut body: impl FnMut(&Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        match self.write(operation, durability, &mut body) {
+            Err(error) if error.is_full() && reserve.give() => {
+                self.write(operation, durability, body)
+            }
+            written => written,
+        }
     }
 
     /// Reads every page; slow, for `check` commands.

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use model::{ContainerId, Digest};
 use sys::failpoint::{Point, reach};
 
-use crate::db::{DbError, Durability, Text, Tx};
+use crate::db::{DbError, Durability, IsFull, Text, Tx};
 use crate::layout::{Layout, make_dir};
 use crate::lock::{self, Attempt, Kind};
 use crate::operation::ingest::PRIVATE_PREFIX;
@@ -41,6 +41,15 @@ pub enum GcError {
     Db(#[from] DbError),
 }
 
+impl IsFull for GcError {
+    fn is_full(&self) -> bool {
+        match self {
+            Self::Db(error) => error.is_full(),
+            Self::Io { .. } | Self::Trash(_) => false,
+        }
+    }
+}
+
 impl Store {
     /// Removes what killed processes left, and every blob and layer that no image, container or
     /// running operation names.
@@ -51,20 +60,49 @@ impl Store {
         let inner = &*self.inner;
         sweep(&inner.layout)?;
         let mut moved = Moved::default();
-        let collected = inner.db.write("collect garbage", Durability::Now, |tx| {
-            moved.or_put_back(|moved| {
-                collect(tx, inner, moved)?;
-                collect_strangers(tx, &inner.layout, moved)?;
-                step(Point::CollectRows, &inner.layout)
-            })
-        });
-        if let Err(error) = collected {
-            // If it was the commit that failed.
-            moved.put_back();
-            return Err(error);
+        let collected = inner.db.write_freeing(
+            "collect garbage",
+            Durability::Now,
+            &inner.layout.reserve(),
+            |tx| {
+                moved.or_put_back(|moved| {
+                    collect(tx, inner, moved)?;
+                    collect_strangers(tx, &inner.layout, moved)?;
+                    step(Point::CollectRows, &inner.layout)?;
+                    // Whoever else has moved something here has committed that, or is dead.
+                    Ok::<_, GcError>(trash::names(&inner.layout, Duration::ZERO)?)
+                })
+            },
+        );
+        match collected {
+            Ok(names) => {
+                step(Point::CollectTrash, &inner.layout)?;
+                trash::delete_all(&inner.layout, names.iter().map(|name| &**name))?;
+                inner.layout.reserve().keep();
+                Ok(())
+            }
+            Err(error) => {
+                // If it was the commit that failed.
+                moved.put_back();
+                Err(error)
+            }
         }
-        step(Point::CollectTrash, &inner.layout)?;
-        Ok(trash::empty(&inner.layout)?)
+    }
+
+    /// Collects, if a process was killed in the middle of a change. Costs two looks at directories
+    /// that are empty as a rule.
+    pub(crate) fn collect_if_needed(&self) -> Result<(), GcError> {
+        let layout = &self.inner.layout;
+        let is_dead = |name: &OsString| {
+            let path = layout.leases().join(name);
+            let attempt = lock::attempt(&path, Kind::ExistingFile).map_err(failed(&path))?;
+            Ok::<_, GcError>(matches!(attempt, Attempt::Held(_)))
+        };
+        let mut is_needed = !trash::names(layout, Duration::ZERO)?.is_empty();
+        for name in names(&layout.leases())? {
+            is_needed = is_needed || is_dead(&name)?;
+        }
+        if is_needed { self.gc() } else { sweep(layout) }
     }
 }
 
@@ -76,7 +114,9 @@ pub(crate) fn sweep(layout: &Layout) -> Result<(), GcError> {
     for name in names(&layout.ingest())? {
         let path = layout.ingest().join(&name);
         let is_private = name.to_string_lossy().starts_with(PRIVATE_PREFIX);
-        if is_private || is_old(&path) {
+        // Its owner died between putting the blob in place and letting go of this name.
+        let is_in_place = layout.blobs().join(&name).exists();
+        if is_private || is_in_place || is_old(&path) {
             discard_unowned(layout, path, Kind::ExistingFile)?;
         }
     }
@@ -207,25 +247,56 @@ pub(crate) fn container_dir(inner: &Inner, id: &ContainerId) -> Result<Option<Pa
     })
 }
 
-/// Removes a container's row, its writable layer and its files.
+/// What becomes of the anonymous volumes of a container that is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnonymousVolumes {
+    /// They stay, and can be given to another one.
+    Keep,
+    /// Those that no other container uses go.
+    Remove,
+}
+
+/// What a removal has found.
+#[derive(Debug)]
+pub struct RemovedContainer {
+    /// Whether there was a row.
+    pub was_there: bool,
+    /// The volumes that went with it.
+    pub volumes: Vec<String>,
+}
+
+/// Removes a container's row, its writable layer and its files, and the volumes that go with it: all
+/// of it in one transaction, so that a process that is killed leaves nothing that looks wanted.
 pub(crate) fn remove_container(
     inner: &Inner,
     id: &ContainerId,
+    volumes: AnonymousVolumes,
     durability: Durability,
-) -> Result<bool, GcError> {
+) -> Result<RemovedContainer, GcError> {
+    let (layout, reserve) = (&inner.layout, inner.layout.reserve());
     let mut moved = Moved::default();
-    let removed = inner.db.write("remove a container", durability, |tx| {
+    let removed = inner.db.write_freeing("remove a container", durability, &reserve, |tx| {
         moved.or_put_back(|moved| {
-            moved.take(&inner.layout, inner.layout.container(id))?;
-            step(Point::RemoveMoved, &inner.layout)?;
-            Ok::<_, GcError>(crate::db::containers::delete(tx, id)?)
+            moved.take(layout, layout.container(id))?;
+            step(Point::RemoveMoved, layout)?;
+            let own = match volumes {
+                AnonymousVolumes::Keep => Vec::new(),
+                AnonymousVolumes::Remove => crate::db::volumes::anonymous_of(tx, id)?,
+            };
+            let was_there = crate::db::containers::delete(tx, id)?;
+            for name in &own {
+                crate::db::volumes::delete(tx, name)?;
+                moved.take(layout, layout.volume(name))?;
+            }
+            Ok::<_, GcError>(RemovedContainer { was_there, volumes: own })
         })
     });
     match removed {
-        Ok(was_there) => {
-            step(Point::RemoveRow, &inner.layout)?;
-            moved.delete(&inner.layout)?;
-            Ok(was_there)
+        Ok(removed) => {
+            step(Point::RemoveRow, layout)?;
+            moved.delete(layout)?;
+            reserve.keep();
+            Ok(removed)
         }
         Err(error) => {
             // If it was the commit that failed.

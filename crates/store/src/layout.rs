@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use model::{ContainerId, Digest};
 use rustix::fs::{IFlags, Mode, OFlags};
 
+use crate::reserve::Reserve;
+
 /// The directories below the root, parents first.
 const DIRS: [&str; 10] = [
     "",
@@ -61,6 +63,7 @@ impl Layout {
         spread_children(&self.staging());
         let lease_dir = self.leases();
         make_dir(&lease_dir).map_err(|source| OpenError { path: lease_dir, source })?;
+        self.reserve().keep();
         let index = self.index();
         if !index.exists() {
             replace(&index, EMPTY_INDEX).map_err(|source| OpenError { path: index, source })?;
@@ -130,6 +133,10 @@ impl Layout {
 
     pub(crate) fn database(&self) -> PathBuf {
         self.root.join("dhow.db")
+    }
+
+    pub(crate) fn reserve(&self) -> Reserve {
+        Reserve::at(self.root.join("reserve"))
     }
 }
 

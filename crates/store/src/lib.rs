@@ -17,8 +17,9 @@ mod layout;
 mod lock;
 pub mod oci;
 pub mod operation;
+mod reserve;
 pub mod tar;
-pub mod trash;
+mod trash;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -38,7 +39,7 @@ pub use db::networks::{NetworkRow, NetworkRowError, Networks};
 pub use db::ports::{PortError, PortLease, Ports};
 pub use db::volumes::{VolumeRow, VolumeRowError, Volumes};
 pub use db::{DbError, Durability};
-pub use gc::GcError;
+pub use gc::{AnonymousVolumes, GcError, RemovedContainer};
 pub use images::{
     Force, HistoryEntry, ImageLayer, ImageRecord, Images, RemoveError, Removed, ResolveError,
     TagError,
@@ -130,20 +131,22 @@ impl Store {
     /// # Errors
     /// The database.
     pub fn release(&self, container: &ContainerId) -> Result<(), DbError> {
-        db::addresses::release(&self.inner.db, container)
+        let reserve = self.inner.layout.reserve();
+        db::addresses::release(&self.inner.db, &reserve, container)
     }
 
-    /// Removes a container's row with its leases, and its directory with all that is in it. The
-    /// container must not be mounted any more. True if there was a row.
+    /// Removes a container's row with its leases, its directory with all that is in it, and, if
+    /// wished, the anonymous volumes that only it uses. The container must not be mounted any more.
     ///
     /// # Errors
     /// The file system, the database; what is left is removed by `gc`.
     pub fn remove_container(
         &self,
         container: &ContainerId,
+        volumes: AnonymousVolumes,
         durability: Durability,
-    ) -> Result<bool, GcError> {
-        gc::remove_container(&self.inner, container, durability)
+    ) -> Result<RemovedContainer, GcError> {
+        gc::remove_container(&self.inner, container, volumes, durability)
     }
 
     /// The directory of a container, made if it is missing; `None` if there is no such row. No

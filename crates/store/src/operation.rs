@@ -25,7 +25,7 @@ use sys::failpoint::{Point, reach};
 
 use crate::blobs::{self, BlobError};
 use crate::db::{DbError, Durability, Text, Tx};
-use crate::gc::{self, GcError};
+use crate::gc::GcError;
 use crate::layers::{self, LayerError};
 use crate::layout::{self, Layout};
 use crate::lock::{self, Attempt, Kind};
@@ -86,7 +86,7 @@ impl Store {
     /// # Errors
     /// The lease cannot be taken.
     pub fn begin(&self) -> Result<Operation, BeginError> {
-        gc::sweep(&self.inner.layout)?;
+        self.collect_if_needed()?;
         let layout = &self.inner.layout;
         step(Point::OperationBegin, layout)?;
         let lease = Lease::take(layout)?;
@@ -95,10 +95,13 @@ impl Store {
             let path = layout.root().to_owned();
             BeginError::Lease { path, source }
         })?;
-        self.inner.db.write("take a lease", Durability::Eventual, |tx| {
+        let taken = self.inner.db.write("take a lease", Durability::Eventual, |tx| {
             tx.execute("INSERT INTO leases (id) VALUES (?1)", [&lease.id])
-        })?;
+        });
+        // A lease without a row would be taken for that of an operation that was killed.
+        taken.inspect_err(|_| drop(std::fs::remove_file(&lease.path)))?;
         step(Point::OperationLeased, layout)?;
+        layout.reserve().keep();
         let writeback = Writeback::new(layout.root());
         let (inner, staged) = (Arc::clone(&self.inner), Mutex::default());
         Ok(Operation { inner, lease, root, writeback, staged })

@@ -2,13 +2,18 @@
 //!
 //! What was renamed here is gone for every reader; a deletion cut short is finished by `gc`.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sys::root::{Root, RootError};
 
 use crate::layout::{Layout, random_name};
+
+/// What lies in the trash for longer than any removal takes is of a process that was killed.
+const ABANDONED: Duration = Duration::from_secs(60);
 
 /// Something could not be put into the trash, or deleted from it.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +22,14 @@ pub enum TrashError {
     #[error("move {path} to the trash: {source}")]
     Move {
         /// What.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It could not be read.
+    #[error("list the trash {path}: {source}")]
+    List {
+        /// The trash.
         path: PathBuf,
         /// Why.
         source: io::Error,
@@ -70,13 +83,15 @@ impl Moved {
         }
     }
 
-    /// Deletes everything.
+    /// Deletes everything, and what a process that was killed has left.
     pub(crate) fn delete(self, layout: &Layout) -> Result<(), TrashError> {
         if self.items.is_empty() {
             return Ok(());
         }
         let bins = self.items.iter().filter_map(|(_, bin)| bin.file_name());
-        delete_all(layout, bins)
+        delete_all(layout, bins)?;
+        let old = names(layout, ABANDONED)?;
+        if old.is_empty() { Ok(()) } else { delete_all(layout, old.iter().map(|name| &**name)) }
     }
 }
 
@@ -87,13 +102,32 @@ pub(crate) fn discard(layout: &Layout, path: PathBuf) -> Result<(), TrashError> 
     moved.delete(layout)
 }
 
-/// Deletes whatever lies in the trash.
-pub(crate) fn empty(layout: &Layout) -> Result<(), TrashError> {
-    let root = open(layout)?;
-    root.remove_contents(Path::new(".")).map_err(|source| at_delete(layout, source))
+/// What lies in the trash for at least so long. Inside of a transaction, which puts all removals in
+/// order, it is what nobody puts back any more.
+pub(crate) fn names(layout: &Layout, age: Duration) -> Result<Vec<OsString>, TrashError> {
+    let listed = || -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(layout.trash())? {
+            let entry = entry?;
+            if age.is_zero() || is_older(&entry, age) {
+                names.push(entry.file_name());
+            }
+        }
+        Ok(names)
+    };
+    listed().map_err(|source| TrashError::List { path: layout.trash(), source })
 }
 
-fn delete_all<'n>(
+/// Its way to here was the last change of its inode. What is gone meanwhile is not old.
+fn is_older(entry: &std::fs::DirEntry, age: Duration) -> bool {
+    let Ok(metadata) = entry.metadata() else { return false };
+    let changed = u64::try_from(metadata.ctime()).map(|at| UNIX_EPOCH + Duration::from_secs(at));
+    let since = |at| SystemTime::now().duration_since(at).ok();
+    changed.ok().and_then(since).is_some_and(|since| since >= age)
+}
+
+/// Deletes these from the trash; that one is gone is success.
+pub(crate) fn delete_all<'n>(
     layout: &Layout,
     names: impl Iterator<Item = &'n OsStr>,
 ) -> Result<(), TrashError> {
@@ -161,7 +195,9 @@ mod tests {
     fn a_deletion_cut_short_is_finished() {
         let (_dir, layout) = layout();
         std::fs::create_dir_all(layout.trash().join("left/over")).unwrap();
-        empty(&layout).unwrap();
+        assert_eq!(names(&layout, ABANDONED).unwrap().len(), 0, "somebody may be at it");
+        let left = names(&layout, Duration::ZERO).unwrap();
+        delete_all(&layout, left.iter().map(|name| &**name)).unwrap();
         assert_eq!(std::fs::read_dir(layout.trash()).unwrap().count(), 0);
     }
 }

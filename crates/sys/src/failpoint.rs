@@ -79,10 +79,9 @@ places! {
     RemoveLocked = "remove.locked": "The right to change the container is had.",
     RemoveLife = "remove.life": "The container's life is taken.",
     RemoveMoved = "remove.moved": "Its directory is in the trash; the row is still there.",
-    RemoveRow = "remove.row": "The row is gone; the trash is full.",
-    RemoveFiles = "remove.files": "Its files are gone; its anonymous volumes are there.",
-    RemoveVolumeRow = "remove.volume-row": "A volume's row is gone; its files are there.",
-    RemoveVolumes = "remove.volumes": "All is gone but the directory below the runtime root.",
+    RemoveRow = "remove.row": "The row is gone, those of its volumes too; the trash is full.",
+    RemoveVolumeRow = "remove.volume-row": "`volume rm`: the row is gone; its files are there.",
+    RemoveFiles = "remove.files": "All is gone but the directory below the runtime root.",
 
     OperationBegin = "operation.begin": "An operation begins: of a pull, the manifest is here.",
     OperationLease = "operation.lease": "The lease's file is locked.",

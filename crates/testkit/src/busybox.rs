@@ -1,4 +1,4 @@
-//! The `busybox` image as a docker-archive, made from the static busybox of Debian.
+//! Images made from the static busybox of Debian.
 
 use std::path::{Path, PathBuf};
 
@@ -18,36 +18,90 @@ const APPLETS: [&str; 40] = [
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nwww:x:33:33:www:/var/www:/bin/false\nnobody:x:65534:65534:nobody:/home:/bin/false\n";
 const GROUP: &str = "root:x:0:\ntty:x:5:\nwww:x:33:\nextra:x:77:www\nnogroup:x:65534:\n";
 
-/// A docker-archive of `busybox:latest`, made once for each process that asks.
+/// An image to be loaded or pulled.
+#[derive(Debug, Clone)]
+pub struct Image {
+    name: String,
+    layers: Vec<Vec<u8>>,
+}
+
+impl Image {
+    /// `busybox:latest`.
+    ///
+    /// # Errors
+    /// `busybox-static` is not installed.
+    pub fn busybox() -> Result<Self> {
+        let layer = layer()
+            .with_context(|| format!("make a layer of {PROGRAM}; is busybox-static installed?"))?;
+        Ok(Self { name: "busybox:latest".to_owned(), layers: vec![layer] })
+    }
+
+    /// The same under another name with one more layer, of files in `/data`.
+    ///
+    /// # Errors
+    /// None that a test can cause.
+    pub fn with_files(mut self, name: &str, files: &[(&str, &[u8])]) -> Result<Self> {
+        let mut layer = tar::Builder::new(Vec::new());
+        for (file, content) in files {
+            append(&mut layer, &format!("data/{file}"), 0o644, content)?;
+        }
+        self.layers.push(layer.into_inner()?);
+        name.clone_into(&mut self.name);
+        Ok(self)
+    }
+
+    /// Its configuration.
+    #[must_use]
+    pub fn config(&self) -> Vec<u8> {
+        let diff_ids: Vec<String> = self.layers.iter().map(|layer| digest(layer)).collect();
+        let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        let history = serde_json::json!({
+            "created": "2026-01-01T00:00:00Z", "created_by": "testkit",
+        });
+        let config = serde_json::json!({
+            "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+            "os": "linux",
+            "created": "2026-01-01T00:00:00Z",
+            "config": { "Cmd": ["sh"], "Env": [path] },
+            "rootfs": { "type": "layers", "diff_ids": diff_ids },
+            "history": vec![history; self.layers.len()],
+        });
+        config.to_string().into_bytes()
+    }
+
+    /// Its layers, plain tars, lowest first.
+    #[must_use]
+    pub fn layers(&self) -> &[Vec<u8>] {
+        &self.layers
+    }
+
+    /// Writes it as a docker-archive.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn archive(&self, dir: &Path) -> Result<PathBuf> {
+        let names: Vec<String> = (0..self.layers.len()).map(|at| format!("{at}.tar")).collect();
+        let manifest = serde_json::json!([{
+            "Config": "config.json", "RepoTags": [self.name], "Layers": names,
+        }]);
+        let path = dir.join(format!("{}.tar", self.name.split(':').next().unwrap_or_default()));
+        let mut archive = tar::Builder::new(std::fs::File::create(&path)?);
+        append(&mut archive, "manifest.json", 0o644, manifest.to_string().as_bytes())?;
+        append(&mut archive, "config.json", 0o644, &self.config())?;
+        for (name, layer) in names.iter().zip(&self.layers) {
+            append(&mut archive, name, 0o644, layer)?;
+        }
+        archive.finish()?;
+        Ok(path)
+    }
+}
+
+/// A docker-archive of `busybox:latest`.
 ///
 /// # Errors
 /// `busybox-static` is not installed, or the disk is full.
 pub fn busybox_archive(dir: &Path) -> Result<PathBuf> {
-    let layer = layer()
-        .with_context(|| format!("make a layer of {PROGRAM}; is busybox-static installed?"))?;
-    let diff_id = digest(&layer);
-    let config = serde_json::json!({
-        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
-        "os": "linux",
-        "created": "2026-01-01T00:00:00Z",
-        "config": { "Cmd": ["sh"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"] },
-        "rootfs": { "type": "layers", "diff_ids": [diff_id] },
-        "history": [{ "created": "2026-01-01T00:00:00Z", "created_by": "testkit" }],
-    });
-    let manifest = serde_json::json!([{
-        "Config": "config.json", "RepoTags": ["busybox:latest"], "Layers": ["layer.tar"],
-    }]);
-    let path = dir.join("busybox.tar");
-    let mut archive = tar::Builder::new(std::fs::File::create(&path)?);
-    for (name, content) in [
-        ("manifest.json", manifest.to_string().into_bytes()),
-        ("config.json", config.to_string().into_bytes()),
-        ("layer.tar", layer),
-    ] {
-        append(&mut archive, name, 0o644, &content)?;
-    }
-    archive.finish()?;
-    Ok(path)
+    Image::busybox()?.archive(dir)
 }
 
 fn layer() -> Result<Vec<u8>> {
@@ -93,6 +147,7 @@ fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
     header
 }
 
+/// As manifests name content.
 pub(crate) fn digest(content: &[u8]) -> String {
     use std::fmt::Write as _;
     Sha256::digest(content).iter().fold(String::from("sha256:"), |mut text, byte| {

@@ -13,6 +13,16 @@ use crate::Terminal;
 pub struct Host {
     binary: PathBuf,
     dir: TempDir,
+    root: PathBuf,
+    run: PathBuf,
+    at_end: AtEnd,
+}
+
+/// What becomes of the roots when the host goes.
+#[derive(Debug, PartialEq, Eq)]
+enum AtEnd {
+    Reset,
+    Keep,
 }
 
 /// What a command did.
@@ -33,9 +43,20 @@ impl Host {
     /// No directory can be made.
     #[must_use]
     pub fn new(binary: &str) -> Self {
-        let dir =
-            tempfile::Builder::new().prefix("dhow-test-").tempdir().expect("make a state root");
-        Self { binary: PathBuf::from(binary), dir }
+        let dir = scratch();
+        let (root, run) = (dir.path().join("root"), dir.path().join("run"));
+        Self { binary: PathBuf::from(binary), dir, root, run, at_end: AtEnd::Reset }
+    }
+
+    /// The same with its roots in directories of the caller, who keeps them longer than this.
+    ///
+    /// # Panics
+    /// No directory can be made.
+    #[must_use]
+    pub fn with_roots(binary: &str, root: &Path, run: &Path) -> Self {
+        let (root, run) = (root.to_owned(), run.to_owned());
+        let (binary, dir) = (PathBuf::from(binary), scratch());
+        Self { binary, dir, root, run, at_end: AtEnd::Reset }
     }
 
     /// Fresh roots that hold the `busybox` image.
@@ -50,6 +71,11 @@ impl Host {
         host
     }
 
+    /// Ends this without touching its roots, in which nothing runs: they are to be used again.
+    pub fn keep_roots(mut self) {
+        self.at_end = AtEnd::Keep;
+    }
+
     /// A directory of the test's own, removed with the host.
     #[must_use]
     pub fn scratch(&self) -> &Path {
@@ -59,13 +85,13 @@ impl Host {
     /// The data root.
     #[must_use]
     pub fn root(&self) -> PathBuf {
-        self.dir.path().join("root")
+        self.root.clone()
     }
 
     /// The runtime root.
     #[must_use]
     pub fn run_root(&self) -> PathBuf {
-        self.dir.path().join("run")
+        self.run.clone()
     }
 
     /// A dhow command on these roots, not started, in a clean environment.
@@ -187,6 +213,9 @@ impl Drop for Host {
     /// Whatever the test left, and then the roots. A reset that fails fails the test, unless it
     /// fails already.
     fn drop(&mut self) {
+        if self.at_end == AtEnd::Keep {
+            return;
+        }
         let reset = self.command(&["system", "reset", "--force"]).output();
         let failed = match &reset {
             Ok(output) if output.status.success() => None,
@@ -197,6 +226,10 @@ impl Drop for Host {
             panic!("dhow system reset: {why}");
         }
     }
+}
+
+fn scratch() -> TempDir {
+    tempfile::Builder::new().prefix("dhow-test-").tempdir().expect("make a state root")
 }
 
 impl Ran {

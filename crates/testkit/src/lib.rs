@@ -1,16 +1,20 @@
 //! Test helpers: throw-away state roots with a dhow that works on them, terminals to run it in,
-//! and base images.
+//! what is left on a host, small file systems, a registry, and base images.
 //!
 //! Nothing here is linked into the binary.
 
 #![forbid(unsafe_code)]
 
 mod busybox;
+mod census;
+mod disk;
 mod host;
 mod registry;
 mod terminal;
 
-pub use busybox::busybox_archive;
+pub use busybox::{Image, busybox_archive};
+pub use census::Census;
+pub use disk::Disk;
 pub use host::{Host, Ran};
 pub use registry::Registry;
 pub use terminal::Terminal;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Barrier, Mutex};
 
 use serde_json::json;
 
+use crate::Image;
 use crate::busybox::{append, digest};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -89,6 +90,26 @@ impl Registry {
         })
         .to_string()
         .into_bytes();
+        self.hold(repository, tag, layers, config)
+    }
+
+    /// Holds an image, and gives what to pull.
+    ///
+    /// # Panics
+    /// Never for what tests ask.
+    #[must_use]
+    pub fn push_image(&self, image: &Image) -> String {
+        self.hold("app", "latest", image.layers().to_vec(), image.config());
+        format!("{}/app:latest", self.address)
+    }
+
+    fn hold(
+        &self,
+        repository: &str,
+        tag: &str,
+        layers: Vec<Vec<u8>>,
+        config: Vec<u8>,
+    ) -> Vec<String> {
         let described = |kind: &str, bytes: &[u8]| json!({ "mediaType": kind, "digest": digest(bytes), "size": bytes.len() });
         let manifest = json!({
             "schemaVersion": 2, "mediaType": MANIFEST, "config": described(CONFIG, &config),

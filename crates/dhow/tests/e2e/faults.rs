@@ -1,6 +1,5 @@
 //! Processes that are killed at any moment, and many at once.
 
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -10,29 +9,6 @@ use net::names::Names;
 use net::nft::{Firewall, PortRule};
 
 use crate::host;
-
-/// Kills a process that this test started.
-#[expect(clippy::disallowed_methods, reason = "the standard library kills only children")]
-fn kill_9(pid: &str) {
-    assert!(std::process::Command::new("kill").args(["-9", pid]).status().unwrap().success());
-}
-
-/// Shims of this host's containers.
-fn shims(host: &testkit::Host) -> Vec<String> {
-    let root = host.root().to_string_lossy().into_owned();
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let words: Vec<_> = line
-            .split(|byte| *byte == 0)
-            .map(|word| String::from_utf8_lossy(word).into_owned())
-            .collect();
-        if words.iter().any(|word| word == "shim") && words.contains(&root) {
-            found.push(entry.file_name().to_string_lossy().into_owned());
-        }
-    }
-    found
-}
 
 #[test]
 fn a_killed_command_line_takes_nothing_with_it() {
@@ -62,9 +38,9 @@ fn a_killed_shim_is_noticed_and_cleaned_up() {
     let host = host();
     host.ok(&["run", "-d", "--rm", "--name", "gone", "-p", "0:80", "busybox", "sleep", "1000"]);
     host.ok(&["run", "-d", "--name", "stays", "busybox", "sleep", "1000"]);
-    let shims = shims(&host);
+    let shims = host.shims();
     assert_eq!(shims.len(), 2);
-    shims.iter().for_each(|pid| kill_9(pid));
+    shims.iter().for_each(|pid| host.kill_9(*pid));
     while host.ok(&["inspect", "-f", "{{.State.Running}}", "stays"]) == "true" {}
     // What the shims have left says that both run; nobody owns their lives any more.
     assert_eq!(host.ok(&["ps", "-q"]), "");
@@ -111,9 +87,9 @@ fn orphan(host: &testkit::Host, more: &[&str]) -> (String, String) {
             break said;
         }
     };
-    let shims = shims(host);
+    let shims = host.shims();
     assert_eq!(shims.len(), 1);
-    kill_9(&shims[0]);
+    host.kill_9(shims[0]);
     while host.ok(&["inspect", "-f", "{{.State.Running}}", "left"]) == "true" {}
     assert!(runs(&process), "the orphan goes on");
     assert!(!published(host).is_empty());
@@ -163,23 +139,75 @@ fn a_start_after_a_killed_shim_publishes_only_its_own() {
     assert!(published(&host).iter().all(|rule| rule.host.port() == port));
 }
 
-#[test]
-fn death_at_each_step_of_a_run_leaves_nothing() {
-    for step in ["start.saved", "start.launched", "remove.files"] {
-        let host = host();
-        let status = host
-            .command(&["run", "--rm", "-v", "/data", "-p", "0:80", "busybox", "true"])
-            .env("DHOW_FAILPOINT", format!("{step}=kill"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .unwrap();
-        assert_eq!(status.signal(), Some(9), "{step}");
-        assert_eq!(host.ok(&["run", "--rm", "busybox", "echo", "on"]), "on", "{step}");
-        host.ok(&["system", "check", "--repair"]);
-        let left = host.ok(&["ps", "-aq"]);
-        assert!(left.is_empty() || step == "start.saved", "{step}: {left}");
+/// How often each command is killed at random.
+const ROUNDS: u64 = 8;
+/// Where a command may die: a run and a pull make fewer system calls than that in each thread.
+const CALLS: u64 = 260;
+/// Where a shim may die: it passes fewer places than that.
+const PLACES: u64 = 9;
+
+/// A generator that a failure can be repeated with.
+struct Seed(u64);
+
+impl Seed {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end + 1
     }
+}
+
+/// Runs a command whose every thread dies at its `call`-th system call. Whoever executes another
+/// program, as a shim does, is let go.
+#[expect(clippy::disallowed_methods, reason = "the tracer is a program of the host")]
+fn kill_at_call(host: &testkit::Host, words: &[&str], call: u64, shim: &str) {
+    let plain = host.command(words);
+    let inject = format!("inject=all:signal=KILL:when={call}");
+    let mut traced = std::process::Command::new("strace");
+    traced.args(["-f", "-qq", "-b", "execve", "-o", "/dev/null", "-e", &inject]);
+    traced.arg(plain.get_program()).args(plain.get_args()).env_clear();
+    traced.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    traced.env("DHOW_SHIM_FAILPOINT", shim).stdin(Stdio::null());
+    traced.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+}
+
+#[test]
+fn death_at_any_moment_is_forgotten() {
+    let host = host();
+    let layer: Vec<u8> = (0..300_000_u32).flat_map(|n| n.to_le_bytes()).collect();
+    let app = testkit::Image::busybox().unwrap().with_files("app:latest", &[("f", &layer)]);
+    let registry = testkit::Registry::start();
+    let reference = registry.push_image(&app.unwrap());
+    host.ok(&["network", "ls"]);
+    host.ok(&["run", "--rm", "-p", "0:80", "-v", "/data", "busybox", "true"]);
+    host.ok(&["run", "--name", "kept", "busybox", "echo", "kept"]);
+    let before = host.at_rest();
+    let mut seed = Seed(0x0b5e_55ed);
+    for round in 0..ROUNDS {
+        let (call, place) = (seed.below(CALLS), seed.below(PLACES));
+        let what = format!("round {round}: call {call}, place {place}");
+        let shim =
+            if round % 2 == 0 { format!("*=kill@{place}") } else { String::from("*=kill@99") };
+        let run = ["run", "--rm", "--name", "half", "-p", "0:80", "-v", "/data", "busybox", "true"];
+        kill_at_call(&host, &run, call, &shim);
+        kill_at_call(&host, &["pull", "-q", &reference], call, &shim);
+        assert_eq!(host.ok(&["run", "--rm", "busybox", "echo", "on"]), "on", "{what}");
+        // It was made, or it was not.
+        let _ = host.run(&["rm", "-fv", "half"]);
+        host.ok(&run);
+        host.ok(&["pull", "-q", &reference]);
+        let size = ["run", "--rm", "--network", "none", &reference, "wc", "-c", "/data/f"];
+        assert_eq!(host.ok(&size), "1200000 /data/f", "{what}");
+        host.ok(&["rmi", &reference]);
+        host.until_idle();
+        let left = host.settled(&before, crate::walk::is_trash);
+        assert!(left.is_empty(), "{what}, before a repair: {left:#?}");
+        host.ok(&["system", "check", "--repair"]);
+        let left = host.settled(&before, |_| false);
+        assert!(left.is_empty(), "{what}, after a repair: {left:#?}");
+    }
+    assert_eq!(host.ok(&["start", "-a", "kept"]), "kept");
 }
 
 #[test]
@@ -192,7 +220,7 @@ fn twenty_at_once_do_not_disturb_each_other() {
         }
     });
     assert_eq!(host.ok(&["ps", "-aq"]), "");
-    while !shims(&host).is_empty() {}
+    host.until_idle();
 }
 
 /// Runs, uses, stops and removes containers.

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod bad_input;
+mod disks;
 mod events;
 mod exec;
 mod faults;
@@ -22,6 +23,7 @@ mod run;
 mod security;
 mod streams;
 mod terminal;
+mod walk;
 
 /// The binary under test.
 const DHOW: &str = env!("CARGO_BIN_EXE_dhow");

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use model::{ContainerId, NetworkId};
 
 use super::{Db, DbError, Durability, Text, Tx};
+use crate::reserve::Reserve;
 
 /// Why no address was leased.
 #[derive(Debug, thiserror::Error)]
@@ -98,8 +99,8 @@ impl Addresses<'_> {
 }
 
 /// Ends every address and port lease of `container`.
-pub(crate) fn release(db: &Db, container: &ContainerId) -> Result<(), DbError> {
-    db.write("release addresses and ports", Durability::Eventual, |tx| {
+pub(crate) fn release(db: &Db, reserve: &Reserve, container: &ContainerId) -> Result<(), DbError> {
+    db.write_freeing("release addresses and ports", Durability::Eventual, reserve, |tx| {
         tx.execute("DELETE FROM addresses WHERE container = ?1", [Text(*container)])?;
         tx.execute("DELETE FROM ports WHERE container = ?1", [Text(*container)])?;
         Ok(())

@@ -148,6 +148,17 @@ impl Containers<'_> {
         Ok(rows)
     }
 
+    /// The containers that go when they exit.
+    ///
+    /// # Errors
+    /// The database.
+    pub fn auto_removed(&self) -> Result<Vec<ContainerId>, DbError> {
+        self.db.read("list containers that go at their exit", |tx| {
+            let sql = "SELECT id FROM containers WHERE auto_remove";
+            tx.all(sql, [], |row| Ok(row.get::<_, Text<_>>(0)?.0))
+        })
+    }
+
     /// Replaces the record by what `change` makes of it, with no other writer in between.
     ///
     /// # Errors

@@ -174,7 +174,8 @@ mod tests {
         assert!(matches!(taken, Err(PortError::Taken { by, .. }) if by == one.id));
         assert_eq!(ports.list().unwrap().len(), 2, "81 was not kept");
         lease(&one.id, vec![tcp("0.0.0.0", 80)]).unwrap();
-        addresses::release(&db, &one.id).unwrap();
+        let reserve = crate::reserve::Reserve::at(_dir.path().join("reserve"));
+        addresses::release(&db, &reserve, &one.id).unwrap();
         lease(&two.id, vec![tcp("127.0.0.1", 80)]).unwrap();
         assert_eq!(ports.list().unwrap(), [(tcp("127.0.0.1", 80), two.id)]);
     }

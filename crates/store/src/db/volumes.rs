@@ -225,6 +225,11 @@ impl Volumes<'_> {
     }
 }
 
+/// Removes the row of a volume that nobody uses any more.
+pub(crate) fn delete(tx: &Tx<'_>, name: &str) -> Result<(), DbError> {
+    tx.execute("DELETE FROM volumes WHERE name = ?1", [name]).map(drop)
+}
+
 fn delete_row(tx: &Tx<'_>, name: &str) -> Result<(), VolumeRowError> {
     let by = users(tx, name)?;
     if !by.is_empty() {
@@ -252,6 +257,14 @@ fn users(tx: &Tx<'_>, name: &str) -> Result<Vec<ContainerId>, DbError> {
     tx.all("SELECT container FROM volume_uses WHERE volume = ?1", [name], |row| {
         Ok(row.get::<_, Text<_>>(0)?.0)
     })
+}
+
+/// The anonymous volumes that `container` alone uses.
+pub(crate) fn anonymous_of(tx: &Tx<'_>, container: &ContainerId) -> Result<Vec<String>, DbError> {
+    let sql = "SELECT name FROM volumes v WHERE anonymous
+               AND EXISTS (SELECT 1 FROM volume_uses WHERE volume = v.name AND container = ?1)
+               AND NOT EXISTS (SELECT 1 FROM volume_uses WHERE volume = v.name AND container <> ?1)";
+    tx.all(sql, [Text(*container)], |row| row.get(0))
 }
 
 fn by_name(tx: &Tx<'_>, name: &str) -> Result<Option<VolumeRow>, DbError> {

@@ -7,7 +7,7 @@ use sys::failpoint::{Point, reach};
 
 use super::resolve::{self, ResolveError};
 use super::{ImageRecord, Images, IndexError, load, write_index};
-use crate::db::{DbError, Durability, Text, Tx};
+use crate::db::{DbError, Durability, IsFull, Text, Tx};
 use crate::gc::{self, GcError};
 use crate::layout::Layout;
 use crate::trash::{Moved, TrashError};
@@ -91,6 +91,24 @@ pub enum RemoveError {
     Db(#[from] DbError),
 }
 
+impl IsFull for RemoveError {
+    fn is_full(&self) -> bool {
+        match self {
+            Self::Db(error) | Self::Index(IndexError::Db(error)) => error.is_full(),
+            Self::Collect(error) => error.is_full(),
+            Self::Index(IndexError::Io { source, .. }) => {
+                source.kind() == std::io::ErrorKind::StorageFull
+            }
+            Self::Resolve(_)
+            | Self::Referenced { .. }
+            | Self::Stopped { .. }
+            | Self::Running { .. }
+            | Self::ManyNames(_)
+            | Self::Trash(_) => false,
+        }
+    }
+}
+
 /// What is to be removed.
 #[derive(Debug, PartialEq, Eq)]
 struct Decision {
@@ -114,7 +132,8 @@ impl Images<'_> {
     ) -> Result<Vec<Removed>, RemoveError> {
         let inner = self.inner;
         let mut moved = Moved::default();
-        let removed = inner.db.write("remove an image", Durability::Now, |tx| {
+        let reserve = inner.layout.reserve();
+        let removed = inner.db.write_freeing("remove an image", Durability::Now, &reserve, |tx| {
             let id = resolve::id_of(tx, typed)?;
             let image = load(tx, &id)?.ok_or_else(|| ResolveError::not_found(typed))?;
             let users = users(tx, &id)?;
@@ -131,6 +150,7 @@ impl Images<'_> {
             Ok(removed) => {
                 step(Point::UntagTrash, &inner.layout)?;
                 moved.delete(&inner.layout)?;
+                reserve.keep();
                 Ok(removed)
             }
             Err(error) => {

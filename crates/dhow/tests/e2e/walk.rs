@@ -1,0 +1,350 @@
+//! Death at each step: every failpoint of the list is reached, by each command that passes it, and
+//! what is left is counted before and after a repair.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+
+use sys::failpoint::Point;
+use testkit::{Census, Host, Image, Registry};
+
+use crate::host;
+
+/// What reaches a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scenario {
+    /// `create`, with a volume to be filled.
+    Create,
+    /// `run --rm`: this command line starts the container, waits, and removes it.
+    Run,
+    /// `run -d --rm`, and the shim dies.
+    Shim,
+    /// `run -d --rm`, and the program that the shim becomes dies.
+    Reap,
+    /// `rm` of a container that has ended.
+    Remove,
+    Pull,
+    Load,
+    Tag,
+    Untag,
+    /// `volume rm`
+    VolumeRemove,
+    Repair,
+}
+
+use Scenario::{Create, Load, Pull, Reap, Remove, Repair, Run, Shim, Tag, Untag, VolumeRemove};
+
+/// Every place has a command that passes it: a new one does not compile without.
+const fn scenarios(point: Point) -> &'static [Scenario] {
+    use Point as P;
+    match point {
+        P::CreateResolved | P::CreateRow | P::CreateVolumes => &[Create],
+        P::CreateVolumeDir | P::CreateVolumeRow => &[Create],
+        P::CreateFilled | P::CreateReady => &[Create],
+        P::StartLife | P::StartListening | P::StartShim | P::StartBridge => &[Run],
+        P::StartAddress | P::StartNetns | P::StartLink | P::StartEndpoint => &[Run],
+        P::StartReserved | P::StartPublished | P::StartRootfs | P::StartFiles => &[Run],
+        P::StartPrepared | P::StartSaved | P::StartLaunched => &[Run],
+        P::ShimBegan | P::ShimLog | P::ShimCgroup | P::ShimReady | P::ShimRunning => &[Shim],
+        P::ShimRecorded | P::ShimExitSeen | P::ShimUnpublished | P::ShimExitRecorded => &[Shim],
+        P::ShimTornDown | P::ShimReap => &[Shim],
+        P::WaitExited | P::WaitRemoved => &[Run],
+        P::RemoveLife => &[Remove, Reap],
+        P::RemoveLocked | P::RemoveMoved | P::RemoveRow => &[Remove, Reap, Run],
+        P::RemoveFiles => &[Remove, Reap, Run],
+        P::RemoveVolumeRow => &[VolumeRemove],
+        P::OperationBegin | P::OperationLease | P::OperationLeased => &[Pull, Load],
+        P::BlobHalf | P::BlobStaged | P::LayerBegun | P::LayerSealed => &[Pull, Load],
+        P::LayerHalf => &[Pull, Load, Create],
+        P::LoadRead => &[Load],
+        P::PublishSync | P::PublishSynced | P::PublishBlobs | P::PublishLayers => &[Pull, Load],
+        P::PublishRows | P::PublishCommit | P::PublishDone => &[Pull, Load],
+        P::TagIndex | P::TagDone => &[Tag],
+        P::UntagRows | P::UntagTrash => &[Untag],
+        P::CollectRows | P::CollectTrash => &[Repair],
+    }
+}
+
+/// What must have happened in spite of everything, or must not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// Acknowledged or not, both are the truth.
+    Either,
+    Done,
+    Undone,
+}
+
+const fn then(point: Point, scenario: Scenario) -> Then {
+    match (scenario, point) {
+        (Create, Point::CreateReady) => Then::Done,
+        (Create, _) => Then::Undone,
+        (Pull | Load, Point::PublishDone) => Then::Done,
+        (Pull | Load, _) => Then::Undone,
+        (Tag, Point::TagDone) | (Untag, Point::UntagTrash) => Then::Done,
+        (Tag | Untag, _) => Then::Undone,
+        (Remove, Point::RemoveLocked | Point::RemoveLife | Point::RemoveMoved) => Then::Undone,
+        (Remove | VolumeRemove, _) => Then::Done,
+        (Run | Shim | Reap | Repair, _) => Then::Either,
+    }
+}
+
+/// One host on which all of one kind die.
+struct Walk {
+    host: Host,
+    /// What to pull.
+    reference: String,
+    _registry: Registry,
+    archive: PathBuf,
+    before: Census,
+    wrong: Vec<String>,
+    /// How many deaths there were.
+    deaths: usize,
+}
+
+impl Walk {
+    fn new() -> Self {
+        let host = host();
+        let big: Vec<u8> = (0..200_000_u32).flat_map(|n| n.to_le_bytes()).collect();
+        let app = Image::busybox().unwrap();
+        let app = app.with_files("app:latest", &[("one", b"1"), ("big", &big), ("two", b"2")]);
+        let app = app.unwrap();
+        let archive = app.archive(host.scratch()).unwrap();
+        // What every first container leaves for the next: the bridge, the tables, the filter.
+        host.ok(&["network", "ls"]);
+        host.ok(&["run", "--rm", "-p", "0:80", "-v", "/data", "busybox", "true"]);
+        host.ok(&[
+            "run",
+            "--name",
+            "kept",
+            "-v",
+            "kept:/data",
+            "busybox",
+            "sh",
+            "-c",
+            "echo k >/data/f",
+        ]);
+        let before = host.at_rest();
+        let registry = Registry::start();
+        let reference = registry.push_image(&app);
+        Self { host, reference, _registry: registry, archive, before, wrong: Vec::new(), deaths: 0 }
+    }
+
+    /// Dies at a place, goes on, and counts.
+    fn die(&mut self, point: Point, scenario: Scenario) {
+        self.deaths += 1;
+        let what = format!("{} of {scenario:?}", point.name());
+        self.prepare(scenario);
+        let witness = self.host.scratch().join("witness");
+        let _ = fs::remove_file(&witness);
+        let wish = format!("{}=kill={}", point.name(), witness.display());
+        let in_shim = matches!(scenario, Shim | Reap);
+        let variable = if in_shim { "DHOW_SHIM_FAILPOINT" } else { "DHOW_FAILPOINT" };
+        let words = self.words(scenario);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let output = self.host.command(&words).env(variable, wish).output().unwrap();
+        if in_shim {
+            self.host.until_idle();
+        } else if output.status.signal() != Some(9) {
+            self.wrong.push(format!("{what}: {:?} ended by itself", output.status));
+        }
+        if fs::read_to_string(&witness).ok().as_deref() != Some(point.name()) {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            self.wrong.push(format!("{what}: was not reached: {said}"));
+        }
+        self.check_truth(point, scenario, &what);
+        self.go_on(scenario, &what);
+        let left = self.host.settled(&self.before, is_collected);
+        if !left.is_empty() {
+            self.wrong.push(format!("{what}: before a repair: {}", left.join(", ")));
+        }
+        self.host.ok(&["system", "check", "--repair"]);
+        let left = self.host.settled(&self.before, |_| false);
+        if !left.is_empty() {
+            self.wrong.push(format!("{what}: AFTER a repair: {}", left.join(", ")));
+            self.before = self.host.census();
+        }
+    }
+
+    fn prepare(&self, scenario: Scenario) {
+        let half = ["--name", "half", "-v", "/data", "busybox", "true"];
+        match scenario {
+            Remove => drop(self.host.ok(&[&["run"][..], &half].concat())),
+            Untag => drop(self.host.ok(&["load", "-i", &self.archive.to_string_lossy()])),
+            VolumeRemove => drop(self.host.ok(&["volume", "create", "gone"])),
+            Create | Run | Shim | Reap | Pull | Load | Tag | Repair => {}
+        }
+    }
+
+    fn words(&self, scenario: Scenario) -> Vec<String> {
+        let archive = self.archive.to_string_lossy().into_owned();
+        let words: &[&str] = match scenario {
+            Create => &["create", "--name", "half", "-v", "filled:/etc", "-v", "/data", "busybox"],
+            Run => {
+                &["run", "--rm", "--name", "half", "-p", "0:80", "-v", "/data", "busybox", "true"]
+            }
+            Shim | Reap => &[
+                "run", "-d", "--rm", "--name", "half", "-p", "0:80", "-v", "/data", "busybox",
+                "true",
+            ],
+            Remove => &["rm", "-v", "half"],
+            Pull => &["pull", &self.reference],
+            Load => &["load", "-i", &archive],
+            Tag => &["tag", "busybox", "other:1"],
+            Untag => &["rmi", "app"],
+            VolumeRemove => &["volume", "rm", "gone"],
+            Repair => &["system", "check", "--repair"],
+        };
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    /// What the command wanted is there or not, as its death demands.
+    fn check_truth(&mut self, point: Point, scenario: Scenario, what: &str) {
+        let host = &self.host;
+        let names = host.ok(&["ps", "-a", "--format", "{{.Names}}"]);
+        let has = |name: &str| names.lines().any(|line| line == name);
+        let image = |name: &str| host.run(&["image", "inspect", name]).code == Some(0);
+        let is_done = match scenario {
+            Create => has("half") && host.run(&["start", "half"]).code == Some(0),
+            Remove => !has("half"),
+            Pull => image(&self.reference),
+            Load => image("app"),
+            Tag => image("other:1"),
+            Untag => !image("app"),
+            VolumeRemove => host.run(&["volume", "inspect", "gone"]).code == Some(1),
+            Run | Shim | Reap | Repair => false,
+        };
+        let is_wrong = match then(point, scenario) {
+            Then::Either => false,
+            Then::Done => !is_done,
+            Then::Undone => is_done,
+        };
+        if is_wrong {
+            self.wrong.push(format!("{what}: done: {is_done}"));
+        }
+        if !has("kept") || !image("busybox") {
+            self.wrong.push(format!("{what}: something else is gone"));
+        }
+    }
+
+    /// The next ordinary commands, which know nothing of a death.
+    fn go_on(&mut self, scenario: Scenario, what: &str) {
+        let reference = self.reference.clone();
+        let archive = self.archive.to_string_lossy().into_owned();
+        self.expect(what, &["run", "--rm", "busybox", "echo", "on"]);
+        match scenario {
+            Create => {
+                self.forget_half(what);
+                self.expect(what, &["create", "--name", "half", "-v", "filled:/etc", "busybox"]);
+                let group = ["run", "--rm", "-v", "filled:/f", "busybox", "cat", "/f/group"];
+                self.expect(what, &group);
+                self.expect(what, &["rm", "half"]);
+                self.expect(what, &["volume", "rm", "filled"]);
+            }
+            Run | Shim | Reap | Remove => {
+                self.forget_half(what);
+                self.expect(
+                    what,
+                    &[
+                        "run", "--rm", "--name", "half", "-p", "0:80", "-v", "/data", "busybox",
+                        "true",
+                    ],
+                );
+            }
+            Pull => {
+                self.expect(what, &["pull", &reference]);
+                self.expect_app(what, &reference);
+            }
+            Load => {
+                self.expect(what, &["load", "-i", &archive]);
+                self.expect_app(what, "app");
+            }
+            Tag => {
+                self.expect(what, &["tag", "busybox", "other:1"]);
+                self.expect(what, &["rmi", "other:1"]);
+            }
+            Untag => {
+                // It may be gone, which is what was asked for.
+                let _ = self.host.run(&["rmi", "app"]);
+                self.expect(what, &["load", "-i", &archive]);
+                self.expect_app(what, "app");
+            }
+            VolumeRemove => {
+                self.expect(what, &["volume", "create", "gone"]);
+                self.expect(what, &["volume", "rm", "gone"]);
+            }
+            Repair => {}
+        }
+        self.host.until_idle();
+    }
+
+    /// A container that `ps` shows can be removed; one that it does not show is in nobody's way.
+    fn forget_half(&mut self, what: &str) {
+        let names = self.host.ok(&["ps", "-a", "--format", "{{.Names}}"]);
+        if names.lines().any(|name| name == "half") {
+            // One that goes with its process may have gone meanwhile.
+            let _ = self.host.run(&["rm", "-fv", "half"]);
+            let names = self.host.ok(&["ps", "-a", "--format", "{{.Names}}"]);
+            if names.lines().any(|name| name == "half") {
+                self.wrong.push(format!("{what}: half cannot be removed"));
+            }
+        }
+    }
+
+    /// The image is whole.
+    fn expect_app(&mut self, what: &str, name: &str) {
+        self.expect(what, &["run", "--rm", "--network", "none", name, "cat", "/data/two"]);
+        self.expect(what, &["save", "-o", "/dev/null", name]);
+        self.expect(what, &["rmi", name]);
+    }
+
+    fn expect(&mut self, what: &str, words: &[&str]) {
+        let ran = self.host.run(words);
+        if ran.code != Some(0) {
+            self.wrong.push(format!(
+                "{what}: then {}: {:?} {}",
+                words.join(" "),
+                ran.code,
+                ran.err
+            ));
+        }
+    }
+}
+
+/// Hosts that are walked on at once.
+const WALKERS: usize = 3;
+
+/// What the next collection takes: trash, and the directory of a volume that never got a row.
+fn is_collected(change: &str) -> bool {
+    is_trash(change) || change.starts_with("+ file volumes/")
+}
+
+/// The next load or pull deletes it at once, and the next removal after a minute: before that it may
+/// be of somebody who is at it.
+pub(crate) fn is_trash(change: &str) -> bool {
+    change.starts_with("+ file trash/")
+}
+
+#[test]
+fn death_at_each_step_is_forgotten() {
+    let all: Vec<(Point, Scenario)> = Point::ALL
+        .iter()
+        .flat_map(|point| scenarios(*point).iter().map(|scenario| (*point, *scenario)))
+        .collect();
+    let walk = &|number: usize| {
+        let mut walk = Walk::new();
+        for (point, scenario) in all.iter().skip(number).step_by(WALKERS) {
+            walk.die(*point, *scenario);
+        }
+        assert_eq!(walk.host.ok(&["start", "-a", "kept"]), "");
+        assert_eq!(walk.host.ok(&["run", "--rm", "-v", "kept:/k", "busybox", "cat", "/k/f"]), "k");
+        (walk.wrong.clone(), walk.deaths)
+    };
+    let outcomes: Vec<(Vec<String>, usize)> = std::thread::scope(|scope| {
+        let walkers: Vec<_> =
+            (0..WALKERS).map(|number| scope.spawn(move || walk(number))).collect();
+        walkers.into_iter().map(|walker| walker.join().unwrap()).collect()
+    });
+    let wrong: Vec<String> = outcomes.iter().flat_map(|(wrong, _)| wrong.clone()).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(outcomes.iter().map(|(_, deaths)| deaths).sum::<usize>(), all.len());
+}

@@ -1,0 +1,138 @@
+//! Small file systems of a test's own: to be full, or to lose their power.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A mounted file system; unmounted when dropped.
+#[derive(Debug)]
+pub struct Disk {
+    at: PathBuf,
+    /// What a loop device reads and writes.
+    image: Option<PathBuf>,
+}
+
+impl Disk {
+    /// Memory of at most so many bytes, mounted at a new directory.
+    ///
+    /// # Panics
+    /// It cannot be mounted.
+    #[must_use]
+    pub fn memory(at: &Path, bytes: u64) -> Self {
+        std::fs::create_dir_all(at).expect("make a mount point");
+        let size = format!("size={bytes},mode=700");
+        run(program("mount").args(["-t", "tmpfs", "-o", &size, "dhow-test"]).arg(at));
+        Self { at: at.to_owned(), image: None }
+    }
+
+    /// An empty ext4 in the new file `image`, mounted at a new directory. Nothing is kept back for
+    /// root: that would hide a full disk.
+    ///
+    /// # Panics
+    /// It cannot be made or mounted.
+    #[must_use]
+    pub fn ext4(at: &Path, image: &Path, bytes: u64) -> Self {
+        let file = std::fs::File::create(image).expect("make an image");
+        file.set_len(bytes).expect("size an image");
+        run(program("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(image));
+        std::fs::create_dir_all(at).expect("make a mount point");
+        Self::mounted(at, image)
+    }
+
+    /// A copy of this one as it is at rest; this one must be idle.
+    ///
+    /// # Panics
+    /// It cannot be written out, copied or mounted.
+    #[must_use]
+    pub fn copy(&self, at: &Path, image: &Path) -> Self {
+        run(program("sync").arg("-f").arg(&self.at));
+        std::fs::create_dir_all(at).expect("make a mount point");
+        copy_image(self.image(), image);
+        Self::mounted(at, image)
+    }
+
+    /// Takes its power away, and gives it back: whatever was not flushed is lost.
+    ///
+    /// The image is mounted from a copy, since a mount namespace that was made meanwhile may keep
+    /// the dead file system alive for a moment.
+    ///
+    /// # Panics
+    /// The file system cannot be shut down or mounted again.
+    pub fn cut_power(&mut self) {
+        run(program("xfs_io").args(["-x", "-c", "shutdown"]).arg(&self.at));
+        let after = self.image().with_extension("after");
+        copy_image(self.image(), &after);
+        unmount(&self.at);
+        std::fs::rename(&after, self.image()).expect("replace an image");
+        mount(self.image(), &self.at);
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.at
+    }
+
+    /// Gives memory another size.
+    ///
+    /// # Panics
+    /// It cannot be remounted.
+    pub fn resize(&self, bytes: u64) {
+        let size = format!("remount,size={bytes}");
+        run(program("mount").args(["-o", &size]).arg(&self.at));
+    }
+
+    /// Leaves no free byte. Removing the file frees all of them.
+    ///
+    /// # Panics
+    /// The file cannot be made.
+    #[must_use]
+    pub fn fill(&self) -> PathBuf {
+        let path = self.at.join("filler");
+        let mut file = std::fs::File::create(&path).expect("make a file");
+        let chunk = vec![1; 4096];
+        while std::io::Write::write_all(&mut file, &chunk).is_ok() {}
+        path
+    }
+
+    fn mounted(at: &Path, image: &Path) -> Self {
+        mount(image, at);
+        Self { at: at.to_owned(), image: Some(image.to_owned()) }
+    }
+
+    fn image(&self) -> &Path {
+        self.image.as_deref().expect("a file system on a loop device")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        unmount(&self.at);
+    }
+}
+
+fn mount(image: &Path, at: &Path) {
+    run(program("mount").args(["-o", "loop"]).arg(image).arg(at));
+}
+
+/// Lazily: a mount namespace of somebody else may have a copy.
+fn unmount(at: &Path) {
+    run(program("umount").arg("-l").arg(at));
+}
+
+/// Into a new file: a dead file system may still hold the one that had the name.
+fn copy_image(from: &Path, to: &Path) {
+    let _ = std::fs::remove_file(to);
+    run(program("cp").arg("--sparse=always").arg(from).arg(to));
+}
+
+#[track_caller]
+fn run(command: &mut Command) {
+    let output = command.output().expect("start a program");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}");
+}
+
+#[expect(clippy::disallowed_methods, reason = "an administrator's programs, as a user has them")]
+fn program(name: &str) -> Command {
+    Command::new(name)
+}
