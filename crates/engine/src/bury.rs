@@ -7,9 +7,10 @@ use std::path::Path;
 
 use cgroup::{Cgroup, CgroupError};
 use model::ContainerId;
-use shim::protocol::CgroupName;
+use shim::protocol::{CgroupName, ExitRecord};
 
-use crate::container::{Container, OpLock};
+use crate::container::{Container, OpLock, UNSEEN_EXIT, now};
+use crate::guard::shim_error;
 use crate::reconcile::{cgroup_error, hierarchies};
 use crate::{Engine, EngineError};
 
@@ -35,13 +36,71 @@ impl Engine {
                 .unpublish_dead(|owner| Ok::<_, EngineError>(*owner == container.id))?;
         }
         self.end_orphans(container)?;
+        self.write_end(container)?;
         let paths = self.shim_paths(&container.id);
         // In this order: a shim that starts now makes the one the other.
         remove(&paths.state())?;
         remove(&paths.last_words())
     }
 
-    /// The same, if a shim has died.
+    /// Writes down and tells the end that nobody saw. Before this a new shim, which knows of no end,
+    /// makes the container look as if it had never been started.
+    fn write_end(&self, container: &Container) -> Result<(), EngineError> {
+        let id = &container.id;
+        let Some(start) = container.record.last_start().filter(|start| start.failed.is_none())
+        else {
+            return Ok(());
+        };
+        let paths = self.shim_paths(id);
+        let seen = self.last_exit(id)?.filter(|exit| exit.since >= start.at);
+        let exit = if let Some(exit) = seen {
+            exit
+        } else {
+            let exit = ExitRecord { code: UNSEEN_EXIT, oom: false, since: start.at, at: now() };
+            shim::write_exit(&paths, &exit).map_err(|error| shim_error(id, &error))?;
+            exit
+        };
+        // One that never came to run has not died. Twice is better than never: the shim may have
+        // been killed after it told it.
+        if self.has_left_words(id) {
+            shim::tell_end(&paths, &exit);
+        }
+        Ok(())
+    }
+
+    /// Whether nobody has seen the end of the last start, so that something of it may be left even
+    /// without last words: a start and a shim can be killed before there are any.
+    pub(crate) fn may_have_left(&self, container: &Container) -> Result<bool, EngineError> {
+        let id = &container.id;
+        if self.has_left_words(id) || !container.record.resolved.published.is_empty() {
+            return Ok(true);
+        }
+        let Some(start) = container.record.last_start() else { return Ok(false) };
+        let is_of_it = |exit: ExitRecord| start.failed.is_none() && exit.since >= start.at;
+        Ok(!self.last_exit(id)?.is_some_and(is_of_it))
+    }
+
+    /// The same as [`Engine::bury_dead`], for a container whose start or shim is about to be asked
+    /// for. One that goes with its process goes here, if its shim was killed.
+    pub(crate) fn settle_death(
+        &self,
+        lock: &OpLock,
+        container: &Container,
+    ) -> Result<(), EngineError> {
+        if !self.has_died(&container.id)? {
+            return Ok(());
+        }
+        self.bury(lock, container)?;
+        if !container.row.auto_remove || container.record.last_start().is_none() {
+            return Ok(());
+        }
+        let life = self.take_life(container)?;
+        self.discard(container)?;
+        life.remove_dir();
+        Err(EngineError::NoSuchContainer(container.id.to_string()))
+    }
+
+    /// Buries a shim, if one has died.
     pub(crate) fn bury_dead(
         &self,
         lock: &OpLock,

@@ -176,7 +176,7 @@ impl Engine {
         Ok(match self.last_exit(&container.id)? {
             Some(exit) if exit.since >= start.at => exit.life(),
             // It is just being started.
-            Some(_) | None if guarded => Life::NEW,
+            Some(_) | None if guarded && !self.has_left_words(&container.id) => Life::NEW,
             // The shim was killed, or the machine went down: nobody saw the end.
             Some(_) | None => {
                 Life::Exited { code: UNSEEN_EXIT, since: start.at, at: start.at, oom: false }

@@ -45,7 +45,7 @@ impl Engine {
     pub(crate) fn ensure_shim(&self, id: &ContainerId) -> Result<(Shim, Container), EngineError> {
         if self.has_died(id)? {
             let (lock, container) = self.lock(id)?;
-            self.bury_dead(&lock, &container)?;
+            self.settle_death(&lock, &container)?;
         }
         let shim = match self.shim_of_locked(id) {
             // Either it is gone when that is done, or it was not removed after all.

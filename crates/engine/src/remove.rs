@@ -31,7 +31,7 @@ impl Engine {
         let (lock, container) = self.lock(&container.id)?;
         let life = self.take_life(&container)?;
         EngineError::step(Point::RemoveLife)?;
-        if self.has_left_words(&container.id) {
+        if self.may_have_left(&container)? {
             self.bury(&lock, &container)?;
         }
         self.unpublish_leftovers(&container)?;

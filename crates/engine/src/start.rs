@@ -42,7 +42,7 @@ impl Engine {
             Life::Created { .. } | Life::Exited { .. } => {}
         }
         // Before there is another shim's word for it, or its ports are taken for this start's.
-        self.bury_dead(&lock, &container)?;
+        self.settle_death(&lock, &container)?;
         let started = self.launch(&mut container);
         if let Err(error) = &started {
             // This error is the one to tell, not that of what follows from it, which `reconcile`

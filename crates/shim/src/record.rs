@@ -67,6 +67,14 @@ pub fn read_exit(paths: &ShimPaths) -> Result<Option<ExitRecord>, RecordError> {
     read(&paths.exit_record())
 }
 
+/// Writes down how the container ended, for a shim that was killed.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_exit(paths: &ShimPaths, exit: &ExitRecord) -> Result<(), RecordError> {
+    write(&paths.exit_record(), exit)
+}
+
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordError> {
     let failed = |source| RecordError::Read { path: path.to_owned(), source };
     let file = match std::fs::File::open(path) {

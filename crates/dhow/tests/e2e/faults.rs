@@ -139,6 +139,57 @@ fn a_start_after_a_killed_shim_publishes_only_its_own() {
     assert!(published(&host).iter().all(|rule| rule.host.port() == port));
 }
 
+#[test]
+fn the_end_of_a_killed_shims_container_is_known() {
+    let host = host();
+    let (id, _) = orphan(&host, &[]);
+    let mut waiting = host.spawn(&mut host.command(&["attach", "--no-stdin", "left"]));
+    waiting.wait().unwrap();
+    host.ok(&["system", "check", "--repair"]);
+    let state = "{{.State.Status}} {{.State.ExitCode}}";
+    assert_eq!(host.ok(&["inspect", "-f", state, "left"]), "exited 255");
+    let exit = host.root().join("containers").join(id).join("exit.json");
+    assert!(std::fs::read_to_string(exit).unwrap().contains("255"));
+    let journal = std::fs::read_to_string(host.run_root().join("events")).unwrap();
+    let told = |what: &str| journal.matches(&format!("\"{what}\"")).count();
+    assert_eq!((told("die"), told("disconnect")), (1, 1));
+}
+
+#[test]
+fn rm_takes_back_what_a_killed_start_has_left() {
+    let host = host();
+    let places = [("DHOW_FAILPOINT", "start.published"), ("DHOW_SHIM_FAILPOINT", "shim.cgroup")];
+    for (variable, step) in places {
+        let id = host.ok(&["create", "--name", "cut", "-p", "0:80", "busybox", "true"]);
+        let status = host
+            .command(&["start", "cut"])
+            .env(variable, format!("{step}=kill"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(!status.success(), "{step}");
+        host.ok(&["rm", "cut"]);
+        assert_eq!(published(&host), [], "{step}");
+        assert!(cgroups(&tag(&host).dashed("dhow"), &id).is_empty(), "{step}");
+    }
+}
+
+#[test]
+fn a_shim_that_dies_at_its_start_is_not_started_for_ever() {
+    let host = host();
+    host.ok(&["create", "--name", "still", "busybox", "true"]);
+    let status = host
+        .command(&["start", "-a", "still"])
+        .env("DHOW_SHIM_FAILPOINT", "shim.began=kill")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(!status.success());
+    host.ok(&["rm", "still"]);
+}
+
 /// How often each command is killed at random.
 const ROUNDS: u64 = 8;
 /// Where a command may die: a run and a pull make fewer system calls than that in each thread.

@@ -9,6 +9,7 @@ use sys::failpoint::{Point, pass};
 
 use super::Guard;
 use super::poller::Interest;
+use super::tell::tell_end;
 use crate::machine::{Attachment, ConnId, Effect, Event, Finish, Freeze};
 use crate::protocol::{ExitRecord, Reach, Reply, Target};
 use crate::record;
@@ -97,7 +98,7 @@ impl Guard {
             let _ = record::write(&container.exit_record, exit);
         }
         pass(Point::ShimExitRecorded);
-        self.tell_end(exit);
+        tell_end(&self.paths, exit);
         let _ = std::fs::remove_file(self.paths.state());
     }
 

@@ -39,6 +39,7 @@ use crate::protocol::{Published, Target};
 use conn::Conn;
 use poller::{Interest, Poller, ProcKey, Ready, Token, Watch};
 use proc::Proc;
+pub use tell::tell_end;
 
 /// Bytes of one read.
 const READ: usize = 64 << 10;

@@ -11,6 +11,7 @@ use super::Guard;
 use crate::about::{About, Use};
 use crate::journal::Journal;
 use crate::machine::News;
+use crate::paths::ShimPaths;
 use crate::protocol::ExitRecord;
 
 impl Guard {
@@ -36,31 +37,39 @@ impl Guard {
         self.append(&events);
     }
 
-    /// The container's end, after that of what it used. Docker's order.
-    pub(super) fn tell_end(&self, exit: &ExitRecord) {
-        let about = About::read(&self.paths).unwrap_or_default();
-        let now = Timestamp::now();
-        let mut events: Vec<Event> = about.uses.iter().map(|used: &Use| used.end(now)).collect();
-        let seconds = exit.at.duration_since(exit.since).as_secs().max(0);
-        let more =
-            vec![("execDuration", seconds.to_string()), ("exitCode", exit.code.0.to_string())];
-        events.push(self.event(about, "die", more));
-        self.append(&events);
-    }
-
     fn event(&self, about: About, action: &str, more: Vec<(&str, String)>) -> Event {
-        let mut attributes: BTreeMap<String, String> = about.attributes;
-        attributes.extend(more.into_iter().map(|(key, value)| (key.to_owned(), value)));
-        Event {
-            kind: EventKind::Container,
-            action: action.to_owned(),
-            actor: self.paths.id.to_string(),
-            attributes,
-            at: Timestamp::now(),
-        }
+        event(&self.paths, about, action, more)
     }
 
     fn append(&self, events: &[Event]) {
-        let _ = Journal::of(&self.paths.run).append(events);
+        append(&self.paths, events);
     }
+}
+
+/// Tells a container's end, after that of what it used: Docker's order. Whoever finds that the shim
+/// was killed tells it in its place.
+pub fn tell_end(paths: &ShimPaths, exit: &ExitRecord) {
+    let about = About::read(paths).unwrap_or_default();
+    let now = Timestamp::now();
+    let mut events: Vec<Event> = about.uses.iter().map(|used: &Use| used.end(now)).collect();
+    let seconds = exit.at.duration_since(exit.since).as_secs().max(0);
+    let more = vec![("execDuration", seconds.to_string()), ("exitCode", exit.code.0.to_string())];
+    events.push(event(paths, about, "die", more));
+    append(paths, &events);
+}
+
+fn event(paths: &ShimPaths, about: About, action: &str, more: Vec<(&str, String)>) -> Event {
+    let mut attributes: BTreeMap<String, String> = about.attributes;
+    attributes.extend(more.into_iter().map(|(key, value)| (key.to_owned(), value)));
+    Event {
+        kind: EventKind::Container,
+        action: action.to_owned(),
+        actor: paths.id.to_string(),
+        attributes,
+        at: Timestamp::now(),
+    }
+}
+
+fn append(paths: &ShimPaths, events: &[Event]) {
+    let _ = Journal::of(&paths.run).append(events);
 }
