@@ -13,7 +13,7 @@ use sys::root::RootError;
 
 use crate::blobs::BlobError;
 use crate::db::{DbError, Text, Tx};
-use crate::layer::UnpackError;
+use crate::layer::{ApplyError, UnpackError};
 use crate::layout::Layout;
 
 /// What is known of an unpacked layer.
@@ -49,6 +49,16 @@ pub enum LayerError {
         blob: BlobName,
         /// The place and the reason.
         source: Box<UnpackError>,
+    },
+    /// The kernel refuses to write what is in its blob.
+    #[error("unpack layer {blob} below {}: {}", below.display(), chain(source))]
+    Refused {
+        /// The blob, as far as its name is known.
+        blob: BlobName,
+        /// The data root.
+        below: PathBuf,
+        /// The place and the reason.
+        source: ApplyError,
     },
     /// A path under the data root.
     #[error("{action} {path}: {source}")]
@@ -106,7 +116,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let next = error.to_string();
-        if !text.ends_with(&next) {
+        if !text.contains(&next) {
             text = format!("{text}: {next}");
         }
         cause = error.source();
@@ -127,15 +137,13 @@ impl LayerError {
 
     /// Whether the bytes are wrong, rather than the store or its file system.
     pub(crate) fn is_about_content(&self) -> bool {
-        use crate::layer::ApplyError;
         match self {
-            Self::Unpack { source, .. } => {
-                !matches!(**source, UnpackError::Apply(ApplyError::Os { .. }))
-            }
-            Self::WrongContent { .. }
+            Self::Unpack { .. }
+            | Self::WrongContent { .. }
             | Self::Blob(BlobError::WrongContent { .. } | BlobError::WrongSize { .. }) => true,
             Self::Blob(_)
             | Self::Missing(_)
+            | Self::Refused { .. }
             | Self::Io { .. }
             | Self::Tree { .. }
             | Self::Heal(_)

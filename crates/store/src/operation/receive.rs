@@ -15,7 +15,7 @@ use super::{Claim, Operation, Stage};
 use crate::blobs::BlobError;
 use crate::container_layer::Xattrs;
 use crate::db::Text;
-use crate::layer::{self, ApplyOptions, Measured, Privilege, Unpacked};
+use crate::layer::{self, ApplyError, ApplyOptions, Measured, Privilege, UnpackError, Unpacked};
 use crate::layers::{BlobName, LayerError, LayerFacts};
 use crate::oci::LayerSpec;
 use crate::{Blobs, Inner};
@@ -291,8 +291,14 @@ impl Operation {
         wanted: &Wanted,
     ) -> Result<(Measured, Option<LayerFacts>), LayerError> {
         let failed = |source| {
-            let source = Box::new(source);
-            LayerError::Unpack { blob: wanted.name.clone(), source }
+            let blob = wanted.name.clone();
+            match source {
+                UnpackError::Apply(source @ ApplyError::Os { .. }) => {
+                    let below = self.inner.layout.root().to_owned();
+                    LayerError::Refused { blob, below, source }
+                }
+                source => LayerError::Unpack { blob, source: Box::new(source) },
+            }
         };
         let (options, declared) = (apply_options(&self.inner), wanted.compression.map(from_model));
         let Some(stage) = stage else {
