@@ -51,14 +51,14 @@ pub enum LayerError {
         source: Box<UnpackError>,
     },
     /// The kernel refuses to write what is in its blob.
-    #[error("unpack layer {blob} below {}: {}", below.display(), chain(source))]
+    #[error("unpack layer {blob} below {}: {}", below.display(), chain(&**source))]
     Refused {
         /// The blob, as far as its name is known.
         blob: BlobName,
         /// The data root.
         below: PathBuf,
         /// The place and the reason.
-        source: ApplyError,
+        source: Box<ApplyError>,
     },
     /// A path under the data root.
     #[error("{action} {path}: {source}")]

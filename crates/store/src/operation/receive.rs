@@ -292,12 +292,11 @@ impl Operation {
     ) -> Result<(Measured, Option<LayerFacts>), LayerError> {
         let failed = |source| {
             let blob = wanted.name.clone();
-            match source {
-                UnpackError::Apply(source @ ApplyError::Os { .. }) => {
-                    let below = self.inner.layout.root().to_owned();
-                    LayerError::Refused { blob, below, source }
-                }
-                source => LayerError::Unpack { blob, source: Box::new(source) },
+            if let UnpackError::Apply(source @ ApplyError::Os { .. }) = source {
+                let below = self.inner.layout.root().to_owned();
+                LayerError::Refused { blob, below, source: Box::new(source) }
+            } else {
+                LayerError::Unpack { blob, source: Box::new(source) }
             }
         };
         let (options, declared) = (apply_options(&self.inner), wanted.compression.map(from_model));
