@@ -1,8 +1,8 @@
 //! The two small files that outlive a conversation: `state.json` and `exit.json`.
 //!
 //! Both are written beside their place and renamed, so that a reader sees the old one or the new
-//! one. Neither is synced: after a power cut the container does not run, whatever they say, and a
-//! missing exit record reads as an unknown end.
+//! one. Neither is synced: after a power cut the container does not run, whatever they say, and an
+//! exit record that is missing or empty reads as an unknown end.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -84,6 +84,10 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Record
     };
     let mut start = [0; USUAL];
     let len = (&file).read(&mut start).map_err(failed)?;
+    // This is left of a file that a power cut met after its name and before its content.
+    if len == 0 {
+        return Ok(None);
+    }
     let mut text = std::borrow::Cow::from(&start[..len]);
     // `ps` reads one of these per container: a second read, to be told that it ends, is worth saving.
     if len == USUAL {

@@ -3,6 +3,36 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// What a [`Disk`] on a loop device is formatted with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileSystem {
+    /// Debian's default.
+    Ext4,
+    /// It writes metadata back later, and in another order.
+    Xfs,
+}
+
+impl FileSystem {
+    const fn bytes(self) -> u64 {
+        match self {
+            Self::Ext4 => 48 << 20,
+            // No smaller one is made. Most of it is a hole.
+            Self::Xfs => 300 << 20,
+        }
+    }
+
+    fn maker(self) -> Command {
+        let (name, options): (_, &[&str]) = match self {
+            // Nothing is kept back for root: that would hide a full disk.
+            Self::Ext4 => ("mkfs.ext4", &["-q", "-F", "-m", "0"]),
+            Self::Xfs => ("mkfs.xfs", &["-q", "-f"]),
+        };
+        let mut maker = program(name);
+        maker.args(options);
+        maker
+    }
+}
+
 /// A mounted file system; unmounted when dropped.
 #[derive(Debug)]
 pub struct Disk {
@@ -24,16 +54,15 @@ impl Disk {
         Self { at: at.to_owned(), image: None }
     }
 
-    /// An empty ext4 in the new file `image`, mounted at a new directory. Nothing is kept back for
-    /// root: that would hide a full disk.
+    /// An empty file system in the new file `image`, mounted at a new directory.
     ///
     /// # Panics
     /// It cannot be made or mounted.
     #[must_use]
-    pub fn ext4(at: &Path, image: &Path, bytes: u64) -> Self {
+    pub fn image(kind: FileSystem, at: &Path, image: &Path) -> Self {
         let file = std::fs::File::create(image).expect("make an image");
-        file.set_len(bytes).expect("size an image");
-        run(program("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(image));
+        file.set_len(kind.bytes()).expect("size an image");
+        run(kind.maker().arg(image));
         std::fs::create_dir_all(at).expect("make a mount point");
         Self::mounted(at, image)
     }
@@ -46,7 +75,7 @@ impl Disk {
     pub fn copy(&self, at: &Path, image: &Path) -> Self {
         run(program("sync").arg("-f").arg(&self.at));
         std::fs::create_dir_all(at).expect("make a mount point");
-        copy_image(self.image(), image);
+        copy_image(self.file(), image);
         Self::mounted(at, image)
     }
 
@@ -59,11 +88,11 @@ impl Disk {
     /// The file system cannot be shut down or mounted again.
     pub fn cut_power(&mut self) {
         run(program("xfs_io").args(["-x", "-c", "shutdown"]).arg(&self.at));
-        let after = self.image().with_extension("after");
-        copy_image(self.image(), &after);
+        let after = self.file().with_extension("after");
+        copy_image(self.file(), &after);
         unmount(&self.at);
-        std::fs::rename(&after, self.image()).expect("replace an image");
-        mount(self.image(), &self.at);
+        std::fs::rename(&after, self.file()).expect("replace an image");
+        mount(self.file(), &self.at);
     }
 
     /// Where it is mounted.
@@ -99,7 +128,7 @@ impl Disk {
         Self { at: at.to_owned(), image: Some(image.to_owned()) }
     }
 
-    fn image(&self) -> &Path {
+    fn file(&self) -> &Path {
         self.image.as_deref().expect("a file system on a loop device")
     }
 }
@@ -111,7 +140,13 @@ impl Drop for Disk {
 }
 
 fn mount(image: &Path, at: &Path) {
-    run(program("mount").args(["-o", "loop"]).arg(image).arg(at));
+    let is_xfs = std::fs::File::open(image).is_ok_and(|mut file| {
+        let mut magic = [0; 4];
+        std::io::Read::read_exact(&mut file, &mut magic).is_ok() && magic == *b"XFSB"
+    });
+    // XFS refuses a copy of what is mounted.
+    let options = if is_xfs { "loop,nouuid" } else { "loop" };
+    run(program("mount").args(["-o", options]).arg(image).arg(at));
 }
 
 /// Lazily: a mount namespace of somebody else may have a copy.

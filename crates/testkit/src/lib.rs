@@ -14,7 +14,7 @@ mod terminal;
 
 pub use busybox::{Image, busybox_archive};
 pub use census::Census;
-pub use disk::Disk;
+pub use disk::{Disk, FileSystem};
 pub use host::{Host, Ran};
 pub use registry::Registry;
 pub use terminal::Terminal;

@@ -1,8 +1,9 @@
 //! File systems that are full, and that lose their power.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use testkit::{Disk, Host, Image};
+use sys::failpoint::Point;
+use testkit::{Disk, FileSystem, Host, Image};
 
 use crate::DHOW;
 
@@ -22,10 +23,13 @@ fn assert_full(said: &str, names: &str) {
     assert!(said.contains(FULL) && said.contains(names), "{said}");
 }
 
-fn app(host: &Host) -> PathBuf {
+fn image() -> Image {
     let content: Vec<u8> = (0..100_000_u32).flat_map(|n| n.to_le_bytes()).collect();
-    let image = Image::busybox().unwrap().with_files("app:latest", &[("f", &content)]).unwrap();
-    image.archive(host.scratch()).unwrap()
+    Image::busybox().unwrap().with_files("app:latest", &[("f", &content)]).unwrap()
+}
+
+fn app(host: &Host) -> PathBuf {
+    image().archive(host.scratch()).unwrap()
 }
 
 #[test]
@@ -111,38 +115,36 @@ struct Powered {
 
 impl Powered {
     /// From a copy of `at_rest`, at the same path, so that the root is the same.
-    fn new(at_rest: &Disk, place: &std::path::Path) -> Self {
+    fn new(at_rest: &Disk, place: &Path) -> Self {
         let disk = at_rest.copy(&place.join("data"), &place.join("cut.img"));
         let host = Host::with_roots(DHOW, &disk.path().join("root"), &place.join("run"));
         let archive = app(&host).to_string_lossy().into_owned();
         Self { host, disk, archive }
     }
 
+    /// The power is cut, and comes back: what lives in memory is gone too.
+    fn go_down(&mut self) {
+        self.disk.cut_power();
+        let _ = std::fs::remove_dir_all(self.host.run_root());
+    }
+
     /// All that was acknowledged is there; what was not can be had again.
-    fn check(&self, what: &str, wants: Wants) {
+    fn check(&self, what: &str, wants: Wants<'_>) {
         let host = &self.host;
-        let run = |image: &str| {
-            ["run", "--rm", "--network", "none", image, "echo", "up"].map(str::to_owned)
-        };
         let index = std::fs::read(host.root().join("images/index.json")).unwrap();
         let index: serde_json::Value = serde_json::from_slice(&index)
             .unwrap_or_else(|error| panic!("{what}: index.json: {error}"));
         assert!(index["manifests"].as_array().is_some_and(|list| !list.is_empty()), "{what}");
-        for (image, is_acknowledged) in
-            [("busybox", true), ("app", wants == Wants::App), ("other:1", wants == Wants::Tag)]
-        {
-            let is_there = host.run(&["image", "inspect", image]).code == Some(0);
-            assert!(is_there || !is_acknowledged, "{what}: {image} is lost");
-            if is_there {
-                let words = run(image);
-                let words: Vec<&str> = words.iter().map(String::as_str).collect();
-                assert_eq!(host.ok(&words), "up", "{what}");
-                host.ok(&["save", "-o", "/dev/null", image]);
-            }
+        self.check_image(what, "busybox", true);
+        for image in ["app", "other:1"] {
+            self.check_image(what, image, false);
         }
-        if wants == Wants::Container {
-            let group = host.ok(&["start", "-a", "made"]);
-            assert!(group.contains("nogroup:x:65534:"), "{what}: {group}");
+        if let Wants::Image(image) = wants {
+            self.check_image(what, image, true);
+        }
+        if let Wants::Container(says) = wants {
+            let said = host.ok(&["start", "-a", "made"]);
+            assert!(said.contains(says), "{what}: {said}");
         }
         host.ok(&["load", "-i", &self.archive]);
         host.ok(&["save", "-o", "/dev/null", "app"]);
@@ -151,64 +153,106 @@ impl Powered {
         host.ok(&["system", "check", "--repair"]);
         host.until_idle();
     }
+
+    /// An image is whole, or not there at all.
+    fn check_image(&self, what: &str, image: &str, is_acknowledged: bool) {
+        let host = &self.host;
+        if host.run(&["image", "inspect", image]).code != Some(0) {
+            assert!(!is_acknowledged, "{what}: {image} is lost");
+            return;
+        }
+        assert_eq!(
+            host.ok(&["run", "--rm", "--network", "none", image, "echo", "up"]),
+            "up",
+            "{what}"
+        );
+        host.ok(&["save", "-o", "/dev/null", image]);
+    }
 }
 
 /// What has been acknowledged before the cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wants {
+enum Wants<'n> {
     Nothing,
-    App,
-    Tag,
-    Container,
+    Image(&'n str),
+    /// It says this when it is started.
+    Container(&'n str),
+}
+
+/// The steps of a command that lead to what is acknowledged; without one it comes to its end.
+type Steps = &'static [Option<Point>];
+
+const PUBLISHED: Steps = &[
+    None,
+    Some(Point::PublishSync),
+    Some(Point::PublishSynced),
+    Some(Point::PublishBlobs),
+    Some(Point::PublishLayers),
+    Some(Point::PublishRows),
+    Some(Point::PublishCommit),
+    Some(Point::PublishDone),
+];
+const TAGGED: Steps = &[None, Some(Point::TagIndex), Some(Point::TagDone)];
+const CREATED: Steps = &[None, Some(Point::CreateRow), Some(Point::CreateFilled)];
+
+/// A data root at rest that has an image.
+fn at_rest(kind: FileSystem, place: &Path) -> Disk {
+    let disk = Disk::image(kind, &place.join("rest"), &place.join("rest.img"));
+    let host = Host::with_roots(DHOW, &disk.path().join("root"), &place.join("rest-run"));
+    let archive = testkit::busybox_archive(host.scratch()).unwrap();
+    host.ok(&["load", "-i", &archive.to_string_lossy()]);
+    host.keep_roots();
+    disk
+}
+
+/// Cuts the power at a step of a command, or after it, and looks at what is left.
+fn cut(at_rest: &Disk, place: &Path, words: &[&str], step: Option<Point>, wants: Wants<'_>) {
+    let mut powered = Powered::new(at_rest, place);
+    let archive = powered.archive.clone();
+    let words = words.iter().map(|word| if *word == "APP" { archive.as_str() } else { word });
+    let words: Vec<&str> = words.collect();
+    let mut command = powered.host.command(&words);
+    if let Some(step) = step {
+        command.env("DHOW_FAILPOINT", format!("{}=kill", step.name()));
+    }
+    let name = step.map_or("done", Point::name);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.success(), step.is_none(), "{name}: {output:?}");
+    powered.go_down();
+    let wants = if step.is_none() { wants } else { Wants::Nothing };
+    powered.check(&format!("{name} of {}", words[0]), wants);
+}
+
+fn survives_power_cuts(kind: FileSystem) {
+    let place = scratch();
+    let at_rest = at_rest(kind, place.path());
+    let registry = testkit::Registry::start();
+    let reference = registry.push_image(&image());
+    let create = ["create", "--name", "made", "-v", "vol:/etc", "busybox", "cat", "/etc/group"];
+    for (words, steps, wants) in [
+        (&["load", "-i", "APP"][..], PUBLISHED, Wants::Image("app")),
+        (&["pull", &reference][..], PUBLISHED, Wants::Image(&reference)),
+        (&["tag", "busybox", "other:1"][..], TAGGED, Wants::Image("other:1")),
+        (&create[..], CREATED, Wants::Container("nogroup:x:65534:")),
+    ] {
+        for step in steps {
+            cut(&at_rest, place.path(), words, *step, wants);
+        }
+    }
+    let mut powered = Powered::new(&at_rest, place.path());
+    powered.host.ok(&["run", "--name", "made", "busybox", "echo", "ran"]);
+    // This takes the name of its last record to the disk, and not what is in it.
+    powered.host.ok(&["tag", "busybox", "other:1"]);
+    powered.go_down();
+    powered.check("after a run", Wants::Container("ran"));
 }
 
 #[test]
-fn what_was_acknowledged_survives_a_power_cut() {
-    use sys::failpoint::Point as P;
-    let place = scratch();
-    let at_rest = Disk::ext4(&place.path().join("rest"), &place.path().join("rest.img"), 48 * MIB);
-    {
-        let host =
-            Host::with_roots(DHOW, &at_rest.path().join("root"), &place.path().join("rest-run"));
-        let archive = testkit::busybox_archive(host.scratch()).unwrap();
-        host.ok(&["load", "-i", &archive.to_string_lossy()]);
-        host.keep_roots();
-    }
-    let load: &[Option<P>] = &[
-        None,
-        Some(P::PublishSync),
-        Some(P::PublishSynced),
-        Some(P::PublishBlobs),
-        Some(P::PublishLayers),
-        Some(P::PublishRows),
-        Some(P::PublishCommit),
-        Some(P::PublishDone),
-    ];
-    let create = ["create", "--name", "made", "-v", "vol:/etc", "busybox", "cat", "/etc/group"];
-    let tag = ["tag", "busybox", "other:1"];
-    for (words, points, wants) in [
-        (&["load", "-i", "APP"][..], load, Wants::App),
-        (&tag[..], &[None, Some(P::TagIndex), Some(P::TagDone)][..], Wants::Tag),
-        (&create[..], &[None, Some(P::CreateRow), Some(P::CreateFilled)][..], Wants::Container),
-    ] {
-        for point in points {
-            let name = point.map_or("done", P::name);
-            let mut powered = Powered::new(&at_rest, place.path());
-            let words: Vec<&str> = words
-                .iter()
-                .map(|word| if *word == "APP" { powered.archive.as_str() } else { word })
-                .collect();
-            let mut command = powered.host.command(&words);
-            if let Some(point) = point {
-                command.env("DHOW_FAILPOINT", format!("{}=kill", point.name()));
-            }
-            let output = command.output().unwrap();
-            assert_eq!(output.status.success(), point.is_none(), "{name}: {output:?}");
-            powered.disk.cut_power();
-            // The machine went down: what lives in memory is gone too.
-            let _ = std::fs::remove_dir_all(powered.host.run_root());
-            let wants = if point.is_none() { wants } else { Wants::Nothing };
-            powered.check(&format!("{name} of {}", words[0]), wants);
-        }
-    }
+fn what_was_acknowledged_survives_a_power_cut_on_ext4() {
+    survives_power_cuts(FileSystem::Ext4);
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_power_cut_on_xfs() {
+    survives_power_cuts(FileSystem::Xfs);
 }
