@@ -44,9 +44,12 @@ impl Engine {
         if !self.is_free(id)? {
             return Ok(false);
         }
-        Ok(self.has_left_words(id)
-            || self.shim_paths(id).socket().exists()
-            || self.store().containers().get(id)?.is_none())
+        let paths = self.shim_paths(id);
+        if self.has_left_words(id) || paths.socket().exists() {
+            return Ok(true);
+        }
+        // Whoever removes a container removes its row before its directory.
+        Ok(self.store().containers().get(id)?.is_none() && paths.dir().exists())
     }
 
     /// The containers that have a directory below the runtime root.

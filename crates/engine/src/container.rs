@@ -175,8 +175,11 @@ impl Engine {
         }
         Ok(match self.last_exit(&container.id)? {
             Some(exit) if exit.since >= start.at => exit.life(),
-            // It is just being started.
-            Some(_) | None if guarded && !self.has_left_words(&container.id) => Life::NEW,
+            // It is just being started. `state.json` may be written at this very moment, and is no
+            // sign of a death.
+            Some(_) | None if guarded && !self.shim_paths(&container.id).last_words().exists() => {
+                Life::NEW
+            }
             // The shim was killed, or the machine went down: nobody saw the end.
             Some(_) | None => {
                 Life::Exited { code: UNSEEN_EXIT, since: start.at, at: start.at, oom: false }
@@ -323,10 +326,7 @@ mod tests {
         let engine = engine(dir.path());
         let id = row(&engine, 1);
         let Locked::Held(_ours) = engine.try_lock(&id).unwrap() else { panic!() };
-        engine
-            .store()
-            .remove_container(&id, store::AnonymousVolumes::Keep, store::Durability::Eventual)
-            .unwrap();
+        engine.store().remove_container(&id, &[], store::Durability::Eventual).unwrap();
         assert!(matches!(engine.try_lock(&id).unwrap(), Locked::Gone));
         assert!(matches!(engine.lock(&id), Err(EngineError::NoSuchContainer(_))));
         assert!(!engine.paths().container_dir(&id).exists());

@@ -1,7 +1,8 @@
 //! Fills an empty volume with what the image has where it is mounted.
 //!
-//! The copy is made beside the volume's files and moved in when it is whole: one that a kill cuts
-//! short is begun again by the next container, and never taken for the volume's content.
+//! The copy is made beside the volume's files and moved in when it is whole and on disk: one that a
+//! kill or a power cut cuts short is begun again by the next container, and never taken for the
+//! volume's content.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -24,8 +25,8 @@ const WHOLE: &str = "_fill";
 
 impl Engine {
     /// Fills those of a new container's volumes that are empty, the directory's own owner and mode
-    /// included. Whether there was one.
-    pub(crate) fn fill_volumes(&self, container: &Container) -> Result<bool, EngineError> {
+    /// included.
+    pub(crate) fn fill_volumes(&self, container: &Container) -> Result<(), EngineError> {
         let wanting: Vec<_> = container
             .record
             .mounts
@@ -35,7 +36,7 @@ impl Engine {
             })
             .collect();
         if wanting.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         let tree = Root::from_fd(self.rootfs(container)?);
         for (mount, volume) in wanting {
@@ -44,10 +45,10 @@ impl Engine {
             // Two containers that are made at once with one volume fill it once.
             let _filling = lock(dir)?;
             if self.wants_filling(mount) {
-                fill(&tree, &mount.mount.target, dir, &data)?;
+                fill(&tree, &mount.mount.target, dir, &data, lasting(container, mount))?;
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     fn wants_filling(&self, mount: &NamedMount) -> bool {
@@ -70,7 +71,26 @@ fn lock(dir: &Path) -> Result<OwnedFd, EngineError> {
     locked.map_err(|errno| EngineError::file("lock the volume", dir)(errno.into()))
 }
 
-fn fill(tree: &Root, target: &Path, dir: &Path, data: &Path) -> Result<(), EngineError> {
+/// Whether a volume can outlive a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lasting {
+    Yes,
+    /// It goes with its container, which the next command removes.
+    No,
+}
+
+fn lasting(container: &Container, mount: &NamedMount) -> Lasting {
+    let is_drawn = matches!(mount.mount.source, MountSource::Volume { name: None, .. });
+    if container.row.auto_remove && is_drawn { Lasting::No } else { Lasting::Yes }
+}
+
+fn fill(
+    tree: &Root,
+    target: &Path,
+    dir: &Path,
+    data: &Path,
+    lasting: Lasting,
+) -> Result<(), EngineError> {
     let whole = dir.join(WHOLE);
     if !whole.exists() {
         // What the image does not have at the target leaves the volume empty.
@@ -83,6 +103,9 @@ fn fill(tree: &Root, target: &Path, dir: &Path, data: &Path) -> Result<(), Engin
         std::os::unix::fs::chown(&partial, Some(like.st_uid), Some(like.st_gid))
             .map_err(EngineError::file("set the owner of", &partial))?;
         set_mode(&partial, like.st_mode & 0o7777)?;
+        if lasting == Lasting::Yes {
+            flush(&partial)?;
+        }
         std::fs::rename(&partial, &whole).map_err(EngineError::file("rename", &partial))?;
     }
     move_in(&whole, data)?;
@@ -105,6 +128,12 @@ fn move_in(whole: &Path, data: &Path) -> Result<(), EngineError> {
         }
     }
     Ok(())
+}
+
+/// The files' content, before the names by which they are taken for whole.
+fn flush(tree: &Path) -> Result<(), EngineError> {
+    let flushed = std::fs::File::open(tree).and_then(|tree| Ok(rustix::fs::syncfs(tree)?));
+    flushed.map_err(EngineError::file("flush the file system of", tree))
 }
 
 fn clear(dir: &Path) -> Result<(), EngineError> {
@@ -158,7 +187,7 @@ mod tests {
             std::fs::write(dir.path().join(file), text).unwrap();
         }
         let tree = Root::open(dir.path()).unwrap();
-        fill(&tree, Path::new("/nowhere"), dir.path(), &data).unwrap();
+        fill(&tree, Path::new("/nowhere"), dir.path(), &data, Lasting::Yes).unwrap();
         let read = |name: &str| std::fs::read_to_string(data.join(name)).unwrap();
         assert_eq!(
             (read("a"), read("b"), read("c")),
@@ -178,7 +207,7 @@ mod tests {
         std::fs::write(dir.path().join("image/file"), "text").unwrap();
         set_mode(&dir.path().join("image"), 0o710).unwrap();
         let (tree, data) = (Root::open(dir.path()).unwrap(), dir.path().join("_data"));
-        fill(&tree, Path::new("/image"), dir.path(), &data).unwrap();
+        fill(&tree, Path::new("/image"), dir.path(), &data, Lasting::Yes).unwrap();
         let names: Vec<_> =
             std::fs::read_dir(&data).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, ["file"]);

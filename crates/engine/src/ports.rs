@@ -89,11 +89,7 @@ impl Engine {
         if container.record.resolved.published.is_empty() {
             return Ok(());
         }
-        let firewall = self.firewall()?;
-        let published = firewall.published().map_err(net_error)?;
-        let rules: Vec<PortRule> =
-            published.into_iter().filter(|rule| rule.owner == container.id).collect();
-        if rules.is_empty() { Ok(()) } else { firewall.unpublish(&rules).map_err(net_error) }
+        self.firewall()?.unpublish_dead(|owner| Ok(*owner == container.id))
     }
 
     /// The firewall of both families, to look at and to take back; how `::1` is published is

@@ -66,7 +66,7 @@ impl Engine {
             }
             Err(error) => {
                 // While the sockets are still ours, or the port's next owner would lose it.
-                self.unpublish(&around.network)?;
+                let _ = self.unpublish(&around.network);
                 Err(error)
             }
         }

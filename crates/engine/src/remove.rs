@@ -1,15 +1,16 @@
 //! `rm`, and the removal of containers that go with their process.
 
+use model::mount::MountSource;
 use model::{ContainerId, NameOrId, Signal};
 use shim::LifeLock;
 use shim::protocol::{Reach, Refusal};
 use shim::{CallError, Shim};
-use store::AnonymousVolumes;
 use sys::failpoint::Point;
 
 use crate::container::{Container, durability};
 use crate::guard::{call_error, shim_error};
 use crate::prepare::store_error;
+use crate::record::NamedMount;
 use crate::view::RemoveOptions;
 use crate::{Engine, EngineError};
 
@@ -34,12 +35,9 @@ impl Engine {
         if self.may_have_left(&container)? {
             self.bury(&lock, &container)?;
         }
-        self.unpublish_leftovers(&container)?;
-        let volumes = match options.volumes || container.row.auto_remove {
-            true => AnonymousVolumes::Remove,
-            false => AnonymousVolumes::Keep,
-        };
-        self.remove_files(&container, volumes)?;
+        let with_volumes = options.volumes || container.row.auto_remove;
+        let volumes = if with_volumes { drawn_volumes(&container) } else { Vec::new() };
+        self.remove_files(&container, &volumes)?;
         life.remove_dir();
         Ok(())
     }
@@ -61,7 +59,7 @@ impl Engine {
         // Unless its shim was killed.
         self.bury_dead(&lock, &container)?;
         let orphaned = if self.is_free(id)? { self.try_take(id)? } else { None };
-        self.remove_files(&container, AnonymousVolumes::Remove)?;
+        self.remove_files(&container, &drawn_volumes(&container))?;
         if let Some(life) = orphaned {
             life.remove_dir();
         }
@@ -70,14 +68,10 @@ impl Engine {
 
     /// A container whose making failed half-way.
     pub(crate) fn discard(&self, container: &Container) -> Result<(), EngineError> {
-        self.remove_files(container, AnonymousVolumes::Remove)
+        self.remove_files(container, &drawn_volumes(container))
     }
 
-    fn remove_files(
-        &self,
-        container: &Container,
-        volumes: AnonymousVolumes,
-    ) -> Result<(), EngineError> {
+    fn remove_files(&self, container: &Container, volumes: &[String]) -> Result<(), EngineError> {
         EngineError::step(Point::RemoveLocked)?;
         self.forget_execs(&container.id)?;
         let durability = durability(&container.row);
@@ -162,4 +156,13 @@ pub(crate) fn release(mut shim: Shim, id: &ContainerId) -> Result<(), EngineErro
         Ok(()) | Err(CallError::Gone) => Ok(()),
         Err(error) => Err(call_error(id, error)),
     }
+}
+
+/// The volumes that were made for a container's mounts without a name. One that the user named is
+/// the user's, however it came to its name.
+fn drawn_volumes(container: &Container) -> Vec<String> {
+    let is_drawn =
+        |mount: &&NamedMount| matches!(mount.mount.source, MountSource::Volume { name: None, .. });
+    let mounts = container.record.mounts.iter().filter(is_drawn);
+    mounts.filter_map(|mount| mount.volume.clone()).collect()
 }

@@ -43,6 +43,8 @@ impl Engine {
         }
         // Before there is another shim's word for it, or its ports are taken for this start's.
         self.settle_death(&lock, &container)?;
+        // A start that was killed before its shim knew of them has left them.
+        self.unpublish_leftovers(&container)?;
         let started = self.launch(&mut container);
         if let Err(error) = &started {
             // This error is the one to tell, not that of what follows from it, which `reconcile`

@@ -101,16 +101,7 @@ impl Engine {
         let used = self.store().volumes().use_by(&container.id, &rows).map_err(volume_error)?;
         self.tell_made(&rows, &used);
         EngineError::step(Point::CreateVolumes)?;
-        if !self.fill_volumes(container)? {
-            return Ok(());
-        }
-        if container.row.auto_remove && rows.iter().all(|row| row.anonymous) {
-            return Ok(());
-        }
-        // The row that says that all is made must not reach the disk before what it speaks of.
-        let root = self.paths().root();
-        let flushed = std::fs::File::open(root).and_then(|root| Ok(rustix::fs::syncfs(root)?));
-        flushed.map_err(EngineError::file("flush the file system of", root))
+        self.fill_volumes(container)
     }
 
     /// Those that were there before are older than the wish.

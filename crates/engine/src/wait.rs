@@ -88,7 +88,7 @@ impl Engine {
             WaitCondition::NotRunning => self.wait_not_running(&id, &life)?,
             WaitCondition::NextExit => self.wait_next_exit(&id)?,
             WaitCondition::Removed if container.row.auto_remove => {
-                self.wait_auto_removed(&id, if_gone(&life))?
+                self.wait_auto_removed(&id, &life)?
             }
             WaitCondition::Removed => self.wait_kept_removed(&id, &life)?,
         };
@@ -147,11 +147,13 @@ impl Engine {
     }
 
     /// Takes the duty to remove the container, unless somebody has it.
-    fn wait_auto_removed(&self, id: &ContainerId, if_gone: ExitCode) -> Result<Kind, EngineError> {
+    fn wait_auto_removed(&self, id: &ContainerId, life: &Life) -> Result<Kind, EngineError> {
         for _ in 0..ATTEMPTS {
             let mut shim = match self.ensure_shim(id) {
                 // Its shim had been killed, and what it has left is settled.
-                Err(EngineError::NoSuchContainer(_)) => return Ok(Kind::Over(if_gone)),
+                Err(EngineError::NoSuchContainer(_)) if matches!(life, Life::Exited { .. }) => {
+                    return Ok(Kind::Over(if_gone(life)));
+                }
                 ensured => ensured?.0,
             };
             match shim.claim() {
@@ -159,7 +161,7 @@ impl Engine {
                 Err(CallError::Refused(Refusal::Claimed)) => {
                     let stream = shim.into_stream();
                     ask(id, &stream, &Request::Wait { until: Until::NextExit })?;
-                    return self.wait_removed(id, Some(stream), if_gone, Stay::Goes);
+                    return self.wait_removed(id, Some(stream), if_gone(life), Stay::Goes);
                 }
                 // It has become the one that removes the container.
                 Err(CallError::Gone) => {}
@@ -412,10 +414,7 @@ mod tests {
     }
 
     fn remove(engine: &Engine, id: &ContainerId) {
-        engine
-            .store()
-            .remove_container(id, store::AnonymousVolumes::Keep, Durability::Eventual)
-            .unwrap();
+        engine.store().remove_container(id, &[], Durability::Eventual).unwrap();
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use model::{ContainerId, Digest};
 use sys::failpoint::{Point, reach};
 
-use crate::db::{DbError, Durability, IsFull, Text, Tx};
+use crate::db::{DbError, Durability, IsFull, Text, Tx, volumes};
 use crate::layout::{Layout, make_dir};
 use crate::lock::{self, Attempt, Kind};
 use crate::operation::ingest::PRIVATE_PREFIX;
@@ -69,7 +69,8 @@ impl Store {
                     collect(tx, inner, moved)?;
                     collect_strangers(tx, &inner.layout, moved)?;
                     step(Point::CollectRows, &inner.layout)?;
-                    // Whoever else has moved something here has committed that, or is dead.
+                    // Whoever else has moved something here has committed that, could not (and a
+                    // removal was what was wished), or is dead.
                     Ok::<_, GcError>(trash::names(&inner.layout, Duration::ZERO)?)
                 })
             },
@@ -102,7 +103,14 @@ impl Store {
         for name in names(&layout.leases())? {
             is_needed = is_needed || is_dead(&name)?;
         }
-        if is_needed { self.gc() } else { sweep(layout) }
+        if !is_needed {
+            return sweep(layout);
+        }
+        match self.gc() {
+            // A file that cannot be deleted, such as an immutable one, is in nobody's way.
+            Err(GcError::Trash(TrashError::Delete { .. })) => Ok(()),
+            collected => collected,
+        }
     }
 }
 
@@ -247,15 +255,6 @@ pub(crate) fn container_dir(inner: &Inner, id: &ContainerId) -> Result<Option<Pa
     })
 }
 
-/// What becomes of the anonymous volumes of a container that is removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AnonymousVolumes {
-    /// They stay, and can be given to another one.
-    Keep,
-    /// Those that no other container uses go.
-    Remove,
-}
-
 /// What a removal has found.
 #[derive(Debug)]
 pub struct RemovedContainer {
@@ -265,12 +264,13 @@ pub struct RemovedContainer {
     pub volumes: Vec<String>,
 }
 
-/// Removes a container's row, its writable layer and its files, and the volumes that go with it: all
-/// of it in one transaction, so that a process that is killed leaves nothing that looks wanted.
+/// Removes a container's row, its writable layer and its files, and those of `volumes` that no other
+/// container uses: all of it in one transaction, so that a process that is killed leaves nothing
+/// that looks wanted.
 pub(crate) fn remove_container(
     inner: &Inner,
     id: &ContainerId,
-    volumes: AnonymousVolumes,
+    volumes: &[String],
     durability: Durability,
 ) -> Result<RemovedContainer, GcError> {
     let (layout, reserve) = (&inner.layout, inner.layout.reserve());
@@ -279,16 +279,9 @@ pub(crate) fn remove_container(
         moved.or_put_back(|moved| {
             moved.take(layout, layout.container(id))?;
             step(Point::RemoveMoved, layout)?;
-            let own = match volumes {
-                AnonymousVolumes::Keep => Vec::new(),
-                AnonymousVolumes::Remove => crate::db::volumes::anonymous_of(tx, id)?,
-            };
             let was_there = crate::db::containers::delete(tx, id)?;
-            for name in &own {
-                crate::db::volumes::delete(tx, name)?;
-                moved.take(layout, layout.volume(name))?;
-            }
-            Ok::<_, GcError>(RemovedContainer { was_there, volumes: own })
+            let volumes = remove_unused(tx, layout, volumes, moved)?;
+            Ok::<_, GcError>(RemovedContainer { was_there, volumes })
         })
     });
     match removed {
@@ -304,4 +297,21 @@ pub(crate) fn remove_container(
             Err(error)
         }
     }
+}
+
+/// Removes those volumes that nobody uses, and names them.
+fn remove_unused(
+    tx: &Tx<'_>,
+    layout: &Layout,
+    volumes: &[String],
+    moved: &mut Moved,
+) -> Result<Vec<String>, GcError> {
+    let mut gone = Vec::new();
+    for name in volumes {
+        if volumes::delete_unused(tx, name)? {
+            moved.take(layout, layout.volume(name))?;
+            gone.push(name.clone());
+        }
+    }
+    Ok(gone)
 }

@@ -39,7 +39,7 @@ pub use db::networks::{NetworkRow, NetworkRowError, Networks};
 pub use db::ports::{PortError, PortLease, Ports};
 pub use db::volumes::{VolumeRow, VolumeRowError, Volumes};
 pub use db::{DbError, Durability};
-pub use gc::{AnonymousVolumes, GcError, RemovedContainer};
+pub use gc::{GcError, RemovedContainer};
 pub use images::{
     Force, HistoryEntry, ImageLayer, ImageRecord, Images, RemoveError, Removed, ResolveError,
     TagError,
@@ -135,15 +135,15 @@ impl Store {
         db::addresses::release(&self.inner.db, &reserve, container)
     }
 
-    /// Removes a container's row with its leases, its directory with all that is in it, and, if
-    /// wished, the anonymous volumes that only it uses. The container must not be mounted any more.
+    /// Removes a container's row with its leases, its directory with all that is in it, and those of
+    /// `volumes` that only it uses. The container must not be mounted any more.
     ///
     /// # Errors
     /// The file system, the database; what is left is removed by `gc`.
     pub fn remove_container(
         &self,
         container: &ContainerId,
-        volumes: AnonymousVolumes,
+        volumes: &[String],
         durability: Durability,
     ) -> Result<RemovedContainer, GcError> {
         gc::remove_container(&self.inner, container, volumes, durability)

@@ -83,15 +83,20 @@ impl Moved {
         }
     }
 
-    /// Deletes everything, and what a process that was killed has left.
+    /// Deletes everything, and what a process that was killed has left. That it cannot be deleted is
+    /// not this removal's failure.
     pub(crate) fn delete(self, layout: &Layout) -> Result<(), TrashError> {
         if self.items.is_empty() {
             return Ok(());
         }
         let bins = self.items.iter().filter_map(|(_, bin)| bin.file_name());
         delete_all(layout, bins)?;
-        let old = names(layout, ABANDONED)?;
-        if old.is_empty() { Ok(()) } else { delete_all(layout, old.iter().map(|name| &**name)) }
+        if let Ok(old) = names(layout, ABANDONED)
+            && !old.is_empty()
+        {
+            let _ = delete_all(layout, old.iter().map(|name| &**name));
+        }
+        Ok(())
     }
 }
 
@@ -126,16 +131,19 @@ fn is_older(entry: &std::fs::DirEntry, age: Duration) -> bool {
     changed.ok().and_then(since).is_some_and(|since| since >= age)
 }
 
-/// Deletes these from the trash; that one is gone is success.
+/// Deletes these from the trash, as far as that goes: the first error is told. That one is gone is
+/// success.
 pub(crate) fn delete_all<'n>(
     layout: &Layout,
     names: impl Iterator<Item = &'n OsStr>,
 ) -> Result<(), TrashError> {
     let root = open(layout)?;
+    let mut deleted = Ok(());
     for name in names {
-        root.remove_tree(Path::new(name)).map_err(|source| at_delete(layout, source))?;
+        let removed = root.remove_tree(Path::new(name));
+        deleted = deleted.and(removed.map_err(|source| at_delete(layout, source)));
     }
-    Ok(())
+    deleted
 }
 
 fn open(layout: &Layout) -> Result<Root, TrashError> {

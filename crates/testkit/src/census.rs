@@ -189,6 +189,9 @@ fn elements(table: &str) -> Vec<String> {
     for family in ["ip", "ip6"] {
         let mut nft = std::process::Command::new("nft");
         let output = nft.args(["-j", "list", "table", family, table]).output().expect("start nft");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let is_answer = output.status.success() || said.contains("No such file or directory");
+        assert!(is_answer, "nft cannot list {family} {table}: {said}");
         let list: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         for set in list["nftables"].as_array().into_iter().flatten() {
             let name = set["set"]["name"].as_str().or(set["map"]["name"].as_str());

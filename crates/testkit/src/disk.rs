@@ -79,7 +79,7 @@ impl Disk {
         Self::mounted(at, image)
     }
 
-    /// Takes its power away, and gives it back: whatever was not flushed is lost.
+    /// Takes its power away, and gives it back: whatever was not flushed is lost, except for names.
     ///
     /// The image is mounted from a copy, since a mount namespace that was made meanwhile may keep
     /// the dead file system alive for a moment.
@@ -87,12 +87,20 @@ impl Disk {
     /// # Panics
     /// The file system cannot be shut down or mounted again.
     pub fn cut_power(&mut self) {
+        self.write_names();
         run(program("xfs_io").args(["-x", "-c", "shutdown"]).arg(&self.at));
         let after = self.file().with_extension("after");
         copy_image(self.file(), &after);
         unmount(&self.at);
         std::fs::rename(&after, self.file()).expect("replace an image");
         mount(self.file(), &self.at);
+    }
+
+    /// Takes the names of files to the disk, as any program that flushes a file of its own does, and
+    /// not what is in them: a name that comes too early is seen so.
+    fn write_names(&self) {
+        let file = std::fs::File::create(self.at.join("other")).expect("make a file");
+        file.sync_all().expect("flush a file");
     }
 
     /// Where it is mounted.
@@ -110,14 +118,15 @@ impl Disk {
         run(program("mount").args(["-o", &size]).arg(&self.at));
     }
 
-    /// Leaves no free byte. Removing the file frees all of them.
+    /// Leaves no free byte, again if it was done before. Removing the file frees all of them.
     ///
     /// # Panics
     /// The file cannot be made.
     #[must_use]
     pub fn fill(&self) -> PathBuf {
         let path = self.at.join("filler");
-        let mut file = std::fs::File::create(&path).expect("make a file");
+        let mut options = std::fs::File::options();
+        let mut file = options.append(true).create(true).open(&path).expect("make a file");
         let chunk = vec![1; 4096];
         while std::io::Write::write_all(&mut file, &chunk).is_ok() {}
         path

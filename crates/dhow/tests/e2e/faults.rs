@@ -1,5 +1,6 @@
 //! Processes that are killed at any moment, and many at once.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -175,6 +176,23 @@ fn rm_takes_back_what_a_killed_start_has_left() {
     }
 }
 
+/// Its port would lead into whichever container has its address next.
+#[test]
+fn a_start_takes_back_what_a_killed_start_has_published() {
+    let host = host();
+    host.ok(&["create", "--name", "cut", "-p", "0:80", "busybox", "sleep", "1000"]);
+    let mut start = host.command(&["start", "cut"]);
+    let start = start.env("DHOW_FAILPOINT", "start.published=kill");
+    assert_eq!(start.output().unwrap().status.signal(), Some(9));
+    let cut: Vec<u16> = published(&host).iter().map(|rule| rule.host.port()).collect();
+    assert!(!cut.is_empty());
+    host.ok(&["start", "cut"]);
+    assert!(published(&host).iter().all(|rule| !cut.contains(&rule.host.port())), "{cut:?}");
+    host.ok(&["kill", "cut"]);
+    host.ok(&["wait", "cut"]);
+    assert_eq!(published(&host), []);
+}
+
 #[test]
 fn a_shim_that_dies_at_its_start_is_not_started_for_ever() {
     let host = host();
@@ -209,10 +227,10 @@ impl Seed {
     }
 }
 
-/// Runs a command whose every thread dies at its `call`-th system call. Whoever executes another
-/// program, as a shim does, is let go.
+/// Runs a command whose every thread dies at its `call`-th system call; 1 if it did. Whoever executes
+/// another program, as a shim does, is let go.
 #[expect(clippy::disallowed_methods, reason = "the tracer is a program of the host")]
-fn kill_at_call(host: &testkit::Host, words: &[&str], call: u64, shim: &str) {
+fn kill_at_call(host: &testkit::Host, words: &[&str], call: u64, shim: &str) -> u64 {
     let plain = host.command(words);
     let inject = format!("inject=all:signal=KILL:when={call}");
     let mut traced = std::process::Command::new("strace");
@@ -220,7 +238,9 @@ fn kill_at_call(host: &testkit::Host, words: &[&str], call: u64, shim: &str) {
     traced.arg(plain.get_program()).args(plain.get_args()).env_clear();
     traced.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
     traced.env("DHOW_SHIM_FAILPOINT", shim).stdin(Stdio::null());
-    traced.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    let status = traced.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    // The tracer ends as whom it traces.
+    u64::from(status.signal() == Some(9))
 }
 
 #[test]
@@ -234,6 +254,7 @@ fn death_at_any_moment_is_forgotten() {
     host.ok(&["run", "--rm", "-p", "0:80", "-v", "/data", "busybox", "true"]);
     host.ok(&["run", "--name", "kept", "busybox", "echo", "kept"]);
     let before = host.at_rest();
+    let mut deaths = 0;
     let mut seed = Seed(0x0b5e_55ed);
     for round in 0..ROUNDS {
         let (call, place) = (seed.below(CALLS), seed.below(PLACES));
@@ -241,8 +262,8 @@ fn death_at_any_moment_is_forgotten() {
         let shim =
             if round % 2 == 0 { format!("*=kill@{place}") } else { String::from("*=kill@99") };
         let run = ["run", "--rm", "--name", "half", "-p", "0:80", "-v", "/data", "busybox", "true"];
-        kill_at_call(&host, &run, call, &shim);
-        kill_at_call(&host, &["pull", "-q", &reference], call, &shim);
+        deaths += kill_at_call(&host, &run, call, &shim);
+        deaths += kill_at_call(&host, &["pull", "-q", &reference], call, &shim);
         assert_eq!(host.ok(&["run", "--rm", "busybox", "echo", "on"]), "on", "{what}");
         // It was made, or it was not.
         let _ = host.run(&["rm", "-fv", "half"]);
@@ -258,6 +279,7 @@ fn death_at_any_moment_is_forgotten() {
         let left = host.settled(&before, |_| false);
         assert!(left.is_empty(), "{what}, after a repair: {left:#?}");
     }
+    assert!(deaths >= ROUNDS, "only {deaths} commands died");
     assert_eq!(host.ok(&["start", "-a", "kept"]), "kept");
 }
 

@@ -63,6 +63,69 @@ fn anonymous_volumes_go_with_rm() {
     assert_eq!(host.ok(&["volume", "ls", "-q"]), "");
 }
 
+/// Also one whose name was drawn: it has become the user's when the user names it.
+#[test]
+fn a_volume_that_the_user_names_stays() {
+    let host = host();
+    let made = host.ok(&["volume", "create"]);
+    host.ok(&[
+        "run",
+        "--name",
+        "first",
+        "-v",
+        "/data",
+        "busybox",
+        "sh",
+        "-c",
+        "echo kept >/data/f",
+    ]);
+    let drawn = host.ok(&["inspect", "-f", "{{(index .Mounts 0).Name}}", "first"]);
+    host.ok(&["rm", "first"]);
+    for name in [&made, &drawn] {
+        let named = format!("{name}:/data");
+        host.ok(&["run", "--rm", "-v", &named, "busybox", "sh", "-c", "echo more >>/data/f"]);
+        host.ok(&["create", "--name", "next", "-v", &named, "-v", "/own", "busybox"]);
+        host.ok(&["rm", "-v", "next"]);
+        let mut create = host.command(&["create", "-v", &named, "busybox"]);
+        let killed = create.env("DHOW_FAILPOINT", "create.volumes=kill").output().unwrap();
+        assert!(!killed.status.success());
+        host.ok(&["system", "check", "--repair"]);
+    }
+    let mut left = [made.as_str(), drawn.as_str()];
+    left.sort_unstable();
+    assert_eq!(host.ok(&["volume", "ls", "-q"]).lines().collect::<Vec<_>>(), left);
+    let read = ["run", "--rm", "-v", &format!("{drawn}:/data"), "busybox", "cat", "/data/f"];
+    assert_eq!(host.ok(&read), "kept\nmore");
+}
+
+/// One file that nobody can delete must not stop all others.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "only a program of the host makes files immutable")]
+fn a_file_that_cannot_be_deleted_is_in_nobodys_way() {
+    let host = host();
+    host.ok(&["run", "--name", "stuck", "busybox", "touch", "/fixed"]);
+    let id = host.ok(&["inspect", "-f", "{{.Id}}", "stuck"]);
+    let upper = host.root().join("containers").join(id).join("upper/fixed");
+    let set = |flag: &str, path: &std::path::Path| {
+        assert!(
+            std::process::Command::new("chattr").arg(flag).arg(path).status().unwrap().success()
+        );
+    };
+    set("+i", &upper);
+    let refused = host.fails(1, &["rm", "stuck"]);
+    assert!(refused.contains("Operation not permitted"), "{refused}");
+    assert_eq!(host.ok(&["ps", "-aq"]), "");
+    let archive = testkit::busybox_archive(host.scratch()).unwrap();
+    host.ok(&["load", "-i", &archive.to_string_lossy()]);
+    host.ok(&["run", "--rm", "busybox", "true"]);
+    let refused = host.fails(1, &["system", "check", "--repair"]);
+    assert!(refused.contains("Operation not permitted"), "{refused}");
+    let bins = std::fs::read_dir(host.root().join("trash")).unwrap().flatten();
+    bins.for_each(|bin| set("-i", &bin.path().join("upper/fixed")));
+    host.ok(&["system", "check", "--repair"]);
+    assert_eq!(std::fs::read_dir(host.root().join("trash")).unwrap().count(), 0);
+}
+
 #[test]
 fn binds_are_the_hosts_own_files() {
     let host = host();

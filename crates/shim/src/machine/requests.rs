@@ -182,8 +182,12 @@ impl Machine {
         }
     }
 
-    fn quit(&self, conn: ConnId) -> Vec<Effect> {
+    fn quit(&mut self, conn: ConnId) -> Vec<Effect> {
         match self.phase {
+            // Clients are still to get what the container has said last.
+            Phase::Idle { .. } if self.removal.is_due() && self.removal.release(conn).is_ok() => {
+                answer(conn, Ok(()))
+            }
             Phase::Idle { .. } => vec![Effect::Finish(Finish::ExitNow)],
             Phase::Launching { .. } | Phase::Running(_) => refuse(conn, Refusal::AlreadyRunning),
         }

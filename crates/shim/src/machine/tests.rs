@@ -547,6 +547,17 @@ fn output_is_delivered_before_a_shim_leaves_whose_container_is_gone() {
     assert_eq!(shim.on(Event::Closed(B)), "Finish(Exit)\n");
 }
 
+/// Who asks only after the end cannot know whether it is this shim that saw it.
+#[test]
+fn output_is_delivered_before_a_shim_leaves_that_is_told_to_quit() {
+    let mut shim = Shim::running(Some("id"));
+    shim.ask(B, attach(Target::Container));
+    shim.ask(A, Request::Claim);
+    shim.exits(0);
+    assert_eq!(shim.ask(A, Request::Quit), "reply to 1: Ok\n");
+    assert_eq!(shim.on(Event::Closed(B)), "Finish(Exit)\n");
+}
+
 #[test]
 fn nobody_attaches_to_a_container_that_goes() {
     let mut shim = Shim::running(Some("id"));

@@ -13,7 +13,7 @@ use model::ContainerId;
 use rusqlite::Row;
 use sys::failpoint::{Point, reach};
 
-use super::{Db, DbError, Durability, Text, Tx};
+use super::{Db, DbError, Durability, IsFull, Text, Tx};
 use crate::container_layer::file_bytes;
 use crate::layers::LayerError;
 use crate::layout::Layout;
@@ -64,6 +64,17 @@ pub enum VolumeRowError {
     /// The database.
     #[error(transparent)]
     Db(#[from] DbError),
+}
+
+impl IsFull for VolumeRowError {
+    fn is_full(&self) -> bool {
+        match self {
+            Self::Db(error) => error.is_full(),
+            Self::InUse { .. } | Self::NoSuchVolume(_) | Self::Make { .. } | Self::Trash(_) => {
+                false
+            }
+        }
+    }
 }
 
 /// The volumes of a store.
@@ -209,7 +220,9 @@ impl Volumes<'_> {
     /// # Errors
     /// It is in use, or there is none.
     pub fn remove(&self, name: &str) -> Result<(), VolumeRowError> {
-        self.db.write("remove a volume", Durability::Now, |tx| delete_row(tx, name))?;
+        let reserve = self.layout.reserve();
+        let delete = |tx: &Tx<'_>| delete_row(tx, name);
+        self.db.write_freeing("remove a volume", Durability::Now, &reserve, delete)?;
         let dir = self.layout.volume(name);
         reach(Point::RemoveVolumeRow)
             .map_err(|errno| TrashError::Move { path: dir.clone(), source: errno.into() })?;
@@ -221,24 +234,29 @@ impl Volumes<'_> {
                 None => Ok::<_, VolumeRowError>(moved.take(self.layout, dir)?),
             }
         })?;
-        Ok(moved.delete(self.layout)?)
+        moved.delete(self.layout)?;
+        reserve.keep();
+        Ok(())
     }
 }
 
-/// Removes the row of a volume that nobody uses any more.
-pub(crate) fn delete(tx: &Tx<'_>, name: &str) -> Result<(), DbError> {
-    tx.execute("DELETE FROM volumes WHERE name = ?1", [name]).map(drop)
+/// Removes the row of a volume if nobody uses it; whether there was one.
+pub(crate) fn delete_unused(tx: &Tx<'_>, name: &str) -> Result<bool, DbError> {
+    let sql = "DELETE FROM volumes WHERE name = ?1
+               AND NOT EXISTS (SELECT 1 FROM volume_uses WHERE volume = ?1)";
+    Ok(tx.execute(sql, [name])? > 0)
 }
 
 fn delete_row(tx: &Tx<'_>, name: &str) -> Result<(), VolumeRowError> {
-    let by = users(tx, name)?;
-    if !by.is_empty() {
-        return Err(VolumeRowError::InUse { name: name.to_owned(), by });
+    if delete_unused(tx, name)? {
+        return Ok(());
     }
-    match tx.execute("DELETE FROM volumes WHERE name = ?1", [name])? {
-        0 => Err(VolumeRowError::NoSuchVolume(name.to_owned())),
-        _ => Ok(()),
-    }
+    let (name, by) = (name.to_owned(), users(tx, name)?);
+    Err(if by.is_empty() {
+        VolumeRowError::NoSuchVolume(name)
+    } else {
+        VolumeRowError::InUse { name, by }
+    })
 }
 
 /// What containers see does not depend on the caller's umask.
@@ -257,14 +275,6 @@ fn users(tx: &Tx<'_>, name: &str) -> Result<Vec<ContainerId>, DbError> {
     tx.all("SELECT container FROM volume_uses WHERE volume = ?1", [name], |row| {
         Ok(row.get::<_, Text<_>>(0)?.0)
     })
-}
-
-/// The anonymous volumes that `container` alone uses.
-pub(crate) fn anonymous_of(tx: &Tx<'_>, container: &ContainerId) -> Result<Vec<String>, DbError> {
-    let sql = "SELECT name FROM volumes v WHERE anonymous
-               AND EXISTS (SELECT 1 FROM volume_uses WHERE volume = v.name AND container = ?1)
-               AND NOT EXISTS (SELECT 1 FROM volume_uses WHERE volume = v.name AND container <> ?1)";
-    tx.all(sql, [Text(*container)], |row| row.get(0))
 }
 
 fn by_name(tx: &Tx<'_>, name: &str) -> Result<Option<VolumeRow>, DbError> {

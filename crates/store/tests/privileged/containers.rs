@@ -6,7 +6,7 @@ use std::path::Path;
 
 use model::ContainerId;
 use rustix::fs::Mode;
-use store::{AnonymousVolumes, ChangeKind, ContainerLayer, ContainerRow, Durability, Persistence};
+use store::{ChangeKind, ContainerLayer, ContainerRow, Durability, Persistence};
 use sys::root::{Final, Root};
 
 use crate::fixture::{Place, docker_archive, tar, two_layers};
@@ -164,20 +164,8 @@ fn a_removed_container_leaves_nothing_but_its_image() {
     }
     drop(root);
     std::fs::write(layer.dir().join("hosts"), "x").unwrap();
-    assert!(
-        place
-            .store
-            .remove_container(&id, AnonymousVolumes::Keep, Durability::Now)
-            .unwrap()
-            .was_there
-    );
-    assert!(
-        !place
-            .store
-            .remove_container(&id, AnonymousVolumes::Keep, Durability::Now)
-            .unwrap()
-            .was_there
-    );
+    assert!(place.store.remove_container(&id, &[], Durability::Now).unwrap().was_there);
+    assert!(!place.store.remove_container(&id, &[], Durability::Now).unwrap().was_there);
     assert_eq!(place.counts(), before);
 }
 
@@ -239,7 +227,7 @@ fn a_container_outlives_the_forced_removal_of_its_image() {
     assert_eq!(removed.len(), 2, "the name and the image, no layer: {removed:?}");
     let layer = place.store.container_layer(&id).unwrap();
     assert_eq!(read(&mounted(&layer, Persistence::Durable), "etc/changed").unwrap(), b"new");
-    place.store.remove_container(&id, AnonymousVolumes::Keep, Durability::Now).unwrap();
+    place.store.remove_container(&id, &[], Durability::Now).unwrap();
     place.store.gc().unwrap();
     place.assert_empty("container and image are gone");
 }

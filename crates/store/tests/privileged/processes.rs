@@ -12,8 +12,7 @@ use model::port::Protocol;
 use model::{ContainerId, NetworkId};
 use rustix::fs::FlockOperation;
 use store::{
-    AddressError, AnonymousVolumes, ContainerRow, ContainerRowError, Durability, PortError,
-    PortLease, Store,
+    AddressError, ContainerRow, ContainerRowError, Durability, PortError, PortLease, Store,
 };
 
 use crate::fixture::{Place, counts, docker_archive, oci_archive, options, pack, two_layers};
@@ -198,12 +197,7 @@ fn churn(store: &Store, number: u8) {
         assert_eq!(store.containers().get(&id).unwrap().unwrap().record, "01");
         let is_last = round + 1 == ROUNDS;
         if !is_last {
-            assert!(
-                store
-                    .remove_container(&id, AnonymousVolumes::Keep, Durability::Eventual)
-                    .unwrap()
-                    .was_there
-            );
+            assert!(store.remove_container(&id, &[], Durability::Eventual).unwrap().was_there);
         }
     }
 }

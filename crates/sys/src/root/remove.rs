@@ -52,7 +52,11 @@ pub(super) fn empty_dir_at(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Er
                 Err(Errno::NOTEMPTY | Errno::EXIST) => {}
                 Err(errno) => return Err(errno),
             }
-            let dir = rustix::fs::openat(&cur, &child, OPEN, Mode::empty())?;
+            let dir = match rustix::fs::openat(&cur, &child, OPEN, Mode::empty()) {
+                // Somebody else removes the same tree and was faster here.
+                Err(Errno::NOENT) => continue,
+                opened => opened?,
+            };
             stack.push(enter(&dir, &child, &mut buf)?);
             cur = dir;
         } else if let Some(up) = leave(&cur, &mut stack, &mut buf)? {
