@@ -128,3 +128,17 @@ fn a_prune_takes_dangling_images_and_unused_ones_if_asked() {
     let asked = host.feed(&["image", "prune", "-a"], b"n\n");
     assert!(asked.out.starts_with("WARNING! This will remove all images without"), "{}", asked.out);
 }
+
+#[test]
+fn an_image_counts_its_containers() {
+    let host = host();
+    host.ok(&["tag", "busybox", "other:1"]);
+    let counts = || host.ok(&["images", "--format", "{{.Repository}} {{.Containers}}"]);
+    assert_eq!(counts(), "busybox 0\nother 0");
+    // Those that do not run count, by whatever name their image was asked for.
+    host.ok(&["create", "--name", "c1", "busybox"]);
+    host.ok(&["run", "--name", "c2", "other:1", "true"]);
+    assert_eq!(counts(), "busybox 2\nother 2");
+    host.ok(&["rm", "c1"]);
+    assert_eq!(counts(), "busybox 1\nother 1");
+}

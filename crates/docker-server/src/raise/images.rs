@@ -12,13 +12,13 @@ use super::{DRIVER, or_null, signed, time, time_or_none};
 /// A line of `GET /images/json`.
 pub(crate) fn image_summary(view: &ImageView) -> ImageSummary {
     ImageSummary {
-        // Only counted by `system df`, as the size that is shared.
-        containers: -1,
+        containers: signed(view.containers),
         created: view.created.map(|at| at.as_second()).unwrap_or_default(),
         id: view.id.to_string(),
         labels: or_null(view.config.config.labels.clone()),
         repo_digests: view.digests.clone(),
         repo_tags: view.tags.clone(),
+        // Only computed by `system df`.
         shared_size: -1,
         size: signed(view.size),
         ..ImageSummary::default()
