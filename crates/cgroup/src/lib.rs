@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cpuset;
 mod create;
 mod detect;
 mod devices;
@@ -23,6 +24,7 @@ mod remove;
 mod stats;
 mod tree;
 
+pub use cpuset::Cpuset;
 pub use detect::{Controller, DetectError, Hierarchies, Layout, Legacy, Unified, Version};
 pub use devices::{Access, BadAccess, DeviceKind, DeviceRule, DeviceRules, Effect};
 pub use error::CgroupError;

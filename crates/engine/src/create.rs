@@ -13,7 +13,7 @@ use crate::container::{Container, OpLock, durability, now, to_json};
 use crate::record::{NamedMount, Progress, Record};
 use crate::resolve::{Resolved, resolve};
 use crate::view::Created;
-use crate::{Engine, EngineError, names, random};
+use crate::{Engine, EngineError, names, processors, random};
 
 /// How often a taken generated name is drawn again before the short id serves.
 const NAME_TRIES: usize = 6;
@@ -30,6 +30,7 @@ impl Engine {
         // What the dead have left is in nobody's way; if it cannot be removed now, it is later.
         let _ = self.reconcile_if_needed();
         let id = random::container_id()?;
+        processors::check(&spec.limits)?;
         self.pin_joined(&mut spec)?;
         let discarded = settle_for_host(&mut spec.limits);
         let (image, config) = self.image_config(&spec.source)?;

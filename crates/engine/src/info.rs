@@ -4,7 +4,7 @@ use crate::container::{Container, now, read_own};
 use crate::reconcile::hierarchies;
 use crate::stats::total_memory;
 use crate::view::{CgroupVersion, InfoView, LimitSupport};
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, processors};
 use cgroup::{Controller, Hierarchies, Version};
 use model::Life;
 
@@ -43,8 +43,7 @@ impl Engine {
             os_version: field(&release, "VERSION_ID"),
             machine: text(uname.machine()),
             hostname: text(uname.nodename()),
-            cpus: std::thread::available_parallelism()
-                .map_or(1, |count| u64::try_from(count.get()).unwrap_or(1)),
+            cpus: u64::from(processors::count()),
             memory: total_memory(&meminfo),
             ipv4_forwarding: forwarding.trim() == "1",
             security: vec!["seccomp".to_owned(), "cgroupns".to_owned()],

@@ -32,6 +32,7 @@ mod network;
 mod paths;
 mod ports;
 mod prepare;
+mod processors;
 mod prune;
 mod pull;
 mod random;

@@ -125,3 +125,25 @@ fn too_little_memory_is_refused() {
             .contains("Minimum memory limit allowed is 6MB")
     );
 }
+
+#[test]
+fn processors_that_are_not_there_are_refused() {
+    let host = host();
+    let info = host.ok(&["info", "--format", "{{.NCPU}}"]);
+    let count: u32 = info.parse().unwrap();
+    let many = (count + 1).to_string();
+    assert_eq!(
+        host.fails(125, &["run", "--rm", "--cpus", &many, "busybox", "true"]),
+        format!(
+            "dhow: Error response from daemon: range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available\n\nRun 'dhow run --help' for more information"
+        )
+    );
+    host.ok(&["run", "--rm", "--cpus", &info, "busybox", "true"]);
+    for (option, what) in [("--cpuset-cpus", "CPUs"), ("--cpuset-mems", "memory nodes")] {
+        let refused = host.fails(1, &["create", option, "0-4000", "busybox"]);
+        let begin = format!("Requested {what} are not available - requested 0-4000, available: 0");
+        assert!(refused.contains(&begin), "{refused}");
+        host.ok(&["run", "--rm", option, "0", "busybox", "true"]);
+    }
+    assert_eq!(host.ok(&["ps", "-aq"]), "");
+}

@@ -1,6 +1,7 @@
 //! What a container may use: memory, CPU, processes, rlimits.
 
 use docker_api::types::host_config::{HostConfig, Ulimit as WireUlimit};
+use model::NumberSet;
 use model::container::{DEFAULT_SHM_SIZE, Limits, PidsLimit, SwapLimit};
 use model::ulimit::{Ulimit, UlimitKind, UnknownUlimit};
 
@@ -174,20 +175,11 @@ fn quota(microseconds: i64) -> Result<Option<i64>, LimitsError> {
     }
 }
 
-/// `0-3,5`
 fn cpuset(what: &'static str, text: &str) -> Result<Option<String>, LimitsError> {
     let Some(text) = filled(Some(text)) else { return Ok(None) };
-    let number = |text: &str| text.parse::<u16>().ok();
-    let good = text.split(',').all(|part| match part.split_once('-') {
-        Some((first, last)) => {
-            matches!((number(first), number(last)), (Some(a), Some(b)) if a <= b)
-        }
-        None => number(part).is_some(),
-    });
-    if good {
-        Ok(Some(text.to_owned()))
-    } else {
-        Err(LimitsError::Cpuset { what, text: text.to_owned() })
+    match text.parse::<NumberSet>() {
+        Ok(_) => Ok(Some(text.to_owned())),
+        Err(_) => Err(LimitsError::Cpuset { what, text: text.to_owned() }),
     }
 }
 
