@@ -38,6 +38,8 @@ pub(crate) struct Attached {
     pub(crate) device_rules: Vec<LinuxDeviceCgroup>,
     /// rlimits.
     pub(crate) rlimits: Vec<PosixRlimit>,
+    /// What this host's processors tell of their heat.
+    pub(crate) heat_counters: Vec<String>,
 }
 
 /// Numbers of the container's user.
@@ -62,8 +64,9 @@ pub(crate) struct AttachedMount {
     pub(crate) source: Option<PathBuf>,
 }
 
-/// Paths that no container sees into: what Docker, Podman and containerd mask, together.
-pub(crate) const MASKED_PATHS: [&str; 15] = [
+/// Paths that no container sees into: what Docker, Podman and containerd mask, together. They and
+/// the counters of heat that a host has are [`masked_paths`].
+const MASKED_PATHS: [&str; 15] = [
     "/proc/asound",
     "/proc/acpi",
     "/proc/interrupts",
@@ -80,6 +83,12 @@ pub(crate) const MASKED_PATHS: [&str; 15] = [
     "/sys/fs/selinux",
     "/sys/dev/block",
 ];
+
+/// Every path that a container which says nothing about it does not see into.
+pub(crate) fn masked_paths(heat_counters: &[String]) -> Vec<String> {
+    let fixed = MASKED_PATHS.iter().map(|path| (*path).to_owned());
+    fixed.chain(heat_counters.iter().cloned()).collect()
+}
 
 /// Paths that no container writes to.
 pub(crate) const READONLY_PATHS: [&str; 5] =
@@ -312,11 +321,13 @@ fn tmpfs(
 
 fn linux(wished: &ContainerSpec, attached: &Attached) -> Result<Linux, OciSpecError> {
     let security = &wished.security;
-    let own = |paths: &Option<Vec<String>>, default: &[&str]| match paths {
+    let own = |paths: &Option<Vec<String>>, default: Vec<String>| match paths {
         Some(paths) => paths.clone(),
         None if security.privileged => Vec::new(),
-        None => default.iter().map(|path| (*path).to_owned()).collect(),
+        None => default,
     };
+    let masked = masked_paths(&attached.heat_counters);
+    let readonly = READONLY_PATHS.map(str::to_owned).to_vec();
     LinuxBuilder::default()
         .cgroups_path(attached.cgroup.clone())
         .namespaces(namespaces(wished)?)
@@ -324,8 +335,8 @@ fn linux(wished: &ContainerSpec, attached: &Attached) -> Result<Linux, OciSpecEr
         .devices(attached.devices.clone())
         .sysctl(sysctls(wished))
         .rootfs_propagation("rprivate".to_owned())
-        .masked_paths(own(&security.masked_paths, &MASKED_PATHS))
-        .readonly_paths(own(&security.readonly_paths, &READONLY_PATHS))
+        .masked_paths(own(&security.masked_paths, masked))
+        .readonly_paths(own(&security.readonly_paths, readonly))
         .build()
 }
 

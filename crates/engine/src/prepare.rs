@@ -21,7 +21,7 @@ use crate::etc_files::{self, Loopback};
 use crate::ports::Publication;
 use crate::record::{Endpoint, Record};
 use crate::start::Prepared;
-use crate::{Engine, EngineError, security};
+use crate::{Engine, EngineError, processors, security};
 
 /// The host's resolver configuration, and where systemd-resolved keeps the real one.
 const RESOLV_CONF: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
@@ -117,6 +117,7 @@ impl Engine {
             devices: devices.nodes,
             device_rules: devices.rules,
             rlimits: security::rlimits(&record.spec.limits)?,
+            heat_counters: processors::heat_counters(),
         };
         EngineError::step(Point::StartFiles)?;
         let spec = bundle::spec(&record.spec, &record.resolved, &attached)

@@ -1,4 +1,7 @@
-//! The host's processors: how many and which a container may be given.
+//! The host's processors: how many and which a container may be given, and what of them no
+//! container sees.
+
+use std::path::Path;
 
 use cgroup::CgroupError;
 use model::NumberSet;
@@ -6,6 +9,9 @@ use model::container::Limits;
 
 use crate::EngineError;
 use crate::reconcile::{cgroup_error, hierarchies};
+
+/// Where the kernel tells about processors.
+const DIRECTORY: &str = "/sys/devices/system/cpu";
 
 /// What a container asks for and this host does not have; in Docker's words.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +75,24 @@ pub(crate) fn count() -> u32 {
     rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count().max(1))
 }
 
+/// The counters of heat of each processor, by which a container could follow what others do
+/// (moby's GHSA-6fw5-f8r9-fgfm). Few machines have them: real ones of Intel.
+pub(crate) fn heat_counters() -> Vec<String> {
+    heat_counters_below(Path::new(DIRECTORY))
+}
+
+fn heat_counters_below(directory: &Path) -> Vec<String> {
+    // A processor that is not present has no directory.
+    let present = std::fs::read_to_string(directory.join("present")).unwrap_or_default();
+    let Ok(present) = present.trim().parse::<NumberSet>() else { return Vec::new() };
+    present
+        .iter()
+        .map(|number| directory.join(format!("cpu{number}/thermal_throttle")))
+        .filter(|path| path.exists())
+        .map(|path| path.to_string_lossy().into_owned())
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,5 +119,18 @@ mod tests {
             check(Some("0-5"), "0-1"),
             Err("Requested CPUs are not available - requested 0-5, available: 0-1".to_owned())
         );
+    }
+
+    #[test]
+    fn each_processor_that_counts_its_heat_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(heat_counters_below(dir.path()).is_empty());
+        std::fs::write(dir.path().join("present"), "0-2,7\n").unwrap();
+        for made in ["cpu0/thermal_throttle", "cpu1", "cpu7/thermal_throttle"] {
+            std::fs::create_dir_all(dir.path().join(made)).unwrap();
+        }
+        let of = |number| dir.path().join(format!("cpu{number}/thermal_throttle"));
+        let want = [0, 7].map(|number| of(number).to_string_lossy().into_owned());
+        assert_eq!(heat_counters_below(dir.path()), want);
     }
 }

@@ -353,14 +353,14 @@ pub enum ExecLife {
     },
 }
 
-/// Paths that are hidden from a container which says nothing about them.
+/// Paths that are hidden on this host from a container which says nothing about them.
 #[must_use]
-pub fn masked_paths() -> &'static [&'static str] {
-    &crate::bundle::MASKED_PATHS
+pub fn masked_paths() -> Vec<String> {
+    crate::bundle::masked_paths(&crate::processors::heat_counters())
 }
 
 /// Paths that are read-only in a container which says nothing about them.
 #[must_use]
-pub fn readonly_paths() -> &'static [&'static str] {
-    &crate::bundle::READONLY_PATHS
+pub fn readonly_paths() -> Vec<String> {
+    crate::bundle::READONLY_PATHS.map(str::to_owned).to_vec()
 }

@@ -103,6 +103,39 @@ fn what_tells_of_the_host_is_masked() {
     assert!(open.contains("/proc/keys 0:0 9"), "{open}");
 }
 
+/// Few machines have counters of heat, so this one is given some: in a mount namespace of the
+/// command's own, and in the container by a bind, which lies below the masks.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the command runs in a mount namespace of its own")]
+fn counters_of_heat_are_masked() {
+    let host = host();
+    let counters = host.scratch().join("cpu/cpu1/thermal_throttle");
+    std::fs::create_dir_all(&counters).unwrap();
+    std::fs::write(counters.join("core_throttle_count"), "7\n").unwrap();
+    let processors = host.scratch().join("cpu");
+    std::fs::write(processors.join("present"), "0-1\n").unwrap();
+    let processors = processors.display();
+    let bind = format!("{processors}:/sys/devices/system/cpu:ro");
+    let look =
+        "cat /sys/devices/system/cpu/present; ls /sys/devices/system/cpu/cpu1/thermal_throttle";
+    let with = |option: &str| {
+        let run = host.command(&["run", "--rm", option, "-v", &bind, "busybox", "sh", "-c", look]);
+        let script = format!("mount --bind {processors} /sys/devices/system/cpu && exec \"$@\"");
+        let output = std::process::Command::new("unshare")
+            .args(["--mount", "sh", "-c", &script, "sh"])
+            .arg(run.get_program())
+            .args(run.get_args())
+            .env_clear()
+            .envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(with("--init=false"), "0-1\n");
+    assert_eq!(with("--security-opt=systempaths=unconfined"), "0-1\ncore_throttle_count\n");
+}
+
 #[test]
 fn the_mounts_are_few_and_their_options_tight() {
     let mounts = sh(&host(), "cat /proc/self/mountinfo");

@@ -126,22 +126,21 @@ fn security(security: &SecuritySpec, host: &mut HostConfig) {
     host.ipc_mode = namespace(&security.ipc, "private");
     host.uts_mode = namespace(&security.uts, "");
     host.cgroupns_mode = namespace(&security.cgroup, "private");
-    host.masked_paths =
-        paths(security, security.masked_paths.as_ref(), engine::view::masked_paths());
+    host.masked_paths = paths(security, security.masked_paths.as_ref(), engine::view::masked_paths);
     host.readonly_paths =
-        paths(security, security.readonly_paths.as_ref(), engine::view::readonly_paths());
+        paths(security, security.readonly_paths.as_ref(), engine::view::readonly_paths);
 }
 
 /// `null` for a privileged container: nothing is hidden from it.
 fn paths(
     security: &SecuritySpec,
     given: Option<&Vec<String>>,
-    default: &[&str],
+    default: fn() -> Vec<String>,
 ) -> Option<Vec<String>> {
     match given {
         Some(paths) => Some(paths.clone()),
         None if security.privileged => None,
-        None => Some(default.iter().map(|path| (*path).to_owned()).collect()),
+        None => Some(default()),
     }
 }
 
