@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use model::{ContainerId, Life};
 use shim::ShimPaths;
-use shim::protocol::{ExitRecord, Refusal, Request, Until};
+use shim::protocol::{ExitRecord, Refusal, Request, Until, Which};
 use shim::{CallError, Shim};
 use shim::{EnsureError, Liveness};
 
@@ -105,7 +105,8 @@ impl Engine {
     /// Something to poll for the end of a container that runs.
     pub(crate) fn watch_exit(&self, id: &ContainerId) -> Result<ExitWatch, EngineError> {
         let stream = self.running_shim(id)?.into_stream();
-        let request = serde_json::to_vec(&Request::Wait { until: Until::NotRunning });
+        let request =
+            serde_json::to_vec(&Request::Wait { until: Until::NotRunning, which: Which::Any });
         let request = request.map_err(|error| shim_error(id, &error))?;
         sys::fdpass::send_frame(&stream, &request, &[]).map_err(|error| shim_error(id, &error))?;
         Ok(ExitWatch(stream.into()))

@@ -2,12 +2,20 @@
 
 use model::container::{StopTimeout, TerminalSize};
 use model::{ContainerId, Life, NameOrId, Signal};
-use shim::CallError;
-use shim::protocol::{Reach, Refusal, Target};
+use shim::protocol::{Reach, Refusal, Target, Then};
+use shim::{CallError, Shim};
 
+use crate::container::Container;
 use crate::guard::call_error;
 use crate::view::StopOutcome;
 use crate::{Engine, EngineError};
+
+/// How a container is stopped.
+struct How {
+    signal: Option<Signal>,
+    timeout: Option<StopTimeout>,
+    then: Then,
+}
 
 impl Engine {
     /// Asks a container to end, kills it when its time is up, and returns when it has ended.
@@ -21,23 +29,25 @@ impl Engine {
         timeout: Option<StopTimeout>,
     ) -> Result<StopOutcome, EngineError> {
         let container = self.find(who)?;
-        let Some(mut shim) = self.shim(&container.id)? else {
-            return Ok(StopOutcome::AlreadyStopped);
-        };
-        match shim.stop(signal, timeout) {
+        let stopped = self.stop_and(&container, How { signal, timeout, then: Then::Stay })?;
+        Ok(stopped.map_or(StopOutcome::AlreadyStopped, |_| StopOutcome::Stopped))
+    }
+
+    /// The connection by which the container was stopped; `None` if it did not run.
+    fn stop_and(&self, container: &Container, how: How) -> Result<Option<Shim>, EngineError> {
+        let Some(mut shim) = self.shim(&container.id)? else { return Ok(None) };
+        match shim.stop(how.signal, how.timeout, how.then) {
             Ok(_) => {
                 self.settle(&container.id)?;
-                self.tell(&container, "stop", &[]);
-                Ok(StopOutcome::Stopped)
+                self.tell(container, "stop", &[]);
+                Ok(Some(shim))
             }
-            Err(CallError::Gone | CallError::Refused(Refusal::NotRunning)) => {
-                Ok(StopOutcome::AlreadyStopped)
-            }
+            Err(CallError::Gone | CallError::Refused(Refusal::NotRunning)) => Ok(None),
             Err(error) => Err(call_error(&container.id, error)),
         }
     }
 
-    /// Stops a container, if it runs, and starts it.
+    /// Stops a container, if it runs, and starts it. One that goes with its process stays.
     ///
     /// # Errors
     /// As for [`Engine::stop`] and [`Engine::start`].
@@ -48,9 +58,9 @@ impl Engine {
         timeout: Option<StopTimeout>,
     ) -> Result<(), EngineError> {
         let container = self.find(who)?;
-        let id = NameOrId::from(container.id);
-        self.stop(&id, signal, timeout)?;
-        self.start(&id)?;
+        // Nobody removes it while this connection is there.
+        let _held = self.stop_and(&container, How { signal, timeout, then: Then::Restart })?;
+        self.start(&NameOrId::from(container.id))?;
         self.tell(&container, "restart", &[]);
         Ok(())
     }

@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
 use shim::CallError;
 use shim::frame::MAX_SMALL;
-use shim::protocol::{ExitRecord, Refusal, Reply, Request, Until};
+use shim::protocol::{ExitRecord, Refusal, Reply, Request, Until, Which};
 use sys::failpoint::Point;
 use sys::fdpass;
 
@@ -20,6 +20,9 @@ use crate::{Engine, EngineError};
 
 /// Docker's code of a container that could not be started.
 const NEVER_STARTED: ExitCode = ExitCode(128);
+
+/// Asks for the end after which a container is removed that goes with its process.
+const LAST_END: Request = Request::Wait { until: Until::NextExit, which: Which::Last };
 
 /// A wait that has begun: an end that comes from now on is seen by `finish`.
 #[derive(Debug)]
@@ -104,7 +107,8 @@ impl Engine {
                     return Ok(Kind::Over(self.seen_exit(&self.reread(id)?)?));
                 };
                 let stream = shim.into_stream();
-                ask(id, &stream, &Request::Wait { until: Until::NotRunning })?;
+                let until = Until::NotRunning;
+                ask(id, &stream, &Request::Wait { until, which: Which::Any })?;
                 Ok(Kind::Exit(stream))
             }
         }
@@ -142,7 +146,7 @@ impl Engine {
     fn next_exit(&self, id: &ContainerId) -> Result<UnixStream, EngineError> {
         let (shim, _) = self.ensure_shim(id)?;
         let stream = shim.into_stream();
-        ask(id, &stream, &Request::Wait { until: Until::NextExit })?;
+        ask(id, &stream, &Request::Wait { until: Until::NextExit, which: Which::Any })?;
         Ok(stream)
     }
 
@@ -160,7 +164,7 @@ impl Engine {
                 Ok(()) => return self.wait_claimed(id, shim.into_stream()),
                 Err(CallError::Refused(Refusal::Claimed)) => {
                     let stream = shim.into_stream();
-                    ask(id, &stream, &Request::Wait { until: Until::NextExit })?;
+                    ask(id, &stream, &LAST_END)?;
                     return self.wait_removed(id, Some(stream), if_gone(life), Stay::Goes);
                 }
                 // It has become the one that removes the container.
@@ -176,7 +180,7 @@ impl Engine {
         if let Life::Exited { code, .. } = self.life(&self.reread(id)?)? {
             return Ok(Kind::Remove(code, stream));
         }
-        ask(id, &stream, &Request::Wait { until: Until::NextExit })?;
+        ask(id, &stream, &LAST_END)?;
         Ok(Kind::ExitAndRemove(stream))
     }
 

@@ -16,7 +16,7 @@ use crate::frame::{FrameError, MAX_LARGE, MAX_SMALL};
 use crate::paths::{self, ShimPaths};
 use crate::protocol::{
     Delivery, Escalated, ExecInfo, ExecStart, ExitRecord, Launch, Reach, Refusal, Reply, Request,
-    Started, State, Target, Until,
+    Started, State, Target, Then, Until, Which,
 };
 
 /// A question was not answered as it should be.
@@ -95,7 +95,8 @@ impl Shim {
         done(self.ask(&Request::Kill { target: Target::Container, signal, reach })?)
     }
 
-    /// Stops the container and returns how it ended. What is `None` is as the launch said.
+    /// Stops the container and returns how it ended. What is `None` is as the launch said. With
+    /// [`Then::Restart`] this connection is kept until the container has been started again.
     ///
     /// # Errors
     /// `Refused(NotRunning)`; `Failed` if it does not even end when killed.
@@ -103,8 +104,9 @@ impl Shim {
         &mut self,
         signal: Option<Signal>,
         timeout: Option<StopTimeout>,
+        then: Then,
     ) -> Result<(ExitRecord, Escalated), CallError> {
-        let reply = self.ask(&Request::Stop { signal, timeout })?;
+        let reply = self.ask(&Request::Stop { signal, timeout, then })?;
         let Reply::Stopped { exit, escalated } = reply else { return Err(unexpected(reply)) };
         Ok((exit, escalated))
     }
@@ -115,7 +117,7 @@ impl Shim {
     /// `Refused(NotRunning)` if it never ran and only a past end was asked for; `LaunchFailed`
     /// if its start fails meanwhile.
     pub fn wait(&mut self, until: Until) -> Result<ExitRecord, CallError> {
-        let reply = self.ask(&Request::Wait { until })?;
+        let reply = self.ask(&Request::Wait { until, which: Which::Any })?;
         let Reply::Exited(exit) = reply else { return Err(unexpected(reply)) };
         Ok(exit)
     }

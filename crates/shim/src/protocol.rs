@@ -47,6 +47,9 @@ pub enum Request {
         signal: Option<Signal>,
         /// `None`: the one of the launch.
         timeout: Option<StopTimeout>,
+        /// What this client does then.
+        #[serde(default)]
+        then: Then,
     },
     /// The client's terminal has this size.
     Resize {
@@ -59,6 +62,9 @@ pub enum Request {
     Wait {
         /// Whether an end in the past counts.
         until: Until,
+        /// Whether an end counts that is part of a restart.
+        #[serde(default)]
+        which: Which,
     },
     /// Start one more process in the container. With `attach`, the connection carries its
     /// streams from the reply on.
@@ -118,6 +124,27 @@ pub enum Until {
     NextExit,
     /// None if nothing runs.
     NotRunning,
+}
+
+/// What follows a stop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Then {
+    /// Nothing.
+    #[default]
+    Stay,
+    /// The client starts the container again: until it has, or its connection breaks, nobody
+    /// removes a container that goes with its process.
+    Restart,
+}
+
+/// Which ends a `Wait` hears of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Which {
+    /// Every one.
+    #[default]
+    Any,
+    /// None after which it is started again by whoever stopped it.
+    Last,
 }
 
 /// One of the two output streams.

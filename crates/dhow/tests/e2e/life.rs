@@ -215,3 +215,34 @@ fn sizes_are_what_was_written_and_that_with_the_image() {
     assert!(!without.contains("SizeRw"), "{without}");
     assert_eq!(host.ok(&["ps", "-a", "-n", "1", "--format", "{{.Names}}"]), "wrote");
 }
+
+/// The wait for the removal is asked for by a program of its own, as `run --rm` is.
+#[test]
+fn a_restart_keeps_a_container_that_goes_with_its_process() {
+    let host = host();
+    let script = "echo up; trap 'exit 7' TERM; trap 'exit 9' INT; while :; do sleep 0.1; done";
+    let sh = ["busybox", "sh", "-c", script];
+    let started = |name: &str| host.ok(&["inspect", "-f", "{{.State.StartedAt}}", name]);
+    let ups = |name: &str, count: usize| {
+        while host.ok(&["logs", name]).lines().count() < count {}
+    };
+    // Nobody but its shim would remove the one, a `run` the other.
+    host.ok(&[&["run", "-d", "--rm", "--name", "alone"][..], &sh].concat());
+    let run =
+        host.spawn(&mut host.command(&[&["run", "--rm", "--name", "awaited"][..], &sh].concat()));
+    while host.run(&["inspect", "awaited"]).code != Some(0) {}
+    for name in ["alone", "awaited"] {
+        ups(name, 1);
+        for count in 2..7 {
+            let before = started(name);
+            assert_eq!(host.ok(&["restart", name]), name);
+            assert_ne!(started(name), before);
+            ups(name, count);
+        }
+    }
+    // Ended for good they go, and the one who waits hears of the last end.
+    host.ok(&["stop", "-s", "INT", "awaited"]);
+    assert_eq!(testkit::Ran::new(&run.wait_with_output().unwrap()).code, Some(9));
+    host.ok(&["stop", "alone"]);
+    while host.ok(&["ps", "-aq"]) != "" {}
+}

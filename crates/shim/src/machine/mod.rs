@@ -18,6 +18,7 @@ use model::{ExecId, ExitCode, Life, Signal};
 
 use crate::protocol::{
     Delivery, Escalated, ExitRecord, Reach, Refusal, Reply, Started, State, StopDefaults, Target,
+    Which,
 };
 pub(crate) use event::{Attachment, ConnId, Effect, Event, Finish, Freeze, News, Now, Oom};
 use exec::Execs;
@@ -81,7 +82,7 @@ struct Waiter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wants {
     /// `Exited`
-    Exit,
+    Exit(Which),
     /// `Stopped`
     Stop,
     /// `Ok`
@@ -188,8 +189,13 @@ impl Machine {
         self.conns.remove(&conn);
         self.streaming.remove(&conn);
         self.waiters.retain(|waiter| waiter.conn != conn);
-        self.removal.on_closed(conn);
-        Vec::new()
+        if !self.removal.on_closed(conn) {
+            return Vec::new();
+        }
+        // It is not started again after all, so that end was the last.
+        let (Phase::Idle { .. }, Some(last)) = (&self.phase, self.last) else { return Vec::new() };
+        let waiting = std::mem::take(&mut self.waiters);
+        waiting.iter().map(|waiter| Effect::Reply(waiter.conn, Reply::Exited(last))).collect()
     }
 
     fn on_launched(&mut self, conn: ConnId, started: Started) -> Vec<Effect> {
@@ -263,9 +269,13 @@ impl Machine {
             effects.push(Effect::Tell(News::OutOfMemory));
         }
         effects.push(Effect::RecordExit(record));
-        effects.extend(std::mem::take(&mut self.waiters).into_iter().map(|waiter| {
+        let (later, told) = std::mem::take(&mut self.waiters)
+            .into_iter()
+            .partition(|waiter| waiter.wants == Wants::Exit(Which::Last) && self.removal.is_held());
+        self.waiters = later;
+        effects.extend(Vec::into_iter(told).map(|waiter: Waiter| {
             let reply = match waiter.wants {
-                Wants::Exit => Reply::Exited(record),
+                Wants::Exit(_) => Reply::Exited(record),
                 Wants::Stop => Reply::Stopped { exit: record, escalated },
                 Wants::Kill => Reply::Ok,
             };
@@ -314,7 +324,7 @@ impl Machine {
     fn give_up_waiting(&mut self) -> Vec<Effect> {
         let (asked, waiting): (Vec<Waiter>, Vec<Waiter>) = std::mem::take(&mut self.waiters)
             .into_iter()
-            .partition(|waiter| waiter.wants != Wants::Exit);
+            .partition(|waiter| !matches!(waiter.wants, Wants::Exit(_)));
         self.waiters = waiting;
         let message = "the container was killed but does not end: \
             a process of it is stuck in the kernel";

@@ -1,7 +1,10 @@
 //! Whose duty it is to remove an auto-remove container after its end.
 //!
 //! A client that waits for the end claims the duty, since it can do the work at once and without
-//! starting a program. If it dies before it is done, the duty falls back to the shim.
+//! starting a program. If it dies before it is done, the duty falls back to the shim. A client that
+//! stops the container in order to start it again puts the duty off, for as long as it is there.
+
+use std::collections::BTreeSet;
 
 use super::ConnId;
 use crate::protocol::Refusal;
@@ -15,6 +18,8 @@ pub(super) struct Removal {
     due: Due,
     /// Who will do it.
     claim: Option<ConnId>,
+    /// Who starts the container again.
+    holds: BTreeSet<ConnId>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -32,7 +37,7 @@ pub(super) enum Duty<'a> {
     Nobody,
     /// Nobody any more: it is gone.
     Done,
-    /// A client.
+    /// A client, or nobody until a client has started the container again.
     Theirs,
     /// The shim, with these arguments to its own program.
     Ours(&'a [String]),
@@ -40,12 +45,23 @@ pub(super) enum Duty<'a> {
 
 impl Removal {
     pub(super) const fn new() -> Self {
-        Self { reap: None, due: Due::NotYet, claim: None }
+        Self { reap: None, due: Due::NotYet, claim: None, holds: BTreeSet::new() }
     }
 
     pub(super) fn launched(&mut self, reap: Option<Vec<String>>) {
         self.reap = reap;
         self.due = Due::NotYet;
+        self.holds.clear();
+    }
+
+    /// This client starts the container again.
+    pub(super) fn hold(&mut self, conn: ConnId) {
+        self.holds.insert(conn);
+    }
+
+    /// Whether somebody is about to start the container again that would go otherwise.
+    pub(super) fn is_held(&self) -> bool {
+        self.reap.is_some() && !self.holds.is_empty()
     }
 
     pub(super) fn exited(&mut self) {
@@ -73,21 +89,22 @@ impl Removal {
         Ok(())
     }
 
-    pub(super) fn on_closed(&mut self, conn: ConnId) {
-        if self.claim == Some(conn) {
-            self.claim = None;
-        }
+    /// True if this was the last client for whom the removal was put off.
+    pub(super) fn on_closed(&mut self, conn: ConnId) -> bool {
+        self.claim.take_if(|holder| *holder == conn);
+        self.holds.remove(&conn) && self.holds.is_empty()
     }
 
     /// Whether the container has ended and goes, or is gone.
     pub(super) fn is_due(&self) -> bool {
-        self.reap.is_some() && self.due != Due::NotYet
+        self.reap.is_some() && self.due != Due::NotYet && !self.is_held()
     }
 
     pub(super) fn duty(&self) -> Duty<'_> {
-        match (&self.reap, &self.due, self.claim) {
-            (Some(_), Due::Now, Some(_)) => Duty::Theirs,
-            (Some(arguments), Due::Now, None) => Duty::Ours(arguments),
+        let is_theirs = self.claim.is_some() || self.is_held();
+        match (&self.reap, &self.due, is_theirs) {
+            (Some(_), Due::Now, true) => Duty::Theirs,
+            (Some(arguments), Due::Now, false) => Duty::Ours(arguments),
             (Some(_), Due::Done, _) => Duty::Done,
             (None, _, _) | (_, Due::NotYet, _) => Duty::Nobody,
         }

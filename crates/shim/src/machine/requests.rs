@@ -10,7 +10,8 @@ use super::{
     Wants, refuse,
 };
 use crate::protocol::{
-    Escalated, ExecStart, Launch, Reach, Refusal, Reply, Request, StopDefaults, Target, Until,
+    Escalated, ExecStart, Launch, Reach, Refusal, Reply, Request, StopDefaults, Target, Then,
+    Until, Which,
 };
 
 /// When a stop with this timeout kills; `None`: never.
@@ -43,9 +44,15 @@ impl Machine {
                     ],
                 }
             }
-            Request::Stop { signal, timeout } => self.stop(conn, signal, timeout, now),
+            Request::Stop { signal, timeout, then } => {
+                let effects = self.stop(conn, signal, timeout, now);
+                if then == Then::Restart && matches!(self.phase, Phase::Running(_)) {
+                    self.removal.hold(conn);
+                }
+                effects
+            }
             Request::Resize { target, size } => self.resize(conn, target, size),
-            Request::Wait { until } => self.wait(conn, until),
+            Request::Wait { until, which } => self.wait(conn, until, which),
             Request::ExecStart(start) => self.exec_start(conn, start),
             Request::ExecState { exec } => match self.execs.info(exec) {
                 Some(info) => vec![Effect::Reply(conn, Reply::Exec(info))],
@@ -140,7 +147,7 @@ impl Machine {
         }
     }
 
-    fn wait(&mut self, conn: ConnId, until: Until) -> Vec<Effect> {
+    fn wait(&mut self, conn: ConnId, until: Until, which: Which) -> Vec<Effect> {
         match (&self.phase, until, self.last) {
             (Phase::Idle { .. }, Until::NotRunning, None) => refuse(conn, Refusal::NotRunning),
             (Phase::Idle { .. }, Until::NotRunning, Some(last)) => {
@@ -152,7 +159,7 @@ impl Machine {
             }
             (Phase::Idle { .. }, Until::NextExit, _)
             | (Phase::Launching { .. } | Phase::Running(_), _, _) => {
-                self.waiters.push(Waiter { conn, wants: Wants::Exit });
+                self.waiters.push(Waiter { conn, wants: Wants::Exit(which) });
                 Vec::new()
             }
         }

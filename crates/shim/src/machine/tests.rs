@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use model::container::{Stdin, StopTimeout, TerminalSize};
 use oci_spec::runtime::{Process, Spec};
 
-use crate::protocol::{CgroupName, ExecStart, Launch, LogConfig, Request, Until};
+use crate::protocol::{CgroupName, ExecStart, Launch, LogConfig, Request, Then, Until};
 
 const A: ConnId = ConnId(1);
 const B: ConnId = ConnId(2);
@@ -120,7 +120,11 @@ fn exec_start(number: u8) -> Request {
 }
 
 fn stop(timeout: Option<StopTimeout>) -> Request {
-    Request::Stop { signal: None, timeout }
+    Request::Stop { signal: None, timeout, then: Then::Stay }
+}
+
+fn wait(until: Until) -> Request {
+    Request::Wait { until, which: Which::Any }
 }
 
 fn kill(signal: Signal, reach: Reach) -> Request {
@@ -160,7 +164,7 @@ fn a_launch_is_recorded_before_it_is_answered() {
 #[test]
 fn a_failed_launch_answers_everyone_and_leaves_the_shim_ready() {
     let mut shim = Shim::new();
-    shim.ask(B, Request::Wait { until: Until::NextExit });
+    shim.ask(B, wait(Until::NextExit));
     shim.ask(A, Request::Launch(launch(Some("id"))));
     let failure = StartFailure { code: ExitCode(127), message: "no sh".to_owned() };
     check(
@@ -183,8 +187,8 @@ fn a_failed_launch_answers_everyone_and_leaves_the_shim_ready() {
 #[test]
 fn the_exit_is_written_down_before_anyone_hears_of_it() {
     let mut shim = Shim::running(None);
-    shim.ask(A, Request::Wait { until: Until::NextExit });
-    shim.ask(B, Request::Wait { until: Until::NotRunning });
+    shim.ask(A, wait(Until::NextExit));
+    shim.ask(B, wait(Until::NotRunning));
     check(
         &shim.exits(3),
         expect![[r#"
@@ -196,12 +200,12 @@ fn the_exit_is_written_down_before_anyone_hears_of_it() {
     "#]],
     );
     check(
-        &shim.ask(A, Request::Wait { until: Until::NotRunning }),
+        &shim.ask(A, wait(Until::NotRunning)),
         expect![[r#"
         reply to 1: exited 3 oom=false
     "#]],
     );
-    check(&shim.ask(A, Request::Wait { until: Until::NextExit }), expect![""]);
+    check(&shim.ask(A, wait(Until::NextExit)), expect![""]);
 }
 
 #[test]
@@ -214,7 +218,7 @@ fn nothing_that_needs_a_container_works_without_one() {
         Request::Pause,
         Request::Resume,
         Request::Resize { target: Target::Container, size },
-        Request::Wait { until: Until::NotRunning },
+        wait(Until::NotRunning),
         exec_start(1),
     ] {
         assert_eq!(shim.ask(A, request), "reply to 1: Refused(NotRunning)\n");
@@ -361,7 +365,7 @@ fn a_freeze_that_failed_changes_nothing() {
 #[test]
 fn an_oom_kill_seen_at_any_time_is_in_the_record() {
     let mut shim = Shim::running(None);
-    shim.ask(A, Request::Wait { until: Until::NextExit });
+    shim.ask(A, wait(Until::NextExit));
     shim.on(Event::OomKill);
     assert!(shim.exits(0).contains("exited 0 oom=true"));
 }
@@ -575,11 +579,11 @@ fn one_that_goes_has_no_next_end() {
     shim.ask(A, Request::Claim);
     shim.exits(3);
     // Whoever asks too late hears of the last end; the next one would never come.
-    let wait = Request::Wait { until: Until::NextExit };
-    assert_eq!(shim.ask(B, wait), "reply to 2: exited 3 oom=false\n");
+    let next_exit = wait(Until::NextExit);
+    assert_eq!(shim.ask(B, next_exit), "reply to 2: exited 3 oom=false\n");
     let mut stays = Shim::running(None);
     stays.exits(3);
-    assert_eq!(stays.ask(B, Request::Wait { until: Until::NextExit }), "");
+    assert_eq!(stays.ask(B, wait(Until::NextExit)), "");
 }
 
 #[test]
@@ -591,6 +595,83 @@ fn a_claim_that_dies_falls_back_to_the_shim() {
     let mut shim = Shim::running(Some("id"));
     shim.ask(A, Request::Claim);
     shim.on(Event::Closed(A));
+    assert!(shim.exits(0).ends_with("Finish(Reap([\"reap\", \"id\"]))\n"));
+}
+
+/// One that goes with its process, with somebody who removes it then, and stopped to be started again.
+fn restarting() -> Shim {
+    let mut shim = Shim::running(Some("id"));
+    shim.ask(B, Request::Claim);
+    shim.ask(B, Request::Wait { until: Until::NextExit, which: Which::Last });
+    shim.ask(A, Request::Stop { signal: None, timeout: None, then: Then::Restart });
+    check(
+        &shim.exits(0),
+        expect![[r#"
+            record exit 0
+            reply to 1: stopped 0 escalated=No
+            EndStreams(Container)
+            TearDown
+        "#]],
+    );
+    shim
+}
+
+#[test]
+fn nobody_removes_what_is_started_again() {
+    let mut shim = restarting();
+    // One who starts it may come by another connection, and one who attaches sees the next run.
+    assert!(shim.ask(A, attach(Target::Container)).starts_with("reply to 1: Ok\n"));
+    shim.ask(B, Request::Launch(launch(Some("id"))));
+    shim.on(Event::Launched(B, started(8)));
+    check(&shim.on(Event::Closed(A)), expect![""]);
+    // The end that counts.
+    check(
+        &shim.exits(5),
+        expect![[r#"
+            record exit 5
+            reply to 2: exited 5 oom=false
+            EndStreams(Container)
+            TearDown
+        "#]],
+    );
+    check(
+        &shim.ask(B, Request::Release),
+        expect![[r#"
+        reply to 2: Ok
+        Finish(Exit)
+    "#]],
+    );
+}
+
+#[test]
+fn one_that_is_not_started_again_after_all_goes() {
+    let mut shim = restarting();
+    check(
+        &shim.on(Event::Closed(A)),
+        expect![[r#"
+            reply to 2: exited 0 oom=false
+        "#]],
+    );
+    check(
+        &shim.on(Event::Closed(B)),
+        expect![[r#"
+            Finish(Reap(["reap", "id"]))
+        "#]],
+    );
+}
+
+#[test]
+fn a_hold_without_a_stop_holds_nothing() {
+    let mut shim = Shim::new();
+    let restart = || Request::Stop { signal: None, timeout: None, then: Then::Restart };
+    check(
+        &shim.ask(B, restart()),
+        expect![[r#"
+        reply to 2: Refused(NotRunning)
+    "#]],
+    );
+    shim.ask(A, Request::Launch(launch(Some("id"))));
+    shim.on(Event::Launched(A, started(7)));
     assert!(shim.exits(0).ends_with("Finish(Reap([\"reap\", \"id\"]))\n"));
 }
 

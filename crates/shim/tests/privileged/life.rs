@@ -3,7 +3,7 @@
 use model::container::StopTimeout;
 use model::{ExitCode, Life, Signal};
 use serde_json::json;
-use shim::protocol::{Delivery, Escalated, Reach, Refusal, Until};
+use shim::protocol::{Delivery, Escalated, Reach, Refusal, Then, Until};
 use shim::{CallError, Liveness};
 
 use crate::fixture::{Container, OUTPUT, read_frames, read_until};
@@ -28,7 +28,8 @@ pub(crate) fn a_stop_is_asked_for_and_then_enforced() {
     let mut client = polite.attach(OUTPUT, Delivery::Everything);
     polite.start().unwrap();
     read_until(&mut client, "ready\n");
-    let (exit, escalated) = polite.shim().stop(None, Some(StopTimeout::Forever)).unwrap();
+    let (exit, escalated) =
+        polite.shim().stop(None, Some(StopTimeout::Forever), Then::Stay).unwrap();
     assert_eq!((exit.code, escalated), (ExitCode(7), Escalated::No));
     assert!(read_frames(client).stdout.ends_with("bye\n"));
     polite.end();
@@ -36,10 +37,10 @@ pub(crate) fn a_stop_is_asked_for_and_then_enforced() {
     // The init of a pid namespace does not hear a signal that it has no handler for.
     let deaf = Container::new(&["sleep", "1000"]);
     deaf.start().unwrap();
-    let (exit, escalated) = deaf.shim().stop(None, None).unwrap();
+    let (exit, escalated) = deaf.shim().stop(None, None, Then::Stay).unwrap();
     assert_eq!((exit.code, escalated), (ExitCode(137), Escalated::Killed));
     deaf.end();
-    let again = deaf.shim().stop(None, None).unwrap_err();
+    let again = deaf.shim().stop(None, None, Then::Stay).unwrap_err();
     assert!(matches!(again, CallError::Refused(Refusal::NotRunning)));
     deaf.shim().quit().unwrap();
     assert_eq!(shim::probe(&deaf.paths).unwrap(), Liveness::Free, "quit returns after the lock");
@@ -91,7 +92,7 @@ pub(crate) fn a_paused_container_is_frozen_and_can_be_stopped() {
     container.shim().resume().unwrap();
     read_until(&mut client, "tick\n");
     container.shim().pause().unwrap();
-    let (exit, _) = container.shim().stop(None, Some(StopTimeout::Forever)).unwrap();
+    let (exit, _) = container.shim().stop(None, Some(StopTimeout::Forever), Then::Stay).unwrap();
     assert_eq!(exit.code, ExitCode(9));
     drop(client);
     container.end();
