@@ -40,6 +40,17 @@ impl Engine {
         let tail = Tail::new(path, files, 0, follow)?;
         Ok(EventReader { tail, since, until: query.until })
     }
+
+    /// Everything that the journal still has.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn past_events(&self) -> Result<EventReader, EngineError> {
+        let path = Journal::of(self.paths().run()).path().to_owned();
+        let files = open_all(&path).map_err(EngineError::file("open", &path))?;
+        let tail = Tail::new(path, files, 0, None)?;
+        Ok(EventReader { tail, since: Timestamp::UNIX_EPOCH, until: None })
+    }
 }
 
 impl EventReader {

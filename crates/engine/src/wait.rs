@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use model::{ContainerId, ExitCode, Life, NameOrId};
+use model::{ContainerId, EventKind, ExitCode, Life, NameOrId};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
 use shim::CallError;
@@ -245,7 +245,7 @@ impl Wait {
                 Ok(ExitReport { code, ..reap(&engine, &who.id, &stream, &Request::Quit)? })
             }
             Kind::Removal(removal) => until_removed(&engine, &who.id, removal).map(report),
-            Kind::Gone(removal) => last_end(&who.id, removal).map(report),
+            Kind::Gone(removal) => last_end(&engine, &who.id, removal).map(report),
         }
     }
 }
@@ -340,7 +340,7 @@ fn until_removed(
         rustix::io::retry_on_intr(|| rustix::io::read(&removal.watch, &mut events))
             .map_err(failed)?;
         if !dir.exists() && engine.is_removed(id)? {
-            return last_end(id, removal);
+            return last_end(engine, id, removal);
         }
     }
 }
@@ -371,9 +371,27 @@ impl Removal {
 }
 
 /// How a container that is gone ended: its end was told before it could be removed.
-fn last_end(id: &ContainerId, removal: Removal) -> Result<ExitCode, EngineError> {
-    let told = removal.next.map_or(Ok(None), |stream| told(id, &stream))?;
-    Ok(told.unwrap_or(removal.code))
+fn last_end(engine: &Engine, id: &ContainerId, removal: Removal) -> Result<ExitCode, EngineError> {
+    if let Some(code) = removal.next.map_or(Ok(None), |stream| told(id, &stream))? {
+        return Ok(code);
+    }
+    let Stay::Stays { .. } = removal.stay else { return Ok(removal.code) };
+    // Of the ends of one that did not run no shim tells. The journal forgets an end after thousands
+    // of other events, and if it cannot be read it keeps nobody from anything.
+    Ok(last_in_journal(engine, id).ok().flatten().unwrap_or(removal.code))
+}
+
+/// The last end that the journal of events knows.
+fn last_in_journal(engine: &Engine, id: &ContainerId) -> Result<Option<ExitCode>, EngineError> {
+    let actor = id.to_string();
+    let mut events = engine.past_events()?;
+    let mut last = None;
+    while let Some(event) = events.read()? {
+        if event.kind == EventKind::Container && event.actor == actor && event.action == "die" {
+            last = event.attributes.get("exitCode").and_then(|code| code.parse().ok()).or(last);
+        }
+    }
+    Ok(last.map(ExitCode))
 }
 
 /// What has happened to a container.
@@ -398,6 +416,8 @@ mod tests {
     use super::*;
 
     use jiff::Timestamp;
+    use model::Event;
+    use shim::Journal;
     use store::{ContainerRow, Durability};
 
     use crate::Paths;
@@ -445,5 +465,41 @@ mod tests {
         fdpass::send_frame(&shim, &message, &[]).unwrap();
         remove(&engine, &ours);
         assert_eq!(waiting.join().unwrap(), ExitCode(7));
+    }
+
+    /// It did not run when the wait began, so no shim was there to tell of what came then.
+    #[test]
+    fn the_code_is_that_of_the_last_end_though_it_did_not_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::new(dir.path().join("root"), dir.path().join("run"));
+        let journal = Journal::of(paths.run());
+        let engine = Engine::open(paths).unwrap();
+        let (ours, other) = (row(&engine, 1), row(&engine, 2));
+        let exited = Life::Exited {
+            code: ExitCode(3),
+            since: Timestamp::UNIX_EPOCH,
+            at: Timestamp::UNIX_EPOCH,
+            oom: false,
+        };
+        let wait = |id| {
+            let kind = engine.wait_kept_removed(id, &exited).unwrap();
+            let Kind::Removal(removal) = kind else { panic!("{kind:?}") };
+            removal
+        };
+        let waits = [wait(&ours), wait(&other)];
+        let end = |id: &ContainerId, action: &str, code: u8| Event {
+            kind: EventKind::Container,
+            action: action.to_owned(),
+            actor: id.to_string(),
+            attributes: [("exitCode".to_owned(), code.to_string())].into(),
+            at: Timestamp::now(),
+        };
+        let events = [end(&ours, "die", 4), end(&ours, "die", 5), end(&ours, "exec_die", 6)];
+        journal.append(&events).unwrap();
+        let codes = [ours, other].into_iter().zip(waits).map(|(id, removal)| {
+            remove(&engine, &id);
+            until_removed(&engine, &id, removal).unwrap()
+        });
+        assert_eq!(codes.collect::<Vec<_>>(), [ExitCode(5), ExitCode(3)]);
     }
 }
