@@ -53,6 +53,7 @@ pub(crate) fn api_message(error: &ApiError) -> String {
         ApiError::Connect { .. }
         | ApiError::Http { .. }
         | ApiError::Request { .. }
+        | ApiError::TooLong { .. }
         | ApiError::Answer { .. }
         | ApiError::NotUpgraded { .. }
         | ApiError::Stream(_)

@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::body::{self, BoxBody};
-use crate::error::ApiError;
+use crate::error::{ApiError, LONGEST_URI};
 use crate::frame::MULTIPLEXED;
 use crate::json;
 use crate::query::Query;
@@ -247,7 +247,12 @@ impl Client {
     /// Sends over a kept connection, or over a new one if there is none or it went away meanwhile.
     async fn exchange(&self, call: Call, expect: Expect) -> Result<Reply, ApiError> {
         let named = Named::of(&call);
-        let mut request = self.request(call, expect).map_err(|source| ApiError::Request {
+        let uri = format!("/v{}{}{}", self.version, call.path, call.query.as_str());
+        if uri.len() > LONGEST_URI {
+            let Named { method, path } = named;
+            return Err(ApiError::TooLong { method, path, length: uri.len() });
+        }
+        let mut request = request(call, &uri, expect).map_err(|source| ApiError::Request {
             method: named.method,
             path: named.path.clone(),
             source,
@@ -265,18 +270,6 @@ impl Client {
         let mut connection = self.connect(&named).await?;
         let response = connection.send_request(request).await.map_err(|e| named.http(e))?;
         Ok(Reply { named, response, connection })
-    }
-
-    fn request(&self, call: Call, expect: Expect) -> Result<Request<BoxBody>, http::Error> {
-        let uri = format!("/v{}{}{}", self.version, call.path, call.query.as_str());
-        let mut request = Builder::new().method(call.method).uri(uri).header(HOST, "docker");
-        if expect == Expect::Upgrade {
-            request = request.header(CONNECTION, "Upgrade").header(UPGRADE, "tcp");
-        }
-        for (name, value) in call.headers {
-            request = request.header(name, value);
-        }
-        request.body(call.body)
     }
 
     async fn connect(&self, named: &Named) -> Result<SendRequest<BoxBody>, ApiError> {
@@ -312,6 +305,17 @@ impl Shared {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
     }
+}
+
+fn request(call: Call, uri: &str, expect: Expect) -> Result<Request<BoxBody>, http::Error> {
+    let mut request = Builder::new().method(call.method).uri(uri).header(HOST, "docker");
+    if expect == Expect::Upgrade {
+        request = request.header(CONNECTION, "Upgrade").header(UPGRADE, "tcp");
+    }
+    for (name, value) in call.headers {
+        request = request.header(name, value);
+    }
+    request.body(call.body)
 }
 
 fn framing(response: &Response<Incoming>) -> Framing {

@@ -4,6 +4,10 @@ use std::io;
 
 use crate::json::JsonError;
 
+/// Bytes of a path and its query that fit into a request: the `http` crate's limit, on both sides.
+/// Docker's is 1 MiB.
+pub(crate) const LONGEST_URI: usize = 65_534;
+
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -43,6 +47,18 @@ pub enum ApiError {
         /// Why.
         source: http::Error,
     },
+    /// What is asked does not fit into a request: `import` with very long changes, say.
+    #[error(
+        "{method} {path}: the options are {length} bytes long as they are sent, and at most {LONGEST_URI} can be"
+    )]
+    TooLong {
+        /// The request's method.
+        method: &'static str,
+        /// The request's path.
+        path: String,
+        /// Bytes of path and query.
+        length: usize,
+    },
     /// The server answered something else than its API promises.
     #[error("unexpected answer to {method} {path}")]
     Answer {
@@ -79,6 +95,7 @@ impl ApiError {
             Self::Connect { .. }
             | Self::Http { .. }
             | Self::Request { .. }
+            | Self::TooLong { .. }
             | Self::Answer { .. }
             | Self::NotUpgraded { .. }
             | Self::Stream(_)

@@ -142,3 +142,25 @@ fn an_image_counts_its_containers() {
     host.ok(&["rm", "c1"]);
     assert_eq!(counts(), "busybox 1\nother 1");
 }
+
+/// They go into the request's address, which takes 64 KiB (Docker's 1 MiB).
+#[test]
+fn changes_that_are_too_long_are_told_before_anything_is_read() {
+    let host = host();
+    let empty = vec![0; 1024];
+    let import = |size: usize, source: &str| {
+        let change = format!("ENV LONG={}", "x".repeat(size));
+        host.feed(&["import", "-c", &change, source, "long:1"], &empty)
+    };
+    let long = import(66_000, "-");
+    assert_eq!(long.code, Some(1), "{}", long.out);
+    assert_eq!(
+        long.err,
+        "POST /images/create: the options are 66066 bytes long as they are sent, and at most 65534 can be"
+    );
+    assert_eq!(host.run(&["image", "inspect", "long:1"]).code, Some(1));
+    let fits = import(65_000, "-");
+    assert_eq!(fits.code, Some(0), "{}", fits.err);
+    let length = host.ok(&["image", "inspect", "-f", "{{len (index .Config.Env 0)}}", "long:1"]);
+    assert_eq!(length, "65005");
+}
