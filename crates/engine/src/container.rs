@@ -30,8 +30,11 @@ pub(crate) struct Container {
 impl Container {
     pub(crate) fn read(row: ContainerRow) -> Result<Self, EngineError> {
         let id = row.id;
-        let record = serde_json::from_str(&row.record)
-            .map_err(|source| EngineError::Record { id, source })?;
+        let record = serde_json::from_str(&row.record).map_err(|source| EngineError::Record {
+            id,
+            name: row.name.clone(),
+            source,
+        })?;
         Ok(Self { id, row, record })
     }
 

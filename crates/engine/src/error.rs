@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use model::life::StartFailure;
-use model::{ContainerId, ExecId, ImageId};
+use model::{ContainerId, ContainerName, ExecId, ImageId};
 use net::nft::NftError;
 use store::ContainerRowError;
 use sys::failpoint::{Point, reach};
@@ -191,10 +191,15 @@ pub enum EngineError {
         what: String,
     },
     /// A record in the database that this version cannot read.
-    #[error("the record of container {id} cannot be read: {source}")]
+    #[error(
+        "the record of container {name} ({}) cannot be read, it may be of a newer dhow: {source}",
+        .id.short()
+    )]
     Record {
         /// Whose.
         id: ContainerId,
+        /// What that one is called.
+        name: ContainerName,
         /// Why.
         source: serde_json::Error,
     },

@@ -35,6 +35,7 @@ pub(crate) fn is_built_in(name: &str) -> bool {
 
 /// What a network's row keeps.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct NetworkRecord {
     driver: String,
     created: Timestamp,

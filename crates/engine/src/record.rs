@@ -1,5 +1,8 @@
 //! What a container's row holds beside its keys: the wish, what was decided, and what the last
 //! start was given.
+//!
+//! Records outlive the dhow that wrote them. They are read strictly, since what is not understood
+//! may be a wish that must not be ignored; how a field is added, `docs/design/store.md` says.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -15,6 +18,7 @@ use crate::resolve::Resolved;
 
 /// A container's record, kept as JSON in its row.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Record {
     /// What the user wishes.
     pub(crate) spec: ContainerSpec,
@@ -30,6 +34,7 @@ pub(crate) struct Record {
 
 /// A mount whose volume has a name by now.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct NamedMount {
     /// As decided.
     pub(crate) mount: Mount,
@@ -50,6 +55,7 @@ pub(crate) enum Progress {
 
 /// What one start was given.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Start {
     /// When, taken before the launch: an exit record whose process began earlier belongs to an
     /// earlier run.
@@ -62,6 +68,7 @@ pub(crate) struct Start {
 
 /// A container's place on a bridge.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Endpoint {
     /// Its address.
     pub(crate) ipv4: Ipv4Addr,
@@ -83,6 +90,7 @@ pub(crate) struct Endpoint {
 
 /// One port of the host that leads to the container.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct PublishedPort {
     /// Inside.
     pub(crate) container: ContainerPort,
@@ -99,5 +107,54 @@ impl Record {
             Progress::Started(start) => Some(start),
             Progress::Creating | Progress::Ready => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+
+    use model::ContainerId;
+    use serde_json::Value;
+    use store::ContainerRow;
+
+    use crate::container::{Container, to_json};
+
+    /// A record of the first builds, and never changed: every later dhow reads it.
+    const FIRST: &str = include_str!("record/first.json");
+
+    fn read(record: &str) -> Result<Container, String> {
+        let row = ContainerRow {
+            id: ContainerId::from_random([7; 32]),
+            name: "web".parse().unwrap(),
+            image: None,
+            created_ns: 1,
+            auto_remove: false,
+            record: record.to_owned(),
+        };
+        Container::read(row).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_first_records_are_read() {
+        let first = read(FIRST).unwrap().record;
+        assert_eq!(first.spec.files.asked, Vec::<String>::new());
+        assert_eq!(first.spec.limits.nano_cpus, Some(500_000_000));
+        // Nothing else was added or is left out.
+        let mut written: Value = serde_json::from_str(&to_json(&first)).unwrap();
+        written["spec"]["files"].as_object_mut().unwrap().remove("asked");
+        assert_eq!(written, serde_json::from_str::<Value>(FIRST).unwrap());
+    }
+
+    #[test]
+    fn a_record_that_is_not_understood_is_named_with_its_field() {
+        let mut newer: Value = serde_json::from_str(FIRST).unwrap();
+        newer["spec"]["security"]["landlock"] = true.into();
+        let refused = read(&newer.to_string()).unwrap_err();
+        let begin = "the record of container web (070707070707) cannot be read, it may be of a newer dhow: unknown field `landlock`";
+        assert!(refused.starts_with(begin), "{refused}");
+        let mut older: Value = serde_json::from_str(FIRST).unwrap();
+        older["spec"].as_object_mut().unwrap().remove("security");
+        let refused = read(&older.to_string()).unwrap_err();
+        assert!(refused.contains("container web") && refused.contains("missing field `security`"));
     }
 }

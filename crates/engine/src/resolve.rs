@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 /// What will run, decided when the container is made.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Resolved {
     /// The user's or the image's; `None` if there is none.
     pub entrypoint: Option<Vec<String>>,

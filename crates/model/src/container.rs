@@ -18,6 +18,7 @@ use crate::ulimit::Ulimit;
 
 /// Everything that the user wishes of one container.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ContainerSpec {
     /// `None`: the engine draws `adjective_surname`.
     pub name: Option<ContainerName>,
@@ -69,6 +70,7 @@ pub enum Removal {
 
 /// What runs in a container.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ProcessSpec {
     /// `None`: the image's; an empty list clears the image's entrypoint and command.
     pub entrypoint: Option<Vec<String>>,
@@ -162,6 +164,7 @@ pub const DEFAULT_STOP_TIMEOUT: StopTimeout = StopTimeout::Seconds(10);
 
 /// What a container may do.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SecuritySpec {
     /// Everything is allowed.
     pub privileged: bool,
@@ -223,6 +226,7 @@ pub enum NamespaceSpec {
 
 /// One device of the host in a container.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DeviceMapping {
     /// On the host, absolute.
     pub host: PathBuf,
@@ -234,6 +238,7 @@ pub struct DeviceMapping {
 
 /// What a container may use. `None` is no limit.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Bytes.
     pub memory: Option<u64>,
@@ -301,12 +306,14 @@ pub const DEFAULT_PIDS_LIMIT: u64 = 4096;
 
 /// What a container sees of files.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FilesSpec {
     /// From `-v`, `--mount`, `--tmpfs`; no two have the same target.
     pub mounts: Vec<Mount>,
     /// `-v` as typed, for inspect.
     pub binds: Vec<String>,
-    /// `--mount` in the words of the door that took it, for inspect.
+    /// `--mount` in the words of the door that took it, for inspect; the first records have none.
+    #[serde(default)]
     pub asked: Vec<String>,
     /// `--tmpfs` as typed, target and options, for inspect.
     pub tmpfs: BTreeMap<String, String>,
@@ -316,6 +323,7 @@ pub struct FilesSpec {
 
 /// What a container sees of networks.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NetworkSpec {
     /// Which network.
     pub mode: NetworkMode,

@@ -8,6 +8,7 @@ use crate::id::is_plain_name;
 
 /// One mount that the user asked for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Mount {
     /// Absolute and normalised path inside the container, never `/`.
     pub target: PathBuf,

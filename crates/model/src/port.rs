@@ -162,6 +162,7 @@ pub enum HostPort {
 
 /// One wish to publish: a container's port on the host.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PortBinding {
     /// The container's port.
     pub container: ContainerPort,

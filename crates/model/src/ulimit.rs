@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// One rlimit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ulimit {
     /// Of what.
     pub kind: UlimitKind,
