@@ -53,7 +53,7 @@ impl Engine {
     }
 
     /// The containers that have a directory below the runtime root.
-    fn run_dirs(&self) -> BTreeSet<ContainerId> {
+    pub(crate) fn run_dirs(&self) -> BTreeSet<ContainerId> {
         let entries = std::fs::read_dir(self.paths().run().join("c")).into_iter().flatten();
         entries
             .flatten()

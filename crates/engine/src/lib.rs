@@ -40,6 +40,7 @@ mod reconcile;
 mod record;
 mod remove;
 mod rename;
+mod reset;
 mod resolve;
 mod security;
 mod start;

@@ -1,20 +1,18 @@
 //! Brings what is wished, what lives and what is together, after anything may have died at any
-//! moment; and takes everything away when a root is reset.
+//! moment.
 //!
 //! Nothing waits for this: what the dead have left is passed over by every verb. It gives back
 //! space, names and kernel objects.
 
 use cgroup::{Cgroup, CgroupError, Hierarchies};
-use model::{ContainerId, NameOrId};
-use shim::{Journal, LifeLock};
+use model::ContainerId;
+use shim::LifeLock;
 
 use crate::bury;
 use crate::container::Locked;
 use crate::guard::shim_error;
-use crate::network::net_error;
 use crate::prepare::store_error;
 use crate::record::Progress;
-use crate::view::RemoveOptions;
 use crate::{Engine, EngineError};
 
 impl Engine {
@@ -111,44 +109,6 @@ impl Engine {
             life.remove_dir();
         }
         Ok(())
-    }
-
-    /// Removes everything of this root: containers, images, volumes, networks, kernel objects and
-    /// files.
-    ///
-    /// # Errors
-    /// The first that happens; the rest is not tried.
-    pub fn reset(&self) -> Result<(), EngineError> {
-        for row in self.store().containers().list()? {
-            let options = RemoveOptions { force: true, volumes: true };
-            match self.remove(&NameOrId::from(row.id), options) {
-                Ok(()) | Err(EngineError::NoSuchContainer(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.remove_strange_cgroups()?;
-        self.remove_cgroup_parent()?;
-        net::scan::teardown(&self.names()).map_err(net_error)?;
-        let run = self.paths().run();
-        for root in [&run.join("c"), &run.join("exec"), self.paths().root()] {
-            match std::fs::remove_dir_all(root) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(EngineError::file("remove", root)(error));
-                }
-                Ok(()) | Err(_) => {}
-            }
-        }
-        // Removals have been told until now.
-        let journal = Journal::of(run);
-        journal.remove().map_err(EngineError::file("remove", journal.path()))?;
-        // The directory itself may be the caller's own: only an empty one goes.
-        let _ = std::fs::remove_dir(run);
-        Ok(())
-    }
-
-    fn remove_cgroup_parent(&self) -> Result<(), EngineError> {
-        shim::remove_home(&hierarchies()?, &self.paths().cgroup_parent())
-            .map_err(|error| cgroup_error(&error))
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use model::ExecId;
 use model::container::{AttachedStreams, StopTimeout, TerminalSize};
@@ -66,6 +67,15 @@ impl Shim {
             Err(error) if matches!(error.kind(), ConnectionRefused | NotFound) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// From now on an answer that takes longer is an error of the connection.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn give_up_after(&self, patience: Duration) -> std::io::Result<()> {
+        self.stream.set_read_timeout(Some(patience))?;
+        self.stream.set_write_timeout(Some(patience))
     }
 
     /// Starts the container; the descriptors are what [`Launch::fds`] says, in that order.

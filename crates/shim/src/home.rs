@@ -40,6 +40,19 @@ pub fn remove_home(hierarchies: &Hierarchies, parent: &str) -> Result<(), Cgroup
     Cgroup::prune(hierarchies, parent)
 }
 
+/// Kills every shim of a state root that is in that cgroup, and by that their containers: for those
+/// that no longer answer or that nobody finds.
+///
+/// # Errors
+/// One cannot be killed.
+pub fn end_home(hierarchies: &Hierarchies, parent: &str) -> Result<(), CgroupError> {
+    match Cgroup::open(hierarchies, parent, NAME) {
+        Ok(home) => home.kill(),
+        Err(CgroupError::NotFound(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// The directory to be born in, where there is v2. Where it cannot be made, a shim is born where
 /// its starter is: it works there as well, if not as long.
 pub(crate) fn birthplace(parent: &str) -> Option<OwnedFd> {

@@ -32,7 +32,7 @@ pub use about::{About, Use};
 pub use client::{CallError, Shim};
 pub use ensure::{EnsureError, ensure};
 pub use guard::tell_end;
-pub use home::{home, remove_home};
+pub use home::{end_home, home, remove_home};
 pub use journal::Journal;
 pub use life_lock::{LifeLock, Liveness, LockError, probe};
 pub use paths::ShimPaths;

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 const WARNING: &str = "WARNING! This removes all containers, images, volumes and networks, and every file of this state root.";
 
 /// Remove everything: containers, images, volumes, networks and their files
+///
+/// What cannot be read, such as a damaged database, is removed all the same.
 #[derive(clap::Args, Debug)]
 pub(super) struct SystemResetArgs {
     /// Do not prompt for confirmation
@@ -21,6 +23,8 @@ async fn system_reset(cx: &Cx, args: SystemResetArgs) -> Outcome {
     if !args.force && !confirmed(cx, WARNING)? {
         return Ok(ExitCode::FAILURE);
     }
-    cx.client()?.reset().await?;
+    for warning in cx.client()?.reset().await?.warnings {
+        cx.warn(&format!("WARNING: removed without being read: {warning}"));
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -244,5 +244,5 @@ fn a_restart_keeps_a_container_that_goes_with_its_process() {
     host.ok(&["stop", "-s", "INT", "awaited"]);
     assert_eq!(testkit::Ran::new(&run.wait_with_output().unwrap()).code, Some(9));
     host.ok(&["stop", "alone"]);
-    while host.ok(&["ps", "-aq"]) != "" {}
+    while !host.ok(&["ps", "-aq"]).is_empty() {}
 }

@@ -19,6 +19,7 @@ mod logs;
 mod network;
 mod pull;
 mod refusals;
+mod reset;
 mod run;
 mod security;
 mod streams;

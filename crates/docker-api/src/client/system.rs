@@ -6,7 +6,7 @@ use super::{Call, Client, Raw};
 use crate::error::ApiError;
 use crate::query::EventsQuery;
 use crate::stream::JsonStream;
-use crate::types::system::{Event, Ping, SystemInfo, SystemVersion};
+use crate::types::system::{Event, Ping, ResetDone, SystemInfo, SystemVersion};
 
 impl Client {
     /// Asks whether the server is there, and which API it speaks at most.
@@ -34,8 +34,8 @@ impl Client {
 
     /// Removes everything of the server's state: containers, images, volumes, networks, files
     /// (dhow's own; Docker has nothing of the kind).
-    pub async fn reset(&self) -> Result<(), ApiError> {
-        self.send_empty(Call::new(Method::POST, "/dhow/reset")).await
+    pub async fn reset(&self) -> Result<ResetDone, ApiError> {
+        self.fetch(Call::new(Method::POST, "/dhow/reset")).await
     }
 
     /// Removes what killed processes have left (dhow's own).

@@ -184,6 +184,14 @@ pub struct FirewallInfo {
     pub info: Option<Vec<[String; 2]>>,
 }
 
+/// What `POST /dhow/reset` answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ResetDone {
+    /// What could not be read, and was removed all the same.
+    pub warnings: Vec<String>,
+}
+
 /// One event. `status`, `id` and `from` repeat the rest for old clients; they go in API 1.52.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -1,5 +1,6 @@
 //! The server itself.
 
+use docker_api::types::system::ResetDone;
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, PRAGMA};
 
 use crate::call::Call;
@@ -34,8 +35,8 @@ pub(super) async fn info(call: &Call) -> Result<Reply, HttpError> {
 
 /// `POST /dhow/reset`.
 pub(super) async fn reset(call: &Call) -> Result<Reply, HttpError> {
-    call.run(|engine| engine.reset()).await?;
-    Ok(reply::empty(http::StatusCode::NO_CONTENT))
+    let warnings = call.run(|engine| engine.reset()).await?;
+    Ok(reply::json(&ResetDone { warnings }))
 }
 
 /// `POST /dhow/reconcile`.
