@@ -8,6 +8,7 @@
     reason = "this is the one module that the ban on Command::new leaves out"
 )]
 
+mod family;
 mod run;
 
 use std::path::Path;

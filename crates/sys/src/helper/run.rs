@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::family;
+
 /// How much a program may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
@@ -54,14 +56,14 @@ pub enum RunError {
 /// group in the foreground may read there.
 ///
 /// # Errors
-/// It could not be started, or was killed because it went over `bounds`.
+/// It could not be started, or was killed because it went over `bounds`, with what it had started.
 pub fn run(command: &mut Command, input: &[u8], bounds: Bounds) -> Result<Ran, RunError> {
     let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = spawned.map_err(|error| not_started(command.get_program(), error))?;
     let told = Talk::new(&mut child, input, bounds).and_then(|talk| talk.finish(&child));
     if told.is_err() {
-        // It may have ended just now; then there is nothing to kill.
-        let _ = child.kill();
+        // It is ours, so its number is its own until it is waited for.
+        family::kill(Pid::from_child(&child));
     }
     let status = child.wait()?;
     Ok(Ran { status, stdout: told? })
@@ -204,6 +206,33 @@ mod tests {
         assert!(matches!(slow, RunError::TooLong(_)), "{slow}");
         let loud = shell("exec yes", b"", LONG).unwrap_err();
         assert!(matches!(loud, RunError::TooMuch(200_000)), "{loud}");
+    }
+
+    #[test]
+    fn what_a_killed_program_has_started_dies_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = dir.path().join("pids");
+        // A child, one with a child, and that one's; then more output than there may be.
+        let script = format!(
+            "cd {}; sleep 1000 & echo $! >> pids; \
+             sh -c 'sleep 1000 & echo $! >> pids; wait' & echo $! >> pids; \
+             while [ $(wc -l < pids) -lt 3 ]; do :; done; yes",
+            dir.path().display()
+        );
+        let loud = shell(&script, b"", LONG).unwrap_err();
+        assert!(matches!(loud, RunError::TooMuch(_)), "{loud}");
+        let pids = std::fs::read_to_string(list).unwrap();
+        let pids: Vec<i32> = pids.lines().map(|pid| pid.parse().unwrap()).collect();
+        assert_eq!(pids.len(), 3);
+        for pid in pids {
+            // Who is gone already cannot be opened.
+            let Ok(pidfd) = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()) else {
+                continue;
+            };
+            let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+            let patience = Timespec { tv_sec: 20, tv_nsec: 0 };
+            assert_eq!(poll(&mut fds, Some(&patience)), Ok(1), "{pid} lives on");
+        }
     }
 
     #[test]
