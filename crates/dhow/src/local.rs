@@ -19,7 +19,7 @@ pub(crate) fn client(roots: &cli::Roots) -> anyhow::Result<Client> {
     let engine = Engine::open(configured(paths)?)?;
     Ok(Client::new(Transport::memory(move || {
         let (ours, theirs) = tokio::io::duplex(PIPE);
-        tokio::spawn(docker_server::serve_connection(theirs, engine.clone()));
+        tokio::spawn(docker_server::serve_own(theirs, engine.clone()));
         Ok(Box::new(ours))
     })))
 }

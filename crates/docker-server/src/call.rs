@@ -21,9 +21,19 @@ use crate::reply::{Pieces, Reply};
 /// Of bodies that are read as a whole. Archives are not.
 const BODY_MAX: usize = 8 << 20;
 
+/// Who else waits for the thread that a connection is served on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Company {
+    /// Only whoever sent the request, and it waits for the reply.
+    Alone,
+    /// Other connections.
+    Others,
+}
+
 /// A request.
 #[derive(Debug)]
 pub(crate) struct Call {
+    pub(crate) company: Company,
     pub(crate) api: ApiVersion,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
@@ -41,6 +51,20 @@ impl Call {
     {
         let engine = self.engine.clone();
         blocking(move || verb(&engine).map_err(HttpError::from)).await?
+    }
+
+    /// The same for a verb that waits for nobody: it reads, or asks a shim for what a shim does at
+    /// once. In the command line's own process it is run on the spot, where a thread, and the way
+    /// there and back, would take longer than most of these verbs (0.2 ms of 1.7 for `ps`).
+    pub(crate) async fn run_brief<T, F>(&self, verb: F) -> Result<T, HttpError>
+    where
+        F: FnOnce(&Engine) -> Result<T, EngineError> + Send + 'static,
+        T: Send + 'static,
+    {
+        match self.company {
+            Company::Alone => verb(&self.engine).map_err(HttpError::from),
+            Company::Others => self.run(verb).await,
+        }
     }
 
     /// Reads a JSON body; none at all reads as `{}`.

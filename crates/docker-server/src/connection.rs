@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
-use crate::call::Call;
+use crate::call::{Call, Company};
 use crate::error::{HttpError, version_reply};
 use crate::handle;
 use crate::params::Query;
@@ -43,6 +43,13 @@ pub enum ServeError {
     Hijack(#[source] io::Error),
 }
 
+/// What all requests of a connection are given.
+#[derive(Debug, Clone)]
+struct Server {
+    company: Company,
+    engine: Engine,
+}
+
 /// A connection's next owner.
 #[derive(Debug)]
 pub(crate) struct Hijack {
@@ -62,7 +69,27 @@ pub async fn serve_connection<I>(io: I, engine: Engine) -> Result<(), ServeError
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    serve(io, |request, hijack| answer(engine.clone(), request, hijack)).await
+    serve_in(Company::Others, io, engine).await
+}
+
+/// The same for the one client of this process, which shares the thread and waits for each reply:
+/// what is brief is done on the spot.
+///
+/// # Errors
+/// What came was no HTTP, or the connection broke.
+pub async fn serve_own<I>(io: I, engine: Engine) -> Result<(), ServeError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    serve_in(Company::Alone, io, engine).await
+}
+
+async fn serve_in<I>(company: Company, io: I, engine: Engine) -> Result<(), ServeError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let server = Server { company, engine };
+    serve(io, |request, hijack| answer(server.clone(), request, hijack)).await
 }
 
 /// Serves requests with `answer` until the connection ends or is taken over.
@@ -124,7 +151,7 @@ impl Hijack {
     }
 }
 
-async fn answer(engine: Engine, request: Request<Incoming>, hijack: mpsc::Sender<Hijack>) -> Reply {
+async fn answer(server: Server, request: Request<Incoming>, hijack: mpsc::Sender<Hijack>) -> Reply {
     let is_head = *request.method() == Method::HEAD;
     let target = route::target(request.method(), request.uri().path());
     let (api, route) = match (target.version.map_or(Ok(MAX), ApiVersion::check), target.route) {
@@ -132,7 +159,7 @@ async fn answer(engine: Engine, request: Request<Incoming>, hijack: mpsc::Sender
         (Err(error), Some(_)) => return with_headers(version_reply(error)),
         (Ok(api), Some(route)) => (api, route),
     };
-    let reply = handle_call(engine, request, hijack, (api, route)).await;
+    let reply = handle_call(server, request, hijack, (api, route)).await;
     let mut reply = with_headers(reply.unwrap_or_else(HttpError::into_reply));
     if is_head {
         // Only `_ping` is asked for its head, and clients want to see this in it.
@@ -143,14 +170,15 @@ async fn answer(engine: Engine, request: Request<Incoming>, hijack: mpsc::Sender
 }
 
 async fn handle_call(
-    engine: Engine,
+    Server { company, engine }: Server,
     request: Request<Incoming>,
     hijack: mpsc::Sender<Hijack>,
     (api, route): (ApiVersion, Route),
 ) -> Result<Reply, HttpError> {
     let query = Query::parse(request.uri().query().unwrap_or_default())?;
     let (head, body) = request.into_parts();
-    handle::dispatch(Call { api, query, headers: head.headers, engine, body, hijack }, route).await
+    let call = Call { company, api, query, headers: head.headers, engine, body, hijack };
+    handle::dispatch(call, route).await
 }
 
 fn with_headers(mut reply: Reply) -> Reply {

@@ -25,7 +25,7 @@ const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm ini
 pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpError> {
     match route {
         Route::Ping => Ok(system::ping()),
-        Route::Version => system::version(&call).await,
+        Route::Version => Ok(system::version(&call)),
         Route::Info => system::info(&call).await,
         Route::Reset => system::reset(&call).await,
         Route::Reconcile => system::reconcile(&call).await,

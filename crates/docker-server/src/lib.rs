@@ -19,4 +19,4 @@ mod reply;
 mod route;
 mod splice;
 
-pub use connection::{ServeError, serve_connection};
+pub use connection::{ServeError, serve_connection, serve_own};

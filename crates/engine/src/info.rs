@@ -38,7 +38,7 @@ impl Engine {
                 pids: has(Controller::Pids),
                 oom_kill_disable: !is_v2 && has(Controller::Memory),
             },
-            kernel: text(uname.release()),
+            kernel: self.kernel(),
             operating_system: field(&release, "PRETTY_NAME"),
             os_version: field(&release, "VERSION_ID"),
             machine: text(uname.machine()),
@@ -50,6 +50,12 @@ impl Engine {
             warnings: Vec::new(),
             at: Some(now()),
         })
+    }
+
+    /// The release of the kernel: `6.1.0`.
+    #[must_use]
+    pub fn kernel(&self) -> String {
+        rustix::system::uname().release().to_string_lossy().into_owned()
     }
 
     fn count(&self) -> Result<(u64, u64, u64), EngineError> {

@@ -81,7 +81,10 @@ pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
         sizes: Sizes::asked_by(call),
         api: call.api,
     };
-    let list = call.run(move |engine| summaries(engine, &wanted, listing)).await?;
+    let list = match listing.sizes {
+        Sizes::Shown => call.run(move |engine| summaries(engine, &wanted, listing)).await?,
+        Sizes::Left => call.run_brief(move |engine| summaries(engine, &wanted, listing)).await?,
+    };
     Ok(reply::json_list(list))
 }
 
@@ -179,14 +182,12 @@ fn ancestors(engine: &Engine, names: &[String]) -> Result<Vec<ImageId>, EngineEr
 }
 
 async fn inspect(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
-    let sizes = Sizes::asked_by(call);
-    let (view, size) = call
-        .run(move |engine| {
-            let view = engine.inspect(&who)?;
-            let size = sizes.of(engine, view.id)?;
-            Ok((view, size))
-        })
-        .await?;
+    let view = call.run_brief(move |engine| engine.inspect(&who)).await?;
+    let (sizes, id) = (Sizes::asked_by(call), view.id);
+    let size = match sizes {
+        Sizes::Shown => call.run(move |engine| sizes.of(engine, id)).await?,
+        Sizes::Left => None,
+    };
     let mut wire = raise::inspect(&view, size);
     quirks::container_inspect(call.api, &mut wire);
     Ok(reply::json(&wire))
@@ -267,7 +268,7 @@ pub(super) fn terminal_size(call: &Call) -> Result<TerminalSize, HttpError> {
 
 async fn resize(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
     let size = terminal_size(call)?;
-    call.run(move |engine| engine.resize(&who, size)).await?;
+    call.run_brief(move |engine| engine.resize(&who, size)).await?;
     Ok(reply::empty(StatusCode::OK))
 }
 

@@ -21,7 +21,7 @@ pub(super) async fn create(mut call: Call, who: NameOrId) -> Result<Reply, HttpE
     let request: ExecCreate = call.json().await?.value;
     DetachKeys::parse(Some(&request.detach_keys))?;
     let spec = lower::exec(&request, call.api)?;
-    let id = call.run(move |engine| engine.exec_create(&who, spec)).await?;
+    let id = call.run_brief(move |engine| engine.exec_create(&who, spec)).await?;
     Ok(reply::json_status(StatusCode::CREATED, &IdResponse { id: id.to_string() }))
 }
 
@@ -32,12 +32,12 @@ pub(super) async fn one(call: Call, id: &str, operation: ExecRoute) -> Result<Re
         id.parse().map_err(|_| HttpError::not_found(format!("No such exec instance: {id}")))?;
     match operation {
         ExecRoute::Inspect => {
-            let view = call.run(move |engine| engine.exec_inspect(&exec)).await?;
+            let view = call.run_brief(move |engine| engine.exec_inspect(&exec)).await?;
             Ok(reply::json(&raise::exec(&view)))
         }
         ExecRoute::Resize => {
             let size = terminal_size(&call)?;
-            call.run(move |engine| engine.exec_resize(&exec, size)).await?;
+            call.run_brief(move |engine| engine.exec_resize(&exec, size)).await?;
             Ok(reply::empty(StatusCode::OK))
         }
         ExecRoute::Start => start(call, exec).await,
@@ -46,11 +46,11 @@ pub(super) async fn one(call: Call, id: &str, operation: ExecRoute) -> Result<Re
 
 async fn start(mut call: Call, id: ExecId) -> Result<Reply, HttpError> {
     let request: ExecStart = call.json().await?.value;
-    let view: ExecView = call.run(move |engine| engine.exec_inspect(&id)).await?;
+    let view: ExecView = call.run_brief(move |engine| engine.exec_inspect(&id)).await?;
     let asked = request.console_size.filter(|_| call.api.has_console_size());
     let size = lower::console_size(asked.unwrap_or_default())?;
     let attach = if request.detach { ExecAttach::Detached } else { ExecAttach::Attached(size) };
-    let stream = call.run(move |engine| engine.exec_start(&id, attach)).await?;
+    let stream = call.run_brief(move |engine| engine.exec_start(&id, attach)).await?;
     let Some(stream) = stream else { return Ok(reply::empty(StatusCode::OK)) };
     let terminal = view.spec.terminal;
     let keys = DetachKeys::parse(view.spec.detach_keys.as_deref())?;

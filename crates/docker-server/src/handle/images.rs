@@ -45,7 +45,7 @@ pub(super) async fn one(
     match operation {
         ImageRoute::Inspect => inspect(&call, name).await,
         ImageRoute::History => {
-            let steps = call.run(move |engine| engine.image_history(&name)).await?;
+            let steps = call.run_brief(move |engine| engine.image_history(&name)).await?;
             Ok(reply::json(&steps.iter().map(raise::history).collect::<Vec<_>>()))
         }
         ImageRoute::Tag => tag(&call, name).await,
@@ -58,7 +58,7 @@ pub(super) async fn one(
 pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
     let now = moment::Reference { now: Timestamp::now(), zone: TimeZone::system() };
     let wanted = filter::Images::parse(&call.query, &now)?;
-    let views = call.run(move |engine| select(engine, &wanted)).await?;
+    let views = call.run_brief(move |engine| select(engine, &wanted)).await?;
     let mut summaries: Vec<_> = views.iter().map(raise::image_summary).collect();
     quirks::image_list(call.api, &mut summaries);
     Ok(reply::json(&summaries))
@@ -91,7 +91,7 @@ pub(super) async fn prune(call: &Call) -> Result<Reply, HttpError> {
 }
 
 async fn inspect(call: &Call, name: String) -> Result<Reply, HttpError> {
-    let view = call.run(move |engine| engine.image_inspect(&name)).await?;
+    let view = call.run_brief(move |engine| engine.image_inspect(&name)).await?;
     let wire = raise::image(&view);
     if call.api == quirks::MAX {
         return Ok(reply::json(&wire));

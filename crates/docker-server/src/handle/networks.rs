@@ -9,7 +9,7 @@ use crate::reply::{self, Reply};
 /// `GET /networks`.
 pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
     let filter = filter::Networks::parse(&call.query)?;
-    let views = call.run(|engine| engine.networks()).await?;
+    let views = call.run_brief(|engine| engine.networks()).await?;
     let fitting = views.iter().filter(|view| filter.fits(view));
     let mut networks: Vec<_> = fitting.map(raise::network).collect();
     for network in &mut networks {
@@ -21,6 +21,6 @@ pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
 
 /// `GET /networks/{id}`.
 pub(super) async fn inspect(call: &Call, name: String) -> Result<Reply, HttpError> {
-    let view = call.run(move |engine| engine.network_inspect(&name)).await?;
+    let view = call.run_brief(move |engine| engine.network_inspect(&name)).await?;
     Ok(reply::json(&raise::network(&view)))
 }

@@ -22,14 +22,13 @@ pub(super) fn ping() -> Reply {
 }
 
 /// `GET /version`.
-pub(super) async fn version(call: &Call) -> Result<Reply, HttpError> {
-    let info = call.run(|engine| engine.info()).await?;
-    Ok(reply::json(&raise::version(&info.kernel)))
+pub(super) fn version(call: &Call) -> Reply {
+    reply::json(&raise::version(&call.engine.kernel()))
 }
 
 /// `GET /info`.
 pub(super) async fn info(call: &Call) -> Result<Reply, HttpError> {
-    let info = call.run(|engine| engine.info()).await?;
+    let info = call.run_brief(|engine| engine.info()).await?;
     Ok(reply::json(&raise::info(&info)))
 }
 

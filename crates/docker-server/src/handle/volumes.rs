@@ -13,7 +13,7 @@ use crate::reply::{self, Reply};
 /// `GET /volumes`.
 pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
     let filter = filter::Volumes::parse(&call.query)?;
-    let views = call.run(|engine| engine.volumes()).await?;
+    let views = call.run_brief(|engine| engine.volumes()).await?;
     let volumes = views.iter().filter(|view| filter.fits(view)).map(raise::volume).collect();
     Ok(reply::json(&VolumeList { volumes, warnings: None }))
 }
@@ -43,7 +43,7 @@ pub(super) async fn prune(call: &Call) -> Result<Reply, HttpError> {
 
 /// `GET /volumes/{name}`.
 pub(super) async fn inspect(call: &Call, name: String) -> Result<Reply, HttpError> {
-    let view = call.run(move |engine| engine.volume_inspect(&name)).await?;
+    let view = call.run_brief(move |engine| engine.volume_inspect(&name)).await?;
     Ok(reply::json(&raise::volume(&view)))
 }
 
