@@ -5,11 +5,11 @@
 //! ended, whoever makes the container's next exec sees to that.
 
 use std::collections::HashSet;
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use model::container::{AttachedStreams, Stdin, Terminal, TerminalSize};
 use model::{ContainerId, ExecId, ExitCode, Life, NameOrId};
@@ -32,6 +32,12 @@ use crate::{Engine, EngineError, random, security};
 
 /// How long an exec whose process has ended is known at least, as in Docker.
 const KEPT: Duration = Duration::from_secs(300);
+
+/// How often a container's execs are looked through at most.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// Touched by whoever does. It cannot be an exec's id.
+const LOOKED_THROUGH: &str = "looked-through";
 
 /// What is kept of an exec.
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,6 +70,7 @@ impl Engine {
             }
         }
         self.forget_old_execs(&container.id);
+        self.make_exec_dir(&container.id)?;
         let id = random::exec_id()?;
         let record = ExecRecord { container: container.id, spec, progress: ExecProgress::Created };
         self.save_exec(&id, &record)?;
@@ -71,7 +78,7 @@ impl Engine {
         Ok(id)
     }
 
-    /// Starts an exec; its streams, if they are wanted.
+    /// Starts an exec; its streams, if they are wanted, and what it is.
     ///
     /// # Errors
     /// It has run; the container does not run any more; the command cannot be started, which is
@@ -80,23 +87,27 @@ impl Engine {
         &self,
         id: &ExecId,
         attach: ExecAttach,
-    ) -> Result<Option<UnixStream>, EngineError> {
+    ) -> Result<(Option<UnixStream>, ExecSpec), EngineError> {
         let mut record = self.exec_record(id)?;
         if record.progress != ExecProgress::Created {
             return Err(EngineError::ExecHasRun(*id));
         }
         let container = self.reread(&record.container)?;
-        if let Life::Paused { .. } = self.life(&container)? {
+        let life = self.life(&container)?;
+        if let Life::Paused { .. } = life {
             return Err(EngineError::Paused(container.id.to_string()));
         }
-        let process = self.exec_process(&container, &record.spec, attach)?;
+        let pid = life.pid().ok_or(EngineError::NotRunning(container.id))?;
+        let process = self.exec_process(&container, &record.spec, attach, pid)?;
         record.progress = ExecProgress::Started;
         self.save_exec(id, &record)?;
         let start = exec_start(*id, process, &record.spec, attach);
         // Before it runs, as Docker does: its end must not be told first.
         self.tell_exec(&container, "exec_start", id, &record.spec);
         match self.running_shim(&container.id)?.exec_start(start) {
-            Ok((_, stream)) => Ok((attach != ExecAttach::Detached).then_some(stream)),
+            Ok((_, stream)) => {
+                Ok(((attach != ExecAttach::Detached).then_some(stream), record.spec))
+            }
             Err(CallError::LaunchFailed(failure)) => {
                 record.progress = ExecProgress::Ended(failure.code);
                 self.save_exec(id, &record)?;
@@ -239,7 +250,11 @@ impl Engine {
     }
 
     fn old_execs(&self, container: &ContainerId) -> Vec<(ExecId, PathBuf)> {
-        let Ok(entries) = std::fs::read_dir(self.exec_dir(container)) else { return Vec::new() };
+        let dir = self.exec_dir(container);
+        if !is_due(&dir) {
+            return Vec::new();
+        }
+        let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
         let old = |entry: std::fs::DirEntry| {
             let age = entry.metadata().ok()?.modified().ok()?.elapsed().ok()?;
             let id = entry.file_name().to_string_lossy().parse().ok()?;
@@ -268,12 +283,16 @@ impl Engine {
         serde_json::from_str(&text).map_err(|_| gone())
     }
 
-    fn save_exec(&self, id: &ExecId, record: &ExecRecord) -> Result<(), EngineError> {
-        let dir = self.exec_dir(&record.container);
+    fn make_exec_dir(&self, container: &ContainerId) -> Result<(), EngineError> {
+        let dir = self.exec_dir(container);
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
-        made.map_err(EngineError::file("make", &dir))?;
+        made.map_err(EngineError::file("make", dir))
+    }
+
+    fn save_exec(&self, id: &ExecId, record: &ExecRecord) -> Result<(), EngineError> {
+        let path = self.exec_dir(&record.container).join(id.to_string());
         let json = serde_json::to_string(record).unwrap_or_default();
-        write_private(&dir.join(id.to_string()), &json)
+        write_private(&path, &json)
     }
 
     /// Looks the exec's user up in the container's files as they are now.
@@ -298,8 +317,8 @@ impl Engine {
         container: &Container,
         spec: &ExecSpec,
         attach: ExecAttach,
+        pid: u32,
     ) -> Result<Process, EngineError> {
-        let pid = self.life(container)?.pid().ok_or(EngineError::NotRunning(container.id))?;
         let user = self.exec_user(container, spec, pid)?;
         let caps = if spec.privileged {
             security::every_capability()?
@@ -321,6 +340,20 @@ impl Engine {
         process.set_rlimits(Some(security::rlimits(&container.record.spec.limits)?));
         Ok(process)
     }
+}
+
+/// Whether a container's execs are to be looked through: if nobody has for a while. Whoever does
+/// touches a file beside their records. Else each of many execs would look at all the others.
+fn is_due(dir: &Path) -> bool {
+    let path = dir.join(LOOKED_THROUGH);
+    let age = || path.metadata().ok()?.modified().ok()?.elapsed().ok();
+    if age().is_some_and(|age| age < LOOK_EVERY) {
+        return false;
+    }
+    // Without the mark the next one looks as well, which is all that can happen.
+    let mark = File::options().create(true).truncate(false).write(true).mode(0o600).open(path);
+    let _ = mark.and_then(|file| file.set_modified(SystemTime::now()));
+    true
 }
 
 fn process(

@@ -1,16 +1,21 @@
 //! Random ids, from the kernel.
+//!
+//! By the system call: crates look for the C library's function at run time, do not find it in a
+//! static program, and open, poll and read devices instead.
 
 use model::{ContainerId, ExecId, NetworkId};
+use rustix::rand::{GetRandomFlags, getrandom};
 
-/// The kernel has no randomness for us: only before its pool is ready, at boot.
+/// The kernel has no randomness for us.
 #[derive(Debug, thiserror::Error)]
 #[error("draw random bytes: {0}")]
-pub struct NoRandomness(getrandom::Error);
+pub struct NoRandomness(rustix::io::Errno);
 
 /// 32 random bytes.
 pub(crate) fn bytes() -> Result<[u8; 32], NoRandomness> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(NoRandomness)?;
+    // Up to 256 bytes come whole (getrandom(2)).
+    getrandom(&mut bytes, GetRandomFlags::empty()).map_err(NoRandomness)?;
     Ok(bytes)
 }
 

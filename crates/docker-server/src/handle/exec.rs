@@ -2,7 +2,7 @@
 
 use docker_api::types::IdResponse;
 use docker_api::types::exec::{ExecCreate, ExecStart};
-use engine::view::{ExecAttach, ExecView};
+use engine::view::ExecAttach;
 use http::StatusCode;
 use model::{ExecId, NameOrId};
 
@@ -46,14 +46,12 @@ pub(super) async fn one(call: Call, id: &str, operation: ExecRoute) -> Result<Re
 
 async fn start(mut call: Call, id: ExecId) -> Result<Reply, HttpError> {
     let request: ExecStart = call.json().await?.value;
-    let view: ExecView = call.run_brief(move |engine| engine.exec_inspect(&id)).await?;
     let asked = request.console_size.filter(|_| call.api.has_console_size());
     let size = lower::console_size(asked.unwrap_or_default())?;
     let attach = if request.detach { ExecAttach::Detached } else { ExecAttach::Attached(size) };
-    let stream = call.run_brief(move |engine| engine.exec_start(&id, attach)).await?;
+    let (stream, spec) = call.run_brief(move |engine| engine.exec_start(&id, attach)).await?;
     let Some(stream) = stream else { return Ok(reply::empty(StatusCode::OK)) };
-    let terminal = view.spec.terminal;
-    let keys = DetachKeys::parse(view.spec.detach_keys.as_deref())?;
-    let content_type = stream_type(terminal, call.api);
-    call.hijack(stream, content_type, terminal.then_some(keys)).await
+    let keys = DetachKeys::parse(spec.detach_keys.as_deref())?;
+    let content_type = stream_type(spec.terminal, call.api);
+    call.hijack(stream, content_type, spec.terminal.then_some(keys)).await
 }
