@@ -182,9 +182,9 @@ fn start(command: &'static Command, chosen: Chosen, wiring: Wiring) -> Outcome {
         .build()
         .map_err(|e| Failure::error(format!("cannot start: {e}")))?;
     let outcome = runtime.block_on((command.run)(&cx, &matches));
-    drop(cx);
-    // A thread that still reads the terminal must not keep us.
-    runtime.shutdown_background();
+    // What is left are buffers, idle connections and the database's caches, which the kernel takes back
+    // at once, and perhaps a thread that still reads the terminal and must not keep us.
+    std::mem::forget((cx, runtime));
     outcome
 }
 

@@ -20,8 +20,8 @@ impl Engine {
 
     /// The id of the image that a text means now; `None` if there is none.
     pub(crate) fn image_id(&self, typed: &str) -> Result<Option<ImageId>, EngineError> {
-        match self.image(typed) {
-            Ok(image) => Ok(Some(image.id)),
+        match self.store().images().resolve_id(typed).map_err(resolve_error) {
+            Ok(id) => Ok(Some(id)),
             Err(EngineError::NoSuchImage(_)) => Ok(None),
             Err(error) => Err(error),
         }

@@ -127,6 +127,14 @@ impl Images<'_> {
         })
     }
 
+    /// The same for whoever needs no more than which one it is.
+    ///
+    /// # Errors
+    /// There is none, there are several, or the text is no reference.
+    pub fn resolve_id(&self, typed: &str) -> Result<ImageId, ResolveError> {
+        self.inner.db.read("find an image", |tx| resolve::id_of(tx, typed))
+    }
+
     /// Gives an image a tag, and takes it from the image that has it; returns that one.
     ///
     /// # Errors

@@ -93,6 +93,7 @@ fn a_typed_text_finds_its_image() {
     ] {
         let found = place.store.images().resolve(typed);
         assert_eq!(found.unwrap_or_else(|e| panic!("{typed}: {e}")).id, id, "{typed}");
+        assert_eq!(place.store.images().resolve_id(typed).unwrap(), id, "{typed}");
     }
 }
 
