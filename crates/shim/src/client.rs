@@ -226,7 +226,9 @@ impl Shim {
     /// # Errors
     /// The connection's.
     pub fn execs(&mut self) -> Result<Vec<ExecInfo>, CallError> {
-        let reply = self.ask(&Request::ExecList)?;
+        self.send(&Request::ExecList, &[])?;
+        // Each takes some 130 bytes, and there may be thousands of them.
+        let reply = self.receive_up_to(MAX_LARGE)?;
         let Reply::Execs(execs) = reply else { return Err(unexpected(reply)) };
         Ok(execs)
     }
@@ -265,7 +267,11 @@ impl Shim {
     }
 
     fn receive(&self) -> Result<Reply, CallError> {
-        let frame = fdpass::recv_frame(&self.stream, MAX_SMALL).map_err(broken)?;
+        self.receive_up_to(MAX_SMALL)
+    }
+
+    fn receive_up_to(&self, max: usize) -> Result<Reply, CallError> {
+        let frame = fdpass::recv_frame(&self.stream, max).map_err(broken)?;
         let reply = serde_json::from_slice(&frame.ok_or(CallError::Gone)?.bytes)?;
         match reply {
             Reply::Refused(refusal) => Err(refusal.into()),
@@ -302,4 +308,33 @@ fn started(reply: Reply) -> Result<Started, CallError> {
 
 fn unexpected(reply: Reply) -> CallError {
     CallError::Confused(Box::new(reply))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::protocol::ExecState;
+    use model::ExitCode;
+
+    #[test]
+    fn a_list_of_as_many_execs_as_are_remembered_can_be_heard() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let info = |n: u32| ExecInfo {
+            exec: ExecId::from_random([n.to_le_bytes()[0]; 32]),
+            state: ExecState::Exited { code: ExitCode(255), pid: 4_194_304 },
+        };
+        let told: Vec<ExecInfo> = (0..4096).map(info).collect();
+        let answer = serde_json::to_vec(&Reply::Execs(told.clone())).unwrap();
+        let guard = std::thread::spawn(move || {
+            fdpass::recv_frame(&theirs, MAX_SMALL).unwrap().unwrap();
+            // The one who asked may have gone away.
+            let _ = fdpass::send_frame(&theirs, &answer, &[]);
+        });
+        let mut shim = Shim { stream: ours };
+        let heard = shim.execs();
+        drop(shim);
+        guard.join().unwrap();
+        assert_eq!(heard.unwrap(), told);
+    }
 }
