@@ -156,9 +156,21 @@ pub enum ParseMountError {
     /// The whole container would be covered.
     #[error("invalid volume specification: '{0}': invalid specification: destination can't be '/'")]
     TargetIsRoot(String),
-    /// A word in the third field that is no mode.
+    /// A word in the third field that is no mode, or two that contradict each other.
     #[error("invalid mode: {0}")]
     Mode(String),
+    /// A mode of binds for a volume, or the other way round.
+    #[error(
+        "invalid volume specification: '{spec}': invalid mount config for type \"{kind}\": field {field} must not be specified"
+    )]
+    OthersMode {
+        /// As typed.
+        spec: String,
+        /// bind or volume.
+        kind: &'static str,
+        /// Where the API has such modes.
+        field: &'static str,
+    },
     /// A relative path where only a volume's name can stand.
     #[error(
         "\"{0}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
@@ -195,8 +207,8 @@ pub fn parse_volume(spec: &str) -> Result<Mount, ParseMountError> {
     let parts: Vec<&str> = spec.split(':').collect();
     let (source, target, modes) = match parts[..] {
         [target] => (None, target, ""),
-        // `/data:ro` is an anonymous volume only for a mode; else source and target.
-        [first, second] if first.starts_with('/') && is_modes(second) => (None, first, second),
+        // An anonymous volume has no modes.
+        [first, second] if first.starts_with('/') && is_modes(second) => return Err(bad()),
         [source, target] => (Some(source), target, ""),
         [source, target, modes] => (Some(source), target, modes),
         _ => return Err(bad()),
@@ -214,20 +226,23 @@ pub fn parse_volume(spec: &str) -> Result<Mount, ParseMountError> {
     if clean == Path::new("/") {
         return Err(ParseMountError::TargetIsRoot(spec.to_owned()));
     }
-    Ok(Mount { target: clean, source: volume_source(source, &modes)?, access: modes.access })
+    if let Some(field) = modes.of_other_kinds(kind) {
+        return Err(ParseMountError::OthersMode { spec: spec.to_owned(), kind, field });
+    }
+    Ok(Mount { target: clean, source: volume_source(source, &modes)?, access: modes.access() })
 }
 
 fn volume_source(source: Option<&str>, modes: &Modes) -> Result<MountSource, ParseMountError> {
     match source {
-        None => Ok(MountSource::Volume { name: None, copy_up: modes.copy_up }),
+        None => Ok(MountSource::Volume { name: None, copy_up: modes.copy_up() }),
         Some(path) if path.starts_with('/') => Ok(MountSource::Bind {
             path: clean_target(path).ok_or_else(|| ParseMountError::Spec(path.to_owned()))?,
             missing: MissingSource::Create,
-            propagation: modes.propagation,
+            propagation: modes.propagation.unwrap_or(Propagation::RecursivePrivate),
             recursive: Recursion::WithSubmounts,
         }),
         Some(name) if is_plain_name(name) => {
-            Ok(MountSource::Volume { name: Some(name.to_owned()), copy_up: modes.copy_up })
+            Ok(MountSource::Volume { name: Some(name.to_owned()), copy_up: modes.copy_up() })
         }
         Some(other) => Err(ParseMountError::VolumeName(other.to_owned())),
     }
@@ -237,33 +252,56 @@ fn is_modes(text: &str) -> bool {
     !text.is_empty() && Modes::parse(text).is_ok()
 }
 
+/// The words of the third field, as yet without defaults.
+#[derive(Default)]
 struct Modes {
-    access: Access,
-    propagation: Propagation,
-    copy_up: CopyUp,
+    access: Option<Access>,
+    propagation: Option<Propagation>,
+    copy_up: Option<CopyUp>,
+    label: Option<()>,
+    consistency: Option<()>,
 }
 
 impl Modes {
     fn parse(text: &str) -> Result<Self, ParseMountError> {
-        let mut modes = Self {
-            access: Access::ReadWrite,
-            propagation: Propagation::RecursivePrivate,
-            copy_up: CopyUp::WhenEmpty,
-        };
+        let mut modes = Self::default();
         for word in text.split(',').filter(|_| !text.is_empty()) {
-            match word {
-                "rw" => modes.access = Access::ReadWrite,
-                "ro" => modes.access = Access::ReadOnly,
-                "nocopy" => modes.copy_up = CopyUp::Never,
-                // SELinux relabelling: nothing to do on a host without it, as in Docker.
-                "z" | "Z" => {}
-                other => {
-                    modes.propagation = Propagation::from_word(other)
-                        .ok_or_else(|| ParseMountError::Mode(text.to_owned()))?;
-                }
+            if !modes.add(word) {
+                return Err(ParseMountError::Mode(text.to_owned()));
             }
         }
         Ok(modes)
+    }
+
+    /// Whether the word is a mode and the first of its kind.
+    fn add(&mut self, word: &str) -> bool {
+        match word {
+            "rw" => self.access.replace(Access::ReadWrite).is_none(),
+            "ro" => self.access.replace(Access::ReadOnly).is_none(),
+            "nocopy" => self.copy_up.replace(CopyUp::Never).is_none(),
+            // SELinux relabelling: nothing to do on a host without it, as in Docker.
+            "z" | "Z" => self.label.replace(()).is_none(),
+            // How far a Mac's file system may lag behind; on Linux it is one file system.
+            "consistent" | "cached" | "delegated" => self.consistency.replace(()).is_none(),
+            other => Propagation::from_word(other)
+                .is_some_and(|propagation| self.propagation.replace(propagation).is_none()),
+        }
+    }
+
+    /// Where the API has the modes that make no sense for this kind.
+    fn of_other_kinds(&self, kind: &str) -> Option<&'static str> {
+        match kind {
+            "bind" => self.copy_up.map(|_| "VolumeOptions"),
+            _ => self.propagation.map(|_| "BindOptions"),
+        }
+    }
+
+    fn access(&self) -> Access {
+        self.access.unwrap_or(Access::ReadWrite)
+    }
+
+    fn copy_up(&self) -> CopyUp {
+        self.copy_up.unwrap_or(CopyUp::WhenEmpty)
     }
 }
 
@@ -286,12 +324,19 @@ mod tests {
             matches!(read("data:/dst").source, MountSource::Volume { name: Some(name), .. } if name == "data")
         );
         assert!(matches!(read("/dst").source, MountSource::Volume { name: None, .. }));
-        assert!(matches!(read("/dst:ro").source, MountSource::Volume { name: None, .. }));
         assert_eq!(read("data:/a/./b//c/../d").target, Path::new("/a/b/d"));
         assert!(matches!(
             read("v1:/dst:nocopy").source,
             MountSource::Volume { copy_up: CopyUp::Never, .. }
         ));
+    }
+
+    #[test]
+    fn modes_of_macs_say_nothing_on_linux() {
+        for modes in ["cached", "delegated,ro", "consistent,Z,rslave"] {
+            let mount = read(&format!("/a:/b:{modes}"));
+            assert_eq!(mount.access == Access::ReadOnly, modes.contains("ro"), "{modes}");
+        }
     }
 
     #[test]
@@ -302,6 +347,20 @@ mod tests {
             (":/x", "invalid volume specification: ':/x'"),
             ("/a:", "invalid volume specification: '/a:'"),
             ("/a:/b:foo", "invalid mode: foo"),
+            ("/a:/b:ro,rw", "invalid mode: ro,rw"),
+            ("/a:/b:ro,", "invalid mode: ro,"),
+            ("/a:/b:z,Z", "invalid mode: z,Z"),
+            ("/a:/b:cached,delegated", "invalid mode: cached,delegated"),
+            ("/a:/b:shared,slave", "invalid mode: shared,slave"),
+            ("/dst:ro", "invalid volume specification: '/dst:ro'"),
+            (
+                "/a:/b:nocopy",
+                "invalid volume specification: '/a:/b:nocopy': invalid mount config for type \"bind\": field VolumeOptions must not be specified",
+            ),
+            (
+                "v1:/b:shared",
+                "invalid volume specification: 'v1:/b:shared': invalid mount config for type \"volume\": field BindOptions must not be specified",
+            ),
             (
                 "/a:/",
                 "invalid volume specification: '/a:/': invalid specification: destination can't be '/'",
