@@ -214,13 +214,27 @@ fn mounts(wished: &ContainerSpec, attached: &Attached) -> Result<Vec<Mount>, Oci
             &["bind", "ro", "nosuid", "nodev", "rprivate"],
         )?);
     }
+    // Our files lie in the user's `/etc`, where there is one, and under the user's own files.
+    let (around, others): (Vec<_>, Vec<_>) = attached
+        .mounts
+        .iter()
+        .partition(|mount| attached.etc_files.iter().any(|file| holds(&mount.wish, file.1)));
+    for mount in around {
+        all.push(user_mount(mount)?);
+    }
     for (source, target) in &attached.etc_files {
         all.push(bind(source, Path::new(target), &["rbind", "rprivate", "rw"])?);
     }
-    for mount in &attached.mounts {
+    for mount in others {
         all.push(user_mount(mount)?);
     }
     Ok(all)
+}
+
+/// Whether a path lies below what is mounted, and is not the mount's own place.
+fn holds(mount: &WishedMount, path: &str) -> bool {
+    let path = Path::new(path);
+    path != mount.target && path.starts_with(&mount.target)
 }
 
 fn mount(kind: &str, source: &str, target: &str, options: &[&str]) -> Result<Mount, OciSpecError> {

@@ -214,3 +214,22 @@ fn a_prune_takes_anonymous_volumes_and_all_only_if_asked() {
     assert_eq!(asked.code, Some(0));
     assert!(asked.out.starts_with("WARNING! This will remove anonymous local volumes"));
 }
+
+#[test]
+fn our_files_lie_in_an_etc_of_the_users_and_under_files_of_the_users() {
+    let host = host();
+    let script = "hostname; cat /etc/hostname; grep -c nameserver /etc/resolv.conf; \
+                  grep -c box /etc/hosts";
+    for mount in [["-v", "etc:/etc"], ["--tmpfs", "/etc"]] {
+        let run = [&["run", "--rm", "-h", "box", "--network", "none"], &mount[..]].concat();
+        let run = [&run[..], &["--dns", "1.2.3.4", "busybox", "sh", "-c", script]].concat();
+        let lines = host.run(&run).out;
+        assert!(lines.starts_with("box\nbox\n1\n"), "{mount:?}: {lines}");
+    }
+    let own = host.scratch().join("own");
+    std::fs::write(&own, "mine\n").unwrap();
+    let bind = format!("{}:/etc/resolv.conf", own.display());
+    let run = ["run", "--rm", "-v", &bind, "-v", "etc:/etc", "busybox", "cat", "/etc/resolv.conf"];
+    assert_eq!(host.ok(&run), "mine");
+    host.ok(&["volume", "rm", "etc"]);
+}
