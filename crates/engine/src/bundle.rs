@@ -173,22 +173,32 @@ fn arguments(wished: &ContainerSpec, resolved: &Resolved) -> Vec<String> {
 /// Docker's `PATH` where neither user nor image gives one.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The standard variables that nobody has set or taken away are the process's alone: inspect does
-/// not show them.
+/// In Docker's order: the standard variables with what the user or the image has put in their
+/// places, the others, `HOME`. The standard ones that nobody has set or taken away are the
+/// process's alone: inspect does not show them.
 pub(crate) fn environment(resolved: &Resolved, home: &str, terminal: &Terminal) -> Vec<String> {
-    let terminal = match terminal {
-        Terminal::None => None,
-        Terminal::Pty { .. } => Some(("TERM", "xterm")),
+    let standard = |name: &str, value: &str| -> Option<String> {
+        let given = resolved.env.iter().find(|variable| variable_name(variable) == name);
+        match given {
+            None => Some(format!("{name}={value}")),
+            // Without a value it was taken away.
+            Some(given) => given.contains('=').then(|| given.clone()),
+        }
     };
-    let standard = [("PATH", DEFAULT_PATH), ("HOSTNAME", &resolved.hostname)];
-    let is_free = |(name, _): &(&str, &str)| {
-        resolved.env.iter().all(|variable| variable_name(variable) != *name)
-    };
-    let mut all: Vec<(&str, &str)> = standard.into_iter().chain(terminal).collect();
-    all.push(("HOME", home));
-    let standard = all.into_iter().filter(is_free).map(|(name, value)| format!("{name}={value}"));
-    let own = resolved.env.iter().filter(|variable| variable.contains('=')).cloned();
-    standard.chain(own).collect()
+    let mut first = vec![("PATH", DEFAULT_PATH), ("HOSTNAME", resolved.hostname.as_str())];
+    match terminal {
+        Terminal::None => {}
+        Terminal::Pty { .. } => first.push(("TERM", "xterm")),
+    }
+    let is_first =
+        |variable: &&String| first.iter().any(|(name, _)| variable_name(variable) == *name);
+    let others = resolved.env.iter().filter(|v| v.contains('=') && !is_first(v)).cloned();
+    let mut all: Vec<String> =
+        first.iter().filter_map(|(name, value)| standard(name, value)).chain(others).collect();
+    if resolved.env.iter().all(|variable| variable_name(variable) != "HOME") {
+        all.push(format!("HOME={home}"));
+    }
+    all
 }
 
 /// Root has the set; another user has it as a bound only, and inheritable is always empty

@@ -82,6 +82,20 @@ fn detached_prints_the_id_and_goes_on() {
 }
 
 #[test]
+fn variables_stand_in_dockers_order() {
+    let host = host();
+    let run = ["run", "--rm", "-h", "box", "-e", "A=1", "-e", "PATH=/bin", "-e", "B=2"];
+    assert_eq!(
+        host.ok(&[&run[..], &["busybox", "env"]].concat()),
+        "PATH=/bin\nHOSTNAME=box\nA=1\nB=2\nHOME=/root"
+    );
+    assert_eq!(
+        host.ok(&[&run[..], &["-e", "HOME=/h", "-e", "HOSTNAME", "busybox", "env"]].concat()),
+        "PATH=/bin\nA=1\nB=2\nHOME=/h"
+    );
+}
+
+#[test]
 fn init_reaps_and_passes_signals_on() {
     let host = host();
     let out = host.ok(&[
