@@ -233,3 +233,19 @@ fn our_files_lie_in_an_etc_of_the_users_and_under_files_of_the_users() {
     assert_eq!(host.ok(&run), "mine");
     host.ok(&["volume", "rm", "etc"]);
 }
+
+#[test]
+fn a_file_and_a_directory_are_not_mounted_on_each_other() {
+    let host = host();
+    let file = host.scratch().join("file");
+    std::fs::write(&file, "").unwrap();
+    for bind in
+        [format!("{}:/etc", file.display()), format!("{}:/etc/passwd", host.scratch().display())]
+    {
+        let refused = host.fails(125, &["run", "--rm", "-v", &bind, "busybox", "true"]);
+        assert!(
+            refused.contains("a directory and a file cannot be mounted on each other"),
+            "{refused}"
+        );
+    }
+}

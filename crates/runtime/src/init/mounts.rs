@@ -46,7 +46,7 @@ impl Init<'_> {
         let make = if is_directory(tree)? { Make::Directory } else { Make::File };
         let target = place::ensure(self.root()?, place, make)?;
         refuse_covering_proc(target.as_fd(), place)?;
-        Ok(mount::attach(tree, &target)?)
+        mount::attach(tree, &target).map_err(|error| unlike(error, make, target.as_fd()).into())
     }
 
     /// A tmpfs with an empty directory and a null device, attached where it will never be seen:
@@ -109,6 +109,14 @@ fn apply(tree: BorrowedFd<'_>, single: &Attributes, step: &MountStep) -> Result<
         }
     }
     Ok(())
+}
+
+/// A file on a directory and a directory on a file are no more than "invalid" to the kernel.
+fn unlike(error: Errno, wanted: Make, target: BorrowedFd<'_>) -> Errno {
+    match (wanted, is_directory(target)) {
+        (Make::Directory, Ok(false)) | (Make::File, Ok(true)) => Errno::NOTDIR,
+        _ => error,
+    }
 }
 
 fn is_directory(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
