@@ -33,6 +33,7 @@ mod paths;
 mod ports;
 mod prepare;
 mod processors;
+mod propagation;
 mod prune;
 mod pull;
 mod random;

@@ -21,7 +21,7 @@ use crate::etc_files::{self, Loopback};
 use crate::ports::Publication;
 use crate::record::{Endpoint, Record};
 use crate::start::Prepared;
-use crate::{Engine, EngineError, processors, security};
+use crate::{Engine, EngineError, processors, propagation, security};
 
 /// The host's resolver configuration, and where systemd-resolved keeps the real one.
 const RESOLV_CONF: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
@@ -189,8 +189,9 @@ impl Engine {
     fn mount_sources(&self, container: &Container) -> Result<Vec<AttachedMount>, EngineError> {
         let source = |named: &crate::record::NamedMount| -> Result<Option<PathBuf>, EngineError> {
             match (&named.mount.source, &named.volume) {
-                (MountSource::Bind { path, missing, .. }, _) => {
+                (MountSource::Bind { path, missing, propagation, .. }, _) => {
                     make_missing(path, *missing)?;
+                    propagation::check(path, *propagation)?;
                     Ok(Some(path.clone()))
                 }
                 (MountSource::Volume { .. }, Some(name)) => {

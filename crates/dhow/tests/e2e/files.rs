@@ -249,3 +249,32 @@ fn a_file_and_a_directory_are_not_mounted_on_each_other() {
         );
     }
 }
+
+#[test]
+fn what_a_private_source_cannot_pass_on_is_refused() {
+    let host = host();
+    let dir = host.scratch().join("private");
+    std::fs::create_dir(&dir).unwrap();
+    let path = dir.display();
+    // A mount of its own, private whatever the machine's are.
+    rustix::mount::mount(c"none", &dir, c"tmpfs", rustix::mount::MountFlags::empty(), None)
+        .unwrap();
+    let set = rustix::mount::MountPropagationFlags::PRIVATE;
+    rustix::mount::mount_change(&dir, set).unwrap();
+    let run = |mode: &str| {
+        let bind = format!("{path}:/mnt:{mode}");
+        host.run(&["run", "--rm", "-v", &bind, "busybox", "true"])
+    };
+    let (shared, slave) = (run("shared"), run("rslave"));
+    let set = rustix::mount::MountPropagationFlags::SHARED;
+    rustix::mount::mount_change(&dir, set).unwrap();
+    let (then_shared, then_slave) = (run("shared"), run("rslave"));
+    rustix::mount::unmount(&dir, rustix::mount::UnmountFlags::DETACH).unwrap();
+    for (ran, kind) in [(shared, "shared"), (slave, "shared or slave")] {
+        let says = format!("path {path} is mounted on {path} but it is not a {kind} mount");
+        assert!(ran.code == Some(125) && ran.err.contains(&says), "{}", ran.err);
+    }
+    for ran in [then_shared, then_slave] {
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+    }
+}
