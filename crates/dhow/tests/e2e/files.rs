@@ -278,3 +278,16 @@ fn what_a_private_source_cannot_pass_on_is_refused() {
         assert_eq!(ran.code, Some(0), "{}", ran.err);
     }
 }
+
+#[test]
+fn a_tmpfs_may_have_a_share_of_the_memory() {
+    let host = host();
+    let size = |size: &str| -> u64 {
+        let tmpfs = format!("/t:size={size}");
+        let script = "df -k /t | tail -n 1 | awk '{ print $2 }'";
+        let kib = host.ok(&["run", "--rm", "--tmpfs", &tmpfs, "busybox", "sh", "-c", script]);
+        kib.parse().unwrap()
+    };
+    let (one, two) = (size("1%"), size("2%"));
+    assert!(one > 0 && two >= 2 * one - 8 && two <= 2 * one + 8, "{one} {two}");
+}

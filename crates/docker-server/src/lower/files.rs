@@ -300,6 +300,8 @@ fn tmpfs(path: &str, options: &str) -> Result<Mount, LowerError> {
     let (mut size, mut mode, mut words) = (None, TMPFS_MODE, Vec::new());
     for word in options.split(',').filter(|word| !word.is_empty()) {
         match word.split_once('=') {
+            // Of the memory that there is.
+            Some(("size", value)) if is_percentage(value) => words.push(word.to_owned()),
             Some(("size", value)) => size = Some(tmpfs_size(value)?),
             Some(("mode", value)) => {
                 mode = u32::from_str_radix(value, 8)
@@ -317,6 +319,10 @@ fn tmpfs(path: &str, options: &str) -> Result<Mount, LowerError> {
         if words.iter().any(|word| word == "ro") { Access::ReadOnly } else { Access::ReadWrite };
     words.retain(|word| !matches!(word.as_str(), "ro" | "rw" | "defaults"));
     Ok(Mount { target, source: MountSource::Tmpfs { size, mode, options: words }, access })
+}
+
+fn is_percentage(text: &str) -> bool {
+    text.strip_suffix('%').and_then(|number| number.parse().ok()).is_some_and(|n: u8| n > 0)
 }
 
 /// The kernel's own suffixes: k, m, g.

@@ -471,6 +471,8 @@ fn mounts_are_judged() {
         (host(r#""Tmpfs":{"/t":"foo"}"#), "invalid tmpfs option \"foo\""),
         (host(r#""Tmpfs":{"/t":"uid=0\tx"}"#), "invalid tmpfs option \"uid=0\tx\""),
         (host(r#""Tmpfs":{"/t":"size=0"}"#), "invalid tmpfs size: 0"),
+        (host(r#""Tmpfs":{"/t":"size=0%"}"#), "invalid tmpfs size: 0%"),
+        (host(r#""Tmpfs":{"/t":"size=x%"}"#), "invalid tmpfs size: x%"),
         (host(r#""Tmpfs":{"/t":"mode=99"}"#), "invalid tmpfs mode: 99"),
     ] {
         assert_eq!(refused(&body), (400, want.to_owned()), "{body}");
