@@ -260,6 +260,11 @@ fn what_has_no_effect_is_said() {
         lowered(&host(r#""NetworkMode":"host","PortBindings":{"80/tcp":[{"HostPort":"80"}]}"#));
     assert_eq!(host.spec.network.mode, NetworkMode::Host);
     assert_eq!(host.warnings, ["Published ports are discarded when using host network mode"]);
+    let immortal = |memory: &str| {
+        lowered(&image(&format!(r#""HostConfig":{{"OomKillDisable":true{memory}}}"#))).warnings
+    };
+    assert!(immortal("")[0].starts_with("OOM killer is disabled for the container, but no memory"));
+    assert!(immortal(r#","Memory":67108864"#).is_empty());
 }
 
 #[test]
