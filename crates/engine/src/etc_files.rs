@@ -33,16 +33,23 @@ pub(crate) fn hosts(hostname: &str, network: &NetworkSpec, endpoint: Option<&End
         }
     }
     if let Some(endpoint) = endpoint {
-        let names = match &network.domainname {
-            Some(domain) if !domain.is_empty() => format!("{hostname}.{domain} {hostname}"),
-            Some(_) | None => hostname.to_owned(),
-        };
+        let names = own_names(hostname, network.domainname.as_deref().unwrap_or_default());
         let _ = writeln!(text, "{}\t{names}", endpoint.ipv4);
         if let Some(address) = endpoint.ipv6 {
             let _ = writeln!(text, "{address}\t{names}");
         }
     }
     text
+}
+
+/// The full name and the bare one, whether the user gave the domain in the host name or beside it.
+fn own_names(hostname: &str, domain: &str) -> String {
+    let dot = if domain.is_empty() { "" } else { "." };
+    let full = format!("{hostname}{dot}{domain}");
+    match full.split_once('.') {
+        Some((bare, _)) => format!("{full} {bare}"),
+        None => full,
+    }
 }
 
 fn host_addresses(address: &str, endpoint: Option<&Endpoint>) -> Vec<String> {
@@ -212,5 +219,17 @@ mod tests {
             tail,
             ["10.0.0.9\tdb", "172.17.0.1\thost", "::9\tsix", "172.17.0.2\tweb.corp web"]
         );
+    }
+
+    #[test]
+    fn a_name_with_a_domain_has_a_bare_one_beside_it() {
+        for (hostname, domain, names) in [
+            ("web", "", "web"),
+            ("web.example.com", "", "web.example.com web"),
+            ("web", "example.com", "web.example.com web"),
+            ("web.eu", "example.com", "web.eu.example.com web"),
+        ] {
+            assert_eq!(own_names(hostname, domain), names, "{hostname} {domain}");
+        }
     }
 }
