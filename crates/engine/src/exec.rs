@@ -174,11 +174,15 @@ impl Engine {
         shim.resize(Target::Exec(*id), size).map_err(|error| call_error(&container, error))
     }
 
-    /// Execs of a container that its shim remembers.
+    /// Execs of a container that run: those that have ended are asked about by their ids only.
     pub(crate) fn execs_of(&self, id: &ContainerId) -> Result<Vec<ExecId>, EngineError> {
         let Some(mut shim) = self.shim(id)? else { return Ok(Vec::new()) };
         match shim.execs() {
-            Ok(execs) => Ok(execs.into_iter().map(|info| info.exec).collect()),
+            Ok(execs) => Ok(execs
+                .into_iter()
+                .filter(|info| matches!(info.state, ExecState::Running(_)))
+                .map(|info| info.exec)
+                .collect()),
             Err(CallError::Gone) => Ok(Vec::new()),
             Err(error) => Err(call_error(id, error)),
         }

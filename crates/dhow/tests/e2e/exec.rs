@@ -61,6 +61,17 @@ fn a_detached_exec_goes_on() {
 }
 
 #[test]
+fn inspect_names_the_execs_that_run() {
+    let host = host();
+    host.ok(&["run", "-d", "--name", "e1", "busybox", "sleep", "1000"]);
+    let execs = || host.ok(&["inspect", "-f", "{{json .ExecIDs}}", "e1"]);
+    host.ok(&["exec", "e1", "true"]);
+    assert_eq!(execs(), "null");
+    host.ok(&["exec", "-d", "e1", "sleep", "1000"]);
+    assert_eq!(execs().len(), r#"[""]"#.len() + 64, "{}", execs());
+}
+
+#[test]
 fn an_exec_ends_with_its_container() {
     let host = host();
     host.ok(&["run", "-d", "--name", "e1", "busybox", "sleep", "1000"]);
