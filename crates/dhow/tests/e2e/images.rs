@@ -40,6 +40,10 @@ fn names_come_and_go() {
     let host = host();
     host.ok(&["tag", "busybox", "a/b:1"]);
     assert_eq!(host.ok(&["rmi", "a/b:1"]), "Untagged: a/b:1");
+    assert_eq!(
+        host.fails(1, &["tag", "busybox", "sha256:aa"]),
+        "Error response from daemon: refusing to create an ambiguous tag using digest algorithm as name"
+    );
     host.ok(&["create", "--name", "u1", "busybox"]);
     let used = host.fails(1, &["rmi", "busybox"]);
     assert!(used.contains("unable to remove repository reference"), "{used}");
