@@ -95,6 +95,12 @@ fn an_image_says_what_it_is() {
         host.ok(&["image", "inspect", "-f", "{{json .Config.Cmd}} {{.Os}}", "busybox"]),
         "[\"sh\"] linux"
     );
+    // Clients of this API look for what says nothing, too.
+    let whole: serde_json::Value =
+        serde_json::from_str(&host.ok(&["image", "inspect", "busybox"])).unwrap();
+    let config = &whole[0]["Config"];
+    assert_eq!((config["User"].as_str(), config["Labels"].is_null()), (Some(""), true), "{config}");
+    assert!(config.as_object().unwrap().contains_key("Entrypoint"), "{config}");
     assert!(host.ok(&["history", "--format", "{{.CreatedBy}}", "busybox"]).contains("testkit"));
     let table = host.ok(&["images"]);
     assert!(table.lines().nth(1).unwrap().starts_with("busybox"), "{table}");

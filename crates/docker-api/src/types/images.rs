@@ -59,25 +59,19 @@ pub struct ImageInspect {
     pub descriptor: Option<Descriptor>,
 }
 
-/// `Config` of an image, as API 1.50 trimmed it: what is empty is left out.
+/// `Config` of an image, as API 1.50 trimmed it. What is empty is left out, but for the fields that
+/// a container's configuration also shows empty: they went with 1.52.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ImageConfig {
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub user: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exposed_ports: Option<Map<Empty>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub env: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub entrypoint: Option<StrSlice>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub cmd: Option<StrSlice>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub volumes: Option<Map<Empty>>,
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<Map<String>>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub stop_signal: String,
@@ -85,7 +79,6 @@ pub struct ImageConfig {
     pub args_escaped: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<HealthConfig>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub on_build: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shell: Option<StrSlice>,
