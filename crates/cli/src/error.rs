@@ -52,6 +52,7 @@ pub(crate) fn api_message(error: &ApiError) -> String {
         }
         ApiError::Connect { .. }
         | ApiError::Http { .. }
+        | ApiError::NoName(_)
         | ApiError::Request { .. }
         | ApiError::TooLong { .. }
         | ApiError::Answer { .. }

@@ -246,6 +246,9 @@ impl Client {
 
     /// Sends over a kept connection, or over a new one if there is none or it went away meanwhile.
     async fn exchange(&self, call: Call, expect: Expect) -> Result<Reply, ApiError> {
+        if let Some(kind) = nameless(&call.path) {
+            return Err(ApiError::NoName(kind));
+        }
         let named = Named::of(&call);
         let uri = format!("/v{}{}{}", self.version, call.path, call.query.as_str());
         if uri.len() > LONGEST_URI {
@@ -316,6 +319,20 @@ fn request(call: Call, uri: &str, expect: Expect) -> Result<Request<BoxBody>, ht
         request = request.header(name, value);
     }
     request.body(call.body)
+}
+
+/// The kind of object that a path should name and does not.
+fn nameless(path: &str) -> Option<&'static str> {
+    let mut segments = path.split('/').skip(1);
+    let kind = match segments.next()? {
+        "containers" => "container",
+        "exec" => "exec",
+        "images" => "image",
+        "networks" => "network",
+        "volumes" => "volume",
+        _ => return None,
+    };
+    (segments.next() == Some("")).then_some(kind)
 }
 
 fn framing(response: &Response<Incoming>) -> Framing {

@@ -37,6 +37,9 @@ pub enum ApiError {
         /// Why.
         source: hyper::Error,
     },
+    /// Nothing was named. A path without a name would mean something else: the list of all.
+    #[error("invalid {0} name or ID: value is empty")]
+    NoName(&'static str),
     /// The request cannot be sent as HTTP: an id with a control character, say.
     #[error("{method} {path} is no valid request")]
     Request {
@@ -94,6 +97,7 @@ impl ApiError {
             Self::Refused { status, .. } => Some(*status),
             Self::Connect { .. }
             | Self::Http { .. }
+            | Self::NoName(_)
             | Self::Request { .. }
             | Self::TooLong { .. }
             | Self::Answer { .. }

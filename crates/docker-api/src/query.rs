@@ -16,6 +16,12 @@ pub(crate) fn segment(name: &str) -> String {
     utf8_percent_encode(name, NAME).to_string()
 }
 
+/// A container's name or id as part of a path. The API shows names with a slash before them, and
+/// takes them so.
+pub(crate) fn container_segment(name: &str) -> String {
+    segment(name.trim_start_matches('/'))
+}
+
 /// A query string under construction. Parameters at their default are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query(String);

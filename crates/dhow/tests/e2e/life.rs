@@ -246,3 +246,18 @@ fn a_restart_keeps_a_container_that_goes_with_its_process() {
     host.ok(&["stop", "alone"]);
     while !host.ok(&["ps", "-aq"]).is_empty() {}
 }
+
+#[test]
+fn names_are_taken_as_the_api_shows_them_and_never_empty() {
+    let host = host();
+    host.ok(&["run", "-d", "--name", "s1", "busybox", "sleep", "1000"]);
+    assert_eq!(host.ok(&["inspect", "-f", "{{.Name}}", "/s1"]), "/s1");
+    assert_eq!(host.ok(&["exec", "/s1", "echo", "x"]), "x");
+    assert_eq!(host.ok(&["stop", "-t", "0", "/s1"]), "/s1");
+    assert_eq!(host.ok(&["rm", "/s1"]), "/s1");
+    let empty = "invalid container name or ID: value is empty";
+    for command in ["start", "stop", "kill", "logs"] {
+        assert_eq!(host.fails(1, &[command, ""]), empty, "{command}");
+    }
+    assert_eq!(host.fails(1, &["inspect", ""]), empty);
+}

@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use crate::json;
 use crate::query::{
     AttachQuery, Filters, ListContainers, LogsQuery, Query, RemoveContainer, StopOptions,
-    WaitCondition, segment,
+    WaitCondition, container_segment,
 };
 use crate::stream::{Attached, ByteStream, JsonStream, LogStream};
 use crate::types::containers::{
@@ -43,7 +43,7 @@ impl Waiting {
 }
 
 fn path(id: &str, verb: &str) -> String {
-    format!("/containers/{}{verb}", segment(id))
+    format!("/containers/{}{verb}", container_segment(id))
 }
 
 impl Client {

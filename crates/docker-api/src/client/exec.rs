@@ -2,7 +2,7 @@
 
 use super::{Call, Client, Raw};
 use crate::error::ApiError;
-use crate::query::{Query, segment};
+use crate::query::{Query, container_segment, segment};
 use crate::stream::Attached;
 use crate::types::IdResponse;
 use crate::types::exec::{ExecCreate, ExecInspect, ExecStart};
@@ -18,7 +18,7 @@ impl Client {
         container: &str,
         request: &ExecCreate,
     ) -> Result<String, ApiError> {
-        let path = format!("/containers/{}/exec", segment(container));
+        let path = format!("/containers/{}/exec", container_segment(container));
         let created: IdResponse = self.fetch(Call::post(path).json(request)).await?;
         Ok(created.id)
     }

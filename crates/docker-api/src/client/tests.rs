@@ -206,3 +206,25 @@ async fn no_server_is_named() {
     let error = client.version().await.unwrap_err();
     assert_eq!(error.to_string(), "cannot connect to unix:///nonexistent/dhow.sock");
 }
+
+#[tokio::test]
+async fn names_have_no_slash_before_them_and_are_never_empty() {
+    let (client, count) = client(|mut io| async move {
+        let head = head(&mut io).await.unwrap();
+        assert!(head.starts_with("POST /v1.51/containers/web/start HTTP/1.1\r\n"), "{head}");
+        reply(&mut io, "204 No Content", "").await;
+    });
+    client.container_start("/web", None).await.unwrap();
+    // Without a name the path would be another's: the list of all, or none at all.
+    for (refused, says) in [
+        (client.container_start("", None).await.map(drop), "container"),
+        (client.container_inspect("/").await.map(drop), "container"),
+        (client.image_inspect("").await.map(drop), "image"),
+        (client.network_inspect("").await.map(drop), "network"),
+        (client.volume_inspect("").await.map(drop), "volume"),
+    ] {
+        let want = format!("invalid {says} name or ID: value is empty");
+        assert_eq!(refused.unwrap_err().to_string(), want);
+    }
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+}
