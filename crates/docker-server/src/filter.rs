@@ -7,6 +7,7 @@ mod prune;
 
 use engine::view::{ContainerView, NetworkView, VolumeView};
 use model::container::NetworkMode;
+use model::port::Protocol;
 use model::{ContainerId, ImageId, Life};
 use regex_lite::Regex;
 
@@ -19,6 +20,9 @@ use crate::params::{Filters, ParamError, Query};
 const STATES: [&str; 7] =
     ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
+/// The words of `health=`.
+const HEALTHS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
+
 /// A filter that cannot be applied.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum FilterError {
@@ -26,6 +30,10 @@ pub(crate) enum FilterError {
     Param(#[from] ParamError),
     #[error("invalid filter 'status={0}': invalid value for state ({0}): must be one of {states}", states = STATES.join(", "))]
     State(String),
+    #[error("invalid filter 'health={0}': invalid value for health ({0}): must be one of {healths}", healths = HEALTHS.join(", "))]
+    Health(String),
+    #[error("invalid {key} filter '{value}': expected PORT[-PORT][/PROTOCOL]")]
+    Port { key: &'static str, value: String },
     #[error("more than one {0} filter specified")]
     Twice(&'static str),
     #[error("invalid filter '{key}={value}': {why}")]
@@ -70,6 +78,9 @@ pub(crate) struct Containers {
     filters: Filters,
     names: Patterns,
     exited: Vec<i64>,
+    exposed: Vec<Ports>,
+    published: Vec<Ports>,
+    is_task: Option<bool>,
 }
 
 impl Containers {
@@ -95,9 +106,21 @@ impl Containers {
         if let Some(bad) = filters.get("status").iter().find(|s| !STATES.contains(&s.as_str())) {
             return Err(FilterError::State(bad.clone()));
         }
-        let exited =
-            filters.get("exited").iter().map(|text| exited(text)).collect::<Result<_, _>>()?;
-        Ok(Self { names: Patterns::parse(&filters, "name")?, filters, exited })
+        if let Some(bad) = filters.get("health").iter().find(|s| !HEALTHS.contains(&s.as_str())) {
+            return Err(FilterError::Health(bad.clone()));
+        }
+        Ok(Self {
+            names: Patterns::parse(&filters, "name")?,
+            exited: filters
+                .get("exited")
+                .iter()
+                .map(|text| exited(text))
+                .collect::<Result<_, _>>()?,
+            exposed: Ports::all(&filters, "expose")?,
+            published: Ports::all(&filters, "publish")?,
+            is_task: filters.boolean("is-task")?,
+            filters,
+        })
     }
 
     /// Whether stopped containers are listed as well: only `status` implies that.
@@ -127,11 +150,12 @@ impl Containers {
             && (self.exited.is_empty() || self.exited.contains(&exit_code(view)))
             && filters.any("volume", |volume| mounts(view, volume))
             && filters.any("network", |network| is_on(view, network))
-            && filters.any("expose", |port| exposes(view, port))
-            && filters.any("publish", |port| publishes(view, port))
+            && (self.exposed.is_empty() || self.exposed.iter().any(|ports| exposes(view, *ports)))
+            && (self.published.is_empty()
+                || self.published.iter().any(|ports| publishes(view, *ports)))
             // Nothing here has health checks, belongs to a swarm, or is isolated otherwise.
             && filters.any("health", |health| health == "none")
-            && filters.any("is-task", |task| matches!(task.as_str(), "0" | "false"))
+            && self.is_task != Some(true)
             && filters.any("isolation", |isolation| isolation == "default")
     }
 }
@@ -169,22 +193,40 @@ fn is_on(view: &ContainerView, wanted: &str) -> bool {
 }
 
 /// `80`, `80/udp`, `80-90`, `80-90/tcp`.
-fn port_fits(wanted: &str, port: u16, protocol: &str) -> bool {
-    let (range, wanted_protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let within = first.parse().is_ok_and(|first: u16| port >= first)
-        && last.parse().is_ok_and(|last: u16| port <= last);
-    within && wanted_protocol == protocol
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ports {
+    first: u16,
+    last: u16,
+    protocol: Protocol,
 }
 
-fn exposes(view: &ContainerView, wanted: &str) -> bool {
-    let mut ports = view.resolved.exposed.iter();
-    ports.any(|port| port_fits(wanted, port.port, port.protocol.word()))
+impl Ports {
+    fn all(filters: &Filters, key: &'static str) -> Result<Vec<Self>, FilterError> {
+        let read = |value: &String| {
+            Self::parse(value).ok_or_else(|| FilterError::Port { key, value: value.clone() })
+        };
+        filters.get(key).iter().map(read).collect()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        let protocol = protocol.parse().ok()?;
+        (first <= last).then_some(Self { first, last, protocol })
+    }
+
+    fn hold(self, port: u16, protocol: Protocol) -> bool {
+        (self.first..=self.last).contains(&port) && self.protocol == protocol
+    }
 }
 
-fn publishes(view: &ContainerView, wanted: &str) -> bool {
-    let mut ports = view.ports.iter();
-    ports.any(|port| port_fits(wanted, port.host_port, port.container.protocol.word()))
+fn exposes(view: &ContainerView, wanted: Ports) -> bool {
+    view.resolved.exposed.iter().any(|port| wanted.hold(port.port, port.protocol))
+}
+
+fn publishes(view: &ContainerView, wanted: Ports) -> bool {
+    view.ports.iter().any(|port| wanted.hold(port.host_port, port.container.protocol))
 }
 
 /// Whether one of `ids` is the container's image.
@@ -238,6 +280,11 @@ impl Networks {
         let filters = query
             .filters(&["dangling", "driver", "id", "label", "label!", "name", "scope", "type"])?;
         let names = Patterns::parse(&filters, "name")?;
+        let is_kind = |kind: &&String| matches!(kind.as_str(), "custom" | "builtin");
+        if let Some(bad) = filters.get("type").iter().find(|kind| !is_kind(kind)) {
+            let why = "it is custom or builtin".to_owned();
+            return Err(FilterError::Value { key: "type", value: bad.clone(), why });
+        }
         Ok(Self { dangling: filters.boolean("dangling")?, names, filters })
     }
 
@@ -263,15 +310,43 @@ mod tests {
     #[test]
     fn ports_fit_ranges_of_their_protocol() {
         for (wanted, port, protocol, want) in [
-            ("80", 80, "tcp", true),
-            ("80", 80, "udp", false),
-            ("80/udp", 80, "udp", true),
-            ("80-90", 90, "tcp", true),
-            ("80-90/tcp", 91, "tcp", false),
-            ("x", 80, "tcp", false),
+            ("80", 80, Protocol::Tcp, true),
+            ("80", 80, Protocol::Udp, false),
+            ("80/udp", 80, Protocol::Udp, true),
+            ("80-90", 90, Protocol::Tcp, true),
+            ("80-90/tcp", 91, Protocol::Tcp, false),
         ] {
-            assert_eq!(port_fits(wanted, port, protocol), want, "{wanted} {port}/{protocol}");
+            let ports = Ports::parse(wanted).unwrap();
+            assert_eq!(ports.hold(port, protocol), want, "{wanted} {port}/{protocol}");
         }
+    }
+
+    #[test]
+    fn values_that_nothing_can_have_are_refused() {
+        for (filter, says) in [
+            (
+                r#"{"health":["foo"]}"#,
+                "invalid filter 'health=foo': invalid value for health (foo): must be one of none, starting, healthy, unhealthy",
+            ),
+            (r#"{"publish":["x"]}"#, "invalid publish filter 'x': expected PORT[-PORT][/PROTOCOL]"),
+            (
+                r#"{"expose":["80/foo"]}"#,
+                "invalid expose filter '80/foo': expected PORT[-PORT][/PROTOCOL]",
+            ),
+            (
+                r#"{"publish":["90-80"]}"#,
+                "invalid publish filter '90-80': expected PORT[-PORT][/PROTOCOL]",
+            ),
+            (r#"{"is-task":["maybe"]}"#, "invalid filter 'is-task=[maybe]'"),
+        ] {
+            let query = Query::parse(&format!("filters={filter}")).unwrap();
+            assert_eq!(Containers::parse(&query).unwrap_err().to_string(), says, "{filter}");
+        }
+        let query = Query::parse(r#"filters={"type":["x"]}"#).unwrap();
+        assert_eq!(
+            Networks::parse(&query).unwrap_err().to_string(),
+            "invalid filter 'type=x': it is custom or builtin"
+        );
     }
 
     #[test]
