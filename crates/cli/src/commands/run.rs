@@ -73,8 +73,10 @@ async fn run(cx: &Cx, args: RunArgs) -> Outcome {
     })?;
     let proxy = if args.sig_proxy { Proxy::Always } else { Proxy::Never };
     if args.detach {
-        cx.client()?.container_start(&id, None).await.map_err(|e| not_started(cx, &e))?;
+        let started = cx.client()?.container_start(&id, None).await;
+        // Also of one that did not start: it stays, and scripts remove it by this id.
         cx.line(&id)?;
+        started.map_err(|e| not_started(cx, &e))?;
         return Ok(ExitCode::SUCCESS);
     }
     let config = &request.config;

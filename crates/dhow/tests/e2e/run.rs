@@ -82,6 +82,15 @@ fn detached_prints_the_id_and_goes_on() {
 }
 
 #[test]
+fn the_id_of_what_did_not_start_is_printed_as_well() {
+    let host = host();
+    let ran = host.run(&["run", "-d", "--name", "broken", "busybox", "nosuch"]);
+    assert_eq!(ran.code, Some(127), "{}", ran.err);
+    assert!(ran.err.contains("executable file not found"), "{}", ran.err);
+    assert_eq!(host.ok(&["inspect", "-f", "{{.Id}} {{.Name}}", &ran.out]), ran.out + " /broken");
+}
+
+#[test]
 fn variables_stand_in_dockers_order() {
     let host = host();
     let run = ["run", "--rm", "-h", "box", "-e", "A=1", "-e", "PATH=/bin", "-e", "B=2"];
