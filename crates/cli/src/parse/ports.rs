@@ -15,6 +15,7 @@ pub(crate) struct Ports {
 pub(crate) fn ports(publish: &[String], expose: &[String]) -> Result<Ports, String> {
     let mut ports = Ports::default();
     for text in publish {
+        let text = if text.contains('=') { &short(text)? } else { text };
         for binding in parse_publish(text).map_err(|e| e.to_string())? {
             let port = binding.container.to_string();
             ports.exposed.insert(port.clone(), Empty {});
@@ -29,6 +30,29 @@ pub(crate) fn ports(publish: &[String], expose: &[String]) -> Result<Ports, Stri
         add_exposed(&mut ports.exposed, text)?;
     }
     Ok(ports)
+}
+
+/// `published=8080,target=80,protocol=udp,mode=host` in the short form. Here a port can only be
+/// published on its own host, which is what both modes come to.
+fn short(text: &str) -> Result<String, String> {
+    let (mut published, mut target, mut protocol) = ("", "", "tcp");
+    for field in text.split(',') {
+        match field.split_once('=') {
+            Some(("published", value)) => published = value,
+            Some(("target", value)) => target = value,
+            Some(("protocol", value)) => protocol = value,
+            Some(("mode", "host" | "ingress")) => {}
+            Some((name, value)) if !name.is_empty() => {
+                return Err(format!("invalid publish option: {name}={value}"));
+            }
+            Some(_) | None => {
+                return Err(format!(
+                    "invalid publish opts format (should be name=value but got '{field}')"
+                ));
+            }
+        }
+    }
+    Ok(format!("{published}:{target}/{protocol}"))
 }
 
 fn host_port(port: HostPort) -> String {
@@ -110,9 +134,29 @@ mod tests {
     }
 
     #[test]
+    fn the_long_form_is_the_short_one_with_names() {
+        for (long, brief) in [
+            ("published=8080,target=80", "8080:80/tcp"),
+            ("target=80,published=8080-8081,protocol=udp,mode=host", "8080-8081:80/udp"),
+            ("target=80", ":80/tcp"),
+        ] {
+            let got = ports(&strings(&[long]), &[]);
+            assert!(got.is_ok(), "{long}: {got:?}");
+            assert_eq!(got, ports(&strings(&[brief]), &[]), "{long}");
+        }
+    }
+
+    #[test]
     fn refusals() {
         for (publish, expose, want) in [
             (Some("99999"), None, "invalid containerPort: 99999"),
+            (Some("target=x"), None, "invalid containerPort: x"),
+            (Some("target=80,foo=bar"), None, "invalid publish option: foo=bar"),
+            (
+                Some("target=80,udp"),
+                None,
+                "invalid publish opts format (should be name=value but got 'udp')",
+            ),
             (
                 Some("80-81:80-85"),
                 None,
