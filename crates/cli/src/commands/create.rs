@@ -171,7 +171,9 @@ pub(super) async fn make(
     flags: &CreateFlags,
     request: &CreateContainer,
 ) -> Result<String, MakeError> {
-    let Some(path) = &flags.cidfile else { return make_container(cx, flags, request).await };
+    // An empty path asks for no file, as a variable does that is not set.
+    let path = flags.cidfile.as_ref().filter(|path| !path.is_empty());
+    let Some(path) = path else { return make_container(cx, flags, request).await };
     image(&request.config.image).map_err(MakeError::Usage)?;
     // Before the container: one whose id cannot be told would be left behind.
     let id_file = IdFile::create(path).map_err(MakeError::Usage)?;

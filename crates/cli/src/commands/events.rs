@@ -46,7 +46,7 @@ async fn events(cx: &Cx, args: EventsArgs) -> Outcome {
 
 /// A point in time as the API takes it.
 pub(super) fn stamp(name: &str, text: Option<&str>) -> Result<Option<String>, Failure> {
-    let Some(text) = text else { return Ok(None) };
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
     let now = clock();
     moment::stamp(text, &Reference { now: now.now, zone: now.zone })
         .map(Some)

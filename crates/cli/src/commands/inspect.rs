@@ -25,14 +25,18 @@ command!(InspectArgs, inspect, ["inspect"], "[OPTIONS] NAME|ID [NAME|ID...]", Ar
 async fn inspect(cx: &Cx, args: InspectArgs) -> Outcome {
     let container = if args.size { Kind::ContainerSize } else { Kind::Container };
     let kinds = match args.kind.as_deref() {
-        None | Some("") => vec![container, Kind::Image, Kind::Network, Kind::Volume],
+        None => vec![container, Kind::Image, Kind::Network, Kind::Volume],
         Some("container") => vec![container],
         Some("image") => vec![Kind::Image],
         Some("network") => vec![Kind::Network],
         Some("volume") => vec![Kind::Volume],
         Some(other) => {
+            let wrong = match other {
+                "" => "type is empty".to_owned(),
+                _ => format!("unknown type: \"{other}\""),
+            };
             return Err(Failure::error(format!(
-                "unknown type: \"{other}\": must be one of \"container\", \"image\", \"network\", \"volume\""
+                "{wrong}: must be one of \"container\", \"image\", \"network\", \"volume\""
             )));
         }
     };

@@ -105,6 +105,12 @@ fn variables_stand_in_dockers_order() {
 }
 
 #[test]
+fn an_empty_path_asks_for_no_id_file() {
+    let host = host();
+    assert_eq!(host.ok(&["run", "--rm", "--cidfile", "", "busybox", "echo", "x"]), "x");
+}
+
+#[test]
 fn init_reaps_and_passes_signals_on() {
     let host = host();
     let out = host.ok(&[
