@@ -62,6 +62,19 @@ pub(crate) fn api_message(error: &ApiError) -> String {
     }
 }
 
+/// An error of the operating system in the words that Docker's users know, without its number.
+pub(crate) fn os_error(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => {
+            let text = error.to_string();
+            let words = text.strip_suffix(&format!(" (os error {number})")).unwrap_or(&text);
+            let (first, rest) = words.split_at(words.chars().next().map_or(0, char::len_utf8));
+            format!("{}{rest}", first.to_lowercase())
+        }
+        None => error.to_string(),
+    }
+}
+
 /// An error and all of its causes on one line.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -88,5 +101,17 @@ impl From<std::io::Error> for Failure {
             return Self::silent(128 + 13);
         }
         Self::error(format!("writing output: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_system_have_no_numbers() {
+        let missing = std::fs::read("/no/such").unwrap_err();
+        assert_eq!(os_error(&missing), "no such file or directory");
+        assert_eq!(os_error(&std::io::Error::other("Odd words")), "Odd words");
     }
 }

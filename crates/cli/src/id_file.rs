@@ -1,5 +1,6 @@
 //! `--cidfile`: the file that gets the id of the container that is made.
 
+use crate::error::os_error;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ impl IdFile {
                     "container ID file found, make sure the other container isn't running or delete {path}"
                 );
             }
-            format!("failed to create the container ID file: open {path}: {error}")
+            format!("failed to create the container ID file: open {path}: {}", os_error(&error))
         })?;
         Ok(Self { path: PathBuf::from(path), file: Some(file) })
     }
@@ -31,7 +32,8 @@ impl IdFile {
     pub(crate) fn write(mut self, id: &str) -> Result<(), String> {
         let Some(file) = &mut self.file else { return Ok(()) };
         file.write_all(id.as_bytes()).map_err(|error| {
-            format!("failed to write the container ID file: write {}: {error}", self.path.display())
+            let (path, error) = (self.path.display(), os_error(&error));
+            format!("failed to write the container ID file: write {path}: {error}")
         })?;
         self.file = None;
         Ok(())
@@ -68,6 +70,6 @@ mod tests {
         assert!(!path.exists());
         let missing = dir.path().join("no/such");
         let error = IdFile::create(missing.to_str().unwrap()).unwrap_err();
-        assert!(error.contains("no/such: No such file"), "{error}");
+        assert!(error.contains("no/such: no such file"), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 use super::pull::{ContentTrust, Show, pull_image};
 use crate::argv::{Arity, Flags, Outcome, command};
 use crate::cx::Cx;
-use crate::error::{Failure, api_message};
+use crate::error::{Failure, api_message, os_error};
 use crate::id_file::IdFile;
 use crate::options::{Ambient, ContainerOptions, Subject, SubjectKind};
 use crate::session::signals::Signals;
@@ -89,7 +89,7 @@ pub(super) fn request(
     let cwd = std::env::current_dir().map_err(|e| format!("cannot read working directory: {e}"))?;
     let ambient = Ambient {
         env: &|name| std::env::var(name).ok(),
-        read: &|path| std::fs::read(path).map_err(|e| format!("open {path}: {}", go_error(&e))),
+        read: &|path| std::fs::read(path).map_err(|e| format!("open {path}: {}", os_error(&e))),
         cwd: &cwd,
     };
     let kind = if flags.rootfs { SubjectKind::Directory } else { SubjectKind::Image };
@@ -98,15 +98,6 @@ pub(super) fn request(
     Pull::from_str(&flags.pull)?;
     flags.trust.check()?;
     Ok(request)
-}
-
-/// An error of the operating system as Go spells it.
-fn go_error(error: &std::io::Error) -> String {
-    if error.kind() == std::io::ErrorKind::NotFound {
-        "no such file or directory".to_owned()
-    } else {
-        error.to_string()
-    }
 }
 
 /// `--pull`.

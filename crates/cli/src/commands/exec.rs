@@ -4,7 +4,7 @@ use super::attach::DETACHED;
 use super::run::{exit_code, session_keys, start_code, told};
 use crate::argv::{Arity, Flags, Outcome, command};
 use crate::cx::{self, Cx};
-use crate::error::{Failure, api_message};
+use crate::error::{Failure, api_message, os_error};
 use crate::parse::env::{self, Bare, Variable};
 use crate::session::signals::Proxy;
 use crate::session::{Ended, Process, Session, Setup, terminal};
@@ -100,8 +100,8 @@ impl ExecArgs {
         let lookup = |name: &str| std::env::var(name).ok();
         let mut variables = Vec::new();
         for path in &self.env_file {
-            let text =
-                std::fs::read(path).map_err(|e| Failure::error(format!("open {path}: {e}")))?;
+            let text = std::fs::read(path)
+                .map_err(|e| Failure::error(format!("open {path}: {}", os_error(&e))))?;
             let read = env::file(path, &text, Bare::Lookup(&lookup)).map_err(Failure::error)?;
             variables.extend(read);
         }

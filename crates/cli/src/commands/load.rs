@@ -3,7 +3,7 @@
 use super::pull::canvas;
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::{self, Cx};
-use crate::error::Failure;
+use crate::error::{Failure, os_error};
 use crate::progress::{Canvas, draw};
 use docker_api::stream::Upload;
 use std::fs::File;
@@ -41,7 +41,7 @@ async fn load(cx: &Cx, args: LoadArgs) -> Outcome {
 
 /// Opens an archive; a directory is none.
 pub(super) fn open(path: &str) -> Result<File, Failure> {
-    let failed = |e: std::io::Error| Failure::error(format!("open {path}: {e}"));
+    let failed = |e: std::io::Error| Failure::error(format!("open {path}: {}", os_error(&e)));
     let file = File::open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.is_dir() {
         return Err(Failure::error(format!("{path} is a directory, not an archive")));

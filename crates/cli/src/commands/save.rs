@@ -2,7 +2,7 @@
 
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::{self, Cx};
-use crate::error::Failure;
+use crate::error::{Failure, os_error};
 use docker_api::stream::ByteStream;
 use std::fs::File;
 use std::io::Write;
@@ -53,7 +53,7 @@ impl Target {
             Some(path) => Path::new(path),
         };
         let failed = |e: std::io::Error| {
-            Failure::error(format!("failed to save to {}: {e}", path.display()))
+            Failure::error(format!("failed to save to {}: {}", path.display(), os_error(&e)))
         };
         match std::fs::metadata(path) {
             Ok(there) if there.is_dir() => {
