@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 
 use model::{ImageId, Platform};
+use store::ImageRecord;
 use store::archive::{Import, LoadOptions, Loaded, SaveError};
 
 use crate::container::now;
@@ -35,21 +36,27 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether all of these are here: what is wrong is said before the archive begins.
+    ///
+    /// # Errors
+    /// One of them is not here.
+    pub fn image_can_save(&self, names: &[String]) -> Result<(), EngineError> {
+        self.to_save(names).map(drop)
+    }
+
+    fn to_save(&self, names: &[String]) -> Result<Vec<ImageRecord>, EngineError> {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.store().to_save(&names).map_err(save_error)
+    }
+
     /// Writes images with all their names as one archive that both Docker and OCI tools read.
     ///
     /// # Errors
     /// One of them is not here; `out` cannot be written to.
     pub fn image_save(&self, names: &[String], out: &mut dyn Write) -> Result<(), EngineError> {
+        let images = self.to_save(names)?;
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        // For the events alone: a name that is not here is the saving's to report.
-        let images: Vec<_> = names.iter().filter_map(|name| self.image(name).ok()).collect();
-        self.store().save(&names, out).map_err(|error| {
-            if let SaveError::Resolve(error) = error {
-                resolve_error(error)
-            } else {
-                store_error(error)
-            }
-        })?;
+        self.store().save(&names, out).map_err(save_error)?;
         for image in images {
             self.tell_image("save", image.id.to_string(), &image_name(&image.id, &image.tags));
         }
@@ -97,6 +104,10 @@ impl Engine {
         progress(Progress::Downloading(url.to_owned()));
         self.image_import(archive, options)
     }
+}
+
+fn save_error(error: SaveError) -> EngineError {
+    if let SaveError::Resolve(error) = error { resolve_error(error) } else { store_error(error) }
 }
 
 fn nanoseconds() -> i64 {

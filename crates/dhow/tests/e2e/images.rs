@@ -21,6 +21,22 @@ fn what_is_saved_can_be_loaded() {
 }
 
 #[test]
+fn a_repository_is_saved_with_all_of_its_tags() {
+    let host = host();
+    let other = testkit::Host::new(crate::DHOW);
+    let archive = host.scratch().join("saved.tar");
+    let path = archive.to_string_lossy();
+    // Without one that is called `latest`.
+    for tag in ["many:1", "many:2", "other:1"] {
+        host.ok(&["tag", "busybox", tag]);
+    }
+    host.ok(&["save", "-o", &path, "many"]);
+    assert_eq!(other.ok(&["load", "-i", &path]), "Loaded image: many:1\nLoaded image: many:2");
+    let refused = host.fails(1, &["save", "-o", &path, "many", "nosuch"]);
+    assert!(refused.ends_with("No such image: nosuch:latest"), "{refused}");
+}
+
+#[test]
 fn pipes_serve_as_files() {
     let host = host();
     let saved = host.command(&["save", "busybox"]).output().unwrap();

@@ -44,8 +44,7 @@ pub(super) async fn save(call: Call, names: Vec<String>) -> Result<Reply, HttpEr
         return Err(HttpError::later("saving another platform than the host's"));
     }
     let lookup = names.clone();
-    call.run(move |engine| lookup.iter().try_for_each(|name| engine.image_inspect(name).map(drop)))
-        .await?;
+    call.run(move |engine| engine.image_can_save(&lookup)).await?;
     Ok(reply::stream(TAR, archive(call.engine, move |engine, to| engine.image_save(&names, to))))
 }
 

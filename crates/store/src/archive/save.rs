@@ -88,6 +88,15 @@ impl Store {
         Ok(())
     }
 
+    /// The images that [`Store::save`] would write for these names.
+    ///
+    /// # Errors
+    /// There is no such image.
+    pub fn to_save(&self, typed: &[&str]) -> Result<Vec<ImageRecord>, SaveError> {
+        let chosen = self.inner.db.read("find the images to save", |tx| choose(tx, typed))?;
+        Ok(chosen.into_iter().map(|one| one.image).collect())
+    }
+
     /// The entries of `index.json`: one for each tag, or one without a name.
     fn descriptors(&self, chosen: &Chosen) -> Result<Vec<Descriptor>, SaveError> {
         let (media_type, bytes) = Images { inner: &self.inner }.manifest(&chosen.image.id)?;
