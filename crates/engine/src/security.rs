@@ -132,8 +132,9 @@ pub(crate) struct Devices {
     pub(crate) rules: Vec<LinuxDeviceCgroup>,
 }
 
-/// Character devices of every container: null, zero, full, random, urandom, tty, ptmx, pts.
-const STANDARD: [(i64, Option<i64>); 8] = [
+/// Character devices of every container: null, zero, full, random, urandom, tty, ptmx, pts; and
+/// tun, whose node images with a VPN make themselves. What it can do needs `CAP_NET_ADMIN`.
+const STANDARD: [(i64, Option<i64>); 9] = [
     (1, Some(3)),
     (1, Some(5)),
     (1, Some(7)),
@@ -142,6 +143,7 @@ const STANDARD: [(i64, Option<i64>); 8] = [
     (5, Some(0)),
     (5, Some(2)),
     (136, None),
+    (10, Some(200)),
 ];
 
 /// The devices of a container.

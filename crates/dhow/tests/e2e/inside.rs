@@ -205,6 +205,19 @@ fn the_devices_are_those_that_everybody_needs() {
 }
 
 #[test]
+fn a_node_of_tun_can_be_made_and_one_of_a_disk_cannot_be_used() {
+    // Whether there is a driver is the machine's affair; what counts is who refuses.
+    check(
+        "for n in 'tun c 10 200' 'fuse c 10 229' 'disk b 254 0'; do mknod /$n; \
+         dd if=/${n%% *} count=0 2>&1 | grep -q 'not permitted' && echo refused || echo not; done",
+        expect![[r#"
+            not
+            refused
+            refused"#]],
+    );
+}
+
+#[test]
 fn the_process_has_dockers_rights_and_no_more() {
     check(
         "grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs|Seccomp|Sig(Blk|Ign)|Umask|TracerPid):' /proc/self/status; \
