@@ -79,7 +79,7 @@ pub enum EngineError {
     },
     /// It runs.
     #[error(
-        "cannot remove container \"/{name}\": container is running: stop the container before removing or force remove"
+        "cannot remove container \"{name}\": container is running: stop the container before removing or force remove"
     )]
     StillRunning {
         /// Its name.

@@ -58,7 +58,7 @@ fn rm_refuses_what_runs() {
     let host = host();
     host.ok(&["run", "-d", "--name", "r1", "busybox", "sleep", "1000"]);
     let refused = host.fails(1, &["rm", "r1"]);
-    assert!(refused.contains("cannot remove container \"/r1\": container is running"), "{refused}");
+    assert!(refused.contains("cannot remove container \"r1\": container is running"), "{refused}");
     host.ok(&["rm", "-f", "r1"]);
     // A missing one is no failure with -f, in Docker's words.
     let missing = host.run(&["rm", "-f", "r1"]);
