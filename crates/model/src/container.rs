@@ -96,6 +96,19 @@ pub struct ProcessSpec {
     pub stop_timeout: Option<StopTimeout>,
     /// Whether an init of dhow's own runs as process 1 and reaps.
     pub init: InitProcess,
+    /// Whether somebody looks after its health.
+    #[serde(default)]
+    pub health: HealthSpec,
+}
+
+/// Which health check a container has.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum HealthSpec {
+    /// The image's, if it has one.
+    #[default]
+    FromImage,
+    /// `--no-healthcheck`
+    Nothing,
 }
 
 /// Whether process 1 is the command itself.

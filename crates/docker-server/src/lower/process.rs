@@ -6,7 +6,8 @@ use docker_api::types::StrSlice;
 use docker_api::types::config::{ContainerConfig, HealthConfig};
 use docker_api::types::host_config::HostConfig;
 use model::container::{
-    AttachedStreams, InitProcess, ProcessSpec, Stdin, StopTimeout, Terminal, TerminalSize,
+    AttachedStreams, HealthSpec, InitProcess, ProcessSpec, Stdin, StopTimeout, Terminal,
+    TerminalSize,
 };
 use model::mount::clean_target;
 use model::signal::BadSignal;
@@ -45,7 +46,6 @@ pub(super) fn lower(
     host: &HostConfig,
     api: ApiVersion,
 ) -> Result<ProcessSpec, LowerError> {
-    health(config.healthcheck.as_ref())?;
     Ok(ProcessSpec {
         entrypoint: words("Entrypoint", config.entrypoint.as_ref())?,
         command: words("Cmd", config.cmd.as_ref())?.filter(|words| !words.is_empty()),
@@ -66,6 +66,7 @@ pub(super) fn lower(
             .map_err(ProcessError::Signal)?,
         stop_timeout: config.stop_timeout.map(stop_timeout).transpose()?,
         init: if host.init == Some(true) { InitProcess::Reaper } else { InitProcess::Command },
+        health: health(config.healthcheck.as_ref())?,
     })
 }
 
@@ -187,8 +188,8 @@ pub(crate) fn stop_timeout(seconds: i64) -> Result<StopTimeout, ProcessError> {
 }
 
 /// A check is judged as Docker judges it, and then refused unless it says that there is none.
-fn health(check: Option<&HealthConfig>) -> Result<(), LowerError> {
-    let Some(check) = check else { return Ok(()) };
+fn health(check: Option<&HealthConfig>) -> Result<HealthSpec, LowerError> {
+    let Some(check) = check else { return Ok(HealthSpec::FromImage) };
     let durations = [
         ("Interval", check.interval),
         ("Timeout", check.timeout),
@@ -203,8 +204,8 @@ fn health(check: Option<&HealthConfig>) -> Result<(), LowerError> {
         return Err(ProcessError::HealthRetries.into());
     }
     match check.test.as_deref().unwrap_or_default() {
-        [none] if none == "NONE" => Ok(()),
-        [] if *check == HealthConfig::default() => Ok(()),
+        [none] if none == "NONE" => Ok(HealthSpec::Nothing),
+        [] if *check == HealthConfig::default() => Ok(HealthSpec::FromImage),
         _ => Err(Unsupported::new("Healthcheck").into()),
     }
 }

@@ -69,6 +69,7 @@ fn the_least_request_gets_every_default() {
             stop_signal: None,
             stop_timeout: None,
             init: Command,
+            health: FromImage,
         }
     "#]],
     );

@@ -1,9 +1,9 @@
 //! `Config` of an inspection: what runs.
 
 use docker_api::types::Empty;
-use docker_api::types::config::ContainerConfig;
+use docker_api::types::config::{ContainerConfig, HealthConfig};
 use engine::view::ContainerView;
-use model::container::{Source, Stdin, StopTimeout, Terminal};
+use model::container::{HealthSpec, Source, Stdin, StopTimeout, Terminal};
 
 use super::{mounts, or_null, path};
 
@@ -34,7 +34,18 @@ pub(super) fn config(view: &ContainerView) -> ContainerConfig {
         labels: Some(resolved.labels.clone()),
         stop_signal: process.stop_signal.map(|signal| signal.to_string()).unwrap_or_default(),
         stop_timeout: process.stop_timeout.map(stop_timeout),
+        healthcheck: health(process.health),
         ..ContainerConfig::default()
+    }
+}
+
+fn health(spec: HealthSpec) -> Option<HealthConfig> {
+    match spec {
+        // None is run yet, so none is shown.
+        HealthSpec::FromImage => None,
+        HealthSpec::Nothing => {
+            Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() })
+        }
     }
 }
 
