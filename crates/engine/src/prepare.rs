@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use model::container::{InitProcess, NetworkMode, Removal, Source};
-use model::mount::{MissingSource, MountSource};
+use model::mount::{Access, MissingSource, MountSource};
 use oci_spec::runtime::Spec;
 use shim::protocol::{FdRole, NamespaceKind};
 use store::container_layer::Persistence;
@@ -19,7 +19,7 @@ use crate::bundle::{self, Attached, AttachedMount, UserIds};
 use crate::container::{Container, read_own, write_own};
 use crate::etc_files::{self, Loopback};
 use crate::ports::Publication;
-use crate::record::{Endpoint, Record};
+use crate::record::{Endpoint, NamedMount, Record};
 use crate::start::Prepared;
 use crate::{Engine, EngineError, processors, propagation, security};
 
@@ -224,7 +224,31 @@ impl Engine {
         let record = &container.record;
         let files = ETC_FILES.into_iter().filter(|(_, target)| !is_mounted(record, target));
         // Those of a container that was removed meanwhile are left out, as in Docker.
-        Ok(files.map(|(name, to)| (dir.join(name), to)).filter(|(path, _)| path.exists()).collect())
+        let files: Vec<_> = files
+            .map(|(name, to)| (dir.join(name), to))
+            .filter(|(path, _)| path.exists())
+            .collect();
+        self.make_places(container, &files)?;
+        Ok(files)
+    }
+
+    /// Where our files go in a volume that is mounted read-only: nothing can be made in it any more
+    /// when they are mounted, and what it was filled with from the image may lack them.
+    fn make_places(
+        &self,
+        container: &Container,
+        files: &[(PathBuf, &'static str)],
+    ) -> Result<(), EngineError> {
+        for NamedMount { mount, volume } in &container.record.mounts {
+            let Some(volume) = volume.as_ref().filter(|_| mount.access != Access::ReadWrite) else {
+                continue;
+            };
+            let inside = |target: &'static str| Path::new(target).strip_prefix(&mount.target).ok();
+            for place in files.iter().filter_map(|(_, target)| inside(target)) {
+                make_place(&self.paths().volume_data(volume), place)?;
+            }
+        }
+        Ok(())
     }
 
     fn write_etc_files(
@@ -263,6 +287,20 @@ fn make_missing(path: &Path, missing: MissingSource) -> Result<(), EngineError> 
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
     made.map_err(EngineError::file("make the bind source", path))?;
     set_mode(path, 0o755)
+}
+
+/// An empty file in a volume, whose content nobody vouches for.
+fn make_place(volume: &Path, place: &Path) -> Result<(), EngineError> {
+    let mode = rustix::fs::Mode::from_raw_mode(0o644);
+    match Root::open(volume).and_then(|root| root.create_file(place, mode)) {
+        Ok(_) => Ok(()),
+        Err(error) if error.errno() == Some(sys::Errno::EXIST) => Ok(()),
+        Err(error) => Err(EngineError::Invalid(format!(
+            "make {} in the volume at {}: {error}",
+            place.display(),
+            volume.display()
+        ))),
+    }
 }
 
 /// What containers see does not depend on the caller's umask.

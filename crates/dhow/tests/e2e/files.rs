@@ -220,7 +220,7 @@ fn our_files_lie_in_an_etc_of_the_users_and_under_files_of_the_users() {
     let host = host();
     let script = "hostname; cat /etc/hostname; grep -c nameserver /etc/resolv.conf; \
                   grep -c box /etc/hosts";
-    for mount in [["-v", "etc:/etc"], ["--tmpfs", "/etc"]] {
+    for mount in [["-v", "ro:/etc:ro"], ["-v", "etc:/etc"], ["--tmpfs", "/etc"]] {
         let run = [&["run", "--rm", "-h", "box", "--network", "none"], &mount[..]].concat();
         let run = [&run[..], &["--dns", "1.2.3.4", "busybox", "sh", "-c", script]].concat();
         let lines = host.run(&run).out;
@@ -231,7 +231,7 @@ fn our_files_lie_in_an_etc_of_the_users_and_under_files_of_the_users() {
     let bind = format!("{}:/etc/resolv.conf", own.display());
     let run = ["run", "--rm", "-v", &bind, "-v", "etc:/etc", "busybox", "cat", "/etc/resolv.conf"];
     assert_eq!(host.ok(&run), "mine");
-    host.ok(&["volume", "rm", "etc"]);
+    host.ok(&["volume", "rm", "etc", "ro"]);
 }
 
 #[test]
