@@ -61,12 +61,12 @@ command!(
 async fn create(cx: &Cx, args: CreateArgs) -> Outcome {
     let request = request(&args.flags, &args.options, (&args.image, &args.command))
         .map_err(|message| refused(cx, &message))?;
-    let id = make(cx, &args.flags, &request).await.map_err(|e| match e {
+    let made = make(cx, &args.flags, &request).await.map_err(|e| match e {
         MakeError::Usage(message) => Failure::error(message),
         MakeError::Api(error) => error.into(),
         MakeError::Failed(failure) => failure,
     })?;
-    cx.line(&id)?;
+    cx.line(&made.id)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -156,30 +156,47 @@ impl MakeError {
     }
 }
 
-/// Makes the container, pulling its image first if it is not there. Gives its id.
+/// A container that was made.
+pub(super) struct Made {
+    pub(super) id: String,
+    /// Once listened to, signals no longer end a process by themselves.
+    signals: Option<Signals>,
+}
+
+impl Made {
+    /// Does what comes next, and ends at a signal that would end us if none had been listened to.
+    pub(super) async fn heeding<T>(&mut self, next: impl Future<Output = T>) -> Result<T, Failure> {
+        let Some(signals) = &mut self.signals else { return Ok(next.await) };
+        tokio::select! {
+            done = next => Ok(done),
+            number = signals.next_fatal() => Err(Failure::silent(128_u8.saturating_add(number))),
+        }
+    }
+}
+
+/// Makes the container, pulling its image first if it is not there.
 pub(super) async fn make(
     cx: &Cx,
     flags: &CreateFlags,
     request: &CreateContainer,
-) -> Result<String, MakeError> {
+) -> Result<Made, MakeError> {
     // An empty path asks for no file, as a variable does that is not set.
     let path = flags.cidfile.as_ref().filter(|path| !path.is_empty());
-    let Some(path) = path else { return make_container(cx, flags, request).await };
+    let Some(path) = path else {
+        return Ok(Made { id: make_container(cx, flags, request).await?, signals: None });
+    };
     image(&request.config.image).map_err(MakeError::Usage)?;
     // Before the container: one whose id cannot be told would be left behind.
     let id_file = IdFile::create(path).map_err(MakeError::Usage)?;
     let signals = Signals::fatal();
-    let mut signals =
+    let signals =
         signals.map_err(|e| MakeError::Usage(format!("cannot listen to signals: {e}")))?;
-    let id = tokio::select! {
-        made = make_container(cx, flags, request) => made?,
-        // The file goes: it will get no id.
-        number = signals.next_fatal() => {
-            return Err(MakeError::Failed(Failure::silent(128_u8.saturating_add(number))));
-        }
-    };
-    id_file.write(&id).map_err(MakeError::Usage)?;
-    Ok(id)
+    let mut made = Made { id: String::new(), signals: Some(signals) };
+    // At a signal the file goes: it will get no id.
+    let id = made.heeding(make_container(cx, flags, request)).await;
+    made.id = id.map_err(MakeError::Failed)??;
+    id_file.write(&made.id).map_err(MakeError::Usage)?;
+    Ok(made)
 }
 
 async fn make_container(

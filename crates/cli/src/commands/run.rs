@@ -65,7 +65,7 @@ async fn run(cx: &Cx, args: RunArgs) -> Outcome {
     if config.tty && !args.detach {
         request.host_config.console_size = terminal::console_size().unwrap_or_default();
     }
-    let id = make(cx, &args.flags, &request).await.map_err(|e| match e {
+    let mut made = make(cx, &args.flags, &request).await.map_err(|e| match e {
         MakeError::Failed(failure) if failure.message.is_none() => failure,
         e @ (MakeError::Usage(_) | MakeError::Api(_) | MakeError::Failed(_)) => {
             refused(cx, &e.message())
@@ -73,7 +73,8 @@ async fn run(cx: &Cx, args: RunArgs) -> Outcome {
     })?;
     let proxy = if args.sig_proxy { Proxy::Always } else { Proxy::Never };
     if args.detach {
-        let started = cx.client()?.container_start(&id, None).await;
+        let id = made.id.clone();
+        let started = made.heeding(cx.client()?.container_start(&id, None)).await?;
         // Also of one that did not start: it stays, and scripts remove it by this id.
         cx.line(&id)?;
         started.map_err(|e| not_started(cx, &e))?;
@@ -82,9 +83,9 @@ async fn run(cx: &Cx, args: RunArgs) -> Outcome {
     let config = &request.config;
     let setup = Setup { stdin: config.attach_stdin, tty: config.tty, proxy, keys };
     if attaches(config) {
-        foreground(cx, &request, &id, setup).await
+        foreground(cx, &request, &made.id, setup).await
     } else {
-        background(cx, &request, id, setup).await
+        background(cx, &request, made.id, setup).await
     }
 }
 

@@ -135,8 +135,8 @@ impl Signals {
     }
 }
 
-/// What is caught, and what it means. Without a terminal to give back, signals that are not passed
-/// on keep their usual effect.
+/// What is caught, and what it means. Signals that are not passed on end us, by our own hand: there
+/// may be a terminal to give back, and they may have been listened to before.
 fn roles(setup: &Setup) -> Vec<(i32, Role)> {
     let mut wanted = Vec::new();
     if setup.tty {
@@ -146,10 +146,9 @@ fn roles(setup: &Setup) -> Vec<(i32, Role)> {
         (Proxy::Always, _) | (Proxy::WithoutTerminal, false) => {
             wanted.extend(PROXIED.iter().map(|(number, name)| (*number, Role::Proxy(name))));
         }
-        (Proxy::WithoutTerminal | Proxy::Never, true) => {
+        (Proxy::WithoutTerminal, true) | (Proxy::Never, _) => {
             wanted.extend(FATAL.map(|number| (number, Role::Fatal)));
         }
-        (Proxy::Never, false) => {}
     }
     wanted
 }
@@ -167,7 +166,7 @@ mod tests {
             (Proxy::WithoutTerminal, true, Some(Role::Fatal)),
             (Proxy::WithoutTerminal, false, Some(Role::Proxy("INT"))),
             (Proxy::Never, true, Some(Role::Fatal)),
-            (Proxy::Never, false, None),
+            (Proxy::Never, false, Some(Role::Fatal)),
         ] {
             let keys = DetachKeys::default();
             let roles = roles(&Setup { stdin: false, tty, proxy, keys });

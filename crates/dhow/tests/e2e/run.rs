@@ -110,6 +110,25 @@ fn an_empty_path_asks_for_no_id_file() {
     assert_eq!(host.ok(&["run", "--rm", "--cidfile", "", "busybox", "echo", "x"]), "x");
 }
 
+/// The file has us listen to signals until it is written; they must end us afterwards as well.
+#[test]
+fn a_signal_ends_us_also_if_there_is_an_id_file() {
+    let host = host();
+    let file = host.scratch().join("id");
+    let file = file.to_string_lossy();
+    let run = ["run", "--cidfile", &file, "--sig-proxy=false", "busybox"];
+    let run = [&run[..], &["sh", "-c", "echo up; sleep 1000"]].concat();
+    let mut run = host.spawn(&mut host.command(&run));
+    let mut first = [0; 3];
+    std::io::Read::read_exact(run.stdout.as_mut().unwrap(), &mut first).unwrap();
+    let pid = rustix::process::Pid::from_child(&run);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(143));
+    let id = std::fs::read_to_string(&*file).unwrap();
+    assert_eq!(host.ok(&["inspect", "-f", "{{.State.Status}}", &id]), "running");
+    host.ok(&["rm", "-f", &id]);
+}
+
 #[test]
 fn init_reaps_and_passes_signals_on() {
     let host = host();
