@@ -11,6 +11,7 @@ use std::path::Path;
 use model::mount::{CopyUp, MountSource};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags};
 use store::layer::{ApplyOptions, PackOptions};
+use sys::failpoint::Point;
 use sys::root::Root;
 
 use crate::container::Container;
@@ -123,7 +124,7 @@ fn move_in(whole: &Path, data: &Path) -> Result<(), EngineError> {
         let from = entry.map_err(EngineError::file("list", whole))?.path();
         let Some(name) = from.file_name() else { continue };
         match rustix::fs::renameat_with(CWD, &from, CWD, data.join(name), RenameFlags::NOREPLACE) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Ok(()) | Err(rustix::io::Errno::EXIST) => EngineError::step(Point::CreateCopied)?,
             Err(errno) => return Err(EngineError::file("move", &from)(errno.into())),
         }
     }

@@ -1,8 +1,9 @@
 //! Places where a test kills the process or makes a step fail: all of them, and what is wished there.
 //!
 //! `DHOW_FAILPOINT=NAME=ACTION[=WITNESS]` in a debug build. `NAME` is a [`Point`]'s or `*`; `ACTION`
-//! is `kill` (as `kill -9`: no destructor runs, nothing is flushed) or `error` (the step fails with
-//! `EIO`), each with `@N` at the N-th time only; `WITNESS` is a file that is made first, so that a
+//! is `kill` (as `kill -9`: no destructor runs), `stop` (as `kill -STOP`: what the kernel does when
+//! a process ends is not done either, as in a power cut) or `error` (the step fails with `EIO`), each
+//! with `@N` at the N-th time only; `WITNESS` is a file that is made first, so that a
 //! test knows that the place was reached, in whichever process. A name or an action that does not
 //! exist ends the program, since a test that waits in vain for a misspelt place would pass.
 //!
@@ -42,6 +43,7 @@ places! {
     CreateVolumeDir = "create.volume-dir": "A volume's directory is made, its row is not.",
     CreateVolumeRow = "create.volume-row": "A volume's row is written; not committed.",
     CreateVolumes = "create.volumes": "The volumes are tied to the container.",
+    CreateCopied = "create.copied": "A volume's content is copied, and in its place in part.",
     CreateFilled = "create.filled": "The volumes are filled.",
     CreateReady = "create.ready": "The row says that all is made.",
 
@@ -173,7 +175,7 @@ mod wished {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::Point;
+    use super::{Point, signal_self};
     use crate::Errno;
 
     pub(super) static WISH: LazyLock<Option<Wish>> = LazyLock::new(|| {
@@ -195,6 +197,7 @@ mod wished {
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     enum Action {
         Kill,
+        Stop,
         Error,
     }
 
@@ -216,6 +219,7 @@ mod wished {
         };
         let action = match action {
             "kill" => Action::Kill,
+            "stop" => Action::Stop,
             "error" => Action::Error,
             _ => return Err("there is no such action"),
         };
@@ -237,14 +241,19 @@ mod wished {
             }
             match self.action {
                 Action::Error => Err(Errno::IO),
+                Action::Stop => signal_self(rustix::process::Signal::STOP),
                 Action::Kill => {
-                    let own = rustix::process::getpid();
-                    let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
+                    signal_self(rustix::process::Signal::KILL)?;
                     std::process::abort()
                 }
             }
         }
     }
+}
+
+#[cfg(debug_assertions)]
+fn signal_self(signal: rustix::process::Signal) -> Result<(), Errno> {
+    rustix::process::kill_process(rustix::process::getpid(), signal)
 }
 
 #[cfg(all(test, debug_assertions))]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Pid, WaitOptions, waitpid};
 use sys::failpoint::Point;
 use testkit::{Disk, FileSystem, Host, Image};
 
@@ -236,6 +237,12 @@ fn cut(at_rest: &Disk, place: &Path, words: &[&str], step: Option<Point>, wants:
     powered.check(&format!("{name} of {}", words[0]), wants);
 }
 
+fn until_stopped(child: &std::process::Child) {
+    let pid = Pid::from_child(child);
+    let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
+    assert!(status.stopped(), "{status:?}");
+}
+
 fn survives_power_cuts(kind: FileSystem) {
     let place = scratch();
     let at_rest = at_rest(kind, place.path());
@@ -252,6 +259,19 @@ fn survives_power_cuts(kind: FileSystem) {
             cut(&at_rest, place.path(), words, *step, wants);
         }
     }
+    // In the middle of a copy. The process must not end before the power is cut: as the last one that
+    // has the image mounted it would flush the disk.
+    let mut powered = Powered::new(&at_rest, place.path());
+    let mut create = powered.host.command(&create);
+    let mut create = powered
+        .host
+        .spawn(create.env("DHOW_FAILPOINT", format!("{}=stop", Point::CreateCopied.name())));
+    until_stopped(&create);
+    powered.go_down();
+    create.kill().unwrap();
+    create.wait().unwrap();
+    powered.check("while a volume is filled", Wants::Nothing);
+
     let mut powered = Powered::new(&at_rest, place.path());
     powered.host.ok(&["run", "--name", "made", "busybox", "echo", "ran"]);
     powered.go_down();

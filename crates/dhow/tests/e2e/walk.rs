@@ -40,7 +40,7 @@ const fn scenarios(point: Point) -> &'static [Scenario] {
     match point {
         P::CreateResolved | P::CreateRow | P::CreateVolumes => &[Create],
         P::CreateVolumeDir | P::CreateVolumeRow => &[Create],
-        P::CreateFilled | P::CreateReady => &[Create],
+        P::CreateCopied | P::CreateFilled | P::CreateReady => &[Create],
         P::StartLife | P::StartListening | P::StartShim | P::StartBridge => &[Run],
         P::StartAddress | P::StartNetns | P::StartLink | P::StartEndpoint => &[Run],
         P::StartReserved | P::StartPublished | P::StartRootfs | P::StartFiles => &[Run],
