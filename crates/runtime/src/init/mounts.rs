@@ -129,7 +129,8 @@ const PROC_MAGIC: u64 = 0x9fa0;
 /// The plan has judged every destination below /proc by its letters. One that only gets there
 /// through a symlink of the image would hide or fake procfs (CVE-2019-19921, CVE-2023-27561).
 fn refuse_covering_proc(target: BorrowedFd<'_>, place: &Place) -> Result<(), Fault> {
-    if place.path.to_bytes().starts_with(b"/proc") {
+    let path = place.path.to_bytes();
+    if path == b"/proc" || path.starts_with(b"/proc/") {
         return Ok(());
     }
     let magic = u64::try_from(rustix::fs::fstatfs(target)?.f_type);

@@ -193,11 +193,15 @@ fn symlinks_to_other_directories_of_the_image_are_refused_as_well() {
 
 #[test]
 fn a_symlink_cannot_bring_a_mount_over_proc() {
-    let bundle = Bundle::new();
-    symlink("/proc", bundle.path("innocent")).unwrap();
-    let spec = with_mount(spec(&["true"]), mount("/innocent", "tmpfs", "size=1m"));
-    let error = bundle.run(&spec).unwrap_err().to_string();
-    assert!(error.contains("mount tmpfs on /innocent"), "{error}");
+    for (name, target) in [("innocent", "/proc"), ("procession", "/proc"), ("proc.d", "/proc/sys")]
+    {
+        let bundle = Bundle::new();
+        symlink(target, bundle.path(name)).unwrap();
+        let place = format!("/{name}");
+        let spec = with_mount(spec(&["true"]), mount(&place, "tmpfs", "size=1m"));
+        let error = bundle.run(&spec).unwrap_err().to_string();
+        assert!(error.contains(&format!("mount tmpfs on {place}")), "{error}");
+    }
 }
 
 #[test]
