@@ -120,14 +120,15 @@ fn group_id(name: &str, file: &[u8]) -> Result<u32, UserError> {
     line.map(|line| line.gid).ok_or_else(|| UserError::NoSuchGroup(name.to_owned()))
 }
 
-/// The groups that have `user` as a member, in the order of the file, each once.
+/// The groups that have `user` as a member, in the order of the file, each once; as many as leave
+/// room for the primary one.
 fn groups_of(user: &[u8], file: &[u8]) -> Vec<u32> {
     let mut seen = std::collections::HashSet::new();
     group_lines(file)
         .filter(|line| !user.is_empty() && line.members.split(|b| *b == b',').any(|m| m == user))
         .map(|line| line.gid)
         .filter(|gid| seen.insert(*gid))
-        .take(MAX_GROUPS)
+        .take(MAX_GROUPS - 1)
         .collect()
 }
 
@@ -188,6 +189,9 @@ mod tests {
         broken\n\
         negative:x:-1:0::/:\n\
         1000:x:5:5::/trap:\n\
+        toobig:x:2147483648:0::/:\n\
+        unchanged:x:4294967295:0::/:\n\
+        plus:x:+0:0::/:\n\
         web:x:33:33::/var/www:/bin/sh\n\
         nohome:x:34:34\n\
         \n";
@@ -240,7 +244,9 @@ mod tests {
             "unable to find group nosuch: no matching entries in group file"
         );
         assert_eq!(ids("0x0"), Err(UserError::NoSuchUser("0x0".to_owned())));
-        assert_eq!(ids("negative"), Err(UserError::NoSuchUser("negative".to_owned())));
+        for name in ["negative", "toobig", "unchanged", "plus"] {
+            assert_eq!(ids(name), Err(UserError::NoSuchUser(name.to_owned())));
+        }
     }
 
     #[test]
@@ -254,10 +260,18 @@ mod tests {
 
     #[test]
     fn an_endless_line_is_skipped() {
-        let mut passwd = vec![b'a'; MAX_LINE + 1];
-        passwd.extend_from_slice(b":x:1:1::/:\nweb:x:33:33::/:\n");
+        let mut passwd = b"web:x:1:1:".to_vec();
+        passwd.extend_from_slice(&[b'a'; MAX_LINE]);
+        passwd.extend_from_slice(b":/:\nweb:x:33:33::/:\n");
         let files = Databases { passwd: &passwd, group: b"" };
         assert_eq!(resolve("web", &files).unwrap().uid, 33);
+    }
+
+    #[test]
+    fn no_more_groups_than_the_kernel_takes() {
+        let group: String = (1..70_000).map(|gid| format!("g:x:{gid}:web\n")).collect();
+        let files = Databases { passwd: b"web:x:33:4711111::/:\n", group: group.as_bytes() };
+        assert_eq!(resolve("web", &files).unwrap().groups.len(), MAX_GROUPS);
     }
 
     #[test]
