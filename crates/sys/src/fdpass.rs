@@ -197,6 +197,24 @@ mod tests {
         assert_eq!(read, "through");
     }
 
+    /// A process at its limit of open files gets fewer than were sent, and must not take what comes
+    /// for all. The limit is a child's own, since tests share a process.
+    #[test]
+    fn descriptors_that_find_no_room_are_missed() {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let (left, right) = UnixStream::pair().unwrap();
+        send(&left, b"x", &[left.as_fd()]).unwrap();
+        let limit = Rlimit { current: Some(3), maximum: Some(3) };
+        let child = crate::process::clone3(&crate::process::CloneArgs::default(), || {
+            // Nothing here allocates.
+            let lowered = setrlimit(Resource::Nofile, limit);
+            let received = recv(&right, &mut [0; 1], &mut Vec::new());
+            i32::from(lowered.is_err() || !matches!(received, Err(PassError::LostFds)))
+        });
+        let exit = crate::process::wait(&child.unwrap().pidfd);
+        assert_eq!(exit, Ok(crate::process::Exit::Code(0)));
+    }
+
     #[test]
     fn an_empty_frame_and_the_end_of_the_stream_differ() {
         let (left, right) = UnixStream::pair().unwrap();

@@ -292,6 +292,12 @@ mod tests {
         assert_eq!(set_at(&dir.1, c"link", c"user.a", b"1"), Err(Errno::PERM));
         assert_eq!(chmod_at(&dir.1, c"link", Mode::from_raw_mode(0o777)), Err(Errno::OPNOTSUPP));
         assert_eq!(get_at(&dir.1, c"target", c"user.a").unwrap(), None);
+        // Nor is what the target has seen or removed.
+        set_at(&dir.1, c"target", c"user.a", b"1").unwrap();
+        assert_eq!(get_at(&dir.1, c"link", c"user.a").unwrap(), None);
+        assert_eq!(list_at(&dir.1, c"link").unwrap(), Vec::<CString>::new());
+        assert_eq!(remove_at(&dir.1, c"link", c"user.a"), Err(Errno::PERM));
+        assert_eq!(get_at(&dir.1, c"target", c"user.a").unwrap(), Some(b"1".to_vec()));
     }
 
     #[test]

@@ -92,6 +92,9 @@ fn changes_stop_at_a_symlink() {
     f.root.set_times("link", time, time).unwrap();
     assert_eq!(f.root.metadata("link").unwrap().st_mtime, 5);
     assert_ne!(f.root.metadata("target").unwrap().st_mtime, 5);
+    f.root.set_owner("link", rustix::fs::Uid::from_raw(7), rustix::fs::Gid::from_raw(8)).unwrap();
+    assert_eq!(f.root.metadata("link").unwrap().st_uid, 7);
+    assert_ne!(f.root.metadata("target").unwrap().st_uid, 7);
     f.root.link("link", "second").unwrap();
     assert_eq!(f.root.read_link("second").unwrap(), Path::new("target"));
     f.root.remove("link").unwrap();
@@ -119,6 +122,24 @@ fn untrusted_reads_neither_block_nor_grow() {
         Err(RootError::TooLarge { max: 99, .. })
     ));
     assert_eq!(f.root.read_untrusted("large", 100, Final::Follow).unwrap().len(), 100);
+    assert!(matches!(
+        f.root.read_untrusted("large", 99, Final::Follow),
+        Err(RootError::TooLarge { max: 99, .. })
+    ));
+    // No memory is taken for what is too large: nobody has as much as this one says.
+    f.root.write_file("huge", b"", mode(0o644)).unwrap();
+    let huge = std::fs::File::options().write(true).open(f.base.join("root/huge")).unwrap();
+    huge.set_len(1 << 41).unwrap();
+    assert!(matches!(
+        f.root.read_untrusted("huge", 100, Final::Follow),
+        Err(RootError::TooLarge { max: 100, .. })
+    ));
+    // A file that has more than it says, as one that grows while it is read: procfs says 0 bytes.
+    let proc = Root::open("/proc").unwrap();
+    assert!(matches!(
+        proc.read_untrusted("version", 10, Final::NoFollow),
+        Err(RootError::TooLarge { max: 10, .. })
+    ));
     assert!(matches!(f.root.write_file("fifo", b"x", mode(0o644)), Err(RootError::NotRegular(_))));
 }
 
@@ -143,6 +164,9 @@ fn remove_tree_keeps_what_links_point_to() {
     let tree = f.root.mkdir_all("t/a/b", mode(0o755)).unwrap();
     tree.symlink(f.base.join("canary"), "out").unwrap();
     f.root.symlink("../../../canary/file", "t/a/file").unwrap();
+    f.root.symlink(f.base.join("canary"), "t/way").unwrap();
+    assert_eq!(f.root.remove_contents("t/way").unwrap_err().errno(), Some(Errno::NOTDIR));
+    assert_eq!(tree.remove_contents("out").unwrap_err().errno(), Some(Errno::NOTDIR));
     f.root.write_file(OsStr::from_bytes(b"t/\xff\n"), b"", mode(0o000)).unwrap();
     f.root.mkdir("t/full", mode(0o755)).unwrap();
     for n in 0..300 {
@@ -166,6 +190,50 @@ fn remove_tree_works_deeper_than_a_path_is_long() {
     drop(dir);
     f.root.remove_tree("d").unwrap();
     assert!(!f.root.exists("d").unwrap());
+}
+
+/// Whoever owns a tree may move a directory out of it while it is emptied. The way up then leads to
+/// where it is now, and what lies there under the names that are still to go is not ours.
+#[test]
+fn remove_tree_leaves_alone_what_lies_where_a_directory_was_moved_to() {
+    let f = Fixture::new("moved");
+    let (tree, elsewhere) = (f.base.join("root/t"), f.base.join("elsewhere"));
+    let names = ["a", "b"];
+    let last_change = |name: &str| {
+        let stat = std::fs::metadata(tree.join(name)).ok()?;
+        Some((stat.mtime(), stat.mtime_nsec()))
+    };
+    for _ in 0..100 {
+        std::fs::create_dir(&elsewhere).unwrap();
+        for name in names {
+            let dir = f.root.mkdir_all(Path::new("t").join(name), mode(0o755)).unwrap();
+            for n in 0..1000 {
+                dir.write_file(n.to_string(), b"", mode(0o644)).unwrap();
+            }
+        }
+        let before = names.map(last_change);
+        let move_away = || {
+            let changed = || (0..2).find(|at| last_change(names[*at]) != before[*at]);
+            let first = std::iter::repeat_with(changed).flatten().next().unwrap();
+            let theirs = elsewhere.join(names[1 - first]).join("file");
+            std::fs::create_dir(theirs.parent().unwrap()).unwrap();
+            std::fs::write(&theirs, b"").unwrap();
+            // It may be gone by now; then there is another try.
+            let _ = std::fs::rename(tree.join(names[first]), elsewhere.join(names[first]));
+            theirs
+        };
+        let (removed, theirs) = std::thread::scope(|scope| {
+            let mover = scope.spawn(move_away);
+            (f.root.remove_tree("t"), mover.join().unwrap())
+        });
+        assert!(theirs.exists(), "{}", theirs.display());
+        f.root.remove_tree("t").unwrap();
+        std::fs::remove_dir_all(&elsewhere).unwrap();
+        if removed.is_err_and(|error| error.errno() == Some(Errno::XDEV)) {
+            return;
+        }
+    }
+    panic!("the two never met");
 }
 
 #[test]
