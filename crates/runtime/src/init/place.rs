@@ -353,5 +353,14 @@ mod tests {
         assert_eq!(ensured(root.path(), c"/loop/x", Symlinks::InRoot), Err(Errno::LOOP));
         assert_eq!(ensured(root.path(), c"/dev/pts", Symlinks::Refuse), Err(Errno::LOOP));
         assert!(!root.path().join("elsewhere").exists());
+        // The directory of a node is walked to at once, without asking the kernel for the whole.
+        let parent = |path: &CStr, symlinks| {
+            let root = rustix::fs::open(root.path(), OFlags::PATH, Mode::empty()).unwrap();
+            let place = Place { path: path.to_owned(), symlinks };
+            ensure_parent(root.as_fd(), &place).map(drop)
+        };
+        assert_eq!(parent(c"/loop/x", Symlinks::InRoot), Err(Errno::LOOP));
+        assert_eq!(parent(c"/dev/x", Symlinks::Refuse), Err(Errno::LOOP));
+        assert!(!root.path().join("elsewhere").exists());
     }
 }

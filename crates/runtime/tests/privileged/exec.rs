@@ -53,6 +53,34 @@ fn it_inherits_nothing_and_cannot_reach_our_program() {
     assert_eq!(seen, "0\n1\n2\n3\n");
 }
 
+/// A container that may mount can put anything over its own procfs; what we write about a process
+/// goes to the kernel all the same (CVE-2019-16884, CVE-2025-52881).
+#[test]
+fn a_covered_procfs_is_not_written_to() {
+    let bundle = Bundle::new();
+    let mut spec = spec(&["sleep", "1000"]);
+    let mut names = docker_capabilities();
+    for set in ["bounding", "effective", "permitted"] {
+        names[set].as_array_mut().unwrap().push(json!("CAP_SYS_ADMIN"));
+    }
+    spec["process"]["capabilities"] = names.clone();
+    let container = bundle.sleeper(&spec);
+    let line = "mount -t tmpfs none /proc && mkdir /proc/self && touch /proc/self/oom_score_adj";
+    let mut cover = process(&["sh", "-c", line]);
+    cover["capabilities"] = names;
+    assert_eq!(container.exec(&cover).unwrap().good(), "");
+    let mut wished = process(&["sleep", "1000"]);
+    wished["oomScoreAdj"] = json!(321);
+    let wished = serde_json::from_value(wished).unwrap();
+    let (stdio, _pipes) = crate::bundle::Pipes::new();
+    let running = enter(container.enter(&wished, stdio)).unwrap();
+    let score = format!("/proc/{}/oom_score_adj", running.pid.as_raw_nonzero());
+    let score = std::fs::read_to_string(score);
+    container.kill();
+    sys::process::wait(&running.pidfd).unwrap();
+    assert_eq!(score.unwrap(), "321\n");
+}
+
 #[test]
 fn programs_are_told_apart_as_at_the_start() {
     let bundle = Bundle::new();

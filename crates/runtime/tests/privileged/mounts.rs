@@ -220,17 +220,27 @@ fn symlinks_of_an_image_stay_inside_and_work() {
     assert!(!Path::new("/run/resolve").exists());
 }
 
+/// On a host whose mounts are shared, as systemd makes them all, and that nobody else changes.
 #[test]
 fn mounts_of_the_host_and_the_container_do_not_reach_each_other() {
+    use sys::mount::Propagation;
     let bundle = Bundle::new();
-    let before = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let mut spec =
         spec(&["sh", "-c", "mount -t tmpfs none /tmp && grep -c ' /tmp ' /proc/self/mountinfo"]);
     let admin = json!(["CAP_SYS_ADMIN"]);
     spec["process"]["capabilities"] =
         json!({ "bounding": admin, "effective": admin, "permitted": admin });
-    assert_eq!(bundle.run(&spec).unwrap().good(), "1\n");
-    assert_eq!(std::fs::read_to_string("/proc/self/mountinfo").unwrap(), before);
+    let host = move || {
+        sys::process::unshare(sys::process::Namespaces::MOUNT).unwrap();
+        sys::mount::set_propagation_of_all(Propagation::Private).unwrap();
+        sys::mount::set_propagation_of_all(Propagation::Shared).unwrap();
+        let mounts = || std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+        let before = mounts();
+        assert_eq!(bundle.run(&spec).unwrap().good(), "1\n");
+        assert_eq!(mounts(), before);
+        bundle
+    };
+    drop(std::thread::spawn(host).join().unwrap());
 }
 
 /// On a host whose mounts are shared, as systemd makes them all.
@@ -255,8 +265,8 @@ fn propagation_goes_as_far_as_it_is_asked_to() {
         let admin = json!(["CAP_SYS_ADMIN"]);
         wish["process"]["capabilities"] =
             json!({ "bounding": admin, "effective": admin, "permitted": admin });
-        let seen = ["rprivate", "rslave", "rshared"].map(|how| {
-            let wish = with_mount(wish.clone(), bind(&outside, "/v", &format!("rbind,{how}")));
+        let seen = ["rbind", "rbind,rprivate", "rbind,rslave", "rbind,rshared"].map(|how| {
+            let wish = with_mount(wish.clone(), bind(&outside, "/v", how));
             bundle.run(&wish).unwrap().good();
             let reached = mounts().lines().count() - before.lines().count();
             if reached > 0 {
@@ -268,5 +278,5 @@ fn propagation_goes_as_far_as_it_is_asked_to() {
         (seen, bundle)
     };
     let (seen, _bundle) = std::thread::spawn(host).join().unwrap();
-    assert_eq!(seen, [0, 0, 1]);
+    assert_eq!(seen, [0, 0, 0, 1]);
 }

@@ -75,22 +75,54 @@ fn exec_gets_a_terminal_of_the_same_container() {
     sys::process::wait(&running.pidfd).unwrap();
 }
 
+/// Not even opened: opening a device may do something.
 #[test]
 fn a_faked_terminal_multiplexer_is_not_used() {
+    use rustix::fs::inotify;
+    const NOT_IT: &str = "invalid argument";
+    const LINK: &str = "too many levels of symbolic links";
+    for (fake, why) in [
+        ("touch ptmx", NOT_IT),
+        ("busybox mkfifo ptmx", NOT_IT),
+        ("busybox mknod ptmx c 5 2", NOT_IT),
+        ("busybox mknod ptmx c 1 3", NOT_IT),
+        ("touch ../it; busybox ln -s ../it ptmx", NOT_IT),
+        ("touch ptmx; busybox mv ../pts ../x; busybox ln -s x ../pts", LINK),
+    ] {
+        let bundle = Bundle::new();
+        let mut spec = spec(&["sleep", "1000"]);
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| mount["destination"] != "/dev/pts");
+        let container = bundle.sleeper(&spec);
+        let line = format!("mkdir -p /dev/pts; cd /dev/pts; {fake}");
+        assert_eq!(container.exec(&process(&["sh", "-c", &line])).unwrap().good(), "");
+        let opened = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+        let path = format!("/proc/{}/root/dev/pts/ptmx", container.running.pid.as_raw_nonzero());
+        inotify::add_watch(&opened, path, inotify::WatchFlags::OPEN).unwrap();
+        let mut process = process(&["true"]);
+        process["terminal"] = json!(true);
+        let process = serde_json::from_value(process).unwrap();
+        let error = enter(container.enter(&process, Stdio::Pty)).unwrap_err();
+        assert_eq!(error.to_string(), format!("init: open a terminal: {why}"), "{fake}");
+        let events = rustix::io::read(&opened, &mut [0; 4096]);
+        assert_eq!(events, Err(rustix::io::Errno::AGAIN), "{fake}");
+    }
+}
+
+/// Whoever brings a `/dev` of its own may have anything there.
+#[test]
+fn a_console_that_is_a_symlink_is_refused() {
     let bundle = Bundle::new();
-    let mut spec = spec(&["sleep", "1000"]);
+    let dev = bundle.outside().join("dev");
+    std::fs::create_dir_all(dev.join("pts")).unwrap();
+    std::os::unix::fs::symlink("/etc/console", dev.join("console")).unwrap();
+    bundle.write("etc/console", "");
+    let mut spec = terminal("true");
     let mounts = spec["mounts"].as_array_mut().unwrap();
-    mounts.retain(|mount| mount["destination"] != "/dev/pts");
-    let container = bundle.sleeper(&spec);
-    let faked = container.exec(&process(&[
-        "sh",
-        "-c",
-        "mkdir -p /dev/pts && rm -f /dev/pts/ptmx && touch /dev/pts/ptmx",
-    ]));
-    faked.unwrap();
-    let mut process = process(&["true"]);
-    process["terminal"] = json!(true);
-    let process = serde_json::from_value(process).unwrap();
-    let error = enter(container.enter(&process, Stdio::Pty)).unwrap_err();
-    assert_eq!(error.to_string(), "init: open a terminal: invalid argument");
+    mounts.retain(|mount| mount["destination"] != "/dev");
+    mounts.insert(0, crate::bundle::bind(&dev, "/dev", "rbind,rprivate"));
+    let spec = serde_json::from_value(spec).unwrap();
+    let facts = HostFacts::detect().unwrap();
+    let error = start(bundle.launch(&spec, &facts, Stdio::Pty)).unwrap_err();
+    assert_eq!(error.to_string(), "init: bind /dev/console: too many levels of symbolic links");
 }
