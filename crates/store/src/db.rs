@@ -287,16 +287,16 @@ impl Db {
     /// `None`: there is no file, and `extra` does not ask for one.
     fn connect(&self, extra: OpenFlags) -> rusqlite::Result<Option<Connection>> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | extra;
-        let mut connection = match Connection::open_with_flags(&self.path, flags) {
-            Ok(connection) => connection,
-            Err(error)
-                if error.sqlite_error_code() == Some(ErrorCode::CannotOpen)
-                    && !self.path.exists() =>
-            {
+        let mut opened = Connection::open_with_flags(&self.path, flags);
+        let code = opened.as_ref().err().and_then(rusqlite::Error::sqlite_error_code);
+        if code == Some(ErrorCode::CannotOpen) {
+            if !self.path.exists() {
                 return Ok(None);
             }
-            Err(error) => return Err(error),
-        };
+            // Another process may have made the file between the two looks.
+            opened = Connection::open_with_flags(&self.path, flags);
+        }
+        let mut connection = opened?;
         connection.busy_handler(Some(nap))?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;

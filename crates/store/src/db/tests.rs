@@ -88,6 +88,21 @@ fn a_connection_is_refused_in_a_forked_process() {
     assert!(matches!(count(&db), Err(DbError::Forked { .. })));
 }
 
+/// The first commands on a new root, all at once: while one makes the file, others look for it.
+#[test]
+fn a_file_that_is_being_made_is_there_or_it_is_not() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let new = || Db::new(dir.path().join("dhow.db"), PathBuf::new());
+        let look = || while new().connect(OpenFlags::empty()).unwrap().is_none() {};
+        std::thread::scope(|scope| {
+            scope.spawn(look);
+            scope.spawn(look);
+            assert_eq!(count(&new()).unwrap(), 0);
+        });
+    }
+}
+
 #[test]
 fn threads_with_connections_of_their_own_lose_no_write() {
     const THREADS: usize = 8;
