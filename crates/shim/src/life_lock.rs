@@ -7,6 +7,7 @@
 //! checks that it still has its name.
 
 use std::fs::{DirBuilder, File};
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
@@ -181,18 +182,27 @@ impl Door {
 }
 
 fn open(paths: &ShimPaths) -> Result<File, LockError> {
-    let path = paths.lock();
-    let open = || {
-        File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)
-    };
-    match open() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        opened => return opened.map_err(|source| LockError::Open { path: path.clone(), source }),
+    let (path, dir) = (paths.lock(), paths.dir());
+    loop {
+        let opened = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path);
+        match opened {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            opened => return opened.map_err(|source| LockError::Open { path, source }),
+        }
+        // Whoever leaves takes the directory along, perhaps before there is a file in it.
+        match DirBuilder::new().recursive(true).mode(0o700).create(&dir) {
+            Err(source) if source.kind() != ErrorKind::AlreadyExists => {
+                return Err(LockError::Directory { path: dir, source });
+            }
+            Ok(()) | Err(_) => {}
+        }
     }
-    let dir = paths.dir();
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
-    made.map_err(|source| LockError::Directory { path: dir, source })?;
-    open().map_err(|source| LockError::Open { path, source })
 }
 
 /// Whether the file that was locked is the one that others will find.
@@ -254,6 +264,27 @@ mod tests {
         let new = LifeLock::try_take(&scratch.0).unwrap().unwrap();
         assert!(LifeLock::try_take(&scratch.0).unwrap().is_none());
         new.remove_dir();
+    }
+
+    /// Whoever opens the file just before it is removed gets a lock that nobody else sees.
+    #[test]
+    fn removals_and_takings_at_once_never_make_two_owners() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let scratch = Scratch::new("owners");
+        let is_owned = AtomicBool::new(false);
+        let take = || {
+            let Some(lock) = LifeLock::try_take(&scratch.0).unwrap() else { return };
+            assert!(!is_owned.swap(true, Ordering::SeqCst), "there are two owners");
+            let file = File::from(lock.file().try_clone().unwrap());
+            assert!(is_named(&scratch.0, &file), "others can have it as well");
+            is_owned.store(false, Ordering::SeqCst);
+            lock.remove_dir();
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..2000).for_each(|_| take()));
+            }
+        });
     }
 
     #[test]
