@@ -206,6 +206,7 @@ mod tests {
             assert_eq!(mode & 0o777, 0o700, "{}", dir.display());
         }
         assert_eq!(std::fs::read(layout.index()).unwrap(), EMPTY_INDEX);
+        assert_eq!(std::fs::metadata(layout.index()).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -63,7 +63,7 @@ fn hostile_sizes_are_refused_before_any_download() {
 #[test]
 fn each_bad_document_is_named() {
     type Change = fn(&mut Value, &mut Value);
-    let cases: [(Change, &str); 15] = [
+    let cases: [(Change, &str); 19] = [
         (|m, _| *m = json!({}), "manifest cannot be read: missing field `schemaVersion`"),
         (|m, _| *m = json!(null), "manifest cannot be read: invalid type: null"),
         (|m, _| *m = json!([]), "manifest cannot be read: "),
@@ -88,7 +88,18 @@ fn each_bad_document_is_named() {
             |m, _| m["layers"][0]["digest"] = "sha256:../../etc".into(),
             "manifest cannot be read: invalid digest",
         ),
+        (
+            |m, _| *m = json!({"schemaVersion": 2, "mediaType": "text/html", "manifests": []}),
+            "media type \"text/html\" is not that of an image index",
+        ),
         (|m, _| m["layers"][0]["urls"] = json!(["http://x/"]), "layer sha256:bbbb"),
+        (
+            |m, _| {
+                m["layers"][0]["mediaType"] =
+                    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip".into();
+            },
+            "layer sha256:bbbb",
+        ),
         (|m, _| m["layers"] = json!([]), "the manifest has 0 layers, the configuration 1 diff ids"),
         (|_, c| *c = json!({}), "configuration cannot be read: missing field `rootfs`"),
         (
@@ -98,6 +109,11 @@ fn each_bad_document_is_named() {
         (
             |_, c| c["os"] = "windows".into(),
             "images for operating system \"windows\" cannot be used",
+        ),
+        (|_, c| c["architecture"] = "".into(), "the configuration names no architecture"),
+        (
+            |_, c| c["rootfs"]["diff_ids"] = json!(vec![A; 501]),
+            "the image has 501 layers, at most 500 are accepted",
         ),
         (
             |_, c| c["created"] = "yesterday".into(),

@@ -352,7 +352,11 @@ mod tests {
         let (_dir, store) = store();
         let digest = oci::digest(b"content");
         let operation = store.begin().unwrap();
-        started(operation.ingest(&digest, 7).unwrap()).append(b"con").unwrap();
+        let mut ingest = started(operation.ingest(&digest, 7).unwrap());
+        ingest.append(b"con").unwrap();
+        // What is short is not wrong: it is kept.
+        let error = operation.commit_blob(ingest).unwrap_err();
+        assert!(matches!(error, BlobError::WrongSize { actual: 3, .. }), "{error}");
         drop(operation);
         let operation = store.begin().unwrap();
         let mut ingest = started(operation.ingest(&digest, 7).unwrap());
@@ -380,6 +384,22 @@ mod tests {
         drop(ingest);
         assert_eq!(files(&store, "ingest"), 0);
         assert_eq!(files(&store, "images/blobs/sha256"), 0);
+    }
+
+    #[test]
+    fn a_damaged_blob_is_not_read_and_a_large_one_not_whole() {
+        let (_dir, store) = store();
+        let digest = oci::digest(b"content");
+        let operation = store.begin().unwrap();
+        let mut ingest = started(operation.ingest(&digest, 7).unwrap());
+        ingest.append(b"content").unwrap();
+        operation.commit_blob(ingest).unwrap();
+        let error = store.blobs().read(&digest, 6).unwrap_err();
+        assert!(matches!(error, BlobError::TooLarge { size: 7, max: 6, .. }), "{error}");
+        let file = store.root().join("images/blobs/sha256").join(digest.hex());
+        std::fs::write(file, b"CONTENT").unwrap();
+        let error = store.blobs().read(&digest, 7).unwrap_err();
+        assert!(matches!(error, BlobError::WrongContent { .. }), "{error}");
     }
 
     #[test]

@@ -310,6 +310,40 @@ fn a_damaged_blob_is_not_saved() {
 }
 
 #[test]
+fn an_archive_has_limits() {
+    let refusal = |archive: Vec<u8>| {
+        let place = Place::new();
+        let error = place.load(archive).unwrap_err();
+        place.assert_empty("an archive over its limits");
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
+        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    };
+    let document = |name: usize, size: usize| {
+        let mut text = b"{".to_vec();
+        text.resize(size, b' ');
+        (format!("{name}.json"), text)
+    };
+    let many: Vec<_> = (0..20_001).map(|name| document(name, 2)).collect();
+    let large: Vec<_> = (0..17).map(|name| document(name, 4 << 20)).collect();
+    let bomb = zstd(&vec![0; 64 << 20]).repeat(17);
+    for (archive, says) in [
+        (pack(&many), "more than 20000 members"),
+        (pack(&large), "more than 67108864 bytes of metadata"),
+        (bomb, "decompression bomb"),
+    ] {
+        let said = refusal(archive);
+        assert!(said.contains(says), "{said}");
+    }
+    // A layer that is a link to itself.
+    let mut members = docker_members(&two_layers(), &["a:1"]);
+    let (name, _) = members.remove(2);
+    let files: Vec<(&str, &[u8])> =
+        members.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    let said = refusal(tar_with_link(&files, &name, &format!("../{name}")));
+    assert!(said.contains(&name), "{said}");
+}
+
+#[test]
 fn a_removed_image_leaves_nothing() {
     let place = Place::new();
     place.load(docker_archive(&two_layers(), &["a:1", "a:2"])).unwrap();

@@ -133,6 +133,29 @@ fn gnu_sparse_old_form_with_continuation() {
     assert_eq!(data, want);
 }
 
+/// Blocks of the old form, which nothing else limits: without an extent, and with as many as fit.
+#[test]
+fn old_sparse_maps_have_an_end() {
+    let mut first = Header([0; BLOCK]);
+    first.0[..6].copy_from_slice(b"sparse");
+    first.0[156] = b'S';
+    first.0[257..265].copy_from_slice(b"ustar  \0");
+    first.0[482] = 1;
+    number::write_octal(&mut first.0[483..495], 0).unwrap();
+    first.seal();
+    let mut empty = [0; BLOCK];
+    empty[504] = 1;
+    let mut full = empty;
+    for field in full[..504].chunks_exact_mut(12) {
+        number::write_octal(field, 0).unwrap();
+    }
+    for (block, count) in [(empty, 20_000), (full, 7_000)] {
+        let archive = [&first.0[..], &block.repeat(count), &[0; BLOCK]].concat();
+        let said = problem(&archive);
+        assert!(said.ends_with("sparse map is larger than its limit"), "{said}");
+    }
+}
+
 #[test]
 fn pax_sparse_forms() {
     let old = [record("GNU.sparse.size", "10"), record("GNU.sparse.map", "2,3,8,1")].concat();

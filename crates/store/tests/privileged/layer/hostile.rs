@@ -2,7 +2,7 @@
 //! verdict, the canary beside the root stays untouched.
 
 use expect_test::{Expect, expect};
-use store::layer::{self, ApplyOptions, Limits};
+use store::layer::{self, ApplyOptions, Limits, Privilege};
 use store::tar::{Entry, Kind};
 
 use super::archive::{Archive, named, records_of, with_xattr};
@@ -478,6 +478,19 @@ fn devices_and_modes() {
         refused: entry 1 "n": bad device number
     "#]],
     );
+}
+
+#[test]
+fn devices_are_left_out_in_a_user_namespace() {
+    let place = Place::new();
+    let archive = Archive::new().node("null", Kind::Char, (1, 3)).node("p", Kind::Fifo, (0, 0));
+    let options = ApplyOptions { privilege: Privilege::UserNamespace, ..ApplyOptions::default() };
+    let applied = layer::apply(&*archive.end(), &place.root(), &options).unwrap();
+    assert_eq!(applied.skipped_devices, 1);
+    expect![[r#"
+        p 644 0:0 Fifo 0:0
+    "#]]
+    .assert_eq(&listing(&place.root()));
 }
 
 #[test]

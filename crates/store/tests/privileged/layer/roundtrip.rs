@@ -345,6 +345,7 @@ fn attributes_survive_and_the_hosts_do_not_come_in() {
     let one = dirs.apply("one", &archive);
     let text = listing(&one);
     assert!(text.contains("d/child 644 0:0 file \"x\"\n"), "{text}");
+    assert!(text.contains("d 755 "), "{text}");
     let first = packed(&one, Holes::Zeros);
     let two = dirs.apply("two", &first);
     assert_eq!(listing(&two), text);

@@ -203,3 +203,30 @@ fn failures_leave_no_descriptor_and_no_thread() {
     let grown = open.iter().skip(30).min() > open.iter().take(30).max();
     assert!(!grown, "{open:?}");
 }
+
+/// A layer is staged under its blob's name, and whoever did so last may have been killed a moment
+/// ago, after the collection at an operation's begin.
+#[test]
+fn what_a_killed_unpacking_has_left_is_in_no_layer() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store::Store::open(dir.path()).unwrap();
+    let operation = store.begin().unwrap();
+    let layer = Archive::new().file("file", "whole").end();
+    let digest = store::oci::digest(&layer);
+    let left = dir.path().join("staging").join(digest.hex()).join("fs");
+    std::fs::create_dir_all(&left).unwrap();
+    std::fs::write(left.join("left"), "half").unwrap();
+    let compression = model::image::Compression::Plain;
+    let media_type = compression.media_type().to_owned();
+    let size = layer.len() as u64;
+    let spec =
+        store::oci::LayerSpec { diff_id: digest, blob: digest, size, media_type, compression };
+    let store::BeginLayer::Started(begun) = operation.begin_layer(&spec).unwrap() else {
+        panic!("nobody else brings it");
+    };
+    operation.receive(*begun, &*layer).unwrap();
+    operation.flush().unwrap();
+    let trees = store.lowers(&[digest]).unwrap();
+    let names = std::fs::read_dir(&trees[0]).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.collect::<Vec<_>>(), ["file"]);
+}
