@@ -147,6 +147,18 @@ async fn a_body_has_a_limit() {
 }
 
 #[tokio::test]
+async fn a_head_has_a_limit() {
+    let fresh = Fresh::new("long-head");
+    let long = format!("GET /_ping HTTP/1.1\nHost: d\nX-Long: {}\n", "x".repeat(HEAD_MAX));
+    let mut io = fresh.connect();
+    // The server stops to listen before all of it is there.
+    let _ = io.write_all(long.replace('\n', "\r\n").as_bytes()).await;
+    let mut reply = String::new();
+    io.read_to_string(&mut reply).await.unwrap();
+    assert!(reply.starts_with("HTTP/1.1 431 "), "{reply}");
+}
+
+#[tokio::test]
 async fn what_does_not_exist_is_named() {
     let fresh = Fresh::new("missing");
     let client = fresh.client();

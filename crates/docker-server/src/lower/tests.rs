@@ -281,6 +281,7 @@ fn older_clients_get_what_they_know() {
 
 /// Semantics 2, 14, 34, 56, and the first table of D.1.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn nonsense_is_refused_in_dockers_words() {
     for (body, want) in [
         ("{}", "config cannot be empty in order to create a container"),
@@ -302,6 +303,31 @@ fn nonsense_is_refused_in_dockers_words() {
             "the working directory 'relative' is invalid, it needs to be an absolute path",
         ),
         (&image(r#""StopSignal":"FOO""#), "invalid signal: FOO"),
+        (r#"{"Image":"a\nb"}"#, "Image contains a control character: \"a\\nb\""),
+        (
+            &host(r#""NetworkMode":"a\nb""#),
+            "HostConfig.NetworkMode contains a control character: \"a\\nb\"",
+        ),
+        (
+            &host(r#""CgroupParent":"/a\nb""#),
+            "HostConfig.CgroupParent contains a control character: \"/a\\nb\"",
+        ),
+        (&host(r#""Binds":["/a\n:/b"]"#), "volume contains a control character: \"/a\\n:/b\""),
+        (
+            &host(r#""Mounts":[{"Type":"bind","Source":"/a\n","Target":"/b"}]"#),
+            "mount source contains a control character: \"/a\\n\"",
+        ),
+        (
+            &host(r#""Mounts":[{"Type":"bind","Source":"/a","Target":"/b\n"}]"#),
+            "mount target contains a control character: \"/b\\n\"",
+        ),
+        (
+            &image(&format!(r#""Hostname":"{}""#, "h".repeat(65))),
+            &format!(
+                "invalid hostname \"{}\": only letters, digits, '-', '_' and '.' are allowed, and 64 bytes at most",
+                "h".repeat(65)
+            ),
+        ),
         (
             &image(r#""Hostname":"a\nb""#),
             "invalid hostname \"a\\nb\": only letters, digits, '-', '_' and '.' are allowed, and 64 bytes at most",

@@ -175,6 +175,15 @@ fn containers_leave_under_the_address_of_the_host() {
 }
 
 #[test]
+fn no_neighbour_becomes_a_containers_router() {
+    let lab = Lab::new();
+    let container = lab.container(2);
+    let key = "ipv6/conf/eth0/accept_ra";
+    let listens = inside(&container.endpoint.netns, || crate::lab::read_sysctl(key));
+    assert_eq!(listens, "0");
+}
+
+#[test]
 fn without_ipv6_there_is_none_inside() {
     let host = net::endpoint::isolated().unwrap();
     let names = net::names::Names::of(&model::RootTag::DEFAULT);

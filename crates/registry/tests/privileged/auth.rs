@@ -114,6 +114,20 @@ fn an_identity_token_is_exchanged_in_a_form() {
     assert!(server.seen().iter().all(|request| !request.target.contains("hunter2")));
 }
 
+/// A form with a secret is meant for one host, wherever that points.
+#[test]
+fn a_form_does_not_follow_a_redirect() {
+    let image = Image::new(&[1000]);
+    let elsewhere = Server::start(|_| Reply::new(200, r#"{"access_token":"good"}"#));
+    let to = format!("http://{}/token", elsewhere.address);
+    let server = with_tokens(&image, move |_| Reply::new(307, "").with("Location", to.as_str()));
+    let mut client = Client::new();
+    client.credentials = Credentials::IdentityToken(Secret::new("hunter2"));
+    let refusal = client.refusal(&server);
+    assert!(refusal.contains("answered 307"), "{refusal}");
+    assert!(elsewhere.seen().is_empty());
+}
+
 #[test]
 fn a_registry_token_is_used_as_it_is() {
     let image = Image::new(&[1000]);

@@ -203,6 +203,12 @@ fn a_bad_manifest_is_refused_before_any_layer_is_asked_for() {
         manifest["config"]["mediaType"] = "application/vnd.cncf.helm.config.v1+json".into();
     });
     assert!(artifact.ends_with("is not that of an image configuration"), "{artifact}");
+    // What is none is not even fetched.
+    let artifact = bent(&|manifest| {
+        manifest["config"]["mediaType"] = "application/vnd.oci.empty.v1+json".into();
+        manifest["config"]["digest"] = format!("sha256:{}", "ab".repeat(32)).into();
+    });
+    assert!(artifact.ends_with("is not that of an image configuration"), "{artifact}");
     let fewer = bent(&|manifest| manifest["layers"] = json!([]));
     assert!(fewer.ends_with("the manifest has 0 layers, the configuration 1 diff ids"), "{fewer}");
     let config = bent(&|manifest| manifest["config"]["size"] = 1.into());
@@ -217,6 +223,24 @@ fn a_document_that_is_not_what_it_is_served_as_is_refused() {
     let index = json!({"schemaVersion": 2, "manifests": []});
     let refusal = refusal_of(&image, OCI_MANIFEST, &index);
     assert!(refusal.ends_with("is not that of an image index"), "{refusal}");
+}
+
+#[test]
+fn a_manifest_that_is_said_to_be_too_large_is_not_asked_for() {
+    let image = Image::new(&[1000]);
+    let mut contents = image.contents();
+    let mut entry = for_platform(image.described(), "linux", &host());
+    entry["size"] = (5 << 20).into();
+    let name = entry["digest"].as_str().unwrap().to_owned();
+    let index = contents.index(&[entry]);
+    contents.tag("latest", OCI_INDEX, &index);
+    let server = contents.start();
+    let refusal = Client::new().refusal(&server);
+    assert!(
+        refusal.ends_with("manifest has 5242880 bytes, at most 4194304 are accepted"),
+        "{refusal}"
+    );
+    assert!(server.seen_with(&name).is_empty());
 }
 
 #[test]

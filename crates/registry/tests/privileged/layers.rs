@@ -394,6 +394,16 @@ fn a_layer_without_a_length_is_as_long_as_the_manifest_says() {
     }
 }
 
+/// It is never silent, and not done in time: 4 MiB are as many packets.
+#[test]
+fn a_server_that_drips_a_document_is_given_up() {
+    let server = Server::start(|_| Reply::new(200, vec![b' '; 4 << 20]).sending(Sending::Dripping));
+    let mut client = Client::new();
+    client.registry.limits.document = Duration::from_millis(100);
+    let refusal = client.refusal(&server);
+    assert!(refusal.ends_with("HOST did not finish its answer within 0.1 s"), "{refusal}");
+}
+
 #[test]
 fn a_server_that_falls_silent_is_given_up() {
     for target in ["/manifests/", "/blobs/"] {

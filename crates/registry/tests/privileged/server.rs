@@ -47,6 +47,8 @@ pub(crate) enum Sending {
     Cut(usize),
     /// After so many bytes nothing more comes until the client goes.
     Hang(usize),
+    /// One byte after the other, for as long as the client listens.
+    Dripping,
     /// After so many bytes the gate is told, and waited for.
     Gate(usize, Arc<Gate>),
 }
@@ -222,6 +224,14 @@ fn converse<S: Read + Write>(mut stream: BufReader<S>, shared: &Shared) -> std::
                 stream.get_mut().write_all(&[head.as_bytes(), &body[..at]].concat())?;
                 return stream.read_to_end(&mut Vec::new()).map(drop);
             }
+            Sending::Dripping => {
+                log(body.len());
+                stream.get_mut().write_all(head.as_bytes())?;
+                for byte in body {
+                    stream.get_mut().write_all(&[*byte])?;
+                    stream.get_mut().flush()?;
+                }
+            }
             Sending::Gate(at, gate) => {
                 log(body.len());
                 stream.get_mut().write_all(&[head.as_bytes(), &body[..at]].concat())?;
@@ -238,7 +248,11 @@ fn head(reply: &Reply) -> String {
     let mut head = format!("HTTP/1.1 {} X\r\n", reply.status);
     match reply.sending {
         Sending::Chunked => head.push_str("transfer-encoding: chunked\r\n"),
-        Sending::Whole | Sending::Cut(_) | Sending::Hang(_) | Sending::Gate(..) => {
+        Sending::Whole
+        | Sending::Cut(_)
+        | Sending::Hang(_)
+        | Sending::Dripping
+        | Sending::Gate(..) => {
             head.push_str(&format!("content-length: {}\r\n", reply.body.len()));
         }
     }
