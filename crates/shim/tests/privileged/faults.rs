@@ -218,3 +218,76 @@ pub(crate) fn nonsense_is_answered_and_hurts_nobody() {
     drop((idle, greedy, confused));
     container.end();
 }
+
+/// Whoever comes when the shim serves as many as it does is not refused, and not served yet.
+pub(crate) fn more_clients_than_are_served_wait() {
+    const MOST: usize = 256;
+    let container = Container::new(&["true"]);
+    let mut keeper = container.shim();
+    let mut served: Vec<UnixStream> = (1..MOST).map(|_| container.shim().into_stream()).collect();
+    let mut late = container.shim().into_stream();
+    let question = frame::encode(&serde_json::to_vec(&Request::State).unwrap()).unwrap();
+    late.write_all(&question).unwrap();
+    // By the time that these are answered, a client that was let in would have been.
+    for _ in 0..3 {
+        keeper.state().unwrap();
+    }
+    late.set_nonblocking(true).unwrap();
+    let early = late.read(&mut [0]).unwrap_err().kind();
+    assert_eq!(early, std::io::ErrorKind::WouldBlock);
+    late.set_nonblocking(false).unwrap();
+    served.pop();
+    assert!(sys::fdpass::recv_frame(&late, frame::MAX_SMALL).unwrap().is_some());
+    drop((served, late));
+    keeper.quit().unwrap();
+    container.wait_until_free();
+}
+
+/// Each is within what one may say; all of them together would be a gigabyte.
+pub(crate) fn unfinished_questions_have_a_limit_together() {
+    let container = Container::new(&["true"]);
+    let keeper = container.shim();
+    let length = u32::try_from(frame::MAX_LARGE).unwrap().to_le_bytes();
+    let half = [&length[..], b"{\"Launch\":{", &vec![b' '; frame::MAX_LARGE - (1 << 20)]].concat();
+    let mut held = Vec::new();
+    let refused = (0..64).find(|_| {
+        let mut stream = container.shim().into_stream();
+        let is_refused = stream.write_all(&half).is_err();
+        held.push(stream);
+        is_refused
+    });
+    assert!(refused.is_some_and(|number| number <= 4), "{refused:?}");
+    drop(held);
+    keeper.quit().unwrap();
+    container.wait_until_free();
+}
+
+pub(crate) fn its_directory_is_closed_to_others() {
+    let container = Container::new(&["true"]);
+    let keeper = container.shim();
+    let dir = std::fs::metadata(container.paths.dir()).unwrap();
+    assert_eq!(dir.permissions().mode() & 0o077, 0);
+    keeper.quit().unwrap();
+    container.wait_until_free();
+}
+
+/// The shim outlives whoever started it, and container's processes are copies of it.
+pub(crate) fn it_has_nothing_of_its_starter_and_cannot_be_written_to() {
+    use rustix::fs::StatVfsMountFlags;
+    let leak = std::fs::File::open("/etc/passwd").unwrap();
+    rustix::io::fcntl_setfd(&leak, rustix::io::FdFlags::empty()).unwrap();
+    let container = Container::new(&["true"]);
+    let mut keeper = container.shim();
+    // Who answers has been executed.
+    keeper.state().unwrap();
+    let proc = std::path::PathBuf::from(format!("/proc/{}", container.shim_pid()));
+    let open = std::fs::read_dir(proc.join("fd")).unwrap();
+    let open: Vec<_> = open.map(|fd| std::fs::read_link(fd.unwrap().path()).unwrap()).collect();
+    assert!(!open.iter().any(|path| path.ends_with("passwd")), "{open:?}");
+    assert_eq!(std::fs::read_link(proc.join("cwd")).unwrap(), std::path::Path::new("/"));
+    assert_eq!(std::fs::read(proc.join("environ")).unwrap(), b"");
+    let exe = rustix::fs::statvfs(proc.join("exe")).unwrap();
+    assert!(exe.f_flag.contains(StatVfsMountFlags::RDONLY), "{:?}", exe.f_flag);
+    keeper.quit().unwrap();
+    container.wait_until_free();
+}

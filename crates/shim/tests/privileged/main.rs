@@ -64,7 +64,11 @@ const TESTS: &[Test] = tests! {
         the_init_has_its_streams_and_nothing_else,
         a_full_disk_costs_lines_and_says_so,
         strangers_are_not_served,
-        nonsense_is_answered_and_hurts_nobody;
+        nonsense_is_answered_and_hurts_nobody,
+        more_clients_than_are_served_wait,
+        unfinished_questions_have_a_limit_together,
+        its_directory_is_closed_to_others,
+        it_has_nothing_of_its_starter_and_cannot_be_written_to;
 };
 
 fn main() -> ExitCode {
