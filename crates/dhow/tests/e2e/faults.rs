@@ -7,7 +7,7 @@ use std::process::Stdio;
 use model::RootTag;
 use net::host::{Ipv6Loopback, Stack};
 use net::names::Names;
-use net::nft::{Firewall, PortRule};
+use net::nft::{Firewall, PortRule, Source, Wanted};
 
 use crate::host;
 
@@ -128,6 +128,33 @@ fn a_repair_takes_back_what_a_killed_shim_has_left_wherever_its_cgroup_is() {
     assert!(cgroups(parent, &id).is_empty());
     assert_eq!(published(&host), []);
     cgroups("", parent).iter().for_each(|dir| std::fs::remove_dir(dir).unwrap());
+}
+
+/// What is in the kernel and below the runtime root names its container: one that there is not.
+#[test]
+fn a_repair_takes_back_what_belongs_to_nobody() {
+    let host = host();
+    host.ok(&["run", "-d", "-p", "0:80", "busybox", "sleep", "1000"]);
+    let (own, parent) = (published(&host), tag(&host).dashed("dhow"));
+    let nobody = model::ContainerId::from_random([7; 32]);
+    let id = nobody.to_string();
+    for dir in cgroups("", &parent) {
+        std::fs::create_dir_all(dir.join(&id)).unwrap();
+    }
+    let below_run = ["c", "exec"].map(|dir| host.run_root().join(dir).join(&id));
+    for dir in &below_run {
+        std::fs::create_dir_all(dir).unwrap();
+        std::fs::write(dir.join("left"), "").unwrap();
+    }
+    let rule = PortRule { owner: nobody, host: "127.0.0.9:9".parse().unwrap(), ..own[0] };
+    let firewall =
+        Firewall::open(&Names::of(&tag(&host)), Stack::Dual, Ipv6Loopback::Closed).unwrap();
+    firewall.publish(&[rule], &mut Source::OneContainer(&Wanted::default())).unwrap();
+    assert_eq!((published(&host).len(), cgroups(&parent, &id).is_empty()), (own.len() + 1, false));
+    host.ok(&["system", "check", "--repair"]);
+    assert_eq!(published(&host), own);
+    assert_eq!(cgroups(&parent, &id), Vec::<PathBuf>::new());
+    assert!(below_run.iter().all(|dir| !dir.exists()), "{below_run:?}");
 }
 
 #[test]

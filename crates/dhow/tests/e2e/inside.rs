@@ -204,6 +204,18 @@ fn the_devices_are_those_that_everybody_needs() {
     );
 }
 
+/// A node can be made, and not be opened. The kernel's log is on every host, and whoever only writes
+/// to it needs no capability, so nothing but the device controller refuses this.
+#[test]
+fn a_device_that_was_not_given_cannot_be_opened() {
+    let host = host();
+    let open = ["sh", "-c", "busybox mknod /log c 1 11; (: > /log) 2>&1 && echo open; true"];
+    let run = |flags: &[&str]| host.ok(&[&["run", "--rm"], flags, &["busybox"], &open].concat());
+    let refused = run(&[]);
+    assert!(refused.contains("Operation not permitted"), "{refused}");
+    assert_eq!(run(&["--device-cgroup-rule", "c 1:11 w"]), "open");
+}
+
 #[test]
 fn a_node_of_tun_can_be_made_and_one_of_a_disk_cannot_be_used() {
     // Whether there is a driver is the machine's affair; what counts is who refuses.
@@ -386,4 +398,52 @@ fn system_calls_are_filtered_as_the_kernel_reads_them() {
         keyctl: EPERM
         a call that no kernel has: ENOSYS"#]]
     .assert_eq(&out);
+}
+
+/// A 64-bit program that makes a call of i386 (`int 0x80`, getpid), and ends with 1 if there is no
+/// such call and with 0 if it worked.
+#[cfg(target_arch = "x86_64")]
+fn foreign_caller() -> Vec<u8> {
+    const ADDRESS: u64 = 0x40_0000;
+    const HEADERS: u64 = 64 + 56;
+    let code = [
+        &[0xb8, 20, 0, 0, 0][..],      // mov eax, 20
+        &[0xcd, 0x80],                 // int 0x80
+        &[0x31, 0xff],                 // xor edi, edi
+        &[0x83, 0xf8, 0xda],           // cmp eax, -38
+        &[0x40, 0x0f, 0x94, 0xc7],     // sete dil
+        &[0xb8, 60, 0, 0, 0, 0x0f, 5], // mov eax, 60; syscall
+    ]
+    .concat();
+    let size = HEADERS + code.len() as u64;
+    let words =
+        |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>();
+    [
+        b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0".to_vec(),
+        words(&[ADDRESS + HEADERS, 64, 0]),
+        b"\0\0\0\0\x40\0\x38\0\x01\0\0\0\0\0\0\0".to_vec(),
+        b"\x01\0\0\0\x05\0\0\0".to_vec(),
+        words(&[0, ADDRESS, ADDRESS, size, size, 0x1000]),
+        code,
+    ]
+    .concat()
+}
+
+/// `socketcall` of i386 would pass by every rule about `socket` (RT-20).
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn calls_of_another_architecture_do_not_exist() {
+    let host = host();
+    let program = host.scratch().join("foreign");
+    std::fs::write(&program, foreign_caller()).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, mode).unwrap();
+    let bind = format!("{}:/foreign", program.display());
+    let run = |flags: &[&str]| {
+        host.run(&[&["run", "--rm", "-v", &bind], flags, &["busybox", "/foreign"]].concat()).code
+    };
+    assert_eq!(run(&[]), Some(1));
+    // The kernel itself may have none (139: it is killed).
+    let open = run(&["--security-opt", "seccomp=unconfined"]);
+    assert!(matches!(open, Some(0 | 139)), "{open:?}");
 }

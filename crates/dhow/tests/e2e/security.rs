@@ -63,6 +63,10 @@ fn the_binary_that_enters_a_container_cannot_be_written() {
     let wrote = host.run(&["exec", "evil", "cat", "/wrote"]);
     assert_eq!(wrote.out, "", "{}", wrote.out);
     assert!(std::fs::read(crate::DHOW).unwrap() == before);
+    // Not only because it runs, which it will not do for ever.
+    let write = "for e in /proc/1/exe /sbin/dhow-init; do (echo x > $e) 2>&1; done; true";
+    let said = host.ok(&["run", "--rm", "--init", "busybox", "sh", "-c", write]);
+    assert_eq!(said.matches("Read-only file system").count(), 2, "{said}");
 }
 
 #[test]

@@ -459,6 +459,29 @@ mod tests {
         );
     }
 
+    /// One that is misspelt would be a rule without its condition.
+    #[test]
+    fn unknown_fields_are_refused_at_every_depth() {
+        let top = |field: &str| format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW",{field}}}"#);
+        let rule = |field: &str| {
+            top(&format!(r#""syscalls":[{{"names":["a"],"action":"SCMP_ACT_TRAP",{field}}}]"#))
+        };
+        let texts = [
+            top(r#""nosuch":1"#),
+            top(r#""archMap":[{"architecture":"SCMP_ARCH_X86_64","nosuch":1}]"#),
+            rule(r#""nosuch":1"#),
+            rule(r#""args":[{"index":0,"value":1,"op":"SCMP_CMP_EQ","nosuch":1}]"#),
+            rule(r#""includes":{"nosuch":1}"#),
+            rule(r#""excludes":{"nosuch":1}"#),
+        ];
+        let is_refused = |text: &&String| {
+            let refusal = Profile::parse(text.as_bytes()).err().map(|error| error.to_string());
+            refusal.is_some_and(|said| said.contains("unknown field `nosuch`"))
+        };
+        let accepted: Vec<_> = texts.iter().filter(|text| !is_refused(text)).collect();
+        assert_eq!(accepted, Vec::<&String>::new());
+    }
+
     #[test]
     fn parts_that_contradict_each_other_are_refused() {
         let rule =
