@@ -114,6 +114,7 @@ impl Record {
 mod tests {
 
     use model::ContainerId;
+    use model::container::HealthSpec;
     use serde_json::Value;
     use store::ContainerRow;
 
@@ -139,9 +140,12 @@ mod tests {
         let first = read(FIRST).unwrap().record;
         assert_eq!(first.spec.files.asked, Vec::<String>::new());
         assert_eq!(first.spec.limits.nano_cpus, Some(500_000_000));
+        assert_eq!(first.spec.process.health, HealthSpec::FromImage);
         // Nothing else was added or is left out.
         let mut written: Value = serde_json::from_str(&to_json(&first)).unwrap();
-        written["spec"]["files"].as_object_mut().unwrap().remove("asked");
+        for (group, added) in [("files", "asked"), ("process", "health")] {
+            written["spec"][group].as_object_mut().unwrap().remove(added);
+        }
         assert_eq!(written, serde_json::from_str::<Value>(FIRST).unwrap());
     }
 
