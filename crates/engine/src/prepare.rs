@@ -23,6 +23,9 @@ use crate::record::{Endpoint, NamedMount, Record};
 use crate::start::Prepared;
 use crate::{Engine, EngineError, processors, propagation, security};
 
+/// What `systemd-detect-virt`, installers and test runners look for.
+const MARK: &str = "/.dockerenv";
+
 /// The host's resolver configuration, and where systemd-resolved keeps the real one.
 const RESOLV_CONF: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 
@@ -105,6 +108,7 @@ impl Engine {
         );
         let groups = &record.spec.process.groups;
         let user = self.user_in(&root, &record.resolved.user, groups)?;
+        mark(&root, &record.spec.source)?;
         make_working_dir(&root, &record.resolved.working_dir)?;
         let attached = Attached {
             user,
@@ -307,6 +311,21 @@ fn make_place(volume: &Path, place: &Path) -> Result<(), EngineError> {
 pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<(), EngineError> {
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
     std::fs::set_permissions(path, permissions).map_err(EngineError::file("set the mode of", path))
+}
+
+/// The file by which programs know that they are in a container. Docker has it in a layer of its own;
+/// a directory of the host gets none.
+fn mark(root: &Root, source: &Source) -> Result<(), EngineError> {
+    match source {
+        Source::Directory(_) => return Ok(()),
+        Source::Image(_) | Source::DirectoryOverlay(_) => {}
+    }
+    match root.create_file(MARK, rustix::fs::Mode::from_raw_mode(0o755)) {
+        Err(error) if error.errno() != Some(sys::Errno::EXIST) => {
+            Err(EngineError::Invalid(format!("mark the container's root: {error}")))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Docker makes the working directory if the image has none.

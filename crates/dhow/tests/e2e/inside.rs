@@ -52,6 +52,21 @@ fn check(script: &str, expected: Expect) {
 }
 
 #[test]
+fn programs_can_tell_that_they_are_in_a_container() {
+    let host = host();
+    assert_eq!(sh(&host, "test -f /.dockerenv && echo yes"), "yes");
+    let again = ["run", "--name", "again", "--read-only", "busybox", "cat", "/.dockerenv"];
+    assert_eq!(host.ok(&again), "");
+    assert_eq!(host.ok(&["start", "-a", "again"]), "");
+    // A directory of the host is not written to by us.
+    let tree = host.scratch().join("tree");
+    std::fs::create_dir_all(tree.join("bin")).unwrap();
+    std::fs::copy("/bin/busybox", tree.join("bin/busybox")).unwrap();
+    let tree = tree.to_string_lossy();
+    host.fails(1, &["run", "--rm", "--rootfs", &tree, "/bin/busybox", "test", "-e", "/.dockerenv"]);
+}
+
+#[test]
 fn nothing_of_proc_or_sys_can_be_written() {
     // Root may open a file whose mode forbids it, so the mode is asked first and the kernel second.
     // Opening to append changes nothing.
