@@ -219,12 +219,6 @@ fn warnings(spec: &ContainerSpec, config: &ContainerConfig) -> Vec<String> {
     {
         warnings.push("Published ports are discarded when using host network mode".to_owned());
     }
-    if spec.limits.oom_kill_disable == Some(true) && spec.limits.memory.is_none() {
-        warnings.push(
-            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources."
-                .to_owned(),
-        );
-    }
     if config.stdin_once && !config.open_stdin {
         warnings.push("StdinOnce has no effect without OpenStdin".to_owned());
     }

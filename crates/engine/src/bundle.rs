@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use model::container::{ContainerSpec, Limits, NamespaceSpec, NetworkMode, Terminal};
-use model::mount::{Access, Mount as WishedMount, MountSource, Recursion};
+use model::mount::{Access, Mount as WishedMount, MountSource, Propagation, Recursion};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
     BoxBuilder as ConsoleBuilder, Capability, Linux, LinuxBuilder, LinuxCapabilities,
@@ -16,8 +16,9 @@ use oci_spec::runtime::{
     Spec, SpecBuilder, UserBuilder,
 };
 
+use crate::environment::environment;
 use crate::prepare::init_source;
-use crate::resolve::{Resolved, variable_name};
+use crate::resolve::Resolved;
 
 /// What is known only when a container starts.
 #[derive(Debug, Clone)]
@@ -170,37 +171,6 @@ fn arguments(wished: &ContainerSpec, resolved: &Resolved) -> Vec<String> {
     }
 }
 
-/// Docker's `PATH` where neither user nor image gives one.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// In Docker's order: the standard variables with what the user or the image has put in their
-/// places, the others, `HOME`. The standard ones that nobody has set or taken away are the
-/// process's alone: inspect does not show them.
-pub(crate) fn environment(resolved: &Resolved, home: &str, terminal: &Terminal) -> Vec<String> {
-    let standard = |name: &str, value: &str| -> Option<String> {
-        let given = resolved.env.iter().find(|variable| variable_name(variable) == name);
-        match given {
-            None => Some(format!("{name}={value}")),
-            // Without a value it was taken away.
-            Some(given) => given.contains('=').then(|| given.clone()),
-        }
-    };
-    let mut first = vec![("PATH", DEFAULT_PATH), ("HOSTNAME", resolved.hostname.as_str())];
-    match terminal {
-        Terminal::None => {}
-        Terminal::Pty { .. } => first.push(("TERM", "xterm")),
-    }
-    let is_first =
-        |variable: &&String| first.iter().any(|(name, _)| variable_name(variable) == *name);
-    let others = resolved.env.iter().filter(|v| v.contains('=') && !is_first(v)).cloned();
-    let mut all: Vec<String> =
-        first.iter().filter_map(|(name, value)| standard(name, value)).chain(others).collect();
-    if resolved.env.iter().all(|variable| variable_name(variable) != "HOME") {
-        all.push(format!("HOME={home}"));
-    }
-    all
-}
-
 /// Root has the set; another user has it as a bound only, and inheritable is always empty
 /// (CVE-2022-24769).
 fn capabilities(attached: &Attached) -> Result<LinuxCapabilities, OciSpecError> {
@@ -228,7 +198,7 @@ fn mounts(wished: &ContainerSpec, attached: &Attached) -> Result<Vec<Mount>, Oci
     let (around, others): (Vec<_>, Vec<_>) = attached
         .mounts
         .iter()
-        .partition(|mount| attached.etc_files.iter().any(|file| holds(&mount.wish, file.1)));
+        .partition(|mount| attached.etc_files.iter().any(|file| takes(&mount.wish, file.1)));
     for mount in around {
         all.push(user_mount(mount)?);
     }
@@ -241,10 +211,19 @@ fn mounts(wished: &ContainerSpec, attached: &Attached) -> Result<Vec<Mount>, Oci
     Ok(all)
 }
 
-/// Whether a path lies below what is mounted, and is not the mount's own place.
-fn holds(mount: &WishedMount, path: &str) -> bool {
+/// Whether a path lies below what is mounted, and is not the mount's own place, and a file can be
+/// mounted there: one that is mounted into a shared bind would stay on the host, and there is no
+/// place for one in a tmpfs that is read-only.
+fn takes(mount: &WishedMount, path: &str) -> bool {
     let path = Path::new(path);
-    path != mount.target && path.starts_with(&mount.target)
+    let can = match &mount.source {
+        MountSource::Bind { propagation, .. } => {
+            !matches!(propagation, Propagation::Shared | Propagation::RecursiveShared)
+        }
+        MountSource::Tmpfs { .. } => mount.access == Access::ReadWrite,
+        MountSource::Volume { .. } => true,
+    };
+    can && path != mount.target && path.starts_with(&mount.target)
 }
 
 fn mount(kind: &str, source: &str, target: &str, options: &[&str]) -> Result<Mount, OciSpecError> {

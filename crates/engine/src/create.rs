@@ -165,7 +165,14 @@ fn settle_for_host(limits: &mut Limits) -> Option<String> {
     let has_switch = Path::new("/sys/fs/cgroup/memory/memory.oom_control").exists();
     let wished = limits.oom_kill_disable.unwrap_or_default();
     limits.oom_kill_disable = has_switch.then_some(wished);
-    (wished && !has_switch).then(|| {
-        "Your kernel does not support OomKillDisable. OomKillDisable discarded.".to_owned()
-    })
+    let warning = match (wished, has_switch, limits.memory) {
+        (false, _, _) | (true, true, Some(_)) => return None,
+        (true, false, _) => {
+            "Your kernel does not support OomKillDisable. OomKillDisable discarded."
+        }
+        (true, true, None) => {
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources."
+        }
+    };
+    Some(warning.to_owned())
 }

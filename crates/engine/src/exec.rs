@@ -23,12 +23,12 @@ use shim::CallError;
 use shim::protocol::{ExecStart, ExecState, Refusal, Target};
 use sys::root::Root;
 
-use crate::bundle::{self, UserIds};
+use crate::bundle::UserIds;
 use crate::container::{Container, read_own, write_private};
 use crate::guard::call_error;
 use crate::resolve::variable_name;
 use crate::view::{ExecAttach, ExecLife, ExecSpec, ExecView};
-use crate::{Engine, EngineError, random, security};
+use crate::{Engine, EngineError, environment, random, security};
 
 /// How long an exec whose process has ended is known at least, as in Docker.
 const KEPT: Duration = Duration::from_secs(300);
@@ -395,16 +395,11 @@ fn process(
 /// The container's environment below the exec's own.
 fn environment(container: &Container, spec: &ExecSpec, user: &UserIds) -> Vec<String> {
     let terminal = if spec.terminal { Terminal::Pty { size: None } } else { Terminal::None };
-    let mut env = bundle::environment(&container.record.resolved, &user.home, &terminal);
+    let mut env = environment::environment(&container.record.resolved, &user.home, &terminal);
     let given: HashSet<&str> = spec.env.iter().map(|variable| variable_name(variable)).collect();
     env.retain(|variable| !given.contains(variable_name(variable)));
     env.extend(spec.env.iter().filter(|variable| variable.contains('=')).cloned());
-    // A later value wins where a variable is given twice.
-    let mut seen = HashSet::new();
-    env.reverse();
-    env.retain(|variable| seen.insert(variable_name(variable).to_owned()));
-    env.reverse();
-    env
+    environment::last_of_each(env)
 }
 
 fn exec_start(id: ExecId, process: Process, spec: &ExecSpec, attach: ExecAttach) -> ExecStart {

@@ -110,7 +110,10 @@ fn fill(
         std::fs::rename(&partial, &whole).map_err(EngineError::file("rename", &partial))?;
     }
     move_in(&whole, data)?;
-    clear(&whole)
+    clear(&whole)?;
+    // The container's row says that all is made, and not every file system takes these names to the disk
+    // with it, as ext4 and XFS do.
+    if lasting == Lasting::Yes { flush(data) } else { Ok(()) }
 }
 
 /// The volume's directory itself stays: a container may have it mounted. What such a one has

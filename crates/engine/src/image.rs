@@ -75,12 +75,6 @@ impl Engine {
     /// There is no such image.
     pub fn image_tag(&self, typed: &str, name: &Reference) -> Result<(), EngineError> {
         let image = self.image(typed)?;
-        // `sha256:aa` would read as the beginning of an id.
-        if name.familiar_name() == "sha256" {
-            return Err(EngineError::Invalid(
-                "refusing to create an ambiguous tag using digest algorithm as name".to_owned(),
-            ));
-        }
         match self.store().images().tag(&image.id, &name.clone().with_default_tag()) {
             Ok(_) => {
                 let name = name.clone().with_default_tag().familiar();
@@ -88,6 +82,7 @@ impl Engine {
                 Ok(())
             }
             Err(TagError::NoSuchImage(id)) => Err(EngineError::image_gone(id)),
+            Err(error @ TagError::Ambiguous(_)) => Err(EngineError::Invalid(error.to_string())),
             Err(TagError::NotATag(name)) => Err(EngineError::Invalid(format!(
                 "refusing to create a tag with a digest reference: {name}"
             ))),

@@ -13,6 +13,7 @@ mod bury;
 mod container;
 mod create;
 mod engine;
+mod environment;
 mod error;
 mod etc_files;
 mod events;

@@ -99,7 +99,7 @@ impl Engine {
     ) -> Result<(Spec, Vec<(FdRole, OwnedFd)>), EngineError> {
         let record = &container.record;
         let caps = security::capabilities(&record.spec.security)?;
-        let devices = security::devices(&record.spec.security)?;
+        let devices = security::devices(&record.spec.security, caps)?;
         let filter = self.seccomp(&record.spec.security, caps)?;
         let rootfs = self.rootfs(container)?;
         EngineError::step(Point::StartRootfs)?;
@@ -186,6 +186,9 @@ impl Engine {
                 groups.push(gid);
             }
         }
+        // Those of the image's files give way.
+        let too_many = groups.len().saturating_sub(users::MAX_GROUPS);
+        groups.drain(..too_many);
         Ok(UserIds { uid: identity.uid, gid: identity.gid, groups, home: identity.home })
     }
 

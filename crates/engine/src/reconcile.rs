@@ -22,13 +22,16 @@ impl Engine {
     /// The first that happens; what was done stays done.
     pub fn reconcile(&self) -> Result<(), EngineError> {
         self.firewall()?.unpublish_dead(|owner| self.is_free(owner))?;
+        let mut settled = Ok(());
         for row in self.store().containers().list()? {
-            self.settle_dead(&row.id)?;
+            // One that cannot be read must not keep what the others have left.
+            settled = settled.and(self.settle_dead(&row.id));
         }
         self.remove_strange_cgroups()?;
         self.clear_run()?;
         self.clear_execs()?;
-        self.store().gc().map_err(store_error)
+        self.store().gc().map_err(store_error)?;
+        settled
     }
 
     /// A container that nobody guards: half-made ones and those that go with their process are

@@ -8,7 +8,7 @@ use shim::{CallError, Shim};
 use sys::failpoint::Point;
 
 use crate::container::{Container, durability};
-use crate::guard::{call_error, shim_error};
+use crate::guard::{ATTEMPTS, call_error, shim_error};
 use crate::prepare::store_error;
 use crate::record::NamedMount;
 use crate::view::RemoveOptions;
@@ -20,6 +20,20 @@ impl Engine {
     /// # Errors
     /// It runs and `force` is not given; somebody else removes it.
     pub fn remove(&self, who: &NameOrId, options: RemoveOptions) -> Result<(), EngineError> {
+        let mut removed = self.remove_once(who, options);
+        for _ in 1..ATTEMPTS {
+            match removed {
+                // Somebody has started it between its death and its removal.
+                Err(EngineError::StillRunning { .. }) if options.force => {
+                    removed = self.remove_once(who, options);
+                }
+                removed => return removed,
+            }
+        }
+        removed
+    }
+
+    fn remove_once(&self, who: &NameOrId, options: RemoveOptions) -> Result<(), EngineError> {
         let container = self.find(who)?;
         if self.life(&container)?.is_running() {
             if !options.force {

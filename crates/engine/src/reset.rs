@@ -49,6 +49,11 @@ impl Engine {
         };
         let mut unread = Vec::new();
         for row in rows {
+            // Whoever removes one waits for its shim.
+            if !self.answers(&row.id)? {
+                unread.push(format!("the shim of container {} does not answer", row.id.short()));
+                continue;
+            }
             let options = RemoveOptions { force: true, volumes: true };
             match self.remove(&NameOrId::from(row.id), options) {
                 Ok(()) | Err(EngineError::NoSuchContainer(_)) => {}
@@ -56,6 +61,13 @@ impl Engine {
             }
         }
         Ok(unread)
+    }
+
+    /// Whether a container's shim answers, if there is one.
+    fn answers(&self, id: &ContainerId) -> Result<bool, EngineError> {
+        let Ok(Some(mut shim)) = self.shim(id) else { return Ok(true) };
+        shim.give_up_after(ANSWERED).map_err(|error| shim_error(id, &error))?;
+        Ok(!matches!(shim.state(), Err(CallError::Connection(_))))
     }
 
     /// Ends whatever lives and removes all cgroups.

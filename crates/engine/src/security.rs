@@ -132,9 +132,8 @@ pub(crate) struct Devices {
     pub(crate) rules: Vec<LinuxDeviceCgroup>,
 }
 
-/// Character devices of every container: null, zero, full, random, urandom, tty, ptmx, pts; and
-/// tun, whose node images with a VPN make themselves. What it can do needs `CAP_NET_ADMIN`.
-const STANDARD: [(i64, Option<i64>); 9] = [
+/// Character devices of every container: null, zero, full, random, urandom, tty, ptmx, pts.
+const STANDARD: [(i64, Option<i64>); 8] = [
     (1, Some(3)),
     (1, Some(5)),
     (1, Some(7)),
@@ -143,11 +142,13 @@ const STANDARD: [(i64, Option<i64>); 9] = [
     (5, Some(0)),
     (5, Some(2)),
     (136, None),
-    (10, Some(200)),
 ];
+/// tun, whose node images with a VPN make themselves. Docker allows it to all; without
+/// `CAP_NET_ADMIN` it is only good for interfaces that somebody has left without an owner.
+const TUN: (i64, Option<i64>) = (10, Some(200));
 
 /// The devices of a container.
-pub(crate) fn devices(security: &SecuritySpec) -> Result<Devices, EngineError> {
+pub(crate) fn devices(security: &SecuritySpec, held: CapSet) -> Result<Devices, EngineError> {
     let mut devices = Devices::default();
     if security.privileged {
         devices.rules.push(rule(true, LinuxDeviceType::A, None, None, "rwm")?);
@@ -159,7 +160,8 @@ pub(crate) fn devices(security: &SecuritySpec) -> Result<Devices, EngineError> {
         // Making a node is harmless while using it is not allowed.
         devices.rules.push(rule(true, kind, None, None, "m")?);
     }
-    for (major, minor) in STANDARD {
+    let tun = held.contains(model::capability::Capability::NET_ADMIN).then_some(TUN);
+    for (major, minor) in STANDARD.into_iter().chain(tun) {
         devices.rules.push(rule(true, LinuxDeviceType::C, Some(major), minor, "rwm")?);
     }
     for mapping in &security.devices {

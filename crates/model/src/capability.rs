@@ -54,6 +54,9 @@ const NAMES: [&str; 41] = [
 ];
 
 impl Capability {
+    /// `CAP_NET_ADMIN`: whoever has it manages networks.
+    pub const NET_ADMIN: Self = Self(12);
+
     /// Every capability that has a name, in the order of their numbers.
     pub fn every() -> impl Iterator<Item = Self> {
         (0_u8..).take(NAMES.len()).map(Self)
@@ -108,6 +111,7 @@ mod tests {
             assert_eq!(capability.to_string().parse(), Ok(capability));
         }
         assert_eq!("CAP_SYS_ADMIN".parse::<Capability>().unwrap().number(), 21);
+        assert_eq!("CAP_NET_ADMIN".parse(), Ok(Capability::NET_ADMIN));
         assert_eq!("CAP_CHECKPOINT_RESTORE".parse::<Capability>().unwrap().number(), 40);
     }
 

@@ -97,7 +97,7 @@ pub struct ProcessSpec {
     /// Whether an init of dhow's own runs as process 1 and reaps.
     pub init: InitProcess,
     /// Whether somebody looks after its health.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "HealthSpec::is_default")]
     pub health: HealthSpec,
 }
 
@@ -111,6 +111,12 @@ pub enum HealthSpec {
     Nothing,
 }
 
+impl HealthSpec {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Whether process 1 is the command itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum InitProcess {
@@ -122,6 +128,7 @@ pub enum InitProcess {
 
 /// Whether a process has a terminal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum Terminal {
     /// Pipes.
     None,
@@ -134,6 +141,7 @@ pub enum Terminal {
 
 /// A terminal's size in characters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TerminalSize {
     /// Lines.
     pub rows: u16,
@@ -154,6 +162,7 @@ pub enum Stdin {
 
 /// Streams that the creating client attaches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AttachedStreams {
     /// Standard input.
     pub stdin: bool,
@@ -326,7 +335,7 @@ pub struct FilesSpec {
     /// `-v` as typed, for inspect.
     pub binds: Vec<String>,
     /// `--mount` in the words of the door that took it, for inspect; the first records have none.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asked: Vec<String>,
     /// `--tmpfs` as typed, target and options, for inspect.
     pub tmpfs: BTreeMap<String, String>,
@@ -392,6 +401,7 @@ impl NameOrIdText {
 
 /// Where a container's output goes.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum LogSpec {
     /// Docker's `json-file`, rotated.
     JsonFile {
@@ -413,6 +423,7 @@ pub const DEFAULT_LOG_FILES: u32 = 5;
 
 /// When a container is started again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum RestartPolicy {
     /// Never.
     No,

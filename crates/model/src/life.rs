@@ -51,6 +51,7 @@ pub enum Life {
 
 /// A start that failed: Docker keeps the container `created` with this code and text.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StartFailure {
     /// 126, 127 or 128.
     pub code: ExitCode,

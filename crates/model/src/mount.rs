@@ -31,6 +31,7 @@ pub enum Access {
 
 /// What is mounted.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub enum MountSource {
     /// A path of the host.
     Bind {

@@ -122,6 +122,7 @@ impl fmt::Display for ContainerPort {
 
 /// An inclusive range of ports, never empty; one port is a range of length 1.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PortRange {
     /// The lowest, 1..=65535.
     pub first: u16,

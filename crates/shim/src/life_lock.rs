@@ -181,9 +181,12 @@ impl Door {
     }
 }
 
+/// How often a directory that goes is made anew.
+const ATTEMPTS: usize = 100;
+
 fn open(paths: &ShimPaths) -> Result<File, LockError> {
     let (path, dir) = (paths.lock(), paths.dir());
-    loop {
+    for _ in 0..ATTEMPTS {
         let opened = File::options()
             .read(true)
             .write(true)
@@ -203,6 +206,8 @@ fn open(paths: &ShimPaths) -> Result<File, LockError> {
             Ok(()) | Err(_) => {}
         }
     }
+    // No leaving shim is always faster: what is there is no directory, and leads to none.
+    Err(LockError::Directory { path: dir, source: ErrorKind::NotADirectory.into() })
 }
 
 /// Whether the file that was locked is the one that others will find.

@@ -143,6 +143,7 @@ impl Images<'_> {
         if tag.tag().is_none() || tag.digest().is_some() {
             return Err(TagError::NotATag(tag.clone()));
         }
+        check_tag(tag)?;
         let former = self.inner.db.write("tag an image", Durability::Now, |tx| {
             let sql = "SELECT manifest FROM images WHERE id = ?1";
             let manifest: Option<Digest> =
@@ -187,6 +188,9 @@ pub enum TagError {
     /// Only `name:tag` can be given.
     #[error("{0} is not a tag")]
     NotATag(Reference),
+    /// It would read as the beginning of an id.
+    #[error(transparent)]
+    Ambiguous(#[from] AmbiguousTag),
     /// `index.json`.
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -207,6 +211,16 @@ pub enum ManifestError {
     /// The database.
     #[error(transparent)]
     Db(DbError),
+}
+
+/// An image called `sha256` would be meant by what reads as the beginning of an id.
+#[derive(Debug, thiserror::Error)]
+#[error("refusing to create an ambiguous tag using digest algorithm as name")]
+pub struct AmbiguousTag;
+
+/// Whether an image can have this name.
+pub(crate) fn check_tag(tag: &Reference) -> Result<(), AmbiguousTag> {
+    if tag.familiar_name() == "sha256" { Err(AmbiguousTag) } else { Ok(()) }
 }
 
 /// Points a tag at an image; returns where it pointed before.

@@ -1,10 +1,10 @@
 //! Places where a test kills the process or makes a step fail: all of them, and what is wished there.
 //!
 //! `DHOW_FAILPOINT=NAME=ACTION[=WITNESS]` in a debug build. `NAME` is a [`Point`]'s or `*`; `ACTION`
-//! is `kill` (as `kill -9`: no destructor runs), `stop` (as `kill -STOP`: what the kernel does when
-//! a process ends is not done either, as in a power cut) or `error` (the step fails with `EIO`), each
-//! with `@N` at the N-th time only; `WITNESS` is a file that is made first, so that a
-//! test knows that the place was reached, in whichever process. A name or an action that does not
+//! is `kill` (as `kill -9`: no destructor runs), `stop` (as `kill -STOP`, and for good: what the
+//! kernel does when a process ends is not done either, as in a power cut) or `error` (the step fails
+//! with `EIO`), each with `@N` at the N-th time only; `WITNESS` is a file that is made first, so that
+//! a test knows that the place was reached, in whichever process. A name or an action that does not
 //! exist ends the program, since a test that waits in vain for a misspelt place would pass.
 //!
 //! A shim starts with an empty environment. What it shall do there is asked of whoever starts it by
@@ -175,7 +175,7 @@ mod wished {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::{Point, signal_self};
+    use super::{Point, park_for_good, signal_self};
     use crate::Errno;
 
     pub(super) static WISH: LazyLock<Option<Wish>> = LazyLock::new(|| {
@@ -241,13 +241,24 @@ mod wished {
             }
             match self.action {
                 Action::Error => Err(Errno::IO),
-                Action::Stop => signal_self(rustix::process::Signal::STOP),
+                Action::Stop => {
+                    signal_self(rustix::process::Signal::STOP)?;
+                    park_for_good()
+                }
                 Action::Kill => {
                     signal_self(rustix::process::Signal::KILL)?;
                     std::process::abort()
                 }
             }
         }
+    }
+}
+
+/// Another thread may have got the signal, which stops this one a moment later.
+#[cfg(debug_assertions)]
+fn park_for_good() -> ! {
+    loop {
+        std::thread::park();
     }
 }
 

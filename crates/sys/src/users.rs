@@ -133,7 +133,7 @@ fn groups_of(user: &[u8], file: &[u8]) -> Vec<u32> {
 }
 
 /// `NGROUPS_MAX`; setgroups(2) refuses more.
-const MAX_GROUPS: usize = 65_536;
+pub const MAX_GROUPS: usize = 65_536;
 
 struct PasswdLine<'a> {
     name: &'a [u8],

@@ -1,6 +1,6 @@
 //! `run`: create, attach, wait, start, and stay with the container until it ends.
 
-use super::create::{CreateFlags, MakeError, make, refused, request};
+use super::create::{CreateFlags, Made, MakeError, make, refused, request};
 use crate::argv::{Arity, Flags, Outcome, command};
 use crate::config;
 use crate::cx::{self, Cx};
@@ -83,9 +83,9 @@ async fn run(cx: &Cx, args: RunArgs) -> Outcome {
     let config = &request.config;
     let setup = Setup { stdin: config.attach_stdin, tty: config.tty, proxy, keys };
     if attaches(config) {
-        foreground(cx, &request, &made.id, setup).await
+        foreground(cx, &request, made, setup).await
     } else {
-        background(cx, &request, made.id, setup).await
+        background(cx, &request, made, setup).await
     }
 }
 
@@ -122,16 +122,17 @@ fn condition(request: &CreateContainer) -> WaitCondition {
 }
 
 /// Neither attached nor detached (`-a` with nothing to show): its end is still waited for.
-async fn background(cx: &Cx, request: &CreateContainer, id: String, setup: Setup) -> Outcome {
+async fn background(cx: &Cx, request: &CreateContainer, mut made: Made, setup: Setup) -> Outcome {
     let client = cx.client()?;
-    let waiting = client.container_wait(&id, condition(request)).await?;
+    let id = made.id.clone();
+    let waiting = made.heeding(client.container_wait(&id, condition(request))).await??;
     let mut session = Session::open(setup)?;
     client.container_start(&id, None).await.map_err(|e| not_started(cx, &e))?;
     let ended = session.until(client, &Process::Container(id), waiting.finish()).await?;
     code(cx, ended?)
 }
 
-async fn foreground(cx: &Cx, request: &CreateContainer, id: &str, setup: Setup) -> Outcome {
+async fn foreground(cx: &Cx, request: &CreateContainer, mut made: Made, setup: Setup) -> Outcome {
     let client = cx.client()?;
     let config = &request.config;
     let query = AttachQuery {
@@ -142,8 +143,9 @@ async fn foreground(cx: &Cx, request: &CreateContainer, id: &str, setup: Setup) 
         stderr: config.attach_stderr,
         logs: false,
     };
-    let attached = client.container_attach(id, &query).await?;
-    let waiting = client.container_wait(id, condition(request)).await?;
+    let id = &made.id.clone();
+    let attached = made.heeding(client.container_attach(id, &query)).await??;
+    let waiting = made.heeding(client.container_wait(id, condition(request))).await??;
     let mut session = Session::open(setup)?;
     let process = Process::Container(id.to_owned());
     if let Err(e) = client.container_start(id, None).await {

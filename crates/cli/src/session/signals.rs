@@ -6,6 +6,7 @@
 use super::Setup;
 use std::future::poll_fn;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -84,14 +85,26 @@ pub(crate) struct Signals {
     asked: u8,
 }
 
+/// Whether this process has listened to those that end it: for good, since nobody gives them their
+/// usual effect back.
+static LISTENED: AtomicBool = AtomicBool::new(false);
+
 impl Signals {
     /// Starts catching.
     pub(crate) fn listen(setup: &Setup) -> io::Result<Self> {
-        Self::catch(roles(setup))
+        let mut wanted = roles(setup);
+        if LISTENED.load(Ordering::Relaxed) {
+            // They have no usual effect any more.
+            let is_left = |number: &i32| wanted.iter().all(|(caught, _)| caught != number);
+            let left: Vec<i32> = FATAL.into_iter().filter(is_left).collect();
+            wanted.extend(left.into_iter().map(|number| (number, Role::Fatal)));
+        }
+        Self::catch(wanted)
     }
 
     /// Starts catching those that end us, for a command that has to clean up before that.
     pub(crate) fn fatal() -> io::Result<Self> {
+        LISTENED.store(true, Ordering::Relaxed);
         Self::catch(FATAL.map(|number| (number, Role::Fatal)).to_vec())
     }
 
@@ -135,8 +148,8 @@ impl Signals {
     }
 }
 
-/// What is caught, and what it means. Signals that are not passed on end us, by our own hand: there
-/// may be a terminal to give back, and they may have been listened to before.
+/// What is caught, and what it means. Without a terminal to give back, signals that are not passed
+/// on keep their usual effect.
 fn roles(setup: &Setup) -> Vec<(i32, Role)> {
     let mut wanted = Vec::new();
     if setup.tty {
@@ -146,9 +159,10 @@ fn roles(setup: &Setup) -> Vec<(i32, Role)> {
         (Proxy::Always, _) | (Proxy::WithoutTerminal, false) => {
             wanted.extend(PROXIED.iter().map(|(number, name)| (*number, Role::Proxy(name))));
         }
-        (Proxy::WithoutTerminal, true) | (Proxy::Never, _) => {
+        (Proxy::WithoutTerminal | Proxy::Never, true) => {
             wanted.extend(FATAL.map(|number| (number, Role::Fatal)));
         }
+        (Proxy::Never, false) => {}
     }
     wanted
 }
@@ -166,7 +180,7 @@ mod tests {
             (Proxy::WithoutTerminal, true, Some(Role::Fatal)),
             (Proxy::WithoutTerminal, false, Some(Role::Proxy("INT"))),
             (Proxy::Never, true, Some(Role::Fatal)),
-            (Proxy::Never, false, Some(Role::Fatal)),
+            (Proxy::Never, false, None),
         ] {
             let keys = DetachKeys::default();
             let roles = roles(&Setup { stdin: false, tty, proxy, keys });

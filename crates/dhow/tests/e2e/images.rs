@@ -78,6 +78,11 @@ fn names_come_and_go() {
         host.fails(1, &["tag", "busybox", "sha256:aa"]),
         "Error response from daemon: refusing to create an ambiguous tag using digest algorithm as name"
     );
+    let image = testkit::Image::busybox().unwrap();
+    let image = image.with_files("sha256:72329897073f", &[("f", b"x")]).unwrap();
+    let archive = image.archive(host.scratch()).unwrap();
+    let refused = host.fails(1, &["load", "-i", &archive.to_string_lossy()]);
+    assert!(refused.contains("ambiguous tag"), "{refused}");
     host.ok(&["create", "--name", "u1", "busybox"]);
     let used = host.fails(1, &["rmi", "busybox"]);
     assert!(used.contains("unable to remove repository reference"), "{used}");

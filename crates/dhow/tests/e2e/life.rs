@@ -220,7 +220,7 @@ fn sizes_are_what_was_written_and_that_with_the_image() {
 #[test]
 fn a_restart_keeps_a_container_that_goes_with_its_process() {
     let host = host();
-    let script = "echo up; trap 'exit 7' TERM; trap 'exit 9' INT; while :; do sleep 0.1; done";
+    let script = "trap 'exit 7' TERM; trap 'exit 9' INT; echo up; while :; do sleep 0.1; done";
     let sh = ["busybox", "sh", "-c", script];
     let started = |name: &str| host.ok(&["inspect", "-f", "{{.State.StartedAt}}", name]);
     let ups = |name: &str, count: usize| {

@@ -105,6 +105,21 @@ fn variables_stand_in_dockers_order() {
 }
 
 #[test]
+fn the_last_of_a_variable_counts() {
+    let host = host();
+    let file = host.scratch().join("env");
+    std::fs::write(&file, "A=file\n").unwrap();
+    let file = file.to_string_lossy();
+    let given = ["--env-file", &file, "-e", "A=1", "-e", "PATH=/x", "-e", "PATH=/bin"];
+    let run = [&["run", "--rm", "-h", "box"][..], &given, &["busybox", "env"]].concat();
+    assert_eq!(host.ok(&run), "PATH=/bin\nHOSTNAME=box\nA=1\nHOME=/root");
+    let run =
+        [&["run", "-d", "--name", "ev", "-h", "box"][..], &given, &["busybox", "sleep", "1000"]];
+    host.ok(&run.concat());
+    assert_eq!(host.ok(&["exec", "ev", "env"]), "PATH=/bin\nHOSTNAME=box\nA=1\nHOME=/root");
+}
+
+#[test]
 fn an_empty_path_asks_for_no_id_file() {
     let host = host();
     assert_eq!(host.ok(&["run", "--rm", "--cidfile", "", "busybox", "echo", "x"]), "x");

@@ -300,9 +300,16 @@ fn tmpfs(path: &str, options: &str) -> Result<Mount, LowerError> {
     let (mut size, mut mode, mut words) = (None, TMPFS_MODE, Vec::new());
     for word in options.split(',').filter(|word| !word.is_empty()) {
         match word.split_once('=') {
-            // Of the memory that there is.
-            Some(("size", value)) if is_percentage(value) => words.push(word.to_owned()),
-            Some(("size", value)) => size = Some(tmpfs_size(value)?),
+            // Of the memory that there is. The last one counts.
+            Some(("size", value)) if is_percentage(value) => {
+                size = None;
+                words.retain(|word: &String| !word.starts_with("size="));
+                words.push(word.to_owned());
+            }
+            Some(("size", value)) => {
+                words.retain(|word| !word.starts_with("size="));
+                size = Some(tmpfs_size(value)?);
+            }
             Some(("mode", value)) => {
                 mode = u32::from_str_radix(value, 8)
                     .ok()
@@ -322,7 +329,8 @@ fn tmpfs(path: &str, options: &str) -> Result<Mount, LowerError> {
 }
 
 fn is_percentage(text: &str) -> bool {
-    text.strip_suffix('%').and_then(|number| number.parse().ok()).is_some_and(|n: u8| n > 0)
+    let number = text.strip_suffix('%').filter(|number| number.bytes().all(|b| b.is_ascii_digit()));
+    number.and_then(|number| number.parse().ok()).is_some_and(|n: u16| n > 0)
 }
 
 /// The kernel's own suffixes: k, m, g.

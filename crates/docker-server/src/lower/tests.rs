@@ -4,7 +4,7 @@ use docker_api::types::exec::ExecCreate;
 use expect_test::{Expect, expect};
 use http::StatusCode;
 use model::container::{NetworkMode, PidsLimit, StopTimeout, SwapLimit};
-use model::mount::{Access, MissingSource, MountSource};
+use model::mount::{Access, MissingSource, Mount, MountSource};
 
 use super::*;
 use crate::error::HttpError;
@@ -261,11 +261,20 @@ fn what_has_no_effect_is_said() {
         lowered(&host(r#""NetworkMode":"host","PortBindings":{"80/tcp":[{"HostPort":"80"}]}"#));
     assert_eq!(host.spec.network.mode, NetworkMode::Host);
     assert_eq!(host.warnings, ["Published ports are discarded when using host network mode"]);
-    let immortal = |memory: &str| {
-        lowered(&image(&format!(r#""HostConfig":{{"OomKillDisable":true{memory}}}"#))).warnings
+}
+
+#[test]
+fn the_last_size_of_a_tmpfs_counts() {
+    let sized = |options: &str| {
+        let mounts = lowered(&host(&format!(r#""Tmpfs":{{"/t":"{options}"}}"#))).spec.files.mounts;
+        let [Mount { source: MountSource::Tmpfs { size, options, .. }, .. }] = mounts.as_slice()
+        else {
+            panic!("{mounts:?}")
+        };
+        (*size, options.join(","))
     };
-    assert!(immortal("")[0].starts_with("OOM killer is disabled for the container, but no memory"));
-    assert!(immortal(r#","Memory":67108864"#).is_empty());
+    assert_eq!(sized("size=50%,size=1m"), (Some(1 << 20), String::new()));
+    assert_eq!(sized("size=1m,size=300%"), (None, "size=300%".to_owned()));
 }
 
 #[test]
@@ -505,6 +514,7 @@ fn mounts_are_judged() {
         (host(r#""Tmpfs":{"/t":"size=0"}"#), "invalid tmpfs size: 0"),
         (host(r#""Tmpfs":{"/t":"size=0%"}"#), "invalid tmpfs size: 0%"),
         (host(r#""Tmpfs":{"/t":"size=x%"}"#), "invalid tmpfs size: x%"),
+        (host(r#""Tmpfs":{"/t":"size=+5%"}"#), "invalid tmpfs size: +5%"),
         (host(r#""Tmpfs":{"/t":"mode=99"}"#), "invalid tmpfs mode: 99"),
     ] {
         assert_eq!(refused(&body), (400, want.to_owned()), "{body}");

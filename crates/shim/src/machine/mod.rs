@@ -194,6 +194,14 @@ impl Machine {
         }
         // It is not started again after all, so that end was the last.
         let (Phase::Idle { .. }, Some(last)) = (&self.phase, self.last) else { return Vec::new() };
+        let mut effects = self.tell_waiting(last);
+        // Whoever has come since waits for what does not come.
+        effects.push(Effect::EndStreams(Target::Container));
+        effects
+    }
+
+    /// Tells everybody who waits how the container ended.
+    fn tell_waiting(&mut self, last: ExitRecord) -> Vec<Effect> {
         let waiting = std::mem::take(&mut self.waiters);
         waiting.iter().map(|waiter| Effect::Reply(waiter.conn, Reply::Exited(last))).collect()
     }
@@ -374,7 +382,9 @@ impl Machine {
     /// Sends the stop signal and sets the timer; an earlier deadline stays.
     fn ask_to_end(&mut self, stop: StopDefaults, now: Now) -> Vec<Effect> {
         let Phase::Running(running) = &mut self.phase else { return Vec::new() };
-        if let Ending::Killed { .. } = running.ending {
+        if let Ending::Killed { give_up_at, .. } = &mut running.ending {
+            // Whoever asks again is told again if it does not end.
+            give_up_at.get_or_insert(now.elapsed + KILL_LIMIT);
             return Vec::new();
         }
         if stop.signal == Signal::KILL {

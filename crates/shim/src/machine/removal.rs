@@ -69,7 +69,8 @@ impl Removal {
     }
 
     pub(super) fn claim(&mut self, conn: ConnId) -> Result<(), Refusal> {
-        if self.claim.is_some_and(|holder| holder != conn) {
+        let is_started_again = self.is_held() && self.due == Due::Now;
+        if is_started_again || self.claim.is_some_and(|holder| holder != conn) {
             return Err(Refusal::Claimed);
         }
         self.claim = Some(conn);
@@ -92,7 +93,7 @@ impl Removal {
     /// True if this was the last client for whom the removal was put off.
     pub(super) fn on_closed(&mut self, conn: ConnId) -> bool {
         self.claim.take_if(|holder| *holder == conn);
-        self.holds.remove(&conn) && self.holds.is_empty()
+        self.holds.remove(&conn) && self.holds.is_empty() && self.reap.is_some()
     }
 
     /// Whether the container has ended and goes, or is gone.

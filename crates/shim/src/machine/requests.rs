@@ -195,7 +195,13 @@ impl Machine {
             Phase::Idle { .. } if self.removal.is_due() && self.removal.release(conn).is_ok() => {
                 answer(conn, Ok(()))
             }
-            Phase::Idle { .. } => vec![Effect::Finish(Finish::ExitNow)],
+            Phase::Idle { .. } => {
+                // Those who were to hear of a later end hear of this one: there is no other.
+                let last = self.last.filter(|_| self.removal.is_held());
+                let mut effects = last.map_or_else(Vec::new, |last| self.tell_waiting(last));
+                effects.push(Effect::Finish(Finish::ExitNow));
+                effects
+            }
             Phase::Launching { .. } | Phase::Running(_) => refuse(conn, Refusal::AlreadyRunning),
         }
     }

@@ -10,6 +10,7 @@ use oci_spec::runtime::{Process, Spec};
 use crate::protocol::{CgroupName, ExecStart, Launch, LogConfig, Request, Then, Until};
 
 const A: ConnId = ConnId(1);
+const C: ConnId = ConnId(3);
 const B: ConnId = ConnId(2);
 const STOP: StopDefaults = StopDefaults { signal: Signal::TERM, timeout: StopTimeout::Seconds(10) };
 
@@ -646,16 +647,41 @@ fn nobody_removes_what_is_started_again() {
 #[test]
 fn one_that_is_not_started_again_after_all_goes() {
     let mut shim = restarting();
+    // Nobody takes it away meanwhile.
+    assert_eq!(shim.ask(C, Request::Claim), "reply to 3: Refused(Claimed)\n");
+    shim.on(Event::Closed(C));
     check(
         &shim.on(Event::Closed(A)),
         expect![[r#"
             reply to 2: exited 0 oom=false
+            EndStreams(Container)
         "#]],
     );
     check(
         &shim.on(Event::Closed(B)),
         expect![[r#"
             Finish(Reap(["reap", "id"]))
+        "#]],
+    );
+}
+
+#[test]
+fn who_waits_for_the_next_end_of_what_stays_is_not_told_the_last() {
+    let mut shim = Shim::running(None);
+    shim.ask(A, Request::Stop { signal: None, timeout: None, then: Then::Restart });
+    shim.exits(0);
+    assert_eq!(shim.ask(B, Request::Wait { until: Until::NextExit, which: Which::Any }), "");
+    assert_eq!(shim.on(Event::Closed(A)), "");
+}
+
+#[test]
+fn who_waits_while_it_is_started_again_hears_if_it_is_removed_instead() {
+    let mut shim = restarting();
+    check(
+        &shim.ask(C, Request::Quit),
+        expect![[r#"
+            reply to 2: exited 0 oom=false
+            Finish(ExitNow)
         "#]],
     );
 }

@@ -59,6 +59,9 @@ pub enum PublishError {
     /// A tag without a tag, or a digest reference without a digest.
     #[error("{0} cannot be given to an image")]
     BadReference(Reference),
+    /// A tag that would read as the beginning of an id.
+    #[error(transparent)]
+    Ambiguous(#[from] images::AmbiguousTag),
     /// A layer that was neither staged nor there.
     #[error("layer {diff_id} of image {image}, or its blob, is missing")]
     MissingLayer {
@@ -307,6 +310,7 @@ fn check(new: &NewImage) -> Result<Checked<'_>, PublishError> {
     if let Some(bad) = untagged.or(unnamed) {
         return Err(PublishError::BadReference(bad.clone()));
     }
+    new.tags.iter().try_for_each(images::check_tag)?;
     let (id, manifest_digest) = (ImageId(manifest.config.digest), oci::digest(&new.manifest));
     Ok(Checked { new, id, manifest, manifest_digest, config, layers })
 }

@@ -60,12 +60,18 @@ pub enum RunError {
 pub fn run(command: &mut Command, input: &[u8], bounds: Bounds) -> Result<Ran, RunError> {
     let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = spawned.map_err(|error| not_started(command.get_program(), error))?;
-    let told = Talk::new(&mut child, input, bounds).and_then(|talk| talk.finish(&child));
-    if told.is_err() {
-        // It is ours, so its number is its own until it is waited for.
+    let mut talk = Talk::new(&mut child, input, bounds);
+    let told = match &mut talk {
+        Ok(talk) => talk.finish(&child),
+        Err(_) => Ok(Vec::new()),
+    };
+    if talk.is_err() || told.is_err() {
+        // While its output is still open: one that ends for want of a reader leaves its family to
+        // others. It is ours, so its number is its own until it is waited for.
         family::kill(Pid::from_child(&child));
     }
     let status = child.wait()?;
+    talk?;
     Ok(Ran { status, stdout: told? })
 }
 
@@ -99,7 +105,7 @@ impl<'t> Talk<'t> {
         Ok(Self { stdin, input, stdout, output: Vec::new(), bounds, deadline })
     }
 
-    fn finish(mut self, child: &Child) -> Result<Vec<u8>, RunError> {
+    fn finish(&mut self, child: &Child) -> Result<Vec<u8>, RunError> {
         let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty());
         let pidfd = pidfd.map_err(io::Error::from)?;
         loop {
@@ -108,7 +114,7 @@ impl<'t> Talk<'t> {
             self.give()?;
             self.take()?;
             if has_ended {
-                return Ok(self.output);
+                return Ok(std::mem::take(&mut self.output));
             }
         }
     }
