@@ -1,6 +1,7 @@
 //! Model to wire: what the engine's views look like in Docker's newest API. Pure; the present time
 //! is passed in.
 
+mod changes;
 mod config;
 mod containers;
 mod events;
@@ -20,6 +21,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 
+pub(crate) use changes::change;
 pub(crate) use containers::{inspect, summary};
 pub(crate) use events::event;
 pub(crate) use exec::exec;

@@ -10,6 +10,7 @@ mod archive;
 mod attach;
 mod bundle;
 mod bury;
+mod changes;
 mod container;
 mod create;
 mod engine;

@@ -20,6 +20,7 @@ use model::{ContainerId, ContainerName, ExecId, ExitCode, ImageId, Life, Network
 pub use self::host::*;
 pub use self::images::*;
 pub use crate::resolve::Resolved;
+pub use store::{Change, ChangeKind};
 
 /// What `create` has made.
 #[derive(Clone, Debug, PartialEq, Eq)]

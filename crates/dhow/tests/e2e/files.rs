@@ -127,6 +127,30 @@ fn a_file_that_cannot_be_deleted_is_in_nobodys_way() {
 }
 
 #[test]
+fn diff_tells_what_the_container_has_changed() {
+    let host = host();
+    let script = "echo x:x:1: >> /etc/group; rm /etc/passwd; mkdir -p /new/dir; echo y > /new/dir/f; \
+                  echo z > /made; rm /made; touch /bin";
+    let mounts = ["-v", "/data", "--init", "-w", "/work"];
+    let run =
+        [&["run", "--name", "changed"][..], &mounts, &["busybox", "sh", "-c", script]].concat();
+    host.ok(&run);
+    assert_eq!(
+        host.ok(&["diff", "changed"]),
+        "C /bin\nA /data\nC /etc\nC /etc/group\nD /etc/passwd\nA /new\nA /new/dir\nA /new/dir/f\nA /work"
+    );
+    // What every container gets is nobody's change, whether or not the image has it.
+    host.ok(&["run", "--name", "same", "busybox", "true"]);
+    assert_eq!(host.ok(&["diff", "same"]), "");
+    host.ok(&["create", "--name", "fresh", "busybox"]);
+    assert_eq!(host.ok(&["container", "diff", "fresh"]), "");
+    assert_eq!(
+        host.fails(1, &["diff", "nosuch"]),
+        "Error response from daemon: No such container: nosuch"
+    );
+}
+
+#[test]
 fn binds_are_the_hosts_own_files() {
     let host = host();
     let dir = host.scratch().join("bind");

@@ -34,6 +34,7 @@ pub(super) async fn one(
         ContainerRoute::Inspect => inspect(&call, who).await,
         ContainerRoute::Logs => logs::logs(call, who).await,
         ContainerRoute::Export => transfer::export(call, who).await,
+        ContainerRoute::Changes => changes(&call, who).await,
         ContainerRoute::Stats => streams::stats(call, who).await,
         ContainerRoute::Resize => resize(&call, who).await,
         ContainerRoute::Start => start(&call, who).await,
@@ -264,6 +265,13 @@ async fn unpause(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
 /// `?h=` and `?w=` of both resizes.
 pub(super) fn terminal_size(call: &Call) -> Result<TerminalSize, HttpError> {
     Ok(TerminalSize { rows: call.query.required("h")?, columns: call.query.required("w")? })
+}
+
+async fn changes(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
+    let changes = call.run(move |engine| engine.changes(&who)).await?;
+    let raised: Vec<_> = changes.iter().map(raise::change).collect();
+    // Docker says null of none.
+    Ok(reply::json(&(!raised.is_empty()).then_some(raised)))
 }
 
 async fn resize(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {

@@ -32,14 +32,16 @@ pub struct Change {
 }
 
 impl ContainerLayer {
-    /// What differs from the image, sorted by path, as `docker diff` lists it.
+    /// What differs from the image, sorted by path, as `docker diff` lists it. That something of
+    /// `places` (relative to the root) is new is not told: whoever runs the container has made it.
     ///
     /// # Errors
     /// The file system.
-    pub fn changes(&self) -> Result<Vec<Change>, MountError> {
+    pub fn changes(&self, places: &[&str]) -> Result<Vec<Change>, MountError> {
         let upper = self.open_upper()?;
         let lower = self.lower_tree()?;
-        let mut walk = Walk { upper, lower, changes: Vec::new(), listed: BTreeSet::new() };
+        let places = places.iter().map(Path::new).collect();
+        let mut walk = Walk { upper, lower, places, changes: Vec::new(), listed: BTreeSet::new() };
         walk.run().map_err(|source| LayerError::root(&self.upper())(source))?;
         walk.changes.sort();
         Ok(walk.changes)
@@ -53,14 +55,16 @@ impl ContainerLayer {
 
 /// A walk over the upper tree. Goes by paths under its root, so that no depth of a container's tree
 /// costs descriptors or stack.
-struct Walk {
+struct Walk<'p> {
     upper: Root,
     lower: Root,
+    /// What is not told of if it is new.
+    places: BTreeSet<&'p Path>,
     changes: Vec<Change>,
     listed: BTreeSet<PathBuf>,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn run(&mut self) -> Result<(), RootError> {
         let mut waiting = vec![PathBuf::new()];
         while let Some(dir) = waiting.pop() {
@@ -81,14 +85,21 @@ impl Walk {
         let kind = match below {
             // A whiteout of something that is in no layer: made and removed again.
             None if is_whiteout(stat) => return Ok(()),
+            None if self.places.contains(path) => return Ok(()),
             None => ChangeKind::Added,
             Some(_) if is_whiteout(stat) => ChangeKind::Deleted,
             // The overlay copies every directory up on the way to a change.
             Some(below) if is_same_directory(stat, &below) => return Ok(()),
+            // A place that was made in it has changed its time.
+            Some(below) if self.has_places(path) && is_like(stat, &below) => return Ok(()),
             Some(_) => ChangeKind::Modified,
         };
         self.list(path, kind);
         Ok(())
+    }
+
+    fn has_places(&self, dir: &Path) -> bool {
+        self.places.iter().any(|place| place.parent() == Some(dir))
     }
 
     /// Docker lists the parents of a change, too.
@@ -145,9 +156,14 @@ pub(super) fn is_dir(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
-fn is_same_directory(stat: &Stat, below: &Stat) -> bool {
+/// A directory of the same rights.
+fn is_like(stat: &Stat, below: &Stat) -> bool {
     is_dir(stat)
         && is_dir(below)
         && (stat.st_mode, stat.st_uid, stat.st_gid) == (below.st_mode, below.st_uid, below.st_gid)
+}
+
+fn is_same_directory(stat: &Stat, below: &Stat) -> bool {
+    is_like(stat, below)
         && (stat.st_mtime, stat.st_mtime_nsec) == (below.st_mtime, below.st_mtime_nsec)
 }

@@ -102,7 +102,7 @@ fn the_root_directory_looks_like_the_images() {
 fn changes_are_listed_as_docker_does() {
     let place = Place::new();
     let (_, layer) = container(&place, &two_layers());
-    assert_eq!(layer.changes().unwrap(), []);
+    assert_eq!(layer.changes(&[]).unwrap(), []);
     let root = mounted(&layer, Persistence::Durable);
     root.write_file("etc/changed", b"12345", Mode::from(0o644)).unwrap();
     root.remove("etc/kept").unwrap();
@@ -110,7 +110,7 @@ fn changes_are_listed_as_docker_does() {
     root.write_file("new/file", b"123", Mode::from(0o644)).unwrap();
     root.link("new/file", "new/second").unwrap();
     let changes: Vec<(String, ChangeKind)> = layer
-        .changes()
+        .changes(&[])
         .unwrap()
         .into_iter()
         .map(|change| (change.path.to_str().unwrap().to_owned(), change.kind))
