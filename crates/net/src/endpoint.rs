@@ -151,6 +151,7 @@ pub fn create(plan: &EndpointPlan) -> Result<Endpoint, EndpointError> {
     let failed = |source| EndpointError::Configure { link: host_link.clone(), source };
     let index = configure(plan, &inside).map_err(failed)?;
     rtnl::settle(&host, &host_link, plan.bridge).map_err(failed)?;
+    know(plan, &host).map_err(failed)?;
     announce(plan, &inside, index).map_err(failed)?;
     Ok(Endpoint { netns, mac: plan.mac, host_link })
 }
@@ -168,9 +169,7 @@ fn prepare(has_v6: bool) -> Result<Socket, EndpointError> {
     Socket::route().map_err(EndpointError::Loopback)
 }
 
-/// The host's side: the pair of links, and the neighbours' entries, which a former owner of the
-/// addresses may have left behind. (The announcement would correct them too, but on a kernel where
-/// `settle` does nothing it may be lost.)
+/// The host's side: the pair of links.
 fn connect(plan: &EndpointPlan, host: &Socket, netns: &OwnedFd) -> Result<LinkName, EndpointError> {
     let mut name = plan.host_link.clone();
     let mut attempt = 0;
@@ -204,10 +203,19 @@ fn host_side(plan: &EndpointPlan, name: &LinkName, netns: &OwnedFd) -> Batch {
         Hairpin::Routed => {}
         Hairpin::Bridged => rtnl::set_hairpin(&mut batch, name),
     }
+    batch
+}
+
+/// The host's neighbour entries, in place of what a former owner of the addresses may have left
+/// behind. (The announcement would correct that too, but on a kernel where `settle` does nothing it
+/// may be lost.) Not before the bridge has its carrier: the kernel forgets neighbours of a link when it
+/// notices that there was none, which on a new bridge may be as late as this.
+fn know(plan: &EndpointPlan, host: &Socket) -> Result<(), NetlinkError> {
+    let mut batch = Batch::default();
     for cidr in &plan.addresses {
         rtnl::set_neighbour(&mut batch, plan.bridge, cidr.address(), plan.mac);
     }
-    batch
+    host.execute(batch)
 }
 
 /// The container's side, in one system call. Returns the kernel's number of the link.
