@@ -16,7 +16,8 @@ impl Engine {
     pub(crate) fn reconcile_if_needed(&self) -> Result<(), EngineError> {
         let there = self.run_dirs();
         for id in &there {
-            if self.has_died(id)? || self.is_leftover(id)? {
+            // Of one that lives no more is looked at than this and its lock.
+            if self.shim_paths(id).last_words().exists() || self.is_leftover(id)? {
                 return self.reconcile();
             }
         }

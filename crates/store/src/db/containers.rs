@@ -66,6 +66,9 @@ pub struct Containers<'s> {
     pub(crate) db: &'s Db,
 }
 
+/// Answered by an index alone.
+const AUTO_REMOVED: &str = "SELECT id FROM containers WHERE auto_remove";
+
 const COLUMNS: &str = "id, name, image, created_ns, auto_remove, record";
 
 impl Containers<'_> {
@@ -154,8 +157,7 @@ impl Containers<'_> {
     /// The database.
     pub fn auto_removed(&self) -> Result<Vec<ContainerId>, DbError> {
         self.db.read("list containers that go at their exit", |tx| {
-            let sql = "SELECT id FROM containers WHERE auto_remove";
-            tx.all(sql, [], |row| Ok(row.get::<_, Text<_>>(0)?.0))
+            tx.all(AUTO_REMOVED, [], |row| Ok(row.get::<_, Text<_>>(0)?.0))
         })
     }
 
@@ -295,6 +297,17 @@ fn pin_layers(tx: &Tx<'_>, id: &ContainerId, image: ImageId) -> Result<(), Conta
 pub(crate) mod tests {
     use super::*;
     use crate::db::scratch;
+
+    #[test]
+    fn no_record_is_read_to_find_those_that_go() {
+        let (_dir, db) = scratch();
+        let plan: Vec<String> = db
+            .read("plan", |tx| {
+                tx.all(&format!("EXPLAIN QUERY PLAN {AUTO_REMOVED}"), [], |row| row.get(3))
+            })
+            .unwrap();
+        assert_eq!(plan, ["SCAN containers USING COVERING INDEX containers_auto_removed"]);
+    }
 
     pub(crate) fn row(byte: u8, name: &str) -> ContainerRow {
         ContainerRow {

@@ -3,10 +3,10 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// `PRAGMA user_version` of a file with all of `STEPS`.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// Step `n` leads from version `n` to `n + 1`. Published steps never change.
-const STEPS: [&str; 1] = [INITIAL];
+const STEPS: [&str; 2] = [INITIAL, AUTO_REMOVED];
 
 /// Digests and ids are text, so that a person with `sqlite3` can read them.
 ///
@@ -147,6 +147,11 @@ CREATE TABLE ports (
 ) WITHOUT ROWID;
 CREATE INDEX ports_by_container ON ports(container);
 ";
+
+/// Whoever makes a container looks for those that should have gone, and must not read every record
+/// for that.
+const AUTO_REMOVED: &str =
+    "CREATE INDEX containers_auto_removed ON containers(auto_remove, id) WHERE auto_remove;";
 
 /// Runs the missing steps in one transaction. The caller holds the setup lock.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {

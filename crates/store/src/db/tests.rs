@@ -80,6 +80,19 @@ fn a_newer_schema_is_refused() {
 }
 
 #[test]
+fn an_older_file_gets_what_it_lacks() {
+    let (dir, db) = scratch();
+    insert(&db, "a").unwrap();
+    let older = "DROP INDEX containers_auto_removed; PRAGMA user_version = 1";
+    db.lock().as_ref().unwrap().connection.execute_batch(older).unwrap();
+    let again = Db::new(dir.path().join("dhow.db"), PathBuf::new());
+    assert_eq!(count(&again).unwrap(), 1);
+    let sql = "SELECT 1 FROM sqlite_master WHERE name = 'containers_auto_removed'";
+    let found = again.read("look", |tx| tx.first(sql, [], |_| Ok(()))).unwrap();
+    assert_eq!(found, Some(()));
+}
+
+#[test]
 fn a_connection_is_refused_in_a_forked_process() {
     let (_dir, db) = scratch();
     insert(&db, "a").unwrap();
