@@ -111,9 +111,13 @@ impl Host {
             let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
             let line = read("cmdline");
             let is_ours = line.split(|byte| *byte == 0).any(|word| word == root.as_bytes());
-            // One that has ended and waits to be reaped has no line.
+            // One that has ended and waits to be reaped does nothing more. One without a line may
+            // be at its start.
+            let stat = String::from_utf8_lossy(&read("stat")).into_owned();
+            let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+            let has_ended = matches!(state, None | Some('Z' | 'X'));
             let cgroups = String::from_utf8_lossy(&read("cgroup")).into_owned();
-            is_ours || (!line.is_empty() && cgroups.contains(&name))
+            is_ours || (!has_ended && cgroups.contains(&name))
         })
         .collect()
     }
