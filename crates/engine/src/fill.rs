@@ -81,8 +81,7 @@ enum Lasting {
 }
 
 fn lasting(container: &Container, mount: &NamedMount) -> Lasting {
-    let is_drawn = matches!(mount.mount.source, MountSource::Volume { name: None, .. });
-    if container.row.auto_remove && is_drawn { Lasting::No } else { Lasting::Yes }
+    if container.row.auto_remove && mount.is_drawn() { Lasting::No } else { Lasting::Yes }
 }
 
 fn fill(
@@ -140,7 +139,8 @@ fn flush(tree: &Path) -> Result<(), EngineError> {
     flushed.map_err(EngineError::file("flush the file system of", tree))
 }
 
-fn clear(dir: &Path) -> Result<(), EngineError> {
+/// Removes a tree, if it is there.
+pub(crate) fn clear(dir: &Path) -> Result<(), EngineError> {
     match std::fs::remove_dir_all(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(EngineError::file("remove", dir)(error))

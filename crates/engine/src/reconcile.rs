@@ -76,11 +76,7 @@ impl Engine {
 
     /// Directories of containers that are no more.
     fn clear_run(&self) -> Result<(), EngineError> {
-        let Ok(entries) = std::fs::read_dir(self.paths().run().join("c")) else { return Ok(()) };
-        for entry in entries.flatten() {
-            let Ok(id) = entry.file_name().to_string_lossy().parse::<ContainerId>() else {
-                continue;
-            };
+        for id in self.run_dirs() {
             // A row comes before its directory, so one without a row is of the dead.
             if self.store().containers().get(&id)?.is_some() || !self.is_free(&id)? {
                 continue;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use model::ImageId;
 use model::container::ContainerSpec;
 use model::life::StartFailure;
-use model::mount::Mount;
+use model::mount::{Mount, MountSource};
 use model::port::ContainerPort;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,14 @@ pub(crate) struct NamedMount {
     pub(crate) mount: Mount,
     /// The volume's name, drawn for an anonymous one.
     pub(crate) volume: Option<String>,
+}
+
+impl NamedMount {
+    /// Whether the volume's name was drawn for this mount. One that the user named is the user's,
+    /// however it came to its name.
+    pub(crate) const fn is_drawn(&self) -> bool {
+        matches!(self.mount.source, MountSource::Volume { name: None, .. })
+    }
 }
 
 /// How far a container has come.

@@ -1,6 +1,5 @@
 //! `rm`, and the removal of containers that go with their process.
 
-use model::mount::MountSource;
 use model::{ContainerId, NameOrId, Signal};
 use shim::LifeLock;
 use shim::protocol::{Reach, Refusal};
@@ -10,7 +9,6 @@ use sys::failpoint::Point;
 use crate::container::{Container, durability};
 use crate::guard::{ATTEMPTS, call_error, shim_error};
 use crate::prepare::store_error;
-use crate::record::NamedMount;
 use crate::view::RemoveOptions;
 use crate::{Engine, EngineError};
 
@@ -172,11 +170,8 @@ pub(crate) fn release(mut shim: Shim, id: &ContainerId) -> Result<(), EngineErro
     }
 }
 
-/// The volumes that were made for a container's mounts without a name. One that the user named is
-/// the user's, however it came to its name.
+/// The volumes that were made for a container's mounts without a name.
 fn drawn_volumes(container: &Container) -> Vec<String> {
-    let is_drawn =
-        |mount: &&NamedMount| matches!(mount.mount.source, MountSource::Volume { name: None, .. });
-    let mounts = container.record.mounts.iter().filter(is_drawn);
+    let mounts = container.record.mounts.iter().filter(|mount| mount.is_drawn());
     mounts.filter_map(|mount| mount.volume.clone()).collect()
 }

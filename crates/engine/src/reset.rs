@@ -4,8 +4,6 @@
 //! them: those that live have a directory below the runtime root, and the kernel's objects are named
 //! after the root.
 
-use std::io::ErrorKind;
-use std::path::Path;
 use std::time::Duration;
 
 use cgroup::{Cgroup, CgroupError};
@@ -15,6 +13,7 @@ use shim::{CallError, Journal};
 use store::DbError;
 
 use crate::bury;
+use crate::fill::clear;
 use crate::guard::{call_error, shim_error};
 use crate::network::net_error;
 use crate::reconcile::{cgroup_error, hierarchies};
@@ -114,7 +113,7 @@ impl Engine {
     fn remove_roots(&self) -> Result<(), EngineError> {
         let run = self.paths().run();
         for root in [&run.join("c"), &run.join("exec"), self.paths().root()] {
-            remove_tree(root)?;
+            clear(root)?;
         }
         // Removals have been told until now.
         let journal = Journal::of(run);
@@ -122,15 +121,6 @@ impl Engine {
         // The directory itself may be the caller's own: only an empty one goes.
         let _ = std::fs::remove_dir(run);
         Ok(())
-    }
-}
-
-fn remove_tree(root: &Path) -> Result<(), EngineError> {
-    match std::fs::remove_dir_all(root) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(EngineError::file("remove", root)(error))
-        }
-        Ok(()) | Err(_) => Ok(()),
     }
 }
 
