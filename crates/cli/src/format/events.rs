@@ -1,7 +1,7 @@
 //! `events`: one line for each.
 
 use super::Clock;
-use crate::template::{Elem, Functions, Labels, Map, MissingKey, Origin, Struct, Template, Value};
+use crate::template::{Elem, Functions, Map, Method, MissingKey, Origin, Struct, Template, Value};
 use docker_api::types::system::Event;
 use jiff::Timestamp;
 use std::rc::Rc;
@@ -103,7 +103,7 @@ fn structure(type_name: &'static str, fields: Vec<(&str, Value)>) -> Value {
         type_name,
         fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         omitted: Vec::new(),
-        labels: Labels::NoMethod,
+        method: Method::None,
         origin: Origin::Server,
     }))
 }

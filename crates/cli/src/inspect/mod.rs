@@ -7,7 +7,7 @@ pub(crate) use typed::typed;
 use crate::argv::Outcome;
 use crate::cx::Cx;
 use crate::error::{Failure, api_message};
-use crate::template::{Functions, MissingKey, Template, Value, json};
+use crate::template::{Functions, MissingKey, Template, json, untyped};
 use docker_api::client::Raw;
 use docker_api::json::Tree;
 use docker_api::{ApiError, Client};
@@ -145,7 +145,7 @@ pub(crate) fn render(template: &Template, known: &[u8], plain: &Tree) -> Result<
     }
     let mut out = String::new();
     template
-        .execute(&Value::untyped(plain), MissingKey::Error, Functions::Data, &mut out)
+        .execute(&untyped(plain), MissingKey::Error, Functions::Data, &mut out)
         .map_err(|e| e.to_string())?;
     Ok(out)
 }

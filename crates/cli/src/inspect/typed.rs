@@ -4,7 +4,7 @@
 //! `{{if .State.Health}}` must work on a container without a health check, while `{{.Foo}}` must
 //! be an error: that takes knowledge of the structures, kept here by the names of their fields.
 
-use crate::template::{Elem, Labels, List, Map, NilKind, Origin, Struct, Value};
+use crate::template::{Elem, List, Map, Method, NilKind, Origin, Struct, Value};
 use docker_api::json::Tree;
 use std::rc::Rc;
 
@@ -54,7 +54,7 @@ fn structure(key: &str, pairs: &[(String, Tree)]) -> Value {
         type_name: "struct",
         fields,
         omitted,
-        labels: Labels::NoMethod,
+        method: Method::None,
         origin: Origin::Server,
     }))
 }

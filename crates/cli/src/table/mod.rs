@@ -5,7 +5,7 @@
 mod tabs;
 
 use crate::error::Failure;
-use crate::template::{Functions, Labels, MissingKey, Origin, Struct, Template, Value};
+use crate::template::{Functions, Method, MissingKey, Origin, Struct, Template, Value};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -110,7 +110,7 @@ fn header(columns: &[Column]) -> Value {
         type_name: "formatter.SubHeaderContext",
         fields: fields.collect(),
         omitted: Vec::new(),
-        labels: Labels::Header,
+        method: Method::LabelHeader,
         origin: Origin::Row,
     }))
 }
@@ -131,7 +131,7 @@ impl Row {
             type_name,
             fields,
             omitted: Vec::new(),
-            labels: Labels::Of(self.labels),
+            method: Method::Label(self.labels),
             origin: Origin::Row,
         }))
     }

@@ -1,101 +1,29 @@
-//! Go's text/template, the language of `--format`.
-//!
-//! Owns the language, its built-in functions, Docker's additions to them, and Go's way of
-//! printing values. It does not know what the data mean: rows come from `format`, inspected
-//! objects from `inspect`.
+//! The language of `--format` (`model::template`) over what a server has sent.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the language's rules name a few kinds of value and treat all others alike"
-)]
-
-mod ast;
-mod compare;
-mod eval;
-mod exec;
-mod fields;
-mod funcs;
 pub(crate) mod json;
-mod lex;
-pub(crate) mod literal;
-mod number;
-mod parse;
-mod print;
-mod printf;
 #[cfg(test)]
 mod tests;
-mod text;
-mod value;
 
-pub(crate) use value::{Elem, Labels, List, Map, NilKind, Origin, Struct, Value};
+pub(crate) use model::template::*;
 
-/// `%.Ng` of a float, for sizes.
-pub(crate) fn general(value: f64, digits: usize) -> String {
-    number::general_with(value, digits)
-}
+use docker_api::json::Tree;
+use std::rc::Rc;
 
-/// The text is no template; the message is Go's, place included.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct ParseError(pub(crate) String);
-
-/// The template cannot be run over this data; the message is Go's, place included.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct ExecError(pub(crate) String);
-
-/// What a key that a map lacks is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MissingKey {
-    /// `<no value>`.
-    NoValue,
-    /// An error.
-    Error,
-}
-
-/// Which functions the template is run with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Functions {
-    /// The real ones.
-    Data,
-    /// Those that shape a string leave it alone: a table's header is its own template run over
-    /// the names of the columns.
-    Header,
-}
-
-/// A parsed template.
-#[derive(Debug)]
-pub(crate) struct Template {
-    set: parse::Set,
-    text: String,
-}
-
-impl Template {
-    /// Parses a template.
-    ///
-    /// # Errors
-    /// Go's message, as `template: :1: unclosed action`.
-    pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
-        Ok(Self { set: parse::parse(text)?, text: text.to_owned() })
-    }
-
-    /// Runs it over `data` and appends to `out`, also in front of an error.
-    ///
-    /// # Errors
-    /// Go's message, as `template: :1:2: executing "" at <.X>: map has no entry for key "X"`.
-    pub(crate) fn execute(
-        &self,
-        data: &Value,
-        missing: MissingKey,
-        functions: Functions,
-        out: &mut String,
-    ) -> Result<(), ExecError> {
-        exec::run(self, data, exec::Mode { missing, functions }, out)
-    }
-
-    /// Whether a field of this name is read anywhere, at whatever depth.
-    #[must_use]
-    pub(crate) fn mentions(&self, field: &str) -> bool {
-        fields::mentioned(&self.set, field)
+/// Untyped JSON: objects are maps, numbers stay text.
+#[must_use]
+pub(crate) fn untyped(tree: &Tree) -> Value {
+    match tree {
+        Tree::Null => Value::Null,
+        Tree::Bool(value) => Value::Bool(*value),
+        Tree::Number(number) => Value::Number(number.to_string().into()),
+        Tree::String(text) => Value::str(text),
+        Tree::Array(items) => {
+            let items = items.iter().map(untyped).collect();
+            Value::List(Rc::new(List { items, elem: Elem::Any }))
+        }
+        Tree::Object(pairs) => {
+            let entries = pairs.iter().map(|(key, value)| (key.clone(), untyped(value))).collect();
+            Value::Map(Rc::new(Map { entries, elem: Elem::Any }))
+        }
     }
 }

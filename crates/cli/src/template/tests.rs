@@ -1,7 +1,7 @@
 //! The language, one construct after the other. Every expected text is what the Docker CLI
 //! prints for the same template over the same container.
 
-use super::{Functions, MissingKey, Template, Value};
+use super::{Functions, MissingKey, Template, untyped};
 use crate::inspect::typed;
 use docker_api::json::{Tree, parse_reply};
 use docker_api::types::containers::ContainerInspect;
@@ -27,7 +27,7 @@ fn inspect(text: &str) -> String {
         return out;
     }
     let mut out = String::new();
-    match template.execute(&Value::untyped(&plain), MissingKey::Error, mode, &mut out) {
+    match template.execute(&untyped(&plain), MissingKey::Error, mode, &mut out) {
         Ok(()) => out,
         Err(e) => e.to_string(),
     }

@@ -4,8 +4,9 @@ use super::ast::{Command, Expr, ExprKind, Pipe, Store};
 use super::exec::{At, Exec};
 use super::funcs::{self, Function, Param};
 use super::literal::Number;
-use super::value::{NilKind, Struct, Value};
+use super::value::{Elem, Map, Method, NilKind, Struct, Value};
 use super::{ExecError, MissingKey, literal, print};
+use std::rc::Rc;
 
 type Result<T, E = ExecError> = std::result::Result<T, E>;
 
@@ -23,6 +24,15 @@ const LABEL: Function = Function {
     rest: None,
     run: |args, _, _| Ok(args[0].clone()),
 };
+
+/// Its argument, a function of Go's, can only be `nil` here: who writes a template has no other.
+const EXTRA: Function = Function {
+    name: EXTRA_NAME,
+    params: &[Param::Any],
+    rest: None,
+    run: |args, _, _| Ok(args[0].clone()),
+};
+const EXTRA_NAME: &str = "ExtraAttributes";
 
 impl Given<'_, '_> {
     const NOTHING: Self = Self { args: &[], piped: None };
@@ -208,11 +218,17 @@ impl<'t> Exec<'t, '_> {
         name: &'t str,
         given: Given<'t, '_>,
     ) -> Result<Value> {
-        if name == "Label" && record.labels.get("").is_some() {
+        if let (EXTRA_NAME, Method::ExtraAttributes(entries)) = (name, &record.method) {
+            self.count_arguments(&EXTRA, given)?;
+            let entries = entries.iter().map(|(key, text)| (key.clone(), Value::str(text)));
+            let map = Map { entries: entries.collect(), elem: Elem::Str };
+            return Ok(Value::Map(Rc::new(map)));
+        }
+        if name == "Label" && record.method.label("").is_some() {
             self.count_arguments(&LABEL, given)?;
             let args = self.arguments(dot, &LABEL, given)?;
             let key = args.first().and_then(Value::text).unwrap_or_default();
-            return Ok(Value::str(record.labels.get(key).unwrap_or_default()));
+            return Ok(Value::str(record.method.label(key).unwrap_or_default()));
         }
         match record.field(name) {
             Some(_) if given.any() => {
@@ -220,7 +236,7 @@ impl<'t> Exec<'t, '_> {
             }
             Some(value) => Ok(value.clone()),
             // The header of a table is a map in Go: an unknown column is no error there.
-            None if matches!(record.labels, super::Labels::Header) => self.missing_key(name),
+            None if matches!(record.method, Method::LabelHeader) => self.missing_key(name),
             None => {
                 let kind = record.type_name;
                 self.fail(format_args!("can't evaluate field {name} in type {kind}"))

@@ -3,13 +3,12 @@
 //! Go tells a map from a struct, and several kinds of nothing from each other; `docker inspect`
 //! and its users depend on the difference, so it is kept here.
 
-use docker_api::json::Tree;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// A value in a template.
 #[derive(Clone, Debug)]
-pub(crate) enum Value {
+pub enum Value {
     /// What Go calls an invalid value: the result of looking up a key that a map lacks.
     Missing,
     /// An interface that holds nothing: `null` in untyped JSON.
@@ -36,7 +35,7 @@ pub(crate) enum Value {
 
 /// Which typed nothing a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NilKind {
+pub enum NilKind {
     /// Prints `<nil>`; has no fields.
     Pointer,
     /// Prints `[]`; is empty to range over.
@@ -47,7 +46,7 @@ pub(crate) enum NilKind {
 
 /// What a list or a map holds, where that shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Elem {
+pub enum Elem {
     /// `interface {}`
     Any,
     /// `string`
@@ -60,7 +59,7 @@ pub(crate) enum Elem {
 
 /// A slice.
 #[derive(Debug)]
-pub(crate) struct List {
+pub struct List {
     /// Its items.
     pub items: Vec<Value>,
     /// What they are.
@@ -69,7 +68,7 @@ pub(crate) struct List {
 
 /// A map with string keys.
 #[derive(Debug)]
-pub(crate) struct Map {
+pub struct Map {
     /// Its entries.
     pub entries: BTreeMap<String, Value>,
     /// What they are; a missing key reads as the zero of that.
@@ -78,75 +77,58 @@ pub(crate) struct Map {
 
 /// A structure.
 #[derive(Debug)]
-pub(crate) struct Struct {
+pub struct Struct {
     /// The Go name that messages show.
     pub type_name: &'static str,
     /// Fields in their order.
     pub fields: Vec<(String, Value)>,
     /// Fields that exist but were left out of the JSON, as Go leaves out empty ones.
     pub omitted: Vec<(&'static str, Value)>,
-    /// What `.Label "key"` looks in, for the rows that have labels.
-    pub labels: Labels,
+    /// Its method.
+    pub method: Method,
     /// Where it comes from.
     pub origin: Origin,
 }
 
 /// Where a structure comes from: Docker writes the two as JSON in different ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub enum Origin {
     /// A server's reply.
     Server,
     /// A row of a list: its JSON escapes `<`, `>` and `&`, as Go does by default.
     Row,
 }
 
-/// The method `Label`.
+/// The method that a structure has.
 #[derive(Debug)]
-pub(crate) enum Labels {
-    /// The structure has no such method.
-    NoMethod,
-    /// The row's labels.
-    Of(BTreeMap<String, String>),
-    /// A header row: the label's own name is its header.
-    Header,
+pub enum Method {
+    /// None.
+    None,
+    /// `.Label "key"`: the row's labels.
+    Label(BTreeMap<String, String>),
+    /// `.Label "key"` of a header row: the label's own name is its header.
+    LabelHeader,
+    /// `.ExtraAttributes nil`: what log options add to each line of a container's log.
+    ExtraAttributes(BTreeMap<String, String>),
 }
 
 impl Value {
     /// A string.
     #[must_use]
-    pub(crate) fn str(text: impl AsRef<str>) -> Self {
+    pub fn str(text: impl AsRef<str>) -> Self {
         Self::Str(Rc::from(text.as_ref()))
     }
 
     /// A list of strings.
     #[must_use]
-    pub(crate) fn strings<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> Self {
+    pub fn strings<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> Self {
         let items = items.into_iter().map(Self::str).collect();
         Self::List(Rc::new(List { items, elem: Elem::Str }))
     }
 
-    /// Untyped JSON: objects are maps, numbers stay text.
-    #[must_use]
-    pub(crate) fn untyped(tree: &Tree) -> Self {
-        match tree {
-            Tree::Null => Self::Null,
-            Tree::Bool(value) => Self::Bool(*value),
-            Tree::Number(number) => Self::Number(number.to_string().into()),
-            Tree::String(text) => Self::str(text),
-            Tree::Array(items) => {
-                let items = items.iter().map(Self::untyped).collect();
-                Self::List(Rc::new(List { items, elem: Elem::Any }))
-            }
-            Tree::Object(pairs) => {
-                let entries = pairs.iter().map(|(k, v)| (k.clone(), Self::untyped(v))).collect();
-                Self::Map(Rc::new(Map { entries, elem: Elem::Any }))
-            }
-        }
-    }
-
     /// The Go type, for messages and `%T`.
     #[must_use]
-    pub(crate) fn type_name(&self) -> String {
+    pub fn type_name(&self) -> String {
         match self {
             Self::Missing => "<nil>".to_owned(),
             Self::Null => "interface {}".to_owned(),
@@ -166,7 +148,7 @@ impl Value {
 
     /// Go's notion of truth: not the empty value of its kind.
     #[must_use]
-    pub(crate) fn is_true(&self) -> bool {
+    pub fn is_true(&self) -> bool {
         match self {
             Self::Missing | Self::Null | Self::Nil(_) => false,
             Self::Bool(value) => *value,
@@ -223,7 +205,7 @@ impl Elem {
 impl Struct {
     /// A field by its name.
     #[must_use]
-    pub(crate) fn field(&self, name: &str) -> Option<&Value> {
+    pub fn field(&self, name: &str) -> Option<&Value> {
         let given = self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value);
         given.or_else(|| self.omitted.iter().find(|(key, _)| *key == name).map(|(_, value)| value))
     }
@@ -235,13 +217,13 @@ impl Struct {
     }
 }
 
-impl Labels {
-    /// Calls the method; `None` if there is none.
-    pub(super) fn get(&self, name: &str) -> Option<String> {
+impl Method {
+    /// Calls `.Label`; `None` if there is no such method.
+    pub(super) fn label(&self, name: &str) -> Option<String> {
         match self {
-            Self::NoMethod => None,
-            Self::Of(labels) => Some(labels.get(name).cloned().unwrap_or_default()),
-            Self::Header => {
+            Self::None | Self::ExtraAttributes(_) => None,
+            Self::Label(labels) => Some(labels.get(name).cloned().unwrap_or_default()),
+            Self::LabelHeader => {
                 let last = name.rsplit('.').next().unwrap_or(name);
                 Some(last.replace(['-', '_'], " "))
             }

@@ -167,7 +167,7 @@ fn digits(chars: &mut Chars<'_>, count: usize, radix: u32) -> Option<u32> {
 }
 
 /// `text` as Go's `%q` writes it.
-pub(crate) fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     quote_with(text, '"', Keep::Unicode)
 }
 
