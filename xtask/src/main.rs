@@ -1,10 +1,11 @@
-//! Automation: demo, test, testbed, bench, images, tidy.
+//! Automation: demo, test, testbed, soak, bench, images, tidy.
 
 mod bench;
 mod demo;
 mod host;
 mod images;
 mod leaks;
+mod soak;
 mod steps;
 mod testbed;
 mod tidy;
@@ -23,6 +24,7 @@ usage: cargo xtask COMMAND
                 run the privileged tests on a throw-away host with systemd and cgroup v2
   leaks PROGRAM [ARGUMENT...]
                 run a program and count what it leaves on the host
+  soak [N]      N containers come and go (2000), 20 at a time; what stays must not grow
   bench [ROUNDS] [--only TEXT] [--json FILE]
                 measure dhow beside Docker and beside the kernel's floor
   images DIR    write busybox.tar and debian.tar (docker-archive) into DIR
@@ -72,6 +74,8 @@ fn run(words: &[&str]) -> Result<()> {
         ["testbed", "--hybrid", filters @ ..] => testbed::run(Layout::Hybrid, filters),
         ["testbed", filters @ ..] => testbed::run(Layout::Unified, filters),
         ["leaks", program, arguments @ ..] => steps::leaks(program, arguments),
+        ["soak"] => steps::soak(soak::CONTAINERS),
+        ["soak", number] => steps::soak(number.parse()?),
         ["bench", options @ ..] => bench(options),
         _ => bail!("{USAGE}"),
     }

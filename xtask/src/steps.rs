@@ -1,4 +1,4 @@
-//! The two commands of the README's first screen, demo and test, and the count of leaks alone.
+//! The two commands of the README's first screen, demo and test, the soak, and the count of leaks alone.
 
 use anyhow::Result;
 
@@ -62,4 +62,15 @@ pub(crate) fn leaks(program: &str, arguments: &[&str]) -> Result<()> {
         (Err(ran), Err(left)) => Err(ran.context(left)),
         (ran, left) => ran.and(left),
     }
+}
+
+/// A soak of so many containers.
+///
+/// # Errors
+/// It fails, or leaves something on the host.
+pub(crate) fn soak(containers: u32) -> Result<()> {
+    host::install(&["nftables", "busybox-static"])?;
+    let before = Snapshot::take()?;
+    crate::soak::run(containers)?;
+    before.nothing_new()
 }
