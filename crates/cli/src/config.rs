@@ -29,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) volumes_format: String,
     pub(crate) stats_format: String,
     pub(crate) detach_keys: Option<String>,
+    pub(crate) prune_filters: Vec<String>,
 }
 
 /// Why nothing can be taken from a file that is there.

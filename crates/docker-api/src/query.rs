@@ -79,6 +79,19 @@ impl Filters {
         self.0.contains_key(key)
     }
 
+    /// Whether this one is there.
+    #[must_use]
+    pub fn contains(&self, key: &str, value: &str) -> bool {
+        self.0.get(key).is_some_and(|values| values.contains_key(value))
+    }
+
+    /// All of them, sorted: keys with their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().flat_map(|(key, values)| {
+            values.keys().map(move |value| (key.as_str(), value.as_str()))
+        })
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -86,6 +99,24 @@ impl Filters {
 
     fn to_json(&self) -> String {
         serde_json::to_string(&self.0).unwrap_or_default()
+    }
+}
+
+/// Options of `build_prune`.
+#[derive(Debug, Clone, Default)]
+pub struct BuildPrune {
+    /// Not only what no image needs.
+    pub all: bool,
+    /// Bytes that may stay.
+    pub keep_storage: Option<i64>,
+    /// Which pieces.
+    pub filters: Filters,
+}
+
+impl BuildPrune {
+    pub(crate) fn query(&self) -> Query {
+        let keep = self.keep_storage.map(|bytes| bytes.to_string());
+        Query::default().flag("all", self.all).maybe("keep-storage", keep).filters(&self.filters)
     }
 }
 

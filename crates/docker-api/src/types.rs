@@ -22,6 +22,7 @@ pub mod networks;
 pub mod progress;
 pub mod stats;
 pub mod system;
+pub mod usage;
 pub mod volumes;
 
 use std::collections::BTreeMap;

@@ -12,7 +12,9 @@ use model::{ContainerId, ImageId, Life};
 use regex_lite::Regex;
 
 pub(crate) use images::Images;
-pub(crate) use prune::{PruneContainers, PruneImages, PruneVolumes};
+pub(crate) use prune::{
+    PruneContainers, PruneImages, PruneVolumes, check_build_prune, check_network_prune,
+};
 
 use crate::params::{Filters, ParamError, Query};
 

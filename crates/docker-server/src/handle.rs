@@ -9,6 +9,7 @@ mod networks;
 mod streams;
 mod system;
 mod transfer;
+mod usage;
 mod volumes;
 
 use http::StatusCode;
@@ -27,6 +28,8 @@ pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpErro
         Route::Ping => Ok(system::ping()),
         Route::Version => Ok(system::version(&call)),
         Route::Info => system::info(&call).await,
+        Route::DiskUsage => usage::disk_usage(&call).await,
+        Route::BuildPrune => usage::build_prune(&call),
         Route::Reset => system::reset(&call).await,
         Route::Reconcile => system::reconcile(&call).await,
         Route::Events => events::events(call).await,
@@ -51,6 +54,7 @@ pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpErro
         Route::VolumeInspect(name) => volumes::inspect(&call, name).await,
         Route::VolumeRemove(name) => volumes::remove(&call, name).await,
         Route::NetworkList => networks::list(&call).await,
+        Route::NetworkPrune => networks::prune(&call).await,
         Route::NetworkInspect(name) => networks::inspect(&call, name).await,
         Route::PluginList => Ok(reply::json(&Vec::<String>::new())),
         Route::Plugin(name) => Err(HttpError::not_found(format!("plugin {name:?} not found"))),

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use docker_api::types::containers::{ContainerInspect, ContainerSummary};
 use docker_api::types::images::ImageSummary;
+use docker_api::types::usage::DiskUsage;
 use model::{Event, EventKind};
 use serde_json::{Value, json};
 
@@ -79,6 +80,11 @@ impl ApiVersion {
         self >= Self::one(44)
     }
 
+    /// 1.42: `?type=` of the disk's usage and `?shared-size=` of image lists count.
+    pub(crate) fn has_usage_types(self) -> bool {
+        self >= Self::one(42)
+    }
+
     /// 1.41: `?platform=` of create counts.
     pub(crate) fn has_create_platform(self) -> bool {
         self >= Self::one(41)
@@ -133,17 +139,34 @@ pub(crate) fn container_inspect(api: ApiVersion, inspect: &mut ContainerInspect)
 /// `VirtualSize`, and before 1.51 containers are not counted.
 pub(crate) fn image_list(api: ApiVersion, list: &mut [ImageSummary]) {
     for image in list {
-        if api < ApiVersion::one(43) && image.repo_tags.is_empty() && image.repo_digests.is_empty()
-        {
-            image.repo_tags = vec!["<none>:<none>".to_owned()];
-            image.repo_digests = vec!["<none>@<none>".to_owned()];
-        }
-        if api < ApiVersion::one(44) {
-            image.virtual_size = image.size;
-        }
+        image_summary(api, image);
         if api < ApiVersion::one(51) {
             image.containers = -1;
         }
+    }
+}
+
+fn image_summary(api: ApiVersion, image: &mut ImageSummary) {
+    if api < ApiVersion::one(43) && image.repo_tags.is_empty() && image.repo_digests.is_empty() {
+        image.repo_tags = vec!["<none>:<none>".to_owned()];
+        image.repo_digests = vec!["<none>@<none>".to_owned()];
+    }
+    if api < ApiVersion::one(44) {
+        image.virtual_size = image.size;
+    }
+}
+
+/// Usage of the disk: its images and containers are those of the lists, but for the containers of
+/// an image, which were always counted here; before 1.42 a builder had a size of its own.
+pub(crate) fn disk_usage(api: ApiVersion, usage: &mut DiskUsage) {
+    for image in usage.images.iter_mut().flatten() {
+        image_summary(api, image);
+    }
+    for container in usage.containers.iter_mut().flatten() {
+        container_summary(api, container);
+    }
+    if api < ApiVersion::one(42) {
+        usage.builder_size = Some(0);
     }
 }
 

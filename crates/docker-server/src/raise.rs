@@ -25,13 +25,13 @@ pub(crate) use changes::change;
 pub(crate) use containers::{inspect, summary};
 pub(crate) use events::event;
 pub(crate) use exec::exec;
-pub(crate) use images::{history, image, image_summary, removal};
+pub(crate) use images::{history, image, image_summary, image_usage, removal};
 pub(crate) use info::{VERSION, info, version};
 pub(crate) use networks::network;
 pub(crate) use progress::progress;
 pub(crate) use stats::stats;
 pub(crate) use status::word as state_word;
-pub(crate) use volumes::volume;
+pub(crate) use volumes::{volume, volume_usage};
 
 /// Go's zero time: what Docker says where there is no time.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
@@ -59,7 +59,7 @@ fn path(path: &Path) -> String {
 }
 
 /// Go's `int64` of something that is never negative.
-fn signed(number: u64) -> i64 {
+pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

@@ -51,6 +51,7 @@ mod stats;
 mod stop;
 mod tail;
 mod tell;
+mod usage;
 pub mod view;
 mod volume;
 mod wait;

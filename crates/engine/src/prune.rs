@@ -87,6 +87,13 @@ impl Engine {
         })
     }
 
+    /// Removes every network that no container uses and that is not built in: there is none, as
+    /// only the built-in ones exist.
+    pub fn prune_networks(&self) -> Pruned<String> {
+        self.tell_prune(EventKind::Network, 0);
+        Pruned::default()
+    }
+
     /// The bytes of the files of every layer that an image has, by the stack that it tops.
     fn layer_sizes(&self) -> Result<BTreeMap<Digest, u64>, EngineError> {
         let images = self.store().images().list()?;

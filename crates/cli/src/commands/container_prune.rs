@@ -1,12 +1,12 @@
 //! `container prune`
 
-use super::{confirmed, tell_pruned};
+use super::prune;
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::Cx;
-use crate::parse::filter::{Filter, collect};
+use crate::parse::filter::Filter;
 use std::process::ExitCode;
 
-const WARNING: &str = "WARNING! This will remove all stopped containers.";
+const WARNING: &str = "WARNING! This will remove all stopped containers.\n";
 
 /// Remove all stopped containers
 #[derive(clap::Args, Debug)]
@@ -22,10 +22,8 @@ pub(super) struct ContainerPruneArgs {
 command!(ContainerPruneArgs, container_prune, ["container prune"], "[OPTIONS]", Arity::Exactly(0));
 
 async fn container_prune(cx: &Cx, args: ContainerPruneArgs) -> Outcome {
-    if !args.force && !confirmed(cx, WARNING)? {
+    if !args.force && !prune::confirmed(cx, WARNING)? {
         return Ok(ExitCode::SUCCESS);
     }
-    let pruned = cx.client()?.container_prune(&collect(&args.filter)).await?;
-    let deleted = pruned.containers_deleted.unwrap_or_default();
-    tell_pruned(cx, "Deleted Containers:", &deleted, pruned.space_reclaimed)
+    prune::containers(cx, &prune::filters(cx, &args.filter)).await?.tell(cx)
 }

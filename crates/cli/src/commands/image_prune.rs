@@ -1,15 +1,14 @@
 //! `image prune`
 
-use super::{confirmed, tell_pruned};
+use super::prune::{self, Images};
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::Cx;
-use crate::parse::filter::{Filter, collect};
-use docker_api::types::images::DeleteItem;
+use crate::parse::filter::Filter;
 use std::process::ExitCode;
 
-const ALL: &str =
-    "WARNING! This will remove all images without at least one container associated to them.";
-const DANGLING: &str = "WARNING! This will remove all dangling images.";
+const UNUSED: &str =
+    "WARNING! This will remove all images without at least one container associated to them.\n";
+const DANGLING: &str = "WARNING! This will remove all dangling images.\n";
 
 /// Remove images that nothing uses
 #[derive(clap::Args, Debug)]
@@ -28,21 +27,10 @@ pub(super) struct ImagePruneArgs {
 command!(ImagePruneArgs, image_prune, ["image prune"], "[OPTIONS]", Arity::Exactly(0));
 
 async fn image_prune(cx: &Cx, args: ImagePruneArgs) -> Outcome {
-    let mut filters = collect(&args.filter);
-    filters.add("dangling", if args.all { "false" } else { "true" });
-    if !args.force && !confirmed(cx, if args.all { ALL } else { DANGLING })? {
+    let (which, warning) =
+        if args.all { (Images::Unused, UNUSED) } else { (Images::Dangling, DANGLING) };
+    if !args.force && !prune::confirmed(cx, warning)? {
         return Ok(ExitCode::SUCCESS);
     }
-    let pruned = cx.client()?.image_prune(&filters).await?;
-    let deleted: Vec<String> = pruned.images_deleted.iter().flatten().map(line).collect();
-    tell_pruned(cx, "Deleted Images:", &deleted, pruned.space_reclaimed)
-}
-
-/// In other words than `rmi` has for the same.
-fn line(item: &DeleteItem) -> String {
-    if item.deleted.is_empty() {
-        format!("untagged: {}", item.untagged)
-    } else {
-        format!("deleted: {}", item.deleted)
-    }
+    prune::images(cx, which, &prune::filters(cx, &args.filter)).await?.tell(cx)
 }

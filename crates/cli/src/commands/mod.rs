@@ -1,6 +1,7 @@
 //! One file per command: the flags, what it does, its tests.
 
 mod attach;
+mod builder_prune;
 mod container_inspect;
 mod container_prune;
 mod create;
@@ -21,8 +22,10 @@ mod load;
 mod logs;
 mod network_inspect;
 mod network_ls;
+mod network_prune;
 mod pause;
 mod port;
+mod prune;
 mod ps;
 mod pull;
 mod rename;
@@ -34,6 +37,8 @@ mod start;
 mod stats;
 mod stop;
 mod system_check;
+mod system_df;
+mod system_prune;
 mod system_reset;
 mod tag;
 mod top;
@@ -50,14 +55,13 @@ mod wait;
 use crate::argv::{Command, Outcome};
 use crate::cx::Cx;
 use crate::error::{Failure, api_message};
-use crate::human;
 use docker_api::{ApiError, Client};
 use std::future::Future;
-use std::io::Write as _;
 use std::process::ExitCode;
 
 /// Groups, and what they are about.
 pub(crate) const GROUPS: &[(&str, &str)] = &[
+    ("builder", "Manage what builds leave"),
     ("container", "Manage containers"),
     ("image", "Manage images"),
     ("network", "Manage networks"),
@@ -68,6 +72,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
 /// All commands.
 pub(crate) const ALL: &[&Command] = &[
     &attach::COMMAND,
+    &builder_prune::COMMAND,
     &container_inspect::COMMAND,
     &container_prune::COMMAND,
     &create::COMMAND,
@@ -88,6 +93,7 @@ pub(crate) const ALL: &[&Command] = &[
     &logs::COMMAND,
     &network_inspect::COMMAND,
     &network_ls::COMMAND,
+    &network_prune::COMMAND,
     &pause::COMMAND,
     &port::COMMAND,
     &ps::COMMAND,
@@ -101,6 +107,8 @@ pub(crate) const ALL: &[&Command] = &[
     &stats::COMMAND,
     &stop::COMMAND,
     &system_check::COMMAND,
+    &system_df::COMMAND,
+    &system_prune::COMMAND,
     &system_reset::COMMAND,
     &tag::COMMAND,
     &top::COMMAND,
@@ -173,25 +181,6 @@ fn tell(
             Ok(!tolerated(&e))
         }
     }
-}
-
-/// Asks before everything of a kind goes; nothing typed means no.
-pub(crate) fn confirmed(cx: &Cx, warning: &str) -> Result<bool, Failure> {
-    cx.print(&format!("{warning}\nAre you sure you want to continue? [y/N] "))?;
-    std::io::stdout().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(answer.trim().eq_ignore_ascii_case("y"))
-}
-
-/// What a prune has removed, and the space that it gives back.
-pub(crate) fn tell_pruned(cx: &Cx, heading: &str, removed: &[String], bytes: u64) -> Outcome {
-    if !removed.is_empty() {
-        cx.print(&format!("{heading}\n{}\n\n", removed.join("\n")))?;
-    }
-    let bytes = human::float(i64::try_from(bytes).unwrap_or(i64::MAX));
-    cx.line(&format!("Total reclaimed space: {}", human::progress_size(bytes)))?;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The current time and zone, for whoever tells times.

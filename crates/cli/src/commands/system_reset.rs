@@ -1,11 +1,11 @@
 //! `system reset`
 
-use super::confirmed;
+use super::prune::confirmed;
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::Cx;
 use std::process::ExitCode;
 
-const WARNING: &str = "WARNING! This removes all containers, images, volumes and networks, and every file of this state root.";
+const WARNING: &str = "WARNING! This removes all containers, images, volumes and networks, and every file of this state root.\n";
 
 /// Remove everything: containers, images, volumes, networks and their files
 ///

@@ -1,15 +1,16 @@
 //! `volume prune`
 
-use super::{confirmed, tell_pruned};
+use super::prune;
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::Cx;
 use crate::error::Failure;
-use crate::parse::filter::{Filter, collect};
+use crate::parse::filter::Filter;
 use std::process::ExitCode;
 
-const ALL: &str = "WARNING! This will remove all local volumes not used by at least one container.";
+const ALL: &str =
+    "WARNING! This will remove all local volumes not used by at least one container.\n";
 const ANONYMOUS: &str =
-    "WARNING! This will remove anonymous local volumes not used by at least one container.";
+    "WARNING! This will remove anonymous local volumes not used by at least one container.\n";
 
 /// Remove volumes that no container uses
 #[derive(clap::Args, Debug)]
@@ -28,7 +29,7 @@ pub(super) struct VolumePruneArgs {
 command!(VolumePruneArgs, volume_prune, ["volume prune"], "[OPTIONS]", Arity::Exactly(0));
 
 async fn volume_prune(cx: &Cx, args: VolumePruneArgs) -> Outcome {
-    let mut filters = collect(&args.filter);
+    let mut filters = prune::filters(cx, &args.filter);
     if args.all {
         if filters.has("all") {
             let why = "conflicting options: cannot specify both --all and --filter all=1";
@@ -37,10 +38,8 @@ async fn volume_prune(cx: &Cx, args: VolumePruneArgs) -> Outcome {
         filters.add("all", "true");
     }
     let warning = if args.all { ALL } else { ANONYMOUS };
-    if !args.force && !confirmed(cx, warning)? {
+    if !args.force && !prune::confirmed(cx, warning)? {
         return Ok(ExitCode::SUCCESS);
     }
-    let pruned = cx.client()?.volume_prune(&filters).await?;
-    let deleted = pruned.volumes_deleted.unwrap_or_default();
-    tell_pruned(cx, "Deleted Volumes:", &deleted, pruned.space_reclaimed)
+    prune::volumes(cx, &filters).await?.tell(cx)
 }

@@ -64,6 +64,29 @@ pub(crate) fn list(
     List { columns: COLUMNS, type_name: "*formatter.imageContext", rows }
 }
 
+/// The list with one row for each image, under its first tag.
+pub(crate) fn one_each(
+    images: &[ImageSummary],
+    cut: Cut,
+    format: &Format,
+    clock: &Clock,
+) -> List<'static> {
+    let one = |image: &ImageSummary| {
+        let first = image.repo_tags.first().and_then(|tag| tag.parse::<Reference>().ok());
+        let name = match &first {
+            Some(reference) => Name {
+                repository: reference.familiar_name(),
+                tag: reference.tag().unwrap_or(NONE).to_owned(),
+                digest: String::new(),
+            },
+            None => Name { repository: NONE.into(), tag: NONE.into(), digest: String::new() },
+        };
+        row(image, name, cut, (format, clock))
+    };
+    let rows = images.iter().map(one).collect();
+    List { columns: COLUMNS, type_name: "*formatter.imageContext", rows }
+}
+
 /// `json` alone is no wish for digests.
 fn wants_all(format: &Format) -> bool {
     format.wants("Nothing")
@@ -122,6 +145,7 @@ fn row(image: &ImageSummary, name: Name, cut: Cut, (format, clock): (&Format, &C
     let known = |value: i64| value != -1;
     let or_unknown = |known: bool, text: String| if known { text } else { "N/A".to_owned() };
     let size = |bytes: i64| human::size(human::float(bytes));
+    let counted = |bytes: i64| human::progress_size(human::float(bytes));
     let created = if format.wants("CreatedAt") { clock.date(image.created) } else { String::new() };
     Row::new(vec![
         ("ID", id.to_owned()),
@@ -132,9 +156,12 @@ fn row(image: &ImageSummary, name: Name, cut: Cut, (format, clock): (&Format, &C
         ("CreatedAt", created),
         ("Size", size(image.size)),
         ("Containers", or_unknown(known(image.containers), image.containers.to_string())),
-        ("SharedSize", or_unknown(known(image.shared_size), size(image.shared_size))),
-        ("UniqueSize", or_unknown(known(image.shared_size), size(image.size - image.shared_size))),
-        ("VirtualSize", human::progress_size(human::float(image.size))),
+        ("SharedSize", or_unknown(known(image.shared_size), counted(image.shared_size))),
+        (
+            "UniqueSize",
+            or_unknown(known(image.shared_size), counted(image.size - image.shared_size)),
+        ),
+        ("VirtualSize", counted(image.size)),
     ])
 }
 

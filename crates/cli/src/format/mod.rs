@@ -8,6 +8,7 @@ pub(crate) mod history;
 pub(crate) mod images;
 pub(crate) mod networks;
 pub(crate) mod stats;
+pub(crate) mod usage;
 pub(crate) mod volumes;
 
 use crate::human;

@@ -32,7 +32,10 @@ fn row(volume: Volume) -> Row {
     let unknown = || "N/A".to_owned();
     let labels = volume.labels.unwrap_or_default();
     let (links, size) = match volume.usage_data {
-        Some(usage) => (usage.ref_count.to_string(), human::size(human::float(usage.size))),
+        Some(usage) if usage.size < 0 => (usage.ref_count.to_string(), unknown()),
+        Some(usage) => {
+            (usage.ref_count.to_string(), human::progress_size(human::float(usage.size)))
+        }
         None => (unknown(), unknown()),
     };
     Row {

@@ -80,6 +80,15 @@ impl Format {
         self.source.contains("json .") || self.template.mentions(field)
     }
 
+    /// Renders one value as it is, without a line's end.
+    pub(crate) fn render_value(&self, value: &Value) -> Result<String, Failure> {
+        let mut out = String::new();
+        self.template
+            .execute(value, MissingKey::NoValue, Functions::Data, &mut out)
+            .map_err(|e| Failure::error(format!("failed to execute template: {e}")))?;
+        Ok(out)
+    }
+
     /// Renders the rows.
     pub(crate) fn render(&self, list: List<'_>) -> Result<String, Failure> {
         let mut out = String::new();
@@ -120,7 +129,7 @@ impl Row {
         Self { fields, labels: BTreeMap::new() }
     }
 
-    fn into_value(self, type_name: &'static str) -> Value {
+    pub(crate) fn into_value(self, type_name: &'static str) -> Value {
         let mut fields: Vec<(String, Value)> = self
             .fields
             .into_iter()

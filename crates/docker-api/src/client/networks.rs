@@ -3,7 +3,7 @@
 use super::{Call, Client, Raw};
 use crate::error::ApiError;
 use crate::query::{Filters, Query, segment};
-use crate::types::networks::{Network, NetworkConnect, NetworkDisconnect};
+use crate::types::networks::{Network, NetworkConnect, NetworkDisconnect, NetworksPruned};
 
 impl Client {
     /// Networks, the built-in ones among them.
@@ -14,6 +14,11 @@ impl Client {
     /// Everything about a network.
     pub async fn network_inspect(&self, name: &str) -> Result<Raw<Network>, ApiError> {
         self.fetch_raw(Call::get(format!("/networks/{}", segment(name)))).await
+    }
+
+    /// Removes networks that no container uses.
+    pub async fn network_prune(&self, filters: &Filters) -> Result<NetworksPruned, ApiError> {
+        self.fetch(Call::post("/networks/prune").query(Query::default().filters(filters))).await
     }
 
     /// Connects a container to a network.

@@ -4,9 +4,10 @@ use http::{HeaderMap, Method};
 
 use super::{Call, Client, Raw};
 use crate::error::ApiError;
-use crate::query::EventsQuery;
+use crate::query::{BuildPrune, EventsQuery};
 use crate::stream::JsonStream;
 use crate::types::system::{Event, Ping, ResetDone, SystemInfo, SystemVersion};
+use crate::types::usage::{BuildPruned, DiskUsage};
 
 impl Client {
     /// Asks whether the server is there, and which API it speaks at most.
@@ -30,6 +31,16 @@ impl Client {
     /// What the server is and runs on.
     pub async fn info(&self) -> Result<Raw<SystemInfo>, ApiError> {
         self.fetch_raw(Call::get("/info")).await
+    }
+
+    /// What containers, images, volumes and a builder's cache take on the disk.
+    pub async fn disk_usage(&self) -> Result<DiskUsage, ApiError> {
+        self.fetch(Call::get("/system/df")).await
+    }
+
+    /// Removes what a builder keeps in its cache and nothing needs.
+    pub async fn build_prune(&self, options: &BuildPrune) -> Result<BuildPruned, ApiError> {
+        self.fetch(Call::post("/build/prune").query(options.query())).await
     }
 
     /// Removes everything of the server's state: containers, images, volumes, networks, files

@@ -83,3 +83,10 @@ pub struct NetworkDisconnect {
     pub container: String,
     pub force: bool,
 }
+
+/// The answer to `POST /networks/prune`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NetworksPruned {
+    pub networks_deleted: Option<Vec<String>>,
+}

@@ -76,6 +76,32 @@ impl PruneVolumes {
     }
 }
 
+/// Filters of a prune of networks: they are only checked, as the built-in ones stay.
+pub(crate) fn check_network_prune(
+    query: &Query,
+    now: &moment::Reference,
+) -> Result<(), FilterError> {
+    until(&query.filters(&["label", "label!", "until"])?, now).map(drop)
+}
+
+/// Filters of a prune of a builder's cache, of which there is none.
+pub(crate) fn check_build_prune(query: &Query) -> Result<(), FilterError> {
+    query.filters(&[
+        "description",
+        "id",
+        "inuse",
+        "label",
+        "label!",
+        "parent",
+        "private",
+        "shared",
+        "type",
+        "until",
+        "unused-for",
+    ])?;
+    Ok(())
+}
+
 fn until(filters: &Filters, now: &moment::Reference) -> Result<Option<Timestamp>, FilterError> {
     match filters.get("until") {
         [] => Ok(None),

@@ -60,6 +60,13 @@ pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
     let wanted = filter::Images::parse(&call.query, &now)?;
     let views = call.run_brief(move |engine| select(engine, &wanted)).await?;
     let mut summaries: Vec<_> = views.iter().map(raise::image_summary).collect();
+    if call.api.has_usage_types() && call.query.flag("shared-size") {
+        let usage = call.run_brief(|engine| engine.images_usage()).await?;
+        for summary in &mut summaries {
+            let counted = usage.images.iter().find(|(view, _)| view.id.to_string() == summary.id);
+            summary.shared_size = counted.map_or(-1, |(_, shared)| raise::signed(*shared));
+        }
+    }
     quirks::image_list(call.api, &mut summaries);
     Ok(reply::json(&summaries))
 }

@@ -1,5 +1,11 @@
 //! Networks: those that are built in.
 
+use docker_api::types::networks::NetworksPruned;
+use engine::EngineError;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use model::moment;
+
 use crate::call::Call;
 use crate::error::HttpError;
 use crate::filter;
@@ -17,6 +23,14 @@ pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
         network.containers.clear();
     }
     Ok(reply::json(&networks))
+}
+
+/// `POST /networks/prune`.
+pub(super) async fn prune(call: &Call) -> Result<Reply, HttpError> {
+    let now = moment::Reference { now: Timestamp::now(), zone: TimeZone::system() };
+    filter::check_network_prune(&call.query, &now)?;
+    let pruned = call.run(|engine| Ok::<_, EngineError>(engine.prune_networks())).await?;
+    Ok(reply::json(&NetworksPruned { networks_deleted: raise::or_null(pruned.removed) }))
 }
 
 /// `GET /networks/{id}`.

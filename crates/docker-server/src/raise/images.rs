@@ -18,11 +18,16 @@ pub(crate) fn image_summary(view: &ImageView) -> ImageSummary {
         labels: or_null(view.config.config.labels.clone()),
         repo_digests: view.digests.clone(),
         repo_tags: view.tags.clone(),
-        // Only computed by `system df`.
+        // Only computed where it is asked for.
         shared_size: -1,
         size: signed(view.size),
         ..ImageSummary::default()
     }
+}
+
+/// The same with the bytes that other images have as well.
+pub(crate) fn image_usage((view, shared): &(ImageView, u64)) -> ImageSummary {
+    ImageSummary { shared_size: signed(*shared), ..image_summary(view) }
 }
 
 /// `GET /images/{name}/json`.

@@ -27,6 +27,15 @@ pub struct ImageView {
     pub tagged: Option<Timestamp>,
 }
 
+/// What all images take on the disk.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImagesUsage {
+    /// The bytes of all layers, each counted once.
+    pub layers: u64,
+    /// Every image, newest first, with the bytes of the layers that others have as well.
+    pub images: Vec<(ImageView, u64)>,
+}
+
 /// One step of an image's history, newest first in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryView {

@@ -127,14 +127,15 @@ impl Walk<'_> {
 pub(super) fn children(root: &Root, dir: &Path) -> Result<Vec<(PathBuf, Stat)>, RootError> {
     let at = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     let mut found = Vec::new();
-    let entries = match root.read_dir(at) {
+    // From the directory itself each entry is one system call away, from the root it is three.
+    let here = match root.open_dir(at) {
         Err(error) if is_absent(&error) => return Ok(found),
-        entries => entries?,
+        here => here?,
     };
-    for entry in entries {
-        let path = dir.join(OsStr::from_bytes(entry.name.as_bytes()));
-        match root.metadata(&path) {
-            Ok(stat) => found.push((path, stat)),
+    for entry in here.read_dir(".")? {
+        let name = OsStr::from_bytes(entry.name.as_bytes());
+        match here.metadata(name) {
+            Ok(stat) => found.push((dir.join(name), stat)),
             // The container is running: what was there a moment ago may be gone.
             Err(error) if is_absent(&error) => {}
             Err(error) => return Err(error),

@@ -38,6 +38,19 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The bytes of the files of all layers: of images, and of containers whose image is gone.
+    ///
+    /// # Errors
+    /// The database.
+    pub fn layer_bytes(&self) -> Result<u64, DbError> {
+        let sql = "SELECT coalesce(sum(bytes), 0) FROM layers";
+        let bytes: Option<i64> =
+            self.inner.db.read("add up the layers", |tx| tx.first(sql, [], |row| row.get(0)))?;
+        Ok(bytes.unwrap_or_default().cast_unsigned())
+    }
+}
+
 /// The bytes of the files of a tree, as Docker counts: the length of everything that is no
 /// directory, a hard link once. What is not there has none: a container that never started has no
 /// directory yet.
