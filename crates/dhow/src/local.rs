@@ -51,15 +51,34 @@ pub(crate) fn reap(root: PathBuf, run: PathBuf, id: &OsStr) -> ExitCode {
     if reaped.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// The engine of a shim's own roots. What is configured about registries is no business of it.
+fn own_engine(root: PathBuf, run: PathBuf) -> anyhow::Result<Engine> {
+    Ok(Engine::open(Paths::new(absolute(root)?, absolute(run)?))?)
+}
+
 fn try_reap(root: PathBuf, run: PathBuf, id: &OsStr) -> anyhow::Result<()> {
     let id: ContainerId = id.to_string_lossy().parse()?;
-    let engine = Engine::open(Paths::new(absolute(root)?, absolute(run)?))?;
+    let engine = own_engine(root, run)?;
     // The shim has let go of the container's life: whoever looked for one since may have an idle one.
     let options = RemoveOptions { force: false, volumes: true };
     match engine.remove(&NameOrId::from(id), options) {
         Ok(()) | Err(EngineError::NoSuchContainer(_)) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Starts a container again, as its restart policy says.
+pub(crate) fn revive(root: PathBuf, run: PathBuf, id: &OsStr) -> ExitCode {
+    match try_revive(root, run, id) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever looks at the container is told why.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn try_revive(root: PathBuf, run: PathBuf, id: &OsStr) -> anyhow::Result<()> {
+    let id: ContainerId = id.to_string_lossy().parse()?;
+    Ok(own_engine(root, run)?.revive(&id)?)
 }
 
 /// Names derived from the root must not depend on where a command is run.

@@ -34,6 +34,11 @@ fn main() -> ExitCode {
         {
             local::reap(data.into(), run.into(), id)
         }
+        [root, data, run_root, run, role, id]
+            if root == "--root" && run_root == "--run-root" && role == "revive" =>
+        {
+            local::revive(data.into(), run.into(), id)
+        }
         _ => {
             sys::heap::ask_seldom();
             let wiring =

@@ -84,6 +84,10 @@ fn status(error: &EngineError) -> StatusCode {
         | E::StartPaused
         | E::Paused(_)
         | E::AttachPaused(_)
+        | E::Restarting(_)
+        | E::AttachRestarting(_)
+        | E::NotWanted(_)
+        | E::RestartOfAutoRemoved(_)
         | E::AlreadyPaused(_)
         | E::BeingRemoved(_)
         | E::ExecHasRun(_)

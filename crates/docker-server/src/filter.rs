@@ -175,7 +175,10 @@ fn exited(text: &str) -> Result<i64, FilterError> {
 fn exit_code(view: &ContainerView) -> i64 {
     match &view.life {
         Life::Exited { code, .. } => i64::from(code.0),
-        Life::Created { .. } | Life::Running { .. } | Life::Paused { .. } => -1,
+        Life::Created { .. }
+        | Life::Running { .. }
+        | Life::Paused { .. }
+        | Life::Restarting { .. } => -1,
     }
 }
 

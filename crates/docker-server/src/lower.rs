@@ -131,7 +131,7 @@ pub(crate) fn create(
     match (spec.restart, spec.removal) {
         (RestartPolicy::No, _) => {}
         (_, Removal::Auto) => return Err(LowerError::RemoveAndRestart),
-        (_, Removal::Keep) => return Err(Unsupported::new("HostConfig.RestartPolicy").into()),
+        (_, Removal::Keep) => {}
     }
     let warnings = warnings(&spec, config);
     Ok(Lowered { spec, warnings })

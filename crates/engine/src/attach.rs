@@ -25,8 +25,10 @@ impl Engine {
         request: AttachRequest,
     ) -> Result<UnixStream, EngineError> {
         let container = self.find(who)?;
-        if let Life::Paused { .. } = self.life(&container)? {
-            return Err(EngineError::AttachPaused(who.to_string()));
+        match self.life(&container)? {
+            Life::Paused { .. } => return Err(EngineError::AttachPaused(who.to_string())),
+            Life::Restarting { .. } => return Err(EngineError::AttachRestarting(who.to_string())),
+            Life::Created { .. } | Life::Running { .. } | Life::Exited { .. } => {}
         }
         let live = if request.stream {
             let streams = AttachedStreams {
@@ -82,7 +84,7 @@ impl Engine {
 const fn delivery(life: &Life) -> Delivery {
     match life {
         Life::Created { .. } | Life::Exited { .. } => Delivery::Everything,
-        Life::Running { .. } | Life::Paused { .. } => Delivery::Recent,
+        Life::Running { .. } | Life::Paused { .. } | Life::Restarting { .. } => Delivery::Recent,
     }
 }
 

@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use cgroup::{Cgroup, CgroupError};
-use model::ContainerId;
-use shim::protocol::{CgroupName, ExitRecord};
+use model::{ContainerId, Life};
+use shim::protocol::{ByHand, CgroupName, ExitRecord};
 
 use crate::container::{Container, OpLock, UNSEEN_EXIT, now};
 use crate::reconcile::{cgroup_error, hierarchies};
@@ -52,17 +52,31 @@ impl Engine {
         let exit = if let Some(exit) = seen {
             exit
         } else {
-            let exit = ExitRecord { code: UNSEEN_EXIT, oom: false, since: start.at, at: now() };
+            let exit = ExitRecord {
+                code: UNSEEN_EXIT,
+                oom: false,
+                since: start.at,
+                at: now(),
+                by_hand: ByHand::No,
+            };
             // As its shim would do it: on a full disk nobody knows the end, and it can be removed.
             let _ = shim::write_exit(&paths, &exit);
             exit
         };
         // One that never came to run has not died. Twice is better than never: the shim may have
         // been killed after it told it.
-        if self.has_left_words(id) {
+        if self.has_left_words(id) && !self.was_between_lives(id) {
             shim::tell_end(&paths, &exit);
         }
         Ok(())
+    }
+
+    /// Whether a shim that was killed had told the end already, and waited for the next start.
+    fn was_between_lives(&self, id: &ContainerId) -> bool {
+        let paths = self.shim_paths(id);
+        let words = shim::read_last_words(&paths).ok().flatten();
+        let words = words.or_else(|| shim::read_state(&paths).ok().flatten());
+        matches!(words, Some(Life::Restarting { .. }))
     }
 
     /// Whether nobody has seen the end of the last start, so that something of it may be left even

@@ -77,17 +77,33 @@ pub enum EngineError {
         /// Its id.
         id: ContainerId,
     },
-    /// It runs.
+    /// It runs, or soon will again.
     #[error(
-        "cannot remove container \"{name}\": container is running: stop the container before removing or force remove"
+        "cannot remove container \"{name}\": container is {state}: stop the container before removing or force remove"
     )]
     StillRunning {
         /// Its name.
         name: String,
+        /// Docker's word.
+        state: &'static str,
     },
     /// It is frozen, and nothing can be started in it.
     #[error("Container {0} is paused, unpause the container before exec")]
     Paused(String),
+    /// It is between two lives.
+    #[error("Container {0} is restarting, wait until the container is running")]
+    Restarting(ContainerId),
+    /// It is between two lives, and nothing comes from it.
+    #[error("container {0} is restarting, wait until the container is running")]
+    AttachRestarting(String),
+    /// It goes with its process, and would be started again.
+    #[error(
+        "Cannot update container {0}: Restart policy cannot be updated because AutoRemove is enabled for the container"
+    )]
+    RestartOfAutoRemoved(ContainerId),
+    /// Its restart policy would start it, and somebody does not want that any more.
+    #[error("container {0} is not to be started again")]
+    NotWanted(ContainerId),
     /// It is frozen, and nothing would come from it.
     #[error("container {0} is paused, unpause the container before attach")]
     AttachPaused(String),

@@ -65,6 +65,7 @@ impl Engine {
         match self.life(&container)? {
             Life::Running { pid, .. } => self.exec_user(&container, &spec, pid).map(drop)?,
             Life::Paused { .. } => return Err(EngineError::Paused(who.to_string())),
+            Life::Restarting { .. } => return Err(EngineError::Restarting(container.id)),
             Life::Created { .. } | Life::Exited { .. } => {
                 return Err(EngineError::NotRunning(container.id));
             }

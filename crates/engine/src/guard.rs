@@ -145,6 +145,8 @@ fn refused(id: &ContainerId, refusal: Refusal) -> EngineError {
         Refusal::AlreadyPaused => EngineError::AlreadyPaused(*id),
         Refusal::NotPaused => EngineError::NotPaused(*id),
         Refusal::Paused => EngineError::Paused(id.to_string()),
+        Refusal::Restarting => EngineError::Restarting(*id),
+        Refusal::NotWanted => EngineError::NotWanted(*id),
         Refusal::AlreadyRunning
         | Refusal::NoSuchExec
         | Refusal::ExecExists

@@ -140,7 +140,7 @@ impl Engine {
         let mut running = BTreeSet::new();
         for row in self.store().containers().list()? {
             let container = Container::read(row)?;
-            if self.life(&container)?.is_running() {
+            if self.life(&container)?.is_up() {
                 running.insert(container.id);
             }
         }

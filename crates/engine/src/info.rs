@@ -64,7 +64,10 @@ impl Engine {
             match self.life(&Container::read(row)?)? {
                 Life::Running { .. } => running += 1,
                 Life::Paused { .. } => paused += 1,
-                Life::Created { .. } | Life::Exited { .. } => stopped += 1,
+                // Docker counts one between two lives here.
+                Life::Created { .. } | Life::Restarting { .. } | Life::Exited { .. } => {
+                    stopped += 1;
+                }
             }
         }
         Ok((running, paused, stopped))

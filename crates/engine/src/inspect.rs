@@ -56,7 +56,7 @@ impl Engine {
             }
             let life = self.life_at(&container, liveness)?;
             let view = self.view(container, life, &mut names)?;
-            let is_listed = query == ListQuery::All || view.life.is_running();
+            let is_listed = query == ListQuery::All || view.life.is_up();
             if is_listed && visit(view)?.is_break() {
                 break;
             }
@@ -90,7 +90,11 @@ impl Engine {
             image: container.record.image,
             image_name: names.image(self, &container)?,
             removal: RemovalProgress::NotAsked,
-            restarts: 0,
+            restarts: restarts(&container, &life),
+            again_failed: container
+                .record
+                .last_start()
+                .and_then(|start| start.again_failed.clone()),
             mounts: container.record.mounts.iter().map(|mount| self.mount_view(mount)).collect(),
             networks: self.networks_of(&container, endpoint, names)?,
             ports: endpoint.map(published).unwrap_or_default(),
@@ -158,6 +162,13 @@ impl Engine {
                 .unwrap_or_default(),
         })
     }
+}
+
+/// How often its policy has started a container since somebody did; the start that it waits for
+/// counts (Docker).
+fn restarts(container: &Container, life: &Life) -> u32 {
+    let waits = u32::from(matches!(life, Life::Restarting { .. }));
+    container.record.last_start().map_or(0, |start| start.restarts.saturating_add(waits))
 }
 
 pub(crate) fn timestamp(nanoseconds: i64) -> Timestamp {

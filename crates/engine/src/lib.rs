@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod abandoned;
+mod again;
 mod archive;
 mod attach;
 mod bundle;

@@ -26,7 +26,7 @@ impl Engine {
     ) -> Result<Pruned<ContainerId>, EngineError> {
         let mut candidates = Vec::new();
         self.list(ListQuery::All, |view| {
-            if !view.life.is_running() && is_wanted(&view) {
+            if !view.life.is_up() && is_wanted(&view) {
                 candidates.push(view.id);
             }
             Ok(ControlFlow::Continue(()))

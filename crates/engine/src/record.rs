@@ -72,6 +72,18 @@ pub(crate) struct Start {
     pub(crate) endpoint: Option<Endpoint>,
     /// Why this start failed, if it did.
     pub(crate) failed: Option<StartFailure>,
+    /// How often its restart policy has started it since somebody did, this time included; records
+    /// of before there were policies have none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) restarts: u32,
+    /// Why the next start by its policy failed; it stays as this run ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) again_failed: Option<StartFailure>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A container's place on a bridge.

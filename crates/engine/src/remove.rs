@@ -1,6 +1,6 @@
 //! `rm`, and the removal of containers that go with their process.
 
-use model::{ContainerId, NameOrId, Signal};
+use model::{ContainerId, Life, NameOrId, Signal};
 use shim::LifeLock;
 use shim::protocol::{Reach, Refusal};
 use shim::{CallError, Shim};
@@ -33,9 +33,10 @@ impl Engine {
 
     fn remove_once(&self, who: &NameOrId, options: RemoveOptions) -> Result<(), EngineError> {
         let container = self.find(who)?;
-        if self.life(&container)?.is_running() {
+        let life = self.life(&container)?;
+        if life.is_up() {
             if !options.force {
-                return Err(EngineError::StillRunning { name: container.name().to_owned() });
+                return Err(still_running(&container, &life));
             }
             if self.kill_for_removal(&container)? == Gone::Yes {
                 return Ok(());
@@ -65,8 +66,9 @@ impl Engine {
             Err(EngineError::NoSuchContainer(_)) => return Ok(()),
             locked => locked?,
         };
-        if self.life(&container)?.is_running() {
-            return Err(EngineError::StillRunning { name: container.name().to_owned() });
+        let life = self.life(&container)?;
+        if life.is_up() {
+            return Err(still_running(&container, &life));
         }
         // Unless its shim was killed.
         self.bury_dead(&lock, &container)?;
@@ -140,12 +142,18 @@ impl Engine {
             match shim.quit() {
                 Ok(()) => {}
                 Err(CallError::Refused(Refusal::AlreadyRunning)) => {
-                    return Err(EngineError::StillRunning { name: container.name().to_owned() });
+                    return Err(still_running(container, &self.life(container)?));
                 }
                 Err(error) => return Err(call_error(id, error)),
             }
         }
     }
+}
+
+fn still_running(container: &Container, life: &Life) -> EngineError {
+    // It may have ended since: what was seen of it was that it runs.
+    let state = if life.is_up() { life.word() } else { "running" };
+    EngineError::StillRunning { name: container.name().to_owned(), state }
 }
 
 /// Whether a container is gone already.

@@ -35,6 +35,9 @@ pub struct Resolved {
     pub hostname: String,
     /// What stops it.
     pub stop_signal: Signal,
+    /// Whether the user or the image named that signal; the first records do not say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stop_signal_named: bool,
     /// How long `stop` waits; `None` is Docker's default.
     pub stop_timeout: Option<StopTimeout>,
     /// The image's and the user's.
@@ -93,6 +96,7 @@ pub(crate) fn resolve(
         user: spec.process.user.clone().unwrap_or_else(|| image.user.clone()),
         hostname: hostname(id, spec, host_name),
         stop_signal: stop_signal(spec, image)?,
+        stop_signal_named: names_stop_signal(spec, image),
         stop_timeout: spec.process.stop_timeout,
         labels: merge_labels(spec, image),
         published: published(spec, &exposed),
@@ -158,6 +162,10 @@ fn stop_signal(spec: &ContainerSpec, image: &RunConfig) -> Result<Signal, Resolv
         (None, None | Some("")) => Ok(Signal::TERM),
         (None, Some(text)) => Ok(text.parse()?),
     }
+}
+
+fn names_stop_signal(spec: &ContainerSpec, image: &RunConfig) -> bool {
+    spec.process.stop_signal.is_some() || image.stop_signal.as_ref().is_some_and(|s| !s.is_empty())
 }
 
 fn merge_labels(spec: &ContainerSpec, image: &RunConfig) -> BTreeMap<String, String> {

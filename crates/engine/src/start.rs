@@ -35,7 +35,10 @@ impl Engine {
         let id = self.find(who)?.id;
         let (lock, mut container) = self.lock(&id)?;
         match self.life(&container)? {
-            Life::Running { .. } => return Ok(StartOutcome::AlreadyRunning),
+            // It is started anyway (Docker).
+            Life::Running { .. } | Life::Restarting { .. } => {
+                return Ok(StartOutcome::AlreadyRunning);
+            }
             Life::Paused { .. } => {
                 return Err(EngineError::StartPaused);
             }
@@ -45,7 +48,7 @@ impl Engine {
         self.settle_death(&lock, &container)?;
         // A start that was killed before its shim knew of them has left them.
         self.unpublish_leftovers(&container)?;
-        let started = self.launch(&mut container);
+        let started = self.launch(&mut container, 0);
         if let Err(error) = &started {
             // This error is the one to tell, not that of what follows from it, which `reconcile`
             // makes good.
@@ -58,12 +61,19 @@ impl Engine {
         started.map(|()| StartOutcome::Started)
     }
 
-    fn launch(&self, container: &mut Container) -> Result<(), EngineError> {
+    /// Launches a container, by its restart policy for the `revival`-th time, or because somebody
+    /// wants it (0).
+    pub(crate) fn launch(
+        &self,
+        container: &mut Container,
+        revival: u32,
+    ) -> Result<(), EngineError> {
         let mut shim = self.shim_of_locked(&container.id)?;
         EngineError::step(Point::StartShim)?;
         let at = now();
         let prepared = self.prepare(container)?;
-        let start = Start { at, endpoint: prepared.endpoint.clone(), failed: None };
+        let endpoint = prepared.endpoint.clone();
+        let start = Start { at, endpoint, failed: None, restarts: revival, again_failed: None };
         container.record.progress = Progress::Started(start);
         if let Err(error) = self.save(container) {
             let _ = self.unpublish(&prepared.network);
@@ -105,6 +115,8 @@ impl Engine {
             exit_record: self.paths().exit_record(&container.id),
             published: self.published(&prepared.network),
             reap: (spec.removal == Removal::Auto).then(|| self.role_arguments(&reap)),
+            restarts: self.restarts(container),
+            revival: container.record.last_start().map_or(0, |start| start.restarts),
         }
     }
 
@@ -121,7 +133,7 @@ impl Engine {
     }
 
     /// Arguments for this very program that make it work on the same roots.
-    fn role_arguments(&self, role: &[String]) -> Vec<String> {
+    pub(crate) fn role_arguments(&self, role: &[String]) -> Vec<String> {
         let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
         let roots = [
             "--root".to_owned(),
@@ -152,14 +164,18 @@ impl Engine {
             self.end_orphans(container)?;
         }
         let released = self.store().release(&container.id);
-        let failed = if let EngineError::Start(failure) = error {
-            failure.clone()
-        } else {
-            StartFailure { code: model::ExitCode(FAILED_BEFORE), message: error.to_string() }
-        };
-        container.record.progress =
-            Progress::Started(Start { at: now(), endpoint: None, failed: Some(failed) });
+        let failed = Some(failure_of(error));
+        let start = Start { at: now(), endpoint: None, failed, restarts: 0, again_failed: None };
+        container.record.progress = Progress::Started(start);
         self.save(container)?;
         Ok(released?)
     }
+}
+
+/// Why a start failed, as the record keeps it.
+pub(crate) fn failure_of(error: &EngineError) -> StartFailure {
+    if let EngineError::Start(failure) = error {
+        return failure.clone();
+    }
+    StartFailure { code: model::ExitCode(FAILED_BEFORE), message: error.to_string() }
 }

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use model::container::{ContainerSpec, TerminalSize};
+use model::life::StartFailure;
 use model::mount::Mount;
 use model::port::ContainerPort;
 use model::{ContainerId, ContainerName, ExecId, ExitCode, ImageId, Life, NetworkId};
@@ -230,6 +231,8 @@ pub struct ContainerView {
     pub removal: RemovalProgress,
     /// How often it was started again by its restart policy.
     pub restarts: u32,
+    /// Why its policy could not start it once more.
+    pub again_failed: Option<StartFailure>,
     /// What is mounted, sorted by target.
     pub mounts: Vec<MountView>,
     /// Its networks by name.

@@ -102,7 +102,7 @@ impl Engine {
         match life {
             Life::Created { .. } => Ok(Kind::Over(ExitCode::SUCCESS)),
             Life::Exited { code, .. } => Ok(Kind::Over(*code)),
-            Life::Running { .. } | Life::Paused { .. } => {
+            Life::Running { .. } | Life::Paused { .. } | Life::Restarting { .. } => {
                 let Some(shim) = self.shim(id)? else {
                     return Ok(Kind::Over(self.seen_exit(&self.reread(id)?)?));
                 };
@@ -116,7 +116,7 @@ impl Engine {
 
     fn seen_exit(&self, container: &Container) -> Result<ExitCode, EngineError> {
         match self.life(container)? {
-            Life::Exited { code, .. } => Ok(code),
+            Life::Exited { code, .. } | Life::Restarting { code, .. } => Ok(code),
             Life::Created { .. } | Life::Running { .. } | Life::Paused { .. } => {
                 Ok(ExitCode::SUCCESS)
             }
@@ -188,11 +188,13 @@ impl Engine {
     fn wait_kept_removed(&self, id: &ContainerId, life: &Life) -> Result<Kind, EngineError> {
         let code = match life {
             Life::Created { .. } => ExitCode::SUCCESS,
-            Life::Running { .. } | Life::Paused { .. } | Life::Exited { .. } => if_gone(life),
+            Life::Running { .. }
+            | Life::Paused { .. }
+            | Life::Restarting { .. }
+            | Life::Exited { .. } => if_gone(life),
         };
         // One that does not run needs no shim to be waited for.
-        let (next, seen) =
-            if life.is_running() { self.end_from_now(id)?.unzip() } else { (None, None) };
+        let (next, seen) = if life.is_up() { self.end_from_now(id)?.unzip() } else { (None, None) };
         self.wait_removed(id, next, seen.flatten().unwrap_or(code), Stay::Stays { silent: 0 })
     }
 
@@ -272,7 +274,7 @@ const fn if_gone(life: &Life) -> ExitCode {
     match life {
         Life::Created { .. } => NEVER_STARTED,
         Life::Running { .. } | Life::Paused { .. } => UNSEEN_EXIT,
-        Life::Exited { code, .. } => *code,
+        Life::Exited { code, .. } | Life::Restarting { code, .. } => *code,
     }
 }
 
@@ -460,7 +462,13 @@ mod tests {
             std::thread::yield_now();
         }
         let at = Timestamp::UNIX_EPOCH;
-        let exit = ExitRecord { code: ExitCode(7), oom: false, since: at, at };
+        let exit = ExitRecord {
+            code: ExitCode(7),
+            oom: false,
+            since: at,
+            at,
+            by_hand: shim::protocol::ByHand::No,
+        };
         let message = serde_json::to_vec(&Reply::Exited(exit)).unwrap();
         fdpass::send_frame(&shim, &message, &[]).unwrap();
         remove(&engine, &ours);

@@ -422,10 +422,11 @@ pub const DEFAULT_LOG_SIZE: u64 = 20 << 20;
 pub const DEFAULT_LOG_FILES: u32 = 5;
 
 /// When a container is started again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum RestartPolicy {
     /// Never.
+    #[default]
     No,
     /// Always.
     Always,

@@ -36,6 +36,17 @@ pub enum Life {
         /// When it was started.
         since: Timestamp,
     },
+    /// Its init process ended, and its restart policy starts it again soon.
+    Restarting {
+        /// How.
+        code: ExitCode,
+        /// When it had been started.
+        since: Timestamp,
+        /// When it ended.
+        at: Timestamp,
+        /// Whether the kernel's OOM killer struck in its cgroup.
+        oom: bool,
+    },
     /// Its init process ended.
     Exited {
         /// How.
@@ -69,22 +80,30 @@ impl Life {
         matches!(self, Self::Running { .. } | Self::Paused { .. })
     }
 
+    /// Whether it counts as running to Docker's lists and removals: its init process lives, or soon
+    /// will again.
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        self.is_running() || matches!(self, Self::Restarting { .. })
+    }
+
     /// The init process on the host, while one lives.
     #[must_use]
     pub const fn pid(&self) -> Option<u32> {
         match self {
             Self::Running { pid, .. } | Self::Paused { pid, .. } => Some(*pid),
-            Self::Created { .. } | Self::Exited { .. } => None,
+            Self::Created { .. } | Self::Restarting { .. } | Self::Exited { .. } => None,
         }
     }
 
-    /// Docker's word for the state: `created`, `running`, `paused`, `exited`.
+    /// Docker's word for the state: `created`, `running`, `paused`, `restarting`, `exited`.
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Created { .. } => "created",
             Self::Running { .. } => "running",
             Self::Paused { .. } => "paused",
+            Self::Restarting { .. } => "restarting",
             Self::Exited { .. } => "exited",
         }
     }

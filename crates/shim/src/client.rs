@@ -17,7 +17,7 @@ use crate::frame::{FrameError, MAX_LARGE, MAX_SMALL};
 use crate::paths::{self, ShimPaths};
 use crate::protocol::{
     Delivery, Escalated, ExecInfo, ExecStart, ExitRecord, Launch, Reach, Refusal, Reply, Request,
-    Started, State, Target, Then, Until, Which,
+    Restarts, Started, State, Target, Then, Until, Which,
 };
 
 /// A question was not answered as it should be.
@@ -171,6 +171,14 @@ impl Shim {
     /// `Refused(NotClaimed)`.
     pub fn release(&mut self) -> Result<(), CallError> {
         done(self.ask(&Request::Release)?)
+    }
+
+    /// From now on the container is started again as this says.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn set_restarts(&mut self, restarts: Restarts) -> Result<(), CallError> {
+        done(self.ask(&Request::SetRestarts(Box::new(restarts)))?)
     }
 
     /// Ends an idle shim and waits until it is gone and the container's lock is free.

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use model::container::{AttachedStreams, Stdin, StopTimeout, TerminalSize};
+use model::container::{AttachedStreams, RestartPolicy, Stdin, StopTimeout, TerminalSize};
 use model::life::StartFailure;
 use model::port::Protocol;
 use model::{ExecId, ExitCode, Life, RootTag, Signal};
@@ -85,6 +85,8 @@ pub enum Request {
     Claim,
     /// The removal is done, or nobody's business any more.
     Release,
+    /// From now on it is started again as this says.
+    SetRestarts(Box<Restarts>),
     /// End now if nothing runs, whoever is connected: a client wants the container's lock.
     Quit,
 }
@@ -179,6 +181,25 @@ pub struct Launch {
     /// What removes the container after its end if no claim is held: arguments for this very
     /// program, without its name. `None`: it stays.
     pub reap: Option<Vec<String>>,
+    /// When it is started again after its end.
+    #[serde(default)]
+    pub restarts: Restarts,
+    /// How often its policy has started it since somebody did, this time included: 0 for somebody.
+    #[serde(default)]
+    pub revival: u32,
+}
+
+/// When and how a container is started again by its shim.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restarts {
+    /// After which ends.
+    pub policy: RestartPolicy,
+    /// What starts it: arguments for this very program, without its name. It launches it as
+    /// revival number so and so, or ends by itself if it cannot.
+    pub revive: Vec<String>,
+    /// The stop signal that the user or the image named: other signals are then no wish that it
+    /// should stop. `None`: every signal is one (Docker).
+    pub stop_signal: Option<Signal>,
 }
 
 /// What a descriptor is for.
@@ -353,9 +374,34 @@ pub struct ExitRecord {
     pub since: Timestamp,
     /// When it ended.
     pub at: Timestamp,
+    /// Whether somebody had wished it to end.
+    #[serde(default, skip_serializing_if = "ByHand::is_no")]
+    pub by_hand: ByHand,
+}
+
+/// Whether a user had a hand in an end: after a reboot, `unless-stopped` asks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ByHand {
+    /// Nobody had, as far as is known.
+    #[default]
+    No,
+    /// It was stopped or sent a signal.
+    Yes,
+}
+
+impl ByHand {
+    fn is_no(&self) -> bool {
+        *self == Self::No
+    }
 }
 
 impl ExitRecord {
+    /// The same while it waits to be started again.
+    #[must_use]
+    pub const fn restarting(&self) -> Life {
+        Life::Restarting { code: self.code, since: self.since, at: self.at, oom: self.oom }
+    }
+
     /// The same as a state of life.
     #[must_use]
     pub const fn life(&self) -> Life {
@@ -404,6 +450,12 @@ pub enum Refusal {
     /// `ExecStart` would wait for ever.
     #[error("the container is paused")]
     Paused,
+    /// `Pause` or `ExecStart` of one that is started again soon.
+    #[error("the container is restarting")]
+    Restarting,
+    /// A launch by its policy, which nobody wants any more.
+    #[error("the container is not to be started again")]
+    NotWanted,
     /// No such process, or it has been forgotten.
     #[error("no such exec")]
     NoSuchExec,

@@ -67,6 +67,15 @@ pub fn read_exit(paths: &ShimPaths) -> Result<Option<ExitRecord>, RecordError> {
     read(&paths.exit_record())
 }
 
+/// How the container lived when its shim died, once another shim has set that aside; `None` if none
+/// died.
+///
+/// # Errors
+/// The file is there and cannot be read.
+pub fn read_last_words(paths: &ShimPaths) -> Result<Option<Life>, RecordError> {
+    read(&paths.last_words())
+}
+
 /// Writes down how the container ended, for a shim that was killed.
 ///
 /// # Errors
@@ -124,6 +133,7 @@ pub(crate) fn write(path: &Path, value: &impl Serialize) -> Result<(), RecordErr
 mod tests {
     use super::*;
 
+    use crate::protocol::ByHand;
     use jiff::Timestamp;
     use model::ExitCode;
 
@@ -144,7 +154,8 @@ mod tests {
         let path = std::env::temp_dir().join(format!("dhow-record-{}.json", std::process::id()));
         assert!(read::<ExitRecord>(&path).unwrap().is_none());
         let at = Timestamp::new(1_795_299_767, 224_372_180).unwrap();
-        let record = ExitRecord { code: ExitCode(137), oom: true, since: at, at };
+        let record =
+            ExitRecord { code: ExitCode(137), oom: true, since: at, at, by_hand: ByHand::No };
         write(&path, &record).unwrap();
         assert_eq!(read(&path).unwrap(), Some(record));
         expect_test::expect![[

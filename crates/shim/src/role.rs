@@ -2,7 +2,6 @@
 
 use std::ffi::{CStr, CString, OsString};
 use std::fs;
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 
@@ -62,7 +61,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), RoleError> {
         Guard::new(inherited).map_err(|errno| RoleError::Setup("watch descriptors", errno))?;
     match guard.run().map_err(|errno| RoleError::Setup("wait for events", errno))? {
         Finish::Exit | Finish::ExitNow => Ok(()),
-        Finish::Reap(arguments) => Err(reap(arguments)),
+        Finish::Reap(arguments) => Err(reap(&arguments)),
     }
 }
 
@@ -116,15 +115,38 @@ fn protect_from_oom_killer() -> Option<i32> {
 
 /// Becomes the program that removes the container. Every descriptor closes with that, and the
 /// lock is free for it.
-fn reap(arguments: Vec<String>) -> RoleError {
-    sys::signal::reset_all();
-    let arguments = std::iter::once("dhow".to_owned()).chain(arguments);
-    // An argument with a NUL in it cannot have come from an operating system.
-    let argv = arguments
-        .map(|argument| CString::new(OsString::from(argument).into_vec()).unwrap_or_default());
-    let argv = ExecStrings::new(argv.collect());
+fn reap(arguments: &[String]) -> RoleError {
+    let again = Again::new(arguments);
     pass(Point::ShimReap);
-    let envp = ExecStrings::new(own_environment());
-    let errno = sys::process::execve(c"/proc/self/exe", &argv, &envp);
-    RoleError::Setup("execute the removal", errno)
+    RoleError::Setup("execute the removal", again.execute())
+}
+
+/// This very program in another role, with everything that executing it needs.
+#[derive(Debug)]
+pub(crate) struct Again {
+    argv: ExecStrings,
+    envp: ExecStrings,
+}
+
+impl Again {
+    pub(crate) fn new(arguments: &[String]) -> Self {
+        let words = std::iter::once("dhow").chain(arguments.iter().map(String::as_str));
+        // An argument with a NUL in it cannot have come from an operating system.
+        let argv = words.map(|word| CString::new(word).unwrap_or_default()).collect();
+        Self { argv: ExecStrings::new(argv), envp: ExecStrings::new(own_environment()) }
+    }
+
+    /// Why it could not be executed.
+    pub(crate) fn execute(&self) -> Errno {
+        sys::signal::reset_all();
+        sys::process::execve(c"/proc/self/exe", &self.argv, &self.envp)
+    }
+}
+
+/// Gives up the protection from the OOM killer, for a process that is no guardian.
+pub(crate) fn lose_protection(oom_score: Option<i32>) {
+    if let Some(score) = oom_score {
+        // Without it the kernel takes others first, which is no reason to fail.
+        let _ = fs::write(OOM_FILE, score.to_string());
+    }
 }

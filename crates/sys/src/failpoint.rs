@@ -61,6 +61,7 @@ places! {
     StartFiles = "start.files": "`hosts`, `hostname` and `resolv.conf` are written.",
     StartPrepared = "start.prepared": "Everything that the init needs is there.",
     StartSaved = "start.saved": "The row says that it was started.",
+    ReviveBegan = "revive.began": "The program runs that starts a container again.",
     StartLaunched = "start.launched": "The shim has answered.",
 
     ShimBegan = "shim.began": "The shim's program runs.",
@@ -72,6 +73,8 @@ places! {
     ShimExitSeen = "shim.exit-seen": "The init has ended.",
     ShimUnpublished = "shim.unpublished": "The ports are out of the firewall.",
     ShimExitRecorded = "shim.exit-recorded": "`exit.json` is written.",
+    ShimRestarts = "shim.restarts": "`state.json` says that it is started again soon.",
+    ShimRevive = "shim.revive": "The program is about to be started that starts it again.",
     ShimTornDown = "shim.torn-down": "The cgroup is removed.",
     ShimReap = "shim.reap": "The shim is about to become the one that removes the container.",
 

@@ -9,7 +9,7 @@ use testkit::Host;
 
 use crate::host;
 
-fn now() -> String {
+pub(crate) fn now() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     format!("{}.{:09}", now.as_secs(), now.subsec_nanos())
 }

@@ -21,6 +21,7 @@ mod network;
 mod pull;
 mod refusals;
 mod reset;
+mod restart;
 mod run;
 mod security;
 mod streams;

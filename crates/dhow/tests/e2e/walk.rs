@@ -21,6 +21,10 @@ enum Scenario {
     Shim,
     /// `run -d --rm`, and the program that the shim becomes dies.
     Reap,
+    /// `run -d --restart on-failure:1` of what fails, and the shim dies.
+    Again,
+    /// The same, and the program dies that starts it again.
+    Revive,
     /// `rm` of a container that has ended.
     Remove,
     Pull,
@@ -32,7 +36,9 @@ enum Scenario {
     Repair,
 }
 
-use Scenario::{Create, Load, Pull, Reap, Remove, Repair, Run, Shim, Tag, Untag, VolumeRemove};
+use Scenario::{
+    Again, Create, Load, Pull, Reap, Remove, Repair, Revive, Run, Shim, Tag, Untag, VolumeRemove,
+};
 
 /// Every place has a command that passes it: a new one does not compile without.
 const fn scenarios(point: Point) -> &'static [Scenario] {
@@ -43,11 +49,13 @@ const fn scenarios(point: Point) -> &'static [Scenario] {
         P::CreateCopied | P::CreateFilled | P::CreateReady => &[Create],
         P::StartLife | P::StartListening | P::StartShim | P::StartBridge => &[Run],
         P::StartAddress | P::StartNetns | P::StartLink | P::StartEndpoint => &[Run],
-        P::StartReserved | P::StartPublished | P::StartRootfs | P::StartFiles => &[Run],
-        P::StartPrepared | P::StartSaved | P::StartLaunched => &[Run],
+        P::StartReserved | P::StartRootfs | P::StartFiles | P::StartPrepared => &[Run],
+        P::StartPublished | P::StartSaved | P::StartLaunched => &[Run, Revive],
         P::ShimBegan | P::ShimLog | P::ShimCgroup | P::ShimReady | P::ShimRunning => &[Shim],
         P::ShimRecorded | P::ShimExitSeen | P::ShimUnpublished | P::ShimExitRecorded => &[Shim],
         P::ShimTornDown | P::ShimReap => &[Shim],
+        P::ShimRestarts | P::ShimRevive => &[Again],
+        P::ReviveBegan => &[Revive],
         P::WaitExited | P::WaitRemoved => &[Run],
         P::RemoveLife => &[Remove, Reap],
         P::RemoveLocked | P::RemoveMoved | P::RemoveRow => &[Remove, Reap, Run],
@@ -84,7 +92,7 @@ const fn then(point: Point, scenario: Scenario) -> Then {
         (Tag | Untag, _) => Then::Undone,
         (Remove, Point::RemoveLocked | Point::RemoveLife | Point::RemoveMoved) => Then::Undone,
         (Remove | VolumeRemove, _) => Then::Done,
-        (Run | Shim | Reap | Repair, _) => Then::Either,
+        (Run | Shim | Again | Revive | Reap | Repair, _) => Then::Either,
     }
 }
 
@@ -137,12 +145,15 @@ impl Walk {
         let witness = self.host.scratch().join("witness");
         let _ = fs::remove_file(&witness);
         let wish = format!("{}=kill={}", point.name(), witness.display());
-        let in_shim = matches!(scenario, Shim | Reap);
+        let in_shim = matches!(scenario, Shim | Again | Revive | Reap);
         let variable = if in_shim { "DHOW_SHIM_FAILPOINT" } else { "DHOW_FAILPOINT" };
         let words = self.words(scenario);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let output = self.host.command(&words).env(variable, wish).output().unwrap();
-        if in_shim {
+        if scenario == Revive {
+            // It is tried again and again until somebody removes the container.
+            while !witness.exists() {}
+        } else if in_shim {
             self.host.until_idle();
         } else if output.status.signal() != Some(9) {
             self.wrong.push(format!("{what}: {:?} ended by itself", output.status));
@@ -171,7 +182,7 @@ impl Walk {
             Remove => drop(self.host.ok(&[&["run"][..], &half].concat())),
             Untag => drop(self.host.ok(&["load", "-i", &self.archive.to_string_lossy()])),
             VolumeRemove => drop(self.host.ok(&["volume", "create", "gone"])),
-            Create | Run | Shim | Reap | Pull | Load | Tag | Repair => {}
+            Create | Run | Shim | Again | Revive | Reap | Pull | Load | Tag | Repair => {}
         }
     }
 
@@ -185,6 +196,20 @@ impl Walk {
             Shim | Reap => &[
                 "run", "-d", "--rm", "--name", "half", "-p", "0:80", "-v", "/data", "busybox",
                 "true",
+            ],
+            Again | Revive => &[
+                "run",
+                "-d",
+                "--restart",
+                "on-failure:1",
+                "--name",
+                "half",
+                "-p",
+                "0:80",
+                "-v",
+                "/data",
+                "busybox",
+                "false",
             ],
             Remove => &["rm", "-v", "half"],
             Pull => &["pull", &self.reference],
@@ -211,7 +236,7 @@ impl Walk {
             Tag => image("other:1"),
             Untag => !image("app"),
             VolumeRemove => host.run(&["volume", "inspect", "gone"]).code == Some(1),
-            Run | Shim | Reap | Repair => false,
+            Run | Shim | Again | Revive | Reap | Repair => false,
         };
         let is_wrong = match then(point, scenario) {
             Then::Either => false,
@@ -240,7 +265,7 @@ impl Walk {
                 self.expect(what, &["rm", "half"]);
                 self.expect(what, &["volume", "rm", "filled"]);
             }
-            Run | Shim | Reap | Remove => {
+            Run | Shim | Again | Revive | Reap | Remove => {
                 self.forget_half(what);
                 self.expect(
                     what,

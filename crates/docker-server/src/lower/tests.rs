@@ -618,7 +618,6 @@ fn policies_and_logs_are_judged() {
 #[test]
 fn what_is_not_there_yet_is_named() {
     for (body, what) in [
-        (host(r#""RestartPolicy":{"Name":"always"}"#), "HostConfig.RestartPolicy"),
         (host(r#""Links":["a:b"]"#), "HostConfig.Links"),
         (host(r#""VolumesFrom":["a"]"#), "HostConfig.VolumesFrom"),
         (host(r#""StorageOpt":{"size":"1g"}"#), "HostConfig.StorageOpt"),

@@ -50,6 +50,7 @@ fn written(size: SizeView) -> i64 {
 fn state(view: &ContainerView) -> ContainerState {
     let base = ContainerState {
         status: status::word(view).to_owned(),
+        error: view.again_failed.as_ref().map_or_else(String::new, |why| why.message.clone()),
         dead: view.removal == RemovalProgress::Dead,
         started_at: NO_TIME.to_owned(),
         finished_at: NO_TIME.to_owned(),
@@ -70,13 +71,19 @@ fn state(view: &ContainerView) -> ContainerState {
             started_at: time(*since),
             ..base
         },
-        Life::Exited { code, since, at, oom } => ContainerState {
-            exit_code: i64::from(code.0),
-            oom_killed: *oom,
-            started_at: time(*since),
-            finished_at: time(*at),
-            ..base
-        },
+        // And one that has ended and is started again soon.
+        Life::Exited { code, since, at, oom } | Life::Restarting { code, since, at, oom } => {
+            let restarting = matches!(view.life, Life::Restarting { .. });
+            ContainerState {
+                running: restarting,
+                restarting,
+                exit_code: i64::from(code.0),
+                oom_killed: *oom,
+                started_at: time(*since),
+                finished_at: time(*at),
+                ..base
+            }
+        }
     }
 }
 

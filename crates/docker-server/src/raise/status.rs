@@ -24,6 +24,9 @@ pub(super) fn text(view: &ContainerView, now: Timestamp) -> String {
         Life::Created { .. } => "Created".to_owned(),
         Life::Running { since, .. } => format!("Up {}", since_then(*since, now)),
         Life::Paused { since, .. } => format!("Up {} (Paused)", since_then(*since, now)),
+        Life::Restarting { code, at, .. } => {
+            format!("Restarting ({}) {} ago", code.0, since_then(*at, now))
+        }
         Life::Exited { code, at, .. } => {
             format!("Exited ({}) {} ago", code.0, since_then(*at, now))
         }

@@ -10,7 +10,7 @@ use sys::failpoint::{Point, pass};
 use super::Guard;
 use super::poller::Interest;
 use super::tell::tell_end;
-use crate::machine::{Attachment, ConnId, Effect, Event, Finish, Freeze};
+use crate::machine::{After, Attachment, ConnId, Effect, Event, Finish, Freeze, Traces};
 use crate::protocol::{ExitRecord, Reach, Reply, Target};
 use crate::record;
 
@@ -33,7 +33,10 @@ impl Guard {
             }
             Effect::Resize(conn, target, size) => self.resize(conn, target, size),
             Effect::RecordLife(life) => self.record_life(&life),
-            Effect::RecordExit(exit) => self.record_exit(&exit),
+            Effect::RecordExit(exit, after) => self.record_exit(&exit, after),
+            Effect::RecordRest(exit, traces) => self.record_rest(&exit, traces),
+            Effect::Revive(arguments) => self.revive(&arguments),
+            Effect::EndReviver => self.end_reviver(),
             Effect::Tell(news) => self.tell(news),
             Effect::EndStreams(target) => self.end_streams(target),
             Effect::TearDown => self.tear_down(),
@@ -89,7 +92,7 @@ impl Guard {
     }
 
     /// Nobody hears of the end before its ports are free and it is written down.
-    fn record_exit(&mut self, exit: &ExitRecord) {
+    fn record_exit(&mut self, exit: &ExitRecord, after: After) {
         pass(Point::ShimExitSeen);
         self.release_network();
         pass(Point::ShimUnpublished);
@@ -99,7 +102,27 @@ impl Guard {
         }
         pass(Point::ShimExitRecorded);
         tell_end(&self.paths, exit);
-        let _ = std::fs::remove_file(self.paths.state());
+        match after {
+            After::Rest => {
+                let _ = std::fs::remove_file(self.paths.state());
+            }
+            After::Restart => {
+                // What is there says that it runs; a full `<run>` leaves it, until it does.
+                let _ = record::write(&self.paths.state(), &exit.restarting());
+                pass(Point::ShimRestarts);
+            }
+        }
+    }
+
+    /// The container stays as it ended. If a program was killed that was to start it, what is known
+    /// of the life before is left as last words, so that whoever comes next takes back what lies
+    /// about.
+    fn record_rest(&self, exit: &ExitRecord, traces: Traces) {
+        let _ = record::write(&self.paths.exit_record(), exit);
+        let _ = match traces {
+            Traces::None => std::fs::remove_file(self.paths.state()),
+            Traces::Some => std::fs::rename(self.paths.state(), self.paths.last_words()),
+        };
     }
 
     /// Ends the loop, unless somebody is about to connect: they hold the door until they are in

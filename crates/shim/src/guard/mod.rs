@@ -13,6 +13,7 @@ mod launch;
 mod oom;
 mod poller;
 mod proc;
+mod reviver;
 mod streams;
 mod tell;
 
@@ -29,6 +30,7 @@ use net::nft::Firewall;
 use runtime::HostFacts;
 use rustix::process::Pid;
 use sys::Errno;
+use sys::process::Child;
 use sys::signal::{Signal, SignalFd};
 
 use crate::life_lock::LifeLock;
@@ -73,6 +75,8 @@ pub(crate) struct Guard {
     conns: BTreeMap<ConnId, Conn>,
     procs: BTreeMap<ProcKey, Proc>,
     container: Option<Container>,
+    /// The program that starts the container again, while it does.
+    reviver: Option<Child>,
     /// By which ports were taken back.
     firewall: Option<Firewall>,
     /// The last number that a client or a process got.
@@ -154,6 +158,7 @@ impl Guard {
             conns: BTreeMap::new(),
             procs: BTreeMap::new(),
             container: None,
+            reviver: None,
             firewall: None,
             numbers: 0,
             // The start itself has left something to free.
@@ -253,6 +258,7 @@ impl Guard {
         }
         let mut ended = Vec::new();
         while let Ok(Some((pid, exit))) = sys::process::reap() {
+            self.look_for_reviver(pid, exit);
             // Whoever else ends here was orphaned below us: being reaped was all it needed.
             ended.extend(self.key_of(pid).map(|key| (key, exit)));
         }

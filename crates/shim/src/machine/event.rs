@@ -50,12 +50,41 @@ pub(crate) enum Event {
     ExecExited(ExecId, ExitCode),
     /// The OOM killer struck in the container's cgroup.
     OomKill,
+    /// The program that starts the container again has ended.
+    ReviverEnded(Reviver),
     /// The host asks this process to end.
     Terminate,
     /// A deadline has passed.
     Tick,
     /// `Effect::Finish` was not possible: somebody is at the door.
     FinishPutOff,
+}
+
+/// How the program ended that was to start the container again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reviver {
+    /// By itself: the container was launched, or cannot be.
+    Done,
+    /// It was killed, or could not be started: what it has begun lies about.
+    Killed,
+}
+
+/// What follows an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Nothing.
+    Rest,
+    /// Its policy starts it again.
+    Restart,
+}
+
+/// What programs that were to start the container again have left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Traces {
+    /// Nothing.
+    None,
+    /// One was killed in the middle of it.
+    Some,
 }
 
 /// What the kernel's counters say.
@@ -97,8 +126,15 @@ pub(crate) enum Effect {
     Resize(ConnId, Target, TerminalSize),
     /// Write `state.json`.
     RecordLife(Life),
-    /// Unpublish its ports, write `exit.json`, then remove `state.json`.
-    RecordExit(ExitRecord),
+    /// Unpublish its ports, write `exit.json`, then remove `state.json`, or say there that it is
+    /// started again.
+    RecordExit(ExitRecord, After),
+    /// It is not started again after all: write `exit.json` anew and take `state.json` away.
+    RecordRest(ExitRecord, Traces),
+    /// Start the program that starts the container again; `Launch` or `ReviverEnded` follows.
+    Revive(Vec<String>),
+    /// Kill that program.
+    EndReviver,
     /// No more output comes from this process: its clients get the rest and the end.
     EndStreams(Target),
     /// Tell whoever looks on.

@@ -1,13 +1,14 @@
 //! What a shim decides: one closed set of events, one of effects, and no I/O between them.
 //!
-//! The machine owns the container's phase, who waits for what, the stop timer, the execs, the
-//! duty to remove, and when the shim may end. Streams are not its business: `guard` carries
+//! The machine owns the container's phase, who waits for what, the stop timer, when it is started
+//! again, the execs, the duty to remove, and when the shim may end. Streams are not its business: `guard` carries
 //! them. Time comes in with each event.
 
 mod event;
 mod exec;
 mod removal;
 mod requests;
+mod restart;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,9 +21,12 @@ use crate::protocol::{
     Delivery, Escalated, ExitRecord, Reach, Refusal, Reply, Started, State, StopDefaults, Target,
     Which,
 };
-pub(crate) use event::{Attachment, ConnId, Effect, Event, Finish, Freeze, News, Now, Oom};
+pub(crate) use event::{
+    After, Attachment, ConnId, Effect, Event, Finish, Freeze, News, Now, Oom, Reviver, Traces,
+};
 use exec::Execs;
 use removal::{Duty, Removal};
+use restart::Restart;
 
 /// How long a shim waits for its first launch.
 pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(10);
@@ -37,9 +41,14 @@ enum Phase {
     /// Nothing runs. The shim stays until this time even if nobody needs it.
     Idle { until: Duration, why: Stay },
     /// `Effect::Launch` is under way.
-    Launching { stop: StopDefaults, reap: Option<Vec<String>> },
+    Launching { stop: StopDefaults, reap: Option<Vec<String>>, after: After },
     /// The init lives.
     Running(Running),
+    /// It has ended, and is started again at this time.
+    Waiting { at: Duration },
+    /// The program that starts it again is at it. If nobody wants that any more, it is killed at
+    /// this time.
+    Reviving { kill_at: Option<Duration> },
 }
 
 /// Why a shim stays that nobody needs.
@@ -55,6 +64,8 @@ enum Stay {
 #[derive(Debug)]
 struct Running {
     started: Started,
+    /// By the clock that never goes back.
+    since: Duration,
     stop: StopDefaults,
     freeze: Freeze,
     oom: Oom,
@@ -79,6 +90,18 @@ struct Waiter {
     wants: Wants,
 }
 
+impl Waiter {
+    /// What it hears.
+    const fn told(self, exit: ExitRecord, escalated: Escalated) -> Effect {
+        let reply = match self.wants {
+            Wants::Exit(_) => Reply::Exited(exit),
+            Wants::Stop => Reply::Stopped { exit, escalated },
+            Wants::Kill => Reply::Ok,
+        };
+        Effect::Reply(self.conn, reply)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wants {
     /// `Exited`
@@ -98,6 +121,7 @@ pub(crate) struct Machine {
     waiters: Vec<Waiter>,
     execs: Execs,
     removal: Removal,
+    restart: Restart,
     conns: BTreeSet<ConnId>,
     /// Those of `conns` that carry streams.
     streaming: BTreeSet<ConnId>,
@@ -113,6 +137,7 @@ impl Machine {
             waiters: Vec::new(),
             execs: Execs::new(),
             removal: Removal::new(),
+            restart: Restart::new(),
             conns: BTreeSet::new(),
             streaming: BTreeSet::new(),
         }
@@ -124,7 +149,7 @@ impl Machine {
             Event::Connected(conn) => self.on_connected(conn, now),
             Event::Closed(conn) => self.on_closed(conn),
             Event::Request(conn, request) => self.on_request(conn, request, now),
-            Event::Launched(conn, started) => self.on_launched(conn, started),
+            Event::Launched(conn, started) => self.on_launched(conn, started, now),
             Event::LaunchFailed(conn, failure) => self.on_launch_failed(conn, &failure, now),
             Event::Froze(conn, wanted, result) => self.on_froze(conn, wanted, result),
             Event::ExecLaunched(conn, exec, started, streams) => {
@@ -146,6 +171,7 @@ impl Machine {
                 ]
             }
             Event::OomKill => self.on_oom_kill(),
+            Event::ReviverEnded(how) => self.on_reviver_ended(how, now),
             Event::Terminate => self.on_terminate(now),
             Event::Tick => self.on_tick(now),
             Event::FinishPutOff => self.on_finish_put_off(now),
@@ -164,6 +190,8 @@ impl Machine {
                 Ending::Asked { kill_at } => kill_at,
                 Ending::Killed { give_up_at, .. } => give_up_at,
             },
+            Phase::Waiting { at } => Some(*at),
+            Phase::Reviving { kill_at } => *kill_at,
         }
     }
 
@@ -171,8 +199,11 @@ impl Machine {
     fn state(&self) -> State {
         let (life, oom) = match (&self.phase, &self.last) {
             (Phase::Running(running), _) => (running.life(), running.oom == Oom::Seen),
-            (Phase::Idle { .. } | Phase::Launching { .. }, Some(last)) => (last.life(), last.oom),
-            (Phase::Idle { .. } | Phase::Launching { .. }, None) => (Life::NEW, false),
+            (Phase::Waiting { .. } | Phase::Reviving { .. }, Some(last)) => {
+                (last.restarting(), last.oom)
+            }
+            (_, Some(last)) => (last.life(), last.oom),
+            (_, None) => (Life::NEW, false),
         };
         State { life, oom, log_lines_lost: 0 }
     }
@@ -206,14 +237,23 @@ impl Machine {
         waiting.iter().map(|waiter| Effect::Reply(waiter.conn, Reply::Exited(last))).collect()
     }
 
-    fn on_launched(&mut self, conn: ConnId, started: Started) -> Vec<Effect> {
+    fn on_launched(&mut self, conn: ConnId, started: Started, now: Now) -> Vec<Effect> {
         let (stop, reap) = match &mut self.phase {
             Phase::Launching { stop, reap, .. } => (*stop, reap.take()),
-            Phase::Idle { .. } | Phase::Running(_) => return Vec::new(),
+            Phase::Idle { .. }
+            | Phase::Running(_)
+            | Phase::Waiting { .. }
+            | Phase::Reviving { .. } => return Vec::new(),
         };
         self.removal.launched(reap);
-        let running =
-            Running { started, stop, freeze: Freeze::Thawed, oom: Oom::Unseen, ending: Ending::No };
+        let running = Running {
+            started,
+            since: now.elapsed,
+            stop,
+            freeze: Freeze::Thawed,
+            oom: Oom::Unseen,
+            ending: Ending::No,
+        };
         let life = running.life();
         self.phase = Phase::Running(running);
         vec![
@@ -226,9 +266,13 @@ impl Machine {
     /// A launch that failed ends what was attached to it and answers those who wait: nothing
     /// will ever come.
     fn on_launch_failed(&mut self, conn: ConnId, failure: &StartFailure, now: Now) -> Vec<Effect> {
-        self.phase = Phase::Idle { until: now.elapsed, why: Stay::Door };
         let reply = Reply::LaunchFailed(failure.clone());
         let mut effects = vec![Effect::TearDown, Effect::Reply(conn, reply.clone())];
+        if matches!(self.phase, Phase::Launching { after: After::Restart, .. }) {
+            effects.extend(self.rest(now));
+            return effects;
+        }
+        self.phase = Phase::Idle { until: now.elapsed, why: Stay::Door };
         let waiting = std::mem::take(&mut self.waiters);
         effects.extend(waiting.iter().map(|waiter| Effect::Reply(waiter.conn, reply.clone())));
         effects.push(Effect::EndStreams(Target::Container));
@@ -261,12 +305,18 @@ impl Machine {
             oom: oom == Oom::Seen || running.oom == Oom::Seen,
             since: running.started.since,
             at: now.wall,
+            by_hand: self.restart.by_hand(),
         };
+        let again = self.restart.after(code, now.elapsed.saturating_sub(running.since));
         let escalated = match running.ending {
             Ending::No | Ending::Asked { .. } => Escalated::No,
             Ending::Killed { by, .. } => by,
         };
-        self.phase = Phase::Idle { until: now.elapsed, why: Stay::Door };
+        let after = if again.is_some() { After::Restart } else { After::Rest };
+        self.phase = match again {
+            Some(delay) => Phase::Waiting { at: now.elapsed + delay },
+            None => Phase::Idle { until: now.elapsed, why: Stay::Door },
+        };
         self.last = Some(record);
         self.removal.exited();
         // Those that still ran died with the container, and are told of before it.
@@ -276,19 +326,12 @@ impl Machine {
         if oom == Oom::Seen && running_oom == Oom::Unseen {
             effects.push(Effect::Tell(News::OutOfMemory));
         }
-        effects.push(Effect::RecordExit(record));
+        effects.push(Effect::RecordExit(record, after));
         let (later, told) = std::mem::take(&mut self.waiters)
             .into_iter()
             .partition(|waiter| waiter.wants == Wants::Exit(Which::Last) && self.removal.is_held());
         self.waiters = later;
-        effects.extend(Vec::into_iter(told).map(|waiter: Waiter| {
-            let reply = match waiter.wants {
-                Wants::Exit(_) => Reply::Exited(record),
-                Wants::Stop => Reply::Stopped { exit: record, escalated },
-                Wants::Kill => Reply::Ok,
-            };
-            Effect::Reply(waiter.conn, reply)
-        }));
+        effects.extend(Vec::into_iter(told).map(|waiter: Waiter| waiter.told(record, escalated)));
         let streams = killed.into_iter().map(|exec| Effect::EndStreams(Target::Exec(exec)));
         effects.extend(streams);
         effects.push(Effect::EndStreams(Target::Container));
@@ -305,6 +348,7 @@ impl Machine {
     /// The host goes down, or somebody wants this process gone: the container gets the time
     /// that `stop` would give it.
     fn on_terminate(&mut self, now: Now) -> Vec<Effect> {
+        self.restart.host_goes_down();
         match &self.phase {
             Phase::Running(running) => {
                 let stop = running.stop;
@@ -312,12 +356,26 @@ impl Machine {
             }
             Phase::Launching { .. } => Vec::new(),
             Phase::Idle { .. } => vec![Effect::Finish(Finish::ExitNow)],
+            Phase::Waiting { .. } => {
+                let mut effects = self.cancel_restart(now);
+                effects.push(Effect::Finish(Finish::ExitNow));
+                effects
+            }
+            Phase::Reviving { .. } => self.cancel_restart(now),
         }
     }
 
     fn on_tick(&mut self, now: Now) -> Vec<Effect> {
-        let Phase::Running(running) = &mut self.phase else { return Vec::new() };
         let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= now.elapsed);
+        let running = match &mut self.phase {
+            Phase::Running(running) => running,
+            Phase::Waiting { at } if is_due(Some(*at)) => return self.revive(),
+            Phase::Reviving { kill_at } if is_due(*kill_at) => return self.end_reviver(now),
+            Phase::Idle { .. }
+            | Phase::Launching { .. }
+            | Phase::Waiting { .. }
+            | Phase::Reviving { .. } => return Vec::new(),
+        };
         match running.ending {
             Ending::Asked { kill_at } if is_due(kill_at) => running.kill(Escalated::Killed, now),
             Ending::Killed { give_up_at, by } if is_due(give_up_at) => {
@@ -355,7 +413,11 @@ impl Machine {
             Phase::Idle { until, .. } if until <= now.elapsed => {
                 self.may_finish().map(Effect::Finish)
             }
-            Phase::Idle { .. } | Phase::Launching { .. } | Phase::Running(_) => None,
+            Phase::Idle { .. }
+            | Phase::Launching { .. }
+            | Phase::Running(_)
+            | Phase::Waiting { .. }
+            | Phase::Reviving { .. } => None,
         }
     }
 

@@ -6,8 +6,8 @@ use model::Signal;
 use model::container::{StopTimeout, TerminalSize};
 
 use super::{
-    Attachment, ConnId, Effect, Ending, Finish, Freeze, Machine, News, Now, Phase, Running, Waiter,
-    Wants, refuse,
+    After, Attachment, ConnId, Effect, Ending, Finish, Freeze, Machine, News, Now, Phase, Running,
+    Waiter, Wants, refuse,
 };
 use crate::protocol::{
     Escalated, ExecStart, Launch, Reach, Refusal, Reply, Request, StopDefaults, Target, Then,
@@ -63,14 +63,32 @@ impl Machine {
             Request::Resume => self.freeze(conn, Freeze::Thawed, Refusal::NotPaused),
             Request::Claim => answer(conn, self.removal.claim(conn)),
             Request::Release => answer(conn, self.removal.release(conn)),
+            Request::SetRestarts(restarts) => {
+                self.restart.set(*restarts);
+                answer(conn, Ok(()))
+            }
             Request::Quit => self.quit(conn),
         }
     }
 
     fn launch(&mut self, conn: ConnId, launch: Box<Launch>) -> Vec<Effect> {
-        let Phase::Idle { .. } = self.phase else { return refuse(conn, Refusal::AlreadyRunning) };
+        let after = match self.phase {
+            Phase::Launching { .. } | Phase::Running(_) => {
+                return refuse(conn, Refusal::AlreadyRunning);
+            }
+            Phase::Reviving { .. } if self.restart.is_wanted() => After::Restart,
+            // Its program was given up, or somebody changed their mind meanwhile.
+            Phase::Idle { .. } | Phase::Waiting { .. } | Phase::Reviving { .. }
+                if launch.revival > 0 =>
+            {
+                return refuse(conn, Refusal::NotWanted);
+            }
+            Phase::Idle { .. } => After::Rest,
+            Phase::Waiting { .. } | Phase::Reviving { .. } => After::Restart,
+        };
         let (stop, reap) = (launch.stop, launch.reap.clone());
-        self.phase = Phase::Launching { stop, reap };
+        self.phase = Phase::Launching { stop, reap, after };
+        self.restart.launched(launch.restarts.clone(), launch.revival);
         self.execs.clear();
         vec![Effect::Launch(conn, launch)]
     }
@@ -90,8 +108,15 @@ impl Machine {
     }
 
     fn kill(&mut self, conn: ConnId, signal: Signal, reach: Reach, now: Now) -> Vec<Effect> {
-        let Phase::Running(running) = &mut self.phase else {
-            return refuse(conn, Refusal::NotRunning);
+        self.restart.signalled(signal);
+        let running = match &mut self.phase {
+            Phase::Running(running) => running,
+            Phase::Waiting { .. } | Phase::Reviving { .. } => {
+                return self.kill_restarting(conn, now);
+            }
+            Phase::Idle { .. } | Phase::Launching { .. } => {
+                return refuse(conn, Refusal::NotRunning);
+            }
         };
         let everyone = (reach == Reach::Everyone).then_some(Effect::Signal(
             Target::Container,
@@ -115,6 +140,16 @@ impl Machine {
         effects
     }
 
+    /// There is no process to be sent a signal; what counts is whether it keeps it from being
+    /// started again.
+    fn kill_restarting(&mut self, conn: ConnId, now: Now) -> Vec<Effect> {
+        if self.restart.is_wanted() {
+            return answer(conn, Ok(()));
+        }
+        self.waiters.push(Waiter { conn, wants: Wants::Kill });
+        self.cancel_restart(now)
+    }
+
     fn stop(
         &mut self,
         conn: ConnId,
@@ -122,13 +157,21 @@ impl Machine {
         timeout: Option<StopTimeout>,
         now: Now,
     ) -> Vec<Effect> {
-        let Phase::Running(running) = &self.phase else {
-            return refuse(conn, Refusal::NotRunning);
+        let stop = match &self.phase {
+            Phase::Running(running) => StopDefaults {
+                signal: signal.unwrap_or(running.stop.signal),
+                timeout: timeout.unwrap_or(running.stop.timeout),
+            },
+            Phase::Waiting { .. } | Phase::Reviving { .. } => {
+                self.restart.stopped();
+                self.waiters.push(Waiter { conn, wants: Wants::Stop });
+                return self.cancel_restart(now);
+            }
+            Phase::Idle { .. } | Phase::Launching { .. } => {
+                return refuse(conn, Refusal::NotRunning);
+            }
         };
-        let stop = StopDefaults {
-            signal: signal.unwrap_or(running.stop.signal),
-            timeout: timeout.unwrap_or(running.stop.timeout),
-        };
+        self.restart.stopped();
         self.waiters.push(Waiter { conn, wants: Wants::Stop });
         self.ask_to_end(stop, now)
     }
@@ -137,9 +180,7 @@ impl Machine {
         let allowed = match (target, &self.phase) {
             (Target::Exec(exec), _) => self.execs.require_running(exec),
             (Target::Container, Phase::Running(_)) => Ok(()),
-            (Target::Container, Phase::Idle { .. } | Phase::Launching { .. }) => {
-                Err(Refusal::NotRunning)
-            }
+            (Target::Container, _) => Err(Refusal::NotRunning),
         };
         match allowed {
             Ok(()) => vec![Effect::Resize(conn, target, size)],
@@ -158,7 +199,14 @@ impl Machine {
                 vec![Effect::Reply(conn, Reply::Exited(last))]
             }
             (Phase::Idle { .. }, Until::NextExit, _)
-            | (Phase::Launching { .. } | Phase::Running(_), _, _) => {
+            | (
+                Phase::Launching { .. }
+                | Phase::Running(_)
+                | Phase::Waiting { .. }
+                | Phase::Reviving { .. },
+                _,
+                _,
+            ) => {
                 self.waiters.push(Waiter { conn, wants: Wants::Exit(which) });
                 Vec::new()
             }
@@ -166,8 +214,14 @@ impl Machine {
     }
 
     fn exec_start(&mut self, conn: ConnId, start: Box<ExecStart>) -> Vec<Effect> {
-        let Phase::Running(running) = &self.phase else {
-            return refuse(conn, Refusal::NotRunning);
+        let running = match &self.phase {
+            Phase::Running(running) => running,
+            Phase::Waiting { .. } | Phase::Reviving { .. } => {
+                return refuse(conn, Refusal::Restarting);
+            }
+            Phase::Idle { .. } | Phase::Launching { .. } => {
+                return refuse(conn, Refusal::NotRunning);
+            }
         };
         if running.freeze == Freeze::Frozen {
             return refuse(conn, Refusal::Paused);
@@ -184,6 +238,7 @@ impl Machine {
             Phase::Running(Running { ending: Ending::Killed { .. }, .. })
             | Phase::Idle { .. }
             | Phase::Launching { .. } => refuse(conn, Refusal::NotRunning),
+            Phase::Waiting { .. } | Phase::Reviving { .. } => refuse(conn, Refusal::Restarting),
             Phase::Running(running) if running.freeze == wanted => refuse(conn, already),
             Phase::Running(_) => vec![Effect::Freeze(conn, wanted)],
         }
@@ -202,7 +257,10 @@ impl Machine {
                 effects.push(Effect::Finish(Finish::ExitNow));
                 effects
             }
-            Phase::Launching { .. } | Phase::Running(_) => refuse(conn, Refusal::AlreadyRunning),
+            Phase::Launching { .. }
+            | Phase::Running(_)
+            | Phase::Waiting { .. }
+            | Phase::Reviving { .. } => refuse(conn, Refusal::AlreadyRunning),
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use super::*;
 
+mod restart;
+
 use expect_test::{Expect, expect};
 use jiff::Timestamp;
 use model::container::{Stdin, StopTimeout, TerminalSize};
 use oci_spec::runtime::{Process, Spec};
 
-use crate::protocol::{CgroupName, ExecStart, Launch, LogConfig, Request, Then, Until};
+use crate::protocol::{CgroupName, ExecStart, Launch, LogConfig, Request, Restarts, Then, Until};
 
 const A: ConnId = ConnId(1);
 const C: ConnId = ConnId(3);
@@ -70,7 +72,13 @@ fn show(effect: &Effect) -> String {
             format!("reply to {}: stopped {} escalated={escalated:?}", conn.0, exit.code.0)
         }
         Effect::Reply(conn, reply) => format!("reply to {}: {reply:?}", conn.0),
-        Effect::RecordExit(exit) => format!("record exit {}", exit.code.0),
+        Effect::RecordExit(exit, After::Rest) => format!("record exit {}", exit.code.0),
+        Effect::RecordExit(exit, After::Restart) => {
+            format!("record exit {}, restarting", exit.code.0)
+        }
+        Effect::RecordRest(exit, traces) => {
+            format!("record rest {} by_hand={:?} traces={traces:?}", exit.code.0, exit.by_hand)
+        }
         Effect::RecordLife(life) => format!("record {}", life.word()),
         Effect::EndStreams(Target::Exec(_)) => "end streams of exec".to_owned(),
         Effect::Stream(..)
@@ -81,6 +89,8 @@ fn show(effect: &Effect) -> String {
         | Effect::EndStreams(Target::Container)
         | Effect::Tell(_)
         | Effect::TearDown
+        | Effect::Revive(_)
+        | Effect::EndReviver
         | Effect::Finish(_) => format!("{effect:?}"),
     }
 }
@@ -104,6 +114,8 @@ fn launch(reap: Option<&str>) -> Box<Launch> {
         exit_record: "/x".into(),
         published: None,
         reap: reap.map(|id| vec!["reap".to_owned(), id.to_owned()]),
+        restarts: Restarts::default(),
+        revival: 0,
     })
 }
 

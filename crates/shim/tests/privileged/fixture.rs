@@ -13,7 +13,7 @@ use model::{ContainerId, Signal};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::{Value, json};
 use shim::protocol::{
-    CgroupName, Delivery, FdRole, Launch, LogConfig, StopDefaults, Target, Until,
+    CgroupName, Delivery, FdRole, Launch, LogConfig, Restarts, StopDefaults, Target, Until,
 };
 use shim::{CallError, Shim, ShimPaths};
 use sys::mount::{Attributes, Depth, Propagation};
@@ -131,6 +131,8 @@ impl Container {
             exit_record: self.paths.exit_record(),
             published: None,
             reap: self.reap.clone(),
+            restarts: Restarts::default(),
+            revival: 0,
         }
     }
 

@@ -1,0 +1,95 @@
+//! Restart policies: what a shim is told of them, and the start that it asks for.
+//!
+//! When and whether is the shim's to decide (`shim::machine`). Here is the program that it runs then.
+
+use model::container::RestartPolicy;
+use model::{ContainerId, Life, NameOrId};
+use shim::CallError;
+use shim::protocol::Restarts;
+use sys::failpoint::Point;
+
+use crate::container::Container;
+use crate::guard::call_error;
+use crate::record::{Progress, Start};
+use crate::start::failure_of;
+use crate::{Engine, EngineError};
+
+impl Engine {
+    /// Starts a container again whose shim says that it is time. Nothing is done if somebody has
+    /// changed their mind since.
+    ///
+    /// # Errors
+    /// It cannot be started, which is noted in its record; its shim gives up then.
+    pub fn revive(&self, id: &ContainerId) -> Result<(), EngineError> {
+        EngineError::step(Point::ReviveBegan)?;
+        let (_lock, mut container) = match self.lock(id) {
+            Err(EngineError::NoSuchContainer(_)) => return Ok(()),
+            locked => locked?,
+        };
+        let Life::Restarting { .. } = self.life(&container)? else { return Ok(()) };
+        let Some(last) = container.record.last_start().cloned() else { return Ok(()) };
+        // One that was killed before may have left them.
+        self.unpublish_leftovers(&container)?;
+        let revival = last.restarts.saturating_add(1);
+        let Err(error) = self.launch(&mut container, revival) else { return Ok(()) };
+        // It stays as its last run ended, whose end is written down.
+        let is_unwanted = matches!(error, EngineError::NotWanted(_));
+        let start = if is_unwanted {
+            last
+        } else {
+            Start { restarts: revival, again_failed: Some(failure_of(&error)), ..last }
+        };
+        container.record.progress = Progress::Started(start);
+        self.save(&container)?;
+        self.store().release(id)?;
+        if is_unwanted { Ok(()) } else { Err(error) }
+    }
+
+    /// Changes when a container is started again, whether it runs or not.
+    ///
+    /// # Errors
+    /// It goes with its process.
+    pub fn set_restart_policy(
+        &self,
+        who: &NameOrId,
+        policy: RestartPolicy,
+    ) -> Result<(), EngineError> {
+        let (_lock, mut container) = self.lock(&self.find(who)?.id)?;
+        if container.row.auto_remove && policy != RestartPolicy::No {
+            return Err(EngineError::RestartOfAutoRemoved(container.id));
+        }
+        container.record.spec.restart = policy;
+        self.save(&container)?;
+        self.pass_on_restarts(&container)
+    }
+
+    /// What a shim is told of a container's restart policy.
+    pub(crate) fn restarts(&self, container: &Container) -> Restarts {
+        let policy = container.record.spec.restart;
+        let revive = ["revive".to_owned(), container.id.to_string()];
+        let resolved = &container.record.resolved;
+        Restarts {
+            policy,
+            // Most have no policy, and their shims no use for this.
+            revive: match policy {
+                RestartPolicy::No => Vec::new(),
+                RestartPolicy::Always
+                | RestartPolicy::UnlessStopped
+                | RestartPolicy::OnFailure { .. } => self.role_arguments(&revive),
+            },
+            stop_signal: resolved.stop_signal_named.then_some(resolved.stop_signal),
+        }
+    }
+
+    /// Tells a container's shim, if there is one, of the restart policy that its record has now.
+    ///
+    /// # Errors
+    /// The shim does not answer.
+    pub(crate) fn pass_on_restarts(&self, container: &Container) -> Result<(), EngineError> {
+        let Some(mut shim) = self.shim(&container.id)? else { return Ok(()) };
+        match shim.set_restarts(self.restarts(container)) {
+            Ok(()) | Err(CallError::Gone) => Ok(()),
+            Err(error) => Err(call_error(&container.id, error)),
+        }
+    }
+}
