@@ -101,6 +101,8 @@ fn status(error: &EngineError) -> StatusCode {
         E::LogNotKept => StatusCode::NOT_IMPLEMENTED,
         // Docker's word for a container that is not paused is a server error, and clients know it.
         E::NotPaused(_)
+        // Nor does it tell ps's own failures from those of its arguments.
+        | E::Top(_)
         | E::NoRandomness(_)
         | E::Db(_)
         | E::Store(_)

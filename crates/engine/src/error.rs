@@ -156,6 +156,9 @@ pub enum EngineError {
     /// A bind's source is not there.
     #[error("invalid mount config for type \"bind\": bind source path does not exist: {}", .0.display())]
     NoBindSource(PathBuf),
+    /// `top` is asked for what it does not know.
+    #[error(transparent)]
+    Top(#[from] crate::top::OptionError),
     /// Its driver keeps nothing.
     #[error("configured logging driver does not support reading")]
     LogNotKept,

@@ -11,7 +11,7 @@ use crate::view::{BlockIo, StatsView, Traffic, Usage};
 use crate::{Engine, EngineError};
 
 /// The kernel's clock ticks a second in `/proc/stat` (USER_HZ), on every architecture here.
-const TICKS: u64 = 100;
+pub(crate) const TICKS: u64 = 100;
 
 impl Engine {
     /// Reads a container's cgroup and network counters.

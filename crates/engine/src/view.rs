@@ -327,6 +327,15 @@ pub struct SizeView {
     pub total: u64,
 }
 
+/// The processes of a container, as `ps` would list them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopView {
+    /// Of the columns.
+    pub titles: Vec<String>,
+    /// A cell for each column.
+    pub processes: Vec<Vec<String>>,
+}
+
 /// Everything about one exec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecView {

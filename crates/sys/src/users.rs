@@ -120,6 +120,20 @@ fn group_id(name: &str, file: &[u8]) -> Result<u32, UserError> {
     line.map(|line| line.gid).ok_or_else(|| UserError::NoSuchGroup(name.to_owned()))
 }
 
+/// What a user is called; the first line that has the number.
+#[must_use]
+pub fn user_name(uid: u32, passwd_file: &[u8]) -> Option<String> {
+    let line = passwd_lines(passwd_file).find(|line| line.uid == uid)?;
+    Some(String::from_utf8_lossy(line.name).into_owned())
+}
+
+/// What a group is called; the first line that has the number.
+#[must_use]
+pub fn group_name(gid: u32, group_file: &[u8]) -> Option<String> {
+    let line = group_lines(group_file).find(|line| line.gid == gid)?;
+    Some(String::from_utf8_lossy(line.name).into_owned())
+}
+
 /// The groups that have `user` as a member, in the order of the file, each once; as many as leave
 /// room for the primary one.
 fn groups_of(user: &[u8], file: &[u8]) -> Vec<u32> {
@@ -205,6 +219,13 @@ mod tests {
 
     fn ids(text: &str) -> Result<(u32, u32, Vec<u32>), UserError> {
         resolve(text, &FILES).map(|found| (found.uid, found.gid, found.groups))
+    }
+
+    #[test]
+    fn numbers_have_names() {
+        assert_eq!(user_name(33, PASSWD).as_deref(), Some("web"));
+        assert_eq!(group_name(26, GROUP).as_deref(), Some("tape"));
+        assert_eq!((user_name(9, PASSWD), group_name(9, GROUP)), (None, None));
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod run;
 mod security;
 mod streams;
 mod terminal;
+mod top;
 mod walk;
 
 /// The binary under test.

@@ -2,8 +2,12 @@
 
 use std::ops::ControlFlow;
 
-use docker_api::types::containers::{ContainersPruned, CreateContainer, CreateResponse};
-use engine::view::{ContainerView, ListQuery, RemoveOptions, SizeView, StartOutcome, StopOutcome};
+use docker_api::types::containers::{
+    ContainersPruned, CreateContainer, CreateResponse, TopResponse,
+};
+use engine::view::{
+    ContainerView, ListQuery, RemoveOptions, SizeView, StartOutcome, StopOutcome, TopView,
+};
 use engine::{Engine, EngineError};
 use http::StatusCode;
 use jiff::Timestamp;
@@ -36,6 +40,7 @@ pub(super) async fn one(
         ContainerRoute::Export => transfer::export(call, who).await,
         ContainerRoute::Changes => changes(&call, who).await,
         ContainerRoute::Stats => streams::stats(call, who).await,
+        ContainerRoute::Top => top(&call, who).await,
         ContainerRoute::Resize => resize(&call, who).await,
         ContainerRoute::Start => start(&call, who).await,
         ContainerRoute::Stop => stop(&call, who).await,
@@ -272,6 +277,14 @@ async fn changes(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
     let raised: Vec<_> = changes.iter().map(raise::change).collect();
     // Docker says null of none.
     Ok(reply::json(&(!raised.is_empty()).then_some(raised)))
+}
+
+async fn top(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
+    let arguments = call.query.get("ps_args").unwrap_or_default().to_owned();
+    let now = moment::Reference { now: Timestamp::now(), zone: TimeZone::system() };
+    let TopView { titles, processes } =
+        call.run_brief(move |engine| engine.top(&who, &arguments, now)).await?;
+    Ok(reply::json(&TopResponse { titles, processes }))
 }
 
 async fn resize(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {

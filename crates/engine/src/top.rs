@@ -1,0 +1,108 @@
+//! `top`: the processes of a container, in the columns of ps.
+//!
+//! No ps runs. Which columns there are is decided in `columns`, what ps's options ask for in
+//! `options`, and what the kernel says of a process is read in `process`.
+
+mod columns;
+mod options;
+mod process;
+
+use std::path::PathBuf;
+
+use cgroup::Cgroup;
+use model::NameOrId;
+use model::moment::Reference;
+
+pub use self::options::OptionError;
+
+use self::columns::Host;
+use self::options::{Options, Rows};
+use self::process::Process;
+use crate::container::{Container, read_own};
+use crate::reconcile::{cgroup_error, hierarchies};
+use crate::stats::total_memory;
+use crate::view::TopView;
+use crate::{Engine, EngineError};
+
+/// Docker's question to ps if the client asks none.
+const DEFAULT: &str = "-ef";
+
+impl Engine {
+    /// Lists the processes of a container as ps would; `arguments` are ps's, divided by spaces.
+    ///
+    /// # Errors
+    /// It does not run, or ps's arguments ask for what is not known.
+    pub fn top(
+        &self,
+        who: &NameOrId,
+        arguments: &str,
+        now: Reference,
+    ) -> Result<TopView, EngineError> {
+        let arguments = if arguments.is_empty() { DEFAULT } else { arguments };
+        let container = self.find(who)?;
+        if self.life(&container)?.pid().is_none() {
+            return Err(EngineError::NotRunning(container.id));
+        }
+        let options = Options::parse(arguments)?;
+        let directories = self.directories(&container, options.rows)?;
+        let host = host(now)?;
+        let processes = directories.iter().filter_map(|path| Process::read(path));
+        let processes = processes
+            .map(|process| {
+                options.columns.iter().map(|column| column.cell(&process, &host)).collect()
+            })
+            .collect();
+        self.tell(&container, "top", &[]);
+        Ok(TopView {
+            titles: options.columns.into_iter().map(|column| column.title).collect(),
+            processes,
+        })
+    }
+
+    /// Where the kernel tells of each row.
+    fn directories(&self, container: &Container, rows: Rows) -> Result<Vec<PathBuf>, EngineError> {
+        let place = self.cgroup_name(container);
+        let opened = Cgroup::open(&hierarchies()?, &place.parent, &place.name);
+        let pids = match opened.and_then(|cgroup| cgroup.pids()) {
+            Ok(pids) => pids,
+            Err(_) if !self.life(container)?.is_running() => {
+                return Err(EngineError::NotRunning(container.id));
+            }
+            Err(error) => return Err(cgroup_error(&error)),
+        };
+        let mut pids: Vec<i32> = pids.into_iter().map(|pid| pid.as_raw_nonzero().get()).collect();
+        pids.sort_unstable();
+        let processes = pids.into_iter().map(|pid| PathBuf::from(format!("/proc/{pid}")));
+        Ok(match rows {
+            Rows::Processes => processes.collect(),
+            Rows::Threads => processes.flat_map(|process| threads(&process.join("task"))).collect(),
+        })
+    }
+}
+
+/// The directories of a process's threads; none if it has ended.
+fn threads(tasks: &std::path::Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(tasks).into_iter().flatten().flatten();
+    let mut threads: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    threads.sort_by_key(|path| process::number_at_end(path));
+    threads
+}
+
+/// What the columns need of the host.
+fn host(now: Reference) -> Result<Host, EngineError> {
+    let read = |path: &str| Ok::<_, EngineError>(read_own(path.as_ref())?.unwrap_or_default());
+    let stat = read("/proc/stat")?;
+    let boot = stat.lines().find_map(|line| line.strip_prefix("btime "));
+    let uptime = read("/proc/uptime")?;
+    let uptime = uptime.split(['.', ' ']).next().and_then(|seconds| seconds.parse().ok());
+    let databases = |path: &str| std::fs::read(path).unwrap_or_default();
+    Ok(Host {
+        now,
+        boot: boot.and_then(|seconds| seconds.trim().parse().ok()).unwrap_or(0),
+        uptime: uptime.unwrap_or(0),
+        memory: total_memory(&read("/proc/meminfo")?),
+        // A host without these files has numbers for names.
+        passwd: databases("/etc/passwd"),
+        group: databases("/etc/group"),
+    })
+}
