@@ -11,6 +11,7 @@ const TEST_PACKAGES: &[&str] = &[
     "busybox-static",
     "e2fsprogs",
     "gzip",
+    "mmdebstrap",
     "mount",
     "nftables",
     "procps",

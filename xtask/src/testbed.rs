@@ -32,6 +32,7 @@ const REAL_KERNEL: &str = "nothing_of_proc_or_sys_can_be_written";
 /// containers get no network there.
 const JOB: &str = r#"set -eu
 binary=$1 networked=$2 left_out=; shift 2
+export DHOW_TEST_IMAGES=/host
 umount --lazy /tmp || true
 mkdir -p "$(dirname "$binary")"; cp /host/dhow "$binary"
 [ ! -e /proc/exitcode ] || left_out=$1; shift
@@ -125,6 +126,9 @@ fn collect(share: &Path) -> Result<PathBuf> {
         }
     }
     copy(&std::env::current_exe()?, &share.join("xtask"))?;
+    let image = host::workspace().join("target/images/systemd.tar");
+    copy(&image, &share.join("systemd.tar"))
+        .context("the tests of systemd make it: run them here first")?;
     let Some(binary) = binary else { bail!("cargo has not built dhow") };
     Ok(binary)
 }

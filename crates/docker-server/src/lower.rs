@@ -117,7 +117,7 @@ pub(crate) fn create(
         name: filled(beside.name).map(str::parse).transpose()?,
         source: source(request)?,
         platform: platform(beside.platform)?,
-        process: process::lower(config, host, api)?,
+        process: process::lower(request, api)?,
         security,
         limits: limits::lower(host)?,
         files: files::lower(config, host, api)?,

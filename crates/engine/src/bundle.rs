@@ -19,6 +19,7 @@ use oci_spec::runtime::{
 use crate::environment::environment;
 use crate::prepare::init_source;
 use crate::resolve::Resolved;
+use crate::systemd;
 
 /// What is known only when a container starts.
 #[derive(Debug, Clone)]
@@ -41,6 +42,8 @@ pub(crate) struct Attached {
     pub(crate) rlimits: Vec<PosixRlimit>,
     /// What this host's processors tell of their heat.
     pub(crate) heat_counters: Vec<String>,
+    /// Where its systemd keeps control groups, if it is made for one.
+    pub(crate) systemd: Option<systemd::Groups>,
 }
 
 /// Numbers of the container's user.
@@ -131,6 +134,14 @@ pub(crate) fn spec(
         .build()
 }
 
+fn variables(wished: &ContainerSpec, resolved: &Resolved, attached: &Attached) -> Vec<String> {
+    let all = environment(resolved, &attached.user.home, &wished.process.terminal);
+    match attached.systemd {
+        None => all,
+        Some(_) => systemd::tell(all, &attached.cgroup),
+    }
+}
+
 fn process(
     wished: &ContainerSpec,
     resolved: &Resolved,
@@ -144,11 +155,12 @@ fn process(
     let builder = ProcessBuilder::default()
         .user(user)
         .args(arguments(wished, resolved))
-        .env(environment(resolved, &attached.user.home, &wished.process.terminal))
+        .env(variables(wished, resolved, attached))
         .cwd(resolved.working_dir.clone())
         .capabilities(capabilities(attached)?)
         .rlimits(attached.rlimits.clone())
         .no_new_privileges(wished.security.no_new_privileges)
+        .apparmor_profile(wished.security.apparmor.clone().unwrap_or_default())
         .oom_score_adj(wished.limits.oom_score_adj);
     match wished.process.terminal {
         Terminal::None => builder.terminal(false).build(),
@@ -186,7 +198,7 @@ fn capabilities(attached: &Attached) -> Result<LinuxCapabilities, OciSpecError> 
 }
 
 fn mounts(wished: &ContainerSpec, attached: &Attached) -> Result<Vec<Mount>, OciSpecError> {
-    let mut all = standard_mounts(wished)?;
+    let mut all = standard_mounts(wished, attached)?;
     if let Some(source) = init_source(wished.process.init) {
         all.push(bind(
             Path::new(source),
@@ -226,7 +238,12 @@ fn takes(mount: &WishedMount, path: &str) -> bool {
     can && path != mount.target && path.starts_with(&mount.target)
 }
 
-fn mount(kind: &str, source: &str, target: &str, options: &[&str]) -> Result<Mount, OciSpecError> {
+pub(crate) fn mount(
+    kind: &str,
+    source: &str,
+    target: &str,
+    options: &[&str],
+) -> Result<Mount, OciSpecError> {
     MountBuilder::default()
         .destination(target)
         .typ(kind)
@@ -246,9 +263,14 @@ fn bind(source: &Path, target: &Path, options: &[&str]) -> Result<Mount, OciSpec
 
 /// What every container has, with Docker's options. A user's own mount at the same place
 /// replaces it.
-fn standard_mounts(wished: &ContainerSpec) -> Result<Vec<Mount>, OciSpecError> {
-    let sys_mode = if wished.security.privileged { "rw" } else { "ro" };
-    let all = [
+fn standard_mounts(
+    wished: &ContainerSpec,
+    attached: &Attached,
+) -> Result<Vec<Mount>, OciSpecError> {
+    let mode = |writable| if writable { "rw" } else { "ro" };
+    let sys_mode = mode(wished.security.privileged);
+    let cgroup_mode = mode(systemd::writes_cgroups(&wished.security, attached.systemd));
+    let mut all = vec![
         mount("proc", "proc", "/proc", &["nosuid", "noexec", "nodev"])?,
         mount("tmpfs", "tmpfs", "/dev", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
         mount(
@@ -258,24 +280,30 @@ fn standard_mounts(wished: &ContainerSpec) -> Result<Vec<Mount>, OciSpecError> {
             &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         )?,
         mount("sysfs", "sysfs", "/sys", &["nosuid", "noexec", "nodev", sys_mode])?,
-        mount("cgroup", "cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", sys_mode])?,
+        mount("cgroup", "cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", cgroup_mode])?,
         mount("mqueue", "mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"])?,
-        shm(wished)?,
     ];
+    all.extend(shm(wished)?);
+    if let Some(groups) = attached.systemd {
+        all.extend(systemd::mounts(&wished.security, groups)?);
+    }
     let taken =
         |mount: &Mount| wished.files.mounts.iter().any(|wish| &wish.target == mount.destination());
     Ok(all.into_iter().filter(|mount| !taken(mount)).collect())
 }
 
 /// Shared memory goes with the IPC namespace.
-fn shm(wished: &ContainerSpec) -> Result<Mount, OciSpecError> {
+fn shm(wished: &ContainerSpec) -> Result<Option<Mount>, OciSpecError> {
     let size = format!("size={}", wished.limits.shm_size);
     match &wished.security.ipc {
         NamespaceSpec::Private | NamespaceSpec::Shareable => {
-            mount("tmpfs", "shm", SHM, &["nosuid", "noexec", "nodev", "mode=1777", &size])
+            let options = ["nosuid", "noexec", "nodev", "mode=1777", &size];
+            mount("tmpfs", "shm", SHM, &options).map(Some)
         }
+        NamespaceSpec::Bare => Ok(None),
         NamespaceSpec::Host | NamespaceSpec::Container(_) => {
-            bind(Path::new(SHM), Path::new(SHM), &["bind", "rprivate", "nosuid", "noexec", "nodev"])
+            let options = ["bind", "rprivate", "nosuid", "noexec", "nodev"];
+            bind(Path::new(SHM), Path::new(SHM), &options).map(Some)
         }
     }
 }

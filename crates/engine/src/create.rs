@@ -13,7 +13,7 @@ use crate::container::{Container, OpLock, durability, now, to_json};
 use crate::record::{NamedMount, Progress, Record};
 use crate::resolve::{Resolved, resolve};
 use crate::view::Created;
-use crate::{Engine, EngineError, names, processors, random};
+use crate::{Engine, EngineError, apparmor, names, processors, random, systemd};
 
 /// How often a taken generated name is drawn again before the short id serves.
 const NAME_TRIES: usize = 6;
@@ -31,6 +31,7 @@ impl Engine {
         let _ = self.reconcile_if_needed();
         let id = random::container_id()?;
         processors::check(&spec.limits)?;
+        apparmor::check(&spec.security)?;
         self.pin_joined(&mut spec)?;
         let discarded = settle_for_host(&mut spec.limits);
         let (image, config) = self.image_config(&spec.source)?;
@@ -40,8 +41,9 @@ impl Engine {
         let has_volumes = mounts.iter().any(|mount| mount.volume.is_some());
         let progress = if has_volumes { Progress::Creating } else { Progress::Ready };
         let warnings = discarded.into_iter().chain(unchecked(spec.process.health, &config));
-        let warnings = warnings.collect();
-        let record = Record { spec, resolved, image, mounts, progress };
+        let mut warnings: Vec<String> = warnings.collect();
+        let mut record = Record { spec, resolved, image, mounts, progress };
+        warnings.extend(systemd::settle(&mut record)?);
         EngineError::step(Point::CreateResolved)?;
         self.free_name(&record)?;
         let made = self.insert(id, record);

@@ -390,6 +390,7 @@ fn process(
         .cwd(spec.working_dir.clone().unwrap_or_else(|| resolved.working_dir.clone()))
         .capabilities(capabilities)
         .no_new_privileges(container.record.spec.security.no_new_privileges)
+        .apparmor_profile(container.record.spec.security.apparmor.clone().unwrap_or_default())
         .build()
 }
 

@@ -196,7 +196,8 @@ impl Engine {
 
 /// Docker's default keeps shared memory to the container.
 fn refuse_private(kind: NamespaceKind, other: &Container) -> Result<(), EngineError> {
-    let is_private = other.record.spec.security.ipc == NamespaceSpec::Private;
+    let own = &other.record.spec.security.ipc;
+    let is_private = matches!(own, NamespaceSpec::Private | NamespaceSpec::Bare);
     if kind == NamespaceKind::Ipc && is_private {
         return Err(EngineError::NotShareable(other.id));
     }

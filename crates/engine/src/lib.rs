@@ -7,6 +7,7 @@
 
 mod abandoned;
 mod again;
+mod apparmor;
 mod archive;
 mod attach;
 mod bundle;
@@ -50,6 +51,7 @@ mod security;
 mod start;
 mod stats;
 mod stop;
+mod systemd;
 mod tail;
 mod tell;
 mod top;

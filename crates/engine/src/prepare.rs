@@ -122,6 +122,7 @@ impl Engine {
             device_rules: devices.rules,
             rlimits: security::rlimits(&record.spec.limits)?,
             heat_counters: processors::heat_counters(),
+            systemd: Self::systemd_groups(record)?,
         };
         EngineError::step(Point::StartFiles)?;
         let spec = bundle::spec(&record.spec, &record.resolved, &attached)

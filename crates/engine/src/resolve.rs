@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use model::container::{ContainerSpec, NetworkMode, StopTimeout};
+use model::container::{ContainerSpec, InitProcess, NetworkMode, StopTimeout};
 use model::image::RunConfig;
 use model::mount::{Access, CopyUp, Mount, MountSource, clean_target};
 use model::port::{ContainerPort, HostPort, PortBinding};
+use model::systemd::{self, FirstProcess, SystemdMode};
 use model::{ContainerId, Signal};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,9 @@ pub struct Resolved {
     pub user: String,
     /// What the container calls itself.
     pub hostname: String,
+    /// Whether process 1 is a systemd that the container is made for; the first records have none.
+    #[serde(default, skip_serializing_if = "FirstProcess::is_program")]
+    pub first: FirstProcess,
     /// What stops it.
     pub stop_signal: Signal,
     /// Whether the user or the image named that signal; the first records do not say.
@@ -87,15 +91,17 @@ pub(crate) fn resolve(
         return Err(ResolveError::NoCommand);
     }
     let exposed = merge_exposed(spec, image)?;
+    let first = first_process(spec, &argv);
     Ok(Resolved {
         entrypoint,
         command,
         argv,
+        first,
         env: merge_env(&spec.process.env, &image.env),
         working_dir: working_dir(spec, image)?,
         user: spec.process.user.clone().unwrap_or_else(|| image.user.clone()),
         hostname: hostname(id, spec, host_name),
-        stop_signal: stop_signal(spec, image)?,
+        stop_signal: stop_signal(spec, image, first)?,
         stop_signal_named: names_stop_signal(spec, image),
         stop_timeout: spec.process.stop_timeout,
         labels: merge_labels(spec, image),
@@ -120,6 +126,18 @@ fn merge_command(
         (None, Some(command)) => (image.entrypoint.clone(), Some(command.clone())),
         (None, None) => (image.entrypoint.clone(), image.cmd.clone()),
     }
+}
+
+/// An init of dhow's own is process 1 where there is one.
+fn first_process(spec: &ContainerSpec, argv: &[String]) -> FirstProcess {
+    let is_meant = match (spec.process.systemd, spec.process.init) {
+        (SystemdMode::Always, _) => true,
+        (SystemdMode::Auto, InitProcess::Command) => {
+            argv.first().is_some_and(|program| systemd::is_systemd(program))
+        }
+        (SystemdMode::Auto, InitProcess::Reaper) | (SystemdMode::Never, _) => false,
+    };
+    if is_meant { FirstProcess::Systemd } else { FirstProcess::Program }
 }
 
 pub(crate) fn variable_name(variable: &str) -> &str {
@@ -156,10 +174,17 @@ fn hostname(id: &ContainerId, spec: &ContainerSpec, host_name: &str) -> String {
     }
 }
 
-fn stop_signal(spec: &ContainerSpec, image: &RunConfig) -> Result<Signal, ResolveError> {
+fn stop_signal(
+    spec: &ContainerSpec,
+    image: &RunConfig,
+    first: FirstProcess,
+) -> Result<Signal, ResolveError> {
     match (spec.process.stop_signal, image.stop_signal.as_deref()) {
         (Some(signal), _) => Ok(signal),
-        (None, None | Some("")) => Ok(Signal::TERM),
+        (None, None | Some("")) => Ok(match first {
+            FirstProcess::Program => Signal::TERM,
+            FirstProcess::Systemd => systemd::HALT,
+        }),
         (None, Some(text)) => Ok(text.parse()?),
     }
 }

@@ -14,6 +14,7 @@ use crate::mount::Mount;
 use crate::platform::Platform;
 use crate::port::{ContainerPort, PortBinding};
 use crate::signal::Signal;
+use crate::systemd::SystemdMode;
 use crate::ulimit::Ulimit;
 
 /// Everything that the user wishes of one container.
@@ -96,6 +97,9 @@ pub struct ProcessSpec {
     pub stop_timeout: Option<StopTimeout>,
     /// Whether an init of dhow's own runs as process 1 and reaps.
     pub init: InitProcess,
+    /// Whether it is prepared for systemd as process 1; the first records say nothing about it.
+    #[serde(default, skip_serializing_if = "SystemdMode::is_default")]
+    pub systemd: SystemdMode,
     /// Whether somebody looks after its health.
     #[serde(default, skip_serializing_if = "HealthSpec::is_default")]
     pub health: HealthSpec,
@@ -220,6 +224,12 @@ pub struct SecuritySpec {
     pub uts: NamespaceSpec,
     /// cgroup namespace.
     pub cgroup: NamespaceSpec,
+    /// The AppArmor profile; `None`: no profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apparmor: Option<String>,
+    /// `writable-cgroups`, where somebody has said; else only who is privileged may write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writable_cgroups: Option<bool>,
 }
 
 /// Which system calls are filtered.
@@ -240,6 +250,8 @@ pub enum NamespaceSpec {
     Private,
     /// Its own, which other containers may join; of IPC namespaces alone is this a wish.
     Shareable,
+    /// Its own, for nobody else, and without `/dev/shm`; of IPC namespaces alone.
+    Bare,
     /// The host's.
     Host,
     /// Another container's.

@@ -26,6 +26,7 @@ pub mod root_tag;
 pub mod shown;
 pub mod signal;
 pub mod sysctl;
+pub mod systemd;
 pub mod template;
 pub mod ulimit;
 

@@ -40,6 +40,8 @@ impl Signal {
     pub const TERM: Self = Self(15);
     /// SIGCONT
     pub const CONT: Self = Self(18);
+    /// SIGRTMIN+3, at which systemd halts.
+    pub const RTMIN_3: Self = Self(RTMIN + 3);
     /// SIGWINCH
     pub const WINCH: Self = Self(28);
 

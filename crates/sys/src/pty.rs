@@ -35,9 +35,14 @@ pub fn open(devpts: impl AsFd) -> Result<Pty, Errno> {
     let master = open_multiplexer(devpts.as_fd(), whole)?;
     verify_multiplexer(master.as_fd())?;
     rustix::pty::unlockpt(&master)?;
-    let peer_flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let peer = rustix::pty::ioctl_tiocgptpeer(&master, peer_flags)?;
+    let peer = peer(&master)?;
     Ok(Pty { master, peer })
+}
+
+/// Opens the programs' end of a terminal from the master.
+pub fn peer(master: impl AsFd) -> Result<OwnedFd, Errno> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    rustix::pty::ioctl_tiocgptpeer(master, flags)
 }
 
 fn open_multiplexer(devpts: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {

@@ -36,6 +36,11 @@ impl Image {
         Ok(Self { name: "busybox:latest".to_owned(), layers: vec![layer] })
     }
 
+    /// An image of one layer, a plain tar.
+    pub(crate) fn of_layer(name: &str, layer: Vec<u8>) -> Self {
+        Self { name: name.to_owned(), layers: vec![layer] }
+    }
+
     /// The same under another name with one more layer, of files in `/data`.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 
 mod busybox;
 mod census;
+mod debian;
 mod disk;
 mod host;
 mod registry;
@@ -14,6 +15,7 @@ mod terminal;
 
 pub use busybox::{Image, busybox_archive};
 pub use census::Census;
+pub use debian::systemd_archive;
 pub use disk::{Disk, FileSystem};
 pub use host::{Host, Ran};
 pub use registry::Registry;

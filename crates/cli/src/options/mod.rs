@@ -72,7 +72,8 @@ impl ContainerOptions {
         match subject.kind {
             SubjectKind::Image => request.config.image = subject.what.to_owned(),
             SubjectKind::Directory => {
-                request.dhow = Some(Extension { rootfs: rootfs(subject.what, ambient.cwd) });
+                let rootfs = rootfs(subject.what, ambient.cwd);
+                request.dhow = Some(Extension { rootfs, ..Extension::default() });
             }
         }
         if !subject.command.is_empty() {

@@ -60,6 +60,9 @@ pub(super) struct ProcessOptions {
     /// Seconds between that signal and SIGKILL
     #[arg(long, value_name = "int")]
     stop_timeout: Option<Int>,
+    /// Prepare for systemd as process 1: true (if the command is), false, always
+    #[arg(long, value_name = "string")]
+    systemd: Option<String>,
     /// Allocate a terminal
     #[arg(short, long)]
     tty: bool,
@@ -118,6 +121,9 @@ impl ProcessOptions {
         }
         host.log_config.driver.clone_from(&self.log_driver);
         host.log_config.config = Some(env::map(&self.log_opt));
+        if let Some(mode) = &self.systemd {
+            request.dhow.get_or_insert_default().systemd.clone_from(mode);
+        }
         Ok(())
     }
 

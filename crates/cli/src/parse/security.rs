@@ -40,7 +40,7 @@ pub(crate) fn options(
             None => (flag.as_str(), None),
         };
         match (key, value) {
-            ("no-new-privileges", _) => security.options.push(flag.clone()),
+            ("no-new-privileges" | "writable-cgroups", _) => security.options.push(flag.clone()),
             (_, None) => return Err(format!("Invalid --security-opt: \"{flag}\"")),
             ("seccomp", Some(profile)) if !matches!(profile, "unconfined" | "builtin") => {
                 security.options.push(format!("seccomp={}", profile_text(profile, read)?));

@@ -25,6 +25,7 @@ mod restart;
 mod run;
 mod security;
 mod streams;
+mod systemd;
 mod terminal;
 mod top;
 mod walk;

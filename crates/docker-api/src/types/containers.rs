@@ -29,6 +29,9 @@ pub struct Extension {
     /// layer over it, `PATH:O`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub rootfs: String,
+    /// Whether the container is prepared for systemd: `true` (if its command is), `false`, `always`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub systemd: String,
 }
 
 impl CreateContainer {
@@ -363,7 +366,7 @@ mod tests {
                 ..ContainerConfig::default()
             },
             host_config: HostConfig { init: Some(true), memory: 7, ..HostConfig::default() },
-            dhow: Some(Extension { rootfs: "/x".into() }),
+            dhow: Some(Extension { rootfs: "/x".into(), ..Extension::default() }),
             ..CreateContainer::default()
         };
         let text = serde_json::to_vec(&create).unwrap();

@@ -217,7 +217,7 @@ async fn volumes_are_made_found_and_removed() {
 async fn made(client: &Client, name: &str) -> String {
     let mut request = CreateContainer::default();
     request.config.cmd = Some(vec!["true".to_owned()].into());
-    request.dhow = Some(Extension { rootfs: "/".to_owned() });
+    request.dhow = Some(Extension { rootfs: "/".to_owned(), ..Extension::default() });
     client.container_create(&request, Some(name), None).await.unwrap().id
 }
 
@@ -261,7 +261,7 @@ async fn what_does_not_run_says_so() {
     assert_eq!(stopped, docker_api::client::containers::Changed::Already, "304");
     let mut request = CreateContainer::default();
     request.config.cmd = Some(vec!["true".to_owned()].into());
-    request.dhow = Some(Extension { rootfs: "/".to_owned() });
+    request.dhow = Some(Extension { rootfs: "/".to_owned(), ..Extension::default() });
     let taken = client.container_create(&request, Some("idle"), None).await.unwrap_err();
     let words = format!(
         "Conflict. The container name \"/idle\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use docker_api::types::StrSlice;
 use docker_api::types::config::{ContainerConfig, HealthConfig};
+use docker_api::types::containers::CreateContainer;
 use docker_api::types::host_config::HostConfig;
 use model::container::{
     AttachedStreams, HealthSpec, InitProcess, ProcessSpec, Stdin, StopTimeout, Terminal,
@@ -11,6 +12,7 @@ use model::container::{
 };
 use model::mount::clean_target;
 use model::signal::BadSignal;
+use model::systemd::BadSystemdMode;
 
 use super::{Limit, LowerError, Unsupported, filled, text};
 use crate::quirks::ApiVersion;
@@ -34,6 +36,8 @@ pub(crate) enum ProcessError {
     Group(String),
     #[error("invalid console size {0} by {1}: each side must be below 65536")]
     ConsoleSize(u64, u64),
+    #[error(transparent)]
+    Systemd(#[from] BadSystemdMode),
     #[error("{0} in Healthcheck cannot be less than 1ms")]
     HealthDuration(&'static str),
     #[error("Retries in Healthcheck cannot be negative")]
@@ -41,11 +45,9 @@ pub(crate) enum ProcessError {
 }
 
 /// Lowers the process of a container.
-pub(super) fn lower(
-    config: &ContainerConfig,
-    host: &HostConfig,
-    api: ApiVersion,
-) -> Result<ProcessSpec, LowerError> {
+pub(super) fn lower(request: &CreateContainer, api: ApiVersion) -> Result<ProcessSpec, LowerError> {
+    let CreateContainer { config, host_config: host, dhow, .. } = request;
+    let systemd = dhow.as_ref().map_or("", |extension| extension.systemd.as_str());
     Ok(ProcessSpec {
         entrypoint: words("Entrypoint", config.entrypoint.as_ref())?,
         command: words("Cmd", config.cmd.as_ref())?.filter(|words| !words.is_empty()),
@@ -66,6 +68,7 @@ pub(super) fn lower(
             .map_err(ProcessError::Signal)?,
         stop_timeout: config.stop_timeout.map(stop_timeout).transpose()?,
         init: if host.init == Some(true) { InitProcess::Reaper } else { InitProcess::Command },
+        systemd: systemd.parse().map_err(ProcessError::Systemd)?,
         health: health(config.healthcheck.as_ref())?,
     })
 }

@@ -68,6 +68,8 @@ pub(super) fn lower(host: &HostConfig, network: &NetworkMode) -> Result<Security
         ipc,
         uts: uts(&host.uts_mode)?,
         cgroup: cgroup(&host.cgroupns_mode)?,
+        apparmor: options.apparmor,
+        writable_cgroups: options.writable_cgroups,
     })
 }
 
@@ -113,6 +115,8 @@ fn capabilities(
 struct Options {
     seccomp: Option<SeccompPolicy>,
     no_new_privileges: bool,
+    apparmor: Option<String>,
+    writable_cgroups: Option<bool>,
     /// `systempaths=unconfined`: nothing is masked.
     paths: Option<Vec<String>>,
 }
@@ -133,20 +137,40 @@ impl Options {
             None => (option, ""),
         };
         match (name, value) {
-            ("no-new-privileges", "" | "true") => self.no_new_privileges = true,
-            ("no-new-privileges", "false") => self.no_new_privileges = false,
+            ("no-new-privileges", "") => self.no_new_privileges = true,
+            ("no-new-privileges", value) => self.no_new_privileges = switch(option, value)?,
+            ("writable-cgroups", "") => self.writable_cgroups = Some(true),
+            ("writable-cgroups", value) => self.writable_cgroups = Some(switch(option, value)?),
             ("seccomp", "unconfined") => self.seccomp = Some(SeccompPolicy::Unconfined),
             ("seccomp", "builtin") => self.seccomp = Some(SeccompPolicy::Default),
             ("seccomp", profile) => self.seccomp = Some(seccomp(profile)?),
             ("systempaths", "unconfined") => self.paths = Some(Vec::new()),
             // Nothing is applied by default, so turning it off is what happens anyway.
-            ("apparmor", "unconfined") | ("label", "disable") => {}
-            ("apparmor" | "label" | "writable-cgroups", _) if !value.is_empty() => {
+            ("apparmor", "unconfined") => self.apparmor = None,
+            ("label", "disable") | ("disable", "") => {}
+            ("apparmor", profile) if is_profile(profile) => {
+                self.apparmor = Some(profile.to_owned())
+            }
+            ("label", _) if !value.is_empty() => {
                 return Err(Unsupported::new(format!("--security-opt {name}")).into());
             }
             (_, _) => return Err(SecurityError::Option(option.to_owned()).into()),
         }
         Ok(())
+    }
+}
+
+/// The kernel takes a line with the name; more than one profile at once is not one's to choose.
+fn is_profile(name: &str) -> bool {
+    (1..256).contains(&name.len()) && !name.chars().any(char::is_control) && !name.contains("//&")
+}
+
+/// A switch as Go reads one (`strconv.ParseBool`).
+fn switch(option: &str, value: &str) -> Result<bool, SecurityError> {
+    match value {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err(SecurityError::Option(option.to_owned())),
     }
 }
 
@@ -256,11 +280,11 @@ fn namespace(what: &'static str, mode: &str) -> Result<NamespaceSpec, SecurityEr
     }
 }
 
-fn ipc(mode: &str) -> Result<NamespaceSpec, LowerError> {
+fn ipc(mode: &str) -> Result<NamespaceSpec, SecurityError> {
     match mode {
         "shareable" => Ok(NamespaceSpec::Shareable),
-        "none" => Err(Unsupported::new("HostConfig.IpcMode 'none'").into()),
-        _ => Ok(namespace("IPC", mode)?),
+        "none" => Ok(NamespaceSpec::Bare),
+        _ => namespace("IPC", mode),
     }
 }
 

@@ -3,7 +3,7 @@
 use docker_api::types::exec::ExecCreate;
 use expect_test::{Expect, expect};
 use http::StatusCode;
-use model::container::{NetworkMode, PidsLimit, StopTimeout, SwapLimit};
+use model::container::{NamespaceSpec, NetworkMode, PidsLimit, StopTimeout, SwapLimit};
 use model::mount::{Access, MissingSource, Mount, MountSource};
 
 use super::*;
@@ -69,6 +69,7 @@ fn the_least_request_gets_every_default() {
             stop_signal: None,
             stop_timeout: None,
             init: Command,
+            systemd: Auto,
             health: FromImage,
         }
     "#]],
@@ -121,6 +122,8 @@ fn the_least_request_gets_the_default_security() {
             ipc: Private,
             uts: Private,
             cgroup: Private,
+            apparmor: None,
+            writable_cgroups: None,
         }
     "#]],
     );
@@ -430,6 +433,12 @@ fn security_fails_closed() {
         (r#""CapDrop":["cap_foo"]"#, r#"invalid CapDrop: unknown capability: "CAP_FOO""#),
         (r#""SecurityOpt":["nope"]"#, r#"invalid --security-opt: "nope""#),
         (r#""SecurityOpt":["apparmor="]"#, r#"invalid --security-opt: "apparmor=""#),
+        (r#""SecurityOpt":["apparmor=a//&b"]"#, r#"invalid --security-opt: "apparmor=a//&b""#),
+        (r#""SecurityOpt":["apparmor=a\nb"]"#, "invalid --security-opt: \"apparmor=a\nb\""),
+        (
+            r#""SecurityOpt":["writable-cgroups=2"]"#,
+            r#"invalid --security-opt: "writable-cgroups=2""#,
+        ),
         (
             r#""SecurityOpt":["no-new-privileges=maybe"]"#,
             r#"invalid --security-opt: "no-new-privileges=maybe""#,
@@ -469,6 +478,11 @@ fn security_fails_closed() {
         assert_eq!(refused(&host(rest)), (400, want.to_owned()), "{rest}");
     }
     assert!(spec(&host(r#""SecurityOpt":["no-new-privileges"]"#)).security.no_new_privileges);
+    let security =
+        spec(&host(r#""IpcMode":"none","SecurityOpt":["apparmor=a b","writable-cgroups=0"]"#));
+    let security = security.security;
+    assert_eq!(security.apparmor.as_deref(), Some("a b"));
+    assert_eq!((security.writable_cgroups, security.ipc), (Some(false), NamespaceSpec::Bare));
     assert!(lower_at(&host(r#""DeviceCgroupRules":["c 13:* rwm","a *:* r"]"#), MAX).is_ok());
 }
 
@@ -623,10 +637,9 @@ fn what_is_not_there_yet_is_named() {
         (host(r#""StorageOpt":{"size":"1g"}"#), "HostConfig.StorageOpt"),
         (host(r#""DeviceRequests":[{"Driver":"nvidia"}]"#), "HostConfig.DeviceRequests"),
         (host(r#""BlkioDeviceReadBps":[{"Path":"/dev/sda"}]"#), "HostConfig.BlkioDeviceReadBps"),
-        (host(r#""IpcMode":"none""#), "HostConfig.IpcMode 'none'"),
         (host(r#""LogConfig":{"Type":"syslog"}"#), "log driver 'syslog'"),
         (host(r#""LogConfig":{"Config":{"compress":"true"}}"#), "log option 'compress'"),
-        (host(r#""SecurityOpt":["apparmor=foo"]"#), "--security-opt apparmor"),
+        (host(r#""SecurityOpt":["label=type:t"]"#), "--security-opt label"),
         (host(r#""Mounts":[{"Type":"image","Target":"/t"}]"#), "mount type 'image'"),
         (image(r#""Healthcheck":{"Test":["CMD","x"]}"#), "Healthcheck"),
         (image(r#""OnBuild":["RUN x"]"#), "OnBuild"),

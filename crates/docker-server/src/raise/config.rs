@@ -3,6 +3,7 @@
 use docker_api::types::Empty;
 use docker_api::types::config::{ContainerConfig, HealthConfig};
 use engine::view::ContainerView;
+use model::Signal;
 use model::container::{HealthSpec, Source, Stdin, StopTimeout, Terminal};
 
 use super::{mounts, or_null, path};
@@ -32,11 +33,18 @@ pub(super) fn config(view: &ContainerView) -> ContainerConfig {
         entrypoint: resolved.entrypoint.clone().map(Into::into),
         on_build: None,
         labels: Some(resolved.labels.clone()),
-        stop_signal: process.stop_signal.map(|signal| signal.to_string()).unwrap_or_default(),
+        stop_signal: stop_signal(view),
         stop_timeout: process.stop_timeout.map(stop_timeout),
         healthcheck: health(process.health),
         ..ContainerConfig::default()
     }
+}
+
+/// The user's or the image's, or what systemd is stopped with.
+fn stop_signal(view: &ContainerView) -> String {
+    let resolved = &view.resolved;
+    let is_shown = resolved.stop_signal_named || resolved.stop_signal != Signal::TERM;
+    if is_shown { resolved.stop_signal.to_string() } else { String::new() }
 }
 
 fn health(spec: HealthSpec) -> Option<HealthConfig> {

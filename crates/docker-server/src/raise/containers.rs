@@ -38,6 +38,7 @@ pub(crate) fn inspect(view: &ContainerView, size: Option<SizeView>) -> Container
         mounts: mounts::points(&view.mounts, &view.spec.files),
         config: config::config(view),
         network_settings: networks::settings(view),
+        app_armor_profile: view.spec.security.apparmor.clone().unwrap_or_default(),
         ..ContainerInspect::default()
     }
 }

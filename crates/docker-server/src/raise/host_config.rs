@@ -148,6 +148,7 @@ fn namespace(namespace: &NamespaceSpec, private: &str) -> String {
     match namespace {
         NamespaceSpec::Private => private.to_owned(),
         NamespaceSpec::Shareable => "shareable".to_owned(),
+        NamespaceSpec::Bare => "none".to_owned(),
         NamespaceSpec::Host => "host".to_owned(),
         NamespaceSpec::Container(name) => format!("container:{name}"),
     }

@@ -10,6 +10,7 @@ use engine::view::{
 };
 use expect_test::expect;
 use model::life::StartFailure;
+use model::systemd::FirstProcess;
 use model::{ContainerId, ExitCode, Life, Signal};
 use serde_json::{Value, json};
 
@@ -43,6 +44,7 @@ fn view(body: &str) -> ContainerView {
             working_dir: "/".into(),
             user: String::new(),
             hostname: "abababababab".to_owned(),
+            first: FirstProcess::Program,
             stop_signal: Signal::TERM,
             stop_signal_named: false,
             stop_timeout: None,

@@ -242,8 +242,13 @@ impl Mounts {
     /// What the kernel calls cgroup depends on the host: one file system in version 2; in version 1
     /// a tmpfs with one file system for each hierarchy and a link for each controller that shares.
     fn add_cgroup(&mut self, reading: Reading<'_>, context: &Context<'_>) -> Result<(), PlanError> {
-        if let Some((option, _)) = reading.options.params.first() {
-            return Err(reading.option_error(option));
+        match &reading.options.params[..] {
+            [] => {}
+            // One hierarchy alone, as for a systemd in the container.
+            [(key, Some(_))] if key == "name" && reading.kind == "cgroup" => {
+                return self.add_new(reading, context);
+            }
+            [(option, _), ..] => return Err(reading.option_error(option)),
         }
         let hierarchies = match context.cgroups {
             CgroupView::Unified => {

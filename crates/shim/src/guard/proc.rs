@@ -28,6 +28,8 @@ pub(super) struct ProcIo {
     input: ProcInput,
     /// Whether reading is put off until a client has caught up.
     flow: Flow,
+    /// The process's end of its terminal, once no process had it open any more.
+    peer: Option<OwnedFd>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +104,7 @@ impl ProcIo {
             Some(Output::new(stdout, key, StreamKind::Stdout)),
             Some(Output::new(stderr, key, StreamKind::Stderr)),
         ];
-        let io = Self { form: Form::Frames, outputs, input, flow: Flow::Runs };
+        let io = Self { form: Form::Frames, outputs, input, flow: Flow::Runs, peer: None };
         Ok((io, ChildPipes { stdin: child_stdin, stdout: child_stdout, stderr: child_stderr }))
     }
 
@@ -118,7 +120,7 @@ impl ProcIo {
             }
         };
         let outputs = [Some(Output::new(master, key, StreamKind::Stdout)), None];
-        Ok(Self { form: Form::Raw, outputs, input, flow: Flow::Runs })
+        Ok(Self { form: Form::Raw, outputs, input, flow: Flow::Runs, peer: None })
     }
 
     pub(super) const fn form(&self) -> Form {
@@ -132,14 +134,24 @@ impl ProcIo {
             Ok(0) => Read::End,
             Ok(count) => Read::Some(count),
             Err(Errno::AGAIN) => Read::Nothing,
-            // A terminal that no process has open any more answers EIO.
+            // A terminal that no process has open any more.
+            Err(Errno::IO) if self.form == Form::Raw => self.keep_terminal(),
             Err(_) => Read::End,
         }
+    }
+
+    /// Its process lives on and may open it again, as `/dev/console`: systemd lets go of it before each
+    /// line that it writes, and a login hangs it up. While we hold the other end, the kernel lets it.
+    fn keep_terminal(&mut self) -> Read {
+        let Some(output) = &self.outputs[0] else { return Read::End };
+        self.peer = sys::pty::peer(&output.fd).ok();
+        if self.peer.is_some() { Read::Nothing } else { Read::End }
     }
 
     /// This stream is at its end.
     pub(super) fn close_output(&mut self, stream: StreamKind) {
         self.outputs[index(stream)] = None;
+        self.peer = None;
     }
 
     /// The streams that are not at their end.
@@ -340,6 +352,24 @@ mod tests {
         let mut buffer = [0; 5];
         File::from(child.stdin).read_exact(&mut buffer).unwrap();
         assert_eq!(&buffer, b"later");
+    }
+
+    /// As systemd uses its console; and a login hangs it up.
+    #[test]
+    fn a_terminal_that_nobody_has_open_can_be_opened_again() {
+        let devpts = sys::mount::detached(c"devpts", [], sys::mount::MountAttrFlags::empty());
+        let sys::pty::Pty { master, peer } = sys::pty::open(devpts.unwrap()).unwrap();
+        let again = rustix::io::fcntl_dupfd_cloexec(&master, 3).unwrap();
+        let mut io = ProcIo::terminal(KEY, master, Stdin::Null).unwrap();
+        let mut scratch = [0; 16];
+        drop(peer);
+        for _ in 0..2 {
+            assert_eq!(io.read(StreamKind::Stdout, &mut scratch), Read::Nothing);
+            let peer = sys::pty::peer(&again).unwrap();
+            File::from(peer).write_all(b"line").unwrap();
+            assert_eq!(io.read(StreamKind::Stdout, &mut scratch), Read::Some(4));
+        }
+        assert!(io.open_outputs().eq([StreamKind::Stdout]));
     }
 
     #[test]
