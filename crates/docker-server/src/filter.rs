@@ -155,8 +155,8 @@ impl Containers {
             && (self.exposed.is_empty() || self.exposed.iter().any(|ports| exposes(view, *ports)))
             && (self.published.is_empty()
                 || self.published.iter().any(|ports| publishes(view, *ports)))
-            // Nothing here has health checks, belongs to a swarm, or is isolated otherwise.
-            && filters.any("health", |health| health == "none")
+            && filters.any("health", |wanted| wanted == health(view))
+            // Nothing here belongs to a swarm, or is isolated otherwise.
             && self.is_task != Some(true)
             && filters.any("isolation", |isolation| isolation == "default")
     }
@@ -180,6 +180,10 @@ fn exit_code(view: &ContainerView) -> i64 {
         | Life::Paused { .. }
         | Life::Restarting { .. } => -1,
     }
+}
+
+fn health(view: &ContainerView) -> &'static str {
+    view.health.as_ref().map_or("none", |health| health.status.word())
 }
 
 fn mounts(view: &ContainerView, wanted: &str) -> bool {

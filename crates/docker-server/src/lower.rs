@@ -18,6 +18,7 @@ use docker_api::types::config::ContainerConfig;
 use docker_api::types::containers::CreateContainer;
 use docker_api::types::host_config::{HostConfig, RestartPolicy as WirePolicy};
 use model::container::{ContainerSpec, NetworkMode, Removal, RestartPolicy, Source, TerminalSize};
+use model::health::OnUnhealthy;
 use model::id::BadContainerName;
 use model::platform::{BadPlatform, Platform};
 
@@ -113,7 +114,7 @@ pub(crate) fn create(
     text::labels(config.labels.as_ref())?;
     let network = network::lower(request)?;
     let security = security::lower(host, &network.mode)?;
-    let spec = ContainerSpec {
+    let mut spec = ContainerSpec {
         name: filled(beside.name).map(str::parse).transpose()?,
         source: source(request)?,
         platform: platform(beside.platform)?,
@@ -128,6 +129,12 @@ pub(crate) fn create(
         restart: restart(&host.restart_policy)?,
         network,
     };
+    if let Some(word) = request.dhow.as_ref().and_then(|dhow| filled(Some(&dhow.on_unhealthy))) {
+        spec.process.on_unhealthy = process::on_unhealthy(word)?;
+    }
+    if spec.removal == Removal::Auto && spec.process.on_unhealthy == OnUnhealthy::Restart {
+        return Err(LowerError::RemoveAndRestart);
+    }
     match (spec.restart, spec.removal) {
         (RestartPolicy::No, _) => {}
         (_, Removal::Auto) => return Err(LowerError::RemoveAndRestart),

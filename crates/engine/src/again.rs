@@ -8,6 +8,7 @@ use shim::CallError;
 use shim::protocol::Restarts;
 use sys::failpoint::Point;
 
+use crate::checkup::restarts_unhealthy;
 use crate::container::Container;
 use crate::guard::call_error;
 use crate::record::{Progress, Start};
@@ -71,11 +72,10 @@ impl Engine {
         Restarts {
             policy,
             // Most have no policy, and their shims no use for this.
-            revive: match policy {
-                RestartPolicy::No => Vec::new(),
-                RestartPolicy::Always
-                | RestartPolicy::UnlessStopped
-                | RestartPolicy::OnFailure { .. } => self.role_arguments(&revive),
+            revive: if policy == RestartPolicy::No && !restarts_unhealthy(container) {
+                Vec::new()
+            } else {
+                self.role_arguments(&revive)
             },
             stop_signal: resolved.stop_signal_named.then_some(resolved.stop_signal),
         }

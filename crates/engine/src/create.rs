@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use model::container::{ContainerSpec, HealthSpec, Limits, Removal, Source};
+use model::container::{ContainerSpec, Limits, Removal, Source};
 use model::image::RunConfig;
 use model::mount::{MissingSource, MountSource};
 use model::{ContainerId, ContainerName, ImageId};
@@ -40,8 +40,7 @@ impl Engine {
         let mounts = name_volumes(&resolved)?;
         let has_volumes = mounts.iter().any(|mount| mount.volume.is_some());
         let progress = if has_volumes { Progress::Creating } else { Progress::Ready };
-        let warnings = discarded.into_iter().chain(unchecked(spec.process.health, &config));
-        let mut warnings: Vec<String> = warnings.collect();
+        let mut warnings: Vec<String> = discarded.into_iter().collect();
         let mut record = Record { spec, resolved, image, mounts, progress };
         warnings.extend(systemd::settle(&mut record)?);
         EngineError::step(Point::CreateResolved)?;
@@ -151,14 +150,6 @@ fn name_volumes(resolved: &Resolved) -> Result<Vec<NamedMount>, EngineError> {
         .iter()
         .map(|mount| Ok(NamedMount { mount: mount.clone(), volume: name(&mount.source)? }))
         .collect()
-}
-
-/// Who relies on the image's health check must know that nobody makes it.
-fn unchecked(wished: HealthSpec, config: &RunConfig) -> Option<String> {
-    let test = config.healthcheck.as_ref()?.get("Test")?.as_array()?;
-    let is_check = test.first().is_some_and(|kind| kind != "NONE");
-    (wished == HealthSpec::FromImage && is_check)
-        .then(|| "The health check of the image is not run: that is not supported yet".to_owned())
 }
 
 /// A switch that only the memory controller of cgroup v1 has is off unless it was turned on; on

@@ -90,6 +90,7 @@ impl Engine {
             image: container.record.image,
             image_name: names.image(self, &container)?,
             removal: RemovalProgress::NotAsked,
+            health: self.health(&container, &life)?,
             restarts: restarts(&container, &life),
             again_failed: container
                 .record

@@ -13,6 +13,7 @@ mod attach;
 mod bundle;
 mod bury;
 mod changes;
+mod checkup;
 mod container;
 mod create;
 mod engine;

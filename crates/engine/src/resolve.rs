@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use model::container::{ContainerSpec, InitProcess, NetworkMode, StopTimeout};
+use model::container::{ContainerSpec, HealthSpec, InitProcess, NetworkMode, StopTimeout};
+use model::health::HealthCheck;
 use model::image::RunConfig;
 use model::mount::{Access, CopyUp, Mount, MountSource, clean_target};
 use model::port::{ContainerPort, HostPort, PortBinding};
@@ -42,6 +43,9 @@ pub struct Resolved {
     /// Whether the user or the image named that signal; the first records do not say.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stop_signal_named: bool,
+    /// The user's health check over the image's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Checkup>,
     /// How long `stop` waits; `None` is Docker's default.
     pub stop_timeout: Option<StopTimeout>,
     /// The image's and the user's.
@@ -52,6 +56,16 @@ pub struct Resolved {
     pub published: Vec<PortBinding>,
     /// The user's mounts and the image's anonymous volumes, parents before children.
     pub mounts: Vec<Mount>,
+}
+
+/// A health check, and what runs for it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkup {
+    /// As asked for.
+    pub check: HealthCheck,
+    /// With the image's shell; `None`: nothing is run.
+    pub argv: Option<Vec<String>>,
 }
 
 /// Why a specification cannot run.
@@ -103,6 +117,7 @@ pub(crate) fn resolve(
         hostname: hostname(id, spec, host_name),
         stop_signal: stop_signal(spec, image, first)?,
         stop_signal_named: names_stop_signal(spec, image),
+        health: health(spec, image),
         stop_timeout: spec.process.stop_timeout,
         labels: merge_labels(spec, image),
         published: published(spec, &exposed),
@@ -187,6 +202,17 @@ fn stop_signal(
         }),
         (None, Some(text)) => Ok(text.parse()?),
     }
+}
+
+fn health(spec: &ContainerSpec, image: &RunConfig) -> Option<Checkup> {
+    let of_image = image.healthcheck.as_ref().and_then(HealthCheck::of_image);
+    let check = match &spec.process.health {
+        HealthSpec::Nothing => return None,
+        HealthSpec::FromImage => of_image?,
+        HealthSpec::Own(check) => check.clone().over(of_image.unwrap_or_default()),
+    };
+    let argv = check.argv(image.shell.as_deref());
+    Some(Checkup { check, argv })
 }
 
 fn names_stop_signal(spec: &ContainerSpec, image: &RunConfig) -> bool {

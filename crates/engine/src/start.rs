@@ -83,7 +83,9 @@ impl Engine {
         let fds: Vec<_> = prepared.fds.iter().map(|(_, fd)| fd.as_fd()).collect();
         let launch = self.launch_message(container, &prepared);
         self.leave_about(container, prepared.endpoint.as_ref());
-        let started = shim.launch(launch, &fds);
+        let started = self.leave_probe(container, &prepared.spec).and_then(|()| {
+            shim.launch(launch, &fds).map_err(|error| call_error(&container.id, error))
+        });
         sys::failpoint::pass(Point::StartLaunched);
         match started {
             Ok(_) => {
@@ -93,7 +95,7 @@ impl Engine {
             Err(error) => {
                 // Above all the command's code must not be lost.
                 let _ = self.unpublish(&prepared.network);
-                Err(call_error(&container.id, error))
+                Err(error)
             }
         }
     }
@@ -116,6 +118,7 @@ impl Engine {
             published: self.published(&prepared.network),
             reap: (spec.removal == Removal::Auto).then(|| self.role_arguments(&reap)),
             restarts: self.restarts(container),
+            health: self.health_plan(container),
             revival: container.record.last_start().map_or(0, |start| start.restarts),
         }
     }

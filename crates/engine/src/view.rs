@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use model::container::{ContainerSpec, TerminalSize};
+use model::health::Health;
 use model::life::StartFailure;
 use model::mount::Mount;
 use model::port::ContainerPort;
@@ -231,6 +232,8 @@ pub struct ContainerView {
     pub removal: RemovalProgress,
     /// How often it was started again by its restart policy.
     pub restarts: u32,
+    /// How it is, if somebody looks after that.
+    pub health: Option<Health>,
     /// Why its policy could not start it once more.
     pub again_failed: Option<StartFailure>,
     /// What is mounted, sorted by target.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::health::{HealthCheck, OnUnhealthy};
 use crate::id::{ContainerName, NameOrId};
 use crate::mount::Mount;
 use crate::platform::Platform;
@@ -103,16 +104,21 @@ pub struct ProcessSpec {
     /// Whether somebody looks after its health.
     #[serde(default, skip_serializing_if = "HealthSpec::is_default")]
     pub health: HealthSpec,
+    /// What happens when it becomes unhealthy; the first records have no word about it.
+    #[serde(default, skip_serializing_if = "OnUnhealthy::is_nothing")]
+    pub on_unhealthy: OnUnhealthy,
 }
 
 /// Which health check a container has.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum HealthSpec {
     /// The image's, if it has one.
     #[default]
     FromImage,
     /// `--no-healthcheck`
     Nothing,
+    /// This one; what it leaves open is the image's.
+    Own(HealthCheck),
 }
 
 impl HealthSpec {

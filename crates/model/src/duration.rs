@@ -1,5 +1,6 @@
 //! Durations in Go's syntax: `1h30m`, `1.5s`, `-2ms`.
 
+use std::fmt;
 use std::str::FromStr;
 
 /// A duration in nanoseconds.
@@ -55,6 +56,40 @@ impl FromStr for Nanos {
     }
 }
 
+/// As Go prints it: `1h0m0s`, `1.5s`, `300ms`.
+impl fmt::Display for Nanos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = self.0.unsigned_abs();
+        if self.0 < 0 {
+            f.write_str("-")?;
+        }
+        let (unit, scale) = match nanos {
+            0 => return f.write_str("0s"),
+            1..1_000 => ("ns", 1),
+            1_000..1_000_000 => ("µs", 1_000),
+            1_000_000..1_000_000_000 => ("ms", 1_000_000),
+            _ => ("s", 1_000_000_000),
+        };
+        let (mut whole, fraction) = (nanos / scale, nanos % scale);
+        if unit == "s" {
+            let (hours, minutes) = (whole / 3600, whole / 60 % 60);
+            if hours > 0 {
+                write!(f, "{hours}h")?;
+            }
+            if whole >= 60 {
+                write!(f, "{minutes}m")?;
+            }
+            whole %= 60;
+        }
+        write!(f, "{whole}")?;
+        if fraction > 0 {
+            let digits = format!("{:0width$}", fraction, width = scale.ilog10() as usize);
+            write!(f, ".{}", digits.trim_end_matches('0'))?;
+        }
+        f.write_str(unit)
+    }
+}
+
 /// As Go quotes it, for all that is no control character.
 pub(crate) fn quote(text: &str) -> String {
     format!("{text:?}")
@@ -75,6 +110,24 @@ fn split(text: &str, takes: impl Fn(char) -> bool) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_duration_is_printed_as_go_does() {
+        let printed = [
+            0,
+            7,
+            1_500,
+            100_000_000,
+            1_500_000_000,
+            60_000_000_000,
+            3_600_000_000_000,
+            5_430_050_000_000,
+            -2_000_000,
+        ]
+        .map(|nanos| Nanos(nanos).to_string());
+        let want = ["0s", "7ns", "1.5µs", "100ms", "1.5s", "1m0s", "1h0m0s", "1h30m30.05s", "-2ms"];
+        assert_eq!(printed, want);
+    }
 
     #[test]
     fn durations() {

@@ -12,6 +12,7 @@ pub mod detach;
 pub mod digest;
 pub mod duration;
 pub mod event;
+pub mod health;
 pub mod id;
 pub mod image;
 pub mod life;

@@ -7,9 +7,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use model::container::{AttachedStreams, RestartPolicy, Stdin, StopTimeout, TerminalSize};
+use model::health::OnUnhealthy;
 use model::life::StartFailure;
 use model::port::Protocol;
 use model::{ExecId, ExitCode, Life, RootTag, Signal};
@@ -184,9 +186,30 @@ pub struct Launch {
     /// When it is started again after its end.
     #[serde(default)]
     pub restarts: Restarts,
+    /// How its health is looked after; `None`: it is not.
+    #[serde(default)]
+    pub health: Option<Box<HealthPlan>>,
     /// How often its policy has started it since somebody did, this time included: 0 for somebody.
     #[serde(default)]
     pub revival: u32,
+}
+
+/// When the shim checks the health of its container. What runs then is in a file
+/// ([`crate::write_probe`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthPlan {
+    /// From the end of one check, or the start, to the next.
+    pub interval: Duration,
+    /// How long one may take.
+    pub timeout: Duration,
+    /// How long failures do not count.
+    pub start_period: Duration,
+    /// The interval in that time.
+    pub start_interval: Duration,
+    /// So many failures in a row make it unhealthy; at least 1.
+    pub retries: u32,
+    /// What follows then.
+    pub on_unhealthy: OnUnhealthy,
 }
 
 /// When and how a container is started again by its shim.

@@ -13,6 +13,9 @@ pub(super) struct HealthOptions {
     /// Time between two checks (ms|s|m|h)
     #[arg(long, value_name = "duration")]
     health_interval: Option<Nanos>,
+    /// What to do with an unhealthy container: none, restart, stop, kill
+    #[arg(long, value_name = "string")]
+    health_on_failure: Option<String>,
     /// Failures in a row that make the container unhealthy
     #[arg(long, value_name = "int")]
     health_retries: Option<Int>,
@@ -50,6 +53,9 @@ impl HealthOptions {
             request.config.healthcheck = Some(none);
         } else if given {
             request.config.healthcheck = Some(config);
+        }
+        if let Some(action) = &self.health_on_failure {
+            request.dhow.get_or_insert_default().on_unhealthy.clone_from(action);
         }
         Ok(())
     }

@@ -37,24 +37,6 @@ fn a_repository_is_saved_with_all_of_its_tags() {
 }
 
 #[test]
-fn who_relies_on_a_health_check_is_told_that_there_is_none() {
-    let host = host();
-    let root = host.scratch().join("root.tar");
-    host.ok(&["create", "--name", "c1", "busybox"]);
-    host.ok(&["export", "-o", &root.to_string_lossy(), "c1"]);
-    host.ok(&["import", "-c", "HEALTHCHECK CMD true", &root.to_string_lossy(), "checked"]);
-    let told = host.run(&["create", "checked", "true"]);
-    assert_eq!(
-        (told.code, told.err.as_str()),
-        (Some(0), "WARNING: The health check of the image is not run: that is not supported yet")
-    );
-    let quiet = host.run(&["create", "--name", "c2", "--no-healthcheck", "checked", "true"]);
-    assert_eq!((quiet.code, quiet.err.as_str()), (Some(0), ""));
-    let shown = host.ok(&["inspect", "-f", "{{json .Config.Healthcheck}}", "c2"]);
-    assert_eq!(shown, r#"{"Test":["NONE"]}"#);
-}
-
-#[test]
 fn pipes_serve_as_files() {
     let host = host();
     let saved = host.command(&["save", "busybox"]).output().unwrap();

@@ -11,6 +11,7 @@ mod events;
 mod exec;
 mod faults;
 mod files;
+mod health;
 mod hostile_images;
 mod images;
 mod inside;

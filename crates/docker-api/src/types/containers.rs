@@ -32,6 +32,9 @@ pub struct Extension {
     /// Whether the container is prepared for systemd: `true` (if its command is), `false`, `always`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub systemd: String,
+    /// What happens when the container becomes unhealthy: `none`, `restart`, `stop`, `kill`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub on_unhealthy: String,
 }
 
 impl CreateContainer {
@@ -109,6 +112,9 @@ pub struct ContainerInspect {
     pub mounts: Vec<MountPoint>,
     pub config: ContainerConfig,
     pub network_settings: NetworkSettings,
+    /// What Docker's API has no field for, if there is anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dhow: Option<Extension>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_manifest_descriptor: Option<Descriptor>,
 }
@@ -366,7 +372,11 @@ mod tests {
                 ..ContainerConfig::default()
             },
             host_config: HostConfig { init: Some(true), memory: 7, ..HostConfig::default() },
-            dhow: Some(Extension { rootfs: "/x".into(), ..Extension::default() }),
+            dhow: Some(Extension {
+                rootfs: "/x".into(),
+                on_unhealthy: "stop".into(),
+                ..Extension::default()
+            }),
             ..CreateContainer::default()
         };
         let text = serde_json::to_vec(&create).unwrap();

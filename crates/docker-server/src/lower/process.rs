@@ -10,11 +10,12 @@ use model::container::{
     AttachedStreams, HealthSpec, InitProcess, ProcessSpec, Stdin, StopTimeout, Terminal,
     TerminalSize,
 };
+use model::health::{HealthCheck, OnUnhealthy};
 use model::mount::clean_target;
 use model::signal::BadSignal;
 use model::systemd::BadSystemdMode;
 
-use super::{Limit, LowerError, Unsupported, filled, text};
+use super::{Limit, LowerError, filled, text};
 use crate::quirks::ApiVersion;
 
 /// A process that cannot be described so.
@@ -42,6 +43,12 @@ pub(crate) enum ProcessError {
     HealthDuration(&'static str),
     #[error("Retries in Healthcheck cannot be negative")]
     HealthRetries,
+    #[error("Retries in Healthcheck must fit 32 bits")]
+    HealthRetriesMany,
+    #[error(
+        "invalid action for an unhealthy container: {0:?}; use one of none, restart, stop, kill"
+    )]
+    OnUnhealthy(String),
 }
 
 /// Lowers the process of a container.
@@ -70,6 +77,7 @@ pub(super) fn lower(request: &CreateContainer, api: ApiVersion) -> Result<Proces
         init: if host.init == Some(true) { InitProcess::Reaper } else { InitProcess::Command },
         systemd: systemd.parse().map_err(ProcessError::Systemd)?,
         health: health(config.healthcheck.as_ref())?,
+        on_unhealthy: OnUnhealthy::Nothing,
     })
 }
 
@@ -190,7 +198,26 @@ pub(crate) fn stop_timeout(seconds: i64) -> Result<StopTimeout, ProcessError> {
     Ok(StopTimeout::Seconds(seconds))
 }
 
-/// A check is judged as Docker judges it, and then refused unless it says that there is none.
+/// What happens to a container that becomes unhealthy: a wish that Docker's API has no field for.
+pub(super) fn on_unhealthy(word: &str) -> Result<OnUnhealthy, ProcessError> {
+    let known = OnUnhealthy::WORDS.iter().find(|(known, _)| *known == word);
+    known.map(|(_, action)| *action).ok_or_else(|| ProcessError::OnUnhealthy(word.to_owned()))
+}
+
+/// What a request says of a check; its numbers have been judged.
+fn own(check: &HealthConfig, test: &[String]) -> HealthCheck {
+    let nanos = |value: i64| u64::try_from(value).unwrap_or(0);
+    HealthCheck {
+        test: test.to_vec(),
+        interval: nanos(check.interval),
+        timeout: nanos(check.timeout),
+        start_period: nanos(check.start_period),
+        start_interval: nanos(check.start_interval),
+        retries: u32::try_from(check.retries).unwrap_or(0),
+    }
+}
+
+/// A check, judged as Docker judges it.
 fn health(check: Option<&HealthConfig>) -> Result<HealthSpec, LowerError> {
     let Some(check) = check else { return Ok(HealthSpec::FromImage) };
     let durations = [
@@ -206,9 +233,18 @@ fn health(check: Option<&HealthConfig>) -> Result<HealthSpec, LowerError> {
     if check.retries < 0 {
         return Err(ProcessError::HealthRetries.into());
     }
+    if u32::try_from(check.retries).is_err() {
+        return Err(ProcessError::HealthRetriesMany.into());
+    }
     match check.test.as_deref().unwrap_or_default() {
         [none] if none == "NONE" => Ok(HealthSpec::Nothing),
         [] if *check == HealthConfig::default() => Ok(HealthSpec::FromImage),
-        _ => Err(Unsupported::new("Healthcheck").into()),
+        test => {
+            for word in test {
+                text::no_nul("Healthcheck", word)?;
+                Limit::Argument.check("Healthcheck", word.len())?;
+            }
+            Ok(HealthSpec::Own(own(check, test)))
+        }
     }
 }

@@ -52,27 +52,28 @@ fn the_least_request_gets_every_default() {
     check(
         &spec.process,
         &expect![[r#"
-        ProcessSpec {
-            entrypoint: None,
-            command: None,
-            env: [],
-            working_dir: None,
-            user: None,
-            groups: [],
-            terminal: None,
-            stdin: Null,
-            attached: AttachedStreams {
-                stdin: false,
-                stdout: false,
-                stderr: false,
-            },
-            stop_signal: None,
-            stop_timeout: None,
-            init: Command,
-            systemd: Auto,
-            health: FromImage,
-        }
-    "#]],
+            ProcessSpec {
+                entrypoint: None,
+                command: None,
+                env: [],
+                working_dir: None,
+                user: None,
+                groups: [],
+                terminal: None,
+                stdin: Null,
+                attached: AttachedStreams {
+                    stdin: false,
+                    stdout: false,
+                    stderr: false,
+                },
+                stop_signal: None,
+                stop_timeout: None,
+                init: Command,
+                systemd: Auto,
+                health: FromImage,
+                on_unhealthy: Nothing,
+            }
+        "#]],
     );
     check(
         &spec.files,
@@ -641,7 +642,6 @@ fn what_is_not_there_yet_is_named() {
         (host(r#""LogConfig":{"Config":{"compress":"true"}}"#), "log option 'compress'"),
         (host(r#""SecurityOpt":["label=type:t"]"#), "--security-opt label"),
         (host(r#""Mounts":[{"Type":"image","Target":"/t"}]"#), "mount type 'image'"),
-        (image(r#""Healthcheck":{"Test":["CMD","x"]}"#), "Healthcheck"),
         (image(r#""OnBuild":["RUN x"]"#), "OnBuild"),
     ] {
         let want = (501, format!("not supported yet: {what}"));

@@ -35,7 +35,7 @@ pub(super) fn config(view: &ContainerView) -> ContainerConfig {
         labels: Some(resolved.labels.clone()),
         stop_signal: stop_signal(view),
         stop_timeout: process.stop_timeout.map(stop_timeout),
-        healthcheck: health(process.health),
+        healthcheck: health(view),
         ..ContainerConfig::default()
     }
 }
@@ -47,14 +47,22 @@ fn stop_signal(view: &ContainerView) -> String {
     if is_shown { resolved.stop_signal.to_string() } else { String::new() }
 }
 
-fn health(spec: HealthSpec) -> Option<HealthConfig> {
-    match spec {
-        // None is run yet, so none is shown.
-        HealthSpec::FromImage => None,
-        HealthSpec::Nothing => {
-            Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() })
-        }
+/// The user's over the image's.
+fn health(view: &ContainerView) -> Option<HealthConfig> {
+    if view.spec.process.health == HealthSpec::Nothing {
+        let none = Some(vec!["NONE".to_owned()]);
+        return Some(HealthConfig { test: none, ..HealthConfig::default() });
     }
+    let check = &view.resolved.health.as_ref()?.check;
+    let nanos = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    Some(HealthConfig {
+        test: (!check.test.is_empty()).then(|| check.test.clone()),
+        interval: nanos(check.interval),
+        timeout: nanos(check.timeout),
+        start_period: nanos(check.start_period),
+        start_interval: nanos(check.start_interval),
+        retries: i64::from(check.retries),
+    })
 }
 
 /// Docker prints nothing where neither the user nor the image said anything.

@@ -2,11 +2,13 @@
 
 use docker_api::types::DriverData;
 use docker_api::types::containers::{
-    ContainerInspect, ContainerState, ContainerSummary, SummaryHostConfig, SummaryNetworkSettings,
+    ContainerInspect, ContainerState, ContainerSummary, Extension, Health as WireHealth,
+    HealthcheckResult, SummaryHostConfig, SummaryNetworkSettings,
 };
 use engine::view::{ContainerView, RemovalProgress, SizeView};
 use jiff::Timestamp;
 use model::Life;
+use model::health::{CheckResult, Health};
 
 use super::{
     DRIVER, NO_TIME, config, host_config, mounts, networks, or_null, path, signed, status, time,
@@ -39,6 +41,7 @@ pub(crate) fn inspect(view: &ContainerView, size: Option<SizeView>) -> Container
         config: config::config(view),
         network_settings: networks::settings(view),
         app_armor_profile: view.spec.security.apparmor.clone().unwrap_or_default(),
+        dhow: extension(view),
         ..ContainerInspect::default()
     }
 }
@@ -51,6 +54,7 @@ fn written(size: SizeView) -> i64 {
 fn state(view: &ContainerView) -> ContainerState {
     let base = ContainerState {
         status: status::word(view).to_owned(),
+        health: view.health.as_ref().map(health),
         error: view.again_failed.as_ref().map_or_else(String::new, |why| why.message.clone()),
         dead: view.removal == RemovalProgress::Dead,
         started_at: NO_TIME.to_owned(),
@@ -86,6 +90,27 @@ fn state(view: &ContainerView) -> ContainerState {
             }
         }
     }
+}
+
+fn health(health: &Health) -> WireHealth {
+    let result = |result: &CheckResult| HealthcheckResult {
+        start: time(result.begin),
+        end: time(result.end),
+        exit_code: i64::from(result.code),
+        output: result.output.clone(),
+    };
+    WireHealth {
+        status: health.status.word().to_owned(),
+        failing_streak: i64::from(health.streak),
+        log: Some(health.log.iter().map(result).collect()),
+    }
+}
+
+/// What Docker's API has no field for.
+fn extension(view: &ContainerView) -> Option<Extension> {
+    let on_unhealthy = view.spec.process.on_unhealthy;
+    (!on_unhealthy.is_nothing())
+        .then(|| Extension { on_unhealthy: on_unhealthy.word().to_owned(), ..Extension::default() })
 }
 
 /// A line of `GET /containers/json`.

@@ -3,6 +3,7 @@
 use engine::view::{ContainerView, RemovalProgress};
 use jiff::{SignedDuration, Timestamp};
 use model::Life;
+use model::health::HealthStatus;
 
 /// Docker's word for the state.
 pub(crate) fn word(view: &ContainerView) -> &'static str {
@@ -22,7 +23,9 @@ pub(super) fn text(view: &ContainerView, now: Timestamp) -> String {
     }
     match &view.life {
         Life::Created { .. } => "Created".to_owned(),
-        Life::Running { since, .. } => format!("Up {}", since_then(*since, now)),
+        Life::Running { since, .. } => {
+            format!("Up {}{}", since_then(*since, now), health(view))
+        }
         Life::Paused { since, .. } => format!("Up {} (Paused)", since_then(*since, now)),
         Life::Restarting { code, at, .. } => {
             format!("Restarting ({}) {} ago", code.0, since_then(*at, now))
@@ -30,6 +33,15 @@ pub(super) fn text(view: &ContainerView, now: Timestamp) -> String {
         Life::Exited { code, at, .. } => {
             format!("Exited ({}) {} ago", code.0, since_then(*at, now))
         }
+    }
+}
+
+/// Docker says of one that starts what it is that starts.
+fn health(view: &ContainerView) -> String {
+    match view.health.as_ref().map(|health| health.status) {
+        None => String::new(),
+        Some(status @ HealthStatus::Starting) => format!(" (health: {})", status.word()),
+        Some(status) => format!(" ({})", status.word()),
     }
 }
 

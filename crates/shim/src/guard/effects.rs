@@ -37,6 +37,10 @@ impl Guard {
             Effect::RecordRest(exit, traces) => self.record_rest(&exit, traces),
             Effect::Revive(arguments) => self.revive(&arguments),
             Effect::EndReviver => self.end_reviver(),
+            Effect::Check => self.start_check(),
+            Effect::RecordHealth(status, streak, checked) => {
+                self.record_health(status, streak, checked);
+            }
             Effect::Tell(news) => self.tell(news),
             Effect::EndStreams(target) => self.end_streams(target),
             Effect::TearDown => self.tear_down(),
@@ -101,6 +105,7 @@ impl Guard {
             let _ = record::write(&container.exit_record, exit);
         }
         pass(Point::ShimExitRecorded);
+        self.end_checks();
         tell_end(&self.paths, exit);
         match after {
             After::Rest => {

@@ -176,7 +176,7 @@ impl Guard {
         self.events.push_back(event);
     }
 
-    fn exec(&mut self, mut start: ExecStart) -> Result<Started, StartFailure> {
+    pub(super) fn exec(&mut self, mut start: ExecStart) -> Result<Started, StartFailure> {
         self.keep_oom_score(&mut start.process);
         let key = ProcKey(self.next_number());
         let (streams, stdio) = streams(key, Some(&start.process), start.stdin)?;

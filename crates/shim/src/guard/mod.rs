@@ -6,6 +6,7 @@
 //! life; how bytes flow is decided here, by three rules: the log is written first, an observer
 //! never holds a process back, a consumer loses nothing.
 
+mod check;
 mod clients;
 mod conn;
 mod effects;
@@ -75,6 +76,8 @@ pub(crate) struct Guard {
     conns: BTreeMap<ConnId, Conn>,
     procs: BTreeMap<ProcKey, Proc>,
     container: Option<Container>,
+    /// The health check that runs.
+    check: Option<check::Check>,
     /// The program that starts the container again, while it does.
     reviver: Option<Child>,
     /// By which ports were taken back.
@@ -158,6 +161,7 @@ impl Guard {
             conns: BTreeMap::new(),
             procs: BTreeMap::new(),
             container: None,
+            check: None,
             reviver: None,
             firewall: None,
             numbers: 0,

@@ -38,6 +38,9 @@ impl Guard {
     /// The log first, then every client.
     fn deliver(&mut self, key: ProcKey, stream: StreamKind, count: usize) {
         let now = self.elapsed();
+        if let Some(target) = self.procs.get(&key).map(|proc| proc.target) {
+            self.note_output(target, count);
+        }
         let Some(proc) = self.procs.get_mut(&key) else { return };
         let (target, form) = (proc.target, proc.io.form());
         let data = &self.scratch.buffer[..count];

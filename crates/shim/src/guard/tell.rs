@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use model::{Event, EventKind};
+use model::{Event, EventKind, ExecId};
 
 use super::Guard;
 use crate::about::{About, Use};
@@ -21,11 +21,25 @@ impl Guard {
             News::Started => return self.tell_start(about),
             News::Signalled(signal) => ("kill", vec![("signal", signal.number().to_string())]),
             News::OutOfMemory => ("oom", Vec::new()),
+            News::Health(status) => {
+                let action = format!("health_status: {}", status.word());
+                return self.append(&[self.event(about, &action, Vec::new())]);
+            }
             News::ExecEnded(exec, code) => {
                 ("exec_die", vec![("execID", exec.to_string()), ("exitCode", code.0.to_string())])
             }
         };
         self.append(&[self.event(about, action, more)]);
+    }
+
+    /// That a health check is about to run: Docker tells of it as of any process beside the init.
+    pub(super) fn tell_check(&self, exec: ExecId, argv: &[String]) {
+        let about = About::read(&self.paths).unwrap_or_default();
+        let event = |word: &str| {
+            let action = format!("{word}: {}", argv.join(" "));
+            self.event(about.clone(), &action, vec![("execID", exec.to_string())])
+        };
+        self.append(&[event("exec_create"), event("exec_start")]);
     }
 
     /// That the container runs, after what it uses from now on. Told from here, since it may end

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use model::container::{AttachedStreams, TerminalSize};
+use model::health::HealthStatus;
 use model::life::StartFailure;
 use model::{ExecId, ExitCode, Life, Signal};
 
+use super::health::Checked;
 use crate::protocol::{
     Delivery, ExecStart, ExitRecord, Launch, Reach, Reply, Request, Started, Target,
 };
@@ -50,6 +52,10 @@ pub(crate) enum Event {
     ExecExited(ExecId, ExitCode),
     /// The OOM killer struck in the container's cgroup.
     OomKill,
+    /// `Effect::Check` is done: this process runs.
+    CheckRuns(ExecId, Started),
+    /// `Effect::Check` failed.
+    CheckFailed(String),
     /// The program that starts the container again has ended.
     ReviverEnded(Reviver),
     /// The host asks this process to end.
@@ -135,6 +141,10 @@ pub(crate) enum Effect {
     Revive(Vec<String>),
     /// Kill that program.
     EndReviver,
+    /// Start a health check; `CheckRuns` or `CheckFailed` follows.
+    Check,
+    /// Write `health.json`, with the output of the check that has ended.
+    RecordHealth(HealthStatus, u32, Option<Checked>),
     /// No more output comes from this process: its clients get the rest and the end.
     EndStreams(Target),
     /// Tell whoever looks on.
@@ -156,6 +166,8 @@ pub(crate) enum News {
     OutOfMemory,
     /// An exec has ended.
     ExecEnded(ExecId, ExitCode),
+    /// Its health has changed.
+    Health(HealthStatus),
 }
 
 /// How a client is attached.

@@ -4,8 +4,10 @@
 //! again, the execs, the duty to remove, and when the shim may end. Streams are not its business: `guard` carries
 //! them. Time comes in with each event.
 
+mod ending;
 mod event;
 mod exec;
+mod health;
 mod removal;
 mod requests;
 mod restart;
@@ -15,16 +17,18 @@ use std::time::Duration;
 
 use model::container::AttachedStreams;
 use model::life::StartFailure;
-use model::{ExecId, ExitCode, Life, Signal};
+use model::{ExecId, ExitCode, Life};
 
 use crate::protocol::{
-    Delivery, Escalated, ExitRecord, Reach, Refusal, Reply, Started, State, StopDefaults, Target,
-    Which,
+    Delivery, Escalated, ExitRecord, HealthPlan, Refusal, Reply, Started, State, StopDefaults,
+    Target, Which,
 };
 pub(crate) use event::{
     After, Attachment, ConnId, Effect, Event, Finish, Freeze, News, Now, Oom, Reviver, Traces,
 };
 use exec::Execs;
+use health::Health;
+pub(crate) use health::{Checked, Verdict};
 use removal::{Duty, Removal};
 use restart::Restart;
 
@@ -41,7 +45,7 @@ enum Phase {
     /// Nothing runs. The shim stays until this time even if nobody needs it.
     Idle { until: Duration, why: Stay },
     /// `Effect::Launch` is under way.
-    Launching { stop: StopDefaults, reap: Option<Vec<String>>, after: After },
+    Launching(Box<Launching>),
     /// The init lives.
     Running(Running),
     /// It has ended, and is started again at this time.
@@ -49,6 +53,15 @@ enum Phase {
     /// The program that starts it again is at it. If nobody wants that any more, it is killed at
     /// this time.
     Reviving { kill_at: Option<Duration> },
+}
+
+/// What is known of a container that is being launched.
+#[derive(Debug)]
+struct Launching {
+    stop: StopDefaults,
+    reap: Option<Vec<String>>,
+    health: Option<Box<HealthPlan>>,
+    after: After,
 }
 
 /// Why a shim stays that nobody needs.
@@ -122,6 +135,7 @@ pub(crate) struct Machine {
     execs: Execs,
     removal: Removal,
     restart: Restart,
+    health: Health,
     conns: BTreeSet<ConnId>,
     /// Those of `conns` that carry streams.
     streaming: BTreeSet<ConnId>,
@@ -138,6 +152,7 @@ impl Machine {
             execs: Execs::new(),
             removal: Removal::new(),
             restart: Restart::new(),
+            health: Health::new(),
             conns: BTreeSet::new(),
             streaming: BTreeSet::new(),
         }
@@ -151,7 +166,7 @@ impl Machine {
             Event::Request(conn, request) => self.on_request(conn, request, now),
             Event::Launched(conn, started) => self.on_launched(conn, started, now),
             Event::LaunchFailed(conn, failure) => self.on_launch_failed(conn, &failure, now),
-            Event::Froze(conn, wanted, result) => self.on_froze(conn, wanted, result),
+            Event::Froze(conn, wanted, result) => self.on_froze(conn, wanted, result, now),
             Event::ExecLaunched(conn, exec, started, streams) => {
                 self.execs.started(exec, started);
                 let mut effects = vec![Effect::Reply(conn, Reply::Started(started))];
@@ -165,12 +180,20 @@ impl Machine {
             Event::InitExited(code, oom) => self.on_init_exited(code, oom, now),
             Event::ExecExited(exec, code) => {
                 self.execs.exited(exec, code, now);
-                vec![
+                let mut effects = vec![
                     Effect::Tell(News::ExecEnded(exec, code)),
                     Effect::EndStreams(Target::Exec(exec)),
-                ]
+                ];
+                effects.extend(self.on_check_exited(exec, code, now));
+                effects
             }
             Event::OomKill => self.on_oom_kill(),
+            Event::CheckRuns(exec, started) => {
+                self.execs.started(exec, started);
+                self.health.runs(exec, now);
+                Vec::new()
+            }
+            Event::CheckFailed(why) => self.on_check_failed(why, now),
             Event::ReviverEnded(how) => self.on_reviver_ended(how, now),
             Event::Terminate => self.on_terminate(now),
             Event::Tick => self.on_tick(now),
@@ -184,12 +207,15 @@ impl Machine {
     pub(crate) fn deadline(&self) -> Option<Duration> {
         match &self.phase {
             Phase::Idle { until, .. } => self.may_finish().map(|_| *until),
-            Phase::Launching { .. } => None,
-            Phase::Running(running) => match running.ending {
-                Ending::No => None,
-                Ending::Asked { kill_at } => kill_at,
-                Ending::Killed { give_up_at, .. } => give_up_at,
-            },
+            Phase::Launching(_) => None,
+            Phase::Running(running) => {
+                let ending = match running.ending {
+                    Ending::No => None,
+                    Ending::Asked { kill_at } => kill_at,
+                    Ending::Killed { give_up_at, .. } => give_up_at,
+                };
+                ending.into_iter().chain(self.health.deadline()).min()
+            }
             Phase::Waiting { at } => Some(*at),
             Phase::Reviving { kill_at } => *kill_at,
         }
@@ -238,13 +264,9 @@ impl Machine {
     }
 
     fn on_launched(&mut self, conn: ConnId, started: Started, now: Now) -> Vec<Effect> {
-        let (stop, reap) = match &mut self.phase {
-            Phase::Launching { stop, reap, .. } => (*stop, reap.take()),
-            Phase::Idle { .. }
-            | Phase::Running(_)
-            | Phase::Waiting { .. }
-            | Phase::Reviving { .. } => return Vec::new(),
-        };
+        let Phase::Launching(launching) = &mut self.phase else { return Vec::new() };
+        let (stop, reap) = (launching.stop, launching.reap.take());
+        let health = launching.health.take();
         self.removal.launched(reap);
         let running = Running {
             started,
@@ -256,11 +278,12 @@ impl Machine {
         };
         let life = running.life();
         self.phase = Phase::Running(running);
-        vec![
-            Effect::RecordLife(life),
-            Effect::Tell(News::Started),
-            Effect::Reply(conn, Reply::Started(started)),
-        ]
+        let mut effects = vec![Effect::RecordLife(life)];
+        // Before anybody hears of the start who may ask how it is.
+        effects.extend(self.health.launched(health, now));
+        effects.push(Effect::Tell(News::Started));
+        effects.push(Effect::Reply(conn, Reply::Started(started)));
+        effects
     }
 
     /// A launch that failed ends what was attached to it and answers those who wait: nothing
@@ -268,7 +291,7 @@ impl Machine {
     fn on_launch_failed(&mut self, conn: ConnId, failure: &StartFailure, now: Now) -> Vec<Effect> {
         let reply = Reply::LaunchFailed(failure.clone());
         let mut effects = vec![Effect::TearDown, Effect::Reply(conn, reply.clone())];
-        if matches!(self.phase, Phase::Launching { after: After::Restart, .. }) {
+        if matches!(&self.phase, Phase::Launching(it) if it.after == After::Restart) {
             effects.extend(self.rest(now));
             return effects;
         }
@@ -284,6 +307,7 @@ impl Machine {
         conn: ConnId,
         wanted: Freeze,
         result: Result<(), String>,
+        now: Now,
     ) -> Vec<Effect> {
         let Phase::Running(running) = &mut self.phase else {
             return refuse(conn, Refusal::NotRunning);
@@ -292,7 +316,10 @@ impl Machine {
             Err(message) => vec![Effect::Reply(conn, Reply::Failed { message })],
             Ok(()) => {
                 running.freeze = wanted;
-                vec![Effect::RecordLife(running.life()), Effect::Reply(conn, Reply::Ok)]
+                let mut effects =
+                    vec![Effect::RecordLife(running.life()), Effect::Reply(conn, Reply::Ok)];
+                effects.extend(self.health.froze(wanted, now));
+                effects
             }
         }
     }
@@ -319,6 +346,8 @@ impl Machine {
         };
         self.last = Some(record);
         self.removal.exited();
+        // It ends with the others.
+        let _ = self.health.stop();
         // Those that still ran died with the container, and are told of before it.
         let killed: Vec<ExecId> = self.execs.container_exited(now).collect();
         let ended = |exec: &ExecId| Effect::Tell(News::ExecEnded(*exec, exec::KILLED));
@@ -348,13 +377,13 @@ impl Machine {
     /// The host goes down, or somebody wants this process gone: the container gets the time
     /// that `stop` would give it.
     fn on_terminate(&mut self, now: Now) -> Vec<Effect> {
-        self.restart.host_goes_down();
+        self.restart.let_rest();
         match &self.phase {
             Phase::Running(running) => {
                 let stop = running.stop;
                 self.ask_to_end(stop, now)
             }
-            Phase::Launching { .. } => Vec::new(),
+            Phase::Launching(_) => Vec::new(),
             Phase::Idle { .. } => vec![Effect::Finish(Finish::ExitNow)],
             Phase::Waiting { .. } => {
                 let mut effects = self.cancel_restart(now);
@@ -366,13 +395,19 @@ impl Machine {
     }
 
     fn on_tick(&mut self, now: Now) -> Vec<Effect> {
+        let mut effects = self.on_health_tick(now);
+        effects.extend(self.on_phase_tick(now));
+        effects
+    }
+
+    fn on_phase_tick(&mut self, now: Now) -> Vec<Effect> {
         let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= now.elapsed);
         let running = match &mut self.phase {
             Phase::Running(running) => running,
             Phase::Waiting { at } if is_due(Some(*at)) => return self.revive(),
             Phase::Reviving { kill_at } if is_due(*kill_at) => return self.end_reviver(now),
             Phase::Idle { .. }
-            | Phase::Launching { .. }
+            | Phase::Launching(_)
             | Phase::Waiting { .. }
             | Phase::Reviving { .. } => return Vec::new(),
         };
@@ -384,20 +419,6 @@ impl Machine {
             }
             Ending::No | Ending::Asked { .. } | Ending::Killed { .. } => Vec::new(),
         }
-    }
-
-    /// Tells those who asked for the end that it does not come. Those who merely wait go on.
-    fn give_up_waiting(&mut self) -> Vec<Effect> {
-        let (asked, waiting): (Vec<Waiter>, Vec<Waiter>) = std::mem::take(&mut self.waiters)
-            .into_iter()
-            .partition(|waiter| !matches!(waiter.wants, Wants::Exit(_)));
-        self.waiters = waiting;
-        let message = "the container was killed but does not end: \
-            a process of it is stuck in the kernel";
-        asked
-            .into_iter()
-            .map(|waiter| Effect::Reply(waiter.conn, Reply::Failed { message: message.to_owned() }))
-            .collect()
     }
 
     fn on_finish_put_off(&mut self, now: Now) -> Vec<Effect> {
@@ -414,7 +435,7 @@ impl Machine {
                 self.may_finish().map(Effect::Finish)
             }
             Phase::Idle { .. }
-            | Phase::Launching { .. }
+            | Phase::Launching(_)
             | Phase::Running(_)
             | Phase::Waiting { .. }
             | Phase::Reviving { .. } => None,
@@ -439,58 +460,6 @@ impl Machine {
         self.streaming.insert(conn);
         let (target, delivery) = (Target::Exec(exec), Delivery::Everything);
         Effect::Stream(conn, Attachment { target, streams, delivery })
-    }
-
-    /// Sends the stop signal and sets the timer; an earlier deadline stays.
-    fn ask_to_end(&mut self, stop: StopDefaults, now: Now) -> Vec<Effect> {
-        let Phase::Running(running) = &mut self.phase else { return Vec::new() };
-        if let Ending::Killed { give_up_at, .. } = &mut running.ending {
-            // Whoever asks again is told again if it does not end.
-            give_up_at.get_or_insert(now.elapsed + KILL_LIMIT);
-            return Vec::new();
-        }
-        if stop.signal == Signal::KILL {
-            return running.kill(Escalated::No, now);
-        }
-        let wanted = requests::kill_time(stop.timeout, now);
-        let kill_at = match running.ending {
-            Ending::Asked { kill_at: Some(earlier) } => {
-                Some(wanted.map_or(earlier, |at| at.min(earlier)))
-            }
-            Ending::No | Ending::Asked { kill_at: None } | Ending::Killed { .. } => wanted,
-        };
-        running.ending = Ending::Asked { kill_at };
-        running.signal_and_thaw(stop.signal)
-    }
-}
-
-impl Running {
-    const fn life(&self) -> Life {
-        let Started { pid, since } = self.started;
-        match self.freeze {
-            Freeze::Thawed => Life::Running { pid, since },
-            Freeze::Frozen => Life::Paused { pid, since },
-        }
-    }
-
-    /// A frozen process does not act on a signal (on cgroup v1 not even on SIGKILL), so the
-    /// signal goes first and the thaw after it.
-    fn signal_and_thaw(&mut self, signal: Signal) -> Vec<Effect> {
-        let mut effects = vec![
-            Effect::Tell(News::Signalled(signal)),
-            Effect::Signal(Target::Container, signal, Reach::Process),
-        ];
-        if self.freeze == Freeze::Frozen {
-            self.freeze = Freeze::Thawed;
-            effects.push(Effect::Thaw);
-            effects.push(Effect::RecordLife(self.life()));
-        }
-        effects
-    }
-
-    fn kill(&mut self, by: Escalated, now: Now) -> Vec<Effect> {
-        self.ending = Ending::Killed { give_up_at: Some(now.elapsed + KILL_LIMIT), by };
-        self.signal_and_thaw(Signal::KILL)
     }
 }
 

@@ -6,8 +6,8 @@ use model::Signal;
 use model::container::{StopTimeout, TerminalSize};
 
 use super::{
-    After, Attachment, ConnId, Effect, Ending, Finish, Freeze, Machine, News, Now, Phase, Running,
-    Waiter, Wants, refuse,
+    After, Attachment, ConnId, Effect, Ending, Finish, Freeze, Launching, Machine, News, Now,
+    Phase, Running, Waiter, Wants, refuse,
 };
 use crate::protocol::{
     Escalated, ExecStart, Launch, Reach, Refusal, Reply, Request, StopDefaults, Target, Then,
@@ -73,7 +73,7 @@ impl Machine {
 
     fn launch(&mut self, conn: ConnId, launch: Box<Launch>) -> Vec<Effect> {
         let after = match self.phase {
-            Phase::Launching { .. } | Phase::Running(_) => {
+            Phase::Launching(_) | Phase::Running(_) => {
                 return refuse(conn, Refusal::AlreadyRunning);
             }
             Phase::Reviving { .. } if self.restart.is_wanted() => After::Restart,
@@ -87,7 +87,8 @@ impl Machine {
             Phase::Waiting { .. } | Phase::Reviving { .. } => After::Restart,
         };
         let (stop, reap) = (launch.stop, launch.reap.clone());
-        self.phase = Phase::Launching { stop, reap, after };
+        let health = launch.health.clone();
+        self.phase = Phase::Launching(Box::new(Launching { stop, reap, health, after }));
         self.restart.launched(launch.restarts.clone(), launch.revival);
         self.execs.clear();
         vec![Effect::Launch(conn, launch)]
@@ -114,7 +115,7 @@ impl Machine {
             Phase::Waiting { .. } | Phase::Reviving { .. } => {
                 return self.kill_restarting(conn, now);
             }
-            Phase::Idle { .. } | Phase::Launching { .. } => {
+            Phase::Idle { .. } | Phase::Launching(_) => {
                 return refuse(conn, Refusal::NotRunning);
             }
         };
@@ -167,7 +168,7 @@ impl Machine {
                 self.waiters.push(Waiter { conn, wants: Wants::Stop });
                 return self.cancel_restart(now);
             }
-            Phase::Idle { .. } | Phase::Launching { .. } => {
+            Phase::Idle { .. } | Phase::Launching(_) => {
                 return refuse(conn, Refusal::NotRunning);
             }
         };
@@ -200,7 +201,7 @@ impl Machine {
             }
             (Phase::Idle { .. }, Until::NextExit, _)
             | (
-                Phase::Launching { .. }
+                Phase::Launching(_)
                 | Phase::Running(_)
                 | Phase::Waiting { .. }
                 | Phase::Reviving { .. },
@@ -219,7 +220,7 @@ impl Machine {
             Phase::Waiting { .. } | Phase::Reviving { .. } => {
                 return refuse(conn, Refusal::Restarting);
             }
-            Phase::Idle { .. } | Phase::Launching { .. } => {
+            Phase::Idle { .. } | Phase::Launching(_) => {
                 return refuse(conn, Refusal::NotRunning);
             }
         };
@@ -237,7 +238,7 @@ impl Machine {
             // On cgroup v1 a frozen process would not even die of SIGKILL.
             Phase::Running(Running { ending: Ending::Killed { .. }, .. })
             | Phase::Idle { .. }
-            | Phase::Launching { .. } => refuse(conn, Refusal::NotRunning),
+            | Phase::Launching(_) => refuse(conn, Refusal::NotRunning),
             Phase::Waiting { .. } | Phase::Reviving { .. } => refuse(conn, Refusal::Restarting),
             Phase::Running(running) if running.freeze == wanted => refuse(conn, already),
             Phase::Running(_) => vec![Effect::Freeze(conn, wanted)],
@@ -257,7 +258,7 @@ impl Machine {
                 effects.push(Effect::Finish(Finish::ExitNow));
                 effects
             }
-            Phase::Launching { .. }
+            Phase::Launching(_)
             | Phase::Running(_)
             | Phase::Waiting { .. }
             | Phase::Reviving { .. } => refuse(conn, Refusal::AlreadyRunning),

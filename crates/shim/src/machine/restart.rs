@@ -35,7 +35,9 @@ pub(super) struct Restart {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     Yes,
-    /// Somebody stopped the container, or the host goes down.
+    /// Whatever it says, the container is started again.
+    Anyway,
+    /// Somebody stopped the container, it is unhealthy, or the host goes down.
     No,
 }
 
@@ -79,8 +81,16 @@ impl Restart {
         (self.by_hand, self.wanted) = (ByHand::Yes, Wanted::No);
     }
 
-    pub(super) const fn host_goes_down(&mut self) {
+    /// It is not started again, and that was nobody's wish.
+    pub(super) const fn let_rest(&mut self) {
         self.wanted = Wanted::No;
+    }
+
+    /// It is started again after its next end, unless somebody stops it.
+    pub(super) fn insist(&mut self) {
+        if self.wanted == Wanted::Yes {
+            self.wanted = Wanted::Anyway;
+        }
     }
 
     pub(super) const fn by_hand(&self) -> ByHand {
@@ -88,7 +98,7 @@ impl Restart {
     }
 
     pub(super) fn is_wanted(&self) -> bool {
-        self.wanted == Wanted::Yes
+        self.wanted != Wanted::No
     }
 
     #[cfg(test)]
@@ -106,8 +116,10 @@ impl Restart {
                 code != ExitCode::SUCCESS && (retries == 0 || self.count < retries)
             }
         };
-        if !is_due || self.wanted == Wanted::No {
-            return None;
+        match self.wanted {
+            Wanted::No => return None,
+            Wanted::Yes if !is_due => return None,
+            Wanted::Yes | Wanted::Anyway => self.wanted = Wanted::Yes,
         }
         if ran >= GOOD_RUN {
             self.delay = Duration::ZERO;
@@ -137,7 +149,7 @@ impl Machine {
                 kill_at.get_or_insert(now.elapsed + KILL_LIMIT);
                 Vec::new()
             }
-            Phase::Idle { .. } | Phase::Launching { .. } | Phase::Running(_) => Vec::new(),
+            Phase::Idle { .. } | Phase::Launching(_) | Phase::Running(_) => Vec::new(),
         }
     }
 

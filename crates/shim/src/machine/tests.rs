@@ -2,6 +2,9 @@
 
 use super::*;
 
+use model::Signal;
+
+mod health;
 mod restart;
 
 use expect_test::{Expect, expect};
@@ -9,7 +12,9 @@ use jiff::Timestamp;
 use model::container::{Stdin, StopTimeout, TerminalSize};
 use oci_spec::runtime::{Process, Spec};
 
-use crate::protocol::{CgroupName, ExecStart, Launch, LogConfig, Request, Restarts, Then, Until};
+use crate::protocol::{
+    CgroupName, ExecStart, Launch, LogConfig, Reach, Request, Restarts, Then, Until,
+};
 
 const A: ConnId = ConnId(1);
 const C: ConnId = ConnId(3);
@@ -80,6 +85,10 @@ fn show(effect: &Effect) -> String {
             format!("record rest {} by_hand={:?} traces={traces:?}", exit.code.0, exit.by_hand)
         }
         Effect::RecordLife(life) => format!("record {}", life.word()),
+        Effect::RecordHealth(status, streak, None) => format!("health {} {streak}", status.word()),
+        Effect::RecordHealth(status, streak, Some(checked)) => {
+            format!("health {} {streak}: {:?}", status.word(), checked.verdict)
+        }
         Effect::EndStreams(Target::Exec(_)) => "end streams of exec".to_owned(),
         Effect::Stream(..)
         | Effect::Signal(..)
@@ -89,6 +98,7 @@ fn show(effect: &Effect) -> String {
         | Effect::EndStreams(Target::Container)
         | Effect::Tell(_)
         | Effect::TearDown
+        | Effect::Check
         | Effect::Revive(_)
         | Effect::EndReviver
         | Effect::Finish(_) => format!("{effect:?}"),
@@ -115,6 +125,7 @@ fn launch(reap: Option<&str>) -> Box<Launch> {
         published: None,
         reap: reap.map(|id| vec!["reap".to_owned(), id.to_owned()]),
         restarts: Restarts::default(),
+        health: None,
         revival: 0,
     })
 }

@@ -132,6 +132,7 @@ impl Container {
             published: None,
             reap: self.reap.clone(),
             restarts: Restarts::default(),
+            health: None,
             revival: 0,
         }
     }
