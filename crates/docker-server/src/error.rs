@@ -99,6 +99,7 @@ fn status(error: &EngineError) -> StatusCode {
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         },
         E::LogNotKept => StatusCode::NOT_IMPLEMENTED,
+        E::LogTag { .. } | E::LogHost { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         // Docker's word for a container that is not paused is a server error, and clients know it.
         E::NotPaused(_)
         // Nor does it tell ps's own failures from those of its arguments.

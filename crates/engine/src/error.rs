@@ -159,6 +159,24 @@ pub enum EngineError {
     /// `top` is asked for what it does not know.
     #[error(transparent)]
     Top(#[from] crate::top::OptionError),
+    /// Its log's tag does not fit.
+    #[error("failed to initialize logging driver: tag {tag:?}: {reason}")]
+    LogTag {
+        /// The template.
+        tag: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// Nobody knows the host that its log goes to.
+    #[error("failed to initialize logging driver: lookup {host}: {reason}")]
+    LogHost {
+        /// Which.
+        host: String,
+        /// Why.
+        reason: String,
+    },
+
     /// Its driver keeps nothing.
     #[error("configured logging driver does not support reading")]
     LogNotKept,

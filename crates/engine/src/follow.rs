@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,6 +13,7 @@ use rustix::io::retry_on_intr;
 
 use crate::EngineError;
 use crate::guard::ExitWatch;
+use crate::segment::{Identity, Segment};
 
 /// What has happened to a file.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) enum Next {
     /// Perhaps more in the same file.
     More,
     /// The file was moved aside; these came after it, the oldest last.
-    Rotated(Vec<File>),
+    Rotated(Vec<Segment>),
     /// Nothing more comes: the container has ended, or the time is up.
     Ended,
     /// Whoever asked has gone.
@@ -77,7 +77,7 @@ impl Follow {
     }
 
     /// Waits at the end of `file`.
-    pub(crate) fn wait(&mut self, file: Option<&File>) -> io::Result<Next> {
+    pub(crate) fn wait(&mut self, file: Option<Identity>) -> io::Result<Next> {
         if let Some(rotated) = self.rotated(file)? {
             return Ok(Next::Rotated(rotated));
         }
@@ -103,55 +103,43 @@ impl Follow {
 
     /// The files that came after `file`, if there are any: it may have been moved more than once.
     /// All of them if it has been removed since; what stood between is lost.
-    fn rotated(&self, file: Option<&File>) -> io::Result<Option<Vec<File>>> {
+    fn rotated(&self, file: Option<Identity>) -> io::Result<Option<Vec<Segment>>> {
         let mut files = open_all(&self.path)?;
-        let Some(file) = file else { return Ok((!files.is_empty()).then_some(files)) };
-        let current = identity(file)?;
-        for index in 0..files.len() {
-            if identity(&files[index])? == current {
-                files.truncate(index);
-                break;
-            }
-        }
+        // An inode is used again once its file is gone, so the newest one is meant.
+        let place = files.iter().position(|other| Some(other.identity()) == file);
+        files.truncate(place.unwrap_or(files.len()));
         Ok((!files.is_empty()).then_some(files))
     }
 }
 
-fn identity(file: &File) -> io::Result<(u64, u64)> {
-    file.metadata().map(|metadata| (metadata.dev(), metadata.ino()))
-}
-
-/// A file and those that were moved aside, the oldest last. They may be moved meanwhile: then there
-/// is no first one for a moment, or the same one again under its next name.
-pub(crate) fn open_all(path: &Path) -> io::Result<Vec<File>> {
-    let mut files: Vec<File> = Vec::new();
+/// A file and those that were moved aside, the oldest last. They may be moved meanwhile: then one
+/// number is missing for a moment, or has the same file again that the one before it had. One that
+/// was killed as it moved them has left a number out for good.
+pub(crate) fn open_all(path: &Path) -> io::Result<Vec<Segment>> {
+    let mut files: Vec<Segment> = Vec::new();
+    let mut missing = 0;
     for generation in 0.. {
-        let name = match generation {
-            0 => path.to_owned(),
-            older => PathBuf::from(format!("{}.{older}", path.display())),
+        let opened = match generation {
+            0 => File::open(path).and_then(Segment::plain),
+            older => Segment::open(&PathBuf::from(format!("{}.{older}", path.display()))),
         };
-        match File::open(&name) {
-            Ok(file) => push_older(&mut files, file)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && generation == 0 => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-            Err(error) => return Err(error),
+        match opened {
+            Ok(file) => {
+                missing = 0;
+                push_older(&mut files, file);
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(_) if missing == 0 => missing += 1,
+            Err(_) => break,
         }
     }
     Ok(files)
 }
 
 /// A file that is there already was moved between: its place is behind those that came after it.
-fn push_older(files: &mut Vec<File>, file: File) -> io::Result<()> {
-    let new = identity(&file)?;
-    let mut kept = Vec::with_capacity(files.len() + 1);
-    for file in files.drain(..) {
-        if identity(&file)? != new {
-            kept.push(file);
-        }
-    }
-    kept.push(file);
-    *files = kept;
-    Ok(())
+fn push_older(files: &mut Vec<Segment>, file: Segment) {
+    files.retain(|other| other.identity() != file.identity());
+    files.push(file);
 }
 
 /// The directory is watched, not the file: the name survives a rotation.
@@ -178,8 +166,8 @@ fn drain(fd: &OwnedFd) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn texts(files: &[File]) -> Vec<String> {
-        files.iter().map(|file| io::read_to_string(file).unwrap()).collect()
+    fn texts(files: Vec<Segment>) -> Vec<String> {
+        files.into_iter().map(|file| io::read_to_string(file).unwrap()).collect()
     }
 
     #[test]
@@ -188,9 +176,9 @@ mod tests {
         let path = dir.path().join("x");
         std::fs::write(dir.path().join("x.1"), "1").unwrap();
         std::fs::write(dir.path().join("x.2"), "2").unwrap();
-        assert_eq!(texts(&open_all(&path).unwrap()), ["1", "2"]);
+        assert_eq!(texts(open_all(&path).unwrap()), ["1", "2"]);
         std::fs::write(&path, "0").unwrap();
-        assert_eq!(texts(&open_all(&path).unwrap()), ["0", "1", "2"]);
+        assert_eq!(texts(open_all(&path).unwrap()), ["0", "1", "2"]);
     }
 
     #[test]
@@ -200,12 +188,22 @@ mod tests {
         std::fs::write(&path, "0").unwrap();
         std::fs::hard_link(&path, dir.path().join("x.1")).unwrap();
         std::fs::write(dir.path().join("x.2"), "2").unwrap();
-        assert_eq!(texts(&open_all(&path).unwrap()), ["0", "2"]);
+        assert_eq!(texts(open_all(&path).unwrap()), ["0", "2"]);
         std::fs::remove_file(dir.path().join("x.1")).unwrap();
         std::fs::write(dir.path().join("x.1"), "1").unwrap();
         std::fs::remove_file(dir.path().join("x.2")).unwrap();
         std::fs::hard_link(&path, dir.path().join("x.2")).unwrap();
-        assert_eq!(texts(&open_all(&path).unwrap()), ["1", "0"]);
+        assert_eq!(texts(open_all(&path).unwrap()), ["1", "0"]);
+    }
+
+    #[test]
+    fn a_number_that_is_left_out_hides_no_older_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        for number in [1, 3, 5, 8] {
+            std::fs::write(dir.path().join(format!("x.{number}")), number.to_string()).unwrap();
+        }
+        assert_eq!(texts(open_all(&path).unwrap()), ["1", "3", "5"]);
     }
 
     #[test]
@@ -213,28 +211,28 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         std::fs::write(&path, "old").unwrap();
-        let old = File::open(&path).unwrap();
+        let old = Segment::open(&path).unwrap();
         let (gone, _hangup) = io::pipe().unwrap();
         let mut follow = Follow::new(&path, gone.into(), End::Never).unwrap();
         std::fs::rename(&path, dir.path().join("x.1")).unwrap();
         std::fs::write(&path, "0").unwrap();
-        let Next::Rotated(files) = follow.wait(Some(&old)).unwrap() else { panic!() };
-        assert_eq!(texts(&files), ["0"]);
+        let Next::Rotated(files) = follow.wait(Some(old.identity())).unwrap() else { panic!() };
+        assert_eq!(texts(files), ["0"]);
         std::fs::write(dir.path().join("y"), "1").unwrap();
         std::fs::rename(dir.path().join("y"), dir.path().join("x.1")).unwrap();
-        let Next::Rotated(files) = follow.wait(Some(&old)).unwrap() else { panic!() };
-        assert_eq!(texts(&files), ["0", "1"]);
+        let Next::Rotated(files) = follow.wait(Some(old.identity())).unwrap() else { panic!() };
+        assert_eq!(texts(files), ["0", "1"]);
     }
 
     #[test]
     fn steady_writing_does_not_put_off_the_end() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
-        let file = File::create(&path).unwrap();
+        let file = Segment::plain(File::create(&path).unwrap()).unwrap();
         let (gone, _hangup) = io::pipe().unwrap();
         let end = End::At(Timestamp::now());
         let mut follow = Follow::new(&path, gone.into(), end).unwrap();
         std::fs::write(&path, "more").unwrap();
-        assert!(matches!(follow.wait(Some(&file)).unwrap(), Next::Ended));
+        assert!(matches!(follow.wait(Some(file.identity())).unwrap(), Next::Ended));
     }
 }

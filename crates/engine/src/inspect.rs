@@ -156,7 +156,7 @@ impl Engine {
             resolv_conf: file("resolv.conf"),
             hostname: file("hostname"),
             hosts: file("hosts"),
-            log: self.paths().log(&container.id),
+            log: self.shown_log(container),
             netns: life
                 .pid()
                 .map(|pid| PathBuf::from(format!("/proc/{pid}/ns/net")))

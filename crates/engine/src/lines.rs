@@ -1,8 +1,10 @@
 //! Whole lines of a file that still grows, and where its last lines begin.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+
+use crate::segment::{Identity, Segment};
 
 const BLOCK: usize = 64 << 10;
 
@@ -14,7 +16,7 @@ const LONGEST: usize = 1 << 20;
 /// [`LONGEST`] is passed over.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    file: Option<File>,
+    file: Option<Segment>,
     buffer: Vec<u8>,
     /// Where the next line begins in `buffer`.
     start: usize,
@@ -30,20 +32,21 @@ enum Line {
 }
 
 impl Lines {
-    pub(crate) fn new(file: Option<File>, offset: u64) -> io::Result<Self> {
+    pub(crate) fn new(file: Option<Segment>, offset: u64) -> io::Result<Self> {
         let mut lines = Self { file, buffer: Vec::new(), start: 0, line: Line::Kept };
         if let Some(file) = &mut lines.file {
-            file.seek(SeekFrom::Start(offset))?;
+            file.go_to(offset)?;
         }
         Ok(lines)
     }
 
-    pub(crate) fn file(&self) -> Option<&File> {
-        self.file.as_ref()
+    /// Which file is read; it stays itself while it is.
+    pub(crate) fn file(&self) -> Option<Identity> {
+        self.file.as_ref().map(Segment::identity)
     }
 
     /// Goes on with another file; what was left of a line in the old one was cut.
-    pub(crate) fn replace(&mut self, file: File) {
+    pub(crate) fn replace(&mut self, file: Segment) {
         self.file = Some(file);
         self.forget(Line::Kept);
     }
@@ -90,7 +93,46 @@ impl Lines {
 }
 
 /// Where the last `wanted` lines begin, and how many there are (fewer if the file is shorter).
-pub(crate) fn tail_start(file: &File, wanted: u64) -> io::Result<(u64, u64)> {
+pub(crate) fn tail_start(segment: &mut Segment, wanted: u64) -> io::Result<(u64, u64)> {
+    match segment.as_plain() {
+        Some(file) => plain_tail_start(file, wanted),
+        None => packed_tail_start(segment, wanted),
+    }
+}
+
+/// A compressed file can only be read from its beginning: once to count, once to find the place.
+fn packed_tail_start(segment: &mut Segment, wanted: u64) -> io::Result<(u64, u64)> {
+    let (mut ends, mut length) = (0, 0);
+    each_end(segment, |at| (ends, length) = (ends + 1, at))?;
+    if wanted == 0 || ends <= wanted {
+        return Ok(if wanted == 0 { (length, 0) } else { (0, ends) });
+    }
+    let (mut left, mut start) = (ends - wanted, 0);
+    segment.go_to(0)?;
+    each_end(segment, |at| {
+        if left > 0 {
+            (left, start) = (left - 1, at);
+        }
+    })?;
+    Ok((start, wanted))
+}
+
+/// Calls `seen` with the place behind each line.
+fn each_end(segment: &mut Segment, mut seen: impl FnMut(u64)) -> io::Result<()> {
+    let (mut block, mut before) = (vec![0; BLOCK], 0);
+    loop {
+        let count = segment.read(&mut block)?;
+        if count == 0 {
+            return Ok(());
+        }
+        for (index, _) in block[..count].iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+            seen(before + u64::try_from(index).unwrap_or(0) + 1);
+        }
+        before += u64::try_from(count).unwrap_or(0);
+    }
+}
+
+fn plain_tail_start(file: &File, wanted: u64) -> io::Result<(u64, u64)> {
     let mut end = file.metadata()?.len();
     if wanted == 0 {
         return Ok((end, 0));
@@ -127,7 +169,7 @@ mod tests {
             file.write_all(&vec![b'x'; length]).unwrap();
             file.write_all(b"\n").unwrap();
         }
-        let mut lines = Lines::new(Some(file), 0).unwrap();
+        let mut lines = Lines::new(Some(Segment::plain(file).unwrap()), 0).unwrap();
         let mut lengths = Vec::new();
         while let Some(line) = lines.next().unwrap() {
             lengths.push(line.len());
@@ -140,7 +182,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lines");
         let mut writer = File::create(&path).unwrap();
-        let mut lines = Lines::new(Some(File::open(&path).unwrap()), 0).unwrap();
+        let mut lines = Lines::new(Some(Segment::open(&path).unwrap()), 0).unwrap();
         for _ in 0..4 {
             writer.write_all(&vec![b'x'; LONGEST]).unwrap();
             assert_eq!(lines.next().unwrap(), None);

@@ -1,33 +1,46 @@
-//! `logs`: reads a container's `json-file` log, through its rotations, and follows it.
+//! `logs`: reads a container's log, `json-file` or dhow's own, through its rotations, and follows it.
 
-use std::fs::File;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use model::NameOrId;
-use model::container::LogSpec;
+use model::log::LogSpec;
 use serde::Deserialize;
 
+use crate::container::Container;
 use crate::follow::{End, Follow, open_all};
-use crate::lines;
+use crate::segment::Segment;
 use crate::tail::{Seen, Tail};
 use crate::view::{LogQuery, LogRecord, LogStream};
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, lines, log_config};
 
 /// Reads a log record by record.
 #[derive(Debug)]
 pub struct LogReader {
     tail: Tail,
     query: LogQuery,
+    form: Form,
 }
 
-/// One line of the file.
+/// How a line of the file is read.
+#[derive(Debug)]
+enum Form {
+    Json,
+    /// The attributes are in no line, since all have the same.
+    Local(BTreeMap<String, String>),
+}
+
+/// One line of a `json-file`.
 #[derive(Deserialize)]
 struct Line<'l> {
     #[serde(borrow)]
-    log: std::borrow::Cow<'l, str>,
+    log: Cow<'l, str>,
     #[serde(borrow)]
-    stream: std::borrow::Cow<'l, str>,
+    stream: Cow<'l, str>,
+    #[serde(default)]
+    attrs: BTreeMap<String, String>,
     time: Timestamp,
 }
 
@@ -38,11 +51,8 @@ impl Engine {
     /// There is no such container, or its driver keeps nothing.
     pub fn logs(&self, who: &NameOrId, mut query: LogQuery) -> Result<LogReader, EngineError> {
         let container = self.find(who)?;
-        match container.record.spec.log {
-            LogSpec::JsonFile { .. } => {}
-            LogSpec::None => return Err(EngineError::LogNotKept),
-        }
-        let path = self.paths().log(&container.id);
+        let form = form(&container)?;
+        let path = self.log_path(&container);
         let follow = match query.follow.take() {
             Some(gone) if self.life(&container)?.is_running() => {
                 let end = End::Exit(self.watch_exit(&container.id)?);
@@ -50,12 +60,36 @@ impl Engine {
             }
             Some(_) | None => None,
         };
-        LogReader::open(path, query, follow)
+        LogReader::open(path, form, query, follow)
+    }
+
+    /// The file that an inspection shows: only Docker's own is there to be read.
+    pub(crate) fn shown_log(&self, container: &Container) -> PathBuf {
+        match container.record.spec.log {
+            LogSpec::JsonFile { .. } => self.log_path(container),
+            LogSpec::Local { .. } | LogSpec::Remote { .. } | LogSpec::None => PathBuf::new(),
+        }
+    }
+}
+
+fn form(container: &Container) -> Result<Form, EngineError> {
+    match &container.record.spec.log {
+        LogSpec::JsonFile { .. } => Ok(Form::Json),
+        LogSpec::Local { .. } => Ok(Form::Local(BTreeMap::new())),
+        LogSpec::Remote { cache: Some(_), details, .. } => {
+            Ok(Form::Local(log_config::extra(details, container)))
+        }
+        LogSpec::Remote { cache: None, .. } | LogSpec::None => Err(EngineError::LogNotKept),
     }
 }
 
 impl LogReader {
-    fn open(path: PathBuf, query: LogQuery, follow: Option<Follow>) -> Result<Self, EngineError> {
+    fn open(
+        path: PathBuf,
+        form: Form,
+        query: LogQuery,
+        follow: Option<Follow>,
+    ) -> Result<Self, EngineError> {
         let mut files = open_all(&path).map_err(EngineError::file("open", &path))?;
         let start = match query.tail {
             None => 0,
@@ -63,7 +97,7 @@ impl LogReader {
                 skip_to_tail(&mut files, wanted).map_err(EngineError::file("read", &path))?
             }
         };
-        Ok(Self { tail: Tail::new(path, files, start, follow)?, query })
+        Ok(Self { tail: Tail::new(path, files, start, follow)?, query, form })
     }
 
     /// The next record; `None` at the end, which a follower reaches when the container stops.
@@ -71,9 +105,9 @@ impl LogReader {
     /// # Errors
     /// The file cannot be read.
     pub fn read(&mut self) -> Result<Option<LogRecord>, EngineError> {
-        let query = &self.query;
+        let (query, form) = (&self.query, &self.form);
         // A line that is no record was cut by a full disk or a killed shim.
-        self.tail.find(|line| parse(line).map_or(Seen::Passed, |record| select(query, record)))
+        self.tail.find(|line| form.parse(line).map_or(Seen::Passed, |record| select(query, record)))
     }
 }
 
@@ -91,10 +125,10 @@ fn select(query: &LogQuery, record: LogRecord) -> Seen<LogRecord> {
 
 /// Drops older files that the last `wanted` lines do not reach; where in the oldest one left to
 /// begin.
-fn skip_to_tail(files: &mut Vec<File>, wanted: u64) -> std::io::Result<u64> {
+fn skip_to_tail(files: &mut Vec<Segment>, wanted: u64) -> std::io::Result<u64> {
     let mut missing = wanted;
     for index in 0..files.len() {
-        let (start, found) = lines::tail_start(&files[index], missing)?;
+        let (start, found) = lines::tail_start(&mut files[index], missing)?;
         if found >= missing {
             files.truncate(index + 1);
             return Ok(start);
@@ -104,13 +138,40 @@ fn skip_to_tail(files: &mut Vec<File>, wanted: u64) -> std::io::Result<u64> {
     Ok(0)
 }
 
-fn parse(line: &[u8]) -> Option<LogRecord> {
-    let line: Line<'_> = serde_json::from_slice(line).ok()?;
-    let stream = match line.stream.as_ref() {
+impl Form {
+    /// `None` of what is no record.
+    fn parse(&self, line: &[u8]) -> Option<LogRecord> {
+        match self {
+            Self::Json => parse_json(line),
+            Self::Local(attributes) => parse_local(line, attributes),
+        }
+    }
+}
+
+fn parse_json(line: &[u8]) -> Option<LogRecord> {
+    let Line { log, stream, attrs, time } = serde_json::from_slice(line).ok()?;
+    let stream = match stream.as_ref() {
         "stderr" => LogStream::Stderr,
         _ => LogStream::Stdout,
     };
-    Some(LogRecord { stream, time: line.time, bytes: line.log.into_owned().into_bytes() })
+    Some(LogRecord { stream, time, bytes: log.into_owned().into_bytes(), attributes: attrs })
+}
+
+/// A letter, sixteen hex digits, and the text as it was written.
+fn parse_local(line: &[u8], attributes: &BTreeMap<String, String>) -> Option<LogRecord> {
+    let (letter, rest) = line.split_first()?;
+    let (digits, text) = rest.split_at_checked(16)?;
+    let (stream, end): (_, &[u8]) = match letter {
+        b'O' => (LogStream::Stdout, b"\n"),
+        b'o' => (LogStream::Stdout, b""),
+        b'E' => (LogStream::Stderr, b"\n"),
+        b'e' => (LogStream::Stderr, b""),
+        _ => return None,
+    };
+    let nanos = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    let time = Timestamp::from_nanosecond(nanos.cast_signed().into()).ok()?;
+    let bytes = [text, end].concat();
+    Some(LogRecord { stream, time, bytes, attributes: attributes.clone() })
 }
 
 #[cfg(test)]
@@ -123,6 +184,21 @@ mod tests {
             "{{\"log\":\"{number}\\n\",\"stream\":\"{stream}\",\"time\":\"2026-01-01T00:00:{:02}Z\"}}\n",
             number % 60
         )
+    }
+
+    #[test]
+    fn local_lines_are_read_as_they_are_written() {
+        let form = Form::Local(BTreeMap::new());
+        let record = form.parse(b"E18ea2fa05ac00bd4\xff \x1b[0m").unwrap();
+        assert_eq!(record.stream, LogStream::Stderr);
+        assert_eq!(record.time.to_string(), "2026-11-21T22:22:47.22437218Z");
+        assert_eq!(record.bytes, b"\xff \x1b[0m\n");
+        assert_eq!(form.parse(b"o0000000000000000").unwrap().bytes, b"");
+        for cut in
+            [&b""[..], b"O18ea2fa05ac00bd", b"X18ea2fa05ac00bd4x", b"O18ea2fa05ac00b\xc3\xa9"]
+        {
+            assert_eq!(form.parse(cut), None);
+        }
     }
 
     fn query() -> LogQuery {
@@ -150,7 +226,7 @@ mod tests {
             });
             std::fs::write(name, text).unwrap();
         }
-        let mut reader = LogReader::open(path, query, None).unwrap();
+        let mut reader = LogReader::open(path, Form::Json, query, None).unwrap();
         std::iter::from_fn(|| reader.read().unwrap())
             .map(|record| String::from_utf8(record.bytes).unwrap().trim().to_owned())
             .collect()
@@ -193,7 +269,7 @@ mod tests {
             format!("{}{{\"log\":\"half\n{}", line(0, "stdout"), line(1, "stdout")),
         )
         .unwrap();
-        let mut reader = LogReader::open(path, query(), None).unwrap();
+        let mut reader = LogReader::open(path, Form::Json, query(), None).unwrap();
         assert_eq!(reader.read().unwrap().unwrap().bytes, b"0\n");
         assert_eq!(reader.read().unwrap().unwrap().bytes, b"1\n");
         assert_eq!(reader.read().unwrap(), None);

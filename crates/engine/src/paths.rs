@@ -86,6 +86,13 @@ impl Paths {
         self.container_dir(id).join(format!("{id}-json.log"))
     }
 
+    /// A container's log in dhow's own form: of the driver `local`, or the copy of one that cannot
+    /// be read.
+    #[must_use]
+    pub fn local_log(&self, id: &ContainerId) -> PathBuf {
+        self.container_dir(id).join(format!("{id}-local.log"))
+    }
+
     /// How a container last ended.
     #[must_use]
     pub fn exit_record(&self, id: &ContainerId) -> PathBuf {

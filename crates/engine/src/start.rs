@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use model::container::{DEFAULT_STOP_TIMEOUT, LogSpec, Removal};
+use model::container::{DEFAULT_STOP_TIMEOUT, Removal};
 use model::life::StartFailure;
 use model::{Life, NameOrId};
 use oci_spec::runtime::Spec;
@@ -71,6 +71,7 @@ impl Engine {
         let mut shim = self.shim_of_locked(&container.id)?;
         EngineError::step(Point::StartShim)?;
         let at = now();
+        let log = self.log_config(container)?;
         let prepared = self.prepare(container)?;
         let endpoint = prepared.endpoint.clone();
         let start = Start { at, endpoint, failed: None, restarts: revival, again_failed: None };
@@ -81,7 +82,7 @@ impl Engine {
         }
         sys::failpoint::pass(Point::StartSaved);
         let fds: Vec<_> = prepared.fds.iter().map(|(_, fd)| fd.as_fd()).collect();
-        let launch = self.launch_message(container, &prepared);
+        let launch = self.launch_message(container, &prepared, log);
         self.leave_about(container, prepared.endpoint.as_ref());
         let started = self.leave_probe(container, &prepared.spec).and_then(|()| {
             shim.launch(launch, &fds).map_err(|error| call_error(&container.id, error))
@@ -100,7 +101,7 @@ impl Engine {
         }
     }
 
-    fn launch_message(&self, container: &Container, prepared: &Prepared) -> Launch {
+    fn launch_message(&self, container: &Container, prepared: &Prepared, log: LogConfig) -> Launch {
         let resolved = &container.record.resolved;
         let spec = &container.record.spec;
         let reap = ["reap".to_owned(), container.id.to_string()];
@@ -108,7 +109,7 @@ impl Engine {
             spec: Box::new(prepared.spec.clone()),
             fds: prepared.fds.iter().map(|(role, _)| *role).collect(),
             stdin: spec.process.stdin,
-            log: self.log_config(container),
+            log,
             cgroup: self.cgroup_name(container),
             stop: StopDefaults {
                 signal: resolved.stop_signal,
@@ -120,18 +121,6 @@ impl Engine {
             restarts: self.restarts(container),
             health: self.health_plan(container),
             revival: container.record.last_start().map_or(0, |start| start.restarts),
-        }
-    }
-
-    fn log_config(&self, container: &Container) -> LogConfig {
-        match &container.record.spec.log {
-            LogSpec::None => LogConfig::None,
-            LogSpec::JsonFile { max_size, max_file, .. } => LogConfig::JsonFile {
-                path: self.paths().log(&container.id),
-                max_size: *max_size,
-                max_file: *max_file,
-                attrs: std::collections::BTreeMap::new(),
-            },
         }
     }
 

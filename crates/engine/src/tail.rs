@@ -1,12 +1,12 @@
 //! The lines of a file that is rotated and may still grow: those of the older files first, then
 //! what comes.
 
-use std::fs::File;
 use std::path::PathBuf;
 
 use crate::EngineError;
 use crate::follow::{Follow, Next};
 use crate::lines::Lines;
+use crate::segment::Segment;
 
 /// What a line is to its reader.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Tail {
     path: PathBuf,
     lines: Lines,
     /// Younger files still to be read, the next one last.
-    newer: Vec<File>,
+    newer: Vec<Segment>,
     follow: Option<Follow>,
     ended: bool,
 }
@@ -38,7 +38,7 @@ impl Tail {
     /// The file cannot be read.
     pub(crate) fn new(
         path: PathBuf,
-        mut files: Vec<File>,
+        mut files: Vec<Segment>,
         start: u64,
         follow: Option<Follow>,
     ) -> Result<Self, EngineError> {

@@ -160,6 +160,8 @@ pub struct LogRecord {
     pub time: Timestamp,
     /// What was written.
     pub bytes: Vec<u8>,
+    /// What log options add to each line.
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// What a client attaches to.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::health::{HealthCheck, OnUnhealthy};
 use crate::id::{ContainerName, NameOrId};
+use crate::log::LogSpec;
 use crate::mount::Mount;
 use crate::platform::Platform;
 use crate::port::{ContainerPort, PortBinding};
@@ -416,28 +417,6 @@ impl NameOrIdText {
         NameOrId::new(self.0.clone())
     }
 }
-
-/// Where a container's output goes.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub enum LogSpec {
-    /// Docker's `json-file`, rotated.
-    JsonFile {
-        /// Bytes a file; `None`: no rotation (an explicit `max-size=-1`).
-        max_size: Option<u64>,
-        /// Files kept, the current one among them; at least 1.
-        max_file: u32,
-        /// The options as typed, for inspect.
-        options: BTreeMap<String, String>,
-    },
-    /// Nowhere.
-    None,
-}
-
-/// The log's default rotation: Docker's default, none, fills disks.
-pub const DEFAULT_LOG_SIZE: u64 = 20 << 20;
-/// How many log files are kept by default.
-pub const DEFAULT_LOG_FILES: u32 = 5;
 
 /// When a container is started again.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -16,6 +16,7 @@ pub mod health;
 pub mod id;
 pub mod image;
 pub mod life;
+pub mod log;
 pub mod moment;
 pub mod mount;
 pub mod number_set;

@@ -36,5 +36,5 @@ pub use limits::Limits;
 pub use pull::{Pull, PullError, Pulled, Registry};
 pub use session::RequestError;
 pub use tags::{Repository, TagsError};
-pub use transport::TransportError;
+pub use transport::{TransportError, addresses};
 pub use url::{BadUrl, Origin, Scheme};

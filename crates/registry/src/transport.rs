@@ -182,6 +182,21 @@ pub(crate) struct Answer {
 
 type Sender = SendRequest<Full<Bytes>>;
 
+/// The addresses of a host, the preferred first; at least one. Looked for as a registry's are.
+///
+/// # Errors
+/// Nobody knows the host.
+pub fn addresses(host: &str) -> Result<Vec<std::net::IpAddr>, TransportError> {
+    runtime()?.block_on(dns::addresses(host))
+}
+
+fn runtime() -> Result<Runtime, TransportError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(TransportError::Runtime)
+}
+
 /// One thread's connections.
 #[derive(Debug)]
 pub(crate) struct Http<'n> {
@@ -193,11 +208,7 @@ pub(crate) struct Http<'n> {
 
 impl<'n> Http<'n> {
     pub(crate) fn new(net: &'n Net) -> Result<Self, TransportError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(TransportError::Runtime)?;
-        Ok(Self { net, idle: Vec::new(), runtime: Rc::new(runtime) })
+        Ok(Self { net, idle: Vec::new(), runtime: Rc::new(runtime()?) })
     }
 
     pub(crate) fn net(&self) -> &'n Net {

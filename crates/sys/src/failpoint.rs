@@ -76,6 +76,7 @@ places! {
     ShimRestarts = "shim.restarts": "`state.json` says that it is started again soon.",
     ShimRevive = "shim.revive": "The program is about to be started that starts it again.",
     ShimTornDown = "shim.torn-down": "The cgroup is removed.",
+    LogMoved = "log.moved": "The full log has been moved aside; there is no new one.",
     ShimReap = "shim.reap": "The shim is about to become the one that removes the container.",
 
     WaitExited = "wait.exited": "Who waits has heard of the end.",

@@ -6,7 +6,7 @@
 
 use std::ffi::{CStr, CString, c_char};
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions};
 
@@ -191,6 +191,39 @@ pub fn fork(child: impl FnOnce() -> i32) -> Result<Child, Errno> {
     // It is our child and has not been reaped, so the number is still its own.
     let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
     Ok(Child { pid, pidfd })
+}
+
+/// Starts a copy of this process that reads one file as its standard input and writes another as
+/// its standard output, and has no other descriptor. It runs `work`, which can hold nothing of this
+/// process's, exits with what it returns, and does not outlive this process.
+///
+/// # Errors
+/// The kernel starts no process.
+pub fn filter(
+    input: OwnedFd,
+    output: OwnedFd,
+    work: fn(BorrowedFd<'_>, BorrowedFd<'_>) -> i32,
+) -> Result<Child, Errno> {
+    let kill = rustix::process::Signal::KILL;
+    fork(move || {
+        let ready = rustix::process::set_parent_process_death_signal(Some(kill))
+            .and_then(|()| rustix::stdio::dup2_stdin(&input))
+            .and_then(|()| rustix::stdio::dup2_stdout(&output));
+        // They are closed with all others; nothing is dropped in this process.
+        let _ = (input.into_raw_fd(), output.into_raw_fd());
+        match ready.and_then(|()| close_from(2)) {
+            Ok(()) => work(rustix::stdio::stdin(), rustix::stdio::stdout()),
+            Err(errno) => errno.raw_os_error(),
+        }
+    })
+}
+
+/// Closes every descriptor from this one on, whoever owns them: for a copy of a process that ends
+/// without dropping anything.
+fn close_from(first: u32) -> Result<(), Errno> {
+    // SAFETY: no pointer is passed. The descriptors' owners are in memory that is never looked at
+    // again: [`filter`] runs a function that captures nothing, and then exits.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0_u32) }).map(drop)
 }
 
 /// Exit code of a child whose closure panicked where panics unwind (in tests).

@@ -17,6 +17,7 @@ mod images;
 mod inside;
 mod life;
 mod limits;
+mod log_drivers;
 mod logs;
 mod network;
 mod pull;

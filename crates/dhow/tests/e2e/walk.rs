@@ -25,6 +25,8 @@ enum Scenario {
     Again,
     /// The same, and the program dies that starts it again.
     Revive,
+    /// `run -d` with a small log, and the shim dies.
+    Log,
     /// `rm` of a container that has ended.
     Remove,
     Pull,
@@ -37,7 +39,8 @@ enum Scenario {
 }
 
 use Scenario::{
-    Again, Create, Load, Pull, Reap, Remove, Repair, Revive, Run, Shim, Tag, Untag, VolumeRemove,
+    Again, Create, Load, Log, Pull, Reap, Remove, Repair, Revive, Run, Shim, Tag, Untag,
+    VolumeRemove,
 };
 
 /// Every place has a command that passes it: a new one does not compile without.
@@ -56,6 +59,7 @@ const fn scenarios(point: Point) -> &'static [Scenario] {
         P::ShimTornDown | P::ShimReap => &[Shim],
         P::ShimRestarts | P::ShimRevive => &[Again],
         P::ReviveBegan => &[Revive],
+        P::LogMoved => &[Log],
         P::WaitExited | P::WaitRemoved => &[Run],
         P::RemoveLife => &[Remove, Reap],
         P::RemoveLocked | P::RemoveMoved | P::RemoveRow => &[Remove, Reap, Run],
@@ -91,7 +95,7 @@ const fn then(point: Point, scenario: Scenario) -> Then {
         (Tag, Point::TagDone) | (Untag, Point::UntagTrash) => Then::Done,
         (Tag | Untag, _) => Then::Undone,
         (Remove, Point::RemoveLocked | Point::RemoveLife | Point::RemoveMoved) => Then::Undone,
-        (Remove | VolumeRemove, _) => Then::Done,
+        (Remove | VolumeRemove | Log, _) => Then::Done,
         (Run | Shim | Again | Revive | Reap | Repair, _) => Then::Either,
     }
 }
@@ -145,7 +149,7 @@ impl Walk {
         let witness = self.host.scratch().join("witness");
         let _ = fs::remove_file(&witness);
         let wish = format!("{}=kill={}", point.name(), witness.display());
-        let in_shim = matches!(scenario, Shim | Again | Revive | Reap);
+        let in_shim = matches!(scenario, Shim | Again | Revive | Reap | Log);
         let variable = if in_shim { "DHOW_SHIM_FAILPOINT" } else { "DHOW_FAILPOINT" };
         let words = self.words(scenario);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -182,7 +186,7 @@ impl Walk {
             Remove => drop(self.host.ok(&[&["run"][..], &half].concat())),
             Untag => drop(self.host.ok(&["load", "-i", &self.archive.to_string_lossy()])),
             VolumeRemove => drop(self.host.ok(&["volume", "create", "gone"])),
-            Create | Run | Shim | Again | Revive | Reap | Pull | Load | Tag | Repair => {}
+            Create | Run | Shim | Again | Revive | Reap | Log | Pull | Load | Tag | Repair => {}
         }
     }
 
@@ -211,6 +215,20 @@ impl Walk {
                 "busybox",
                 "false",
             ],
+            Log => &[
+                "run",
+                "-d",
+                "--name",
+                "half",
+                "--log-opt",
+                "max-size=1k",
+                "--log-opt",
+                "max-file=3",
+                "busybox",
+                "sh",
+                "-c",
+                "yes | head -n 100",
+            ],
             Remove => &["rm", "-v", "half"],
             Pull => &["pull", &self.reference],
             Load => &["load", "-i", &archive],
@@ -230,6 +248,8 @@ impl Walk {
         let image = |name: &str| host.run(&["image", "inspect", name]).code == Some(0);
         let is_done = match scenario {
             Create => has("half") && host.run(&["start", "half"]).code == Some(0),
+            // What was written before is read, though there is no current file.
+            Log => host.run(&["logs", "half"]).out.lines().count() > 5,
             Remove => !has("half"),
             Pull => image(&self.reference),
             Load => image("app"),
@@ -265,7 +285,7 @@ impl Walk {
                 self.expect(what, &["rm", "half"]);
                 self.expect(what, &["volume", "rm", "filled"]);
             }
-            Run | Shim | Again | Revive | Reap | Remove => {
+            Run | Shim | Again | Revive | Reap | Log | Remove => {
                 self.forget_half(what);
                 self.expect(
                     what,

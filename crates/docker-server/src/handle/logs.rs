@@ -7,6 +7,7 @@ use docker_api::frame::{Channel, HEADER, header};
 use engine::view::{LogQuery, LogRecord, LogStream, Streams};
 use engine::{EngineError, LogReader};
 use model::NameOrId;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::mpsc;
 
 use super::streams::{has_terminal, stream_type};
@@ -26,6 +27,8 @@ struct Format {
     framed: bool,
     /// Whether each begins with its time.
     timestamps: bool,
+    /// Whether its attributes follow.
+    details: bool,
     /// Whether each is sent as soon as it is there: somebody is looking on.
     at_once: bool,
 }
@@ -33,9 +36,6 @@ struct Format {
 /// Serves a log.
 pub(super) async fn logs(call: Call, who: NameOrId) -> Result<Reply, HttpError> {
     let mut query = log_query(&call.query)?;
-    if call.query.flag("details") {
-        return Err(HttpError::later("log details"));
-    }
     // The reader stops when the reading end hangs up; the writing end goes with the reply's body.
     let hangup = if call.query.flag("follow") {
         let (reader, writer) = io::pipe().map_err(|e| HttpError::internal(format!("pipe: {e}")))?;
@@ -50,6 +50,7 @@ pub(super) async fn logs(call: Call, who: NameOrId) -> Result<Reply, HttpError> 
     let format = Format {
         framed: !terminal,
         timestamps: call.query.flag("timestamps"),
+        details: call.query.flag("details"),
         at_once: hangup.is_some(),
     };
     let body = lasting_body(hangup, move |send| send_all(reader, format, send))?;
@@ -98,21 +99,39 @@ fn send_all(mut reader: LogReader, format: Format, send: &mpsc::Sender<io::Resul
 }
 
 fn append(batch: &mut BytesMut, record: &LogRecord, format: Format) {
-    let time = if format.timestamps {
-        format!("{} ", raise::log_time(record.time))
-    } else {
-        String::new()
-    };
+    let mut head = String::new();
+    if format.timestamps {
+        head.push_str(&raise::log_time(record.time));
+        head.push(' ');
+    }
+    if format.details {
+        head.push_str(&attributes(record));
+        head.push(' ');
+    }
     let channel = match record.stream {
         LogStream::Stdout => Channel::Stdout,
         LogStream::Stderr => Channel::Stderr,
     };
-    batch.reserve(HEADER + time.len() + record.bytes.len());
+    batch.reserve(HEADER + head.len() + record.bytes.len());
     if format.framed {
-        batch.put_slice(&header(channel, time.len() + record.bytes.len()));
+        batch.put_slice(&header(channel, head.len() + record.bytes.len()));
     }
-    batch.put_slice(time.as_bytes());
+    batch.put_slice(head.as_bytes());
     batch.put_slice(&record.bytes);
+}
+
+/// `key=value,key=value`, as Go escapes queries: what is in them is the container's.
+fn attributes(record: &LogRecord) -> String {
+    let pairs =
+        record.attributes.iter().map(|(key, value)| format!("{}={}", escape(key), escape(value)));
+    pairs.collect::<Vec<_>>().join(",")
+}
+
+/// Go's `url.QueryEscape`.
+fn escape(text: &str) -> String {
+    const KEPT: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b' ');
+    utf8_percent_encode(text, KEPT).to_string().replace(' ', "+")
 }
 
 /// The head has been sent, so an error can only be told inside the stream.
@@ -128,6 +147,8 @@ fn append_error(batch: &mut BytesMut, error: &EngineError, format: Format) {
 mod tests {
     use super::*;
 
+    use std::collections::BTreeMap;
+
     #[test]
     fn one_stream_at_least() {
         let query = |text: &str| log_query(&Query::parse(text).unwrap());
@@ -142,15 +163,25 @@ mod tests {
 
     #[test]
     fn records_are_framed_one_by_one() {
-        let record = LogRecord {
+        let mut record = LogRecord {
             stream: LogStream::Stderr,
             time: "2026-11-21T22:22:47.22Z".parse().unwrap(),
             bytes: b"hi\n".to_vec(),
+            attributes: BTreeMap::new(),
         };
         let mut batch = BytesMut::new();
-        append(&mut batch, &record, Format { framed: true, timestamps: false, at_once: false });
+        let plain = Format { framed: true, timestamps: false, details: false, at_once: false };
+        append(&mut batch, &record, plain);
         assert_eq!(&batch.split()[..], b"\x02\0\0\0\0\0\0\x03hi\n");
-        append(&mut batch, &record, Format { framed: false, timestamps: true, at_once: false });
+        append(&mut batch, &record, Format { framed: false, timestamps: true, ..plain });
         assert_eq!(&batch.split()[..], b"2026-11-21T22:22:47.220000000Z hi\n");
+        let detailed = Format { framed: false, details: true, ..plain };
+        append(&mut batch, &record, detailed);
+        assert_eq!(&batch.split()[..], b" hi\n", "none are none");
+        for (key, value) in [("tag", "a b,c=d"), ("app", "x\x1b[1m")] {
+            record.attributes.insert(key.to_owned(), value.to_owned());
+        }
+        append(&mut batch, &record, detailed);
+        assert_eq!(&batch.split()[..], b"app=x%1B%5B1m,tag=a+b%2Cc%3Dd hi\n");
     }
 }

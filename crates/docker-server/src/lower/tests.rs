@@ -90,14 +90,23 @@ fn the_least_request_gets_every_default() {
     check(
         &spec.log,
         &expect![[r#"
-        JsonFile {
-            max_size: Some(
-                20971520,
-            ),
-            max_file: 5,
-            options: {},
-        }
-    "#]],
+            JsonFile {
+                max_size: Some(
+                    20971520,
+                ),
+                max_file: 5,
+                options: {},
+                compression: None,
+                details: LogDetails {
+                    labels: [],
+                    labels_regex: None,
+                    env: [],
+                    env_regex: None,
+                    tag: None,
+                },
+                delivery: Blocking,
+            }
+        "#]],
     );
 }
 
@@ -638,8 +647,14 @@ fn what_is_not_there_yet_is_named() {
         (host(r#""StorageOpt":{"size":"1g"}"#), "HostConfig.StorageOpt"),
         (host(r#""DeviceRequests":[{"Driver":"nvidia"}]"#), "HostConfig.DeviceRequests"),
         (host(r#""BlkioDeviceReadBps":[{"Path":"/dev/sda"}]"#), "HostConfig.BlkioDeviceReadBps"),
-        (host(r#""LogConfig":{"Type":"syslog"}"#), "log driver 'syslog'"),
-        (host(r#""LogConfig":{"Config":{"compress":"true"}}"#), "log option 'compress'"),
+        (
+            host(r#""LogConfig":{"Type":"gelf"}"#),
+            "log driver 'gelf' (json-file, local, journald, syslog and none are there)",
+        ),
+        (
+            host(r#""LogConfig":{"Type":"syslog","Config":{"syslog-address":"tcp+tls://a"}}"#),
+            "syslog-address with tcp+tls",
+        ),
         (host(r#""SecurityOpt":["label=type:t"]"#), "--security-opt label"),
         (host(r#""Mounts":[{"Type":"image","Target":"/t"}]"#), "mount type 'image'"),
         (image(r#""OnBuild":["RUN x"]"#), "OnBuild"),

@@ -7,9 +7,10 @@ use docker_api::types::host_config::{
 use docker_api::types::network_settings::{PortBinding as WireBinding, PortMap};
 use engine::view::ContainerView;
 use model::container::{
-    ContainerSpec, InitProcess, Limits, LogSpec, NamespaceSpec, NetworkMode, PidsLimit, Removal,
+    ContainerSpec, InitProcess, Limits, NamespaceSpec, NetworkMode, PidsLimit, Removal,
     RestartPolicy, SecuritySpec, SwapLimit, Terminal,
 };
+use model::log::{LogSpec, LogTarget};
 use model::port::{HostPort, PortBinding};
 
 use super::{or_null, path, signed};
@@ -56,6 +57,13 @@ fn general(spec: &ContainerSpec, host: &mut HostConfig) {
 fn log(log: &LogSpec) -> LogConfig {
     let (driver, options) = match log {
         LogSpec::JsonFile { options, .. } => ("json-file", options.clone()),
+        LogSpec::Local { options, .. } => ("local", options.clone()),
+        LogSpec::Remote { target: LogTarget::Journald, options, .. } => {
+            ("journald", options.clone())
+        }
+        LogSpec::Remote { target: LogTarget::Syslog { .. }, options, .. } => {
+            ("syslog", options.clone())
+        }
         LogSpec::None => ("none", docker_api::types::Map::new()),
     };
     LogConfig { driver: driver.to_owned(), config: Some(options) }

@@ -100,7 +100,7 @@ fn plugins() -> PluginsInfo {
         volume: words(&["local"]),
         network: words(&["bridge", "host", "null"]),
         authorization: None,
-        log: words(&["json-file"]),
+        log: words(&["journald", "json-file", "local", "syslog"]),
     }
 }
 

@@ -85,7 +85,7 @@ impl Guard {
 
     fn log_lines_lost(&self) -> u64 {
         let log = self.container.as_ref().and_then(|container| container.log.as_ref());
-        log.map_or(0, crate::log::Log::lines_lost)
+        log.map_or(0, |logged| logged.log.lines_lost())
     }
 
     /// A `<run>` that is full leaves the state unwritten: then the lock is held, and the shim

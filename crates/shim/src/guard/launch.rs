@@ -21,6 +21,7 @@ use sys::failpoint::{Point, pass, reach};
 use sys::process::Namespaces;
 
 use super::effects::{chain, failed};
+use super::logged::Logged;
 use super::poller::{Interest, ProcKey, Token, Watch};
 use super::proc::{Proc, ProcIo};
 use super::{Container, Guard, oom};
@@ -146,7 +147,7 @@ impl Guard {
         let oom = cgroup.oom_fd().map_err(|error| failure(chain(&error)));
         self.container = Some(Container {
             cgroup,
-            log,
+            log: log.map(Logged::new),
             oom: None,
             oom_told: oom::Told::default(),
             facts,

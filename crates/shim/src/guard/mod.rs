@@ -11,6 +11,7 @@ mod clients;
 mod conn;
 mod effects;
 mod launch;
+mod logged;
 mod oom;
 mod poller;
 mod proc;
@@ -35,11 +36,11 @@ use sys::process::Child;
 use sys::signal::{Signal, SignalFd};
 
 use crate::life_lock::LifeLock;
-use crate::log::Log;
 use crate::machine::{ConnId, Event, Finish, Machine, Now};
 use crate::paths::ShimPaths;
 use crate::protocol::{Published, Target};
 use conn::Conn;
+use logged::Logged;
 use poller::{Interest, Poller, ProcKey, Ready, Token, Watch};
 use proc::Proc;
 pub use tell::tell_end;
@@ -101,7 +102,7 @@ struct Listener {
 #[derive(Debug)]
 struct Container {
     cgroup: Cgroup,
-    log: Option<Log>,
+    log: Option<Logged>,
     /// The kernel's notices of OOM kills.
     oom: Option<OwnedFd>,
     oom_told: oom::Told,
@@ -205,6 +206,7 @@ impl Guard {
             Token::Listener => self.accept(),
             Token::Signals => self.on_signals(),
             Token::Oom => self.on_oom_notice(),
+            Token::Log => self.on_log(),
             Token::Conn(id) => self.on_conn(id, ready.hung_up),
             Token::Output(key, stream) => self.on_output(key, stream),
             Token::Input(key) => self.on_input_room(key),
@@ -233,6 +235,9 @@ impl Guard {
         let late = self.conns.iter().filter(|(_, conn)| is_due(conn.deadline()));
         let late: Vec<ConnId> = late.map(|(id, _)| *id).collect();
         late.into_iter().for_each(|id| self.close(id));
+        if is_due(self.log_deadline()) {
+            self.on_log();
+        }
         if is_due(self.scratch.cool_at) {
             self.cool_down();
         }
@@ -240,7 +245,8 @@ impl Guard {
 
     fn next_deadline(&self) -> Option<Duration> {
         let conns = self.conns.values().filter_map(Conn::deadline);
-        let others = [self.machine.deadline(), self.listener.again_at, self.scratch.cool_at];
+        let log = self.log_deadline();
+        let others = [self.machine.deadline(), self.listener.again_at, self.scratch.cool_at, log];
         conns.chain(others.into_iter().flatten()).min()
     }
 
@@ -249,7 +255,7 @@ impl Guard {
         self.scratch = Scratch { buffer: Vec::new(), cool_at: None };
         self.conns.values_mut().for_each(Conn::trim);
         if let Some(log) = self.container.as_mut().and_then(|container| container.log.as_mut()) {
-            log.trim();
+            log.log.trim();
         }
         sys::heap::trim();
     }
@@ -263,8 +269,12 @@ impl Guard {
         let mut ended = Vec::new();
         while let Ok(Some((pid, exit))) = sys::process::reap() {
             self.look_for_reviver(pid, exit);
-            // Whoever else ends here was orphaned below us: being reaped was all it needed.
-            ended.extend(self.key_of(pid).map(|key| (key, exit)));
+            // Whoever else ends here was orphaned below us, or has worked for the log: being reaped
+            // was all it needed.
+            match self.key_of(pid) {
+                Some(key) => ended.push((key, exit)),
+                None => self.on_other_ended(pid, exit),
+            }
         }
         // The init takes its execs with it, so their ends come first.
         ended.sort_by_key(|(key, _)| {

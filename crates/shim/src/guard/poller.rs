@@ -27,6 +27,8 @@ pub(crate) enum Token {
     Signals,
     /// The cgroup's OOM notices.
     Oom,
+    /// Whoever takes the log.
+    Log,
     /// A client.
     Conn(ConnId),
     /// Output of a process.
@@ -41,6 +43,7 @@ impl Token {
             Self::Listener => (0, 0),
             Self::Signals => (1, 0),
             Self::Oom => (2, 0),
+            Self::Log => (7, 0),
             Self::Conn(ConnId(number)) => (3, number),
             Self::Output(ProcKey(number), StreamKind::Stdout) => (4, number),
             Self::Output(ProcKey(number), StreamKind::Stderr) => (5, number),
@@ -59,6 +62,7 @@ impl Token {
             4 => Self::Output(ProcKey(number), StreamKind::Stdout),
             5 => Self::Output(ProcKey(number), StreamKind::Stderr),
             6 => Self::Input(ProcKey(number)),
+            7 => Self::Log,
             _ => return None,
         })
     }
@@ -199,6 +203,7 @@ mod tests {
             Token::Listener,
             Token::Signals,
             Token::Oom,
+            Token::Log,
             Token::Conn(ConnId(u32::MAX)),
             Token::Output(ProcKey(1), StreamKind::Stdout),
             Token::Output(ProcKey(2), StreamKind::Stderr),

@@ -45,12 +45,14 @@ impl Guard {
         let (target, form) = (proc.target, proc.io.form());
         let data = &self.scratch.buffer[..count];
         let log = self.container.as_mut().and_then(|container| container.log.as_mut());
+        let mut is_held_back = false;
         if let (Target::Container, Some(log)) = (target, log) {
-            log.write(stream, data, wall_nanos());
+            log.log.write(stream, data, wall_nanos());
+            log.rewatch(&self.poller);
+            is_held_back = log.log.holds_back();
         }
         let piece = Piece { stream, form, data };
         let mut broken: Vec<ConnId> = Vec::new();
-        let mut is_held_back = false;
         for (id, conn) in &mut self.conns {
             if conn.output(target, piece) == Taken::Yes && conn.flush(now).is_err() {
                 broken.push(*id);
@@ -71,7 +73,8 @@ impl Guard {
         proc.io.close_output(stream);
         let log = self.container.as_mut().and_then(|container| container.log.as_mut());
         if let (Target::Container, Some(log)) = (proc.target, log) {
-            log.finish(stream, wall_nanos());
+            log.log.finish(stream, wall_nanos());
+            log.rewatch(&self.poller);
         }
     }
 
@@ -93,9 +96,10 @@ impl Guard {
 
     /// Reads a process on that had to wait, once no consumer is behind.
     pub(super) fn let_flow(&mut self, target: Target) {
+        let log_holds_back = self.log_holds_back(target);
         let held = self.procs.iter_mut().find(|(_, p)| p.target == target && p.io.is_held_back());
         let Some((key, proc)) = held else { return };
-        if self.conns.values().any(|conn| conn.holds_back(target)) {
+        if log_holds_back || self.conns.values().any(|conn| conn.holds_back(target)) {
             return;
         }
         proc.io.let_flow();

@@ -32,6 +32,27 @@ pub(super) fn escape_line(data: &[u8], out: &mut Vec<u8>) -> Scan {
     }
 }
 
+/// Appends `data` up to its first line feed (which is not appended), as it is.
+pub(super) fn copy_line(data: &[u8], out: &mut Vec<u8>) -> Scan {
+    let length = line_length(data);
+    out.extend_from_slice(&data[..length]);
+    if length < data.len() { Scan::Newline(length) } else { Scan::End }
+}
+
+/// How many bytes there are in front of the first line feed.
+fn line_length(data: &[u8]) -> usize {
+    const STEP: usize = 32;
+    let mut run = 0;
+    for step in data.chunks_exact(STEP) {
+        if step.iter().fold(false, |found, byte| found | (*byte == b'\n')) {
+            break;
+        }
+        run += STEP;
+    }
+    let tail = &data[run..];
+    run + tail.iter().position(|byte| *byte == b'\n').unwrap_or(tail.len())
+}
+
 /// How many bytes in front can be copied as they are.
 fn plain_run(data: &[u8]) -> usize {
     const STEP: usize = 16;
@@ -136,6 +157,20 @@ mod tests {
         let data = b"0123456789abcdef0123456789abcdef012\nrest";
         assert_eq!(escape_line(data, &mut out), Scan::Newline(35));
         assert_eq!(out, &data[..35]);
+    }
+
+    #[test]
+    fn a_copy_ends_where_an_escape_does() {
+        for length in [0, 1, 31, 32, 33, 64, 100] {
+            let line = vec![b'x'; length];
+            let mut out = Vec::new();
+            assert_eq!(copy_line(&line, &mut out), Scan::End);
+            assert_eq!(out, line);
+            let data = [&line[..], b"\n\xff\n"].concat();
+            out.clear();
+            assert_eq!(copy_line(&data, &mut out), Scan::Newline(length));
+            assert_eq!(out, line);
+        }
     }
 
     proptest! {

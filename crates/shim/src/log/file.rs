@@ -1,4 +1,4 @@
-//! The log's files: appending, rotation, and a full disk.
+//! The log's files: appending, rotation, and a full disk. `pack` compresses those that are full.
 //!
 //! What the records say is `record`'s business; here are only batches of whole records.
 
@@ -7,32 +7,33 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use model::log::{Compression, LogDelivery, LogFiles};
 use rustix::fs::OFlags;
+use rustix::process::Pid;
+use sys::failpoint::{Point, pass};
+use sys::process::Exit;
+
+use super::pack::{Ended, Packer, numbered, packed, remove};
 
 /// Docker's mode of log files.
-const MODE: u32 = 0o640;
-
-/// The log cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("open log {}", path.display())]
-pub struct OpenError {
-    /// Which file.
-    path: PathBuf,
-    source: std::io::Error,
-}
+pub(super) const MODE: u32 = 0o640;
 
 /// The current file and the rules of its rotation.
 #[derive(Debug)]
 pub(super) struct LogFile {
     path: PathBuf,
-    max_size: Option<u64>,
-    max_file: u32,
+    files: LogFiles,
+    packer: Packer,
     /// `None` when a rotation could not make the new file.
     file: Option<File>,
     size: u64,
     health: Health,
     /// Lines lost since the log was opened.
     lost: u64,
+    /// How many bytes may wait for room; 0 where the container is to lose what has none.
+    patience: usize,
+    /// Whole records that wait.
+    held: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -46,25 +47,35 @@ enum Health {
 impl LogFile {
     pub(super) fn open(
         path: &Path,
-        max_size: Option<u64>,
-        max_file: u32,
-    ) -> Result<Self, OpenError> {
-        let opened = open_append(path);
-        let (file, size) = opened.map_err(|source| OpenError { path: path.to_owned(), source })?;
+        files: LogFiles,
+        delivery: LogDelivery,
+    ) -> std::io::Result<Self> {
+        let (file, size) = open_append(path)?;
+        let mut packer = Packer::new(path);
+        if files.compression == Compression::Gzip {
+            packer.clean(files.max_file);
+            packer.go_on(files.max_file);
+        }
+        let patience = match delivery {
+            LogDelivery::Blocking => 0,
+            LogDelivery::NonBlocking { buffer } => usize::try_from(buffer).unwrap_or(usize::MAX),
+        };
         Ok(Self {
             path: path.to_owned(),
-            max_size,
-            max_file,
+            files,
+            packer,
             file: Some(file),
             size,
             health: Health::Good,
             lost: 0,
+            patience,
+            held: Vec::new(),
         })
     }
 
     /// Bytes until the file has to be rotated. Rotates if that is due, so never 0.
     pub(super) fn room(&mut self) -> usize {
-        let Some(max_size) = self.max_size else { return usize::MAX };
+        let Some(max_size) = self.files.max_size else { return usize::MAX };
         if self.size >= max_size {
             self.rotate();
         }
@@ -77,22 +88,52 @@ impl LogFile {
     }
 
     /// A line to log in front of the next batch, while lines were lost that nobody was told of.
-    pub(super) fn owed_note(&self) -> Option<String> {
+    pub(super) fn owed_note(&mut self) -> Option<String> {
+        self.write_held();
+        if !self.held.is_empty() {
+            return None;
+        }
         let Health::Owing { untold, why } = self.health else { return None };
         Some(format!("[dhow: {untold} lines were not logged: {why}]\n"))
     }
 
-    /// Writes whole records. If that fails, none of them is in the file, and they are counted.
+    /// Writes whole records. If that fails, none of them is in the file: they wait, or they are
+    /// counted.
     pub(super) fn append(&mut self, batch: &[u8]) {
         if batch.is_empty() {
             return;
         }
-        match self.try_append(batch) {
-            Ok(()) => {
-                self.size += batch.len() as u64;
-                self.health = Health::Good;
+        if self.held.is_empty() {
+            match self.try_append(batch) {
+                Ok(()) => self.health = Health::Good,
+                Err(error) => self.hold_or_lose(batch, error.kind()),
             }
-            Err(error) => self.count_lost(batch, error.kind()),
+        } else {
+            self.hold_or_lose(batch, ErrorKind::StorageFull);
+        }
+    }
+
+    /// Tries once more to write what waits.
+    pub(super) fn write_held(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        let held = std::mem::take(&mut self.held);
+        if self.try_append(&held).is_err() {
+            self.held = held;
+        }
+    }
+
+    /// The process that compresses a file, while there is one.
+    #[cfg(test)]
+    pub(super) const fn compressor(&self) -> Option<&sys::process::Child> {
+        self.packer.child()
+    }
+
+    /// A process has ended that may have compressed a file.
+    pub(super) fn process_ended(&mut self, pid: Pid, exit: Exit) {
+        if self.packer.ended(pid, exit) == Ended::Packed {
+            self.packer.go_on(self.files.max_file);
         }
     }
 
@@ -110,15 +151,28 @@ impl LogFile {
             // A part of a record would make the rest of the file unreadable. If even this
             // fails, a reader has to skip one broken line.
             let _ = file.set_len(self.size);
+        } else {
+            self.size += batch.len() as u64;
         }
         written
+    }
+
+    fn hold_or_lose(&mut self, batch: &[u8], why: ErrorKind) {
+        // What comes after lines that were lost waits until that can be told in its place.
+        let is_in_order = self.held.is_empty() || matches!(self.health, Health::Good);
+        if is_in_order && self.held.len() + batch.len() <= self.patience {
+            self.held.extend_from_slice(batch);
+            self.health = Health::Good;
+        } else {
+            self.count_lost(batch, why);
+        }
     }
 
     fn count_lost(&mut self, batch: &[u8], why: ErrorKind) {
         let (before, notes) = match self.health {
             Health::Good => (0, 0),
             // The note at the head of this batch is no line of the container's.
-            Health::Owing { untold, .. } => (untold, 1),
+            Health::Owing { untold, .. } => (untold, u64::from(self.held.is_empty())),
         };
         let lines = lines_of(batch).saturating_sub(notes);
         self.lost += lines;
@@ -126,26 +180,43 @@ impl LogFile {
     }
 
     /// Moves the files on by one and begins a new one. A rename that fails costs an old file,
-    /// never the new one, as in Docker.
+    /// never the new one, as in Docker. Older files move first, so that whoever is killed in
+    /// between leaves a number out and no file twice.
     fn rotate(&mut self) {
-        for number in (1..self.max_file).rev() {
-            let from = if number == 1 { self.path.clone() } else { self.numbered(number - 1) };
-            let _ = std::fs::rename(from, self.numbered(number));
+        let generations = self.files.max_file;
+        for number in (1..generations).rev() {
+            self.move_to(number);
         }
-        if self.max_file < 2 {
-            let _ = std::fs::remove_file(&self.path);
+        if generations < 2 {
+            remove(&self.path);
         }
+        self.packer.rotated(generations);
+        pass(Point::LogMoved);
         // Cut to nothing, should the file still be there after all. If it cannot be made, the
         // next batch tries again.
         let made = open_append(&self.path).and_then(|(file, _)| file.set_len(0).map(|()| file));
         self.file = made.ok();
         self.size = 0;
+        if self.files.compression == Compression::Gzip {
+            self.packer.go_on(generations);
+        }
     }
 
-    fn numbered(&self, number: u32) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{number}"));
-        name.into()
+    /// Gives a file the next number. What has it is the oldest one, if there is any.
+    fn move_to(&self, number: u32) {
+        let to = numbered(&self.path, number);
+        if number + 1 == self.files.max_file {
+            remove(&to);
+            remove(&packed(&to));
+        }
+        if number == 1 {
+            let _ = std::fs::rename(&self.path, to);
+        } else {
+            let from = numbered(&self.path, number - 1);
+            // It has one of the two forms.
+            let _ = std::fs::rename(packed(&from), packed(&to));
+            let _ = std::fs::rename(from, to);
+        }
     }
 }
 

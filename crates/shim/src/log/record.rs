@@ -1,49 +1,38 @@
-//! Cuts output into lines and makes a `json-file` record of each.
+//! Cuts output into lines and makes a record of each.
 //!
 //! Docker's law: a record is a line; a line of more than 16 KiB is cut into records of 16 KiB
 //! (its last part carries the line feed); what is left at the end of a stream is a record
-//! without one. Nothing here touches a file.
+//! without one. How a record looks is its `Form`'s. Nothing here touches a file.
 
-use std::collections::BTreeMap;
-
-use super::escape::{Scan, escape_line};
-use super::stamp::Stamper;
+use super::escape::Scan;
+use super::form::{Form, LineEnd, Mark, index};
+use super::stamp::Ticks;
 use crate::protocol::StreamKind;
 
 /// Longest piece of a line in one record, line feed included.
 pub(super) const MAX_LINE: usize = 16 << 10;
 
-/// Whether a record ends its line.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum LineEnd {
-    Newline,
-    Open,
-}
-
 /// What makes records of output.
 #[derive(Debug)]
 pub(super) struct Recorder {
-    stamper: Stamper,
+    ticks: Ticks,
     /// Of each stream, the line that has not ended yet.
     open: [Vec<u8>; 2],
-    /// `","stream":"stdout",` and so on up to the time.
-    middle: [Vec<u8>; 2],
+    form: Form,
     batch: Vec<u8>,
+    /// Where in the batch each record ends; only of records that travel on their own.
+    ends: Vec<usize>,
 }
 
 impl Recorder {
-    pub(super) fn new(attrs: &BTreeMap<String, String>) -> Self {
-        Self {
-            stamper: Stamper::new(),
-            open: [Vec::new(), Vec::new()],
-            middle: [middle("stdout", attrs), middle("stderr", attrs)],
-            batch: Vec::new(),
-        }
+    pub(super) const fn new(form: Form) -> Self {
+        let open = [Vec::new(), Vec::new()];
+        Self { ticks: Ticks::new(), open, form, batch: Vec::new(), ends: Vec::new() }
     }
 
     /// The clock's time now, nanoseconds since 1970.
     pub(super) fn at(&mut self, now: i64) {
-        self.stamper.at(now);
+        self.ticks.at(now);
     }
 
     /// The records made since the last [`Recorder::clear`].
@@ -51,14 +40,21 @@ impl Recorder {
         &self.batch
     }
 
+    /// The same one by one, of a form whose records travel on their own.
+    pub(super) fn messages(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        starts.zip(&self.ends).map(|(start, end)| &self.batch[*start..*end])
+    }
+
     /// Forgets the batch, keeping its memory.
     pub(super) fn clear(&mut self) {
         self.batch.clear();
+        self.ends.clear();
     }
 
     /// Frees what is not needed while nothing comes.
     pub(super) fn trim(&mut self) {
-        self.batch = Vec::new();
+        (self.batch, self.ends) = (Vec::new(), Vec::new());
         self.open.iter_mut().for_each(Vec::shrink_to_fit);
     }
 
@@ -81,9 +77,14 @@ impl Recorder {
 
     /// Puts a line of our own in front of the batch.
     pub(super) fn note(&mut self, text: &str) {
-        let records = std::mem::take(&mut self.batch);
-        self.take_line(StreamKind::Stderr, text.as_bytes());
+        let (records, ends) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.ends));
+        let start = self.batch.len();
+        self.form.begin(StreamKind::Stderr, self.ticks.current(), &mut self.batch);
+        self.form.text(text.as_bytes(), &mut self.batch);
+        self.close(StreamKind::Stderr, LineEnd::Newline, start);
+        let note = self.batch.len();
         self.batch.extend_from_slice(&records);
+        self.ends.extend(ends.into_iter().map(|end| end + note));
     }
 
     /// Goes on with a line that an earlier read left open.
@@ -114,14 +115,14 @@ impl Recorder {
     fn take_line<'a>(&mut self, stream: StreamKind, data: &'a [u8]) -> &'a [u8] {
         let window = &data[..data.len().min(MAX_LINE)];
         let start = self.batch.len();
-        self.batch.extend_from_slice(HEAD);
-        match escape_line(window, &mut self.batch) {
+        self.form.begin(stream, self.ticks.current(), &mut self.batch);
+        match self.form.text(window, &mut self.batch) {
             Scan::Newline(at) => {
-                self.close(stream, LineEnd::Newline);
+                self.close(stream, LineEnd::Newline, start);
                 &data[at + 1..]
             }
             Scan::End if window.len() == MAX_LINE => {
-                self.close(stream, LineEnd::Open);
+                self.close(stream, LineEnd::Open, start);
                 &data[MAX_LINE..]
             }
             Scan::End => {
@@ -134,40 +135,21 @@ impl Recorder {
 
     fn emit_open(&mut self, stream: StreamKind, end: LineEnd) {
         let mut open = std::mem::take(&mut self.open[index(stream)]);
-        self.batch.extend_from_slice(HEAD);
+        let start = self.batch.len();
+        self.form.begin(stream, self.ticks.current(), &mut self.batch);
         // There is no line feed in an open line, so the scan reaches its end.
-        escape_line(&open, &mut self.batch);
-        self.close(stream, end);
+        self.form.text(&open, &mut self.batch);
+        self.close(stream, end, start);
         open.clear();
         self.open[index(stream)] = open;
     }
 
     /// Writes what follows the text of a record.
-    fn close(&mut self, stream: StreamKind, end: LineEnd) {
-        if end == LineEnd::Newline {
-            self.batch.extend_from_slice(b"\\n");
+    fn close(&mut self, stream: StreamKind, end: LineEnd, start: usize) {
+        let mark = Mark { stream, end, time: self.ticks.take() };
+        self.form.close(mark, start, &mut self.batch);
+        if self.form.is_message() {
+            self.ends.push(self.batch.len());
         }
-        self.batch.extend_from_slice(&self.middle[index(stream)]);
-        self.stamper.append(&mut self.batch);
-        self.batch.extend_from_slice(b"\"}\n");
     }
-}
-
-const HEAD: &[u8] = b"{\"log\":\"";
-
-const fn index(stream: StreamKind) -> usize {
-    match stream {
-        StreamKind::Stdout => 0,
-        StreamKind::Stderr => 1,
-    }
-}
-
-fn middle(stream: &str, attrs: &BTreeMap<String, String>) -> Vec<u8> {
-    let attrs = if attrs.is_empty() {
-        String::new()
-    } else {
-        // A map of strings cannot fail to become JSON.
-        format!("\"attrs\":{},", serde_json::to_string(attrs).unwrap_or_default())
-    };
-    format!("\",\"stream\":\"{stream}\",{attrs}\"time\":\"").into_bytes()
 }

@@ -4,22 +4,19 @@
 
 use jiff::Timestamp;
 
-const NANOS_PER_SECOND: i64 = 1_000_000_000;
+pub(super) const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// Gives each record a time of its own, and prints it.
+/// Gives each record a time of its own: at least 1 ns after the one before, so that the order of
+/// lines survives a reader that sorts by time.
 #[derive(Debug)]
-pub(super) struct Stamper {
+pub(super) struct Ticks {
     /// Nanoseconds since 1970 of the next record.
     next: i64,
-    /// The second that `prefix` is of.
-    second: i64,
-    /// `2026-11-21T22:22:47`
-    prefix: String,
 }
 
-impl Stamper {
-    pub(super) fn new() -> Self {
-        Self { next: 0, second: i64::MIN, prefix: String::new() }
+impl Ticks {
+    pub(super) const fn new() -> Self {
+        Self { next: 0 }
     }
 
     /// The clock's time now. A clock that went back does not take the log with it: readers ask
@@ -28,12 +25,37 @@ impl Stamper {
         self.next = self.next.max(now);
     }
 
-    /// Appends the next time. Each is at least 1 ns after the one before, so that the order of
-    /// lines survives a reader that sorts by time.
-    pub(super) fn append(&mut self, out: &mut Vec<u8>) {
+    /// The time that the next record has.
+    pub(super) const fn current(&self) -> i64 {
+        self.next
+    }
+
+    /// The time of a record.
+    pub(super) const fn take(&mut self) -> i64 {
+        let time = self.next;
+        self.next = time.saturating_add(1);
+        time
+    }
+}
+
+/// Prints times.
+#[derive(Debug)]
+pub(super) struct Stamper {
+    /// The second that `prefix` is of.
+    second: i64,
+    /// `2026-11-21T22:22:47`
+    prefix: String,
+}
+
+impl Stamper {
+    pub(super) const fn new() -> Self {
+        Self { second: i64::MIN, prefix: String::new() }
+    }
+
+    /// Appends a time, nanoseconds since 1970.
+    pub(super) fn append(&mut self, time: i64, out: &mut Vec<u8>) {
         let (second, nanos) =
-            (self.next.div_euclid(NANOS_PER_SECOND), self.next.rem_euclid(NANOS_PER_SECOND));
-        self.next += 1;
+            (time.div_euclid(NANOS_PER_SECOND), time.rem_euclid(NANOS_PER_SECOND));
         if second != self.second {
             self.change_second(second);
         }
@@ -71,10 +93,8 @@ mod tests {
     use super::*;
 
     fn stamp(nanos: i64) -> String {
-        let mut stamper = Stamper::new();
         let mut out = Vec::new();
-        stamper.at(nanos);
-        stamper.append(&mut out);
+        Stamper::new().append(nanos, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -89,16 +109,11 @@ mod tests {
 
     #[test]
     fn times_only_grow() {
-        let mut stamper = Stamper::new();
-        let mut out = Vec::new();
-        stamper.at(999_999_999);
-        stamper.append(&mut out);
-        stamper.append(&mut out);
-        stamper.at(5);
-        stamper.append(&mut out);
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            "1970-01-01T00:00:00.999999999Z1970-01-01T00:00:01Z1970-01-01T00:00:01.000000001Z"
-        );
+        let mut ticks = Ticks::new();
+        ticks.at(999_999_999);
+        let mut times = vec![ticks.take(), ticks.take()];
+        ticks.at(5);
+        times.push(ticks.take());
+        assert_eq!(times, [999_999_999, 1_000_000_000, 1_000_000_001]);
     }
 }

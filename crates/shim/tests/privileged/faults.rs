@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
+use model::log::{Compression, LogDelivery};
 use rustix::mount::MountAttrFlags;
 use rustix::process::{Signal, pidfd_send_signal};
 use shim::protocol::{LogConfig, Reach, Request, StreamKind};
@@ -147,7 +148,16 @@ pub(crate) fn a_full_disk_costs_lines_and_says_so() {
     let path =
         |name: &str| std::path::PathBuf::from(format!("/proc/self/fd/{}/{name}", disk.as_raw_fd()));
     let attrs = std::collections::BTreeMap::new();
-    let config = LogConfig::JsonFile { path: path("log"), max_size: None, max_file: 1, attrs };
+    let (compression, delivery) = (Compression::None, LogDelivery::Blocking);
+    let path_of_log = path("log");
+    let config = LogConfig::JsonFile {
+        path: path_of_log,
+        max_size: None,
+        max_file: 1,
+        attrs,
+        compression,
+        delivery,
+    };
     let mut log = shim::log::Log::open(&config).unwrap().unwrap();
     let line = [&[b'x'; 999][..], b"\n"].concat();
     std::fs::write(path("ballast"), vec![0; 128 << 10]).unwrap();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use model::container::{AttachedStreams, Stdin, StopTimeout};
+use model::log::{Compression, LogDelivery};
 use model::{ContainerId, Signal};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::{Value, json};
@@ -125,6 +126,8 @@ impl Container {
                 max_size: self.max_size,
                 max_file: 3,
                 attrs: std::collections::BTreeMap::new(),
+                compression: Compression::None,
+                delivery: LogDelivery::Blocking,
             },
             cgroup: CgroupName { parent: cgroup_parent(), name: self.paths.id.to_string() },
             stop: self.stop,
