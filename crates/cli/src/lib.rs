@@ -13,6 +13,7 @@ mod format;
 mod human;
 mod id_file;
 mod inspect;
+mod lines;
 mod options;
 mod parse;
 mod progress;

@@ -1,5 +1,7 @@
 //! `logs`: streams, tail, since, follow, rotation.
 
+use std::io::{BufRead, BufReader};
+
 use crate::host;
 
 #[test]
@@ -77,4 +79,57 @@ fn without_a_driver_nothing_is_kept() {
         host.fails(1, &["logs", "l1"])
             .contains("configured logging driver does not support reading")
     );
+}
+
+#[test]
+fn logs_of_several_are_one_in_the_order_of_time() {
+    let host = host();
+    for (name, label, text) in
+        [("l1", "t=a", "one"), ("second", "t=b", "two"), ("l3", "t=a", "three")]
+    {
+        let script = format!("echo {text} 1; echo {text} 2 >&2");
+        host.ok(&["run", "--name", name, "-l", label, "busybox", "sh", "-c", &script]);
+    }
+    let ran = host.run(&["logs", "second", "l1"]);
+    assert_eq!(ran.out, "l1      | one 1\nsecond  | two 1");
+    assert_eq!(ran.err, "l1      | one 2\nsecond  | two 2");
+    let ran = host.run(&["logs", "--label", "t=a", "--grep", "^(one|three) 1$"]);
+    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("l1  | one 1\nl3  | three 1", ""));
+    let ran =
+        host.run(&["logs", "--no-log-prefix", "-n", "1", "--filter", "name=l", "--grep", "2"]);
+    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", "one 2\nthree 2"));
+    let ran = host.run(&["logs", "-t", "--grep", "1", "l1"]);
+    let (time, text) = ran.out.split_once(' ').unwrap();
+    assert_eq!((time.len(), text), (30, "one 1"));
+    let ran = host.run(&["logs", "l1", "nope"]);
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (Some(1), "Error response from daemon: No such container: nope")
+    );
+    host.fails(1, &["logs"]);
+    host.ok(&["run", "--name", "quiet", "--log-driver", "none", "busybox", "true"]);
+    let ran = host.run(&["logs", "l1", "quiet"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), "l1     | one 1"));
+    assert!(ran.err.contains("quiet: Error response from daemon: configured logging driver"));
+}
+
+#[test]
+fn a_name_is_followed_through_restarts_and_new_containers() {
+    let host = host();
+    let say = |text: &str| {
+        host.ok(&["run", "-d", "--name", "l1", "busybox", "sh", "-c", &format!("echo {text}")]);
+        host.ok(&["wait", "l1"]);
+    };
+    say("first");
+    let mut follower = host.spawn(&mut host.command(&["logs", "-F", "l1"]));
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut next = || lines.next().unwrap().unwrap();
+    assert_eq!(next(), "first");
+    host.ok(&["start", "l1"]);
+    assert_eq!(next(), "first", "of the second start, and once");
+    host.ok(&["rm", "l1"]);
+    say("second");
+    assert_eq!(next(), "second");
+    follower.kill().unwrap();
+    follower.wait().unwrap();
 }
