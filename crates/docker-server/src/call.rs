@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
-use crate::connection::Hijack;
+use crate::connection::{Hijack, Leaving};
 use crate::error::HttpError;
 use crate::params::Query;
 use crate::quirks::ApiVersion;
@@ -120,7 +120,7 @@ impl Call {
         self,
         container: std::os::unix::net::UnixStream,
         content_type: &'static str,
-        keys: Option<model::detach::DetachKeys>,
+        leaving: Option<Leaving>,
     ) -> Result<Reply, HttpError> {
         container
             .set_nonblocking(true)
@@ -130,7 +130,7 @@ impl Call {
                 upgrade: self.wants_upgrade(),
                 content_type,
                 container,
-                keys,
+                leaving,
             })?
             .send(&self.hijack)
             .await;

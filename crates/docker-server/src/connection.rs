@@ -19,14 +19,14 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
-use crate::call::{Call, Company};
+use crate::call::{Call, Company, blocking};
 use crate::error::{HttpError, version_reply};
 use crate::handle;
 use crate::params::Query;
 use crate::quirks::{ApiVersion, MAX};
 use crate::reply::{self, Reply};
 use crate::route::{self, Route};
-use crate::splice::splice;
+use crate::splice::{Parted, splice};
 use model::detach::DetachKeys;
 
 /// Of all the headers of a request together.
@@ -50,14 +50,19 @@ struct Server {
     engine: Engine,
 }
 
+/// The keys by which a client leaves, and what is to be told then.
+pub(crate) struct Leaving {
+    pub(crate) keys: DetachKeys,
+    pub(crate) tell: Box<dyn FnOnce() + Send>,
+}
+
 /// A connection's next owner.
-#[derive(Debug)]
 pub(crate) struct Hijack {
     /// Whether the client asked for it in HTTP's way.
     pub(crate) upgrade: bool,
     pub(crate) content_type: &'static str,
     pub(crate) container: UnixStream,
-    pub(crate) keys: Option<DetachKeys>,
+    pub(crate) leaving: Option<Leaving>,
 }
 
 /// Serves a connection until it ends. There are no timeouts: clients wait for containers for
@@ -129,7 +134,12 @@ impl Hijack {
     {
         io.write_all(self.head().as_bytes()).await?;
         io.flush().await?;
-        splice(io, self.container, self.keys, early).await;
+        let (keys, tell) = self.leaving.map(|leaving| (leaving.keys, leaving.tell)).unzip();
+        let parted = splice(io, self.container, keys, early).await;
+        if let (Parted::Detached, Some(tell)) = (parted, tell) {
+            // Whether it is told or not, the client has gone.
+            let _ = blocking(tell).await;
+        }
         Ok(())
     }
 

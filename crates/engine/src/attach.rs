@@ -61,6 +61,15 @@ impl Engine {
         Ok(ours)
     }
 
+    /// Tells that a client has left a container by its keys.
+    ///
+    /// # Errors
+    /// There is no such container any more.
+    pub fn detached(&self, who: &NameOrId) -> Result<(), EngineError> {
+        self.tell(&self.find(who)?, "detach", &[]);
+        Ok(())
+    }
+
     fn attach_live(
         &self,
         id: &ContainerId,

@@ -125,6 +125,16 @@ impl Engine {
         }
     }
 
+    /// Tells that a client has left an exec by its keys.
+    ///
+    /// # Errors
+    /// There is none, or no such container, any more.
+    pub fn exec_detached(&self, id: &ExecId) -> Result<(), EngineError> {
+        let container = self.reread(&self.exec_record(id)?.container)?;
+        self.tell(&container, "exec_detach", &[("execID", id.to_string())]);
+        Ok(())
+    }
+
     fn tell_exec(&self, container: &Container, what: &str, id: &ExecId, spec: &ExecSpec) {
         let action = format!("{what}: {}", spec.argv.join(" "));
         self.tell(container, &action, &[("execID", id.to_string())]);

@@ -37,6 +37,10 @@ fn a_life_is_told_from_its_making_to_its_end() {
         ]
     );
     assert_eq!(told(&host, "type=network"), ["network connect", "network disconnect"]);
+    let until = now();
+    let all = ["events", "--until", &until, "--format", "{{.Type}} {{.Action}}"];
+    let all = host.ok(&all);
+    assert!(all.contains("network disconnect\nvolume unmount\ncontainer die"), "{all}");
     assert_eq!(told(&host, "volume=vol1"), ["volume create", "volume mount", "volume unmount"]);
     let code = told(&host, "event=die");
     assert_eq!(code, ["container die"]);

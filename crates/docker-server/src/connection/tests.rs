@@ -324,7 +324,7 @@ async fn a_taken_connection_is_raw() {
     {
         let (container, mut far) = UnixStream::pair().unwrap();
         let content_type = "application/vnd.docker.raw-stream";
-        let hijack = Hijack { upgrade, content_type, container, keys: None };
+        let hijack = Hijack { upgrade, content_type, container, leaving: None };
         let (mut client, server) = tokio::io::duplex(4096);
         let hijack = std::sync::Mutex::new(Some(hijack));
         let serving = tokio::spawn(serve(server, move |request, connection| {
@@ -349,6 +349,29 @@ async fn a_taken_connection_is_raw() {
         assert!(reply.contains(&format!("Content-Type: {content_type}\r\n")), "{reply}");
         assert!(reply.ends_with("\r\n\r\nout"), "{reply}");
         serving.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn that_a_client_left_by_its_keys_is_told_once_it_has() {
+    for (typed, is_told) in [(&b"xab"[..], true), (b"xac", false)] {
+        let (container, far) = UnixStream::pair().unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let leaving = Leaving {
+            keys: model::detach::DetachKeys::parse(Some("a,b")).unwrap(),
+            tell: Box::new(move || tell.send(()).unwrap()),
+        };
+        let (content_type, leaving) = ("application/vnd.docker.raw-stream", Some(leaving));
+        let hijack = Hijack { upgrade: true, content_type, container, leaving };
+        let (mut client, server) = tokio::io::duplex(4096);
+        let running = tokio::spawn(hijack.run(server, Bytes::new()));
+        client.write_all(typed).await.unwrap();
+        if !is_told {
+            drop(far);
+        }
+        client.read_to_end(&mut Vec::new()).await.unwrap();
+        running.await.unwrap().unwrap();
+        assert_eq!(told.recv().is_ok(), is_told);
     }
 }
 

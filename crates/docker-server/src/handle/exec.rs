@@ -9,6 +9,7 @@ use model::{ExecId, NameOrId};
 use super::containers::terminal_size;
 use super::streams::stream_type;
 use crate::call::Call;
+use crate::connection::Leaving;
 use crate::error::HttpError;
 use crate::lower;
 use crate::raise;
@@ -53,5 +54,9 @@ async fn start(mut call: Call, id: ExecId) -> Result<Reply, HttpError> {
     let Some(stream) = stream else { return Ok(reply::empty(StatusCode::OK)) };
     let keys = DetachKeys::parse(spec.detach_keys.as_deref())?;
     let content_type = stream_type(spec.terminal, call.api);
-    call.hijack(stream, content_type, spec.terminal.then_some(keys)).await
+    let engine = call.engine.clone();
+    // An exec that is gone has nobody to be told of.
+    let tell = Box::new(move || drop(engine.exec_detached(&id)));
+    let leaving = spec.terminal.then(|| Leaving { keys, tell });
+    call.hijack(stream, content_type, leaving).await
 }

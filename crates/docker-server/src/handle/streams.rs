@@ -11,6 +11,7 @@ use model::container::Terminal;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::call::{Call, blocking, lasting};
+use crate::connection::Leaving;
 use crate::error::HttpError;
 use crate::quirks::ApiVersion;
 use crate::raise;
@@ -42,10 +43,16 @@ pub(super) async fn attach(call: Call, who: NameOrId) -> Result<Reply, HttpError
         stream: query.flag("stream"),
     };
     let (terminal, stream) = call
-        .run(move |engine| Ok((has_terminal(engine, &who)?, engine.attach(&who, request)?)))
+        .run({
+            let who = who.clone();
+            move |engine| Ok((has_terminal(engine, &who)?, engine.attach(&who, request)?))
+        })
         .await?;
     let content_type = stream_type(terminal, call.api);
-    call.hijack(stream, content_type, terminal.then_some(keys)).await
+    let engine = call.engine.clone();
+    // A container that is gone has nobody to be told of.
+    let tell = Box::new(move || drop(engine.detached(&who)));
+    call.hijack(stream, content_type, terminal.then(|| Leaving { keys, tell })).await
 }
 
 /// `POST /containers/{id}/wait`: the head comes at once, so that the client knows that nothing

@@ -65,7 +65,8 @@ impl Guard {
 pub fn tell_end(paths: &ShimPaths, exit: &ExitRecord) {
     let about = About::read(paths).unwrap_or_default();
     let now = Timestamp::now();
-    let mut events: Vec<Event> = about.uses.iter().map(|used: &Use| used.end(now)).collect();
+    // What it has used last it gives back first: its network before its volumes.
+    let mut events: Vec<Event> = about.uses.iter().rev().map(|used: &Use| used.end(now)).collect();
     let seconds = exit.at.duration_since(exit.since).as_secs().max(0);
     let more = vec![("execDuration", seconds.to_string()), ("exitCode", exit.code.0.to_string())];
     events.push(event(paths, about, "die", more));
