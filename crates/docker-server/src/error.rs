@@ -58,6 +58,7 @@ fn status(error: &EngineError) -> StatusCode {
     use EngineError as E;
     match error {
         E::NoSuchContainer(_)
+        | E::NoPreviousLog(_)
         | E::NoSuchImage(_)
         | E::NoSuchVolume(_)
         | E::NoSuchNetwork(_)

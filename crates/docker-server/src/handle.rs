@@ -32,6 +32,7 @@ pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpErro
         Route::BuildPrune => usage::build_prune(&call),
         Route::Reset => system::reset(&call).await,
         Route::Reconcile => system::reconcile(&call).await,
+        Route::PreviousLogs(name) => logs::previous(call, name).await,
         Route::Events => events::events(call).await,
         Route::Options => Ok(reply::empty(StatusCode::OK)),
         Route::ContainerList => containers::list(&call).await,

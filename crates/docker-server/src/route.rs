@@ -39,6 +39,8 @@ pub(crate) enum Route {
     VolumeCreate,
     VolumeInspect(String),
     VolumeRemove(String),
+    /// `GET /dhow/previous/{name}/logs`
+    PreviousLogs(String),
     NetworkList,
     NetworkPrune,
     NetworkInspect(String),
@@ -131,6 +133,7 @@ fn system(method: &str, path: &[&str]) -> Option<Route> {
         ("GET", ["version"]) => Route::Version,
         ("GET", ["info"]) => Route::Info,
         ("POST", ["dhow", "reset"]) => Route::Reset,
+        ("GET", ["dhow", "previous", name, "logs"]) => Route::PreviousLogs((*name).to_owned()),
         ("POST", ["dhow", "reconcile"]) => Route::Reconcile,
         ("GET", ["events"]) => Route::Events,
         ("GET", ["plugins"]) => Route::PluginList,

@@ -177,6 +177,10 @@ pub enum EngineError {
         reason: String,
     },
 
+    /// No container of this name was removed of late, or it had no log.
+    #[error("no log of a removed container {0:?} is kept")]
+    NoPreviousLog(String),
+
     /// Its driver keeps nothing.
     #[error("configured logging driver does not support reading")]
     LogNotKept,

@@ -38,6 +38,7 @@ mod network;
 mod paths;
 mod ports;
 mod prepare;
+mod previous;
 mod processors;
 mod propagation;
 mod prune;

@@ -26,7 +26,7 @@ pub struct LogReader {
 
 /// How a line of the file is read.
 #[derive(Debug)]
-enum Form {
+pub(crate) enum Form {
     Json,
     /// The attributes are in no line, since all have the same.
     Local(BTreeMap<String, String>),
@@ -51,7 +51,7 @@ impl Engine {
     /// There is no such container, or its driver keeps nothing.
     pub fn logs(&self, who: &NameOrId, mut query: LogQuery) -> Result<LogReader, EngineError> {
         let container = self.find(who)?;
-        let form = form(&container)?;
+        let form = Form::of(&container)?;
         let path = self.log_path(&container);
         let follow = match query.follow.take() {
             Some(gone) if self.life(&container)?.is_running() => {
@@ -72,19 +72,8 @@ impl Engine {
     }
 }
 
-fn form(container: &Container) -> Result<Form, EngineError> {
-    match &container.record.spec.log {
-        LogSpec::JsonFile { .. } => Ok(Form::Json),
-        LogSpec::Local { .. } => Ok(Form::Local(BTreeMap::new())),
-        LogSpec::Remote { cache: Some(_), details, .. } => {
-            Ok(Form::Local(log_config::extra(details, container)))
-        }
-        LogSpec::Remote { cache: None, .. } | LogSpec::None => Err(EngineError::LogNotKept),
-    }
-}
-
 impl LogReader {
-    fn open(
+    pub(crate) fn open(
         path: PathBuf,
         form: Form,
         query: LogQuery,
@@ -139,6 +128,29 @@ fn skip_to_tail(files: &mut Vec<Segment>, wanted: u64) -> std::io::Result<u64> {
 }
 
 impl Form {
+    /// How a container's log is read.
+    ///
+    /// # Errors
+    /// Its driver keeps nothing.
+    pub(crate) fn of(container: &Container) -> Result<Self, EngineError> {
+        match &container.record.spec.log {
+            LogSpec::JsonFile { .. } => Ok(Self::Json),
+            LogSpec::Local { .. } => Ok(Self::Local(BTreeMap::new())),
+            LogSpec::Remote { cache: Some(_), details, .. } => {
+                Ok(Self::Local(log_config::extra(details, container)))
+            }
+            LogSpec::Remote { cache: None, .. } | LogSpec::None => Err(EngineError::LogNotKept),
+        }
+    }
+
+    /// The attributes that are in no line.
+    pub(crate) const fn attributes(&self) -> Option<&BTreeMap<String, String>> {
+        match self {
+            Self::Json => None,
+            Self::Local(attributes) => Some(attributes),
+        }
+    }
+
     /// `None` of what is no record.
     fn parse(&self, line: &[u8]) -> Option<LogRecord> {
         match self {

@@ -88,6 +88,7 @@ impl Engine {
     fn remove_files(&self, container: &Container, volumes: &[String]) -> Result<(), EngineError> {
         EngineError::step(Point::RemoveLocked)?;
         self.forget_execs(&container.id)?;
+        self.keep_log(container);
         let durability = durability(&container.row);
         let removed = self.store().remove_container(&container.id, volumes, durability);
         let removed = removed.map_err(store_error)?;

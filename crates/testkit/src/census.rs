@@ -233,7 +233,9 @@ fn files(root: &Path, dir: &Path, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
         let relative = path.strip_prefix(root).unwrap_or(&path).display();
-        if name.starts_with("dhow.db") || name == "lost+found" {
+        // `previous` holds logs of removed containers, on purpose.
+        let is_kept = matches!(name.as_str(), "lost+found" | "previous");
+        if name.starts_with("dhow.db") || is_kept {
             continue;
         }
         found.insert(format!("file {relative}"));

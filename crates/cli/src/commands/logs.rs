@@ -8,6 +8,7 @@ use crate::lines::{self, Colour, Extent, Prefix, Shown, Which};
 use crate::parse::filter::{Filter, collect};
 use crate::session::output;
 use docker_api::query::LogsQuery;
+use docker_api::stream::LogStream;
 use regex_lite::Regex;
 use std::process::ExitCode;
 
@@ -40,6 +41,9 @@ pub(super) struct LogsArgs {
     /// No names in front of lines
     #[arg(long)]
     no_log_prefix: bool,
+    /// Of the container of this name that was removed last
+    #[arg(long)]
+    previous: bool,
     /// From this time on: 2013-01-02T13:23:37Z, or 42m for 42 minutes ago
     #[arg(long, value_name = "string")]
     since: Option<String>,
@@ -77,6 +81,12 @@ async fn logs(cx: &Cx, args: LogsArgs) -> Outcome {
     let which = which(&args)?;
     let is_plain = args.grep.is_none() && !args.follow_name;
     match (which.names.as_slice(), &which.filters) {
+        ([name], None) if args.previous && is_plain && !args.follow => {
+            print(cx.client()?.previous_logs(name, &query).await?).await
+        }
+        _ if args.previous => Err(Failure::error(
+            "--previous shows one container, as it was: it cannot be followed, and goes without --grep, --label and --filter",
+        )),
         ([container], None) if is_plain => plain(cx, container, &query).await,
         _ => lines::show(cx, which, (query, extent(&args)), shown(&args)?).await,
     }
@@ -84,7 +94,10 @@ async fn logs(cx: &Cx, args: LogsArgs) -> Outcome {
 
 /// One container's, as it comes.
 async fn plain(cx: &Cx, container: &str, query: &LogsQuery) -> Outcome {
-    let mut stream = cx.client()?.container_logs(container, query).await?;
+    print(cx.client()?.container_logs(container, query).await?).await
+}
+
+async fn print(mut stream: LogStream) -> Outcome {
     while let Some(chunk) = stream.next().await? {
         output::write(chunk.channel, &chunk.bytes).await?;
     }

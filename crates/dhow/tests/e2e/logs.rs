@@ -133,3 +133,37 @@ fn a_name_is_followed_through_restarts_and_new_containers() {
     follower.kill().unwrap();
     follower.wait().unwrap();
 }
+
+#[test]
+fn the_log_of_a_removed_container_is_kept_for_a_while() {
+    let host = host();
+    for text in ["first", "second"] {
+        let script = format!("echo {text}; echo error >&2");
+        host.ok(&["run", "--name", "l1", "busybox", "sh", "-c", &script]);
+        host.ok(&["rm", "l1"]);
+    }
+    let ran = host.run(&["logs", "--previous", "l1"]);
+    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("second", "error"));
+    host.ok(&["run", "--rm", "--name", "gone", "busybox", "echo", "x"]);
+    let error = host.fails(1, &["logs", "--previous", "gone"]);
+    assert!(error.contains("no log of a removed container"), "{error}");
+    host.ok(&[
+        "run",
+        "--name",
+        "l2",
+        "-l",
+        "a=b",
+        "--log-driver",
+        "local",
+        "busybox",
+        "echo",
+        "local",
+    ]);
+    host.ok(&["rm", "l2"]);
+    assert_eq!(host.ok(&["logs", "--previous", "--tail", "1", "l2"]), "local");
+    assert!(host.fails(1, &["logs", "l2"]).contains("No such container: l2"));
+    assert!(host.fails(1, &["logs", "--previous", "-f", "l2"]).contains("cannot be followed"));
+    let told = host.ok(&["container", "prune", "-f"]);
+    assert!(!told.contains("reclaimed space: 0B"), "{told}");
+    host.fails(1, &["logs", "--previous", "l2"]);
+}

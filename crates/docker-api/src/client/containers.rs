@@ -148,6 +148,18 @@ impl Client {
         Ok(LogStream::new(response.into_body(), framing))
     }
 
+    /// What a container has written that was removed: dhow's own.
+    pub async fn previous_logs(
+        &self,
+        name: &str,
+        options: &LogsQuery,
+    ) -> Result<LogStream, ApiError> {
+        let path = format!("/dhow/previous/{}/logs", container_segment(name));
+        let response = self.stream(Call::get(path).query(options.query())).await?;
+        let framing = framing(&response);
+        Ok(LogStream::new(response.into_body(), framing))
+    }
+
     /// Connects to the streams of a container, which need not run yet.
     pub async fn container_attach(
         &self,

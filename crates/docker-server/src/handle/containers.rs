@@ -98,7 +98,16 @@ pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
 pub(super) async fn prune(call: &Call) -> Result<Reply, HttpError> {
     let now = moment::Reference { now: Timestamp::now(), zone: TimeZone::system() };
     let wanted = filter::PruneContainers::parse(&call.query, &now)?;
-    let pruned = call.run(move |engine| engine.prune_containers(|view| wanted.fits(view))).await?;
+    // Logs of containers that went before fit no filter.
+    let is_whole = call.query.get("filters").is_none_or(|filters| matches!(filters, "" | "{}"));
+    let pruned = call.run(move |engine| {
+        let mut pruned = engine.prune_containers(|view| wanted.fits(view))?;
+        if is_whole {
+            pruned.reclaimed += engine.forget_previous_logs();
+        }
+        Ok(pruned)
+    });
+    let pruned = pruned.await?;
     let removed: Vec<String> = pruned.removed.iter().map(ToString::to_string).collect();
     Ok(reply::json(&ContainersPruned {
         containers_deleted: raise::or_null(removed),

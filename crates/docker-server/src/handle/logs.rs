@@ -47,6 +47,23 @@ pub(super) async fn logs(call: Call, who: NameOrId) -> Result<Reply, HttpError> 
     let (terminal, reader) = call
         .run(move |engine| Ok((has_terminal(engine, &who)?, engine.logs(&who, query)?)))
         .await?;
+    send(&call, terminal, reader, hangup)
+}
+
+/// Serves the log of a container that was removed.
+pub(super) async fn previous(call: Call, name: String) -> Result<Reply, HttpError> {
+    let who = NameOrId::new(name);
+    let query = log_query(&call.query)?;
+    let (terminal, reader) = call.run(move |engine| engine.previous_log(&who, query)).await?;
+    send(&call, terminal, reader, None)
+}
+
+fn send(
+    call: &Call,
+    terminal: bool,
+    reader: LogReader,
+    hangup: Option<io::PipeWriter>,
+) -> Result<Reply, HttpError> {
     let format = Format {
         framed: !terminal,
         timestamps: call.query.flag("timestamps"),

@@ -24,6 +24,8 @@ pub(crate) enum LogError {
     Driver(String),
     #[error("unknown log opt '{option}' for {driver} log driver")]
     Option { option: String, driver: &'static str },
+    #[error("unknown log opt '{0}' for log driver local")]
+    LocalOption(String),
     #[error("invalid value for {option}: {value:?}: expected a number with k, m or g behind it")]
     Size { option: String, value: String },
     #[error("invalid value for {option}: {value:?}: {option} cannot be less than 1")]
@@ -139,6 +141,7 @@ impl Options<'_> {
     fn known(&self, driver: &'static str, groups: &[&[&str]]) -> Result<(), LogError> {
         let is_known = |option: &&String| groups.concat().contains(&option.as_str());
         match self.all.keys().find(|option| !is_known(option)) {
+            Some(option) if driver == "local" => Err(LogError::LocalOption(option.clone())),
             Some(option) => Err(LogError::Option { option: option.clone(), driver }),
             None => Ok(()),
         }
@@ -296,7 +299,7 @@ mod tests {
                 &[("cache-disabled", "1")],
                 "unknown log opt 'cache-disabled' for json-file log driver",
             ),
-            ("local", &[("labels", "a")], "unknown log opt 'labels' for local log driver"),
+            ("local", &[("labels", "a")], "unknown log opt 'labels' for log driver local"),
             (
                 "local",
                 &[("max-file", "1"), ("compress", "true")],

@@ -44,6 +44,8 @@ impl SyslogForm {
         from: Sender<'_>,
     ) -> Self {
         let Sender { tag, host, process } = from;
+        // A label in a tag is the image's word, and must not begin a message of its own.
+        let tag: String = tag.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
         let middle = match format {
             SyslogFormat::Local => format!(" {tag}[{process}]: "),
             SyslogFormat::Rfc3164 => format!(" {host} {tag}[{process}]: "),
@@ -123,5 +125,10 @@ mod tests {
             message(SyslogFormat::Rfc5424Micro, east, StreamKind::Stderr),
             "<27>1 2026-11-05T07:02:07.000820+05:00 ship web 7 web - "
         );
+        let from = Sender { tag: "a\n<0>b\0", host: "ship", process: 7 };
+        let mut form = SyslogForm::new(3, SyslogFormat::Local, TimeZone::UTC, from);
+        let mut out = Vec::new();
+        form.begin(StreamKind::Stdout, 0, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), "<30>Jan  1 00:00:00 a?<0>b?[7]: ");
     }
 }
