@@ -3,7 +3,7 @@
 use crate::argv::globals::Target;
 use crate::config::credentials::CredentialHelper;
 use crate::error::Failure;
-use crate::{Local, Wiring};
+use crate::{Archives, Local, Wiring};
 use docker_api::{Client, Transport};
 use std::cell::{Cell, OnceCell};
 use std::io::{IsTerminal as _, Write as _};
@@ -15,15 +15,17 @@ pub(crate) struct Cx {
     client: OnceCell<Client>,
     /// Starts credential helpers.
     pub(crate) credential_helper: CredentialHelper,
+    /// Packs and unpacks files of this machine.
+    pub(crate) archives: Archives,
     /// The name the command was called by, without the program's: `container ls`.
     pub(crate) name: String,
 }
 
 impl Cx {
     pub(crate) fn new(target: Target, wiring: Wiring, name: String) -> Self {
-        let Wiring { local, credential_helper } = wiring;
+        let Wiring { local, credential_helper, archives } = wiring;
         let local = Cell::new(Some(local));
-        Self { target, local, client: OnceCell::new(), credential_helper, name }
+        Self { target, local, client: OnceCell::new(), credential_helper, archives, name }
     }
 
     /// The server. It is made when it is first asked for: what fails before costs nothing.

@@ -4,9 +4,11 @@
 //! server, made by the function that [`run`] is given. Nothing here knows the engine.
 #![forbid(unsafe_code)]
 
+mod archives;
 mod argv;
 mod commands;
 mod config;
+mod copy;
 mod cx;
 mod error;
 mod format;
@@ -31,6 +33,7 @@ use argv::{Command, Outcome, help};
 use cx::Cx;
 use error::Failure;
 
+pub use archives::{Archives, LocalPart, LocalTarget, Renaming};
 pub use argv::globals::Roots;
 pub use config::credentials::{CredentialHelper, HelperCall, HelperError, Spoken};
 
@@ -44,6 +47,8 @@ pub struct Wiring {
     pub local: Local,
     /// Starts credential helpers.
     pub credential_helper: CredentialHelper,
+    /// Packs and unpacks files of this machine.
+    pub archives: Archives,
 }
 
 impl std::fmt::Debug for Wiring {

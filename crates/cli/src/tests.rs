@@ -7,6 +7,11 @@ fn message(words: &[&str]) -> (u8, String) {
     let wiring = Wiring {
         local: Box::new(|_| anyhow::bail!("no engine in tests")),
         credential_helper: |_| Err(HelperError::Missing),
+        archives: Archives {
+            pack: |_, _| Err("no archives in tests".to_owned()),
+            unpack: |_, _| Err("no archives in tests".to_owned()),
+            rename: |_, _, _| Err("no archives in tests".to_owned()),
+        },
     };
     match dispatch(words, wiring) {
         Ok(_) => (0, String::new()),

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod archives;
 mod credential;
 mod init;
 mod local;
@@ -41,8 +42,11 @@ fn main() -> ExitCode {
         }
         _ => {
             sys::heap::ask_seldom();
-            let wiring =
-                cli::Wiring { local: Box::new(local::client), credential_helper: credential::run };
+            let wiring = cli::Wiring {
+                local: Box::new(local::client),
+                credential_helper: credential::run,
+                archives: archives::ARCHIVES,
+            };
             cli::run(arguments, wiring)
         }
     }

@@ -143,6 +143,27 @@ impl ListContainers {
     }
 }
 
+/// Options of `container_put_archive`.
+#[derive(Debug, Clone, Default)]
+pub struct PutArchive {
+    /// The directory to unpack in.
+    pub path: String,
+    /// A directory does not replace anything else, and the other way round.
+    pub keep_kinds: bool,
+    /// The files belong to the container's user, not to the archive's.
+    pub copy_owner: bool,
+}
+
+impl PutArchive {
+    pub(crate) fn query(&self) -> Query {
+        let flag = |up: bool| up.then_some("true");
+        Query::default()
+            .maybe("copyUIDGID", flag(self.copy_owner))
+            .maybe("noOverwriteDirNonDir", flag(self.keep_kinds))
+            .set("path", &self.path)
+    }
+}
+
 /// Options of `container_stop` and `container_restart`.
 #[derive(Debug, Clone, Default)]
 pub struct StopOptions {

@@ -169,11 +169,14 @@ async fn answer(server: Server, request: Request<Incoming>, hijack: mpsc::Sender
         (Err(error), Some(_)) => return with_headers(version_reply(error)),
         (Ok(api), Some(route)) => (api, route),
     };
+    let is_ping = route == Route::Ping;
     let reply = handle_call(server, request, hijack, (api, route)).await;
     let mut reply = with_headers(reply.unwrap_or_else(HttpError::into_reply));
     if is_head {
-        // Only `_ping` is asked for its head, and clients want to see this in it.
-        reply.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        if is_ping {
+            // Clients want to see this in it.
+            reply.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         *reply.body_mut() = reply::empty(StatusCode::OK).into_body();
     }
     reply

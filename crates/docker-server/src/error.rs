@@ -63,6 +63,7 @@ fn status(error: &EngineError) -> StatusCode {
         | E::NoSuchVolume(_)
         | E::NoSuchNetwork(_)
         | E::NoSuchExec(_)
+        | E::NoSuchFile { .. }
         | E::NotInRegistry(_) => StatusCode::NOT_FOUND,
         E::RegistryUnauthorized(_) => StatusCode::UNAUTHORIZED,
         E::RegistryRateLimit(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -113,6 +114,7 @@ fn status(error: &EngineError) -> StatusCode {
         | E::Download(_)
         | E::Net(_)
         | E::Cgroup(_)
+        | E::ContainerPath { .. }
         | E::Shim { .. }
         | E::Record { .. }
         | E::File { .. } => StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,5 +1,6 @@
 //! The operations: parameters in, a verb of the engine, a reply out.
 
+mod archive;
 mod containers;
 mod events;
 mod exec;

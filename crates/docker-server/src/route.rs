@@ -58,6 +58,9 @@ pub(crate) enum ContainerRoute {
     Inspect,
     Logs,
     Export,
+    ArchiveStat,
+    ArchiveGet,
+    ArchivePut,
     Changes,
     Stats,
     Top,
@@ -182,7 +185,9 @@ fn containers(method: &str, path: &[&str]) -> Option<Route> {
         ("POST", "exec") => C::ExecCreate,
         ("GET", "top") => C::Top,
         ("POST", "update") => return Some(Route::Later("update")),
-        ("HEAD" | "GET" | "PUT", "archive") => return Some(Route::Later("cp")),
+        ("HEAD", "archive") => C::ArchiveStat,
+        ("GET", "archive") => C::ArchiveGet,
+        ("PUT", "archive") => C::ArchivePut,
         _ => return None,
     };
     Some(Route::Container(id, operation))
@@ -320,6 +325,7 @@ mod tests {
         assert_eq!(to("GET", "/volumes/x"), Some(Route::VolumeInspect("x".into())));
         assert_eq!(to("OPTIONS", "/anything"), Some(Route::Options));
         assert_eq!(to("GET", "/services"), Some(Route::Swarm));
-        assert_eq!(to("PUT", "/containers/ab/archive"), Some(Route::Later("cp")));
+        assert_eq!(to("HEAD", "/containers/ab/archive"), container(ContainerRoute::ArchiveStat));
+        assert_eq!(to("PUT", "/containers/ab/archive"), container(ContainerRoute::ArchivePut));
     }
 }

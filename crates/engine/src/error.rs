@@ -35,6 +35,14 @@ pub enum EngineError {
     /// No exec has this id, or it has been forgotten.
     #[error("No such exec instance: {0}")]
     NoSuchExec(String),
+    /// Nothing is there in a container.
+    #[error("Could not find the file {path} in container {container}")]
+    NoSuchFile {
+        /// As asked for.
+        path: String,
+        /// As asked for.
+        container: String,
+    },
     /// The text is no image reference.
     #[error(transparent)]
     BadReference(#[from] model::reference::ParseReferenceError),
@@ -223,6 +231,14 @@ pub enum EngineError {
     /// A cgroup.
     #[error("{0}")]
     Cgroup(String),
+    /// A path in a container that cannot be walked.
+    #[error("lstat {path}: {}", what(*.reason))]
+    ContainerPath {
+        /// The path, made plain.
+        path: String,
+        /// Why.
+        reason: rustix::io::Errno,
+    },
     /// A shim that does not answer as it should.
     #[error("container {id}: {what}")]
     Shim {
@@ -294,6 +310,12 @@ impl From<ContainerRowError> for EngineError {
             ContainerRowError::Db(error) => error.into(),
         }
     }
+}
+
+/// The kernel's words, without a number.
+fn what(errno: rustix::io::Errno) -> String {
+    let text = io::Error::from(errno).to_string().to_lowercase();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 fn ids(ids: &[ContainerId]) -> String {

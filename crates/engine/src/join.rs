@@ -12,10 +12,12 @@ use shim::protocol::{FdRole, NamespaceKind};
 use sys::Errno;
 use sys::mount::Depth;
 use sys::process::Namespaces;
+use sys::root::Root;
 
 use crate::bundle;
 use crate::container::Container;
 use crate::guard::call_error;
+use crate::prepare::store_error;
 use crate::{Engine, EngineError};
 
 /// How far containers that share the network of one that shares the network of one are followed.
@@ -58,6 +60,22 @@ impl Init {
         };
         let cloned = std::thread::scope(|scope| scope.spawn(clone).join());
         cloned.unwrap_or(Err(Errno::INTR))
+    }
+
+    /// Its root directory, and its mount namespace.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(crate) fn files(&self) -> Result<(Root, OwnedFd), EngineError> {
+        let proc = PathBuf::from(format!("/proc/{}", self.pid.as_raw_nonzero()));
+        let namespace = std::fs::File::open(proc.join("ns/mnt"));
+        let root = Root::open(proc.join("root"));
+        // As for a namespace: whose number it was then, it was all the time before.
+        if self.has_ended()? {
+            return Err(EngineError::NotRunning(self.container));
+        }
+        let namespace = namespace.map_err(EngineError::file("open", proc.join("ns/mnt")))?;
+        Ok((root.map_err(store_error)?, namespace.into()))
     }
 
     fn has_ended(&self) -> Result<bool, EngineError> {

@@ -15,6 +15,8 @@ mod bury;
 mod changes;
 mod checkup;
 mod container;
+mod container_files;
+mod copy;
 mod create;
 mod engine;
 mod environment;

@@ -228,14 +228,7 @@ impl Engine {
                 container.id
             }
         };
-        let dir = self.paths().container_dir(&owner);
-        let record = &container.record;
-        let files = ETC_FILES.into_iter().filter(|(_, target)| !is_mounted(record, target));
-        // Those of a container that was removed meanwhile are left out, as in Docker.
-        let files: Vec<_> = files
-            .map(|(name, to)| (dir.join(name), to))
-            .filter(|(path, _)| path.exists())
-            .collect();
+        let files = etc_sources(&container.record, &self.paths().container_dir(&owner));
         self.make_places(container, &files)?;
         Ok(files)
     }
@@ -285,6 +278,13 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// The files of a container's directory that name it and what it can reach, and where it sees them.
+/// Those of a container that was removed meanwhile are left out, as in Docker.
+pub(crate) fn etc_sources(record: &Record, dir: &Path) -> Vec<(PathBuf, &'static str)> {
+    let files = ETC_FILES.into_iter().filter(|(_, target)| !is_mounted(record, target));
+    files.map(|(name, to)| (dir.join(name), to)).filter(|(path, _)| path.exists()).collect()
 }
 
 /// `-v` makes a directory where its source is missing.

@@ -3,6 +3,7 @@
 //! The doors lower their wire types to the questions here and raise the views to theirs; nothing
 //! here knows a wire format, a file or a process. This file has containers and what runs in them.
 
+mod files;
 mod host;
 mod images;
 
@@ -19,6 +20,7 @@ use model::mount::Mount;
 use model::port::ContainerPort;
 use model::{ContainerId, ContainerName, ExecId, ExitCode, ImageId, Life, NetworkId};
 
+pub use self::files::*;
 pub use self::host::*;
 pub use self::images::*;
 pub use crate::resolve::Resolved;

@@ -10,6 +10,7 @@ mod error;
 mod extract;
 mod hash;
 mod law;
+mod merge;
 mod pack;
 mod parents;
 mod unpack;
@@ -18,7 +19,8 @@ mod walk;
 pub use codec::{CodecError, Compression};
 pub use error::{ApplyError, PackError, Refusal, UnpackError};
 pub use hash::{Content, HashReader, HashWriter};
-pub use pack::{diff, pack};
+pub use merge::{Clash, MergeOptions, Owners, Rename, RenameError, merge, renamed};
+pub use pack::{Part, diff, pack, pack_part};
 pub use unpack::{Measured, Unpacked, apply, measure, unpack};
 
 /// How much an archive may ask for, whatever its size on the wire.
@@ -92,11 +94,24 @@ pub enum Holes {
     Keep,
 }
 
+/// What becomes of procfs, sysfs and their like in a tree that is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KernelFiles {
+    /// There are none.
+    #[default]
+    Absent,
+    /// Their directories are packed without what is in them, as Docker does. A file of theirs that
+    /// is asked for by its name has what can be read from it, whatever its size is said to be.
+    Shallow,
+}
+
 /// How a tree is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PackOptions {
     /// What becomes of holes.
     pub holes: Holes,
+    /// What becomes of the kernel's own files.
+    pub kernel: KernelFiles,
     /// Whose root this is.
     pub privilege: Privilege,
 }

@@ -96,6 +96,7 @@ places! {
     BlobStaged = "blob.staged": "A blob is whole and verified.",
     LayerBegun = "layer.begun": "The directory to unpack a layer into is claimed.",
     LayerHalf = "layer.half": "A part of a layer is unpacked.",
+    CopyFile = "copy.file": "`cp`: a file is written whole and has no name yet.",
     LayerSealed = "layer.sealed": "A layer is unpacked and sealed.",
     LoadRead = "load.read": "An archive is read to its end.",
     PublishSync = "publish.sync": "All is staged; nothing is flushed.",

@@ -16,6 +16,7 @@ pub mod fs_context;
 pub mod heap;
 pub mod helper;
 pub mod inherited;
+pub mod kernel_fs;
 pub mod keyring;
 pub mod lock;
 pub mod mount;

@@ -4,6 +4,7 @@ mod attach;
 mod builder_prune;
 mod container_inspect;
 mod container_prune;
+mod cp;
 mod create;
 mod diff;
 mod events;
@@ -75,6 +76,7 @@ pub(crate) const ALL: &[&Command] = &[
     &builder_prune::COMMAND,
     &container_inspect::COMMAND,
     &container_prune::COMMAND,
+    &cp::COMMAND,
     &create::COMMAND,
     &diff::COMMAND,
     &events::COMMAND,

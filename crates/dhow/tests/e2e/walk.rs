@@ -35,11 +35,13 @@ enum Scenario {
     Untag,
     /// `volume rm`
     VolumeRemove,
+    /// `cp` into a container.
+    CopyIn,
     Repair,
 }
 
 use Scenario::{
-    Again, Create, Load, Log, Pull, Reap, Remove, Repair, Revive, Run, Shim, Tag, Untag,
+    Again, CopyIn, Create, Load, Log, Pull, Reap, Remove, Repair, Revive, Run, Shim, Tag, Untag,
     VolumeRemove,
 };
 
@@ -68,6 +70,7 @@ const fn scenarios(point: Point) -> &'static [Scenario] {
         P::OperationBegin | P::OperationLease | P::OperationLeased => &[Pull, Load],
         P::BlobHalf | P::BlobStaged | P::LayerBegun | P::LayerSealed => &[Pull, Load],
         P::LayerHalf => &[Pull, Load, Create],
+        P::CopyFile => &[CopyIn],
         P::LoadRead => &[Load],
         P::PublishSync | P::PublishSynced | P::PublishBlobs | P::PublishLayers => &[Pull, Load],
         P::PublishRows | P::PublishCommit | P::PublishDone => &[Pull, Load],
@@ -93,7 +96,7 @@ const fn then(point: Point, scenario: Scenario) -> Then {
         (Pull | Load, Point::PublishDone) => Then::Done,
         (Pull | Load, _) => Then::Undone,
         (Tag, Point::TagDone) | (Untag, Point::UntagTrash) => Then::Done,
-        (Tag | Untag, _) => Then::Undone,
+        (Tag | Untag | CopyIn, _) => Then::Undone,
         (Remove, Point::RemoveLocked | Point::RemoveLife | Point::RemoveMoved) => Then::Undone,
         (Remove | VolumeRemove | Log, _) => Then::Done,
         (Run | Shim | Again | Revive | Reap | Repair, _) => Then::Either,
@@ -186,7 +189,7 @@ impl Walk {
             Remove => drop(self.host.ok(&[&["run"][..], &half].concat())),
             Untag => drop(self.host.ok(&["load", "-i", &self.archive.to_string_lossy()])),
             VolumeRemove => drop(self.host.ok(&["volume", "create", "gone"])),
-            Create | Run | Shim | Again | Revive | Reap | Log | Pull | Load | Tag | Repair => {}
+            Create | Run | Shim | Again | Revive | Reap | Log | Pull | Load | Tag | CopyIn | Repair => {}
         }
     }
 
@@ -235,6 +238,7 @@ impl Walk {
             Tag => &["tag", "busybox", "other:1"],
             Untag => &["rmi", "app"],
             VolumeRemove => &["volume", "rm", "gone"],
+            CopyIn => &["cp", &archive, "kept:/data/half"],
             Repair => &["system", "check", "--repair"],
         };
         words.iter().map(|word| (*word).to_owned()).collect()
@@ -256,6 +260,7 @@ impl Walk {
             Tag => image("other:1"),
             Untag => !image("app"),
             VolumeRemove => host.run(&["volume", "inspect", "gone"]).code == Some(1),
+            CopyIn => host.run(&["cp", "kept:/data/half", "-"]).code == Some(0),
             Run | Shim | Again | Revive | Reap | Repair => false,
         };
         let is_wrong = match then(point, scenario) {
@@ -317,7 +322,7 @@ impl Walk {
                 self.expect(what, &["volume", "create", "gone"]);
                 self.expect(what, &["volume", "rm", "gone"]);
             }
-            Repair => {}
+            CopyIn | Repair => {}
         }
         self.host.until_idle();
     }

@@ -1,18 +1,22 @@
 //! Operations on containers.
 
-use http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderValue, Method, Response, StatusCode};
+use hyper::body::Incoming;
 
 use super::{Call, Client, Raw, framing};
 use crate::error::ApiError;
 use crate::json;
 use crate::query::{
-    AttachQuery, Filters, ListContainers, LogsQuery, Query, RemoveContainer, StopOptions,
-    WaitCondition, container_segment,
+    AttachQuery, Filters, ListContainers, LogsQuery, PutArchive, Query, RemoveContainer,
+    StopOptions, WaitCondition, container_segment,
 };
-use crate::stream::{Attached, ByteStream, JsonStream, LogStream};
+use crate::stream::{Attached, ByteStream, JsonStream, LogStream, Upload};
 use crate::types::containers::{
     ContainerInspect, ContainerSummary, ContainersPruned, CreateContainer, CreateResponse,
-    FilesystemChange, TopResponse, UpdateContainer, UpdateResponse, WaitResponse,
+    FilesystemChange, PATH_STAT, PathStat, TopResponse, UpdateContainer, UpdateResponse,
+    WaitResponse,
 };
 use crate::types::stats::Stats;
 
@@ -40,6 +44,11 @@ impl Waiting {
     pub async fn finish(mut self) -> Result<WaitResponse, ApiError> {
         self.0.next().await?.ok_or(ApiError::StreamJson(json::JsonError::Eof))
     }
+}
+
+fn path_stat(response: &Response<Incoming>) -> Result<PathStat, json::JsonError> {
+    let text = response.headers().get(PATH_STAT).map(HeaderValue::as_bytes).unwrap_or_default();
+    json::parse_reply(&STANDARD.decode(text).unwrap_or_default())
 }
 
 fn path(id: &str, verb: &str) -> String {
@@ -231,6 +240,39 @@ impl Client {
     /// What differs from the image.
     pub async fn container_changes(&self, id: &str) -> Result<Vec<FilesystemChange>, ApiError> {
         self.fetch(Call::get(path(id, "/changes"))).await
+    }
+
+    /// What is at a path of a container.
+    pub async fn container_path_stat(&self, id: &str, at: &str) -> Result<PathStat, ApiError> {
+        let query = Query::default().set("path", at);
+        let call = Call::new(Method::HEAD, path(id, "/archive")).query(query);
+        let reply = self.send(call).await?;
+        let stat = path_stat(&reply.response).map_err(|e| reply.named.answer(e));
+        self.finish(reply).await?;
+        stat
+    }
+
+    /// What is at a path of a container, and the same as an archive.
+    pub async fn container_archive(
+        &self,
+        id: &str,
+        at: &str,
+    ) -> Result<(PathStat, ByteStream), ApiError> {
+        let query = Query::default().set("path", at);
+        let reply = self.send(Call::get(path(id, "/archive")).query(query)).await?;
+        let stat = path_stat(&reply.response).map_err(|e| reply.named.answer(e))?;
+        Ok((stat, ByteStream::new(reply.response.into_body())))
+    }
+
+    /// Unpacks an archive in a directory of a container.
+    pub async fn container_put_archive(
+        &self,
+        id: &str,
+        options: &PutArchive,
+        archive: Upload,
+    ) -> Result<(), ApiError> {
+        let call = Call::new(Method::PUT, path(id, "/archive")).query(options.query());
+        self.done(call.upload("application/x-tar", archive)).await.map(drop)
     }
 
     /// A container's file system as a tar archive.

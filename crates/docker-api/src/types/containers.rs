@@ -261,6 +261,41 @@ pub struct FilesystemChange {
     pub path: String,
 }
 
+/// The header of `archive` that says what is at a path, as JSON in base64.
+pub const PATH_STAT: &str = "x-docker-container-path-stat";
+
+/// What is at a path of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PathStat {
+    pub name: String,
+    pub size: i64,
+    /// Kind and permissions, in Go's bits.
+    pub mode: u32,
+    pub mtime: String,
+    pub link_target: String,
+}
+
+impl PathStat {
+    /// Whether it is a directory.
+    #[must_use]
+    pub const fn is_dir(&self) -> bool {
+        self.mode & 1 << 31 != 0
+    }
+
+    /// Whether it is a symlink.
+    #[must_use]
+    pub const fn is_link(&self) -> bool {
+        self.mode & 1 << 27 != 0
+    }
+
+    /// Whether it is a device.
+    #[must_use]
+    pub const fn is_device(&self) -> bool {
+        self.mode & 1 << 26 != 0
+    }
+}
+
 /// The body of `update`. A field that is absent keeps its value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

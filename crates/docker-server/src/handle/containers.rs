@@ -17,7 +17,7 @@ use model::id::BadContainerName;
 use model::moment;
 use model::{ContainerId, ContainerName, ImageId, NameOrId, Signal};
 
-use super::{exec, logs, streams, transfer};
+use super::{archive, exec, logs, streams, transfer};
 use crate::call::Call;
 use crate::error::HttpError;
 use crate::filter::{self, Boundary};
@@ -38,6 +38,9 @@ pub(super) async fn one(
         ContainerRoute::Inspect => inspect(&call, who).await,
         ContainerRoute::Logs => logs::logs(call, who).await,
         ContainerRoute::Export => transfer::export(call, who).await,
+        ContainerRoute::ArchiveStat => archive::stat(&call, who).await,
+        ContainerRoute::ArchiveGet => archive::get(call, who).await,
+        ContainerRoute::ArchivePut => archive::put(call, who).await,
         ContainerRoute::Changes => changes(&call, who).await,
         ContainerRoute::Stats => streams::stats(call, who).await,
         ContainerRoute::Top => top(&call, who).await,

@@ -56,7 +56,7 @@ where
 {
     let (send, receive) = mpsc::channel(2);
     tokio::task::spawn_blocking(move || {
-        let mut to = PieceWriter { send, buffer: Vec::new() };
+        let mut to = PieceWriter::new(send);
         let written = write(&engine, &mut to);
         let ended = match written {
             Ok(()) => to.flush(),
@@ -70,12 +70,18 @@ where
 
 /// Gathers what is written into pieces of a body.
 #[derive(Debug)]
-struct PieceWriter {
+pub(super) struct PieceWriter {
     send: mpsc::Sender<io::Result<Bytes>>,
     buffer: Vec<u8>,
 }
 
-fn gone<T>(_: mpsc::error::SendError<T>) -> io::Error {
+impl PieceWriter {
+    pub(super) fn new(send: mpsc::Sender<io::Result<Bytes>>) -> Self {
+        Self { send, buffer: Vec::new() }
+    }
+}
+
+pub(super) fn gone<T>(_: mpsc::error::SendError<T>) -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "the client has gone")
 }
 

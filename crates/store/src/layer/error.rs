@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use sys::root::RootError;
@@ -98,9 +98,42 @@ pub enum Refusal {
     /// A device number that Linux does not have.
     #[error("there is no device {0}:{1}")]
     Device(u32, u32),
+    /// A directory would replace something else, or the other way round. Docker's words.
+    #[error("{}", clash(*.making, path, into))]
+    Clash {
+        /// What the archive has.
+        making: Making,
+        /// What is in the way.
+        path: PathBuf,
+        /// The directory that is copied into.
+        into: PathBuf,
+    },
+    /// The archive of one thing has something else in it.
+    #[error("the archive is to hold {0} alone")]
+    Foreign(Bytes),
+    /// The way leads into procfs, sysfs or the like.
+    #[error("nothing can be copied into the kernel's own files")]
+    KernelFiles,
     /// An attribute value that the kernel calls malformed, or too long.
     #[error("extended attribute {0} is malformed")]
     Xattr(Bytes),
+}
+
+/// What is made of an entry, as far as replacing goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Making {
+    /// A directory.
+    Directory,
+    /// Anything else.
+    Other,
+}
+
+fn clash(making: Making, path: &Path, into: &Path) -> String {
+    let (there, new) = match making {
+        Making::Directory => ("non-directory", "directory"),
+        Making::Other => ("directory", "non-directory"),
+    };
+    format!("cannot overwrite {there} {path:?} with {new} {into:?}")
 }
 
 /// Bytes from an archive, shown quoted and escaped.

@@ -3,7 +3,8 @@
 //! Owns every system call that an archive causes. Follows `law`; adds nothing to it. The tree is a
 //! single layer for overlayfs: a whiteout becomes a character device 0:0, an opaque directory gets
 //! overlay's attribute. Runs with a umask of 0 (see `unpack`), on a directory that is empty at the
-//! start, so that all it meets there it has made itself.
+//! start, so that all it meets there it has made itself; or for `merge` on a tree that others use
+//! meanwhile (`tree`).
 //!
 //! Speed: four system calls make a small file. Its directory is open already, the mode is set by
 //! creating it, and the owner only if it is not ours.
@@ -12,10 +13,11 @@ mod at;
 mod content;
 mod names;
 mod stop;
+mod tree;
 
 use std::ffi::CStr;
 use std::io::BufRead;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
@@ -25,14 +27,17 @@ use sys::xattr;
 
 use crate::tar::{Entry, Kind, Reader, Time, Xattr};
 
-use super::error::{ApplyError, Bytes, Refusal};
+use super::error::{ApplyError, Bytes, Making, Refusal};
 use super::law::{self, BadPath, Fate, Role};
+use super::merge::MergeOptions;
+use super::parents::Way;
 use super::{Applied, ApplyOptions, Privilege};
 
 use at::At;
 use content::{set_xattrs, strip_xattrs, times, write_content};
 use names::{as_path, made};
 use stop::{During, Stop, blocked, count_inode, placed};
+pub(super) use tree::plain;
 
 /// What a directory gets when all is in it, since children change the first and inherit the others.
 struct LastTouch {
@@ -54,10 +59,20 @@ enum Origin {
     Before,
 }
 
-/// Applies archives to an empty directory.
+/// What is made of an archive.
+#[derive(Clone, Copy)]
+enum Onto<'a> {
+    /// A layer, in an empty directory.
+    Layer,
+    /// A part of a tree that is in use.
+    Tree(&'a MergeOptions),
+}
+
+/// Applies archives to an empty directory, or to a tree that is in use.
 pub(super) struct Extractor<'a> {
     dest: &'a Root,
     options: &'a ApplyOptions,
+    onto: Onto<'a>,
     at: At<'a>,
     last: Vec<LastTouch>,
     /// Whom new files belong to.
@@ -70,11 +85,24 @@ pub(super) struct Extractor<'a> {
 
 impl<'a> Extractor<'a> {
     pub(super) fn new(dest: &'a Root, options: &'a ApplyOptions) -> Self {
+        Self::onto(dest, options, Onto::Layer)
+    }
+
+    pub(super) fn on_tree(dest: &'a Root, options: &'a MergeOptions) -> Self {
+        Self::onto(dest, &options.apply, Onto::Tree(options))
+    }
+
+    fn onto(dest: &'a Root, options: &'a ApplyOptions, onto: Onto<'a>) -> Self {
         let ours = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let way = match onto {
+            Onto::Layer => Way::Open,
+            Onto::Tree(_) => Way::Guarded,
+        };
         Self {
             dest,
             options,
-            at: At::new(dest),
+            onto,
+            at: At::new(dest, way),
             last: Vec::new(),
             ours,
             replaced: false,
@@ -89,7 +117,11 @@ impl<'a> Extractor<'a> {
         let mut reader = Reader::new(source);
         let mut entry = Entry::default();
         while reader.next_entry(&mut entry)? {
-            if let Err(stop) = self.apply(&mut reader, &entry) {
+            let applied = match self.onto {
+                Onto::Layer => self.apply(&mut reader, &entry),
+                Onto::Tree(rules) => self.merge(&mut reader, &mut entry, rules),
+            };
+            if let Err(stop) = applied {
                 return Err(placed(stop, reader.index(), &entry.name));
             }
             pass(Point::LayerHalf);
@@ -102,6 +134,9 @@ impl<'a> Extractor<'a> {
     /// A directory below one with a default ACL or the set-group-id bit has got them as well; all
     /// that is unpacked would inherit them from the host.
     fn prepare(&self) -> Result<(), ApplyError> {
+        if matches!(self.onto, Onto::Tree(_)) {
+            return Ok(());
+        }
         let dest = ApplyError::Destination;
         if !self.dest.read_dir("").map_err(dest)?.is_empty() {
             return Err(ApplyError::NotEmpty);
@@ -116,10 +151,7 @@ impl<'a> Extractor<'a> {
 
     fn apply(&mut self, reader: &mut Reader<impl BufRead>, entry: &Entry) -> Result<(), Stop> {
         self.count(entry)?;
-        self.at.go(&entry.name).map_err(|bad| match bad {
-            BadPath::Outside => Refusal::Outside,
-            BadPath::TooLong => Refusal::TooLong,
-        })?;
+        self.go(entry)?;
         let role = law::role(self.at.path(), entry.kind)?;
         if role == Role::Aufs {
             self.done.skipped_aufs += 1;
@@ -137,6 +169,13 @@ impl<'a> Extractor<'a> {
         }
     }
 
+    fn go(&mut self, entry: &Entry) -> Result<(), Refusal> {
+        self.at.go(&entry.name).map_err(|bad| match bad {
+            BadPath::Outside => Refusal::Outside,
+            BadPath::TooLong => Refusal::TooLong,
+        })
+    }
+
     fn count(&mut self, entry: &Entry) -> Result<(), Stop> {
         let limits = &self.options.limits;
         self.done.entries += 1;
@@ -150,6 +189,7 @@ impl<'a> Extractor<'a> {
 
     fn plain(&mut self, reader: &mut Reader<impl BufRead>, entry: &Entry) -> Result<(), Stop> {
         match entry.kind {
+            Kind::File if matches!(self.onto, Onto::Tree(_)) => self.tree_file(reader, entry),
             Kind::File => self.file(reader, entry),
             Kind::Directory => self.directory(entry),
             Kind::Symlink => self.symlink(entry),
@@ -180,20 +220,24 @@ impl<'a> Extractor<'a> {
         let mode = Mode::from_raw_mode(entry.mode & 0o777);
         let file = self.create("create", |dir, name| rustix::fs::openat(dir, name, NEW, mode))?;
         write_content(&file, reader, entry)?;
-        if (entry.uid, entry.gid) != self.ours {
-            let (uid, gid) = owner(entry);
-            rustix::fs::fchown(&file, uid, gid).during("change the owner")?;
+        self.dress_file(&file, entry)
+    }
+
+    /// Owner, mode, attributes and times of a file that is open.
+    fn dress_file(&mut self, file: &OwnedFd, entry: &Entry) -> Result<(), Stop> {
+        if let Some((uid, gid)) = self.new_owner(entry, Origin::Now) {
+            rustix::fs::fchown(file, uid, gid).during("change the owner")?;
         }
-        if entry.mode & 0o7000 != 0 {
+        if matches!(self.onto, Onto::Tree(_)) || entry.mode & 0o7000 != 0 {
             let mode = Mode::from_raw_mode(entry.mode);
-            rustix::fs::fchmod(&file, mode).during("change the mode")?;
+            rustix::fs::fchmod(file, mode).during("change the mode")?;
         }
         if !entry.xattrs.is_empty() {
-            self.done.dropped_xattrs += set_xattrs(entry, |name, value| {
-                rustix::fs::fsetxattr(&file, name, value, XattrFlags::empty())
+            self.done.dropped_xattrs += set_xattrs(entry, self.unheld(), |name, value| {
+                rustix::fs::fsetxattr(file, name, value, XattrFlags::empty())
             })?;
         }
-        rustix::fs::futimens(&file, &times(entry.mtime)).during("set the times")
+        rustix::fs::futimens(file, &times(entry.mtime)).during("set the times")
     }
 
     fn directory(&mut self, entry: &Entry) -> Result<(), Stop> {
@@ -208,7 +252,10 @@ impl<'a> Extractor<'a> {
             Err(errno) => return Err(Stop::Os("create directory", errno)),
         };
         let acl = self.dress_directory(entry, origin)?;
-        let known = origin == Origin::Now && entry.mode & 0o6000 == 0 && !self.replaced;
+        let known = origin == Origin::Now
+            && entry.mode & 0o6000 == 0
+            && !self.replaced
+            && matches!(self.onto, Onto::Layer);
         self.touch_last(entry, acl, (!known).then_some(entry.mode));
         Ok(())
     }
@@ -219,12 +266,18 @@ impl<'a> Extractor<'a> {
     fn directory_again(&mut self, mode: Mode) -> Result<(), Stop> {
         let (dir, name) = self.at.place()?;
         if kind_of(&stat(dir, name)?) == FileType::Directory {
-            return strip_xattrs(dir, name).during("remove attributes");
+            return match self.onto {
+                Onto::Layer => strip_xattrs(dir, name).during("remove attributes"),
+                Onto::Tree(_) => Ok(()),
+            };
         }
-        self.clear_way()?;
+        self.clear_way(Making::Directory)?;
         let (dir, name) = self.at.place()?;
         rustix::fs::mkdirat(dir, name, mode).during("create directory")?;
-        self.mark_opaque()
+        match self.onto {
+            Onto::Layer => self.mark_opaque(),
+            Onto::Tree(_) => Ok(()),
+        }
     }
 
     /// Owner and attributes of a directory; gives the ACL that has to wait.
@@ -233,16 +286,18 @@ impl<'a> Extractor<'a> {
         entry: &Entry,
         origin: Origin,
     ) -> Result<Option<Box<[u8]>>, Stop> {
+        let owner = self.new_owner(entry, origin);
+        let unheld = self.unheld();
         let (dir, name) = self.at.place()?;
-        if origin == Origin::Before || (entry.uid, entry.gid) != self.ours {
-            let (uid, gid) = owner(entry);
+        if let Some((uid, gid)) = owner {
             let flags = AtFlags::SYMLINK_NOFOLLOW;
             rustix::fs::chownat(dir, name, uid, gid, flags).during("change the owner")?;
         }
         if entry.xattrs.is_empty() {
             return Ok(None);
         }
-        let dropped = set_xattrs(entry, |attr, value| xattr::set_at(dir, name, attr, value))?;
+        let set = |attr: &CStr, value: &[u8]| xattr::set_at(dir, name, attr, value);
+        let dropped = set_xattrs(entry, unheld, set)?;
         self.done.dropped_xattrs += dropped;
         let waits = |xattr: &&Xattr| law::xattr(&xattr.name, entry.kind) == Fate::KeepForLast;
         let acl = entry.xattrs.iter().rfind(waits);
@@ -276,19 +331,21 @@ impl<'a> Extractor<'a> {
 
     /// Owner, mode, attributes and times of what has no descriptor of its own.
     fn dress_node(&mut self, entry: &Entry) -> Result<(), Stop> {
+        let owner = self.new_owner(entry, Origin::Now);
+        let unheld = self.unheld();
+        let is_whole = matches!(self.onto, Onto::Layer) && entry.mode & 0o7000 == 0;
         let (dir, name) = self.at.place()?;
         let flags = AtFlags::SYMLINK_NOFOLLOW;
-        if (entry.uid, entry.gid) != self.ours {
-            let (uid, gid) = owner(entry);
+        if let Some((uid, gid)) = owner {
             rustix::fs::chownat(dir, name, uid, gid, flags).during("change the owner")?;
         }
-        if entry.mode & 0o7000 != 0 && entry.kind != Kind::Symlink {
+        if !is_whole && entry.kind != Kind::Symlink {
             let mode = Mode::from_raw_mode(entry.mode);
             xattr::chmod_at(dir, name, mode).during("change the mode")?;
         }
         if !entry.xattrs.is_empty() {
             let set = |attr: &CStr, value: &[u8]| xattr::set_at(dir, name, attr, value);
-            self.done.dropped_xattrs += set_xattrs(entry, set)?;
+            self.done.dropped_xattrs += set_xattrs(entry, unheld, set)?;
         }
         rustix::fs::utimensat(dir, name, &times(entry.mtime), flags).during("set the times")
     }
@@ -305,15 +362,17 @@ impl<'a> Extractor<'a> {
             Err(Errno::EXIST) => {}
             result => return result.during(op),
         }
-        self.clear_way()?;
+        self.clear_way(Making::Other)?;
         let (dir, name) = self.at.place()?;
         make(dir, name).during(op)
     }
 
     /// Removes whatever is at the current path.
-    fn clear_way(&mut self) -> Result<(), Stop> {
+    fn clear_way(&mut self, making: Making) -> Result<(), Stop> {
         let (dir, name) = self.at.place()?;
         let there = kind_of(&stat(dir, name)?);
+        self.may_replace(there, making)?;
+        let (dir, name) = self.at.place()?;
         if there == FileType::Directory {
             self.dest.remove_tree(as_path(self.at.path())).during("replace the directory")?;
             self.replaced = true;
@@ -350,7 +409,8 @@ impl<'a> Extractor<'a> {
             self.at.go_back(&touch.path);
             match self.finish_directory(&touch) {
                 // Its parent has been replaced by something else since.
-                Err(Stop::Os(_, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) if self.replaced => {}
+                Err(Stop::Os(_, Errno::NOENT | Errno::NOTDIR | Errno::LOOP))
+                    if self.replaced || matches!(self.onto, Onto::Tree(_)) => {}
                 result => result.map_err(|stop| placed(stop, touch.entry, &touch.path))?,
             }
         }
@@ -359,7 +419,8 @@ impl<'a> Extractor<'a> {
 
     fn finish_directory(&mut self, touch: &LastTouch) -> Result<(), Stop> {
         let (dir, name) = self.at.place()?;
-        if self.replaced && kind_of(&stat(dir, name)?) != FileType::Directory {
+        let may_have_gone = self.replaced || matches!(self.onto, Onto::Tree(_));
+        if may_have_gone && kind_of(&stat(dir, name)?) != FileType::Directory {
             return Ok(());
         }
         if let Some(mode) = touch.mode {
@@ -393,6 +454,9 @@ fn is_whiteout(stat: &Stat) -> bool {
     kind_of(stat) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
-fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
-    (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
+/// An owner as system calls take it.
+type Owner = (Option<Uid>, Option<Gid>);
+
+fn owner((uid, gid): (u32, u32)) -> Owner {
+    (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
 }

@@ -5,13 +5,14 @@
 //! tree may be in use while it is packed; a file that grows or shrinks keeps the size announced.
 
 use std::collections::HashMap;
-use std::ffi::CStr;
-use std::io::{BufWriter, Write};
+use std::ffi::{CStr, OsStr};
+use std::io::{BufWriter, Read as _, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
+use sys::kernel_fs::is_kernel_fs;
 use sys::root::Root;
 use sys::xattr;
 
@@ -20,7 +21,7 @@ use crate::tar::{Entry, Extent, Kind, Time, Writer, Xattr};
 use super::error::PackError;
 use super::law::{self, Fate};
 use super::walk::Walk;
-use super::{Holes, PackOptions, Packed, Privilege};
+use super::{Holes, KernelFiles, PackOptions, Packed, Privilege};
 
 const BUFFER: usize = 256 * 1024;
 
@@ -52,10 +53,42 @@ pub fn diff(upper: &Root, out: impl Write, options: &PackOptions) -> Result<Pack
     Packer::new(out, View::Upper, *options).run(upper)
 }
 
+/// A part of a tree.
+#[derive(Debug, Clone, Copy)]
+pub enum Part<'a> {
+    /// A directory with all that is in it.
+    Directory(&'a Root),
+    /// What has a name in a directory: as a rule no directory itself.
+    Entry(&'a Root, &'a CStr),
+}
+
+/// Writes a part of a tree, such as what `cp` asks for, called `name` in the archive. A directory has
+/// an entry of its own: `name` and what is in it, or `./` and what is in it.
+///
+/// # Errors
+/// As [`pack`].
+pub fn pack_part(
+    part: Part<'_>,
+    name: &[u8],
+    out: impl Write,
+    options: &PackOptions,
+) -> Result<Packed, PackError> {
+    Packer::new(out, View::Whole, *options).run_part(part, name)
+}
+
+/// The most of a file whose size is not known beforehand.
+const MAX_KERNEL_FILE: u64 = 16 << 20;
+
 struct Packer<W: Write> {
     writer: Writer<BufWriter<W>>,
     view: View,
     options: PackOptions,
+    /// What stands in front of paths, in place of their first bytes.
+    prefix: Vec<u8>,
+    cut: usize,
+    /// The device of the tree, and whether it is the kernel's own.
+    device: u64,
+    in_kernel: bool,
     /// Names of files that have more than one, by device and inode, with how many are to come.
     links: HashMap<(u64, u64), (Vec<u8>, u64)>,
     entry: Entry,
@@ -69,6 +102,10 @@ impl<W: Write> Packer<W> {
             writer: Writer::new(BufWriter::with_capacity(BUFFER, out)),
             view,
             options,
+            prefix: Vec::new(),
+            cut: 0,
+            device: 0,
+            in_kernel: false,
             links: HashMap::new(),
             entry: Entry::default(),
             buf: vec![0; BUFFER],
@@ -80,7 +117,43 @@ impl<W: Write> Packer<W> {
         if self.view == View::Upper && self.overlay_mark(tree, c".")? == Some(Mark::Opaque) {
             self.marker(law::OPAQUE.to_vec())?;
         }
-        let mut walk = Walk::new(tree)?;
+        self.walk(Walk::new(tree)?)
+    }
+
+    fn run_part(mut self, part: Part<'_>, name: &[u8]) -> Result<Packed, PackError> {
+        self.prefix = name.to_vec();
+        let (Part::Directory(tree) | Part::Entry(tree, _)) = part;
+        let shown = || OsStr::from_bytes(name).into();
+        let failed = |source| PackError::Os { op: "stat", path: shown(), source };
+        self.device = rustix::fs::fstat(tree).map_err(failed)?.st_dev;
+        self.in_kernel =
+            self.options.kernel == KernelFiles::Shallow && is_kernel_fs(tree).map_err(failed)?;
+        match part {
+            Part::Entry(tree, base) => {
+                self.cut = base.to_bytes().len();
+                self.walk(Walk::one(tree, base))
+            }
+            Part::Directory(tree) => {
+                if !name.ends_with(b"/") {
+                    self.prefix.push(b'/');
+                }
+                let walk = if self.in_kernel { Walk::none(tree) } else { Walk::new(tree)? };
+                self.root(&walk, tree)?;
+                self.walk(walk)
+            }
+        }
+    }
+
+    /// The entry of a directory whose content follows.
+    fn root(&mut self, walk: &Walk<'_>, tree: &Root) -> Result<(), PackError> {
+        let stat = rustix::fs::fstat(tree).map_err(os("stat", walk))?;
+        self.set_metadata(walk, &stat);
+        self.entry.kind = Kind::Directory;
+        self.set_xattrs(walk)?;
+        self.begin()
+    }
+
+    fn walk(mut self, mut walk: Walk<'_>) -> Result<Packed, PackError> {
         while walk.advance()? {
             match self.visit(&mut walk) {
                 // Deleted, or replaced by a symlink before it was opened.
@@ -109,7 +182,7 @@ impl<W: Write> Packer<W> {
         self.set_metadata(walk, &stat);
         match kind_of(&stat) {
             FileType::RegularFile => self.file(walk, &stat),
-            FileType::Directory => self.directory(walk),
+            FileType::Directory => self.directory(walk, &stat),
             FileType::Symlink => self.symlink(walk, &stat),
             FileType::CharacterDevice => self.node(walk, &stat, Kind::Char),
             FileType::BlockDevice => self.node(walk, &stat, Kind::Block),
@@ -142,8 +215,8 @@ impl<W: Write> Packer<W> {
 
     fn set_metadata(&mut self, walk: &Walk<'_>, stat: &Stat) {
         let entry = &mut self.entry;
-        entry.name.clear();
-        entry.name.extend_from_slice(walk.path().as_os_str().as_bytes());
+        entry.name.clone_from(&self.prefix);
+        entry.name.extend_from_slice(&walk.path().as_os_str().as_bytes()[self.cut..]);
         entry.link.clear();
         entry.mode = stat.st_mode & 0o7777;
         entry.uid = stat.st_uid;
@@ -155,7 +228,7 @@ impl<W: Write> Packer<W> {
         entry.sparse = None;
     }
 
-    fn directory(&mut self, walk: &mut Walk<'_>) -> Result<(), PackError> {
+    fn directory(&mut self, walk: &mut Walk<'_>, stat: &Stat) -> Result<(), PackError> {
         self.entry.kind = Kind::Directory;
         self.entry.name.push(b'/');
         let mark = self.set_xattrs(walk)?;
@@ -164,10 +237,23 @@ impl<W: Write> Packer<W> {
             let name = [self.entry.name.as_slice(), law::OPAQUE].concat();
             self.marker(name)?;
         }
+        if self.is_kernels(walk, stat) {
+            return Ok(());
+        }
         if !walk.enter()? {
             self.done.vanished += 1;
         }
         Ok(())
+    }
+
+    /// Whether a directory is procfs, sysfs or the like, mounted in the tree.
+    fn is_kernels(&self, walk: &Walk<'_>, stat: &Stat) -> bool {
+        if self.options.kernel == KernelFiles::Absent || stat.st_dev == self.device {
+            return false;
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = rustix::fs::openat(walk.dir(), walk.name(), flags, Mode::empty());
+        dir.and_then(is_kernel_fs).unwrap_or(true)
     }
 
     fn symlink(&mut self, walk: &Walk<'_>, stat: &Stat) -> Result<(), PackError> {
@@ -239,6 +325,9 @@ impl<W: Write> Packer<W> {
         self.entry.kind = Kind::File;
         self.entry.size = u64::try_from(now.st_size).unwrap_or(0);
         self.set_xattrs(walk)?;
+        if self.in_kernel {
+            return self.kernel_file(file, walk);
+        }
         if self.options.holes == Holes::Keep && blocks_are_missing(&now) {
             self.entry.sparse = extents(&file, self.entry.size).map_err(os("seek", walk))?;
         }
@@ -247,6 +336,17 @@ impl<W: Write> Packer<W> {
             None => self.copy(&file, Extent { offset: 0, len: self.entry.size }, walk),
             Some(map) => map.iter().try_for_each(|extent| self.copy(&file, *extent, walk)),
         }
+    }
+
+    /// A file that says nothing of its size.
+    fn kernel_file(&mut self, file: OwnedFd, walk: &Walk<'_>) -> Result<(), PackError> {
+        let mut content = Vec::new();
+        let read = std::fs::File::from(file).take(MAX_KERNEL_FILE).read_to_end(&mut content);
+        read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+            .map_err(os("read", walk))?;
+        self.entry.size = content.len() as u64;
+        self.begin()?;
+        Ok(self.writer.data(&content)?)
     }
 
     /// Copies a run of data; where the file has become shorter, zeros follow.

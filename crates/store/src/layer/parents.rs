@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use sys::kernel_fs::is_kernel_fs;
 use sys::root::{Root, RootError};
 
 /// How many directories stay open. Archives stay in one directory for long, and come back to those
@@ -21,16 +22,26 @@ struct Slot {
     dir: OwnedFd,
 }
 
+/// Whether the way may lead into the kernel's own files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// There are none in the tree.
+    Open,
+    /// There may be some, and links to them.
+    Guarded,
+}
+
 /// Open directories below a root.
 #[derive(Debug)]
 pub(super) struct Parents<'a> {
     root: &'a Root,
+    way: Way,
     slots: Vec<Slot>,
 }
 
 impl<'a> Parents<'a> {
-    pub(super) fn new(root: &'a Root) -> Self {
-        Self { root, slots: Vec::with_capacity(SLOTS) }
+    pub(super) fn new(root: &'a Root, way: Way) -> Self {
+        Self { root, way, slots: Vec::with_capacity(SLOTS) }
     }
 
     /// The directory at a plain path; the root if it is empty.
@@ -59,7 +70,12 @@ impl<'a> Parents<'a> {
             self.slots[..=at].rotate_right(1);
             return Ok(());
         }
-        let dir = self.root.open_dir(Path::new(OsStr::from_bytes(path)))?.into();
+        let shown = Path::new(OsStr::from_bytes(path));
+        let dir: OwnedFd = self.root.open_dir(shown)?.into();
+        if self.way == Way::Guarded && is_kernel_fs(&dir).unwrap_or(true) {
+            let (op, path) = ("open directory", shown.to_owned());
+            return Err(RootError::Os { op, path, source: rustix::io::Errno::XDEV });
+        }
         let mut buf = Vec::new();
         if self.slots.len() == SLOTS {
             buf = self.slots.pop().map(|slot| slot.path).unwrap_or_default();

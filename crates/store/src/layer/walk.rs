@@ -39,10 +39,21 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(root: &'a Root) -> Result<Self, PackError> {
-        let mut walk =
-            Self { root, levels: Vec::new(), path: Vec::new(), name: CString::default() };
+        let mut walk = Self::none(root);
         walk.push()?;
         Ok(walk)
+    }
+
+    /// A walk that goes nowhere. Before the first step of any, its entry is the root itself.
+    pub(super) fn none(root: &'a Root) -> Self {
+        Self { root, levels: Vec::new(), path: Vec::new(), name: c".".to_owned() }
+    }
+
+    /// A walk to one entry, and to what is in it if it is a directory.
+    pub(super) fn one(root: &'a Root, name: &CStr) -> Self {
+        let entry = Entry { name: name.to_owned(), kind: FileType::Unknown, ino: 0 };
+        let level = Level { len: 0, dir: None, todo: vec![entry] };
+        Self { levels: vec![level], ..Self::none(root) }
     }
 
     /// Goes to the next entry; false at the end of the tree.

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use sys::root::{Root, RootError};
 
 use crate::layer::law::{self, BadPath};
-use crate::layer::parents::Parents;
+use crate::layer::parents::{Parents, Way};
 
 use super::stop::{During as _, Stop};
 
@@ -20,8 +20,8 @@ pub(super) struct At<'a> {
 }
 
 impl<'a> At<'a> {
-    pub(super) fn new(dest: &'a Root) -> Self {
-        Self { parents: Parents::new(dest), path: vec![0] }
+    pub(super) fn new(dest: &'a Root, way: Way) -> Self {
+        Self { parents: Parents::new(dest, way), path: vec![0] }
     }
 
     /// Goes to an entry by its name in the archive.

@@ -40,9 +40,10 @@ pub(super) fn write_content(
 }
 
 /// Sets the attributes that the law keeps; returns how many it does not, or the file system cannot
-/// hold.
+/// hold, which it says by one of the errors of `unheld`.
 pub(super) fn set_xattrs(
     entry: &Entry,
+    unheld: &[Errno],
     mut set: impl FnMut(&CStr, &[u8]) -> Result<(), Errno>,
 ) -> Result<u64, Stop> {
     let mut dropped = 0;
@@ -62,7 +63,7 @@ pub(super) fn set_xattrs(
         let name = CString::new(xattr.name.as_slice()).map_err(|_| malformed())?;
         match set(&name, &xattr.value) {
             Ok(()) => {}
-            Err(Errno::OPNOTSUPP) => dropped += 1,
+            Err(errno) if unheld.contains(&errno) => dropped += 1,
             // The kernel takes no value above 64 KiB and no name above 255 bytes.
             Err(Errno::INVAL | Errno::TOOBIG | Errno::RANGE) => return Err(malformed()),
             Err(errno) => return Err(Stop::Os("set an attribute", errno)),

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use sys::root::Root;
 
 use crate::layer::Privilege;
-use crate::layer::error::{Bytes, Refusal};
+use crate::layer::error::{Bytes, Making, Refusal};
 use crate::layer::law::{self, BadPath};
 use crate::tar::Entry;
 
@@ -42,7 +42,7 @@ impl Extractor<'_> {
         if (there.st_dev, there.st_ino) == (from.st_dev, from.st_ino) {
             return Ok(());
         }
-        self.clear_way()?;
+        self.clear_way(Making::Other)?;
         // The target may have been in a directory that had to go.
         self.target(target_dir, target_name, &shown)?;
         self.link(target_dir, target_name)?.during("hard link")

@@ -57,6 +57,7 @@ pub(super) fn placed(stop: Stop, entry: u64, name: &[u8]) -> ApplyError {
 pub(super) fn blocked(op: &'static str, error: &RootError) -> Stop {
     match error.errno() {
         Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Refusal::Parent.into(),
+        Some(Errno::XDEV) => Refusal::KernelFiles.into(),
         errno => Stop::Os(op, errno.unwrap_or(Errno::INVAL)),
     }
 }

@@ -1,0 +1,168 @@
+//! A container's files as it sees them, whether it runs or not.
+//!
+//! Of one that runs, what its first process has as its root, with all that is mounted there. Of
+//! another the root file system with its volumes and binds, put together in a mount namespace of a
+//! thread's own, which goes with the thread. Paths in it are resolved by the kernel below that root;
+//! the container may move things about meanwhile. Not owned: what is done there.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use model::mount::{Access, MountSource, Recursion};
+use rustix::fs::{FileType, Mode};
+use sys::Errno;
+use sys::mount::{Attributes, Depth, Propagation};
+use sys::process::Namespaces;
+use sys::root::{Final, Root};
+
+use crate::container::Container;
+use crate::prepare::{etc_sources, store_error};
+use crate::record::NamedMount;
+use crate::{Engine, EngineError};
+
+/// What is mounted into the files of a container that does not run.
+struct Place {
+    source: PathBuf,
+    depth: Depth,
+    target: PathBuf,
+    access: Access,
+}
+
+impl Engine {
+    /// Lets `work` see the files of a container. One that does not run is kept from starting and from
+    /// being removed meanwhile, as in Docker.
+    ///
+    /// # Errors
+    /// Its files cannot be had; what `work` says.
+    pub(crate) fn with_files<T: Send>(
+        &self,
+        container: &Container,
+        work: impl FnOnce(&Root) -> Result<T, EngineError> + Send,
+    ) -> Result<T, EngineError> {
+        match self.running_files(container)? {
+            Some((root, _namespace)) => work(&root),
+            None => self.with_lone_files(container, work),
+        }
+    }
+
+    /// The root of a container's first process. While its mount namespace is held, what is mounted
+    /// there stays, whatever becomes of the container. `None`: it does not run.
+    fn running_files(&self, container: &Container) -> Result<Option<(Root, OwnedFd)>, EngineError> {
+        if self.life(container)?.pid().is_none() {
+            return Ok(None);
+        }
+        match self.init_of(container).and_then(|init| init.files()) {
+            Err(EngineError::NotRunning(_)) => Ok(None),
+            files => files.map(Some),
+        }
+    }
+
+    fn with_lone_files<T: Send>(
+        &self,
+        container: &Container,
+        work: impl FnOnce(&Root) -> Result<T, EngineError> + Send,
+    ) -> Result<T, EngineError> {
+        let (lock, container) = self.lock(&container.id)?;
+        // It has been started since: whoever did that has the lock no more.
+        if let Some((root, _namespace)) = self.running_files(&container)? {
+            drop(lock);
+            return work(&root);
+        }
+        let rootfs = Root::from_fd(self.rootfs(&container)?);
+        let places = self.places(&container);
+        let is_read_only = container.record.spec.security.read_only_root;
+        let inside = || {
+            assemble(&rootfs, &places)?;
+            if is_read_only {
+                let set = sys::mount::set_attr(&rootfs, Depth::Single, &Attributes::READ_ONLY);
+                set.map_err(|errno| EngineError::file("protect", container.name())(errno.into()))?;
+            }
+            work(&rootfs)
+        };
+        // A panic aborts the program, so that there is always an outcome.
+        std::thread::scope(|scope| scope.spawn(inside).join())
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// Parents before children. A source that is not there is left out: a start would say so.
+    fn places(&self, container: &Container) -> Vec<Place> {
+        let record = &container.record;
+        let mut places: Vec<Place> =
+            etc_sources(record, &self.paths().container_dir(&container.id))
+                .into_iter()
+                .map(|(source, target)| Place {
+                    source,
+                    depth: Depth::Single,
+                    target: target.into(),
+                    access: Access::ReadWrite,
+                })
+                .collect();
+        places.extend(record.mounts.iter().filter_map(|mount| self.place(mount)));
+        places.retain(|place| place.source.exists());
+        places.sort_by(|a, b| a.target.cmp(&b.target));
+        places
+    }
+
+    fn place(&self, NamedMount { mount, volume }: &NamedMount) -> Option<Place> {
+        let (source, depth) = match (&mount.source, volume) {
+            (MountSource::Bind { path, recursive: Recursion::TopOnly, .. }, _) => {
+                (path.clone(), Depth::Single)
+            }
+            (MountSource::Bind { path, .. }, _) => (path.clone(), Depth::Recursive),
+            (MountSource::Volume { .. }, Some(name)) => {
+                (self.paths().volume_data(name), Depth::Recursive)
+            }
+            // Memory of a container that does not run holds nothing.
+            (MountSource::Volume { .. }, None) | (MountSource::Tmpfs { .. }, _) => return None,
+        };
+        Some(Place { source, depth, target: mount.target.clone(), access: mount.access })
+    }
+}
+
+/// Mounts a root file system and what belongs into it, where only this thread sees it.
+fn assemble(rootfs: &Root, places: &[Place]) -> Result<(), EngineError> {
+    let failed = |errno: Errno| EngineError::file("make", "a mount namespace")(errno.into());
+    sys::process::unshare(Namespaces::MOUNT).map_err(failed)?;
+    sys::mount::set_propagation_of_all(Propagation::Private).map_err(failed)?;
+    sys::mount::attach_on_root(rootfs).map_err(failed)?;
+    places.iter().try_for_each(|place| {
+        let shown = || EngineError::file("mount", &place.target);
+        let tree =
+            sys::mount::clone_tree(place.source.as_path(), place.depth).map_err(|errno| {
+                EngineError::file("clone the mount of", &place.source)(errno.into())
+            })?;
+        if let Some(depth) = read_only(place.access) {
+            let set = sys::mount::set_attr(&tree, depth, &Attributes::READ_ONLY);
+            set.map_err(|errno| shown()(errno.into()))?;
+        }
+        let target = mount_point(rootfs, &place.target, &tree)?;
+        sys::mount::attach(&tree, &target).map_err(|errno| shown()(errno.into()))
+    })
+}
+
+fn read_only(access: Access) -> Option<Depth> {
+    match access {
+        Access::ReadWrite => None,
+        Access::ReadOnly => Some(Depth::Recursive),
+        Access::ReadOnlyNonRecursive => Some(Depth::Single),
+    }
+}
+
+/// Where something is mounted; a place that is missing is made, as a start would do it.
+fn mount_point(root: &Root, target: &Path, tree: impl AsFd) -> Result<OwnedFd, EngineError> {
+    match root.resolve(target, Final::Follow) {
+        Err(error) if error.not_found() => {}
+        found => return found.map_err(store_error),
+    }
+    let failed = |errno: Errno| EngineError::file("look at", target)(errno.into());
+    let stat = rustix::fs::fstat(tree).map_err(failed)?;
+    let mode = Mode::from_raw_mode(0o755);
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        return Ok(root.mkdir_all(target, mode).map_err(store_error)?.into());
+    }
+    if let Some(parent) = target.parent() {
+        root.mkdir_all(parent, mode).map_err(store_error)?;
+    }
+    root.create_file(target, mode).map_err(store_error)?;
+    root.resolve(target, Final::Follow).map_err(store_error)
+}
