@@ -143,6 +143,39 @@ impl ListContainers {
     }
 }
 
+/// Options of `container_commit`.
+#[derive(Debug, Clone, Default)]
+pub struct CommitContainer {
+    /// Its name or id.
+    pub container: String,
+    /// The image's repository and tag, or none.
+    pub reference: Option<(String, String)>,
+    /// The history's comment.
+    pub comment: String,
+    /// Who makes it.
+    pub author: String,
+    /// Dockerfile instructions to apply to its configuration.
+    pub changes: Vec<String>,
+    /// Do not pause the container meanwhile.
+    pub let_run: bool,
+}
+
+impl CommitContainer {
+    pub(crate) fn query(&self) -> Query {
+        let mut query = Query::default()
+            .set("author", &self.author)
+            .set("comment", &self.comment)
+            .set("container", self.container.trim_start_matches('/'));
+        if let Some((repo, tag)) = &self.reference {
+            query = query.set("repo", repo).set("tag", tag);
+        }
+        for change in &self.changes {
+            query = query.set("changes", change);
+        }
+        query.maybe("pause", self.let_run.then_some("0"))
+    }
+}
+
 /// Options of `container_put_archive`.
 #[derive(Debug, Clone, Default)]
 pub struct PutArchive {

@@ -1,6 +1,7 @@
 //! The operations: parameters in, a verb of the engine, a reply out.
 
 mod archive;
+mod commit;
 mod containers;
 mod events;
 mod exec;
@@ -38,6 +39,7 @@ pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpErro
         Route::Options => Ok(reply::empty(StatusCode::OK)),
         Route::ContainerList => containers::list(&call).await,
         Route::ContainerCreate => containers::create(call).await,
+        Route::Commit => commit::commit(call).await,
         Route::ContainerPrune => containers::prune(&call).await,
         Route::Container(id, operation) => containers::one(call, id, operation).await,
         Route::Exec(id, operation) => exec::one(call, &id, operation).await,

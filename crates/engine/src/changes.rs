@@ -8,7 +8,7 @@ use crate::{Engine, EngineError};
 
 /// What every container gets beside its image, as a rule by being mounted over. Docker keeps these in a
 /// layer of their own, below the container's.
-const OURS: [&str; 14] = [
+pub(crate) const OURS: [&str; 14] = [
     ".dockerenv",
     "dev",
     "dev/console",

@@ -14,6 +14,7 @@ mod bundle;
 mod bury;
 mod changes;
 mod checkup;
+mod commit;
 mod container;
 mod container_files;
 mod copy;

@@ -20,7 +20,7 @@ pub use codec::{CodecError, Compression};
 pub use error::{ApplyError, PackError, Refusal, UnpackError};
 pub use hash::{Content, HashReader, HashWriter};
 pub use merge::{Clash, MergeOptions, Owners, Rename, RenameError, merge, renamed};
-pub use pack::{Part, diff, pack, pack_part};
+pub use pack::{Part, diff, diff_without, pack, pack_part};
 pub use unpack::{Measured, Unpacked, apply, measure, unpack};
 
 /// How much an archive may ask for, whatever its size on the wire.

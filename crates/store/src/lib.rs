@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod blobs;
 pub mod changes;
+pub mod commit;
 pub mod container_layer;
 pub mod db;
 pub mod gc;
@@ -28,6 +29,7 @@ use model::ContainerId;
 
 pub use archive::{Import, ImportError, LoadError, LoadOptions, Loaded, SaveError};
 pub use blobs::{BlobError, Blobs};
+pub use commit::{Commit, CommitError};
 use container_layer::Xattrs;
 pub use container_layer::{
     Change, ChangeKind, ContainerLayer, ContainerUsage, MountError, Persistence,

@@ -2,6 +2,7 @@
 
 mod attach;
 mod builder_prune;
+mod commit;
 mod container_inspect;
 mod container_prune;
 mod cp;
@@ -74,6 +75,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
 pub(crate) const ALL: &[&Command] = &[
     &attach::COMMAND,
     &builder_prune::COMMAND,
+    &commit::COMMAND,
     &container_inspect::COMMAND,
     &container_prune::COMMAND,
     &cp::COMMAND,

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod bad_input;
+mod commit;
 mod cp;
 mod disk_usage;
 mod disks;

@@ -189,7 +189,8 @@ impl Walk {
             Remove => drop(self.host.ok(&[&["run"][..], &half].concat())),
             Untag => drop(self.host.ok(&["load", "-i", &self.archive.to_string_lossy()])),
             VolumeRemove => drop(self.host.ok(&["volume", "create", "gone"])),
-            Create | Run | Shim | Again | Revive | Reap | Log | Pull | Load | Tag | CopyIn | Repair => {}
+            Create | Run | Shim | Again | Revive | Reap | Log | Pull | Load | Tag | CopyIn
+            | Repair => {}
         }
     }
 

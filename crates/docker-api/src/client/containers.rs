@@ -9,10 +9,11 @@ use super::{Call, Client, Raw, framing};
 use crate::error::ApiError;
 use crate::json;
 use crate::query::{
-    AttachQuery, Filters, ListContainers, LogsQuery, PutArchive, Query, RemoveContainer,
-    StopOptions, WaitCondition, container_segment,
+    AttachQuery, CommitContainer, Filters, ListContainers, LogsQuery, PutArchive, Query,
+    RemoveContainer, StopOptions, WaitCondition, container_segment,
 };
 use crate::stream::{Attached, ByteStream, JsonStream, LogStream, Upload};
+use crate::types::IdResponse;
 use crate::types::containers::{
     ContainerInspect, ContainerSummary, ContainersPruned, CreateContainer, CreateResponse,
     FilesystemChange, PATH_STAT, PathStat, TopResponse, UpdateContainer, UpdateResponse,
@@ -273,6 +274,14 @@ impl Client {
     ) -> Result<(), ApiError> {
         let call = Call::new(Method::PUT, path(id, "/archive")).query(options.query());
         self.done(call.upload("application/x-tar", archive)).await.map(drop)
+    }
+
+    /// Makes an image of a container.
+    pub async fn container_commit(
+        &self,
+        options: &CommitContainer,
+    ) -> Result<IdResponse, ApiError> {
+        self.fetch(Call::post("/commit").query(options.query())).await
     }
 
     /// A container's file system as a tar archive.

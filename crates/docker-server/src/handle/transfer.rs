@@ -173,7 +173,7 @@ pub(super) async fn pull(call: Call, image: String) -> Result<Reply, HttpError> 
 }
 
 /// A tag may also be a digest.
-fn with_tag(repo: &str, tag: Option<&str>) -> Result<Reference, HttpError> {
+pub(super) fn with_tag(repo: &str, tag: Option<&str>) -> Result<Reference, HttpError> {
     let reference: Reference = repo.parse()?;
     match tag {
         None => Ok(reference),

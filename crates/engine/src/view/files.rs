@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use model::image::RunConfig;
 
 /// What is at a path of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,4 +38,30 @@ pub enum CopyOwner {
     Archived,
     /// The container's user.
     ContainersUser,
+}
+
+/// What `commit` makes of a container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommitOptions {
+    /// The image's name, or none.
+    pub reference: Option<String>,
+    /// Who made it.
+    pub author: String,
+    /// The comment in its history.
+    pub comment: String,
+    /// Dockerfile instructions to apply to its configuration.
+    pub changes: Vec<String>,
+    /// Instead of the container's own; what it does not say is the container's.
+    pub config: Option<RunConfig>,
+    /// Whether the container stands still meanwhile.
+    pub freezing: Freezing,
+}
+
+/// Whether a container stands still while its files are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freezing {
+    /// It does.
+    Yes,
+    /// It goes on, and may write.
+    No,
 }

@@ -4,24 +4,28 @@
 //! on the tree alone: sorted, times in whole seconds as Docker writes them, attributes sorted. A
 //! tree may be in use while it is packed; a file that grows or shrinks keeps the size announced.
 
-use std::collections::HashMap;
-use std::ffi::{CStr, OsStr};
-use std::io::{BufWriter, Read as _, Write};
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::CStr;
+use std::io::{BufWriter, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
-use sys::kernel_fs::is_kernel_fs;
 use sys::root::Root;
 use sys::xattr;
 
 use crate::tar::{Entry, Extent, Kind, Time, Writer, Xattr};
 
+mod part;
+
+pub use part::{Part, pack_part};
+
 use super::error::PackError;
 use super::law::{self, Fate};
 use super::walk::Walk;
-use super::{Holes, KernelFiles, PackOptions, Packed, Privilege};
+use super::{Holes, PackOptions, Packed, Privilege};
 
 const BUFFER: usize = 256 * 1024;
 
@@ -50,39 +54,31 @@ pub fn pack(tree: &Root, out: impl Write, options: &PackOptions) -> Result<Packe
 /// As [`pack`]; [`PackError::WhiteoutName`] and [`PackError::Reference`] for what no layer can
 /// express.
 pub fn diff(upper: &Root, out: impl Write, options: &PackOptions) -> Result<Packed, PackError> {
-    Packer::new(out, View::Upper, *options).run(upper)
+    diff_without(upper, BTreeSet::new(), out, options)
 }
 
-/// A part of a tree.
-#[derive(Debug, Clone, Copy)]
-pub enum Part<'a> {
-    /// A directory with all that is in it.
-    Directory(&'a Root),
-    /// What has a name in a directory: as a rule no directory itself.
-    Entry(&'a Root, &'a CStr),
-}
-
-/// Writes a part of a tree, such as what `cp` asks for, called `name` in the archive. A directory has
-/// an entry of its own: `name` and what is in it, or `./` and what is in it.
+/// The same without the entries of some paths. What is below an omitted directory is packed all the
+/// same.
 ///
 /// # Errors
-/// As [`pack`].
-pub fn pack_part(
-    part: Part<'_>,
-    name: &[u8],
+/// As [`diff`].
+pub fn diff_without(
+    upper: &Root,
+    omitted: BTreeSet<PathBuf>,
     out: impl Write,
     options: &PackOptions,
 ) -> Result<Packed, PackError> {
-    Packer::new(out, View::Whole, *options).run_part(part, name)
+    let mut packer = Packer::new(out, View::Upper, *options);
+    packer.omitted = omitted;
+    packer.run(upper)
 }
-
-/// The most of a file whose size is not known beforehand.
-const MAX_KERNEL_FILE: u64 = 16 << 20;
 
 struct Packer<W: Write> {
     writer: Writer<BufWriter<W>>,
     view: View,
     options: PackOptions,
+    /// What has no entry of its own.
+    omitted: BTreeSet<PathBuf>,
     /// What stands in front of paths, in place of their first bytes.
     prefix: Vec<u8>,
     cut: usize,
@@ -102,6 +98,7 @@ impl<W: Write> Packer<W> {
             writer: Writer::new(BufWriter::with_capacity(BUFFER, out)),
             view,
             options,
+            omitted: BTreeSet::new(),
             prefix: Vec::new(),
             cut: 0,
             device: 0,
@@ -118,39 +115,6 @@ impl<W: Write> Packer<W> {
             self.marker(law::OPAQUE.to_vec())?;
         }
         self.walk(Walk::new(tree)?)
-    }
-
-    fn run_part(mut self, part: Part<'_>, name: &[u8]) -> Result<Packed, PackError> {
-        self.prefix = name.to_vec();
-        let (Part::Directory(tree) | Part::Entry(tree, _)) = part;
-        let shown = || OsStr::from_bytes(name).into();
-        let failed = |source| PackError::Os { op: "stat", path: shown(), source };
-        self.device = rustix::fs::fstat(tree).map_err(failed)?.st_dev;
-        self.in_kernel =
-            self.options.kernel == KernelFiles::Shallow && is_kernel_fs(tree).map_err(failed)?;
-        match part {
-            Part::Entry(tree, base) => {
-                self.cut = base.to_bytes().len();
-                self.walk(Walk::one(tree, base))
-            }
-            Part::Directory(tree) => {
-                if !name.ends_with(b"/") {
-                    self.prefix.push(b'/');
-                }
-                let walk = if self.in_kernel { Walk::none(tree) } else { Walk::new(tree)? };
-                self.root(&walk, tree)?;
-                self.walk(walk)
-            }
-        }
-    }
-
-    /// The entry of a directory whose content follows.
-    fn root(&mut self, walk: &Walk<'_>, tree: &Root) -> Result<(), PackError> {
-        let stat = rustix::fs::fstat(tree).map_err(os("stat", walk))?;
-        self.set_metadata(walk, &stat);
-        self.entry.kind = Kind::Directory;
-        self.set_xattrs(walk)?;
-        self.begin()
     }
 
     fn walk(mut self, mut walk: Walk<'_>) -> Result<Packed, PackError> {
@@ -179,6 +143,9 @@ impl<W: Write> Packer<W> {
                 return self.whiteout(walk);
             }
         }
+        if self.omitted.contains(walk.path()) {
+            return self.omit(walk, &stat);
+        }
         self.set_metadata(walk, &stat);
         match kind_of(&stat) {
             FileType::RegularFile => self.file(walk, &stat),
@@ -192,6 +159,13 @@ impl<W: Write> Packer<W> {
                 Ok(())
             }
         }
+    }
+
+    fn omit(&mut self, walk: &mut Walk<'_>, stat: &Stat) -> Result<(), PackError> {
+        if kind_of(stat) == FileType::Directory && !walk.enter()? {
+            self.done.vanished += 1;
+        }
+        Ok(())
     }
 
     fn whiteout(&mut self, walk: &Walk<'_>) -> Result<(), PackError> {
@@ -244,16 +218,6 @@ impl<W: Write> Packer<W> {
             self.done.vanished += 1;
         }
         Ok(())
-    }
-
-    /// Whether a directory is procfs, sysfs or the like, mounted in the tree.
-    fn is_kernels(&self, walk: &Walk<'_>, stat: &Stat) -> bool {
-        if self.options.kernel == KernelFiles::Absent || stat.st_dev == self.device {
-            return false;
-        }
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let dir = rustix::fs::openat(walk.dir(), walk.name(), flags, Mode::empty());
-        dir.and_then(is_kernel_fs).unwrap_or(true)
     }
 
     fn symlink(&mut self, walk: &Walk<'_>, stat: &Stat) -> Result<(), PackError> {
@@ -336,17 +300,6 @@ impl<W: Write> Packer<W> {
             None => self.copy(&file, Extent { offset: 0, len: self.entry.size }, walk),
             Some(map) => map.iter().try_for_each(|extent| self.copy(&file, *extent, walk)),
         }
-    }
-
-    /// A file that says nothing of its size.
-    fn kernel_file(&mut self, file: OwnedFd, walk: &Walk<'_>) -> Result<(), PackError> {
-        let mut content = Vec::new();
-        let read = std::fs::File::from(file).take(MAX_KERNEL_FILE).read_to_end(&mut content);
-        read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
-            .map_err(os("read", walk))?;
-        self.entry.size = content.len() as u64;
-        self.begin()?;
-        Ok(self.writer.data(&content)?)
     }
 
     /// Copies a run of data; where the file has become shorter, zeros follow.
