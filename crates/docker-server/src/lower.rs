@@ -124,6 +124,7 @@ pub(crate) fn create(
         files: files::lower(config, host, api)?,
         labels: config.labels.clone().unwrap_or_default(),
         annotations: host.annotations.clone().unwrap_or_default(),
+        id_file: host.container_id_file.clone(),
         log: log::lower(&host.log_config)?,
         removal: removal(host),
         restart: restart(&host.restart_policy)?,

@@ -43,6 +43,10 @@ pub struct ContainerSpec {
     pub labels: BTreeMap<String, String>,
     /// Free text for the runtime.
     pub annotations: BTreeMap<String, String>,
+    /// The file that its client wrote its id to, which is only shown. Empty for none, and for
+    /// records of before it was kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id_file: String,
     /// Where its output goes.
     pub log: LogSpec,
     /// What happens when it ends.

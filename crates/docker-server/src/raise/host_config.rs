@@ -46,6 +46,7 @@ fn general(spec: &ContainerSpec, host: &mut HostConfig) {
     host.restart_policy = restart(spec.restart);
     host.auto_remove = spec.removal == Removal::Auto;
     host.annotations = or_null(spec.annotations.clone());
+    host.container_id_file.clone_from(&spec.id_file);
     host.group_add = or_null(spec.process.groups.clone());
     host.init = (spec.process.init == InitProcess::Reaper).then_some(true);
     host.runtime = "runc".to_owned();
