@@ -1,6 +1,7 @@
 //! What every command is given: the server, and a few facts about the terminal.
 
-use crate::argv::globals::Target;
+use crate::argv::globals::{Choice, Level, Target};
+use crate::config::UserConfig;
 use crate::config::credentials::CredentialHelper;
 use crate::error::Failure;
 use crate::{Archives, Local, Wiring};
@@ -8,9 +9,26 @@ use docker_api::{Client, Transport};
 use std::cell::{Cell, OnceCell};
 use std::io::{IsTerminal as _, Write as _};
 
+/// What the words in front of the command, the environment and the configuration come to.
+pub(crate) struct Setting {
+    pub(crate) choice: Choice,
+    pub(crate) config: UserConfig,
+    pub(crate) level: Level,
+    /// `DOCKER_HOST`, if it says something.
+    pub(crate) host: Option<String>,
+}
+
 /// The context of a command.
 pub(crate) struct Cx {
-    target: Target,
+    /// The server; or why there is none, which matters to whoever asks for it.
+    target: Result<Target, String>,
+    /// What the server is called.
+    pub(crate) context: String,
+    /// What `DOCKER_HOST` says.
+    pub(crate) host: Option<String>,
+    /// What the user has told once and for all.
+    pub(crate) config: UserConfig,
+    level: Level,
     local: Cell<Option<Local>>,
     client: OnceCell<Client>,
     /// Starts credential helpers.
@@ -22,10 +40,12 @@ pub(crate) struct Cx {
 }
 
 impl Cx {
-    pub(crate) fn new(target: Target, wiring: Wiring, name: String) -> Self {
+    pub(crate) fn new(setting: Setting, wiring: Wiring, name: String) -> Self {
+        let Setting { choice: Choice { target, context }, config, level, host } = setting;
         let Wiring { local, credential_helper, archives } = wiring;
         let local = Cell::new(Some(local));
-        Self { target, local, client: OnceCell::new(), credential_helper, archives, name }
+        let client = OnceCell::new();
+        Self { target, context, host, config, level, local, client, credential_helper, archives, name }
     }
 
     /// The server. It is made when it is first asked for: what fails before costs nothing.
@@ -33,7 +53,11 @@ impl Cx {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let client = match &self.target {
+        let target = self.target.as_ref().map_err(|why| Failure::error(why.as_str()))?;
+        if self.level == Level::Debug {
+            tell(&format!("DEBUG: server: {target}"));
+        }
+        let client = match target {
             Target::Unix(path) => Client::new(Transport::Unix(path.clone())),
             Target::InProcess(roots) => {
                 let Some(local) = self.local.take() else {
@@ -58,10 +82,22 @@ impl Cx {
     }
 
     /// Prints a line to stderr. Whether anybody reads it does not matter.
-    #[expect(clippy::print_stderr, reason = "warnings and progress go to stderr")]
     pub(crate) fn warn(&self, text: &str) {
-        eprintln!("{text}");
+        tell(text);
     }
+
+    /// Tells of something that is no failure, unless only failures are to be told.
+    pub(crate) fn warning(&self, text: &str) {
+        if self.level <= Level::Warn {
+            tell(&format!("WARNING: {text}"));
+        }
+    }
+}
+
+/// Prints a line to stderr.
+#[expect(clippy::print_stderr, reason = "warnings and progress go to stderr")]
+pub(crate) fn tell(text: &str) {
+    eprintln!("{text}");
 }
 
 /// Whether a standard stream is a terminal.

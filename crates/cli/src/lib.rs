@@ -7,6 +7,7 @@
 mod archives;
 mod argv;
 mod commands;
+mod complete;
 mod config;
 mod copy;
 mod cx;
@@ -19,6 +20,7 @@ mod lines;
 mod options;
 mod parse;
 mod progress;
+mod recipe;
 mod session;
 mod table;
 mod template;
@@ -28,9 +30,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use argv::flags::{self, Grammar, Parsed};
-use argv::globals::{Environment, Globals, Privilege, Target};
+use argv::globals::{Choice, Environment, Globals, Privilege};
 use argv::{Command, Outcome, help};
-use cx::Cx;
+use config::UserConfig;
+use cx::{Cx, Setting};
 use error::Failure;
 
 pub use archives::{Archives, LocalPart, LocalTarget, Renaming};
@@ -72,7 +75,11 @@ struct Chosen {
     rest: Vec<OsString>,
 }
 
-fn dispatch(words: Vec<OsString>, wiring: Wiring) -> Outcome {
+fn dispatch(mut words: Vec<OsString>, wiring: Wiring) -> Outcome {
+    if words.first().is_some_and(|word| word == complete::ROLE) {
+        words.remove(0);
+        return complete::run(words, wiring);
+    }
     let definition = globals_definition();
     let (parsed, words) = flags::parse_globals(definition, words).map_err(|message| {
         flags::usage_error(&message, help::PROGRAM, "[OPTIONS] COMMAND [ARG...]")
@@ -181,8 +188,7 @@ fn start(command: &'static Command, chosen: Chosen, wiring: Wiring) -> Outcome {
             )));
         }
     };
-    let target = Target::choose(&globals, &environment()).map_err(Failure::error)?;
-    let cx = Cx::new(target, wiring, name);
+    let cx = Cx::new(setting(&globals), wiring, name);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -194,6 +200,15 @@ fn start(command: &'static Command, chosen: Chosen, wiring: Wiring) -> Outcome {
     outcome
 }
 
+/// What holds for every command.
+fn setting(globals: &Globals) -> Setting {
+    let env = environment();
+    let config = UserConfig::new(globals.config_directory(&env));
+    let choice = Choice::new(globals, &env, &config);
+    let host = env.docker_host.filter(|host| !host.is_empty());
+    Setting { choice, config, level: globals.level(), host }
+}
+
 /// The only place that looks at the environment for settings of the program.
 fn environment() -> Environment {
     let text = |name| std::env::var(name).ok();
@@ -202,6 +217,7 @@ fn environment() -> Environment {
     Environment {
         docker_host: text("DOCKER_HOST"),
         docker_context: text("DOCKER_CONTEXT"),
+        docker_config: path("DOCKER_CONFIG"),
         root: path("DHOW_ROOT"),
         run: path("DHOW_RUN"),
         xdg_data: path("XDG_DATA_HOME"),

@@ -325,13 +325,19 @@ pub struct ListImages {
     pub all: bool,
     /// With their digests.
     pub digests: bool,
+    /// With what they have for each platform.
+    pub manifests: bool,
     /// Which ones.
     pub filters: Filters,
 }
 
 impl ListImages {
     pub(crate) fn query(&self) -> Query {
-        Query::default().flag("all", self.all).flag("digests", self.digests).filters(&self.filters)
+        Query::default()
+            .flag("all", self.all)
+            .flag("digests", self.digests)
+            .flag("manifests", self.manifests)
+            .filters(&self.filters)
     }
 }
 

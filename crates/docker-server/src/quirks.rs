@@ -85,6 +85,11 @@ impl ApiVersion {
         self >= Self::one(42)
     }
 
+    /// 1.47: image lists say what there is for each platform.
+    pub(crate) fn lists_manifests(self) -> bool {
+        self >= Self::one(47)
+    }
+
     /// 1.41: `?platform=` of create counts.
     pub(crate) fn has_create_platform(self) -> bool {
         self >= Self::one(41)

@@ -26,7 +26,7 @@ pub(crate) use changes::change;
 pub(crate) use containers::{inspect, summary};
 pub(crate) use events::event;
 pub(crate) use exec::exec;
-pub(crate) use images::{history, image, image_summary, image_usage, removal};
+pub(crate) use images::{history, image, image_summary, image_usage, manifests, removal};
 pub(crate) use info::{VERSION, info, version};
 pub(crate) use networks::network;
 pub(crate) use path_stat::path_stat;

@@ -156,6 +156,8 @@ fn image_view(image: ImageRecord, containers: u64) -> ImageView {
         digests: familiar(&image.repo_digests),
         created: created(&image),
         size: image.size(),
+        manifest: image.manifest,
+        packed: image.layers.iter().map(|layer| layer.blob_size).sum(),
         containers,
         tagged: Some(timestamp(image.added_ns)),
         config: image.config,

@@ -206,13 +206,13 @@ fn next(
     word.into_string().map_err(|word| format!("argument is not valid UTF-8: {}", word.display()))
 }
 
-fn has_long(arg: &Arg, name: &str) -> bool {
+pub(crate) fn has_long(arg: &Arg, name: &str) -> bool {
     arg.get_long() == Some(name)
         || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
 }
 
 /// Whether the flag stands for `true` when it has no value.
-fn is_bool(arg: &Arg) -> bool {
+pub(crate) fn is_bool(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::SetTrue)
         || arg.get_num_args().is_some_and(|range| range.min_values() == 0)
 }

@@ -1,10 +1,25 @@
 //! Flags in front of the command: which server, and where its state is.
 
+use crate::config::{UserConfig, contexts};
 use std::path::PathBuf;
 
 /// A self-contained platform for containers
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Debug, Default)]
 pub(crate) struct Globals {
+    /// Directory of the configuration: config.json, contexts
+    #[arg(long, value_name = "string")]
+    pub(crate) config: Option<PathBuf>,
+    /// Server to connect to, by the name that it was given; wins over DOCKER_HOST and the current context
+    #[arg(short, long, value_name = "string")]
+    pub(crate) context: Option<String>,
+    /// Tell which server is asked
+    #[arg(short = 'D', long)]
+    pub(crate) debug: bool,
+    /// What is told beside the output: debug, info, warn, error, fatal
+    #[arg(short, long, value_name = "string", default_value = "info")]
+    pub(crate) log_level: Level,
+    #[command(flatten)]
+    pub(crate) tls: Tls,
     /// Server to connect to (unix:///path); without it the engine runs in this process
     #[arg(short = 'H', long, value_name = "string")]
     pub(crate) host: Option<String>,
@@ -19,6 +34,80 @@ pub(crate) struct Globals {
     pub(crate) version: bool,
 }
 
+// No doc comment: clap would take it for the program's.
+#[derive(clap::Args, Debug, Default)]
+pub(crate) struct Tls {
+    /// Use TLS; implied by --tlsverify
+    #[arg(long)]
+    tls: bool,
+    /// Certificates of who may vouch for the server
+    #[arg(long, value_name = "string")]
+    tlscacert: Option<PathBuf>,
+    /// Certificate to show to the server
+    #[arg(long, value_name = "string")]
+    tlscert: Option<PathBuf>,
+    /// Key of that certificate
+    #[arg(long, value_name = "string")]
+    tlskey: Option<PathBuf>,
+    /// Use TLS and verify the server
+    #[arg(long)]
+    tlsverify: bool,
+}
+
+impl Tls {
+    /// The first flag of these that was given.
+    fn given(&self) -> Option<&'static str> {
+        [
+            (self.tls, "--tls"),
+            (self.tlscacert.is_some(), "--tlscacert"),
+            (self.tlscert.is_some(), "--tlscert"),
+            (self.tlskey.is_some(), "--tlskey"),
+            (self.tlsverify, "--tlsverify"),
+        ]
+        .into_iter()
+        .find_map(|(given, flag)| given.then_some(flag))
+    }
+}
+
+/// What is told beside the output: this, and what is graver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    Debug,
+    #[default]
+    Info,
+    Warn,
+    Error,
+    Fatal,
+}
+
+impl std::str::FromStr for Level {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "debug" => Ok(Self::Debug),
+            "info" => Ok(Self::Info),
+            "warn" | "warning" => Ok(Self::Warn),
+            "error" => Ok(Self::Error),
+            "fatal" => Ok(Self::Fatal),
+            _ => Err("it is one of debug, info, warn, error, fatal".to_owned()),
+        }
+    }
+}
+
+impl Globals {
+    /// What is told; `--debug` is short for the most.
+    pub(crate) fn level(&self) -> Level {
+        if self.debug { Level::Debug } else { self.log_level }
+    }
+
+    /// Where the configuration is.
+    pub(crate) fn config_directory(&self, env: &Environment) -> Option<PathBuf> {
+        let home = || env.home.as_ref().map(|home| home.join(".docker"));
+        self.config.clone().or_else(|| env.docker_config.clone()).or_else(home)
+    }
+}
+
 /// What the environment says about the same; read once, by `run`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
@@ -26,6 +115,8 @@ pub(crate) struct Environment {
     pub(crate) docker_host: Option<String>,
     /// `DOCKER_CONTEXT`
     pub(crate) docker_context: Option<String>,
+    /// `DOCKER_CONFIG`
+    pub(crate) docker_config: Option<PathBuf>,
     /// `DHOW_ROOT`
     pub(crate) root: Option<PathBuf>,
     /// `DHOW_RUN`
@@ -68,22 +159,57 @@ pub(crate) enum Target {
     Unix(PathBuf),
 }
 
-impl Target {
-    /// Flags win over the environment, and no server at all means this process.
-    pub(crate) fn choose(globals: &Globals, env: &Environment) -> Result<Self, String> {
-        let named = globals.host.as_ref().or(env.docker_host.as_ref()).filter(|h| !h.is_empty());
-        if let Some(host) = named {
-            return Self::parse(host);
-        }
-        match env.docker_context.as_deref() {
-            None | Some("" | "default") => {}
-            Some(name) => {
-                return Err(format!(
-                    "DOCKER_CONTEXT names {name}, and contexts are not supported: use -H"
-                ));
+/// A server, and the context that names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// Or why it cannot be used.
+    pub(crate) target: Result<Target, String>,
+    /// `default`, if it is none of the user's.
+    pub(crate) context: String,
+}
+
+impl Choice {
+    /// Docker's order: `--host`, `--context`, `DOCKER_HOST`, `DOCKER_CONTEXT`, the current context
+    /// of the configuration; and no server at all means this process.
+    pub(crate) fn new(globals: &Globals, env: &Environment, config: &UserConfig) -> Self {
+        let flag = globals.host.as_deref().filter(|host| !host.is_empty());
+        let named = globals.context.as_deref().filter(|context| !context.is_empty());
+        let context = match (flag, named) {
+            (Some(_), None) => contexts::DEFAULT.to_owned(),
+            (_, Some(name)) => name.to_owned(),
+            (None, None) => current(env, config),
+        };
+        let target = match (globals.tls.given(), flag, named) {
+            (Some(flag), _, _) => Err(format!("{flag}: connections with TLS are not supported")),
+            (None, Some(_), Some(_)) => {
+                Err("conflicting options: cannot specify both --host and --context".to_owned())
             }
+            (None, Some(host), None) => Target::parse(host),
+            (None, None, _) if context == contexts::DEFAULT => Target::unnamed(globals, env),
+            (None, None, _) => contexts::find(config.directory(), &context)
+                .and_then(|context| Target::parse(&context.host)),
+        };
+        Self { target, context }
+    }
+}
+
+/// The context that is meant where no flag says otherwise.
+fn current(env: &Environment, config: &UserConfig) -> String {
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    if given(&env.docker_host).is_some() {
+        return contexts::DEFAULT.to_owned();
+    }
+    let configured = || Some(config.preferences().current_context.clone());
+    let name = given(&env.docker_context).or_else(configured);
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| contexts::DEFAULT.to_owned())
+}
+
+impl Target {
+    fn unnamed(globals: &Globals, env: &Environment) -> Result<Self, String> {
+        match env.docker_host.as_deref().filter(|host| !host.is_empty()) {
+            Some(host) => Self::parse(host),
+            None => Ok(Self::InProcess(Roots::choose(globals, env)?)),
         }
-        Ok(Self::InProcess(Roots::choose(globals, env)?))
     }
 
     fn parse(host: &str) -> Result<Self, String> {
@@ -95,6 +221,17 @@ impl Target {
                 Err(format!("cannot connect to {host}: {scheme} hosts are not supported"))
             }
             Some(_) | None => Err(format!("unable to parse docker host `{host}`")),
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::InProcess(roots) => {
+                write!(f, "this process, on {} and {}", roots.data.display(), roots.run.display())
+            }
         }
     }
 }
@@ -138,9 +275,12 @@ mod tests {
         Globals {
             host: host.map(str::to_owned),
             root: root.map(PathBuf::from),
-            run_root: None,
-            version: false,
+            ..Globals::default()
         }
+    }
+
+    fn choose(globals: &Globals, env: &Environment) -> Result<Target, String> {
+        Choice::new(globals, env, &UserConfig::new(None)).target
     }
 
     fn in_process(data: &str, run: &str) -> Result<Target, String> {
@@ -150,16 +290,16 @@ mod tests {
     #[test]
     fn nothing_said_means_this_process() {
         let root = Environment::default();
-        let got = Target::choose(&flags(None, None), &root);
+        let got = choose(&flags(None, None), &root);
         assert_eq!(got, in_process("/var/lib/dhow", "/run/dhow"));
-        let got = Target::choose(&flags(None, Some("/x")), &root);
+        let got = choose(&flags(None, Some("/x")), &root);
         assert_eq!(got, in_process("/x", "/run/dhow"));
         let user = Environment {
             privilege: Privilege::User(7),
             home: Some("/home/u".into()),
             ..Environment::default()
         };
-        let got = Target::choose(&flags(None, None), &user);
+        let got = choose(&flags(None, None), &user);
         assert_eq!(got, in_process("/home/u/.local/share/dhow", "/run/user/7/dhow"));
     }
 
@@ -168,17 +308,60 @@ mod tests {
         let env =
             Environment { docker_host: Some("unix:///env.sock".into()), ..Environment::default() };
         let unix = |path: &str| Ok(Target::Unix(path.into()));
-        assert_eq!(Target::choose(&flags(None, None), &env), unix("/env.sock"));
-        assert_eq!(Target::choose(&flags(Some("unix:///a"), None), &env), unix("/a"));
+        assert_eq!(choose(&flags(None, None), &env), unix("/env.sock"));
+        assert_eq!(choose(&flags(Some("unix:///a"), None), &env), unix("/a"));
         for (host, want) in [
             ("tcp://x:1", "cannot connect to tcp://x:1: tcp hosts are not supported"),
             ("unix://a", "the path of host unix://a is not absolute"),
             ("zz", "unable to parse docker host `zz`"),
         ] {
-            assert_eq!(Target::choose(&flags(Some(host), None), &env), Err(want.to_owned()));
+            assert_eq!(choose(&flags(Some(host), None), &env), Err(want.to_owned()));
         }
-        let context = Environment { docker_context: Some("c".into()), ..Environment::default() };
-        let error = Target::choose(&flags(None, None), &context).unwrap_err();
-        assert_eq!(error, "DOCKER_CONTEXT names c, and contexts are not supported: use -H");
+        let secure =
+            Globals { tls: Tls { tlsverify: true, ..Tls::default() }, ..Globals::default() };
+        let refused = choose(&secure, &env).unwrap_err();
+        assert_eq!(refused, "--tlsverify: connections with TLS are not supported");
+    }
+
+    #[test]
+    fn contexts_have_dockers_precedence() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["flag", "env", "file"] {
+            let place = dir.path().join("contexts/meta").join(name);
+            std::fs::create_dir_all(&place).unwrap();
+            let text = format!(
+                r#"{{"Name":"{name}","Endpoints":{{"docker":{{"Host":"unix:///{name}.sock"}}}}}}"#
+            );
+            std::fs::write(place.join("meta.json"), text).unwrap();
+        }
+        let chosen = |host: &str, globals: Globals, docker_host: &str, docker_context: &str| {
+            let env = Environment {
+                docker_host: Some(docker_host.to_owned()),
+                docker_context: Some(docker_context.to_owned()),
+                ..Environment::default()
+            };
+            let globals = Globals { host: Some(host.to_owned()), ..globals };
+            let choice = Choice::new(&globals, &env, &UserConfig::new(Some(dir.path().into())));
+            choice.target.map(|target| (choice.context, target.to_string()))
+        };
+        let context = |name: &str| Globals { context: Some(name.to_owned()), ..Globals::default() };
+        let ok = |context: &str, target: &str| Ok((context.to_owned(), target.to_owned()));
+        let here = "this process, on /var/lib/dhow and /run/dhow";
+        assert_eq!(chosen("", Globals::default(), "", ""), ok("default", here));
+        std::fs::write(dir.path().join("config.json"), r#"{"currentContext":"file"}"#).unwrap();
+        assert_eq!(chosen("", Globals::default(), "", ""), ok("file", "unix:///file.sock"));
+        assert_eq!(chosen("", Globals::default(), "", "env"), ok("env", "unix:///env.sock"));
+        assert_eq!(chosen("", Globals::default(), "unix:///h", "env"), ok("default", "unix:///h"));
+        assert_eq!(
+            chosen("", context("flag"), "unix:///h", "env"),
+            ok("flag", "unix:///flag.sock")
+        );
+        assert_eq!(chosen("", context("default"), "", "env"), ok("default", here));
+        assert_eq!(
+            chosen("unix:///a", context("flag"), "", ""),
+            Err("conflicting options: cannot specify both --host and --context".to_owned())
+        );
+        let unknown = chosen("", context("nope"), "", "").unwrap_err();
+        assert_eq!(unknown, "context \"nope\": context not found");
     }
 }

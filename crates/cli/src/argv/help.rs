@@ -73,6 +73,11 @@ pub(crate) fn program(
     )
 }
 
+/// What a command is about, in one line.
+pub(crate) fn summary(definition: &clap::Command) -> String {
+    about(definition, Detail::Short)
+}
+
 #[derive(Clone, Copy)]
 enum Detail {
     Short,

@@ -228,7 +228,7 @@ async fn make_container(
         created => created?,
     };
     for warning in &created.warnings {
-        cx.warn(&format!("WARNING: {warning}"));
+        cx.warning(warning);
     }
     Ok(created.id)
 }

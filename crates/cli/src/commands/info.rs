@@ -27,7 +27,7 @@ async fn info(cx: &Cx, args: InfoArgs) -> Outcome {
         report.add(&Found::new(&raw));
         return report.finish(cx);
     }
-    cx.print(&plain(&raw.value))?;
+    cx.print(&plain(&raw.value, &cx.context))?;
     for warning in raw.value.warnings.iter().flatten() {
         cx.warn(warning);
     }
@@ -52,11 +52,11 @@ impl Lines {
     }
 }
 
-fn plain(info: &SystemInfo) -> String {
+fn plain(info: &SystemInfo, context: &str) -> String {
     let mut lines = Lines(String::new());
     lines.add(0, "Client", "");
     lines.add(1, "Version", env!("CARGO_PKG_VERSION"));
-    lines.add(1, "Context", "default");
+    lines.add(1, "Context", context);
     lines.0.push('\n');
     lines.add(0, "Server", "");
     lines.add(1, "Containers", info.containers);
@@ -181,6 +181,6 @@ mod tests {
               127.0.0.0/8
              Live Restore Enabled: false
         "#]]
-        .assert_eq(&plain(&info));
+        .assert_eq(&plain(&info, "default"));
     }
 }

@@ -3,7 +3,8 @@
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::Cx;
 use crate::error::{Failure, api_message};
-use crate::inspect::{Found, Kind, Report, find};
+use crate::inspect::{Found, Kind, Report, find, recipes};
+use crate::recipe::Recipe;
 
 /// Show everything about containers, images, networks or volumes
 #[derive(clap::Args, Debug)]
@@ -11,6 +12,9 @@ pub(super) struct InspectArgs {
     /// Format: json, or a template
     #[arg(short, long, value_name = "string")]
     format: Option<String>,
+    /// Tell how to make containers again: run (a command line) or compose (a file)
+    #[arg(long = "as", value_name = "string")]
+    style: Option<Recipe>,
     /// Count the bytes of containers
     #[arg(short, long)]
     size: bool,
@@ -23,6 +27,12 @@ pub(super) struct InspectArgs {
 command!(InspectArgs, inspect, ["inspect"], "[OPTIONS] NAME|ID [NAME|ID...]", Arity::AtLeast(1));
 
 async fn inspect(cx: &Cx, args: InspectArgs) -> Outcome {
+    if let Some(style) = args.style {
+        if !matches!(args.kind.as_deref(), None | Some("container")) {
+            return Err(Failure::error("--as is of containers alone"));
+        }
+        return recipes(cx, style, args.format.as_deref(), &args.names).await;
+    }
     let container = if args.size { Kind::ContainerSize } else { Kind::Container };
     let kinds = match args.kind.as_deref() {
         None => vec![container, Kind::Image, Kind::Network, Kind::Volume],

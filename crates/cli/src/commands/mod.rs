@@ -3,8 +3,13 @@
 mod attach;
 mod builder_prune;
 mod commit;
+mod completion;
 mod container_inspect;
 mod container_prune;
+mod context_inspect;
+mod context_ls;
+mod context_show;
+mod context_use;
 mod cp;
 mod create;
 mod diff;
@@ -65,6 +70,7 @@ use std::process::ExitCode;
 pub(crate) const GROUPS: &[(&str, &str)] = &[
     ("builder", "Manage what builds leave"),
     ("container", "Manage containers"),
+    ("context", "Manage contexts"),
     ("image", "Manage images"),
     ("network", "Manage networks"),
     ("system", "Manage dhow"),
@@ -76,8 +82,13 @@ pub(crate) const ALL: &[&Command] = &[
     &attach::COMMAND,
     &builder_prune::COMMAND,
     &commit::COMMAND,
+    &completion::COMMAND,
     &container_inspect::COMMAND,
     &container_prune::COMMAND,
+    &context_inspect::COMMAND,
+    &context_ls::COMMAND,
+    &context_show::COMMAND,
+    &context_use::COMMAND,
     &cp::COMMAND,
     &create::COMMAND,
     &diff::COMMAND,

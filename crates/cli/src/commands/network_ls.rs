@@ -29,7 +29,7 @@ pub(super) struct NetworkLsArgs {
 command!(NetworkLsArgs, ls, ["network ls", "network list"], "[OPTIONS]", Arity::Exactly(0));
 
 async fn ls(cx: &Cx, args: NetworkLsArgs) -> Outcome {
-    let text = list_format(cx, args.format.as_ref(), args.quiet, |config| config.networks_format)?;
+    let text = list_format(cx, args.format.as_ref(), args.quiet, |config| &config.networks_format)?;
     let format = Format::parse(&text, networks::NAMED)?;
     let list = cx.client()?.network_list(&collect(&args.filter)).await?;
     let cut = if args.no_trunc { Cut::Whole } else { Cut::Short };

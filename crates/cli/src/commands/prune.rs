@@ -1,7 +1,6 @@
 //! What the prunes share: the question, the requests, and how they tell what went.
 
 use crate::argv::Outcome;
-use crate::config;
 use crate::cx::Cx;
 use crate::error::Failure;
 use crate::human;
@@ -63,7 +62,7 @@ impl Total {
 /// The filters of the flags, and those that the user has set for every prune (`pruneFilters`),
 /// unless the flags say the contrary.
 pub(super) fn filters(cx: &Cx, flags: &[Filter]) -> Filters {
-    with_habits(collect(flags), &config::preferences(cx).prune_filters)
+    with_habits(collect(flags), &cx.config.preferences().prune_filters)
 }
 
 fn with_habits(mut filters: Filters, habits: &[String]) -> Filters {

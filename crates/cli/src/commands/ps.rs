@@ -49,7 +49,7 @@ command!(
 );
 
 async fn ps(cx: &Cx, args: PsArgs) -> Outcome {
-    let text = list_format(cx, args.format.as_ref(), args.quiet, |config| config.ps_format)?;
+    let text = list_format(cx, args.format.as_ref(), args.quiet, |config| &config.ps_format)?;
     let named = if args.size { containers::NAMED_SIZE } else { containers::NAMED };
     let format = Format::parse(&text, named)?;
     let last = if args.latest && args.last.0 == -1 { 1 } else { args.last.0 };
@@ -73,16 +73,16 @@ pub(super) fn list_format(
     cx: &Cx,
     flag: Option<&String>,
     quiet: bool,
-    configured: impl Fn(config::Config) -> String,
+    configured: impl Fn(&config::Config) -> &String,
 ) -> Result<String, crate::error::Failure> {
     if quiet {
         if flag.is_some_and(|format| !format.is_empty()) {
-            cx.warn("WARNING: Ignoring custom format, because both --format and --quiet are set.");
+            cx.warning("Ignoring custom format, because both --format and --quiet are set.");
         }
         return Ok("{{.ID}}".to_owned());
     }
     match flag {
         Some(format) if !format.is_empty() => Ok(format.clone()),
-        Some(_) | None => Ok(configured(config::preferences(cx))),
+        Some(_) | None => Ok(configured(cx.config.preferences()).clone()),
     }
 }

@@ -2,7 +2,6 @@
 
 use super::create::platform;
 use crate::argv::{Arity, Outcome, command};
-use crate::config;
 use crate::cx::{self, Cx};
 use crate::error::Failure;
 use crate::progress::{Canvas, drain, draw};
@@ -82,7 +81,8 @@ pub(super) async fn pull_image(
     show: Show,
 ) -> Result<(), Failure> {
     let environment = std::env::var("DOCKER_AUTH_CONFIG").ok();
-    let auth = config::load(cx)?.auth(image, environment, cx.credential_helper).await?;
+    let config = cx.config.identity()?.clone();
+    let auth = config.auth(image, environment, cx.credential_helper).await?;
     let digest = image.digest().map(ToString::to_string);
     let tag = digest.as_deref().or(image.tag());
     let mut stream = cx.client()?.image_pull(&image.name(), tag, platform, auth.as_ref()).await?;

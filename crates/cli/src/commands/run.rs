@@ -2,7 +2,6 @@
 
 use super::create::{CreateFlags, Made, MakeError, make, refused, request};
 use crate::argv::{Arity, Flags, Outcome, command};
-use crate::config;
 use crate::cx::{self, Cx};
 use crate::error::{Failure, api_message};
 use crate::options::ContainerOptions;
@@ -94,7 +93,7 @@ pub(super) fn session_keys(cx: &Cx, flag: Option<&str>) -> Result<DetachKeys, Fa
     let configured = match flag {
         Some(_) => None,
         // Keys are for people: without a terminal nobody looks for them.
-        None if cx::stdin_is_terminal() => config::preferences(cx).detach_keys,
+        None if cx::stdin_is_terminal() => cx.config.preferences().detach_keys.clone(),
         None => None,
     };
     let text = flag.or(configured.as_deref());

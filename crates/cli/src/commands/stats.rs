@@ -1,7 +1,6 @@
 //! `stats`
 
 use crate::argv::{Arity, Outcome, command};
-use crate::config;
 use crate::cx::Cx;
 use crate::error::{Failure, api_message};
 use crate::format::containers::Cut;
@@ -47,7 +46,7 @@ command!(
 async fn stats(cx: &Cx, args: StatsArgs) -> Outcome {
     let text = match &args.format {
         Some(format) => format.clone(),
-        None => config::preferences(cx).stats_format,
+        None => cx.config.preferences().stats_format.clone(),
     };
     let format = Format::parse(&text, stats::NAMED)?;
     let cut = if args.no_trunc { Cut::Whole } else { Cut::Short };

@@ -24,7 +24,7 @@ async fn system_reset(cx: &Cx, args: SystemResetArgs) -> Outcome {
         return Ok(ExitCode::FAILURE);
     }
     for warning in cx.client()?.reset().await?.warnings {
-        cx.warn(&format!("WARNING: removed without being read: {warning}"));
+        cx.warning(&format!("removed without being read: {warning}"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -41,18 +41,18 @@ struct Client {
     default_api_version: &'static str,
     os: &'static str,
     arch: String,
-    context: &'static str,
+    context: String,
 }
 
 impl Client {
-    fn own() -> Self {
+    fn own(context: String) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             api_version: docker_api::API_VERSION,
             default_api_version: docker_api::API_VERSION,
             os: std::env::consts::OS,
             arch: model::Platform::host().architecture,
-            context: "default",
+            context,
         }
     }
 }
@@ -67,7 +67,7 @@ async fn version(cx: &Cx, args: VersionArgs) -> Outcome {
         Ok(raw) => (Some(raw.value), None),
         Err(failure) => (None, Some(failure)),
     };
-    let versions = Versions { client: Client::own(), server };
+    let versions = Versions { client: Client::own(cx.context.clone()), server };
     match template {
         None => cx.print(&plain(&versions))?,
         Some(template) => {

@@ -1,7 +1,6 @@
 //! `volume ls`
 
 use crate::argv::{Arity, Outcome, command};
-use crate::config;
 use crate::cx::Cx;
 use crate::format::volumes;
 use crate::parse::filter::{Filter, collect};
@@ -28,12 +27,12 @@ async fn ls(cx: &Cx, args: VolumeLsArgs) -> Outcome {
     let text = match args.format {
         Some(format) => format,
         None if args.quiet => "{{.Name}}".to_owned(),
-        None => config::preferences(cx).volumes_format,
+        None => cx.config.preferences().volumes_format.clone(),
     };
     let format = Format::parse(&text, volumes::NAMED)?;
     let answer = cx.client()?.volume_list(&collect(&args.filter)).await?;
     for warning in answer.warnings.iter().flatten() {
-        cx.warn(&format!("WARNING: {warning}"));
+        cx.warning(warning);
     }
     cx.print(&format.render(volumes::list(answer.volumes))?)?;
     Ok(ExitCode::SUCCESS)

@@ -67,7 +67,7 @@ pub enum HelperError {
 }
 
 /// An entry of `auths`.
-#[derive(Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Entry {
     auth: String,

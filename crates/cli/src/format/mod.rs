@@ -3,8 +3,10 @@
 //! Pure: replies of the server to rows. Times are told by a clock that is handed in.
 
 pub(crate) mod containers;
+pub(crate) mod contexts;
 pub(crate) mod events;
 pub(crate) mod history;
+pub(crate) mod image_tree;
 pub(crate) mod images;
 pub(crate) mod networks;
 pub(crate) mod stats;

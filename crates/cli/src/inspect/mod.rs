@@ -7,6 +7,7 @@ pub(crate) use typed::typed;
 use crate::argv::Outcome;
 use crate::cx::Cx;
 use crate::error::{Failure, api_message};
+use crate::recipe::{self, Recipe};
 use crate::template::{Functions, MissingKey, Template, json, untyped};
 use docker_api::client::Raw;
 use docker_api::json::Tree;
@@ -38,6 +39,12 @@ impl Found {
         let known = serde_json::to_vec(&raw.value).unwrap_or_default();
         Self { known, text: raw.text.to_vec() }
     }
+
+    /// One that no server described.
+    pub(crate) fn plain(tree: &Tree) -> Self {
+        let text = json::plain(tree).into_bytes();
+        Self { known: text.clone(), text }
+    }
 }
 
 /// Asks the server.
@@ -62,6 +69,35 @@ pub(crate) async fn all(cx: &Cx, kind: Kind, format: Option<&str>, names: &[Stri
         }
     }
     report.finish(cx)
+}
+
+/// How to make containers again.
+pub(crate) async fn recipes(
+    cx: &Cx,
+    style: Recipe,
+    format: Option<&str>,
+    names: &[String],
+) -> Outcome {
+    if format.is_some() {
+        return Err(Failure::error("conflicting options: cannot specify both --format and --as"));
+    }
+    let client = cx.client()?;
+    let mut failed = false;
+    for name in names {
+        match client.container_inspect(name).await {
+            Ok(container) => {
+                // Without its image, what it says counts as the container's own.
+                let image = client.image_inspect(&container.value.image).await.ok();
+                let image = image.and_then(|image| image.value.config);
+                cx.print(&recipe::write(&container.value, image.as_ref(), style))?;
+            }
+            Err(error) => {
+                failed = true;
+                cx.warn(&api_message(&error));
+            }
+        }
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Collects what there is to show, and what went wrong.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::config::HealthConfig;
-use super::{Descriptor, DriverData, Empty, Map, StrSlice, is_zero};
+use super::{Descriptor, DriverData, Empty, Map, Platform, StrSlice, is_zero};
 
 /// One line of `GET /images/json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,48 @@ pub struct ImageSummary {
     /// Only in API versions before 1.44.
     #[serde(skip_serializing_if = "is_zero")]
     pub virtual_size: i64,
+    /// Where they are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<Vec<ManifestSummary>>,
+}
+
+/// One platform of an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ManifestSummary {
+    #[serde(rename = "ID")]
+    pub id: String,
+    pub descriptor: Descriptor,
+    pub available: bool,
+    pub size: ManifestSize,
+    /// `image`, `attestation` or `unknown`.
+    pub kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_data: Option<ManifestImage>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ManifestSize {
+    /// Packed and unpacked.
+    pub total: i64,
+    /// Packed.
+    pub content: i64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ManifestImage {
+    pub platform: Platform,
+    /// Ids of those that were made from it.
+    pub containers: Vec<String>,
+    pub size: UnpackedSize,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct UnpackedSize {
+    pub unpacked: i64,
 }
 
 /// `GET /images/{name}/json`.

@@ -103,6 +103,8 @@ mod tests {
             digests: texts(digests),
             created: Some(Timestamp::from_second(1000).unwrap()),
             size: 0,
+            manifest: format!("sha256:{}", "1".repeat(64)).parse().unwrap(),
+            packed: 0,
             containers: 0,
             config: serde_json::from_str(config).unwrap(),
             tagged: None,

@@ -60,6 +60,11 @@ pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
     let wanted = filter::Images::parse(&call.query, &now)?;
     let views = call.run_brief(move |engine| select(engine, &wanted)).await?;
     let mut summaries: Vec<_> = views.iter().map(raise::image_summary).collect();
+    if call.api.lists_manifests() && call.query.flag("manifests") {
+        for (summary, view) in summaries.iter_mut().zip(&views) {
+            summary.manifests = Some(raise::manifests(view));
+        }
+    }
     if call.api.has_usage_types() && call.query.flag("shared-size") {
         let usage = call.run_brief(|engine| engine.images_usage()).await?;
         for summary in &mut summaries {

@@ -1,9 +1,10 @@
 //! Images.
 
 use docker_api::types::images::{
-    DeleteItem, HistoryItem, ImageConfig, ImageInspect, ImageMetadata, ImageSummary, RootFs,
+    DeleteItem, HistoryItem, ImageConfig, ImageInspect, ImageMetadata, ImageSummary, ManifestImage,
+    ManifestSize, ManifestSummary, RootFs, UnpackedSize,
 };
-use docker_api::types::{DriverData, Empty, Map};
+use docker_api::types::{Descriptor, DriverData, Empty, Map, Platform};
 use engine::view::{HistoryView, ImageRemoval, ImageView};
 use model::image::RunConfig;
 
@@ -28,6 +29,34 @@ pub(crate) fn image_summary(view: &ImageView) -> ImageSummary {
 /// The same with the bytes that other images have as well.
 pub(crate) fn image_usage((view, shared): &(ImageView, u64)) -> ImageSummary {
     ImageSummary { shared_size: signed(*shared), ..image_summary(view) }
+}
+
+/// The one platform that an image is here for.
+pub(crate) fn manifests(view: &ImageView) -> Vec<ManifestSummary> {
+    let (packed, unpacked) = (signed(view.packed), signed(view.size));
+    let platform = Platform {
+        architecture: view.config.architecture.clone(),
+        os: view.config.os.clone(),
+        variant: view.config.variant.clone().unwrap_or_default(),
+        ..Platform::default()
+    };
+    let digest = view.manifest.to_string();
+    vec![ManifestSummary {
+        id: digest.clone(),
+        descriptor: Descriptor {
+            media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
+            digest,
+            ..Descriptor::default()
+        },
+        available: true,
+        size: ManifestSize { total: packed.saturating_add(unpacked), content: packed },
+        kind: "image".to_owned(),
+        image_data: Some(ManifestImage {
+            platform,
+            containers: Vec::new(),
+            size: UnpackedSize { unpacked },
+        }),
+    }]
 }
 
 /// `GET /images/{name}/json`.

@@ -19,6 +19,10 @@ pub struct ImageView {
     pub created: Option<Timestamp>,
     /// Unpacked bytes of all its layers.
     pub size: u64,
+    /// The manifest that it came with.
+    pub manifest: Digest,
+    /// Bytes of its blobs, packed as they came.
+    pub packed: u64,
     /// How many containers are made from it.
     pub containers: u64,
     /// Its configuration.

@@ -1,0 +1,168 @@
+//! What is mounted: binds, volumes, tmpfs.
+
+use super::settings::{given, listed, mapped};
+use super::{Setting, number};
+use docker_api::json::Tree;
+use docker_api::types::Map;
+use docker_api::types::config::ContainerConfig;
+use docker_api::types::host_config::{HostConfig, Mount};
+use docker_api::types::images::ImageConfig;
+
+/// What is `/dev/shm` unless somebody says otherwise.
+const USUAL_SHM: i64 = 64 << 20;
+
+pub(super) fn add(
+    config: &ContainerConfig,
+    image: &ImageConfig,
+    host: &HostConfig,
+    all: &mut Vec<Setting>,
+) {
+    let inherited = |target: &&String| {
+        image.volumes.as_ref().is_some_and(|volumes| volumes.contains_key(*target))
+    };
+    let anonymous = config.volumes.iter().flat_map(Map::keys).filter(|target| !inherited(target));
+    let short: Vec<&String> = host.binds.iter().flatten().chain(anonymous).collect();
+    let long = host.mounts.as_deref().unwrap_or_default();
+    let volumes = short.iter().flat_map(|volume| ["--volume".to_owned(), (*volume).clone()]);
+    let mounts = long.iter().flat_map(|mount| ["--mount".to_owned(), csv(mount)]);
+    let words: Vec<String> = volumes.chain(mounts).collect();
+    if !words.is_empty() {
+        // Both spellings are one list of a service.
+        let short = short.iter().map(|volume| Tree::String((*volume).clone()));
+        let list = short.chain(long.iter().map(object)).collect();
+        all.push(Setting::new(words, "volumes", Tree::Array(list)));
+    }
+    tmpfs(host, all);
+    given(all, "volume-driver", "", &host.volume_driver);
+    let from = host.volumes_from.iter().flatten();
+    let words = from.clone().flat_map(|name| ["--volumes-from".to_owned(), name.clone()]);
+    let names = from.map(|name| Tree::String(format!("container:{name}")));
+    let words: Vec<String> = words.collect();
+    if !words.is_empty() {
+        all.push(Setting::new(words, "volumes_from", Tree::Array(names.collect())));
+    }
+    mapped(all, "storage-opt", "storage_opt", host.storage_opt.iter().flatten());
+    if host.shm_size != 0 && host.shm_size != USUAL_SHM {
+        all.push(Setting::number("shm-size", "shm_size", host.shm_size));
+    }
+}
+
+/// `path:options`, or the path alone.
+fn tmpfs(host: &HostConfig, all: &mut Vec<Setting>) {
+    let word = |(path, options): (&String, &String)| {
+        if options.is_empty() { path.clone() } else { format!("{path}:{options}") }
+    };
+    let list: Vec<String> = host.tmpfs.iter().flatten().map(word).collect();
+    listed(all, "tmpfs", "tmpfs", Some(&list));
+}
+
+/// The volumes that have a name.
+pub(super) fn named_volumes(host: &HostConfig) -> Vec<String> {
+    let source = |bind: &String| {
+        let (source, _) = bind.split_once(':')?;
+        (!source.starts_with('/')).then(|| source.to_owned())
+    };
+    let mounted = |mount: &Mount| {
+        (mount.kind == "volume" && !mount.source.is_empty()).then(|| mount.source.clone())
+    };
+    let mounts = host.mounts.iter().flatten().filter_map(mounted);
+    let mut names: Vec<String> =
+        host.binds.iter().flatten().filter_map(source).chain(mounts).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// The fields of a mount: the name on the command line, the path of names in a service, the value.
+type Field = (&'static str, &'static [&'static str], Tree);
+
+fn fields(mount: &Mount) -> Vec<Field> {
+    let text = |text: &str| Tree::String(text.to_owned());
+    let mut fields: Vec<Field> = vec![("type", &["type"], text(&mount.kind))];
+    if !mount.source.is_empty() {
+        fields.push(("source", &["source"], text(&mount.source)));
+    }
+    fields.push(("target", &["target"], text(&mount.target)));
+    if mount.read_only {
+        fields.push(("readonly", &["read_only"], Tree::Bool(true)));
+    }
+    if let Some(bind) = &mount.bind_options {
+        if !bind.propagation.is_empty() {
+            fields.push(("bind-propagation", &["bind", "propagation"], text(&bind.propagation)));
+        }
+        let recursive = match () {
+            () if bind.non_recursive => "disabled",
+            () if bind.read_only_non_recursive => "writable",
+            () if bind.read_only_force_recursive => "readonly",
+            () => "",
+        };
+        if !recursive.is_empty() {
+            fields.push(("bind-recursive", &["bind", "recursive"], text(recursive)));
+        }
+    }
+    if let Some(volume) = &mount.volume_options {
+        if volume.no_copy {
+            fields.push(("volume-nocopy", &["volume", "nocopy"], Tree::Bool(true)));
+        }
+        if !volume.subpath.is_empty() {
+            fields.push(("volume-subpath", &["volume", "subpath"], text(&volume.subpath)));
+        }
+        for (key, value) in volume.labels.iter().flatten() {
+            let label = text(&format!("{key}={value}"));
+            fields.push(("volume-label", &["volume", "labels"], Tree::Array(vec![label])));
+        }
+    }
+    if let Some(image) = &mount.image_options
+        && !image.subpath.is_empty()
+    {
+        fields.push(("image-subpath", &["image", "subpath"], text(&image.subpath)));
+    }
+    if let Some(tmpfs) = &mount.tmpfs_options {
+        if tmpfs.size_bytes != 0 {
+            fields.push(("tmpfs-size", &["tmpfs", "size"], number(tmpfs.size_bytes)));
+        }
+        if tmpfs.mode != 0 {
+            fields.push(("tmpfs-mode", &["tmpfs", "mode"], number(i64::from(tmpfs.mode))));
+        }
+    }
+    fields
+}
+
+/// One `--mount`.
+fn csv(mount: &Mount) -> String {
+    let field = |(name, _, value): Field| match (name, value) {
+        (name, Tree::Bool(_)) => name.to_owned(),
+        // The command line counts modes in octal.
+        ("tmpfs-mode", Tree::Number(mode)) => {
+            format!("tmpfs-mode={:o}", mode.as_i64().unwrap_or_default())
+        }
+        (name, Tree::Array(one)) => {
+            format!("{name}={}", one.first().map(plain).unwrap_or_default())
+        }
+        (name, value) => format!("{name}={}", plain(&value)),
+    };
+    let quoted = |field: String| {
+        if field.contains([',', '"']) {
+            format!("\"{}\"", field.replace('"', "\"\""))
+        } else {
+            field
+        }
+    };
+    fields(mount).into_iter().map(field).map(quoted).collect::<Vec<_>>().join(",")
+}
+
+fn plain(value: &Tree) -> String {
+    if let Tree::String(text) = value {
+        return text.clone();
+    }
+    crate::template::json::plain(value)
+}
+
+/// One mount of a service.
+fn object(mount: &Mount) -> Tree {
+    let mut pairs: Vec<(String, Tree)> = Vec::new();
+    for (_, path, value) in fields(mount) {
+        super::yaml::put(&mut pairs, path, value);
+    }
+    Tree::Object(pairs)
+}
