@@ -16,6 +16,8 @@ pub(crate) struct Setting {
     pub(crate) level: Level,
     /// `DOCKER_HOST`, if it says something.
     pub(crate) host: Option<String>,
+    /// `DOCKER_API_VERSION`, if it says something.
+    pub(crate) api_version: Option<String>,
 }
 
 /// The context of a command.
@@ -26,6 +28,7 @@ pub(crate) struct Cx {
     pub(crate) context: String,
     /// What `DOCKER_HOST` says.
     pub(crate) host: Option<String>,
+    api_version: Option<String>,
     /// What the user has told once and for all.
     pub(crate) config: UserConfig,
     level: Level,
@@ -41,11 +44,24 @@ pub(crate) struct Cx {
 
 impl Cx {
     pub(crate) fn new(setting: Setting, wiring: Wiring, name: String) -> Self {
-        let Setting { choice: Choice { target, context }, config, level, host } = setting;
+        let Setting { choice, config, level, host, api_version } = setting;
+        let Choice { target, context } = choice;
         let Wiring { local, credential_helper, archives } = wiring;
         let local = Cell::new(Some(local));
         let client = OnceCell::new();
-        Self { target, context, host, config, level, local, client, credential_helper, archives, name }
+        Self {
+            target,
+            context,
+            host,
+            api_version,
+            config,
+            level,
+            local,
+            client,
+            credential_helper,
+            archives,
+            name,
+        }
     }
 
     /// The server. It is made when it is first asked for: what fails before costs nothing.
@@ -66,7 +82,21 @@ impl Cx {
                 local(roots).map_err(|e| Failure::error(format!("{e:#}")))?
             }
         };
+        let client = match &self.api_version {
+            Some(version) => client.with_version(version),
+            None => client,
+        };
         Ok(self.client.get_or_init(|| client))
+    }
+
+    /// Whether everything is to be told.
+    pub(crate) fn is_debugged(&self) -> bool {
+        self.level == Level::Debug
+    }
+
+    /// The version of the API that the server is asked for.
+    pub(crate) fn api_version(&self) -> &str {
+        self.api_version.as_deref().unwrap_or(docker_api::API_VERSION)
     }
 
     /// Prints to stdout at once.

@@ -205,8 +205,9 @@ fn setting(globals: &Globals) -> Setting {
     let env = environment();
     let config = UserConfig::new(globals.config_directory(&env));
     let choice = Choice::new(globals, &env, &config);
-    let host = env.docker_host.filter(|host| !host.is_empty());
-    Setting { choice, config, level: globals.level(), host }
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let (host, api_version) = (given(env.docker_host), given(env.api_version));
+    Setting { choice, config, level: globals.level(), host, api_version }
 }
 
 /// The only place that looks at the environment for settings of the program.
@@ -218,6 +219,7 @@ fn environment() -> Environment {
         docker_host: text("DOCKER_HOST"),
         docker_context: text("DOCKER_CONTEXT"),
         docker_config: path("DOCKER_CONFIG"),
+        api_version: text("DOCKER_API_VERSION"),
         root: path("DHOW_ROOT"),
         run: path("DHOW_RUN"),
         xdg_data: path("XDG_DATA_HOME"),

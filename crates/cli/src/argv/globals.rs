@@ -117,6 +117,8 @@ pub(crate) struct Environment {
     pub(crate) docker_context: Option<String>,
     /// `DOCKER_CONFIG`
     pub(crate) docker_config: Option<PathBuf>,
+    /// `DOCKER_API_VERSION`
+    pub(crate) api_version: Option<String>,
     /// `DHOW_ROOT`
     pub(crate) root: Option<PathBuf>,
     /// `DHOW_RUN`

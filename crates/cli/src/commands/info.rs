@@ -4,6 +4,7 @@ use crate::argv::{Arity, Outcome, command};
 use crate::cx::Cx;
 use crate::human;
 use crate::inspect::{Found, Report};
+use docker_api::json::Tree;
 use docker_api::types::system::SystemInfo;
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ async fn info(cx: &Cx, args: InfoArgs) -> Outcome {
     let report = format.map(|format| Report::new(Some(format))).transpose()?;
     let raw = cx.client()?.info().await?;
     if let Some(mut report) = report {
-        report.add(&Found::new(&raw));
+        report.add(&Found::with(&raw, "ClientInfo", client(cx)));
         return report.finish(cx);
     }
     cx.print(&plain(&raw.value, &cx.context))?;
@@ -32,6 +33,22 @@ async fn info(cx: &Cx, args: InfoArgs) -> Outcome {
         cx.warn(warning);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What Docker's client tells of itself beside the server.
+fn client(cx: &Cx) -> Tree {
+    let text = |text: &str| Tree::String(text.to_owned());
+    let fields = [
+        ("Debug", Tree::Bool(cx.is_debugged())),
+        ("Version", text(env!("CARGO_PKG_VERSION"))),
+        ("DefaultAPIVersion", text(docker_api::API_VERSION)),
+        ("Os", text(std::env::consts::OS)),
+        ("Arch", text(&model::Platform::host().architecture)),
+        ("Context", text(&cx.context)),
+        ("Plugins", Tree::Array(Vec::new())),
+        ("Warnings", Tree::Null),
+    ];
+    Tree::Object(fields.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
 /// Lines of `Name: value`, indented by their depth.

@@ -36,7 +36,7 @@ struct Versions {
 #[serde(rename_all = "PascalCase")]
 struct Client {
     version: &'static str,
-    api_version: &'static str,
+    api_version: String,
     #[serde(rename = "DefaultAPIVersion")]
     default_api_version: &'static str,
     os: &'static str,
@@ -45,10 +45,10 @@ struct Client {
 }
 
 impl Client {
-    fn own(context: String) -> Self {
+    fn own(context: String, asked: String) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
-            api_version: docker_api::API_VERSION,
+            api_version: asked,
             default_api_version: docker_api::API_VERSION,
             os: std::env::consts::OS,
             arch: model::Platform::host().architecture,
@@ -67,7 +67,8 @@ async fn version(cx: &Cx, args: VersionArgs) -> Outcome {
         Ok(raw) => (Some(raw.value), None),
         Err(failure) => (None, Some(failure)),
     };
-    let versions = Versions { client: Client::own(cx.context.clone()), server };
+    let versions =
+        Versions { client: Client::own(cx.context.clone(), cx.api_version().to_owned()), server };
     match template {
         None => cx.print(&plain(&versions))?,
         Some(template) => {

@@ -139,6 +139,7 @@ fn shared(flag: &str) -> Values {
         "ulimit" => Values::Open(ULIMITS),
         "log-driver" => Values::Words(&["journald", "json-file", "local", "none", "syslog"]),
         "cgroupns" => Values::Words(&["host", "private"]),
+        "systemd" => Values::Words(&["always", "false", "true"]),
         "gpus" => Values::Words(&["all"]),
         "health-on-failure" => Values::Words(&["kill", "none", "restart", "stop"]),
         "ipc" => Values::Names(&[

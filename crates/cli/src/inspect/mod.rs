@@ -40,6 +40,20 @@ impl Found {
         Self { known, text: raw.text.to_vec() }
     }
 
+    /// The same with one more field.
+    pub(crate) fn with<T: Serialize>(raw: &Raw<T>, name: &str, value: Tree) -> Self {
+        let Self { known, text } = Self::new(raw);
+        let add = |bytes: Vec<u8>| match Tree::parse(&bytes) {
+            Ok(Tree::Object(mut pairs)) => {
+                pairs.push((name.to_owned(), value.clone()));
+                json::plain(&Tree::Object(pairs)).into_bytes()
+            }
+            // What is no object is shown as it is.
+            Ok(_) | Err(_) => bytes,
+        };
+        Self { known: add(known), text: add(text) }
+    }
+
     /// One that no server described.
     pub(crate) fn plain(tree: &Tree) -> Self {
         let text = json::plain(tree).into_bytes();

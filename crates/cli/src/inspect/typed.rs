@@ -137,6 +137,10 @@ fn omitted(key: &str) -> &'static [(&'static str, Zero)] {
             ("GraphDriver", POINTER),
         ],
         "State" => &[("Health", POINTER)],
+        "Client" => {
+            &[("GitCommit", Zero::Text), ("GoVersion", Zero::Text), ("BuildTime", Zero::Text)]
+        }
+        "Server" => &[("Experimental", Zero::No), ("BuildTime", Zero::Text)],
         "Config" => &[
             ("User", Zero::Text),
             ("ExposedPorts", MAP),

@@ -237,6 +237,9 @@ impl<'c> Own<'c> {
             let value = Tree::String(format!("{seconds}s"));
             all.push(Setting::new(words, "stop_grace_period", value));
         }
+        let extension = self.container.dhow.as_ref();
+        given(all, "health-on-failure", "", extension.map_or("", |dhow| &dhow.on_unhealthy));
+        given(all, "systemd", "", extension.map_or("", |dhow| &dhow.systemd));
         if let Some(check) = &config.healthcheck
             && config.healthcheck != self.image.healthcheck
         {

@@ -224,10 +224,7 @@ fn flags_of_create_are_seen_by_inspect() {
 }
 
 fn batch(line: &Line) -> Option<u8> {
-    match line.sees {
-        Sees::Inspect(batch, ..) => Some(batch),
-        _ => None,
-    }
+    if let Sees::Inspect(batch, ..) = line.sees { Some(batch) } else { None }
 }
 
 /// Makes one container with all of these flags, and compares it with one that has none.
@@ -235,11 +232,10 @@ fn inspect(bench: &Bench, lines: &[&Line]) {
     let words: Vec<&str> = lines.iter().flat_map(|line| line.words).copied().collect();
     let words = bench.words("create", &words, &["busybox"]);
     let id = bench.host.ok(&words.iter().map(String::as_str).collect::<Vec<_>>());
-    let templates = lines.iter().map(|line| match line.sees {
-        Sees::Inspect(_, template, _) => template,
-        _ => unreachable!("a batch of them"),
-    });
-    let all = templates.collect::<Vec<_>>().join("\n");
+    let template = |line: &&Line| {
+        if let Sees::Inspect(_, template, _) = line.sees { template } else { "" }
+    };
+    let all = lines.iter().map(template).collect::<Vec<_>>().join("\n");
     let seen = |who: &str| {
         let shown = bench.host.ok(&["container", "inspect", "-f", &format!("{all}\n."), who]);
         shown.lines().map(str::to_owned).collect::<Vec<_>>()

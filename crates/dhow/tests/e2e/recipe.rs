@@ -18,8 +18,8 @@ fn asked(host: &Host, name: &str) -> Value {
     serde_json::json!([
         config,
         all[0]["HostConfig"].take(),
-        all[0]["Path"].take(),
-        all[0]["Args"].take()
+        all[0]["Args"].take(),
+        all[0]["Dhow"].take()
     ])
 }
 
@@ -47,122 +47,73 @@ fn makes_the_same(host: &Host, flags: &[&str], command: &[&str]) {
     host.ok(&["rm", "first"]);
 }
 
+/// Flags and the words behind the image.
+#[rustfmt::skip]
+const MADE: &[(&[&str], &[&str])] = &[
+    (&[], &[]),
+    (
+        &["-h", "web", "--domainname", "d.org", "-u", "1:2", "-w", "/tmp", "--group-add", "7"],
+        &["sh", "-c", "echo \"it's $HOME\"; # \\ *", ""],
+    ),
+    (
+        &["-e", "A=a b'c\"d\n$e", "-l", "k=v w", "-l", "empty", "--annotation", "a.b=c", "-it"],
+        &["--", "-x"],
+    ),
+    (
+        &[
+            "-p", "127.0.0.1:9998:80", "-p", "[::1]::81/udp", "--expose", "82", "-P", "--dns", "9.9.9.9",
+            "--dns-option", "ndots:2", "--dns-search", "x.org", "--add-host", "h:1.2.3.4",
+        ],
+        &["true"],
+    ),
+    (
+        &[
+            "-v", "vol:/v:ro", "-v", "/anonymous", "--tmpfs", "/t:size=1m", "--mount", "type=tmpfs,target=/m,tmpfs-mode=0700",
+            "--mount", "type=volume,source=vol,target=/w,readonly", "--shm-size", "32m", "--device", "/dev/null:/dev/x:r",
+            "--device-cgroup-rule", "c 1:3 r", "--read-only",
+        ],
+        &["true"],
+    ),
+    (
+        &[
+            "-m", "64m", "--memory-reservation", "32m", "--memory-swap", "96m", "--cpus", "0.25", "-c", "512",
+            "--cpuset-cpus", "0", "--cpuset-mems", "0", "--pids-limit", "50", "--oom-score-adj", "5", "--ulimit",
+            "nofile=10:20", "--cgroup-parent", "/above",
+        ],
+        &["true"],
+    ),
+    (
+        &[
+            "--cap-add", "SYS_TIME", "--cap-drop", "MKNOD", "--security-opt", "no-new-privileges", "--security-opt",
+            "systempaths=unconfined", "--security-opt", "seccomp=unconfined", "--sysctl", "net.ipv4.ip_default_ttl=9",
+            "--cgroupns", "host", "--ipc", "shareable", "--pid", "host", "--userns", "host",
+        ],
+        &["true"],
+    ),
+    (&["--privileged", "--network", "host", "--uts", "host"], &["true"]),
+    (
+        &[
+            "--init", "--rm", "--stop-signal", "SIGUSR1", "--stop-timeout", "3", "--no-healthcheck", "--log-opt",
+            "max-size=1m", "--entrypoint", "/bin/echo",
+        ],
+        &["a b"],
+    ),
+    (
+        &[
+            "--restart", "on-failure:3", "--health-cmd", "test -e '/a b'", "--health-interval", "90s", "--health-retries",
+            "4", "--health-start-period", "1500ms", "--health-on-failure", "stop",
+        ],
+        &["true"],
+    ),
+    (&["--entrypoint", "", "--network", "none", "--log-driver", "none"], &["true"]),
+];
+
 #[test]
 fn a_command_line_makes_the_container_again() {
     let host = host();
-    makes_the_same(&host, &[], &[]);
-    let names =
-        ["-h", "web", "--domainname", "d.org", "-u", "1:2", "-w", "/tmp", "--group-add", "7"];
-    makes_the_same(&host, &names, &["sh", "-c", "echo \"it's $HOME\"; # \\ *", ""]);
-    let variables =
-        ["-e", "A=a b'c\"d\n$e", "-l", "k=v w", "-l", "empty", "--annotation", "a.b=c", "-it"];
-    makes_the_same(&host, &variables, &["--", "-x"]);
-    let networks = [
-        "-p",
-        "127.0.0.1:9998:80",
-        "-p",
-        "[::1]::81/udp",
-        "--expose",
-        "82",
-        "-P",
-        "--dns",
-        "9.9.9.9",
-        "--dns-option",
-        "ndots:2",
-        "--dns-search",
-        "x.org",
-        "--add-host",
-        "h:1.2.3.4",
-    ];
-    makes_the_same(&host, &networks, &["true"]);
-    let files = [
-        "-v",
-        "vol:/v:ro",
-        "-v",
-        "/anonymous",
-        "--tmpfs",
-        "/t:size=1m",
-        "--mount",
-        "type=tmpfs,target=/m,tmpfs-mode=0700",
-        "--mount",
-        "type=volume,source=vol,target=/w,readonly",
-        "--shm-size",
-        "32m",
-        "--device",
-        "/dev/null:/dev/x:r",
-        "--device-cgroup-rule",
-        "c 1:3 r",
-        "--read-only",
-    ];
-    makes_the_same(&host, &files, &["true"]);
-    let limits = [
-        "-m",
-        "64m",
-        "--memory-reservation",
-        "32m",
-        "--memory-swap",
-        "96m",
-        "--cpus",
-        "0.25",
-        "-c",
-        "512",
-        "--cpuset-cpus",
-        "0",
-        "--cpuset-mems",
-        "0",
-        "--pids-limit",
-        "50",
-        "--oom-score-adj",
-        "5",
-        "--ulimit",
-        "nofile=10:20",
-        "--cgroup-parent",
-        "/above",
-    ];
-    makes_the_same(&host, &limits, &["true"]);
-    let security = [
-        "--cap-add",
-        "SYS_TIME",
-        "--cap-drop",
-        "MKNOD",
-        "--security-opt",
-        "no-new-privileges",
-        "--security-opt",
-        "systempaths=unconfined",
-        "--security-opt",
-        "seccomp=unconfined",
-        "--sysctl",
-        "net.ipv4.ip_default_ttl=9",
-        "--cgroupns",
-        "host",
-        "--ipc",
-        "shareable",
-        "--pid",
-        "host",
-        "--userns",
-        "host",
-    ];
-    makes_the_same(&host, &security, &["true"]);
-    makes_the_same(&host, &["--privileged", "--network", "host", "--uts", "host"], &["true"]);
-    let life = [
-        "--init",
-        "--rm",
-        "--stop-signal",
-        "SIGUSR1",
-        "--stop-timeout",
-        "3",
-        "--no-healthcheck",
-        "--log-opt",
-        "max-size=1m",
-        "--entrypoint",
-        "/bin/echo",
-    ];
-    makes_the_same(&host, &life, &["a b"]);
-    makes_the_same(
-        &host,
-        &["--entrypoint", "", "--network", "none", "--log-driver", "none"],
-        &["true"],
-    );
+    for (flags, command) in MADE {
+        makes_the_same(&host, flags, command);
+    }
 }
 
 #[test]

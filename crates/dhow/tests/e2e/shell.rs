@@ -192,3 +192,71 @@ fn what_is_told_beside_the_output_is_chosen() {
         refused.err
     );
 }
+
+#[test]
+fn lists_have_the_formats_that_the_user_has_set() {
+    let host = host();
+    host.ok(&["run", "-d", "--name", "runs", "busybox", "sleep", "1000"]);
+    host.ok(&["volume", "create", "vol1"]);
+    let config = host.scratch().join(".docker");
+    std::fs::create_dir(&config).unwrap();
+    let formats = r#"{"psFormat":"p {{.Names}}","imagesFormat":"i {{.Repository}}","volumesFormat":"v {{.Name}}",
+        "networksFormat":"n {{.Name}}","statsFormat":"s {{.Name}}"}"#;
+    std::fs::write(config.join("config.json"), formats).unwrap();
+    for (words, want) in [
+        (&["ps"][..], "p runs"),
+        (&["images"], "i busybox"),
+        (&["volume", "ls"], "v vol1"),
+        (&["network", "ls"], "n bridge\nn host\nn none"),
+        (&["stats", "--no-stream"], "s runs"),
+        // A flag wins.
+        (&["ps", "--format", "{{.Names}}"], "runs"),
+        (&["volume", "ls", "-q"], "vol1"),
+    ] {
+        assert_eq!(host.ok(words), want, "{words:?}");
+    }
+}
+
+#[test]
+fn an_older_version_of_the_api_can_be_asked_for() {
+    let host = host();
+    let of = |version: &str, words: &[&str]| {
+        Ran::new(&host.command(words).env("DOCKER_API_VERSION", version).output().unwrap())
+    };
+    let words = ["image", "inspect", "-f", "{{json .VirtualSize}}", "busybox"];
+    assert_eq!(of("1.51", &words).code, Some(1), "it went with 1.44");
+    assert_ne!(of("1.43", &words).out, "0");
+    assert_eq!(of("1.43", &["version", "-f", "{{.Client.APIVersion}}"]).out, "1.43");
+    let refused = of("1.99", &["ps"]);
+    assert!(refused.err.contains("client version 1.99 is too new"), "{}", refused.err);
+}
+
+#[test]
+fn templates_use_the_names_of_docker() {
+    let host = host();
+    let shown = |words: &[&str]| host.ok(words);
+    assert_eq!(
+        shown(&["version", "-f", "{{.Client.APIVersion}} {{.Server.APIVersion}}"]),
+        "1.51 1.51"
+    );
+    assert_eq!(shown(&["version", "-f", "{{.Server.Experimental}}{{.Client.GitCommit}}"]), "false");
+    let info =
+        "{{.ClientInfo.Context}} {{.ClientInfo.Debug}} {{.CPUCfsQuota}} {{.HTTPProxy}}|{{.OSType}}";
+    assert_eq!(shown(&["info", "-f", info]), "default false true |linux");
+    assert!(shown(&["info", "-f", "json"]).contains(r#""ClientInfo":{"Debug":false,"#));
+    host.ok(&[
+        "create",
+        "--name",
+        "made",
+        "-c",
+        "5",
+        "--dns",
+        "9.9.9.9",
+        "-p",
+        "1.2.3.4:5:80",
+        "busybox",
+    ]);
+    let host_config = "{{.HostConfig.CPUShares}} {{.HostConfig.CpuShares}} {{.HostConfig.DNS}} \
+        {{range .HostConfig.PortBindings}}{{range .}}{{.HostIP}}{{end}}{{end}}";
+    assert_eq!(shown(&["inspect", "-f", host_config, "made"]), "5 5 [9.9.9.9] 1.2.3.4");
+}

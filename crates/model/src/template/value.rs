@@ -202,10 +202,41 @@ impl Elem {
     }
 }
 
+/// How Docker's JSON spells a field whose name in Go, which templates use, is another.
+fn in_json(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "APIVersion" => "ApiVersion",
+        "CPUCfsPeriod" => "CpuCfsPeriod",
+        "CPUCfsQuota" => "CpuCfsQuota",
+        "CPUCount" => "CpuCount",
+        "CPUPercent" => "CpuPercent",
+        "CPUPeriod" => "CpuPeriod",
+        "CPUQuota" => "CpuQuota",
+        "CPURealtimePeriod" => "CpuRealtimePeriod",
+        "CPURealtimeRuntime" => "CpuRealtimeRuntime",
+        "CPUShares" => "CpuShares",
+        "DNS" => "Dns",
+        "DNSOptions" => "DnsOptions",
+        "DNSSearch" => "DnsSearch",
+        "HTTPProxy" => "HttpProxy",
+        "HTTPSProxy" => "HttpsProxy",
+        "HostIP" => "HostIp",
+        "NanoCPUs" => "NanoCpus",
+        _ => return None,
+    })
+}
+
 impl Struct {
     /// A field by its name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&Value> {
+        self.spelt(name).or_else(|| match self.origin {
+            Origin::Server => self.spelt(in_json(name)?),
+            Origin::Row => None,
+        })
+    }
+
+    fn spelt(&self, name: &str) -> Option<&Value> {
         let given = self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value);
         given.or_else(|| self.omitted.iter().find(|(key, _)| *key == name).map(|(_, value)| value))
     }
