@@ -37,11 +37,11 @@ fn names_are_those_that_the_command_takes() {
     assert!(of(&["port", "runs", ""]).is_empty());
     // An id, once it is begun.
     assert_eq!(of(&["inspect", &id[..4]]), [&id[..12]]);
-    assert_eq!(of(&["run", "--rm", "b"]), ["busybox:latest"]);
+    assert_eq!(of(&["run", "--rm", "bu"]), ["busybox:latest"]);
     assert_eq!(of(&["rmi", ""]), ["busybox:latest"]);
     assert_eq!(of(&["volume", "rm", ""]), ["vol1"]);
     assert_eq!(of(&["run", "-v", "v"]), ["vol1:"]);
-    assert_eq!(of(&["network", "inspect", "b"]), ["bridge"]);
+    assert_eq!(of(&["network", "inspect", "br"]), ["bridge"]);
     assert_eq!(of(&["run", "--network", "container:m"]), [""; 0]);
     assert_eq!(of(&["run", "--network", "container:r"]), ["container:rests", "container:runs"]);
     assert_eq!(of(&["ps", "--filter", "volume=v"]), ["volume=vol1"]);
