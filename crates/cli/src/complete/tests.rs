@@ -8,6 +8,11 @@ fn offered(words: &[&str]) -> String {
     let wiring = Wiring {
         local: Box::new(|_| anyhow::bail!("no engine in tests")),
         credential_helper: |_| Err(HelperError::Missing),
+        archives: crate::Archives {
+            pack: |_, _| Err("no archives in tests".to_owned()),
+            unpack: |_, _| Err("no archives in tests".to_owned()),
+            rename: |_, _, _| Err("no archives in tests".to_owned()),
+        },
     };
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
     answer(&words, wiring).text()

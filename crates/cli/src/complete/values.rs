@@ -177,7 +177,7 @@ fn of_global(flag: &str) -> Values {
 
 fn filters(command: &str) -> &'static [&'static str] {
     match command {
-        "container ls" => &[
+        "container ls" | "container logs" => &[
             "ancestor",
             "before",
             "exited",

@@ -168,6 +168,7 @@ impl Bench {
 
 fn missing_test(module: &str, test: &str) -> Option<String> {
     let source = match module {
+        "cp" => include_str!("cp.rs"),
         "events" => include_str!("events.rs"),
         "flags" => include_str!("flags.rs"),
         "pull" => include_str!("pull.rs"),

@@ -169,6 +169,18 @@ pub(super) const OTHERS: &[(&str, &[&str], &[Line])] = &[
         line("no-stdin", &["--no-stdin"], Unasked("stdin=1")),
         line("sig-proxy", &["--sig-proxy=false"], Test("terminal", "ctrl_c_can_be_for_us")),
     ]),
+    ("commit", &["x"], &[
+        line("author", &["-a", "me"], Wire("author=me")),
+        line("change", &["-c", "USER 1"], Wire("changes=USER 1")),
+        line("message", &["-m", "why"], Wire("comment=why")),
+        line("no-pause", &["--no-pause"], Wire("pause=0")),
+        line("pause", &["--pause=false"], Wire("pause=0")),
+    ]),
+    ("cp", &["{dir}/env", "ended:/copied"], &[
+        line("archive", &["-a"], Test("cp", "owners_and_modes_are_kept_or_the_users")),
+        line("follow-link", &["-L"], Test("cp", "what_is_made_where_is_as_in_docker")),
+        line("quiet", &["--quiet=false"], Shows("Successfully copied")),
+    ]),
     ("exec", &["x", "ls"], &[
         line("detach", &["-d"], Wire(r#""Detach":true"#)),
         line("detach-keys", &["--detach-keys", "ctrl-x"], Wire(r#""DetachKeys":"ctrl-x""#)),
@@ -275,8 +287,6 @@ pub(super) const OTHERS: &[(&str, &[&str], &[Line])] = &[
 
 /// Flags of other commands that are not there yet, and what they wait for.
 pub(super) const MISSING: &[(&str, &str, &str)] = &[
-    ("commit", "", "the command"),
-    ("cp", "", "the command"),
     ("start", "checkpoint", "checkpoints"),
     ("start", "checkpoint-dir", "checkpoints"),
     ("update", "cpu-rt-period", "real-time limits"),
