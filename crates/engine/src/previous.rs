@@ -95,12 +95,6 @@ impl Engine {
         bytes
     }
 
-    /// How many bytes the logs of removed containers take.
-    #[must_use]
-    pub fn previous_logs_size(&self) -> u64 {
-        self.kept_logs().iter().map(|kept| kept.bytes).sum()
-    }
-
     /// Those that are kept, the one that was removed last first. What has no word about it is
     /// somebody's who is at it, or was killed.
     fn kept_logs(&self) -> Vec<Kept> {

@@ -33,8 +33,8 @@ async fn events(cx: &Cx, args: EventsArgs) -> Outcome {
     let style = Style::parse(&args.format)
         .map_err(|e| Failure::new(64, format!("Error parsing format: {e}")))?;
     let query = EventsQuery {
-        since: stamp("since", args.since.as_deref())?,
-        until: stamp("until", args.until.as_deref())?,
+        since: stamp(args.since.as_deref()).map_err(Failure::error)?,
+        until: stamp(args.until.as_deref()).map_err(Failure::error)?,
         filters: collect(&args.filter),
     };
     let mut stream = cx.client()?.events(&query).await?;
@@ -45,10 +45,9 @@ async fn events(cx: &Cx, args: EventsArgs) -> Outcome {
 }
 
 /// A point in time as the API takes it.
-pub(super) fn stamp(name: &str, text: Option<&str>) -> Result<Option<String>, Failure> {
+pub(super) fn stamp(text: Option<&str>) -> Result<Option<String>, String> {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
     let now = clock();
-    moment::stamp(text, &Reference { now: now.now, zone: now.zone })
-        .map(Some)
-        .map_err(|e| Failure::error(format!("invalid value for \"{name}\": {e}")))
+    let stamp = moment::stamp(text, &Reference { now: now.now, zone: now.zone });
+    stamp.map(Some).map_err(|e| e.to_string())
 }

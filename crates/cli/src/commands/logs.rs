@@ -72,8 +72,8 @@ async fn logs(cx: &Cx, args: LogsArgs) -> Outcome {
         follow: args.follow,
         stdout: true,
         stderr: true,
-        since: stamp("since", args.since.as_deref())?,
-        until: stamp("until", args.until.as_deref())?,
+        since: time("since", args.since.as_deref())?,
+        until: time("until", args.until.as_deref())?,
         timestamps: args.timestamps,
         tail: Some(args.tail.clone()),
         details: args.details,
@@ -102,6 +102,10 @@ async fn print(mut stream: LogStream) -> Outcome {
         output::write(chunk.channel, &chunk.bytes).await?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn time(name: &str, text: Option<&str>) -> Result<Option<String>, Failure> {
+    stamp(text).map_err(|e| Failure::error(format!("invalid value for \"{name}\": {e}")))
 }
 
 fn which(args: &LogsArgs) -> Result<Which, Failure> {

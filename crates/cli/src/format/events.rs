@@ -25,7 +25,12 @@ impl Style {
         match text {
             "" => Ok(Self::Line),
             "json" | "{{json .}}" => Ok(Self::Json),
-            text => Template::parse(text).map(Self::Template).map_err(|e| e.to_string()),
+            text => {
+                let template = Template::parse(text).map_err(|e| e.to_string())?;
+                // As in Docker, one that does not fit is told of before anything happens.
+                execute(&template, &Event::default())?;
+                Ok(Self::Template(template))
+            }
         }
     }
 
@@ -38,15 +43,17 @@ impl Style {
             Self::Line => Ok(line(event, clock)),
             // Our own wire types have string keys only, so this cannot fail.
             Self::Json => Ok(serde_json::to_string(event).unwrap_or_default()),
-            Self::Template(template) => {
-                let mut out = String::new();
-                template
-                    .execute(&value(event), MissingKey::NoValue, Functions::Data, &mut out)
-                    .map_err(|e| e.to_string())?;
-                Ok(out)
-            }
+            Self::Template(template) => execute(template, event),
         }
     }
+}
+
+fn execute(template: &Template, event: &Event) -> Result<String, String> {
+    let mut out = String::new();
+    template
+        .execute(&value(event), MissingKey::NoValue, Functions::Data, &mut out)
+        .map_err(|e| e.to_string())?;
+    Ok(out)
 }
 
 fn line(event: &Event, clock: &Clock) -> String {
@@ -83,7 +90,7 @@ fn value(event: &Event) -> Value {
         vec![("ID", Value::str(&event.actor.id)), ("Attributes", attributes)],
     );
     structure(
-        "events.Message",
+        "*events.Message",
         vec![
             ("Status", Value::str(&event.status)),
             ("ID", Value::str(&event.id)),
@@ -142,5 +149,7 @@ mod tests {
             ]],
         );
         assert!(Style::parse("{{").is_err());
+        let wrong = Style::parse("{{.Foo}}").err().unwrap();
+        assert!(wrong.ends_with("can't evaluate field Foo in type *events.Message"), "{wrong}");
     }
 }

@@ -24,8 +24,8 @@ pub(super) async fn events(call: Call) -> Result<Reply, HttpError> {
     {
         return Err(HttpError::bad_request(format!(
             "`since` time ({}) cannot be after `until` time ({})",
-            since.as_second(),
-            until.as_second()
+            call.query.get("since").unwrap_or_default(),
+            call.query.get("until").unwrap_or_default()
         )));
     }
     // The reader stops when the reading end hangs up; the writing end goes with the reply's body.
