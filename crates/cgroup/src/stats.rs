@@ -56,7 +56,7 @@ pub struct MemoryStats {
     pub max_usage: Option<u64>,
     /// The limit.
     pub limit: Max,
-    /// How often the limit was hit.
+    /// How often the limit was hit; on v2, how often that left nothing but to kill (Docker).
     pub failures: u64,
     /// Swap in use, where the kernel tells. On v1 together with memory.
     pub swap_usage: Option<u64>,
@@ -199,7 +199,7 @@ impl Cgroup {
             usage: self.number(Version::V2, Controller::Memory, "memory.current")?,
             max_usage: optional("memory.peak")?,
             limit: parse_memory(&read("memory.max")?),
-            failures: value_of(&read("memory.events")?, "max").unwrap_or(0),
+            failures: value_of(&read("memory.events")?, "oom").unwrap_or(0),
             swap_usage: optional("memory.swap.current")?,
             stat: key_values(&read("memory.stat")?),
         })

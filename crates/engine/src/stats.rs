@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use cgroup::{Cgroup, IoEntry, MemoryStats, Stats};
+use cgroup::{Cgroup, IoEntry, MemoryStats, Stats, Version};
 use model::NameOrId;
 
 use crate::container::{Container, now, read_own};
 use crate::reconcile::{cgroup_error, hierarchies};
-use crate::view::{BlockIo, StatsView, Traffic, Usage};
+use crate::view::{BlockIo, CgroupVersion, StatsView, Traffic, Usage};
 use crate::{Engine, EngineError};
 
 /// The kernel's clock ticks a second in `/proc/stat` (USER_HZ), on every architecture here.
@@ -50,8 +50,14 @@ fn usage(stats: Stats, host: &Host) -> Usage {
         swap_usage: None,
         stat: BTreeMap::new(),
     });
+    let io = stats.io.unwrap_or_default();
     Usage {
+        cgroup: match stats.version {
+            Version::V1 => CgroupVersion::V1,
+            Version::V2 => CgroupVersion::V2,
+        },
         cpu_total: stats.cpu.usage,
+        cpu_each: stats.cpu.per_cpu,
         cpu_kernel: stats.cpu.system,
         cpu_user: stats.cpu.user,
         system_cpu: host.cpu_time,
@@ -60,10 +66,12 @@ fn usage(stats: Stats, host: &Host) -> Usage {
         memory: memory.usage,
         memory_limit: limit(memory.limit).unwrap_or(host.memory).min(host.memory),
         memory_max: memory.max_usage,
+        memory_failures: memory.failures,
         memory_details: memory.stat,
         pids: stats.pids.map_or(0, |pids| pids.current),
         pids_limit: stats.pids.and_then(|pids| limit(pids.limit)),
-        block_io: block_io(&stats.io.map(|io| io.bytes).unwrap_or_default()),
+        block_bytes: block_io(io.bytes),
+        block_operations: block_io(io.operations),
         networks: BTreeMap::new(),
     }
 }
@@ -75,19 +83,14 @@ fn limit(max: cgroup::Max) -> Option<u64> {
     }
 }
 
-fn block_io(entries: &[IoEntry]) -> Vec<BlockIo> {
-    let mut devices: BTreeMap<(u64, u64), BlockIo> = BTreeMap::new();
-    for entry in entries {
-        let (major, minor) = (u64::from(entry.device.major), u64::from(entry.device.minor));
-        let device =
-            devices.entry((major, minor)).or_insert(BlockIo { major, minor, read: 0, written: 0 });
-        match entry.operation.to_ascii_lowercase().as_str() {
-            "read" => device.read += entry.value,
-            "write" => device.written += entry.value,
-            _ => {}
-        }
-    }
-    devices.into_values().collect()
+fn block_io(entries: Vec<IoEntry>) -> Vec<BlockIo> {
+    let entry = |IoEntry { device, operation, value }| BlockIo {
+        major: u64::from(device.major),
+        minor: u64::from(device.minor),
+        operation,
+        value,
+    };
+    entries.into_iter().map(entry).collect()
 }
 
 /// What the host has, in the units of the counters.

@@ -4,7 +4,7 @@ use docker_api::types::stats::{
     BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats,
     ThrottlingData,
 };
-use engine::view::{StatsView, Traffic, Usage};
+use engine::view::{BlockIo, CgroupVersion, StatsView, Traffic, Usage};
 
 use super::{NO_TIME, or_null, time};
 
@@ -13,7 +13,7 @@ pub(crate) fn stats(view: &StatsView, before: Option<&StatsView>) -> Stats {
     let base = Stats {
         name: format!("/{}", view.name),
         id: view.id.to_string(),
-        read: time(view.at),
+        read: NO_TIME.to_owned(),
         preread: before.map_or_else(|| NO_TIME.to_owned(), |before| time(before.at)),
         precpu_stats: before.and_then(|before| before.usage.as_ref()).map(cpu).unwrap_or_default(),
         ..Stats::default()
@@ -21,8 +21,9 @@ pub(crate) fn stats(view: &StatsView, before: Option<&StatsView>) -> Stats {
     // A container that does not run has a name and no readings.
     let Some(usage) = &view.usage else { return base };
     Stats {
+        read: time(view.at),
         num_procs: 0,
-        pids_stats: PidsStats { current: usage.pids, limit: usage.pids_limit.unwrap_or(u64::MAX) },
+        pids_stats: pids(usage),
         cpu_stats: cpu(usage),
         memory_stats: memory(usage),
         blkio_stats: blkio(usage),
@@ -38,7 +39,7 @@ fn cpu(usage: &Usage) -> CpuStats {
     CpuStats {
         cpu_usage: CpuUsage {
             total_usage: usage.cpu_total,
-            percpu_usage: None,
+            percpu_usage: or_null(usage.cpu_each.clone()),
             usage_in_kernelmode: usage.cpu_kernel,
             usage_in_usermode: usage.cpu_user,
         },
@@ -51,20 +52,49 @@ fn cpu(usage: &Usage) -> CpuStats {
 fn memory(usage: &Usage) -> MemoryStats {
     MemoryStats {
         usage: usage.memory,
-        max_usage: usage.memory_max.unwrap_or_default(),
+        max_usage: match usage.cgroup {
+            CgroupVersion::V1 => usage.memory_max.unwrap_or_default(),
+            CgroupVersion::V2 => 0,
+        },
         stats: Some(usage.memory_details.clone()),
-        failcnt: 0,
+        failcnt: usage.memory_failures,
         limit: usage.memory_limit,
     }
 }
 
+/// No limit is no word on v1 and the largest number on v2.
+fn pids(usage: &Usage) -> PidsStats {
+    let unlimited = match usage.cgroup {
+        CgroupVersion::V1 => 0,
+        CgroupVersion::V2 => u64::MAX,
+    };
+    PidsStats { current: usage.pids, limit: usage.pids_limit.unwrap_or(unlimited) }
+}
+
+/// On v1 Docker has a list for each file that kernels once had; on v2 it counts bytes alone.
 fn blkio(usage: &Usage) -> BlkioStats {
-    let entry =
-        |major, minor, op: &str, value| BlkioEntry { major, minor, op: op.to_owned(), value };
-    let entries = usage.block_io.iter().flat_map(|io| {
-        [entry(io.major, io.minor, "read", io.read), entry(io.major, io.minor, "write", io.written)]
-    });
-    BlkioStats { io_service_bytes_recursive: or_null(entries.collect()), ..BlkioStats::default() }
+    let entry = |io: &BlockIo| BlkioEntry {
+        major: io.major,
+        minor: io.minor,
+        op: io.operation.clone(),
+        value: io.value,
+    };
+    let bytes: Vec<_> = usage.block_bytes.iter().map(entry).collect();
+    match usage.cgroup {
+        CgroupVersion::V1 => BlkioStats {
+            io_service_bytes_recursive: Some(bytes),
+            io_serviced_recursive: Some(usage.block_operations.iter().map(entry).collect()),
+            io_queue_recursive: Some(Vec::new()),
+            io_service_time_recursive: Some(Vec::new()),
+            io_wait_time_recursive: Some(Vec::new()),
+            io_merged_recursive: Some(Vec::new()),
+            io_time_recursive: Some(Vec::new()),
+            sectors_recursive: Some(Vec::new()),
+        },
+        CgroupVersion::V2 => {
+            BlkioStats { io_service_bytes_recursive: or_null(bytes), ..BlkioStats::default() }
+        }
+    }
 }
 
 fn traffic(traffic: Traffic) -> NetworkStats {
@@ -79,5 +109,58 @@ fn traffic(traffic: Traffic) -> NetworkStats {
         tx_packets,
         tx_errors,
         tx_dropped,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raised(usage: Option<Usage>) -> serde_json::Value {
+        let at = "2026-11-22T11:00:00Z".parse().unwrap();
+        let id = model::ContainerId::from_random([7; 32]);
+        let view = StatsView { id, name: "web".parse().unwrap(), at, usage };
+        serde_json::to_value(stats(&view, None)).unwrap()
+    }
+
+    #[test]
+    fn one_that_does_not_run_has_a_name_and_no_time() {
+        let none = raised(None);
+        assert_eq!((&none["name"], &none["read"]), (&"/web".into(), &NO_TIME.into()));
+        assert_eq!(none["pids_stats"], serde_json::json!({}));
+        assert_eq!(none["memory_stats"], serde_json::json!({}));
+        assert!(none["blkio_stats"]["io_service_bytes_recursive"].is_null());
+        assert!(none.get("networks").is_none());
+    }
+
+    #[test]
+    fn both_versions_have_their_own_shapes() {
+        let io = |operation: &str| {
+            vec![BlockIo { major: 8, minor: 1, operation: operation.into(), value: 5 }]
+        };
+        let usage = Usage {
+            cpu_each: vec![1, 2],
+            memory_max: Some(9),
+            memory_failures: 3,
+            block_bytes: io("Read"),
+            block_operations: io("Total"),
+            ..Usage::default()
+        };
+        let old = raised(Some(Usage { cgroup: CgroupVersion::V1, ..usage.clone() }));
+        let entry = |op| serde_json::json!([{"major": 8, "minor": 1, "op": op, "value": 5}]);
+        assert_eq!(old["blkio_stats"]["io_service_bytes_recursive"], entry("Read"));
+        assert_eq!(old["blkio_stats"]["io_serviced_recursive"], entry("Total"));
+        assert_eq!(old["blkio_stats"]["sectors_recursive"], serde_json::json!([]));
+        assert_eq!(old["cpu_stats"]["cpu_usage"]["percpu_usage"], serde_json::json!([1, 2]));
+        assert_eq!(
+            (&old["memory_stats"]["max_usage"], &old["memory_stats"]["failcnt"]),
+            (&9.into(), &3.into())
+        );
+        assert!(old["pids_stats"].get("limit").is_none());
+        let new = raised(Some(Usage { cgroup: CgroupVersion::V2, cpu_each: vec![], ..usage }));
+        assert!(new["blkio_stats"]["io_serviced_recursive"].is_null());
+        assert!(new["memory_stats"].get("max_usage").is_none());
+        assert!(new["cpu_stats"]["cpu_usage"].get("percpu_usage").is_none());
+        assert_eq!(new["pids_stats"]["limit"], u64::MAX);
     }
 }

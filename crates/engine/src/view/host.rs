@@ -25,8 +25,12 @@ pub struct StatsView {
 /// The readings of a container's cgroup and network namespace. Times are nanoseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
+    /// Whose counters these are; some are called otherwise by Docker on the other.
+    pub cgroup: CgroupVersion,
     /// CPU time of all its processes.
     pub cpu_total: u64,
+    /// The same by CPU; empty on v2.
+    pub cpu_each: Vec<u64>,
     /// Of that, in the kernel.
     pub cpu_kernel: u64,
     /// Of that, outside.
@@ -43,29 +47,33 @@ pub struct Usage {
     pub memory_limit: u64,
     /// The highest ever, where the kernel counts it.
     pub memory_max: Option<u64>,
+    /// How often the limit was hit (v1), or somebody was to be killed for it (v2).
+    pub memory_failures: u64,
     /// By the kernel's names.
     pub memory_details: BTreeMap<String, u64>,
     /// Processes and threads.
     pub pids: u64,
     /// `None`: no limit.
     pub pids_limit: Option<u64>,
-    /// Bytes read and written by device.
-    pub block_io: Vec<BlockIo>,
+    /// Bytes by device and operation.
+    pub block_bytes: Vec<BlockIo>,
+    /// Operations by device and kind.
+    pub block_operations: Vec<BlockIo>,
     /// By interface.
     pub networks: BTreeMap<String, Traffic>,
 }
 
-/// Bytes of one block device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// One number about a block device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlockIo {
     /// The device.
     pub major: u64,
     /// The device.
     pub minor: u64,
-    /// Read.
-    pub read: u64,
-    /// Written.
-    pub written: u64,
+    /// The kernel's word: `Read`, `Sync`, `Total` and others on v1, `read` and `write` on v2.
+    pub operation: String,
+    /// How much.
+    pub value: u64,
 }
 
 /// What went over one interface, seen from the container.
