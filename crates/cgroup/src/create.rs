@@ -14,7 +14,7 @@ use crate::error::CgroupError;
 use crate::group::{Cgroup, roots};
 use crate::limits::Limits;
 use crate::plan::{self, Current, Homes, LimitError};
-use crate::{file, name, tree};
+use crate::{file, name, realtime, tree};
 
 /// What every cgroup on v2 should have, for limits that come later and for statistics.
 const CORE: [Controller; 4] =
@@ -88,6 +88,7 @@ impl Cgroup {
     }
 
     fn limit(&self, parent: &str, limits: &Limits) -> Result<(), CgroupError> {
+        realtime::lend(&self.hierarchies, &self.path, &limits.cpu)?;
         let mut homes = self.homes()?;
         let mut writes = plan::writes(limits, &homes, &Current::NEW);
         if let Some(unified) = self.hierarchies.unified() {
@@ -156,7 +157,7 @@ fn make(root: BorrowedFd<'_>, mount: &Path, parent: &str, path: &str) -> Result<
 }
 
 /// `a`, `a/b` and `a/b/c` of `a/b/c`.
-fn prefixes(path: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn prefixes(path: &str) -> impl Iterator<Item = &str> {
     let ends = path.match_indices('/').map(|(end, _)| end);
     ends.chain((!path.is_empty()).then_some(path.len())).map(|end| &path[..end])
 }

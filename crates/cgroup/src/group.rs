@@ -16,7 +16,7 @@ use crate::detect::{Controller, Hierarchies, Unified, Version};
 use crate::error::CgroupError;
 use crate::limits::{Limits, Max};
 use crate::plan::{self, Current, Homes, Missing, Write};
-use crate::{file, name, tree};
+use crate::{file, name, realtime, tree};
 
 /// A cgroup in all hierarchies of the host.
 ///
@@ -220,6 +220,7 @@ impl Cgroup {
 
     /// Changes limits. What `limits` leaves out stays.
     pub fn update(&self, limits: &Limits) -> Result<(), CgroupError> {
+        realtime::lend(&self.hierarchies, &self.path, &limits.cpu)?;
         let homes = self.homes()?;
         let current = self.current(limits, &homes)?;
         self.apply(&plan::writes(limits, &homes, &current)?)

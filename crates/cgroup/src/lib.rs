@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ability;
 mod cpuset;
 mod create;
 mod detect;
@@ -20,10 +21,12 @@ mod limits;
 mod name;
 mod oom;
 mod plan;
+mod realtime;
 mod remove;
 mod stats;
 mod tree;
 
+pub use ability::Ability;
 pub use cpuset::Cpuset;
 pub use detect::{Controller, DetectError, Hierarchies, Layout, Legacy, Unified, Version};
 pub use devices::{Access, BadAccess, DeviceKind, DeviceRule, DeviceRules, Effect};

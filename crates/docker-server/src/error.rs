@@ -83,6 +83,7 @@ fn status(error: &EngineError) -> StatusCode {
         | E::NotShareable(_)
         | E::CannotKill { .. }
         | E::StillRunning { .. }
+        | E::Update { .. }
         | E::StartPaused
         | E::Paused(_)
         | E::AttachPaused(_)

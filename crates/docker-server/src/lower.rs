@@ -13,6 +13,7 @@ mod process;
 mod security;
 mod text;
 mod unsupported;
+mod update;
 
 use docker_api::types::config::ContainerConfig;
 use docker_api::types::containers::CreateContainer;
@@ -28,6 +29,7 @@ pub(crate) use exec::{ExecError, exec};
 pub(crate) use process::{ProcessError, stop_timeout};
 use text::{Limit, LimitError, TextError};
 pub(crate) use unsupported::Unsupported;
+pub(crate) use update::update;
 
 /// A request that makes no sense, or asks for what is not there yet.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! When and whether is the shim's to decide (`shim::machine`). Here is the program that it runs then.
 
 use model::container::RestartPolicy;
-use model::{ContainerId, Life, NameOrId};
+use model::{ContainerId, Life};
 use shim::CallError;
 use shim::protocol::Restarts;
 use sys::failpoint::Point;
@@ -44,24 +44,6 @@ impl Engine {
         self.save(&container)?;
         self.store().release(id)?;
         if is_unwanted { Ok(()) } else { Err(error) }
-    }
-
-    /// Changes when a container is started again, whether it runs or not.
-    ///
-    /// # Errors
-    /// It goes with its process.
-    pub fn set_restart_policy(
-        &self,
-        who: &NameOrId,
-        policy: RestartPolicy,
-    ) -> Result<(), EngineError> {
-        let (_lock, mut container) = self.lock(&self.find(who)?.id)?;
-        if container.row.auto_remove && policy != RestartPolicy::No {
-            return Err(EngineError::RestartOfAutoRemoved(container.id));
-        }
-        container.record.spec.restart = policy;
-        self.save(&container)?;
-        self.pass_on_restarts(&container)
     }
 
     /// What a shim is told of a container's restart policy.

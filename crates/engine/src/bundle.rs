@@ -2,21 +2,23 @@
 //!
 //! Pure: what the host and the container's files say comes in as [`Attached`].
 
+pub(crate) mod resources;
+
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use model::container::{ContainerSpec, Limits, NamespaceSpec, NetworkMode, Terminal};
+use model::container::{ContainerSpec, NamespaceSpec, NetworkMode, Terminal};
 use model::mount::{Access, Mount as WishedMount, MountSource, Propagation, Recursion};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
     BoxBuilder as ConsoleBuilder, Capability, Linux, LinuxBuilder, LinuxCapabilities,
-    LinuxCapabilitiesBuilder, LinuxCpuBuilder, LinuxDevice, LinuxDeviceCgroup, LinuxMemoryBuilder,
-    LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxPidsBuilder, LinuxResources,
-    LinuxResourcesBuilder, Mount, MountBuilder, PosixRlimit, Process, ProcessBuilder, RootBuilder,
-    Spec, SpecBuilder, UserBuilder,
+    LinuxCapabilitiesBuilder, LinuxDevice, LinuxDeviceCgroup, LinuxNamespace,
+    LinuxNamespaceBuilder, LinuxNamespaceType, Mount, MountBuilder, PosixRlimit, Process,
+    ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 
 use crate::environment::environment;
+use crate::limits::Numbered;
 use crate::prepare::init_source;
 use crate::resolve::Resolved;
 use crate::systemd;
@@ -38,6 +40,8 @@ pub(crate) struct Attached {
     pub(crate) devices: Vec<LinuxDevice>,
     /// Rules of the device controller, in order.
     pub(crate) device_rules: Vec<LinuxDeviceCgroup>,
+    /// Block devices with limits of their own.
+    pub(crate) block_devices: Numbered,
     /// rlimits.
     pub(crate) rlimits: Vec<PosixRlimit>,
     /// What this host's processors tell of their heat.
@@ -362,7 +366,7 @@ fn linux(wished: &ContainerSpec, attached: &Attached) -> Result<Linux, OciSpecEr
     LinuxBuilder::default()
         .cgroups_path(attached.cgroup.clone())
         .namespaces(namespaces(wished)?)
-        .resources(resources(&wished.limits, attached)?)
+        .resources(resources::oci(&wished.limits, attached)?)
         .devices(attached.devices.clone())
         .sysctl(sysctls(wished))
         .rootfs_propagation("rprivate".to_owned())
@@ -404,91 +408,4 @@ fn sysctls(wished: &ContainerSpec) -> HashMap<String, String> {
         defaults.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     all.extend(wished.security.sysctls.clone());
     all
-}
-
-fn resources(limits: &Limits, attached: &Attached) -> Result<LinuxResources, OciSpecError> {
-    let mut resources = LinuxResourcesBuilder::default().devices(attached.device_rules.clone());
-    if let Some(memory) = memory(limits)? {
-        resources = resources.memory(memory);
-    }
-    if let Some(cpu) = cpu(limits)? {
-        resources = resources.cpu(cpu);
-    }
-    if let Some(limit) = pids(limits) {
-        resources = resources.pids(LinuxPidsBuilder::default().limit(limit).build()?);
-    }
-    resources.build()
-}
-
-fn pids(limits: &Limits) -> Option<i64> {
-    use model::container::{DEFAULT_PIDS_LIMIT, PidsLimit};
-    match limits.pids {
-        PidsLimit::Default => i64::try_from(DEFAULT_PIDS_LIMIT).ok(),
-        PidsLimit::Unlimited => Some(-1),
-        PidsLimit::At(count) => Some(i64::try_from(count).unwrap_or(i64::MAX)),
-    }
-}
-
-fn signed(bytes: u64) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
-}
-
-fn memory(limits: &Limits) -> Result<Option<oci_spec::runtime::LinuxMemory>, OciSpecError> {
-    use model::container::SwapLimit;
-    let mut builder = LinuxMemoryBuilder::default();
-    let mut given = false;
-    if let Some(limit) = limits.memory {
-        // Without a swap limit Docker lets a container swap as much as it may use.
-        let swap = match limits.memory_swap {
-            None => signed(limit.saturating_mul(2)),
-            Some(SwapLimit::Bytes(bytes)) => signed(bytes),
-            Some(SwapLimit::Unlimited) => -1,
-        };
-        builder = builder.limit(signed(limit)).swap(swap);
-        given = true;
-    }
-    if let Some(bytes) = limits.memory_reservation {
-        builder = builder.reservation(signed(bytes));
-        given = true;
-    }
-    if let Some(swappiness) = limits.memory_swappiness {
-        builder = builder.swappiness(u64::from(swappiness));
-        given = true;
-    }
-    if limits.oom_kill_disable == Some(true) {
-        builder = builder.disable_oom_killer(true);
-        given = true;
-    }
-    given.then(|| builder.build()).transpose()
-}
-
-/// `--cpus` is a quota of Docker's default period.
-const CPUS_PERIOD: u64 = 100_000;
-
-fn cpu(limits: &Limits) -> Result<Option<oci_spec::runtime::LinuxCpu>, OciSpecError> {
-    let mut builder = LinuxCpuBuilder::default();
-    let quota = limits.nano_cpus.map(|nano| signed(nano / (1_000_000_000 / CPUS_PERIOD)));
-    let period = if quota.is_some() { Some(CPUS_PERIOD) } else { limits.cpu_period };
-    let quota = quota.or(limits.cpu_quota);
-    let given = quota.is_some()
-        || period.is_some()
-        || limits.cpu_shares.is_some()
-        || limits.cpuset_cpus.is_some()
-        || limits.cpuset_mems.is_some();
-    if let Some(shares) = limits.cpu_shares {
-        builder = builder.shares(shares);
-    }
-    if let Some(period) = period {
-        builder = builder.period(period);
-    }
-    if let Some(quota) = quota {
-        builder = builder.quota(quota);
-    }
-    if let Some(cpus) = &limits.cpuset_cpus {
-        builder = builder.cpus(cpus.clone());
-    }
-    if let Some(mems) = &limits.cpuset_mems {
-        builder = builder.mems(mems.clone());
-    }
-    given.then(|| builder.build()).transpose()
 }

@@ -132,12 +132,19 @@ impl Engine {
 
     /// Where a container's cgroup is.
     pub(crate) fn cgroup_name(&self, container: &Container) -> CgroupName {
-        let parent = container.record.spec.limits.cgroup_parent.clone();
+        let parent = container.record.spec.limits.cgroup_parent.as_deref();
         CgroupName {
-            parent: parent.unwrap_or_else(|| self.paths().cgroup_parent()),
+            parent: parent.map_or_else(|| self.paths().cgroup_parent(), clean),
             name: container.id.to_string(),
         }
     }
+}
+
+/// A parent as typed, without what says nothing: `/a//b/` is `a/b`, and `/` the root.
+fn clean(parent: &str) -> String {
+    let names: Vec<&str> =
+        parent.split('/').filter(|name| !name.is_empty() && *name != ".").collect();
+    names.join("/")
 }
 
 /// Kills all processes of a cgroup and removes it.
@@ -151,5 +158,19 @@ fn remove(path: &Path) -> Result<(), EngineError> {
             Err(EngineError::file("remove", path)(error))
         }
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parent_may_be_written_in_several_ways() {
+        for (typed, cleaned) in
+            [("a", "a"), ("/a/b", "a/b"), ("/a//b/", "a/b"), ("./a.slice", "a.slice"), ("/", "")]
+        {
+            assert_eq!(clean(typed), cleaned);
+        }
     }
 }

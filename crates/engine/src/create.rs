@@ -1,8 +1,6 @@
 //! `create`: a specification becomes a row, its volumes are made and filled.
 
-use std::path::Path;
-
-use model::container::{ContainerSpec, Limits, Removal, Source};
+use model::container::{ContainerSpec, Removal, Source};
 use model::image::RunConfig;
 use model::mount::{MissingSource, MountSource};
 use model::{ContainerId, ContainerName, ImageId};
@@ -13,7 +11,7 @@ use crate::container::{Container, OpLock, durability, now, to_json};
 use crate::record::{NamedMount, Progress, Record};
 use crate::resolve::{Resolved, resolve};
 use crate::view::Created;
-use crate::{Engine, EngineError, apparmor, names, processors, random, systemd};
+use crate::{Engine, EngineError, apparmor, limits, names, processors, random, systemd};
 
 /// How often a taken generated name is drawn again before the short id serves.
 const NAME_TRIES: usize = 6;
@@ -33,14 +31,13 @@ impl Engine {
         processors::check(&spec.limits)?;
         apparmor::check(&spec.security)?;
         self.pin_joined(&mut spec)?;
-        let discarded = settle_for_host(&mut spec.limits);
+        let mut warnings = limits::settle(&mut spec.limits)?;
         let (image, config) = self.image_config(&spec.source)?;
         let resolved = resolve(&id, &spec, &config, &self.host_name())?;
         check_sources(&resolved)?;
         let mounts = name_volumes(&resolved)?;
         let has_volumes = mounts.iter().any(|mount| mount.volume.is_some());
         let progress = if has_volumes { Progress::Creating } else { Progress::Ready };
-        let mut warnings: Vec<String> = discarded.into_iter().collect();
         let mut record = Record { spec, resolved, image, mounts, progress };
         warnings.extend(systemd::settle(&mut record)?);
         EngineError::step(Point::CreateResolved)?;
@@ -150,22 +147,4 @@ fn name_volumes(resolved: &Resolved) -> Result<Vec<NamedMount>, EngineError> {
         .iter()
         .map(|mount| Ok(NamedMount { mount: mount.clone(), volume: name(&mount.source)? }))
         .collect()
-}
-
-/// A switch that only the memory controller of cgroup v1 has is off unless it was turned on; on
-/// other hosts there is none (Docker).
-fn settle_for_host(limits: &mut Limits) -> Option<String> {
-    let has_switch = Path::new("/sys/fs/cgroup/memory/memory.oom_control").exists();
-    let wished = limits.oom_kill_disable.unwrap_or_default();
-    limits.oom_kill_disable = has_switch.then_some(wished);
-    let warning = match (wished, has_switch, limits.memory) {
-        (false, _, _) | (true, true, Some(_)) => return None,
-        (true, false, _) => {
-            "Your kernel does not support OomKillDisable. OomKillDisable discarded."
-        }
-        (true, true, None) => {
-            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources."
-        }
-    };
-    Some(warning.to_owned())
 }

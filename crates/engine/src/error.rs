@@ -167,6 +167,14 @@ pub enum EngineError {
     /// `top` is asked for what it does not know.
     #[error(transparent)]
     Top(#[from] crate::top::OptionError),
+    /// Limits that do not suit those that a container has.
+    #[error("Cannot update container {id}: {source}")]
+    Update {
+        /// Which.
+        id: ContainerId,
+        /// Why.
+        source: crate::update::UpdateError,
+    },
     /// Its log's tag does not fit.
     #[error("failed to initialize logging driver: tag {tag:?}: {reason}")]
     LogTag {

@@ -5,7 +5,7 @@ use crate::reconcile::hierarchies;
 use crate::stats::total_memory;
 use crate::view::{CgroupVersion, InfoView, LimitSupport};
 use crate::{Engine, EngineError, processors};
-use cgroup::{Controller, Hierarchies, Version};
+use cgroup::{Ability, Controller, Version};
 use model::Life;
 
 impl Engine {
@@ -20,8 +20,8 @@ impl Engine {
         let release = read_own("/etc/os-release".as_ref())?.unwrap_or_default();
         let meminfo = read_own("/proc/meminfo".as_ref())?.unwrap_or_default();
         let hierarchies = hierarchies()?;
-        let has = |controller| version_of(&hierarchies, controller).is_some();
-        let is_v2 = version_of(&hierarchies, Controller::Memory) == Some(Version::V2);
+        let has = |ability| hierarchies.can(ability);
+        let is_v2 = hierarchies.home(Controller::Memory) == Some(Version::V2);
         let forwarding = read_own("/proc/sys/net/ipv4/ip_forward".as_ref())?.unwrap_or_default();
         Ok(InfoView {
             root: self.paths().root().to_owned(),
@@ -30,13 +30,13 @@ impl Engine {
             backing_filesystem: self.backing_filesystem(),
             cgroup: if is_v2 { CgroupVersion::V2 } else { CgroupVersion::V1 },
             limits: LimitSupport {
-                memory: has(Controller::Memory),
-                swap: has(Controller::Memory),
-                cpu_quota: has(Controller::Cpu),
-                cpu_shares: has(Controller::Cpu),
-                cpuset: has(Controller::Cpuset),
-                pids: has(Controller::Pids),
-                oom_kill_disable: !is_v2 && has(Controller::Memory),
+                memory: has(Ability::Memory),
+                swap: has(Ability::Swap),
+                cpu_quota: has(Ability::CpuQuota),
+                cpu_shares: has(Ability::CpuShares),
+                cpuset: has(Ability::Cpuset),
+                pids: has(Ability::Pids),
+                oom_kill_disable: has(Ability::OomKillDisable),
             },
             kernel: self.kernel(),
             operating_system: field(&release, "PRETTY_NAME"),
@@ -88,17 +88,6 @@ impl Engine {
         }
         .to_owned()
     }
-}
-
-/// Where a controller is; `None` if this host has it not.
-fn version_of(hierarchies: &Hierarchies, controller: Controller) -> Option<Version> {
-    if hierarchies.legacy().iter().any(|legacy| legacy.controllers.contains(&controller)) {
-        return Some(Version::V1);
-    }
-    let list = hierarchies.unified()?.mount.join("cgroup.controllers");
-    let list = std::fs::read_to_string(list).unwrap_or_default();
-    let name = controller.name(Version::V2);
-    list.split_whitespace().any(|word| word == name).then_some(Version::V2)
 }
 
 /// A value of os-release(5), without its quotes.

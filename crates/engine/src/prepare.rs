@@ -18,6 +18,7 @@ use sys::users::{self, Databases};
 use crate::bundle::{self, Attached, AttachedMount, UserIds};
 use crate::container::{Container, read_own, write_own};
 use crate::etc_files::{self, Loopback};
+use crate::limits::Numbered;
 use crate::ports::Publication;
 use crate::record::{Endpoint, NamedMount, Record};
 use crate::start::Prepared;
@@ -120,6 +121,7 @@ impl Engine {
             capabilities: security::oci_capabilities(caps),
             devices: devices.nodes,
             device_rules: devices.rules,
+            block_devices: Numbered::find(&record.spec.limits.block_devices)?,
             rlimits: security::rlimits(&record.spec.limits)?,
             heat_counters: processors::heat_counters(),
             systemd: Self::systemd_groups(record)?,

@@ -10,8 +10,8 @@ mod process;
 use std::path::PathBuf;
 
 use cgroup::Cgroup;
-use model::NameOrId;
 use model::moment::Reference;
+use model::{Life, NameOrId};
 
 pub use self::options::OptionError;
 
@@ -40,8 +40,12 @@ impl Engine {
     ) -> Result<TopView, EngineError> {
         let arguments = if arguments.is_empty() { DEFAULT } else { arguments };
         let container = self.find(who)?;
-        if self.life(&container)?.pid().is_none() {
-            return Err(EngineError::NotRunning(container.id));
+        match self.life(&container)? {
+            Life::Running { .. } | Life::Paused { .. } => {}
+            Life::Restarting { .. } => return Err(EngineError::Restarting(container.id)),
+            Life::Created { .. } | Life::Exited { .. } => {
+                return Err(EngineError::NotRunning(container.id));
+            }
         }
         let options = Options::parse(arguments)?;
         let directories = self.directories(&container, options.rows)?;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::block_limits::BlockLimits;
 use crate::health::{HealthCheck, OnUnhealthy};
 use crate::id::{ContainerName, NameOrId};
 use crate::log::LogSpec;
@@ -312,8 +313,17 @@ pub struct Limits {
     pub cpuset_mems: Option<String>,
     /// Processes and threads.
     pub pids: PidsLimit,
+    /// Microseconds; like the next two, the first records have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_realtime_period: Option<u64>,
+    /// Microseconds of real-time scheduling each real-time period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_realtime_runtime: Option<u64>,
     /// 10..=1000
     pub blkio_weight: Option<u16>,
+    /// Of single block devices.
+    #[serde(default, skip_serializing_if = "BlockLimits::is_empty")]
+    pub block_devices: BlockLimits,
     /// rlimits.
     pub ulimits: Vec<Ulimit>,
     /// Bytes of `/dev/shm`.

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod block_limits;
 pub mod capability;
 pub mod container;
 pub mod detach;

@@ -39,4 +39,5 @@ pub use journal::Journal;
 pub use life_lock::{LifeLock, Liveness, LockError, probe};
 pub use paths::ShimPaths;
 pub use record::{RecordError, read_exit, read_last_words, read_state, write_exit};
+pub use resources::{ResourceError, limits as cgroup_limits};
 pub use role::{ROLE, main};

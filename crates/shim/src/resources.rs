@@ -13,7 +13,7 @@ use oci_spec::runtime::{
 
 /// What a specification asks for cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ResourceError {
+pub enum ResourceError {
     /// No kernel that dhow runs on has it.
     #[error("linux.resources.{0} is not supported")]
     Unsupported(&'static str),
@@ -36,7 +36,10 @@ pub(crate) enum ResourceError {
 type Result<T> = std::result::Result<T, ResourceError>;
 
 /// The limits of a specification.
-pub(crate) fn limits(resources: &LinuxResources) -> Result<Limits> {
+///
+/// # Errors
+/// It asks for what cgroups do not have.
+pub fn limits(resources: &LinuxResources) -> Result<Limits> {
     let hugepages = resources.hugepage_limits().iter().flatten().map(|limit| {
         let bytes = signed("hugepageLimits.limit", limit.limit())?;
         Ok(HugePages { page_size: limit.page_size().clone(), limit: bytes })

@@ -4,9 +4,11 @@ use super::each;
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::Cx;
 use crate::error::Failure;
+use crate::parse::env::{self, Label, Variable};
 use crate::parse::limits;
 use crate::parse::number::{Bytes, Int, NanoCpus, SwapBytes, Uint16};
-use docker_api::types::containers::UpdateContainer;
+use docker_api::types::containers::{UpdateContainer, UpdateExtension};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Change limits and the restart policy of containers
 #[derive(clap::Args, Debug)]
@@ -20,6 +22,12 @@ pub(super) struct UpdateArgs {
     /// CPU time in a period, in microseconds
     #[arg(long, value_name = "int")]
     cpu_quota: Option<Int>,
+    /// Period of real-time scheduling in microseconds
+    #[arg(long, value_name = "int")]
+    cpu_rt_period: Option<Int>,
+    /// Real-time CPU time in a period, in microseconds
+    #[arg(long, value_name = "int")]
+    cpu_rt_runtime: Option<Int>,
     /// Weight in the competition for CPU time
     #[arg(short, long, value_name = "int")]
     cpu_shares: Option<Int>,
@@ -32,6 +40,18 @@ pub(super) struct UpdateArgs {
     /// Memory nodes to use (0-3, 0,1)
     #[arg(long, value_name = "string")]
     cpuset_mems: Option<String>,
+    /// Set a variable of the environment, from the next start on (NAME=value)
+    #[arg(long, value_name = "list")]
+    env_add: Vec<Variable>,
+    /// Take a variable away, from the next start on
+    #[arg(long, value_name = "list")]
+    env_rm: Vec<String>,
+    /// Set a label (NAME=value)
+    #[arg(long, value_name = "list")]
+    label_add: Vec<Label>,
+    /// Take a label away
+    #[arg(long, value_name = "list")]
+    label_rm: Vec<String>,
     /// Memory limit
     #[arg(short, long, value_name = "bytes")]
     memory: Option<Bytes>,
@@ -63,11 +83,22 @@ async fn update(cx: &Cx, args: UpdateArgs) -> Outcome {
     if request == UpdateContainer::default() {
         return Err(Failure::error("you must provide one or more flags when using this command"));
     }
-    each(cx, &args.containers, |client, name| {
-        let request = request.clone();
-        async move { client.container_update(&name, &request).await.map(drop) }
+    let warnings = Arc::new(Mutex::new(Vec::new()));
+    let done = each(cx, &args.containers, |client, name| {
+        let (request, warnings) = (request.clone(), Arc::clone(&warnings));
+        async move {
+            let answer = client.container_update(&name, &request).await?;
+            let mut all = warnings.lock().unwrap_or_else(PoisonError::into_inner);
+            all.extend(answer.warnings.into_iter().flatten());
+            Ok(())
+        }
     })
-    .await
+    .await?;
+    // Docker tells them last, and on standard output.
+    for warning in warnings.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        cx.line(warning)?;
+    }
+    Ok(done)
 }
 
 fn request(args: &UpdateArgs) -> Result<UpdateContainer, String> {
@@ -78,11 +109,25 @@ fn request(args: &UpdateArgs) -> Result<UpdateContainer, String> {
         blkio_weight: args.blkio_weight.map(|n| n.0),
         cpu_period: args.cpu_period.map(|n| n.0),
         cpu_quota: args.cpu_quota.map(|n| n.0),
+        cpu_realtime_period: args.cpu_rt_period.map(|n| n.0),
+        cpu_realtime_runtime: args.cpu_rt_runtime.map(|n| n.0),
         cpuset_cpus: args.cpuset_cpus.clone(),
         cpuset_mems: args.cpuset_mems.clone(),
         memory_reservation: args.memory_reservation.map(|n| n.0),
         memory_swap: args.memory_swap.map(|n| n.0),
         pids_limit: args.pids_limit.map(|n| n.0),
+        dhow: extension(args),
         restart_policy: args.restart.as_deref().map(limits::restart).transpose()?,
     })
+}
+
+/// Docker has no words for these.
+fn extension(args: &UpdateArgs) -> Option<UpdateExtension> {
+    let extension = UpdateExtension {
+        label_add: env::map(args.label_add.iter().map(|label| &label.0)),
+        label_rm: args.label_rm.clone(),
+        env_add: args.env_add.iter().map(|variable| variable.0.clone()).collect(),
+        env_rm: args.env_rm.clone(),
+    };
+    (extension != UpdateExtension::default()).then_some(extension)
 }

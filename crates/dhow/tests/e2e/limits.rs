@@ -117,6 +117,123 @@ fn find(file: &str, id: &str) -> Option<String> {
     None
 }
 
+/// The content of a file of the container's cgroup: on v1, or on v2.
+pub(crate) fn limit(id: &str, files: [&str; 2]) -> String {
+    let found = find(files[0], id).or_else(|| find(files[1], id)).unwrap();
+    found.trim().to_owned()
+}
+
+/// A block device of this host, and its number.
+fn disk() -> (String, String) {
+    let disks = std::fs::read_dir("/sys/block").unwrap().flatten();
+    let named = |disk: std::fs::DirEntry| format!("/dev/{}", disk.file_name().to_string_lossy());
+    let there = disks.map(named).filter(|node| std::path::Path::new(node).exists());
+    let node = there.min().unwrap();
+    let name = node.trim_start_matches("/dev/");
+    let number = std::fs::read_to_string(format!("/sys/block/{name}/dev")).unwrap();
+    (node.clone(), number.trim().to_owned())
+}
+
+#[test]
+fn rates_of_a_device_are_in_the_kernels_files() {
+    let host = host();
+    let (disk, number) = disk();
+    let with = |rate: &str| format!("{disk}:{rate}");
+    let ran = host.run(&[
+        "run",
+        "-d",
+        "--name",
+        "c1",
+        "--device-read-bps",
+        &with("1mb"),
+        "--device-write-iops",
+        &with("77"),
+        "busybox",
+        "sleep",
+        "1000",
+    ]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let shown = host.ok(&[
+        "inspect",
+        "-f",
+        "{{json .HostConfig.BlkioDeviceReadBps}} {{json .HostConfig.BlkioDeviceWriteIOps}}",
+        "c1",
+    ]);
+    if ran.err.contains("discarded") {
+        assert_eq!((ran.err.matches("discarded.").count(), shown.as_str()), (2, "[] []"));
+        return;
+    }
+    let want = format!(r#"[{{"Path":"{disk}","Rate":1048576}}] [{{"Path":"{disk}","Rate":77}}]"#);
+    assert_eq!(shown, want);
+    let read = limit(&ran.out, ["blkio.throttle.read_bps_device", "io.max"]);
+    let both = format!("{number} rbps=1048576 wbps=max riops=max wiops=77");
+    assert!([format!("{number} 1048576"), both.clone()].contains(&read), "{read}");
+    let write = limit(&ran.out, ["blkio.throttle.write_iops_device", "io.max"]);
+    assert!([format!("{number} 77"), both].contains(&write), "{write}");
+}
+
+/// Each is kept, or said to be lacking; never neither.
+#[test]
+fn what_this_kernel_lacks_is_said() {
+    let host = host();
+    for (option, value, files, kept) in [
+        ("--blkio-weight", "300", ["blkio.bfq.weight", "io.bfq.weight"], ["300", "default 300"]),
+        ("--memory-swappiness", "7", ["memory.swappiness"; 2], ["7"; 2]),
+        (
+            "--memory-reservation",
+            "64m",
+            ["memory.soft_limit_in_bytes", "memory.low"],
+            ["67108864"; 2],
+        ),
+    ] {
+        let ran = host.run(&["run", "-d", option, value, "busybox", "sleep", "1000"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        if !ran.err.contains("Your kernel does not support") {
+            let found = limit(&ran.out, files);
+            assert!(kept.contains(&found.as_str()), "{option}: {found}");
+        }
+    }
+    let realtime = host.run(&[
+        "run",
+        "-d",
+        "--cpu-rt-period",
+        "1000000",
+        "--cpu-rt-runtime",
+        "900",
+        "busybox",
+        "sleep",
+        "1000",
+    ]);
+    match realtime.code {
+        Some(0) => assert_eq!(limit(&realtime.out, ["cpu.rt_runtime_us"; 2]), "900"),
+        _ => assert!(realtime.err.contains("Your kernel does not support CPU real-time scheduler")),
+    }
+}
+
+#[test]
+fn limits_that_no_device_can_have_are_refused() {
+    let host = host();
+    for (options, code, why) in [
+        // Docker's client takes these words for a command that is missing.
+        (
+            ["--device-read-bps", "/dev/nosuch:1mb"],
+            127,
+            "stat /dev/nosuch: no such file or directory",
+        ),
+        (["--device-write-bps", "/dev/null:1mb"], 125, "/dev/null is not a block device"),
+    ] {
+        let refused =
+            host.fails(code, &[&["run", "--rm"], &options[..], &["busybox", "true"]].concat());
+        assert!(refused.contains(why), "{refused}");
+    }
+    let order = ["create", "--cpu-rt-runtime", "20", "--cpu-rt-period", "10", "busybox"];
+    assert!(
+        host.fails(1, &order)
+            .contains("cpu real-time runtime cannot be higher than cpu real-time period")
+    );
+    assert_eq!(host.ok(&["ps", "-aq"]), "");
+}
+
 #[test]
 fn too_little_memory_is_refused() {
     let host = host();

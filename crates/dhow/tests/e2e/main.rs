@@ -35,6 +35,7 @@ mod streams;
 mod systemd;
 mod terminal;
 mod top;
+mod update;
 mod walk;
 
 /// The binary under test.

@@ -296,7 +296,7 @@ impl PathStat {
     }
 }
 
-/// The body of `update`. A field that is absent keeps its value.
+/// The body of `update`, as it is sent. A field that is absent keeps its value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct UpdateContainer {
@@ -313,6 +313,10 @@ pub struct UpdateContainer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_quota: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_realtime_period: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_realtime_runtime: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cpuset_cpus: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpuset_mems: Option<String>,
@@ -324,6 +328,49 @@ pub struct UpdateContainer {
     pub pids_limit: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_policy: Option<RestartPolicy>,
+    /// What Docker's API has no field for. Docker ignores it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dhow: Option<UpdateExtension>,
+}
+
+/// Our additions to an update.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct UpdateExtension {
+    /// Labels to add or to change.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub label_add: Map<String>,
+    /// Names of labels to take away.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub label_rm: Vec<String>,
+    /// Variables (`NAME=value`) to add or to change, from the next start on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env_add: Vec<String>,
+    /// Names of variables to take away, from the next start on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env_rm: Vec<String>,
+}
+
+/// The body of `update`, as it is read: Docker's clients send a part of a host configuration, with
+/// zero and nothing where they have nothing to say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpdateBody {
+    /// Docker's part.
+    pub host_config: HostConfig,
+    /// Ours.
+    pub dhow: UpdateExtension,
+}
+
+impl UpdateBody {
+    /// Reads a body.
+    pub fn from_json(text: &[u8]) -> Result<Parsed<Self>, JsonError> {
+        let mut tree = Tree::parse(text)?;
+        tree.refuse_duplicate_fields(&["Dhow"])?;
+        let dhow = part::<Option<UpdateExtension>>(&mut tree, "Dhow")?;
+        let host = from_tree::<HostConfig>(tree)?;
+        let value = Self { host_config: host.value, dhow: dhow.value.unwrap_or_default() };
+        Ok(Parsed { value, unknown: [host.unknown, dhow.unknown].concat() })
+    }
 }
 
 /// The answer to `update`.

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use docker_api::types::containers::{
-    ContainersPruned, CreateContainer, CreateResponse, TopResponse,
+    ContainersPruned, CreateContainer, CreateResponse, TopResponse, UpdateBody, UpdateResponse,
 };
 use engine::view::{
     ContainerView, ListQuery, RemoveOptions, SizeView, StartOutcome, StopOutcome, TopView,
@@ -52,6 +52,7 @@ pub(super) async fn one(
         ContainerRoute::Rename => rename(&call, who).await,
         ContainerRoute::Pause => pause(&call, who).await,
         ContainerRoute::Unpause => unpause(&call, who).await,
+        ContainerRoute::Update => update(call, who).await,
         ContainerRoute::Attach => streams::attach(call, who).await,
         ContainerRoute::Wait => streams::wait(call, who).await,
         ContainerRoute::Remove => remove(&call, who).await,
@@ -277,6 +278,21 @@ async fn pause(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
 async fn unpause(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
     call.run(move |engine| engine.unpause(&who)).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+async fn update(mut call: Call, who: NameOrId) -> Result<Reply, HttpError> {
+    let text = call.json_text().await?;
+    if text.is_empty() {
+        return Err(reply::missing_body().into());
+    }
+    let parsed = UpdateBody::from_json(&text)?;
+    let changes = lower::update(parsed.value)?;
+    let warnings = call.run(move |engine| engine.update(&who, changes)).await?;
+    let unknown = parsed.unknown.iter().map(|field| format!("unknown field {field}"));
+    let warnings: Vec<String> = unknown.chain(warnings).collect();
+    // Docker says null of none.
+    let warnings = (!warnings.is_empty()).then_some(warnings);
+    Ok(reply::json(&UpdateResponse { warnings }))
 }
 
 /// `?h=` and `?w=` of both resizes.

@@ -1,7 +1,11 @@
 //! What a container may use: memory, CPU, processes, rlimits.
 
-use docker_api::types::host_config::{HostConfig, Ulimit as WireUlimit};
+use std::path::PathBuf;
+
+use docker_api::types::host_config::{HostConfig, ThrottleDevice, Ulimit as WireUlimit};
+use engine::view::LimitChanges;
 use model::NumberSet;
+use model::block_limits::{BlockLimits, DeviceRate, DeviceWeight};
 use model::container::{DEFAULT_SHM_SIZE, Limits, PidsLimit, SwapLimit};
 use model::ulimit::{Ulimit, UlimitKind, UnknownUlimit};
 
@@ -31,6 +35,8 @@ pub(crate) enum LimitsError {
     OomScore(i64),
     #[error("invalid CPU shares ({0}): the range is 2 to 262144")]
     Shares(i64),
+    #[error("invalid CPU shares ({0}): value must be a positive integer")]
+    NegativeShares(i64),
     #[error("invalid number of CPUs: {0} billionths; the least is 0.01")]
     NanoCpus(i64),
     #[error("Conflicting options: Nano CPUs and CPU {0} cannot both be set")]
@@ -41,8 +47,14 @@ pub(crate) enum LimitsError {
     Quota,
     #[error("Invalid value {text} for cpuset {what}")]
     Cpuset { what: &'static str, text: String },
+    #[error("invalid cpu real-time {what}: {microseconds}")]
+    Realtime { what: &'static str, microseconds: i64 },
+    #[error("cpu real-time runtime cannot be higher than cpu real-time period")]
+    RealtimeOrder,
     #[error("Range of blkio weight is from 10 to 1000")]
     BlkioWeight,
+    #[error("bad format for device path: {0}")]
+    DevicePath(String),
     #[error("SHM size can not be less than 0")]
     ShmSize,
     #[error(transparent)]
@@ -70,14 +82,53 @@ pub(super) fn lower(host: &HostConfig) -> Result<Limits, LowerError> {
         nano_cpus: nano_cpus(host.nano_cpus)?,
         cpu_period: period(host.cpu_period)?,
         cpu_quota: quota(host.cpu_quota)?,
+        cpu_realtime_period: realtime("period", host.cpu_realtime_period)?,
+        cpu_realtime_runtime: realtime("runtime", host.cpu_realtime_runtime)?,
         cpuset_cpus: cpuset("cpus", &host.cpuset_cpus)?,
         cpuset_mems: cpuset("mems", &host.cpuset_mems)?,
         pids: pids(host.pids_limit),
-        blkio_weight: blkio_weight(host.blkio_weight)?,
+        blkio_weight: weight(host.blkio_weight)?,
+        block_devices: block_devices(host)?,
         ulimits: ulimits(host.ulimits.as_deref().unwrap_or_default())?,
         shm_size: shm_size(host.shm_size)?,
         cgroup_parent: cgroup_parent(&host.cgroup_parent)?,
     })
+}
+
+/// Lowers the limits that an update gives. Whether they suit those that stay, the engine sees.
+pub(super) fn changes(host: &HostConfig) -> Result<LimitChanges, LowerError> {
+    cpu_conflicts(host)?;
+    Ok(LimitChanges {
+        memory: memory(host)?,
+        memory_swap: swap_change(host)?,
+        memory_reservation: reservation(host)?,
+        cpu_shares: shares(host.cpu_shares)?,
+        nano_cpus: nano_cpus(host.nano_cpus)?,
+        cpu_period: period(host.cpu_period)?,
+        cpu_quota: match host.cpu_quota {
+            ..0 => Some(-1),
+            microseconds => quota(microseconds)?,
+        },
+        cpu_realtime_period: realtime("period", host.cpu_realtime_period)?,
+        cpu_realtime_runtime: realtime("runtime", host.cpu_realtime_runtime)?,
+        cpuset_cpus: cpuset("cpus", &host.cpuset_cpus)?,
+        cpuset_mems: cpuset("mems", &host.cpuset_mems)?,
+        pids: match pids(host.pids_limit) {
+            PidsLimit::Default => None,
+            limit @ (PidsLimit::Unlimited | PidsLimit::At(_)) => Some(limit),
+        },
+        blkio_weight: weight(host.blkio_weight)?,
+    })
+}
+
+fn swap_change(host: &HostConfig) -> Result<Option<SwapLimit>, LimitsError> {
+    match host.memory_swap {
+        0 => Ok(None),
+        -1 => Ok(Some(SwapLimit::Unlimited)),
+        swap if swap < 0 => Err(LimitsError::Swap(swap)),
+        swap if swap < host.memory => Err(LimitsError::SwapBelowMemory),
+        swap => Ok(positive(swap).map(SwapLimit::Bytes)),
+    }
 }
 
 /// A positive number; zero says nothing.
@@ -138,11 +189,16 @@ fn shares(shares: i64) -> Result<Option<u64>, LimitsError> {
     match shares {
         0 => Ok(None),
         2..=262_144 => Ok(positive(shares)),
+        ..0 => Err(LimitsError::NegativeShares(shares)),
         _ => Err(LimitsError::Shares(shares)),
     }
 }
 
 fn cpu_conflicts(host: &HostConfig) -> Result<(), LimitsError> {
+    let (period, runtime) = (host.cpu_realtime_period, host.cpu_realtime_runtime);
+    if period != 0 && runtime > period {
+        return Err(LimitsError::RealtimeOrder);
+    }
     match (host.nano_cpus, host.cpu_period, host.cpu_quota) {
         (0, _, _) | (_, 0, 0) => Ok(()),
         (_, 0, _) => Err(LimitsError::NanoAnd("Quota")),
@@ -191,12 +247,48 @@ fn pids(limit: Option<i64>) -> PidsLimit {
     }
 }
 
-fn blkio_weight(weight: u16) -> Result<Option<u16>, LimitsError> {
+fn weight(weight: u16) -> Result<Option<u16>, LimitsError> {
     match weight {
         0 => Ok(None),
         10..=1000 => Ok(Some(weight)),
         _ => Err(LimitsError::BlkioWeight),
     }
+}
+
+fn realtime(what: &'static str, microseconds: i64) -> Result<Option<u64>, LimitsError> {
+    match microseconds {
+        ..0 => Err(LimitsError::Realtime { what, microseconds }),
+        _ => Ok(positive(microseconds)),
+    }
+}
+
+fn block_devices(host: &HostConfig) -> Result<BlockLimits, LowerError> {
+    let mut weights = Vec::new();
+    for device in host.blkio_weight_device.iter().flatten() {
+        let weight = weight(device.weight)?.ok_or(LimitsError::BlkioWeight)?;
+        weights.push(DeviceWeight { path: device_path(&device.path)?, weight });
+    }
+    let rates = |wire: &Option<Vec<ThrottleDevice>>| -> Result<Vec<DeviceRate>, LowerError> {
+        let rate = |device: &ThrottleDevice| {
+            Ok(DeviceRate { path: device_path(&device.path)?, rate: device.rate })
+        };
+        wire.iter().flatten().map(rate).collect()
+    };
+    Ok(BlockLimits {
+        weights,
+        read_bytes: rates(&host.blkio_device_read_bps)?,
+        write_bytes: rates(&host.blkio_device_write_bps)?,
+        read_operations: rates(&host.blkio_device_read_iops)?,
+        write_operations: rates(&host.blkio_device_write_iops)?,
+    })
+}
+
+fn device_path(path: &str) -> Result<PathBuf, LowerError> {
+    text::plain("device path", path)?;
+    if !path.starts_with('/') {
+        return Err(LimitsError::DevicePath(path.to_owned()).into());
+    }
+    Ok(PathBuf::from(path))
 }
 
 fn ulimits(wire: &[WireUlimit]) -> Result<Vec<Ulimit>, LimitsError> {

@@ -2,10 +2,12 @@
 //! or `{}` follows Docker 28.
 
 use docker_api::types::host_config::{
-    DeviceMapping, HostConfig, LogConfig, RestartPolicy as WirePolicy, Ulimit,
+    DeviceMapping, HostConfig, LogConfig, RestartPolicy as WirePolicy, ThrottleDevice, Ulimit,
+    WeightDevice,
 };
 use docker_api::types::network_settings::{PortBinding as WireBinding, PortMap};
 use engine::view::ContainerView;
+use model::block_limits::{DeviceRate, DeviceWeight};
 use model::container::{
     ContainerSpec, InitProcess, Limits, NamespaceSpec, NetworkMode, PidsLimit, Removal,
     RestartPolicy, SecuritySpec, SwapLimit, Terminal,
@@ -179,6 +181,8 @@ fn limits(limits: &Limits, host: &mut HostConfig) {
     host.nano_cpus = number(limits.nano_cpus);
     host.cpu_period = number(limits.cpu_period);
     host.cpu_quota = limits.cpu_quota.unwrap_or_default();
+    host.cpu_realtime_period = number(limits.cpu_realtime_period);
+    host.cpu_realtime_runtime = number(limits.cpu_realtime_runtime);
     host.cpuset_cpus = limits.cpuset_cpus.clone().unwrap_or_default();
     host.cpuset_mems = limits.cpuset_mems.clone().unwrap_or_default();
     host.pids_limit = match limits.pids {
@@ -186,12 +190,7 @@ fn limits(limits: &Limits, host: &mut HostConfig) {
         PidsLimit::Unlimited => Some(-1),
         PidsLimit::At(count) => Some(signed(count)),
     };
-    host.blkio_weight = limits.blkio_weight.unwrap_or_default();
-    host.blkio_weight_device = Some(Vec::new());
-    host.blkio_device_read_bps = Some(Vec::new());
-    host.blkio_device_write_bps = Some(Vec::new());
-    host.blkio_device_read_iops = Some(Vec::new());
-    host.blkio_device_write_iops = Some(Vec::new());
+    block_devices(limits, host);
     host.ulimits = Some(
         limits
             .ulimits
@@ -205,4 +204,19 @@ fn limits(limits: &Limits, host: &mut HostConfig) {
     );
     host.shm_size = signed(limits.shm_size);
     host.cgroup_parent = limits.cgroup_parent.clone().unwrap_or_default();
+}
+
+fn block_devices(limits: &Limits, host: &mut HostConfig) {
+    let devices = &limits.block_devices;
+    let weight = |one: &DeviceWeight| WeightDevice { path: path(&one.path), weight: one.weight };
+    let rates = |rates: &[DeviceRate]| {
+        let rate = |one: &DeviceRate| ThrottleDevice { path: path(&one.path), rate: one.rate };
+        Some(rates.iter().map(rate).collect())
+    };
+    host.blkio_weight = limits.blkio_weight.unwrap_or_default();
+    host.blkio_weight_device = Some(devices.weights.iter().map(weight).collect());
+    host.blkio_device_read_bps = rates(&devices.read_bytes);
+    host.blkio_device_write_bps = rates(&devices.write_bytes);
+    host.blkio_device_read_iops = rates(&devices.read_operations);
+    host.blkio_device_write_iops = rates(&devices.write_operations);
 }
