@@ -25,17 +25,22 @@ pub(crate) fn lend(hierarchies: &Hierarchies, path: &str, cpu: &Cpu) -> Result<(
     if wanted == 0 {
         return Ok(());
     }
-    let wanted = Share { runtime: wanted, period: cpu.realtime_period.unwrap_or(USUAL_PERIOD) };
+    let mut wanted = Share { runtime: wanted, period: cpu.realtime_period.unwrap_or(USUAL_PERIOD) };
     let levels: Vec<&str> = prefixes(path).collect();
-    for (level, child) in levels.iter().copied().zip(levels.iter().skip(1)) {
+    let mut raised = Vec::new();
+    // From below: what one must have is what the one above it must lend.
+    for (level, child) in levels.iter().copied().zip(levels.iter().skip(1)).rev() {
         let failed = |source| CgroupError::Read { path: legacy.mount.join(level), source };
         let own = Share::read(legacy.root(), level).map_err(failed)?;
         let others = others(legacy.root(), level, child).map_err(failed)?;
-        let needed = needed(&others, wanted, own.period);
-        if needed <= own.runtime {
-            continue;
+        let runtime = needed(&others, wanted, own.period).max(own.runtime);
+        wanted = Share { runtime, period: own.period };
+        if runtime > own.runtime {
+            raised.push((level, runtime.to_string()));
         }
-        let value = needed.to_string();
+    }
+    // From above: nobody can give what they do not have.
+    for (level, value) in raised.into_iter().rev() {
         let path = format!("{level}/{RUNTIME}");
         file::write(legacy.root(), &path, &value).map_err(|source| CgroupError::Write {
             value,

@@ -11,8 +11,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use cgroup::{
-    Access, Cgroup, CgroupError, Controller, Cpu, DeviceKind, DeviceRule, DeviceRules, Effect,
-    HugePages, LimitError, Limits, Max, Memory, Rdma, Version,
+    Ability, Access, Cgroup, CgroupError, Controller, Cpu, DeviceKind, DeviceRule, DeviceRules,
+    Effect, HugePages, Io, LimitError, Limits, Max, Memory, Rdma, Version,
 };
 use layouts::{Host, on_each_layout};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -171,6 +171,85 @@ fn what_cannot_be_limited_is_an_error_and_nothing_is_made() {
         );
         assert!(missing, "{error}");
         assert!(Cgroup::list(&host.hierarchies, &host.parent).unwrap().is_empty());
+    });
+}
+
+/// What a cgroup with this ability alone is limited to.
+fn only(ability: Ability) -> Limits {
+    let at = Some(Max::At(64 << 20));
+    let memory = |memory| Limits { memory, ..Limits::default() };
+    let cpu = |cpu| Limits { cpu, ..Limits::default() };
+    match ability {
+        Ability::Memory => memory(Memory { limit: at, ..Memory::default() }),
+        Ability::Swap => memory(Memory { limit: at, with_swap: at, ..Memory::default() }),
+        Ability::Reservation => memory(Memory { reservation: at, ..Memory::default() }),
+        Ability::Swappiness => memory(Memory { swappiness: Some(5), ..Memory::default() }),
+        Ability::OomKillDisable => memory(Memory { disable_oom_killer: true, ..Memory::default() }),
+        Ability::Pids => Limits { pids: Some(Max::At(5)), ..Limits::default() },
+        Ability::CpuShares => cpu(Cpu { shares: Some(5), ..Cpu::default() }),
+        Ability::CpuQuota => cpu(Cpu::from_nano_cpus(500_000_000)),
+        Ability::CpuRealtime => cpu(Cpu { realtime_runtime: Some(700), ..Cpu::default() }),
+        Ability::Cpuset => cpu(Cpu { cpus: Some("0".to_owned()), ..Cpu::default() }),
+        Ability::IoWeight
+        | Ability::IoDeviceWeight
+        | Ability::ReadBytes
+        | Ability::WriteBytes
+        | Ability::ReadOperations
+        | Ability::WriteOperations => {
+            Limits { io: Io { weight: Some(50), ..Io::default() }, ..Limits::default() }
+        }
+    }
+}
+
+#[test]
+fn what_a_host_says_it_can_limit_it_can() {
+    on_each_layout(|host| {
+        let mut can = 0;
+        for ability in [
+            Ability::Memory,
+            Ability::Swap,
+            Ability::Reservation,
+            Ability::Swappiness,
+            Ability::OomKillDisable,
+            Ability::Pids,
+            Ability::CpuShares,
+            Ability::CpuQuota,
+            Ability::CpuRealtime,
+            Ability::Cpuset,
+        ] {
+            let made = host.try_create(&format!("{ability:?}"), &only(ability));
+            assert_eq!(host.hierarchies.can(ability), made.is_ok(), "{ability:?}: {made:?}");
+            can += usize::from(made.is_ok());
+        }
+        let memory = has(host, Controller::Memory);
+        assert_eq!(host.hierarchies.can(Ability::Memory), memory);
+        assert!(can > 0 || !memory);
+        // On v2 a weight needs a scheduler besides, which cgroups do not tell of.
+        if host.hierarchies.home(Controller::Io) == Some(Version::V1) {
+            let made = host.try_create("weight", &only(Ability::IoWeight));
+            assert_eq!(host.hierarchies.can(Ability::IoWeight), made.is_ok(), "{made:?}");
+        }
+    });
+}
+
+#[test]
+fn realtime_is_lent_to_the_cgroups_above() {
+    on_each_layout(|host| {
+        if !host.hierarchies.can(Ability::CpuRealtime) {
+            return;
+        }
+        let realtime = |runtime| Limits {
+            cpu: Cpu { realtime_runtime: Some(runtime), ..Cpu::default() },
+            ..Limits::default()
+        };
+        let one = host.create("one", &realtime(300));
+        let two = host.create("two", &realtime(400));
+        let view = one.views().find(|view| view.options.split(',').any(|it| it == "cpu")).unwrap();
+        let parent = view.mount.join(&host.parent).join("cpu.rt_runtime_us");
+        assert_eq!(read_to_string(&parent).unwrap().trim(), "700");
+        // Its own share is not counted twice.
+        two.update(&realtime(500)).unwrap();
+        assert_eq!(read_to_string(&parent).unwrap().trim(), "800");
     });
 }
 

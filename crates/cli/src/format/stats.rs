@@ -27,6 +27,8 @@ const COLUMNS: &[Column] = &[
 pub(crate) struct Reading {
     pub(crate) asked: String,
     pub(crate) stats: Option<Stats>,
+    /// Whether its figures are of now. Of others only id and name are shown.
+    pub(crate) is_live: bool,
 }
 
 /// The list for these readings.
@@ -36,7 +38,7 @@ pub(crate) fn list(readings: &[Reading], cut: Cut) -> List<'static> {
 }
 
 fn row(reading: &Reading, cut: Cut) -> Row {
-    let Some(stats) = &reading.stats else { return unknown(&reading.asked) };
+    let Some(stats) = &reading.stats else { return unknown(&reading.asked, "--", "--") };
     let used = used_memory(&stats.memory_stats);
     let limit = stats.memory_stats.limit;
     let share = if limit == 0 { 0.0 } else { float(used) / float(limit) * 100.0 };
@@ -45,6 +47,9 @@ fn row(reading: &Reading, cut: Cut) -> Row {
     let pair = |a, b| format!("{} / {}", human::size(float(a)), human::size(float(b)));
     let name = stats.name.strip_prefix('/').unwrap_or(&stats.name);
     let id = if cut == Cut::Short { short_id(&stats.id) } else { &stats.id };
+    if !reading.is_live {
+        return unknown(&reading.asked, id, name);
+    }
     let memory =
         format!("{} / {}", human::binary_size(float(used)), human::binary_size(float(limit)));
     Row::new(vec![
@@ -60,12 +65,12 @@ fn row(reading: &Reading, cut: Cut) -> Row {
     ])
 }
 
-fn unknown(asked: &str) -> Row {
+fn unknown(asked: &str, id: &str, name: &str) -> Row {
     let dashes = || "--".to_owned();
     Row::new(vec![
         ("Container", asked.to_owned()),
-        ("ID", dashes()),
-        ("Name", dashes()),
+        ("ID", id.to_owned()),
+        ("Name", name.to_owned()),
         ("CPUPerc", dashes()),
         ("MemUsage", "-- / --".to_owned()),
         ("MemPerc", dashes()),
@@ -128,9 +133,11 @@ mod tests {
     fn readings_become_percentages() {
         let text = r#"{"name":"/web","id":"0123456789abcdef","cpu_stats":{"cpu_usage":{"total_usage":300},"system_cpu_usage":2000,"online_cpus":4},"precpu_stats":{"cpu_usage":{"total_usage":100},"system_cpu_usage":1000},"memory_stats":{"usage":3365928,"limit":2040109465,"stats":{"inactive_file":1048576}},"networks":{"eth0":{"rx_bytes":1000,"tx_bytes":20},"eth1":{"rx_bytes":500}},"blkio_stats":{"io_service_bytes_recursive":[{"op":"Read","value":4096},{"op":"write","value":10}]},"pids_stats":{"current":3}}"#;
         let stats = docker_api::json::parse_reply(text.as_bytes()).unwrap();
+        let old = Stats { name: "/old".into(), id: "9876543210abcdef".into(), ..Stats::default() };
         let readings = [
-            Reading { asked: "web".into(), stats: Some(stats) },
-            Reading { asked: "new".into(), stats: None },
+            Reading { asked: "web".into(), stats: Some(stats), is_live: true },
+            Reading { asked: "new".into(), stats: None, is_live: false },
+            Reading { asked: "old".into(), stats: Some(old), is_live: false },
         ];
         let Ok(format) = Format::parse("", NAMED) else { panic!("default format") };
         let got = format.render(list(&readings, Cut::Short));
@@ -138,6 +145,7 @@ mod tests {
             CONTAINER ID   NAME      CPU %     MEM USAGE / LIMIT   MEM %     NET I/O       BLOCK I/O     PIDS
             0123456789ab   web       80.00%    2.21MiB / 1.9GiB    0.11%     1.5kB / 20B   4.1kB / 10B   3
             --             --        --        -- / --             --        --            --            --
+            9876543210ab   old       --        -- / --             --        --            --            --
         "#]].assert_eq(&got.unwrap_or_else(|e| e.message.unwrap_or_default()));
     }
 }

@@ -31,6 +31,7 @@ mod restart;
 mod run;
 mod security;
 mod shell;
+mod stats;
 mod streams;
 mod systemd;
 mod terminal;
