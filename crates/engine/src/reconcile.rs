@@ -116,7 +116,13 @@ pub(crate) fn hierarchies() -> Result<Hierarchies, EngineError> {
     Hierarchies::detect().map_err(|error| EngineError::Cgroup(error.to_string()))
 }
 
-/// What the cgroups say.
+/// What the cgroups say, and why.
 pub(crate) fn cgroup_error(error: &CgroupError) -> EngineError {
-    EngineError::Cgroup(error.to_string())
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    EngineError::Cgroup(text)
 }

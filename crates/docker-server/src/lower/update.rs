@@ -62,3 +62,66 @@ fn says_nothing(value: &Value) -> bool {
         Value::Object(fields) => fields.values().all(says_nothing),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::container::{PidsLimit, RestartPolicy};
+
+    fn lowered(json: &str) -> Result<Changes, String> {
+        let parsed = UpdateBody::from_json(json.as_bytes()).unwrap();
+        assert_eq!(parsed.unknown, Vec::<String>::new());
+        update(parsed.value).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn zero_and_nothing_say_nothing() {
+        // What the client of Docker 28 sends for `update --memory 64m`.
+        let docker = r#"{"CpuShares":0,"Memory":67108864,"NanoCpus":0,"CgroupParent":"","BlkioWeight":0,
+            "BlkioWeightDevice":null,"BlkioDeviceReadBps":null,"BlkioDeviceWriteBps":null,"BlkioDeviceReadIOps":null,
+            "BlkioDeviceWriteIOps":null,"CpuPeriod":0,"CpuQuota":0,"CpuRealtimePeriod":0,"CpuRealtimeRuntime":0,
+            "CpusetCpus":"","CpusetMems":"","Devices":null,"DeviceCgroupRules":null,"DeviceRequests":null,
+            "MemoryReservation":0,"MemorySwap":0,"MemorySwappiness":null,"OomKillDisable":null,"PidsLimit":null,
+            "Ulimits":null,"CpuCount":0,"CpuPercent":0,"IOMaximumIOps":0,"IOMaximumBandwidth":0,
+            "RestartPolicy":{"Name":"","MaximumRetryCount":0}}"#;
+        let mut changes = lowered(docker).unwrap();
+        assert_eq!(changes.limits.memory.take(), Some(64 << 20));
+        assert_eq!(changes, Changes::default());
+        assert_eq!(lowered("{}"), Ok(Changes::default()));
+    }
+
+    #[test]
+    fn what_takes_a_limit_away_is_a_wish() {
+        let json =
+            r#"{"PidsLimit":-1,"CpuQuota":-5,"MemorySwap":-1,"RestartPolicy":{"Name":"no"}}"#;
+        let changes = lowered(json).unwrap();
+        assert_eq!(changes.limits.pids, Some(PidsLimit::Unlimited));
+        assert_eq!(changes.limits.cpu_quota, Some(-1));
+        assert_eq!(changes.limits.memory_swap, Some(model::container::SwapLimit::Unlimited));
+        assert_eq!(changes.restart, Some(RestartPolicy::No));
+    }
+
+    #[test]
+    fn what_no_update_changes_is_named() {
+        for (json, field) in [
+            (r#"{"Privileged":true}"#, "Privileged"),
+            (r#"{"BlkioDeviceReadBps":[{"Path":"/dev/sda","Rate":1}]}"#, "BlkioDeviceReadBps"),
+            (r#"{"Ulimits":[{"Name":"nofile","Soft":5,"Hard":5}]}"#, "Ulimits"),
+            (r#"{"MemorySwappiness":5}"#, "MemorySwappiness"),
+            (r#"{"LogConfig":{"Type":"none"}}"#, "LogConfig"),
+        ] {
+            let refused = lowered(json).unwrap_err();
+            assert_eq!(refused, format!("not supported yet: update of {field}"));
+        }
+        assert_eq!(lowered(r#"{"MemorySwappiness":-1}"#), Ok(Changes::default()));
+    }
+
+    #[test]
+    fn a_variable_without_a_value_is_refused() {
+        let refused = lowered(r#"{"Dhow":{"EnvAdd":["A=1","B"]}}"#).unwrap_err();
+        assert_eq!(refused, "invalid environment variable: B");
+        let changes = lowered(r#"{"dhow":{"labeladd":{"a":"b"},"EnvRm":["A"]}}"#).unwrap();
+        assert_eq!(changes.texts.label_add, [("a".to_owned(), "b".to_owned())].into());
+        assert_eq!(changes.texts.env_rm, ["A"]);
+    }
+}
