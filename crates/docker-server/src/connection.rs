@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io;
+use std::os::fd::AsFd;
 
 use bytes::Bytes;
 use engine::Engine;
@@ -135,11 +136,15 @@ impl Hijack {
         io.write_all(self.head().as_bytes()).await?;
         io.flush().await?;
         let (keys, tell) = self.leaving.map(|leaving| (leaving.keys, leaving.tell)).unzip();
-        let parted = splice(io, self.container, keys, early).await;
+        // The container's side sees nobody leave before it is told why.
+        let held = self.container.as_fd().try_clone_to_owned();
+        // The client sees its end when all is done: it may be this very process.
+        let parted = splice(&mut io, self.container, keys, early).await;
         if let (Parted::Detached, Some(tell)) = (parted, tell) {
             // Whether it is told or not, the client has gone.
             let _ = blocking(tell).await;
         }
+        drop(held);
         Ok(())
     }
 

@@ -94,6 +94,7 @@ fn status(error: &EngineError) -> StatusCode {
         | E::AlreadyPaused(_)
         | E::BeingRemoved(_)
         | E::ExecHasRun(_)
+        | E::ExecEnded(_)
         | E::VolumeInUse { .. }
         | E::ImageInUse(_) => StatusCode::CONFLICT,
         // A command that is missing (127) or cannot be run (126) is the caller's mistake.

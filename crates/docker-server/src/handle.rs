@@ -35,6 +35,7 @@ pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpErro
         Route::Reset => system::reset(&call).await,
         Route::Reconcile => system::reconcile(&call).await,
         Route::PreviousLogs(name) => logs::previous(call, name).await,
+        Route::StartWished => system::start_wished(&call).await,
         Route::Events => events::events(call).await,
         Route::Options => Ok(reply::empty(StatusCode::OK)),
         Route::ContainerList => containers::list(&call).await,

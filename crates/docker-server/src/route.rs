@@ -21,6 +21,8 @@ pub(crate) enum Route {
     Reset,
     /// dhow's own: what the dead have left goes.
     Reconcile,
+    /// dhow's own: what should run is started.
+    StartWished,
     Events,
     Options,
     ContainerList,
@@ -86,6 +88,8 @@ pub(crate) enum ExecRoute {
     Start,
     Resize,
     Inspect,
+    /// dhow's own.
+    Kill,
 }
 
 /// Operations on one image.
@@ -140,6 +144,8 @@ fn system(method: &str, path: &[&str]) -> Option<Route> {
         ("POST", ["dhow", "reset"]) => Route::Reset,
         ("GET", ["dhow", "previous", name, "logs"]) => Route::PreviousLogs((*name).to_owned()),
         ("POST", ["dhow", "reconcile"]) => Route::Reconcile,
+        ("POST", ["dhow", "start"]) => Route::StartWished,
+        ("POST", ["dhow", "exec", id, "kill"]) => Route::Exec(id_of(id)?, ExecRoute::Kill),
         ("GET", ["events"]) => Route::Events,
         ("GET", ["plugins"]) => Route::PluginList,
         ("GET", ["plugins", name @ .., "json"]) => Route::Plugin(join(name)?),

@@ -133,6 +133,9 @@ pub enum EngineError {
     /// An exec runs once.
     #[error("exec command {0} has already run")]
     ExecHasRun(ExecId),
+    /// An exec that has ended gets no signal.
+    #[error("exec {0} is not running")]
+    ExecEnded(ExecId),
     /// Containers use the volume.
     #[error("remove {name}: volume is in use - [{}]", ids(.by))]
     VolumeInUse {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use model::container::{AttachedStreams, Stdin, Terminal, TerminalSize};
-use model::{ContainerId, ExecId, ExitCode, Life, NameOrId};
+use model::{ContainerId, ExecId, ExitCode, Life, NameOrId, Signal};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
     BoxBuilder as ConsoleBuilder, LinuxCapabilitiesBuilder, Process, ProcessBuilder, UserBuilder,
@@ -20,7 +20,7 @@ use oci_spec::runtime::{
 use runtime::capabilities::CapSet;
 use serde::{Deserialize, Serialize};
 use shim::CallError;
-use shim::protocol::{ExecStart, ExecState, Refusal, Target};
+use shim::protocol::{ExecStart, ExecState, Reach, Refusal, Target, WithoutClient};
 use sys::root::Root;
 
 use crate::bundle::UserIds;
@@ -130,7 +130,16 @@ impl Engine {
     /// # Errors
     /// There is none, or no such container, any more.
     pub fn exec_detached(&self, id: &ExecId) -> Result<(), EngineError> {
-        let container = self.reread(&self.exec_record(id)?.container)?;
+        let record = self.exec_record(id)?;
+        if record.spec.ends_with_client
+            && let Some(mut shim) = self.shim(&record.container)?
+        {
+            match shim.exec_keep(*id) {
+                Ok(()) | Err(CallError::Gone) => {}
+                Err(error) => return Err(call_error(&record.container, error)),
+            }
+        }
+        let container = self.reread(&record.container)?;
         self.tell(&container, "exec_detach", &[("execID", id.to_string())]);
         Ok(())
     }
@@ -183,6 +192,40 @@ impl Engine {
         let container = self.exec_record(id)?.container;
         let mut shim = self.running_shim(&container)?;
         shim.resize(Target::Exec(*id), size).map_err(|error| call_error(&container, error))
+    }
+
+    /// The exec whose id begins so.
+    ///
+    /// # Errors
+    /// There is none, or there are several.
+    pub fn find_exec(&self, begin: &str) -> Result<ExecId, EngineError> {
+        let none = || EngineError::NoSuchExec(begin.to_owned());
+        let dirs = std::fs::read_dir(self.paths().run().join("exec")).into_iter().flatten();
+        let files = dirs.flatten().flat_map(|dir| std::fs::read_dir(dir.path()));
+        let names = files.flatten().flatten().map(|file| file.file_name());
+        let ids = names.filter_map(|name| name.to_str()?.parse::<ExecId>().ok());
+        let mut found = ids.filter(|id| !begin.is_empty() && id.to_string().starts_with(begin));
+        let id = found.next().ok_or_else(none)?;
+        if found.next().is_some() {
+            return Err(EngineError::Ambiguous(begin.to_owned()));
+        }
+        Ok(id)
+    }
+
+    /// Sends a signal to an exec and to all of its session.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn exec_kill(&self, id: &ExecId, signal: Signal) -> Result<(), EngineError> {
+        let record = self.exec_record(id)?;
+        let mut shim = self.running_shim(&record.container)?;
+        match shim.exec_kill(*id, signal, Reach::Everyone) {
+            Err(CallError::Refused(Refusal::NoSuchExec)) => {
+                Err(EngineError::NoSuchExec(id.to_string()))
+            }
+            Err(CallError::Refused(Refusal::ExecNotRunning)) => Err(EngineError::ExecEnded(*id)),
+            killed => killed.map_err(|error| call_error(&record.container, error)),
+        }
     }
 
     /// Execs of a container that run: those that have ended are asked about by their ids only.
@@ -425,5 +468,10 @@ fn exec_start(id: ExecId, process: Process, spec: &ExecSpec, attach: ExecAttach)
         process: Box::new(process),
         stdin: if spec.stdin { Stdin::OpenOnce } else { Stdin::Null },
         attach: (attach != ExecAttach::Detached).then_some(streams),
+        without_client: if spec.ends_with_client && attach != ExecAttach::Detached {
+            WithoutClient::Ends
+        } else {
+            WithoutClient::Stays
+        },
     }
 }

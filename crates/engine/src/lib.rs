@@ -10,6 +10,7 @@ mod again;
 mod apparmor;
 mod archive;
 mod attach;
+mod boot;
 mod bundle;
 mod bury;
 mod changes;

@@ -45,6 +45,15 @@ pub enum StartOutcome {
     AlreadyRunning,
 }
 
+/// A container that `start_wished` has tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Booted {
+    /// Its name.
+    pub name: String,
+    /// Why it does not run, if it does not.
+    pub failed: Option<String>,
+}
+
 /// What `stop` found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopOutcome {
@@ -203,6 +212,9 @@ pub struct ExecSpec {
     pub streams: Streams,
     /// As typed; kept for whoever starts it.
     pub detach_keys: Option<String>,
+    /// Whether it ends when the client that has started it goes; one that detaches has not gone.
+    #[serde(default)]
+    pub ends_with_client: bool,
 }
 
 /// Whether an exec is started with its streams attached.

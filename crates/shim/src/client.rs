@@ -241,6 +241,14 @@ impl Shim {
         Ok(execs)
     }
 
+    /// Lets an exec go on without the client that started it.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn exec_keep(&mut self, exec: ExecId) -> Result<(), CallError> {
+        done(self.ask(&Request::ExecKeep { exec })?)
+    }
+
     /// Sends a signal to an exec.
     ///
     /// # Errors

@@ -4,21 +4,21 @@
 //! very program (the shim was executed from the image of the one that talks to it, or from an
 //! older one that still runs), so a field that a newer version adds must have a serde default.
 
+mod log;
+mod plans;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use jiff::Timestamp;
-use model::container::{AttachedStreams, RestartPolicy, Stdin, StopTimeout, TerminalSize};
-use model::health::OnUnhealthy;
+use model::container::{AttachedStreams, Stdin, StopTimeout, TerminalSize};
 use model::life::StartFailure;
 use model::port::Protocol;
 use model::{ExecId, ExitCode, Life, RootTag, Signal};
 use serde::{Deserialize, Serialize};
 
-mod log;
-
 pub use log::{LogConfig, LogCopy, LogSink, SinkAddress, SinkForm};
+pub use plans::{HealthPlan, Restarts};
 
 /// A question or an order.
 #[derive(Debug, Serialize, Deserialize)]
@@ -81,6 +81,11 @@ pub enum Request {
     },
     /// All processes that were started by `ExecStart`, as far as they are remembered.
     ExecList,
+    /// This process goes on without the client that started it, who detaches.
+    ExecKeep {
+        /// Which.
+        exec: ExecId,
+    },
     /// Freeze the container.
     Pause,
     /// Thaw it.
@@ -197,37 +202,6 @@ pub struct Launch {
     pub revival: u32,
 }
 
-/// When the shim checks the health of its container. What runs then is in a file
-/// ([`crate::write_probe`]).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HealthPlan {
-    /// From the end of one check, or the start, to the next.
-    pub interval: Duration,
-    /// How long one may take.
-    pub timeout: Duration,
-    /// How long failures do not count.
-    pub start_period: Duration,
-    /// The interval in that time.
-    pub start_interval: Duration,
-    /// So many failures in a row make it unhealthy; at least 1.
-    pub retries: u32,
-    /// What follows then.
-    pub on_unhealthy: OnUnhealthy,
-}
-
-/// When and how a container is started again by its shim.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Restarts {
-    /// After which ends.
-    pub policy: RestartPolicy,
-    /// What starts it: arguments for this very program, without its name. It launches it as
-    /// revival number so and so, or ends by itself if it cannot.
-    pub revive: Vec<String>,
-    /// The stop signal that the user or the image named: other signals are then no wish that it
-    /// should stop. `None`: every signal is one (Docker).
-    pub stop_signal: Option<Signal>,
-}
-
 /// What a descriptor is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FdRole {
@@ -307,6 +281,19 @@ pub struct ExecStart {
     pub stdin: Stdin,
     /// The streams to carry on this connection; `None`: detached.
     pub attach: Option<AttachedStreams>,
+    /// What becomes of it when this connection ends before it does.
+    #[serde(default)]
+    pub without_client: WithoutClient,
+}
+
+/// What becomes of an exec whose client goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WithoutClient {
+    /// It goes on.
+    #[default]
+    Stays,
+    /// It is told to end (SIGHUP), and killed if it does not; all of its session.
+    Ends,
 }
 
 /// An answer.

@@ -1,6 +1,7 @@
 //! `exec`
 
 use super::attach::DETACHED;
+use super::exec_list;
 use super::run::{exit_code, session_keys, start_code, told};
 use crate::argv::{Arity, Flags, Outcome, command};
 use crate::cx::{self, Cx};
@@ -9,7 +10,7 @@ use crate::parse::env::{self, Bare, Variable};
 use crate::session::signals::Proxy;
 use crate::session::{Ended, Process, Session, Setup, terminal};
 use docker_api::ApiError;
-use docker_api::types::exec::{ExecCreate, ExecStart};
+use docker_api::types::exec::{ExecCreate, ExecStart, Extension};
 use model::detach::DetachKeys;
 use std::process::ExitCode;
 
@@ -28,6 +29,9 @@ pub(super) struct ExecArgs {
     /// Set the variables that a file lists
     #[arg(long, value_name = "list")]
     env_file: Vec<String>,
+    /// Let the command go on if this client ends before it
+    #[arg(long)]
+    keep: bool,
     /// Keep STDIN open even if not attached
     #[arg(short, long)]
     interactive: bool,
@@ -60,6 +64,9 @@ async fn exec(cx: &Cx, args: ExecArgs) -> Outcome {
     let keys = session_keys(cx, args.detach_keys.as_deref())?;
     if args.tty && args.interactive && !args.detach && !cx::stdin_is_terminal() {
         return Err(Failure::error("the input device is not a TTY"));
+    }
+    if let Some(outcome) = exec_list::instead(cx, &args.container, &args.command).await? {
+        return Ok(outcome);
     }
     let size = if args.tty { terminal::console_size() } else { None };
     let request = args.request(size, &keys)?;
@@ -119,6 +126,9 @@ impl ExecArgs {
             env: (!variables.is_empty()).then_some(variables),
             working_dir: self.workdir.clone().unwrap_or_default(),
             cmd: Some(self.command.clone().into()),
+            // A field that Docker's daemon does not know, and ignores. Who has a terminal may leave
+            // by the detach keys, and that must not look like an end.
+            dhow: (!self.keep && !self.tty).then_some(Extension { ends_with_client: true }),
         })
     }
 }

@@ -15,6 +15,7 @@ mod create;
 mod diff;
 mod events;
 mod exec;
+mod exec_list;
 mod export;
 mod history;
 mod image_inspect;
@@ -47,6 +48,7 @@ mod system_check;
 mod system_df;
 mod system_prune;
 mod system_reset;
+mod system_start;
 mod tag;
 mod top;
 mod unpause;
@@ -94,6 +96,8 @@ pub(crate) const ALL: &[&Command] = &[
     &diff::COMMAND,
     &events::COMMAND,
     &exec::COMMAND,
+    &exec_list::COMMAND,
+    &exec_list::kill::COMMAND,
     &export::COMMAND,
     &history::COMMAND,
     &image_inspect::COMMAND,
@@ -125,6 +129,7 @@ pub(crate) const ALL: &[&Command] = &[
     &system_df::COMMAND,
     &system_prune::COMMAND,
     &system_reset::COMMAND,
+    &system_start::COMMAND,
     &tag::COMMAND,
     &top::COMMAND,
     &unpause::COMMAND,

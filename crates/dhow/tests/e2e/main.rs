@@ -5,12 +5,14 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod bad_input;
+mod boot;
 mod commit;
 mod cp;
 mod disk_usage;
 mod disks;
 mod events;
 mod exec;
+mod exec_life;
 mod faults;
 mod files;
 mod flags;

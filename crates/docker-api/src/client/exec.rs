@@ -39,6 +39,13 @@ impl Client {
         self.fetch_raw(Call::get(path(id, "/json"))).await
     }
 
+    /// Sends a signal to it and to all that it has started (dhow's own).
+    pub async fn exec_kill(&self, id: &str, signal: &str) -> Result<(), ApiError> {
+        let query = Query::default().set("signal", signal);
+        let path = format!("/dhow{}", path(id, "/kill"));
+        self.done(Call::post(path).query(query)).await.map(drop)
+    }
+
     /// Sets the size of its terminal.
     pub async fn exec_resize(&self, id: &str, height: u16, width: u16) -> Result<(), ApiError> {
         let query = Query::default().set("h", height.to_string()).set("w", width.to_string());

@@ -6,7 +6,7 @@ use super::{Call, Client, Raw};
 use crate::error::ApiError;
 use crate::query::{BuildPrune, EventsQuery};
 use crate::stream::JsonStream;
-use crate::types::system::{Event, Ping, ResetDone, SystemInfo, SystemVersion};
+use crate::types::system::{Event, Ping, ResetDone, StartDone, SystemInfo, SystemVersion};
 use crate::types::usage::{BuildPruned, DiskUsage};
 
 impl Client {
@@ -52,6 +52,11 @@ impl Client {
     /// Removes what killed processes have left (dhow's own).
     pub async fn reconcile(&self) -> Result<(), ApiError> {
         self.send_empty(Call::new(Method::POST, "/dhow/reconcile")).await
+    }
+
+    /// Starts the containers that should run (dhow's own).
+    pub async fn start_wished(&self) -> Result<StartDone, ApiError> {
+        self.fetch(Call::new(Method::POST, "/dhow/start")).await
     }
 
     async fn send_empty(&self, call: Call) -> Result<(), ApiError> {

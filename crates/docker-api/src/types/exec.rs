@@ -23,6 +23,17 @@ pub struct ExecCreate {
     pub env: Option<Vec<String>>,
     pub working_dir: String,
     pub cmd: Option<StrSlice>,
+    /// dhow's own; Docker ignores it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dhow: Option<Extension>,
+}
+
+/// Our additions to a request for an exec.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Extension {
+    /// It ends when the connection of the client that has started it breaks.
+    pub ends_with_client: bool,
 }
 
 /// The body of `POST /exec/{id}/start`.

@@ -192,6 +192,26 @@ pub struct ResetDone {
     pub warnings: Vec<String>,
 }
 
+/// What `POST /dhow/start` answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct StartDone {
+    /// Names of the containers that were started.
+    pub started: Vec<String>,
+    /// Those that could not be.
+    pub failed: Vec<NotStarted>,
+}
+
+/// A container that should run and could not be started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NotStarted {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub error: String,
+}
+
 /// One event. `status`, `id` and `from` repeat the rest for old clients; they go in API 1.52.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -4,7 +4,7 @@ use docker_api::types::IdResponse;
 use docker_api::types::exec::{ExecCreate, ExecStart};
 use engine::view::ExecAttach;
 use http::StatusCode;
-use model::{ExecId, NameOrId};
+use model::{ExecId, NameOrId, Signal};
 
 use super::containers::terminal_size;
 use super::streams::stream_type;
@@ -28,6 +28,9 @@ pub(super) async fn create(mut call: Call, who: NameOrId) -> Result<Reply, HttpE
 
 /// Operations on one exec.
 pub(super) async fn one(call: Call, id: &str, operation: ExecRoute) -> Result<Reply, HttpError> {
+    if operation == ExecRoute::Kill {
+        return kill(&call, id.to_owned()).await;
+    }
     // Whatever is no id is the id of no exec.
     let exec: ExecId =
         id.parse().map_err(|_| HttpError::not_found(format!("No such exec instance: {id}")))?;
@@ -41,8 +44,15 @@ pub(super) async fn one(call: Call, id: &str, operation: ExecRoute) -> Result<Re
             call.run_brief(move |engine| engine.exec_resize(&exec, size)).await?;
             Ok(reply::empty(StatusCode::OK))
         }
-        ExecRoute::Start => start(call, exec).await,
+        ExecRoute::Start | ExecRoute::Kill => start(call, exec).await,
     }
+}
+
+/// `POST /dhow/exec/{id}/kill`: the beginning of an id will do.
+async fn kill(call: &Call, id: String) -> Result<Reply, HttpError> {
+    let signal = call.query.get("signal").map(str::parse).transpose()?.unwrap_or(Signal::KILL);
+    call.run(move |engine| engine.exec_kill(&engine.find_exec(&id)?, signal)).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
 async fn start(mut call: Call, id: ExecId) -> Result<Reply, HttpError> {

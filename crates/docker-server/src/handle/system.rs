@@ -1,6 +1,6 @@
 //! The server itself.
 
-use docker_api::types::system::ResetDone;
+use docker_api::types::system::{NotStarted, ResetDone, StartDone};
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, PRAGMA};
 
 use crate::call::Call;
@@ -42,4 +42,16 @@ pub(super) async fn reset(call: &Call) -> Result<Reply, HttpError> {
 pub(super) async fn reconcile(call: &Call) -> Result<Reply, HttpError> {
     call.run(|engine| engine.reconcile()).await?;
     Ok(reply::empty(http::StatusCode::NO_CONTENT))
+}
+
+/// `POST /dhow/start`.
+pub(super) async fn start_wished(call: &Call) -> Result<Reply, HttpError> {
+    let mut done = StartDone::default();
+    for booted in call.run(|engine| engine.start_wished()).await? {
+        match booted.failed {
+            None => done.started.push(booted.name),
+            Some(error) => done.failed.push(NotStarted { name: booted.name, error }),
+        }
+    }
+    Ok(reply::json(&done))
 }

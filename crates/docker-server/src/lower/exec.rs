@@ -37,5 +37,6 @@ pub(crate) fn exec(request: &ExecCreate, api: ApiVersion) -> Result<ExecSpec, Ex
         stdin: request.attach_stdin,
         streams: Streams { stdout: request.attach_stdout, stderr: request.attach_stderr },
         detach_keys: filled(Some(&request.detach_keys)).map(str::to_owned),
+        ends_with_client: request.dhow.as_ref().is_some_and(|dhow| dhow.ends_with_client),
     })
 }

@@ -28,10 +28,10 @@ pub(super) fn text(view: &ContainerView, now: Timestamp) -> String {
         }
         Life::Paused { since, .. } => format!("Up {} (Paused)", since_then(*since, now)),
         Life::Restarting { code, at, .. } => {
-            format!("Restarting ({}) {} ago", code.0, since_then(*at, now))
+            format!("Restarting ({}) {}{} ago", code.0, oom(view), since_then(*at, now))
         }
         Life::Exited { code, at, .. } => {
-            format!("Exited ({}) {} ago", code.0, since_then(*at, now))
+            format!("Exited ({}) {}{} ago", code.0, oom(view), since_then(*at, now))
         }
     }
 }
@@ -43,6 +43,29 @@ fn health(view: &ContainerView) -> String {
         Some(status @ HealthStatus::Starting) => format!(" (health: {})", status.word()),
         Some(status) => format!(" ({})", status.word()),
     }
+}
+
+/// Docker tells of it in an inspection alone.
+fn oom(view: &ContainerView) -> String {
+    let (Life::Exited { oom: true, .. } | Life::Restarting { oom: true, .. }) = view.life else {
+        return String::new();
+    };
+    match view.spec.limits.memory {
+        Some(limit) => format!("OOM, limit {}, ", binary(limit)),
+        None => "OOM, ".to_owned(),
+    }
+}
+
+/// `512MiB`, `1.5GiB`: as a limit is typed, if it was a round one.
+fn binary(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut scale, mut unit) = (1_u64, 0);
+    while bytes / scale >= 1024 && unit + 1 < UNITS.len() {
+        (scale, unit) = (scale * 1024, unit + 1);
+    }
+    let tenths = (bytes % scale) * 10 / scale;
+    let fraction = if tenths == 0 { String::new() } else { format!(".{tenths}") };
+    format!("{}{fraction}{}", bytes / scale, UNITS[unit])
 }
 
 fn since_then(then: Timestamp, now: Timestamp) -> String {
@@ -73,6 +96,12 @@ fn human(duration: SignedDuration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_are_shown_as_they_were_typed() {
+        let shown = [1, 6 << 20, 512 << 20, 1536 << 20, (1 << 30) + 1].map(binary);
+        assert_eq!(shown, ["1B", "6MiB", "512MiB", "1.5GiB", "1GiB"]);
+    }
 
     #[test]
     fn durations_are_dockers() {

@@ -201,7 +201,7 @@ fn each_life_has_its_state_and_its_text() {
         "created" [] 127 String("no such file") | Created
         "running" ["Running"] 0 String("") | Up 5 seconds
         "paused" ["Running", "Paused"] 0 String("") | Up About a minute (Paused)
-        "exited" ["OOMKilled"] 137 String("") | Exited (137) 1 second ago
+        "exited" ["OOMKilled"] 137 String("") | Exited (137) OOM, 1 second ago
     "#]]
     .assert_eq(&(lines.join("\n") + "\n"));
 }

@@ -12,7 +12,7 @@ use super::Guard;
 use super::effects::{chain, failed};
 use crate::health::{keep_health, read_health, read_probe, write_health};
 use crate::machine::{Checked, Event, Verdict};
-use crate::protocol::{ExecStart, Started, Target};
+use crate::protocol::{ExecStart, Started, Target, WithoutClient};
 
 /// The check that runs, and what it has written so far.
 #[derive(Debug)]
@@ -70,8 +70,13 @@ impl Guard {
             .map_err(|errno| failed("draw random bytes", errno))?;
         let exec = ExecId::from_random(bytes);
         self.tell_check(exec, process.args().as_deref().unwrap_or_default());
-        let start =
-            ExecStart { exec, process: Box::new(process), stdin: Stdin::Null, attach: None };
+        let start = ExecStart {
+            exec,
+            process: Box::new(process),
+            stdin: Stdin::Null,
+            attach: None,
+            without_client: WithoutClient::Stays,
+        };
         let started = self.exec(start).map_err(|failure| failure.message)?;
         self.check = Some(Check { exec, output: Vec::new(), rest: Rest::None });
         Ok((exec, started))

@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use model::{ExecId, ExitCode};
+use model::{ExecId, ExitCode, Signal};
 
-use super::Now;
-use crate::protocol::{ExecInfo, ExecState, Refusal, Started};
+use super::{ConnId, Effect, Now};
+use crate::protocol::{ExecInfo, ExecState, Reach, Refusal, Started, Target};
 
 /// How long an ended exec is remembered, as in Docker: a health check starts one every few seconds
 /// for years.
 pub(super) const REMEMBERED_FOR: Duration = Duration::from_secs(300);
 /// How many are at most: some hundred kilobytes.
 pub(super) const REMEMBERED: usize = 4096;
+
+/// How long an exec may take to end whose client has gone.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// What a process gets whose container ends: it was killed by signal 9.
 pub(super) const KILLED: ExitCode = ExitCode(137);
@@ -34,17 +37,29 @@ pub(super) struct Execs {
     known: BTreeMap<ExecId, Phase>,
     /// Those that have ended, and when: the oldest first.
     ended: VecDeque<(Duration, ExecId)>,
+    /// Those that end with their clients.
+    bound: Vec<(ExecId, Bound)>,
+}
+
+/// To what an exec is bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bound {
+    /// It ends when this client goes.
+    To(ConnId),
+    /// The client has gone; it is killed at this time.
+    Until(Duration),
 }
 
 impl Execs {
     pub(super) const fn new() -> Self {
-        Self { known: BTreeMap::new(), ended: VecDeque::new() }
+        Self { known: BTreeMap::new(), ended: VecDeque::new(), bound: Vec::new() }
     }
 
     /// Forgets all: another life of the container begins.
     pub(super) fn clear(&mut self) {
         self.known.clear();
         self.ended.clear();
+        self.bound.clear();
     }
 
     pub(super) fn begin(&mut self, exec: ExecId) -> Result<(), Refusal> {
@@ -61,12 +76,52 @@ impl Execs {
 
     pub(super) fn forget(&mut self, exec: ExecId) {
         self.known.remove(&exec);
+        self.keep(exec);
+    }
+
+    /// It ends when this client goes.
+    pub(super) fn bind(&mut self, exec: ExecId, conn: ConnId) {
+        self.bound.push((exec, Bound::To(conn)));
+    }
+
+    /// It goes on without a client.
+    pub(super) fn keep(&mut self, exec: ExecId) {
+        self.bound.retain(|(bound, _)| *bound != exec);
+    }
+
+    /// A client has gone; what it leaves is told to end.
+    pub(super) fn client_gone(&mut self, conn: ConnId, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for (exec, bound) in &mut self.bound {
+            if *bound == Bound::To(conn) {
+                *bound = Bound::Until(now.elapsed + GRACE);
+                effects.push(signal(*exec, Signal::HUP));
+            }
+        }
+        effects
+    }
+
+    /// When an exec without its client is to be killed.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        let until = |(_, bound): &(ExecId, Bound)| match bound {
+            Bound::Until(until) => Some(*until),
+            Bound::To(_) => None,
+        };
+        self.bound.iter().filter_map(until).min()
+    }
+
+    /// Kills those whose time is up.
+    pub(super) fn tick(&mut self, now: Now) -> Vec<Effect> {
+        let is_due = |bound: &Bound| matches!(bound, Bound::Until(until) if *until <= now.elapsed);
+        let due = self.bound.extract_if(.., |(_, bound)| is_due(bound));
+        due.map(|(exec, _)| signal(exec, Signal::KILL)).collect()
     }
 
     pub(super) fn exited(&mut self, exec: ExecId, code: ExitCode, now: Now) {
         let Some(Phase::Running(started)) = self.known.get(&exec) else { return };
         let pid = started.pid;
         self.known.insert(exec, Phase::Exited { code, pid });
+        self.keep(exec);
         self.ended.push_back((now.elapsed, exec));
         self.forget_oldest(now);
     }
@@ -109,6 +164,11 @@ impl Execs {
             self.ended.pop_front();
         }
     }
+}
+
+/// To all of its session.
+const fn signal(exec: ExecId, signal: Signal) -> Effect {
+    Effect::Signal(Target::Exec(exec), signal, Reach::Everyone)
 }
 
 fn info_of(exec: ExecId, phase: &Phase) -> Option<ExecInfo> {

@@ -162,7 +162,11 @@ impl Machine {
     pub(crate) fn on(&mut self, event: Event, now: Now) -> Vec<Effect> {
         let mut effects = match event {
             Event::Connected(conn) => self.on_connected(conn, now),
-            Event::Closed(conn) => self.on_closed(conn),
+            Event::Closed(conn) => {
+                let mut effects = self.execs.client_gone(conn, now);
+                effects.extend(self.on_closed(conn));
+                effects
+            }
             Event::Request(conn, request) => self.on_request(conn, request, now),
             Event::Launched(conn, started) => self.on_launched(conn, started, now),
             Event::LaunchFailed(conn, failure) => self.on_launch_failed(conn, &failure, now),
@@ -214,7 +218,8 @@ impl Machine {
                     Ending::Asked { kill_at } => kill_at,
                     Ending::Killed { give_up_at, .. } => give_up_at,
                 };
-                ending.into_iter().chain(self.health.deadline()).min()
+                let others = [self.health.deadline(), self.execs.deadline()];
+                ending.into_iter().chain(others.into_iter().flatten()).min()
             }
             Phase::Waiting { at } => Some(*at),
             Phase::Reviving { kill_at } => *kill_at,
@@ -396,6 +401,7 @@ impl Machine {
 
     fn on_tick(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = self.on_health_tick(now);
+        effects.extend(self.execs.tick(now));
         effects.extend(self.on_phase_tick(now));
         effects
     }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::protocol::{
     Escalated, ExecStart, Launch, Reach, Refusal, Reply, Request, StopDefaults, Target, Then,
-    Until, Which,
+    Until, Which, WithoutClient,
 };
 
 /// When a stop with this timeout kills; `None`: never.
@@ -59,6 +59,10 @@ impl Machine {
                 None => refuse(conn, Refusal::NoSuchExec),
             },
             Request::ExecList => vec![Effect::Reply(conn, Reply::Execs(self.execs.list()))],
+            Request::ExecKeep { exec } => {
+                self.execs.keep(exec);
+                answer(conn, Ok(()))
+            }
             Request::Pause => self.freeze(conn, Freeze::Frozen, Refusal::AlreadyPaused),
             Request::Resume => self.freeze(conn, Freeze::Thawed, Refusal::NotPaused),
             Request::Claim => answer(conn, self.removal.claim(conn)),
@@ -229,6 +233,9 @@ impl Machine {
         }
         if let Err(refusal) = self.execs.begin(start.exec) {
             return refuse(conn, refusal);
+        }
+        if start.without_client == WithoutClient::Ends {
+            self.execs.bind(start.exec, conn);
         }
         vec![Effect::Exec(conn, start)]
     }

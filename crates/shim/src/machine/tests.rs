@@ -13,7 +13,7 @@ use model::container::{Stdin, StopTimeout, TerminalSize};
 use oci_spec::runtime::{Process, Spec};
 
 use crate::protocol::{
-    CgroupName, ExecStart, Launch, LogConfig, Reach, Request, Restarts, Then, Until,
+    CgroupName, ExecStart, Launch, LogConfig, Reach, Request, Restarts, Then, Until, WithoutClient,
 };
 
 const A: ConnId = ConnId(1);
@@ -140,6 +140,7 @@ fn exec_start(number: u8) -> Request {
         process: Box::new(Process::default()),
         stdin: Stdin::Null,
         attach: None,
+        without_client: WithoutClient::Stays,
     }))
 }
 
@@ -738,4 +739,40 @@ fn quit_ends_an_idle_shim_at_once_and_no_other() {
     assert_eq!(shim.ask(B, Request::Quit), "reply to 2: Refused(AlreadyRunning)\n");
     shim.exits(0);
     assert_eq!(shim.ask(B, Request::Quit), "Finish(ExitNow)\n");
+}
+
+/// The client that started it, and nobody else, takes it along.
+#[test]
+fn an_exec_ends_with_its_client_if_that_was_asked_for() {
+    let start = |number| {
+        let Request::ExecStart(start) = exec_start(number) else { panic!() };
+        Request::ExecStart(Box::new(ExecStart { without_client: WithoutClient::Ends, ..*start }))
+    };
+    let run = |shim: &mut Shim, conn, request, number| {
+        shim.ask(conn, request);
+        shim.on(Event::ExecLaunched(conn, exec(number), started(8), None));
+    };
+    let mut shim = Shim::running(None);
+    shim.on(Event::Connected(C));
+    run(&mut shim, A, start(1), 1);
+    run(&mut shim, B, start(2), 2);
+    run(&mut shim, C, exec_start(3), 3);
+    assert_eq!(shim.on(Event::Closed(C)), "");
+    shim.ask(A, Request::ExecKeep { exec: exec(2) });
+    assert_eq!(shim.on(Event::Closed(B)), "");
+    let hangup = shim.on(Event::Closed(A));
+    assert!(
+        hangup.starts_with("Signal(Exec(") && hangup.ends_with("Signal(1), Everyone)\n"),
+        "{hangup}"
+    );
+    let killed = shim.tick();
+    assert!(killed.ends_with("Signal(9), Everyone)\n"), "{killed}");
+    assert_eq!(shim.elapsed, Duration::from_secs(10));
+    assert_eq!(shim.machine.deadline(), None);
+    // One that ends by itself is not killed later.
+    let mut shim = Shim::running(None);
+    run(&mut shim, A, start(1), 1);
+    shim.on(Event::Closed(A));
+    shim.on(Event::ExecExited(exec(1), ExitCode(0)));
+    assert_eq!(shim.machine.deadline(), None);
 }

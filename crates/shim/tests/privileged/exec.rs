@@ -22,6 +22,7 @@ fn exec(args: &[&str], attach: Option<AttachedStreams>) -> ExecStart {
         process: Box::new(serde_json::from_value(process(args)).unwrap()),
         stdin: Stdin::Null,
         attach,
+        without_client: shim::protocol::WithoutClient::Stays,
     }
 }
 
