@@ -4,6 +4,7 @@
 //! Pure. The texts are Docker's where clients or people know them. What this version does not act
 //! on is refused by name rather than ignored ([`unsupported`]).
 
+mod devices;
 mod exec;
 mod files;
 mod limits;

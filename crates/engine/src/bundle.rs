@@ -2,22 +2,23 @@
 //!
 //! Pure: what the host and the container's files say comes in as [`Attached`].
 
+mod kernel;
 pub(crate) mod resources;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use model::container::{ContainerSpec, NamespaceSpec, NetworkMode, Terminal};
+use model::container::{ContainerSpec, NamespaceSpec, Terminal};
 use model::mount::{Access, Mount as WishedMount, MountSource, Propagation, Recursion};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
     BoxBuilder as ConsoleBuilder, Capability, Linux, LinuxBuilder, LinuxCapabilities,
-    LinuxCapabilitiesBuilder, LinuxDevice, LinuxDeviceCgroup, LinuxNamespace,
-    LinuxNamespaceBuilder, LinuxNamespaceType, Mount, MountBuilder, PosixRlimit, Process,
-    ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
+    LinuxCapabilitiesBuilder, LinuxDevice, LinuxDeviceCgroup, Mount, MountBuilder, PosixRlimit,
+    Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
+use sys::userns::IdMap;
 
-use crate::environment::environment;
+use crate::environment::{environment, last_of_each};
 use crate::limits::Numbered;
 use crate::prepare::init_source;
 use crate::resolve::Resolved;
@@ -26,6 +27,10 @@ use crate::systemd;
 /// What is known only when a container starts.
 #[derive(Debug, Clone)]
 pub(crate) struct Attached {
+    /// Of its devices, over the image's and the user's.
+    pub(crate) env: Vec<String>,
+    /// Of its devices.
+    pub(crate) more_mounts: Vec<Mount>,
     /// Looked up in the container's own passwd and group.
     pub(crate) user: UserIds,
     /// Path of the container's cgroup below each hierarchy's mount.
@@ -46,6 +51,8 @@ pub(crate) struct Attached {
     pub(crate) rlimits: Vec<PosixRlimit>,
     /// What this host's processors tell of their heat.
     pub(crate) heat_counters: Vec<String>,
+    /// Whose its users are, if not the host's.
+    pub(crate) users: Option<IdMap>,
     /// Where its systemd keeps control groups, if it is made for one.
     pub(crate) systemd: Option<systemd::Groups>,
 }
@@ -139,7 +146,11 @@ pub(crate) fn spec(
 }
 
 fn variables(wished: &ContainerSpec, resolved: &Resolved, attached: &Attached) -> Vec<String> {
-    let all = environment(resolved, &attached.user.home, &wished.process.terminal);
+    let mut all = environment(resolved, &attached.user.home, &wished.process.terminal);
+    if !attached.env.is_empty() {
+        all.extend(attached.env.iter().cloned());
+        all = last_of_each(all);
+    }
     match attached.systemd {
         None => all,
         Some(_) => systemd::tell(all, &attached.cgroup),
@@ -203,6 +214,7 @@ fn capabilities(attached: &Attached) -> Result<LinuxCapabilities, OciSpecError> 
 
 fn mounts(wished: &ContainerSpec, attached: &Attached) -> Result<Vec<Mount>, OciSpecError> {
     let mut all = standard_mounts(wished, attached)?;
+    all.extend(attached.more_mounts.iter().cloned());
     if let Some(source) = init_source(wished.process.init) {
         all.push(bind(
             Path::new(source),
@@ -363,49 +375,17 @@ fn linux(wished: &ContainerSpec, attached: &Attached) -> Result<Linux, OciSpecEr
     };
     let masked = masked_paths(&attached.heat_counters);
     let readonly = READONLY_PATHS.map(str::to_owned).to_vec();
+    let ids = kernel::id_maps(attached.users)?;
     LinuxBuilder::default()
+        .uid_mappings(ids.clone())
+        .gid_mappings(ids)
         .cgroups_path(attached.cgroup.clone())
-        .namespaces(namespaces(wished)?)
+        .namespaces(kernel::namespaces(wished, attached.users)?)
         .resources(resources::oci(&wished.limits, attached)?)
         .devices(attached.devices.clone())
-        .sysctl(sysctls(wished))
+        .sysctl(kernel::sysctls(wished, attached.users))
         .rootfs_propagation("rprivate".to_owned())
         .masked_paths(own(&security.masked_paths, masked))
         .readonly_paths(own(&security.readonly_paths, readonly))
         .build()
-}
-
-/// Those of other containers are among them: their descriptors come along and take precedence.
-fn namespaces(wished: &ContainerSpec) -> Result<Vec<LinuxNamespace>, OciSpecError> {
-    let security = &wished.security;
-    let named = [
-        (LinuxNamespaceType::Pid, &security.pid),
-        (LinuxNamespaceType::Ipc, &security.ipc),
-        (LinuxNamespaceType::Uts, &security.uts),
-        (LinuxNamespaceType::Cgroup, &security.cgroup),
-    ];
-    let mut kinds = vec![LinuxNamespaceType::Mount];
-    kinds.extend(
-        named.into_iter().filter(|(_, from)| **from != NamespaceSpec::Host).map(|(kind, _)| kind),
-    );
-    if wished.network.mode != NetworkMode::Host {
-        kinds.push(LinuxNamespaceType::Network);
-    }
-    kinds.into_iter().map(|kind| LinuxNamespaceBuilder::default().typ(kind).build()).collect()
-}
-
-/// Docker lets every user of a container that has its own network use low ports and ping.
-const NETWORK_SYSCTLS: [(&str, &str); 2] =
-    [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
-
-fn sysctls(wished: &ContainerSpec) -> HashMap<String, String> {
-    let own_network = matches!(
-        wished.network.mode,
-        NetworkMode::Bridge | NetworkMode::None | NetworkMode::Named(_)
-    );
-    let defaults = NETWORK_SYSCTLS.iter().filter(|_| own_network);
-    let mut all: HashMap<String, String> =
-        defaults.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    all.extend(wished.security.sysctls.clone());
-    all
 }

@@ -310,6 +310,12 @@ impl From<NftError> for EngineError {
     }
 }
 
+impl From<store::MountError> for EngineError {
+    fn from(error: store::MountError) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
 impl From<ContainerRowError> for EngineError {
     fn from(error: ContainerRowError) -> Self {
         match error {

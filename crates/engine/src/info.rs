@@ -47,6 +47,8 @@ impl Engine {
             memory: total_memory(&meminfo),
             ipv4_forwarding: forwarding.trim() == "1",
             security: vec!["seccomp".to_owned(), "cgroupns".to_owned()],
+            cdi_dirs: self.cdi_dirs(),
+            cdi_devices: self.cdi_devices(),
             warnings: Vec::new(),
             at: Some(now()),
         })

@@ -224,6 +224,7 @@ fn refuse_private(kind: NamespaceKind, other: &Container) -> Result<(), EngineEr
 
 const fn file_name(kind: NamespaceKind) -> &'static str {
     match kind {
+        NamespaceKind::User => "user",
         NamespaceKind::Net => "net",
         NamespaceKind::Pid => "pid",
         NamespaceKind::Ipc => "ipc",

@@ -109,13 +109,23 @@ impl Engine {
     }
 
     /// Gives a container that starts its network namespace, with addresses if it is on a bridge.
-    pub(crate) fn connect(&self, container: &Container) -> Result<Place, EngineError> {
+    ///
+    /// One of a user namespace is there already, and belongs to it.
+    pub(crate) fn connect(
+        &self,
+        container: &Container,
+        netns: Option<OwnedFd>,
+    ) -> Result<Place, EngineError> {
         match &container.record.spec.network.mode {
             NetworkMode::Host => Ok(Place { netns: None, joined: None }),
             NetworkMode::None => {
-                Ok(Place { netns: Some(endpoint::isolated().map_err(net_error)?), joined: None })
+                let isolated = match netns {
+                    None => endpoint::isolated(),
+                    Some(netns) => endpoint::isolate(&netns).map(|()| netns),
+                };
+                Ok(Place { netns: Some(isolated.map_err(net_error)?), joined: None })
             }
-            NetworkMode::Bridge => self.connect_bridge(container),
+            NetworkMode::Bridge => self.connect_bridge(container, netns),
             NetworkMode::Container(other) => {
                 let other = self.find(&other.name_or_id())?;
                 let netns = self.network_of(&other)?;
@@ -125,7 +135,11 @@ impl Engine {
         }
     }
 
-    fn connect_bridge(&self, container: &Container) -> Result<Place, EngineError> {
+    fn connect_bridge(
+        &self,
+        container: &Container,
+        netns: Option<OwnedFd>,
+    ) -> Result<Place, EngineError> {
         let names = self.names();
         let bridge = bridge::ensure_default(&names).map_err(net_error)?;
         EngineError::step(Point::StartBridge)?;
@@ -139,7 +153,11 @@ impl Engine {
             .map_or_else(|| mac_of(address), Mac::from_octets);
         let plan = EndpointPlan::on_bridge(&bridge, &names, &container.id, address.into(), mac)
             .ok_or_else(|| EngineError::Invalid(format!("{address} is not on the bridge")))?;
-        let made = endpoint::create(&plan).map_err(net_error)?;
+        let made = match netns {
+            None => endpoint::create(&plan),
+            Some(netns) => endpoint::create_in(&plan, netns),
+        };
+        let made = made.map_err(net_error)?;
         EngineError::step(Point::StartEndpoint)?;
         let endpoint = endpoint_of(&plan, &bridge, address);
         let joined = Joined { bridge, addresses: plan.addresses };
@@ -189,7 +207,7 @@ impl Engine {
 
     /// Under the container's lock: one that is just being started has its lease before anything
     /// else of it can be seen. Whoever holds the lock gives back what is to be given back.
-    fn release_if_ended(&self, id: &ContainerId) -> Result<(), EngineError> {
+    pub(crate) fn release_if_ended(&self, id: &ContainerId) -> Result<(), EngineError> {
         let Locked::Held(_op) = self.try_lock(id)? else { return Ok(()) };
         if self.is_free(id)? { Ok(self.store().release(id)?) } else { Ok(()) }
     }

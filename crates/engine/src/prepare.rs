@@ -9,7 +9,7 @@ use model::container::{InitProcess, NetworkMode, Removal, Source};
 use model::mount::{Access, MissingSource, MountSource};
 use oci_spec::runtime::Spec;
 use shim::protocol::{FdRole, NamespaceKind};
-use store::container_layer::Persistence;
+use store::container_layer::{ContainerLayer, Persistence};
 use sys::failpoint::Point;
 use sys::mount::Depth;
 use sys::root::{Final, Root};
@@ -22,6 +22,7 @@ use crate::limits::Numbered;
 use crate::ports::Publication;
 use crate::record::{Endpoint, NamedMount, Record};
 use crate::start::Prepared;
+use crate::userns::Users;
 use crate::{Engine, EngineError, processors, propagation, security};
 
 /// What `systemd-detect-virt`, installers and test runners look for.
@@ -47,6 +48,39 @@ struct Surroundings {
     owner: Option<Container>,
     /// Shared memory of the container whose IPC namespace it joins.
     shm: Option<OwnedFd>,
+    /// Its user namespace.
+    users: Option<Users>,
+}
+
+/// What a root file system is made of.
+enum Base {
+    /// A writable layer on others.
+    Layer(ContainerLayer),
+    /// A directory of the host.
+    Directory(PathBuf),
+}
+
+impl Base {
+    /// Mounts it nowhere, with the ids of a user namespace if there is one.
+    fn mount(
+        &self,
+        persistence: Persistence,
+        users: Option<&Users>,
+    ) -> Result<OwnedFd, EngineError> {
+        match (self, users) {
+            (Self::Layer(layer), None) => layer.mount(persistence).map_err(store_error),
+            (Self::Layer(layer), Some(users)) => layer.mount_shown(persistence, |tree, path| {
+                users.show(&tree, Depth::Single, path)?;
+                Ok::<_, EngineError>(tree)
+            }),
+            (Self::Directory(path), users) => {
+                let tree = sys::mount::clone_tree(path.as_path(), Depth::Recursive)
+                    .map_err(|errno| EngineError::file("clone the mount of", path)(errno.into()))?;
+                users.map_or(Ok(()), |users| users.show(&tree, Depth::Recursive, path))?;
+                Ok(tree)
+            }
+        }
+    }
 }
 
 /// The files that name a container and what it can reach: in its directory, and where it sees them.
@@ -81,7 +115,9 @@ impl Engine {
         let mut namespaces = self.joined_namespaces(container)?;
         let owner = self.network_owner(container)?;
         let shm = self.joined_shm(container)?;
-        let place = self.connect(container)?;
+        let mut users = self.users(container)?;
+        let netns = users.as_mut().and_then(|users| users.net.take());
+        let place = self.connect(container, netns)?;
         namespaces.extend(place.netns.map(|netns| (FdRole::Namespace(NamespaceKind::Net), netns)));
         let (network, endpoint) = match place.joined {
             None => (Publication::default(), None),
@@ -89,7 +125,7 @@ impl Engine {
                 (self.publish(container, &joined, &mut endpoint)?, Some(endpoint))
             }
         };
-        Ok(Surroundings { namespaces, endpoint, network, owner, shm })
+        Ok(Surroundings { namespaces, endpoint, network, owner, shm, users })
     }
 
     /// All but the network.
@@ -100,18 +136,18 @@ impl Engine {
     ) -> Result<(Spec, Vec<(FdRole, OwnedFd)>), EngineError> {
         let record = &container.record;
         let caps = security::capabilities(&record.spec.security)?;
-        let devices = security::devices(&record.spec.security, caps)?;
+        let mut devices = security::devices(&record.spec.security, caps)?;
+        let mut given = self.cdi(&record.spec.security.device_requests)?;
+        devices.nodes.append(&mut given.nodes);
+        if !record.spec.security.privileged {
+            devices.rules.append(&mut given.rules);
+        }
         let filter = self.seccomp(&record.spec.security, caps)?;
-        let rootfs = self.rootfs(container)?;
-        EngineError::step(Point::StartRootfs)?;
-        let root = Root::from_fd(
-            rootfs.try_clone().map_err(EngineError::file("duplicate", "the root file system"))?,
-        );
-        let groups = &record.spec.process.groups;
-        let user = self.user_in(&root, &record.resolved.user, groups)?;
-        mark(&root, &record.spec.source)?;
-        make_working_dir(&root, &record.resolved.working_dir)?;
+        let (rootfs, mut user) = self.settled_rootfs(container, around.users.as_ref())?;
+        user.groups.append(&mut given.groups);
         let attached = Attached {
+            env: given.env,
+            more_mounts: given.mounts,
             user,
             cgroup: PathBuf::from("/")
                 .join(self.paths().cgroup_parent())
@@ -125,13 +161,17 @@ impl Engine {
             rlimits: security::rlimits(&record.spec.limits)?,
             heat_counters: processors::heat_counters(),
             systemd: Self::systemd_groups(record)?,
+            users: around.users.as_ref().map(|users| users.map),
         };
         EngineError::step(Point::StartFiles)?;
         let spec = bundle::spec(&record.spec, &record.resolved, &attached)
             .map_err(|error| EngineError::Invalid(error.to_string()))?;
         let mut fds = vec![(FdRole::Rootfs, rootfs)];
         fds.append(&mut around.namespaces);
-        fds.extend(trees(&spec, around.shm.take().filter(|_| !is_mounted(record, bundle::SHM)))?);
+        let shm = around.shm.take().filter(|_| !is_mounted(record, bundle::SHM));
+        fds.extend(trees(&spec, shm, around.users.as_ref())?);
+        let users = around.users.take();
+        fds.extend(users.map(|users| (FdRole::Namespace(NamespaceKind::User), users.user)));
         let sockets =
             around.network.sockets.iter().map(|socket| Ok((FdRole::Port, socket.try_clone()?)));
         let sockets = sockets.collect::<std::io::Result<Vec<_>>>();
@@ -143,27 +183,46 @@ impl Engine {
         Ok((spec, fds))
     }
 
+    /// The root file system with what a start needs in it, and the user whom it knows.
+    fn settled_rootfs(
+        &self,
+        container: &Container,
+        users: Option<&Users>,
+    ) -> Result<(OwnedFd, UserIds), EngineError> {
+        // On disk, and so with the host's ids.
+        let base = self.base(container)?;
+        let record = &container.record;
+        let settle = || {
+            let rootfs = base.mount(persistence(container), users)?;
+            EngineError::step(Point::StartRootfs)?;
+            let root = Root::from_fd(
+                rootfs
+                    .try_clone()
+                    .map_err(EngineError::file("duplicate", "the root file system"))?,
+            );
+            let user = self.user_in(&root, &record.resolved.user, &record.spec.process.groups)?;
+            mark(&root, &record.spec.source)?;
+            make_working_dir(&root, &record.resolved.working_dir)?;
+            Ok((rootfs, user))
+        };
+        match users {
+            None => settle(),
+            Some(users) => users.as_root(settle),
+        }
+    }
+
     /// The root file system, mounted nowhere yet.
     pub(crate) fn rootfs(&self, container: &Container) -> Result<OwnedFd, EngineError> {
-        let persistence = match container.record.spec.removal {
-            Removal::Auto => Persistence::Volatile,
-            Removal::Keep => Persistence::Durable,
+        self.base(container)?.mount(persistence(container), None)
+    }
+
+    fn base(&self, container: &Container) -> Result<Base, EngineError> {
+        let layer = match &container.record.spec.source {
+            Source::Image(_) => self.store().container_layer(&container.id),
+            Source::DirectoryOverlay(path) => self.store().container_layer_on(&container.id, path),
+            Source::Directory(path) => return Ok(Base::Directory(path.clone())),
         };
-        match &container.record.spec.source {
-            Source::Image(_) => {
-                let layer = self.store().container_layer(&container.id).map_err(store_error)?;
-                layer.mount(persistence).map_err(store_error)
-            }
-            Source::DirectoryOverlay(path) => {
-                let layer =
-                    self.store().container_layer_on(&container.id, path).map_err(store_error)?;
-                layer.mount(persistence).map_err(store_error)
-            }
-            Source::Directory(path) => {
-                let cloned = sys::mount::clone_tree(path.as_path(), Depth::Recursive);
-                cloned.map_err(|errno| EngineError::file("clone the mount of", path)(errno.into()))
-            }
-        }
+        layer.map(Base::Layer).map_err(store_error)
     }
 
     /// Looks a user up in the files of a root.
@@ -289,6 +348,13 @@ pub(crate) fn etc_sources(record: &Record, dir: &Path) -> Vec<(PathBuf, &'static
     files.map(|(name, to)| (dir.join(name), to)).filter(|(path, _)| path.exists()).collect()
 }
 
+fn persistence(container: &Container) -> Persistence {
+    match container.record.spec.removal {
+        Removal::Auto => Persistence::Volatile,
+        Removal::Keep => Persistence::Durable,
+    }
+}
+
 /// `-v` makes a directory where its source is missing.
 fn make_missing(path: &Path, missing: MissingSource) -> Result<(), EngineError> {
     if missing == MissingSource::Refuse || path.exists() {
@@ -347,7 +413,11 @@ fn is_mounted(record: &Record, target: &str) -> bool {
 }
 
 /// The detached sources of all binds of a specification; that of shared memory may be there.
-fn trees(spec: &Spec, mut shm: Option<OwnedFd>) -> Result<Vec<(FdRole, OwnedFd)>, EngineError> {
+fn trees(
+    spec: &Spec,
+    mut shm: Option<OwnedFd>,
+    users: Option<&Users>,
+) -> Result<Vec<(FdRole, OwnedFd)>, EngineError> {
     let mut trees = Vec::new();
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         if mount.typ().as_deref() != Some("bind") {
@@ -364,6 +434,10 @@ fn trees(spec: &Spec, mut shm: Option<OwnedFd>) -> Result<Vec<(FdRole, OwnedFd)>
         let depth = if is_recursive { Depth::Recursive } else { Depth::Single };
         let tree = sys::mount::clone_tree(source.as_path(), depth)
             .map_err(|errno| EngineError::file("bind", &source)(errno.into()))?;
+        // Our own init can be executed whoever it belongs to.
+        if let Some(users) = users.filter(|_| mount.destination() != Path::new(bundle::INIT_PATH)) {
+            users.show(&tree, depth, &source)?;
+        }
         trees.push((FdRole::Tree(index), tree));
     }
     Ok(trees)

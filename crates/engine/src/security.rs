@@ -204,20 +204,14 @@ fn add_mapping(devices: &mut Devices, mapping: &DeviceMapping) -> Result<(), Eng
             mapping.container.join(below)
         };
         device.set_path(inside);
-        devices.rules.push(rule(
-            true,
-            device.typ(),
-            Some(device.major()),
-            Some(device.minor()),
-            &mapping.permissions,
-        )?);
+        devices.rules.push(rule_for(&device, &mapping.permissions)?);
         devices.nodes.push(device);
     }
     Ok(())
 }
 
 /// One device of the host.
-fn node(path: &Path) -> Result<LinuxDevice, EngineError> {
+pub(crate) fn node(path: &Path) -> Result<LinuxDevice, EngineError> {
     let metadata =
         std::fs::metadata(path).map_err(EngineError::file("look at the device", path))?;
     let kind = if metadata.file_type().is_char_device() {
@@ -237,6 +231,25 @@ fn node(path: &Path) -> Result<LinuxDevice, EngineError> {
         .gid(metadata.gid())
         .build()
         .map_err(invalid)
+}
+
+/// A device that somebody describes instead of the host's node.
+pub(crate) fn device(
+    path: &Path,
+    kind: LinuxDeviceType,
+    major: i64,
+    minor: i64,
+) -> Result<LinuxDevice, EngineError> {
+    let builder = LinuxDeviceBuilder::default().path(path).typ(kind).major(major).minor(minor);
+    builder.file_mode(0o666_u32).uid(0_u32).gid(0_u32).build().map_err(invalid)
+}
+
+/// What lets a container use a device.
+pub(crate) fn rule_for(
+    device: &LinuxDevice,
+    access: &str,
+) -> Result<LinuxDeviceCgroup, EngineError> {
+    rule(true, device.typ(), Some(device.major()), Some(device.minor()), access)
 }
 
 /// Every device below a directory, but those that each container has of its own.

@@ -224,6 +224,9 @@ pub struct SecuritySpec {
     pub readonly_paths: Option<Vec<String>>,
     /// `--device`
     pub devices: Vec<DeviceMapping>,
+    /// `--gpus`, and devices by their names in the container device interface.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub device_requests: Vec<DeviceRequest>,
     /// `--device-cgroup-rule`, as typed and checked.
     pub device_rules: Vec<String>,
     /// Namespaced kernel parameters.
@@ -236,6 +239,9 @@ pub struct SecuritySpec {
     pub uts: NamespaceSpec,
     /// cgroup namespace.
     pub cgroup: NamespaceSpec,
+    /// Whose users it has.
+    #[serde(default, skip_serializing_if = "UserNamespace::is_default")]
+    pub userns: UserNamespace,
     /// The AppArmor profile; `None`: no profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apparmor: Option<String>,
@@ -253,6 +259,22 @@ pub enum SeccompPolicy {
     Unconfined,
     /// A profile of the user's, its JSON as given.
     Profile(String),
+}
+
+/// Which user namespace a container is in.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum UserNamespace {
+    /// The host's.
+    #[default]
+    Host,
+    /// Its own, with ids of the host that no other container has.
+    Auto,
+}
+
+impl UserNamespace {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Where a namespace of a container comes from.
@@ -280,6 +302,22 @@ pub struct DeviceMapping {
     pub container: PathBuf,
     /// Of `rwm`.
     pub permissions: String,
+}
+
+/// Devices that somebody else knows by name or number.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceRequest {
+    /// `cdi`, or whose they are; empty is for whoever has them.
+    pub driver: String,
+    /// How many; -1 is all.
+    pub count: i64,
+    /// Or which.
+    pub ids: Vec<String>,
+    /// One of these lists, all of each.
+    pub capabilities: Vec<Vec<String>>,
+    /// For the driver.
+    pub options: BTreeMap<String, String>,
 }
 
 /// What a container may use. `None` is no limit.

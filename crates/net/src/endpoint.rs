@@ -129,10 +129,22 @@ pub struct Endpoint {
 /// See [`EndpointError`].
 pub fn isolated() -> Result<OwnedFd, EndpointError> {
     let (netns, socket) = sys::netns::create_with(Socket::route)?;
+    set_loopback_up(socket)?;
+    Ok(netns)
+}
+
+/// The same for a namespace that was just made, as one of a user namespace's is.
+///
+/// # Errors
+/// See [`EndpointError`].
+pub fn isolate(netns: &OwnedFd) -> Result<(), EndpointError> {
+    set_loopback_up(sys::netns::run_in(netns, Socket::route)?)
+}
+
+fn set_loopback_up(socket: Result<Socket, NetlinkError>) -> Result<(), EndpointError> {
     let mut batch = Batch::default();
     rtnl::set_up(&mut batch, LOOPBACK);
-    socket.and_then(|socket| socket.execute(batch)).map_err(EndpointError::Loopback)?;
-    Ok(netns)
+    socket.and_then(|socket| socket.execute(batch)).map_err(EndpointError::Loopback)
 }
 
 /// Makes the namespace, the link and all that is inside. If it fails, nothing stays.
@@ -142,17 +154,34 @@ pub fn isolated() -> Result<OwnedFd, EndpointError> {
 pub fn create(plan: &EndpointPlan) -> Result<Endpoint, EndpointError> {
     let has_v6 = plan.has_v6();
     let (netns, prepared) = sys::netns::create_with(|| prepare(has_v6))?;
-    let inside = prepared?;
+    furnish(plan, netns, &prepared?)
+}
+
+/// The same in a namespace that was just made, as one of a user namespace's is.
+///
+/// # Errors
+/// See [`EndpointError`].
+pub fn create_in(plan: &EndpointPlan, netns: OwnedFd) -> Result<Endpoint, EndpointError> {
+    let has_v6 = plan.has_v6();
+    let prepared = sys::netns::run_in(&netns, || prepare(has_v6))?;
+    furnish(plan, netns, &prepared?)
+}
+
+fn furnish(
+    plan: &EndpointPlan,
+    netns: OwnedFd,
+    inside: &Socket,
+) -> Result<Endpoint, EndpointError> {
     pass(Point::StartNetns);
     let host = Socket::route()
         .map_err(|source| EndpointError::Connect { link: plan.host_link.clone(), source })?;
     let host_link = connect(plan, &host, &netns)?;
     pass(Point::StartLink);
     let failed = |source| EndpointError::Configure { link: host_link.clone(), source };
-    let index = configure(plan, &inside).map_err(failed)?;
+    let index = configure(plan, inside).map_err(failed)?;
     rtnl::settle(&host, &host_link, plan.bridge).map_err(failed)?;
     know(plan, &host).map_err(failed)?;
-    announce(plan, &inside, index).map_err(failed)?;
+    announce(plan, inside, index).map_err(failed)?;
     Ok(Endpoint { netns, mac: plan.mac, host_link })
 }
 

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use oci_spec::runtime::Process;
 use sys::process::Namespaces;
+use sys::userns::IdMap;
 
 use crate::error::LaunchError;
 use crate::facts::HostFacts;
@@ -19,6 +20,8 @@ pub struct Enter<'a> {
     pub facts: &'a HostFacts,
     /// The container's id.
     pub id: &'a str,
+    /// Its user namespace's map, if it has one.
+    pub users: Option<IdMap>,
     /// The pidfd of the container's first process, whose namespaces it joins.
     pub container: BorrowedFd<'a>,
     /// Its standard streams.
@@ -43,7 +46,7 @@ pub fn enter(enter: Enter<'_>) -> Result<Running, LaunchError> {
         filter: if enter.filter.is_some() { Filter::Given } else { Filter::None },
         orphan: enter.orphan,
     };
-    let plan = plan::plan_exec(enter.process, enter.facts, &extras)?;
+    let plan = plan::plan_exec(enter.process, enter.facts, enter.users, &extras)?;
     let start = Start {
         steps: plan.steps,
         program: plan.program,

@@ -11,6 +11,7 @@ use sys::process::Namespaces;
 use crate::copy_up;
 use crate::error::LaunchError;
 use crate::facts::HostFacts;
+use crate::filled;
 use crate::plan::{self, Extras, Filter, Join, Origin, Orphan, Tree};
 use crate::start::{CgroupEntry, FilterRef, Ready, Start, Stdio};
 
@@ -93,6 +94,7 @@ impl Given {
         match tree {
             Tree::Bind { mount, source, depth } => self.bind(*mount, source, *depth),
             Tree::CopyUp { params, covers } => copy_up::tmpfs(params, covers, rootfs.as_fd()),
+            Tree::Filled { params, content, map } => filled::tmpfs(params, content, *map),
         }
     }
 

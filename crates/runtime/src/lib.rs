@@ -13,6 +13,7 @@ mod copy_up;
 mod enter;
 mod error;
 mod facts;
+mod filled;
 mod init;
 mod launch;
 mod message;

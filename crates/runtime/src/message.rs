@@ -20,6 +20,11 @@ const HEADER: usize = 9;
 pub(crate) enum Report {
     /// All is set up; a terminal's master comes with it.
     Ready,
+    /// The process goes on as another, a sibling, whose pidfd comes with it.
+    Born {
+        /// Its number, as whoever has made it sees it.
+        pid: i32,
+    },
     /// A step failed.
     Failed {
         /// Its index.
@@ -33,6 +38,13 @@ pub(crate) enum Report {
 
 /// The bytes of `Ready`.
 pub(crate) const READY: [u8; 1] = *b"r";
+
+/// The bytes of `Born`.
+pub(crate) fn born(pid: i32) -> [u8; 5] {
+    let mut bytes = [b'b'; 5];
+    bytes[1..].copy_from_slice(&pid.to_le_bytes());
+    bytes
+}
 
 /// The bytes of `Failed`, and how many there are. Allocates nothing.
 pub(crate) fn failed(step: usize, errno: Errno, log: &KernelLog) -> ([u8; MAX], usize) {
@@ -53,6 +65,9 @@ impl Report {
             return Some(Self::Ready);
         }
         let (tag, rest) = bytes.split_first()?;
+        if *tag == b'b' {
+            return Some(Self::Born { pid: i32::from_le_bytes(rest.try_into().ok()?) });
+        }
         let (step, rest) = rest.split_first_chunk::<4>()?;
         let (errno, words) = rest.split_first_chunk::<4>()?;
         (*tag == b'f').then(|| Self::Failed {
@@ -74,6 +89,8 @@ mod tests {
         let said = Report::Failed { step: 7, errno: Errno::PERM, detail: String::new() };
         assert_eq!(heard, Some(said));
         assert_eq!(Report::parse(&READY), Some(Report::Ready));
+        assert_eq!(Report::parse(&born(70_000)), Some(Report::Born { pid: 70_000 }));
+        assert_eq!(Report::parse(b"b12"), None);
         assert_eq!(Report::parse(b"f123"), None);
         assert_eq!(Report::parse(b""), None);
     }

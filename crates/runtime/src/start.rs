@@ -150,13 +150,26 @@ impl Ready {
 
     fn until_ready(mut self) -> Result<Self, LaunchError> {
         let mut fds = Vec::new();
-        match self.hear(&mut fds)? {
-            Some(Report::Ready) => {
-                self.terminal = fds.pop();
-                Ok(self)
+        loop {
+            match self.hear(&mut fds)? {
+                Some(Report::Ready) => {
+                    self.terminal = fds.pop();
+                    return Ok(self);
+                }
+                Some(Report::Born { pid }) => self.follow(pid, fds.pop())?,
+                report => return Err(self.fail(report)),
             }
-            report => Err(self.fail(report)),
         }
+    }
+
+    /// The process goes on as a sibling, which is our child as well.
+    fn follow(&mut self, pid: i32, pidfd: Option<OwnedFd>) -> Result<(), LaunchError> {
+        let lost = LaunchError::prepare("follow", "the process into its namespaces");
+        let (Some(pid), Some(pidfd)) = (Pid::from_raw(pid), pidfd) else {
+            return Err(lost(Errno::PROTO));
+        };
+        let first = std::mem::replace(&mut self.child, Child { pid, pidfd });
+        sys::process::wait(&first.pidfd).map(drop).map_err(lost)
     }
 
     /// Lets it run its program. Returns when the program runs, or with why it does not.
@@ -214,7 +227,7 @@ impl Ready {
                     None => LaunchError::Died { exit },
                 }
             }
-            Some(Report::Ready) | None => LaunchError::Died { exit },
+            Some(Report::Ready | Report::Born { .. }) | None => LaunchError::Died { exit },
         }
     }
 }

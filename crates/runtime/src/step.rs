@@ -16,6 +16,14 @@ pub enum Step {
     JoinCgroup,
     /// Join these namespaces of the running container; its root becomes the root.
     EnterContainer(Namespaces),
+    /// Join the user namespace that the parent opened, and become its root.
+    EnterUserNamespace(Slot),
+    /// Go on as a child of the parent's, born into these new namespaces.
+    BeBorn(Namespaces),
+    /// Become the root of the user namespace that was entered.
+    BecomeRoot,
+    /// Give the pipes that will be the standard streams to this user, seen from the host.
+    GiveStreams(Uid),
     /// Join the namespace of this kind that the parent opened.
     JoinNamespace(Namespaces, Slot),
     /// Leave the cgroup namespace, so that the control group of now is shown as the root.
@@ -23,7 +31,7 @@ pub enum Step {
     /// Cut all mounts of the copied mount namespace off from those of the host.
     IsolateMounts,
     /// Make the file system that masked paths are covered with.
-    MakeMask,
+    MakeMask(MaskFile),
     /// Attach the root file system.
     AttachRoot,
     /// Make a mount and attach it below the root.
@@ -94,6 +102,15 @@ pub enum Step {
 
 /// Index of a descriptor that the parent hands down.
 pub type Slot = usize;
+
+/// What files are masked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaskFile {
+    /// The null device.
+    Null,
+    /// An empty file: all that can be made in a user namespace.
+    Empty,
+}
 
 /// A path inside of the root file system, and how symlinks in it are taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -247,10 +264,16 @@ impl fmt::Display for Step {
         match self {
             Self::JoinCgroup => f.write_str("join the cgroup"),
             Self::EnterContainer(_) => f.write_str("enter the container's namespaces"),
+            Self::EnterUserNamespace(_) => f.write_str("enter the user namespace"),
+            Self::BeBorn(kinds) => write!(f, "be born into new namespaces {kinds}"),
+            Self::BecomeRoot => f.write_str("become root of the user namespace"),
+            Self::GiveStreams(owner) => {
+                write!(f, "give the pipes to user {} of the host", owner.as_raw())
+            }
             Self::JoinNamespace(kind, _) => write!(f, "join {kind} namespace"),
             Self::NewCgroupNamespace => f.write_str("new cgroup namespace"),
             Self::IsolateMounts => f.write_str("isolate mounts"),
-            Self::MakeMask => f.write_str("make the mask"),
+            Self::MakeMask(_) => f.write_str("make the mask"),
             Self::AttachRoot => f.write_str("attach the root file system"),
             Self::Mount(mount) => write!(f, "mount {} on {}", mount.source, mount.target),
             Self::Node(place, node) => write!(f, "make {node} {place}"),

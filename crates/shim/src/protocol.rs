@@ -4,6 +4,7 @@
 //! very program (the shim was executed from the image of the one that talks to it, or from an
 //! older one that still runs), so a field that a newer version adds must have a serde default.
 
+mod descriptors;
 mod log;
 mod plans;
 
@@ -17,6 +18,7 @@ use model::port::Protocol;
 use model::{ExecId, ExitCode, Life, RootTag, Signal};
 use serde::{Deserialize, Serialize};
 
+pub use descriptors::{FdRole, NamespaceKind};
 pub use log::{LogConfig, LogCopy, LogSink, SinkAddress, SinkForm};
 pub use plans::{HealthPlan, Restarts};
 
@@ -200,36 +202,6 @@ pub struct Launch {
     /// How often its policy has started it since somebody did, this time included: 0 for somebody.
     #[serde(default)]
     pub revival: u32,
-}
-
-/// What a descriptor is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FdRole {
-    /// The detached mount of the root file system.
-    Rootfs,
-    /// A namespace to join.
-    Namespace(NamespaceKind),
-    /// The detached source of `spec.mounts[index]`.
-    Tree(usize),
-    /// The compiled seccomp filter: a file with `runtime::seccomp::Program::to_bytes`.
-    Seccomp,
-    /// A socket that reserves a published port: held until the port is taken back.
-    Port,
-}
-
-/// The kinds of namespaces that a container may share with another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum NamespaceKind {
-    /// Network.
-    Net,
-    /// Processes.
-    Pid,
-    /// System V and POSIX message queues.
-    Ipc,
-    /// Host name.
-    Uts,
-    /// The root of what it sees of control groups.
-    Cgroup,
 }
 
 /// The ports that a container publishes.

@@ -6,12 +6,13 @@
 mod changes;
 mod usage;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use model::{ContainerId, Digest};
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::MountAttrFlags;
-use sys::mount::{Layer, Overlay, OverlayError, Param};
+use sys::mount::{Depth, Layer, Overlay, OverlayError, Param};
 use sys::root::Root;
 
 pub use changes::{Change, ChangeKind};
@@ -33,6 +34,14 @@ pub enum MountError {
         container: ContainerId,
         /// What the kernel says.
         source: Box<OverlayError>,
+    },
+    /// A layer could not be taken for an overlay of other ids.
+    #[error("take a layer of container {container}: {source}")]
+    Tree {
+        /// The container.
+        container: ContainerId,
+        /// Why not.
+        source: sys::Errno,
     },
     /// A layer or a directory.
     #[error(transparent)]
@@ -210,6 +219,13 @@ impl ContainerLayer {
     /// # Errors
     /// What the kernel says.
     pub fn mount(&self, persistence: Persistence) -> Result<OwnedFd, MountError> {
+        let options = self.options(persistence)?;
+        let (upper, work) = (self.upper(), self.dir.join("work"));
+        let writable = Some((Layer::Path(&upper), Layer::Path(&work)));
+        self.overlay(writable, &options)
+    }
+
+    fn options(&self, persistence: Persistence) -> Result<Vec<Param<'static>>, MountError> {
         let mut options = vec![
             // No index: two containers on one layer are no hard links of each other.
             Param::String(c"index", c"off"),
@@ -224,9 +240,41 @@ impl ContainerLayer {
             self.forget_volatile()?;
             options.push(Param::Flag(c"volatile"));
         }
-        let (upper, work) = (self.upper(), self.dir.join("work"));
-        let writable = Some((Layer::Path(&upper), Layer::Path(&work)));
-        self.overlay(writable, &options)
+        Ok(options)
+    }
+
+    /// Mounts the overlay so that its files are shown with the ids of a user namespace, though on disk
+    /// they keep their own: each layer becomes an idmapped mount by `show`. The caller's files must
+    /// belong to the namespace's root meanwhile, as the overlay's own are made by whoever mounts it.
+    ///
+    /// # Errors
+    /// What the kernel says; it takes layers by descriptor since 6.13.
+    pub fn mount_shown<E: From<MountError>>(
+        &self,
+        persistence: Persistence,
+        show: impl Fn(OwnedFd, &Path) -> Result<OwnedFd, E>,
+    ) -> Result<OwnedFd, E> {
+        let options = self.options(persistence)?;
+        let tree = |path: &Path| {
+            let tree = sys::mount::clone_tree(path, Depth::Single);
+            show(tree.map_err(|errno| self.failed(errno))?, path)
+        };
+        let lowers = self.lowers.iter().map(|lower| tree(lower)).collect::<Result<Vec<_>, E>>()?;
+        // Both directories must be on one mount.
+        let own = tree(&self.dir)?;
+        let part = |name: &'static std::ffi::CStr| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(&own, name, flags, Mode::empty()).map_err(|errno| self.failed(errno))
+        };
+        let (upper, work) = (part(c"upper")?, part(c"work")?);
+        let lowers: Vec<Layer<'_>> = lowers.iter().map(|fd| Layer::Fd(fd.as_fd())).collect();
+        let upper = Some((Layer::Fd(upper.as_fd()), Layer::Fd(work.as_fd())));
+        let overlay = Overlay { lowers: &lowers, upper, options: &options };
+        Ok(self.mounted(&overlay)?)
+    }
+
+    fn failed(&self, errno: sys::Errno) -> MountError {
+        MountError::Tree { container: self.id, source: errno }
     }
 
     /// The lower layers alone, read-only.
@@ -249,8 +297,11 @@ impl ContainerLayer {
         options: &[Param<'_>],
     ) -> Result<OwnedFd, MountError> {
         let lowers: Vec<Layer<'_>> = self.lowers.iter().map(|path| Layer::Path(path)).collect();
-        let overlay = Overlay { lowers: &lowers, upper, options };
-        sys::mount::overlay(&overlay, MountAttrFlags::empty())
+        self.mounted(&Overlay { lowers: &lowers, upper, options })
+    }
+
+    fn mounted(&self, overlay: &Overlay<'_>) -> Result<OwnedFd, MountError> {
+        sys::mount::overlay(overlay, MountAttrFlags::empty())
             .map_err(|source| MountError::Overlay { container: self.id, source: Box::new(source) })
     }
 

@@ -6,6 +6,7 @@
 
 pub mod addresses;
 pub mod containers;
+pub(crate) mod id_ranges;
 pub mod networks;
 pub mod ports;
 mod schema;

@@ -37,6 +37,7 @@ pub use container_layer::{
 use db::Db;
 pub use db::addresses::{AddressError, Addresses};
 pub use db::containers::{ContainerRow, ContainerRowError, Containers, Found};
+pub use db::id_ranges::IdRanges;
 pub use db::networks::{NetworkRow, NetworkRowError, Networks};
 pub use db::ports::{PortError, PortLease, Ports};
 pub use db::volumes::{VolumeRow, VolumeRowError, Volumes};
@@ -120,6 +121,12 @@ impl Store {
     #[must_use]
     pub fn addresses(&self) -> Addresses<'_> {
         Addresses { db: &self.inner.db }
+    }
+
+    /// Leases of ids.
+    #[must_use]
+    pub fn id_ranges(&self) -> IdRanges<'_> {
+        IdRanges { db: &self.inner.db }
     }
 
     /// Port leases.

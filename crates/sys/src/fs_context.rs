@@ -1,10 +1,11 @@
 //! A file-creation context of a thread's own.
 //!
-//! Owns the one case in which a thread leaves the process's shared umask and working directory.
+//! Owns the cases in which a thread leaves the process's shared umask and working directory, or makes
+//! files that belong to others.
 //! Nothing here changes what other threads see.
 #![expect(
     unsafe_code,
-    reason = "unshare(2) is unsafe in rustix because CLONE_FILES could break other code's fds"
+    reason = "unshare(2) is unsafe in rustix because CLONE_FILES could break other code's fds; setfsuid(2) has no wrapper"
 )]
 
 use rustix::fs::Mode;
@@ -25,6 +26,26 @@ pub fn private_umask_zero() -> Result<(), Errno> {
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }?;
     rustix::process::umask(Mode::empty());
     Ok(())
+}
+
+/// Lets what the calling thread makes belong to the user and the group `id`, and keeps its
+/// capabilities, of which the kernel takes some away with the user.
+///
+/// # Errors
+/// `EPERM` without the right to do so.
+pub fn own_files_as(id: u32) -> Result<(), Errno> {
+    let before = rustix::thread::capabilities(None)?;
+    for (set, ask) in [(libc::SYS_setfsgid, u32::MAX), (libc::SYS_setfsuid, u32::MAX)] {
+        // SAFETY: both calls take a number, and change this thread's credentials alone.
+        unsafe { libc::syscall(set, id) };
+        // They tell only what was before; asking is setting what cannot be set.
+        // SAFETY: as above.
+        let now = unsafe { libc::syscall(set, ask) };
+        if now != libc::c_long::from(id) {
+            return Err(Errno::PERM);
+        }
+    }
+    rustix::thread::set_capabilities(None, before)
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ pub mod pty;
 pub mod root;
 pub mod seccomp;
 pub mod signal;
+pub mod userns;
 pub mod users;
 pub mod xattr;
 

@@ -175,6 +175,34 @@ pub fn clone3(args: &CloneArgs<'_>, child: impl FnOnce() -> i32) -> Result<Child
     Ok(Child { pid, pidfd })
 }
 
+const CLONE_PARENT: u64 = 0x8000;
+
+/// As [`clone3`] into new namespaces, but the new process is a child of this process's parent, who is
+/// told of its end as of this one's.
+pub fn clone_sibling(namespaces: Namespaces, child: impl FnOnce() -> i32) -> Result<Child, Errno> {
+    let mut pidfd: RawFd = -1;
+    let raw = RawCloneArgs {
+        // The signal at its end is that of its sibling.
+        flags: u64::from(namespaces.bits()) | CLONE_PIDFD | CLONE_PARENT,
+        pidfd: (&raw mut pidfd).expose_provenance() as u64,
+        ..RawCloneArgs::default()
+    };
+    // SAFETY: as in `clone3`.
+    let returned =
+        unsafe { libc::syscall(libc::SYS_clone3, &raw const raw, size_of::<RawCloneArgs>()) };
+    let pid = check(returned)?;
+    if pid == 0 {
+        let unwinding = ExitOnDrop(PANICKED);
+        let code = child();
+        drop(ExitOnDrop(code));
+        drop(unwinding);
+    }
+    // SAFETY: CLONE_PIDFD makes the kernel store a new descriptor that nobody else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::INVAL)?;
+    Ok(Child { pid, pidfd })
+}
+
 /// As [`clone3`] without anything new, by fork(2): where a filter answers `ENOSYS` to `clone3`, whose
 /// arguments it cannot see, as Docker's does.
 pub fn fork(child: impl FnOnce() -> i32) -> Result<Child, Errno> {

@@ -62,6 +62,10 @@ impl Lines {
         self.0.push_str(&format!("{indent}{name}:{gap}{text}\n"));
     }
 
+    fn line(&mut self, depth: usize, text: &str) {
+        self.0.push_str(&format!("{}{text}\n", " ".repeat(depth)));
+    }
+
     fn given(&mut self, depth: usize, name: &str, text: &str) {
         if !text.is_empty() {
             self.add(depth, name, text);
@@ -99,6 +103,14 @@ fn engine(lines: &mut Lines, info: &SystemInfo) {
     lines.add(2, "Volume", info.plugins.volume.join(" "));
     lines.add(2, "Network", info.plugins.network.join(" "));
     lines.add(2, "Log", info.plugins.log.join(" "));
+    if !info.cdi_spec_dirs.is_empty() {
+        lines.add(1, "CDI spec directories", "");
+        info.cdi_spec_dirs.iter().for_each(|dir| lines.line(2, dir));
+    }
+    if !info.discovered_devices.is_empty() {
+        lines.add(1, "Discovered Devices", "");
+        info.discovered_devices.iter().for_each(|device| lines.add(2, &device.source, &device.id));
+    }
     lines.given(1, "Swarm", &info.swarm.local_node_state);
     let runtimes: Vec<&str> = info.runtimes.keys().map(String::as_str).collect();
     lines.given(1, "Runtimes", &runtimes.join(" "));

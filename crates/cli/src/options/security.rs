@@ -34,7 +34,7 @@ pub(super) struct SecurityOptions {
     /// Set a kernel parameter of the container's namespaces
     #[arg(long, value_name = "map")]
     sysctl: Vec<Sysctl>,
-    /// User namespace: host
+    /// User namespace: host, auto
     #[arg(long, value_name = "string")]
     userns: Option<String>,
     /// UTS namespace: host

@@ -134,6 +134,7 @@ pub(crate) fn mode(flag: &str, kind: &str, value: &str) -> Result<String, String
             Some(name) => !name.is_empty(),
             None => matches!(value, "" | "host"),
         },
+        "--userns" => matches!(value, "" | "host" | "auto"),
         "--cgroupns" => matches!(value, "" | "host" | "private"),
         _ => matches!(value, "" | "host"),
     };

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod boot;
+mod cdi;
 mod commit;
 mod cp;
 mod disk_usage;
@@ -39,6 +40,7 @@ mod systemd;
 mod terminal;
 mod top;
 mod update;
+mod userns;
 mod walk;
 
 /// The binary under test.

@@ -119,7 +119,20 @@ pub struct SystemInfo {
     pub firewall_backend: Option<FirewallInfo>,
     #[serde(rename = "CDISpecDirs")]
     pub cdi_spec_dirs: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub discovered_devices: Vec<DiscoveredDevice>,
     pub warnings: Option<Vec<String>>,
+}
+
+/// A device that a container can be given by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DiscoveredDevice {
+    /// Who knows it: `cdi`.
+    pub source: String,
+    /// Its name.
+    #[serde(rename = "ID")]
+    pub id: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use docker_api::types::StrSlice;
 use docker_api::types::host_config::{DeviceMapping as WireDevice, HostConfig};
 use model::capability::Capability;
-use model::container::{DeviceMapping, NamespaceSpec, NetworkMode, SeccompPolicy, SecuritySpec};
+use model::container::{
+    DeviceMapping, NamespaceSpec, NetworkMode, SeccompPolicy, SecuritySpec, UserNamespace,
+};
 use model::mount::clean_target;
 use model::sysctl::is_ipc;
 
-use super::{LowerError, Unsupported, filled};
+use super::{LowerError, Unsupported, devices, filled};
 
 /// A permission that cannot be given so.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -25,6 +27,10 @@ pub(crate) enum SecurityError {
     Seccomp(String),
     #[error("invalid {what} mode: {mode}")]
     Namespace { what: &'static str, mode: String },
+    #[error("invalid CDI device name {0:?}: expected vendor.com/class=name")]
+    DeviceName(String),
+    #[error("cannot set both Count and DeviceIDs on device request")]
+    DeviceCount,
     #[error("invalid device path {0:?}: it must be absolute")]
     DevicePath(String),
     #[error("invalid device permissions {0:?}: expected some of r, w and m")]
@@ -39,6 +45,8 @@ pub(crate) enum SecurityError {
     SysctlValue(String),
     #[error("invalid {what} {path:?}: it must be absolute")]
     Path { what: &'static str, path: String },
+    #[error("{0}")]
+    Users(&'static str),
     #[error("unknown or invalid runtime name: {0}")]
     Runtime(String),
 }
@@ -47,11 +55,9 @@ pub(crate) enum SecurityError {
 pub(super) fn lower(host: &HostConfig, network: &NetworkMode) -> Result<SecuritySpec, LowerError> {
     let options = Options::parse(host.security_opt.as_deref().unwrap_or_default())?;
     runtime(&host.runtime)?;
-    if !matches!(host.userns_mode.as_str(), "" | "host") {
-        return Err(namespace_error("USER", &host.userns_mode).into());
-    }
+    let userns = userns(&host.userns_mode)?;
     let ipc = ipc(&host.ipc_mode)?;
-    Ok(SecuritySpec {
+    let spec = SecuritySpec {
         privileged: host.privileged,
         cap_add: capabilities("CapAdd", host.cap_add.as_ref())?,
         cap_drop: capabilities("CapDrop", host.cap_drop.as_ref())?,
@@ -62,6 +68,7 @@ pub(super) fn lower(host: &HostConfig, network: &NetworkMode) -> Result<Security
         masked_paths: options.paths.clone().or(paths("MaskedPaths", host.masked_paths.as_ref())?),
         readonly_paths: options.paths.or(paths("ReadonlyPaths", host.readonly_paths.as_ref())?),
         devices: host.devices.iter().flatten().map(device).collect::<Result<_, _>>()?,
+        device_requests: devices::requests(host.device_requests.as_deref().unwrap_or_default())?,
         device_rules: device_rules(host.device_cgroup_rules.as_deref().unwrap_or_default())?,
         sysctls: sysctls(host, network, &ipc)?,
         pid: namespace("PID", &host.pid_mode)?,
@@ -69,8 +76,11 @@ pub(super) fn lower(host: &HostConfig, network: &NetworkMode) -> Result<Security
         uts: uts(&host.uts_mode)?,
         cgroup: cgroup(&host.cgroupns_mode)?,
         apparmor: options.apparmor,
+        userns,
         writable_cgroups: options.writable_cgroups,
-    })
+    };
+    fits_users(&spec, network)?;
+    Ok(spec)
 }
 
 /// As typed. Docker adds that a container which shares processes or memory with the host, or may
@@ -277,6 +287,54 @@ fn namespace(what: &'static str, mode: &str) -> Result<NamespaceSpec, SecurityEr
             Some(name) if !name.is_empty() => Ok(NamespaceSpec::Container(name.to_owned())),
             Some(_) | None => Err(namespace_error(what, mode)),
         },
+    }
+}
+
+fn userns(mode: &str) -> Result<UserNamespace, SecurityError> {
+    match mode {
+        "" | "host" => Ok(UserNamespace::Host),
+        "auto" => Ok(UserNamespace::Auto),
+        _ => Err(namespace_error("USER", mode)),
+    }
+}
+
+/// What belongs to another user namespace cannot be joined or had in whole. The first three texts are
+/// Docker's, for whom this is a daemon's setting.
+fn fits_users(spec: &SecuritySpec, network: &NetworkMode) -> Result<(), SecurityError> {
+    if spec.userns == UserNamespace::Host {
+        return Ok(());
+    }
+    let is_host = |namespace: &NamespaceSpec| *namespace == NamespaceSpec::Host;
+    let refused = [
+        (
+            spec.privileged,
+            "privileged mode is incompatible with user namespaces.  You must run the container in the host namespace when running privileged mode",
+        ),
+        (
+            *network == NetworkMode::Host,
+            "cannot share the host's network namespace when user namespaces are enabled",
+        ),
+        (
+            is_host(&spec.pid),
+            "cannot share the host PID namespace when user namespaces are enabled",
+        ),
+        (
+            is_host(&spec.ipc),
+            "cannot share the host's IPC namespace when user namespaces are enabled",
+        ),
+        (
+            is_host(&spec.cgroup),
+            "cannot share the host's cgroup namespace when user namespaces are enabled",
+        ),
+        (
+            matches!(network, NetworkMode::Container(_))
+                || [&spec.pid, &spec.ipc].iter().any(|n| matches!(n, NamespaceSpec::Container(_))),
+            "cannot share namespaces of another container when user namespaces are enabled: they belong to another user namespace",
+        ),
+    ];
+    match refused.iter().find(|(is_asked, _)| *is_asked) {
+        Some((_, why)) => Err(SecurityError::Users(why)),
+        None => Ok(()),
     }
 }
 

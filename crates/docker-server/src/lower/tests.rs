@@ -3,7 +3,9 @@
 use docker_api::types::exec::ExecCreate;
 use expect_test::{Expect, expect};
 use http::StatusCode;
-use model::container::{NamespaceSpec, NetworkMode, PidsLimit, StopTimeout, SwapLimit};
+use model::container::{
+    NamespaceSpec, NetworkMode, PidsLimit, StopTimeout, SwapLimit, UserNamespace,
+};
 use model::mount::{Access, MissingSource, Mount, MountSource};
 
 use super::*;
@@ -126,12 +128,14 @@ fn the_least_request_gets_the_default_security() {
             masked_paths: None,
             readonly_paths: None,
             devices: [],
+            device_requests: [],
             device_rules: [],
             sysctls: {},
             pid: Private,
             ipc: Private,
             uts: Private,
             cgroup: Private,
+            userns: Host,
             apparmor: None,
             writable_cgroups: None,
         }
@@ -506,6 +510,48 @@ fn security_fails_closed() {
 }
 
 #[test]
+fn what_belongs_to_another_user_namespace_is_refused() {
+    for (rest, want) in [
+        (
+            r#""UsernsMode":"auto","Privileged":true"#,
+            "privileged mode is incompatible with user namespaces.  You must run the container in the host namespace when running privileged mode",
+        ),
+        (
+            r#""UsernsMode":"auto","NetworkMode":"host""#,
+            "cannot share the host's network namespace when user namespaces are enabled",
+        ),
+        (
+            r#""UsernsMode":"auto","PidMode":"host""#,
+            "cannot share the host PID namespace when user namespaces are enabled",
+        ),
+        (
+            r#""UsernsMode":"auto","NetworkMode":"container:x""#,
+            "cannot share namespaces of another container when user namespaces are enabled: they belong to another user namespace",
+        ),
+    ] {
+        assert_eq!(refused(&host(rest)), (400, want.to_owned()), "{rest}");
+    }
+    let auto = spec(&host(r#""UsernsMode":"auto","NetworkMode":"none""#)).security;
+    assert_eq!(auto.userns, UserNamespace::Auto);
+}
+
+#[test]
+fn named_devices_are_judged() {
+    for (rest, want) in [
+        (
+            r#""DeviceRequests":[{"Driver":"cdi","DeviceIDs":["gpu"]}]"#,
+            r#"invalid CDI device name "gpu": expected vendor.com/class=name"#,
+        ),
+        (
+            r#""DeviceRequests":[{"Count":1,"DeviceIDs":["0"],"Capabilities":[["gpu"]]}]"#,
+            "cannot set both Count and DeviceIDs on device request",
+        ),
+    ] {
+        assert_eq!(refused(&host(rest)), (400, want.to_owned()), "{rest}");
+    }
+}
+
+#[test]
 fn mounts_are_judged() {
     let mount = |rest: &str| host(&format!(r#""Mounts":[{{{rest}}}]"#));
     for (body, want) in [
@@ -654,7 +700,6 @@ fn what_is_not_there_yet_is_named() {
         (host(r#""Links":["a:b"]"#), "HostConfig.Links"),
         (host(r#""VolumesFrom":["a"]"#), "HostConfig.VolumesFrom"),
         (host(r#""StorageOpt":{"size":"1g"}"#), "HostConfig.StorageOpt"),
-        (host(r#""DeviceRequests":[{"Driver":"nvidia"}]"#), "HostConfig.DeviceRequests"),
         (
             host(r#""LogConfig":{"Type":"gelf"}"#),
             "log driver 'gelf' (json-file, local, journald, syslog and none are there)",

@@ -2,15 +2,15 @@
 //! or `{}` follows Docker 28.
 
 use docker_api::types::host_config::{
-    DeviceMapping, HostConfig, LogConfig, RestartPolicy as WirePolicy, ThrottleDevice, Ulimit,
-    WeightDevice,
+    DeviceMapping, DeviceRequest, HostConfig, LogConfig, RestartPolicy as WirePolicy,
+    ThrottleDevice, Ulimit, WeightDevice,
 };
 use docker_api::types::network_settings::{PortBinding as WireBinding, PortMap};
 use engine::view::ContainerView;
 use model::block_limits::{DeviceRate, DeviceWeight};
 use model::container::{
     ContainerSpec, InitProcess, Limits, NamespaceSpec, NetworkMode, PidsLimit, Removal,
-    RestartPolicy, SecuritySpec, SwapLimit, Terminal,
+    RestartPolicy, SecuritySpec, SwapLimit, Terminal, UserNamespace,
 };
 use model::log::{LogSpec, LogTarget};
 use model::port::{HostPort, PortBinding};
@@ -131,15 +131,30 @@ fn security(security: &SecuritySpec, host: &mut HostConfig) {
             })
             .collect(),
     );
+    host.device_requests = or_null(security.device_requests.iter().map(device_request).collect());
     host.device_cgroup_rules = or_null(security.device_rules.clone());
     host.sysctls = or_null(security.sysctls.clone());
     host.pid_mode = namespace(&security.pid, "");
     host.ipc_mode = namespace(&security.ipc, "private");
     host.uts_mode = namespace(&security.uts, "");
+    host.userns_mode = match security.userns {
+        UserNamespace::Host => String::new(),
+        UserNamespace::Auto => "auto".to_owned(),
+    };
     host.cgroupns_mode = namespace(&security.cgroup, "private");
     host.masked_paths = paths(security, security.masked_paths.as_ref(), engine::view::masked_paths);
     host.readonly_paths =
         paths(security, security.readonly_paths.as_ref(), engine::view::readonly_paths);
+}
+
+fn device_request(request: &model::container::DeviceRequest) -> DeviceRequest {
+    DeviceRequest {
+        driver: request.driver.clone(),
+        count: request.count,
+        device_ids: or_null(request.ids.clone()),
+        capabilities: or_null(request.capabilities.clone()),
+        options: or_null(request.options.clone()),
+    }
 }
 
 /// `null` for a privileged container: nothing is hidden from it.

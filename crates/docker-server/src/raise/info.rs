@@ -2,8 +2,8 @@
 
 use docker_api::types::Map;
 use docker_api::types::system::{
-    Component, FirewallInfo, IndexInfo, PlatformName, PluginsInfo, RegistryConfig, RuntimeInfo,
-    SwarmInfo, SystemInfo, SystemVersion,
+    Component, DiscoveredDevice, FirewallInfo, IndexInfo, PlatformName, PluginsInfo,
+    RegistryConfig, RuntimeInfo, SwarmInfo, SystemInfo, SystemVersion,
 };
 use engine::view::{CgroupVersion, InfoView};
 use model::Platform;
@@ -89,6 +89,8 @@ pub(crate) fn info(view: &InfoView) -> SystemInfo {
         init_binary: "dhow".to_owned(),
         security_options: view.security.iter().map(|name| security_option(name)).collect(),
         firewall_backend: Some(FirewallInfo { driver: "nftables".to_owned(), info: None }),
+        cdi_spec_dirs: view.cdi_dirs.iter().map(|dir| path(dir)).collect(),
+        discovered_devices: view.cdi_devices.iter().map(|name| cdi_device(name)).collect(),
         warnings: Some(view.warnings.clone()),
         ..SystemInfo::default()
     }
@@ -116,6 +118,10 @@ fn registries() -> RegistryConfig {
         index_configs: Map::from([("docker.io".to_owned(), hub)]),
         mirrors: None,
     }
+}
+
+fn cdi_device(name: &str) -> DiscoveredDevice {
+    DiscoveredDevice { source: "cdi".to_owned(), id: name.to_owned() }
 }
 
 fn cgroup_version(version: CgroupVersion) -> &'static str {

@@ -160,6 +160,10 @@ pub struct InfoView {
     pub security: Vec<String>,
     /// What the user should know about this host.
     pub warnings: Vec<String>,
+    /// Where specifications of devices are looked for.
+    pub cdi_dirs: Vec<PathBuf>,
+    /// The devices that they name.
+    pub cdi_devices: Vec<String>,
     /// When this was read; `None` only in a default.
     pub at: Option<Timestamp>,
 }

@@ -44,6 +44,12 @@ impl Init<'_> {
         Ok(())
     }
 
+    /// While the host's root may still do it: to the namespace's the pipes belong to nobody.
+    pub(super) fn give_streams(&self, owner: Uid) -> Done {
+        let streams = self.hands.streams.iter().flatten();
+        Ok(streams.into_iter().try_for_each(|stream| give_to(*stream, owner))?)
+    }
+
     pub(super) fn own_proc(&mut self) -> Done {
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
             | MountAttrFlags::MOUNT_ATTR_NODEV

@@ -115,6 +115,15 @@ pub(super) fn become_user(identity: &Identity) -> Done {
     Ok(rustix::thread::set_keep_capabilities(false)?)
 }
 
+/// The namespace's root: whoever enters a user namespace has all rights in it, and an id that does not
+/// exist there, which nothing could belong to.
+pub(super) fn become_root() -> Done {
+    let (uid, gid) = (rustix::fs::Uid::ROOT, rustix::fs::Gid::ROOT);
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(Some(gid), Some(gid), Some(gid))?;
+    Ok(rustix::thread::set_thread_res_uid(Some(uid), Some(uid), Some(uid))?)
+}
+
 /// After the change of user, which takes the signal back. A parent that is gone already closes the
 /// channel, which ends the wait for its go.
 pub(super) fn die_with_parent() -> Done {

@@ -9,6 +9,8 @@ mod finish;
 mod mounts;
 mod place;
 
+pub(crate) use mounts::fill_from_outside as fill;
+
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -74,22 +76,21 @@ impl From<FsError> for Fault {
 
 type Done = Result<(), Fault>;
 
+/// What a process does after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    GoOn,
+    /// Another goes on in its place.
+    Leave,
+}
+
 /// Exit code of a child whose step failed; the parent reads the report instead.
 const FAILED: i32 = 125;
 
 /// Runs in the child of `clone3`. Returns only if a step failed.
 pub(crate) fn run(hands: &Hands<'_>, steps: &[Step]) -> i32 {
     prepare();
-    let mut init = Init::new(hands);
-    for (index, step) in steps.iter().enumerate() {
-        if let Err(fault) = init.perform(step) {
-            let (bytes, len) = message::failed(index, fault.errno, &fault.log);
-            // Nobody is left to tell if this fails too: the parent is gone.
-            let _ = sys::fdpass::send(hands.channel, &bytes[..len], &[]);
-            break;
-        }
-    }
-    FAILED
+    Init::new(hands).carry_out(steps, 0)
 }
 
 /// What every child of ours does first. None of it can fail for a process that was just cloned.
@@ -128,16 +129,62 @@ impl<'a> Init<'a> {
         }
     }
 
+    /// Carries out the steps from this one on. Returns the exit code of a process that is done with them,
+    /// or could not go on.
+    fn carry_out(&mut self, steps: &[Step], first: usize) -> i32 {
+        for (index, step) in steps.iter().enumerate().skip(first) {
+            let done = if let Step::BeBorn(kinds) = step {
+                self.be_born(*kinds, steps, index + 1).map(|()| Then::Leave)
+            } else {
+                self.perform(step).map(|()| Then::GoOn)
+            };
+            match done {
+                Ok(Then::GoOn) => {}
+                Ok(Then::Leave) => return 0,
+                Err(fault) => {
+                    self.tell(index, &fault);
+                    break;
+                }
+            }
+        }
+        FAILED
+    }
+
+    fn tell(&self, index: usize, fault: &Fault) {
+        let (bytes, len) = message::failed(index, fault.errno, &fault.log);
+        // Nobody is left to hear if this fails too: the parent is gone.
+        let _ = sys::fdpass::send(self.hands.channel, &bytes[..len], &[]);
+    }
+
+    /// A process cannot enter a user namespace and then be the first of a pid namespace that belongs
+    /// to it: a sibling goes on in its place.
+    fn be_born(&mut self, kinds: Namespaces, steps: &[Step], next: usize) -> Done {
+        let channel = self.hands.channel;
+        let born = sys::process::clone_sibling(kinds, || {
+            // The terminal wants the leader of a session.
+            let _ = rustix::process::setsid();
+            self.carry_out(steps, next)
+        })?;
+        let told = message::born(born.pid.as_raw_nonzero().get());
+        let sent = sys::fdpass::send(channel, &told, &[born.pidfd.as_fd()]);
+        Ok(sent.map(drop).map_err(|error| error.errno().unwrap_or(Errno::IO))?)
+    }
+
     fn perform(&mut self, step: &Step) -> Done {
         match step {
             Step::JoinCgroup => self.join_cgroup()?,
             Step::EnterContainer(kinds) => self.enter_container(*kinds)?,
             Step::JoinNamespace(kind, slot) => self.join_namespace(*kind, *slot)?,
+            Step::EnterUserNamespace(slot) => self.enter_user_namespace(*slot)?,
+            Step::BecomeRoot => finish::become_root()?,
+            Step::GiveStreams(owner) => self.give_streams(*owner)?,
+            // Whoever carries the steps out does this.
+            Step::BeBorn(_) => return Err(Errno::INVAL.into()),
             Step::NewCgroupNamespace => sys::process::unshare(Namespaces::CGROUP)?,
             Step::IsolateMounts => {
                 sys::mount::set_propagation_of_all(sys::mount::Propagation::Private)?;
             }
-            Step::MakeMask => self.make_mask()?,
+            Step::MakeMask(file) => self.make_mask(*file)?,
             Step::AttachRoot => sys::mount::attach_on_root(self.root()?)?,
             Step::Mount(mount) => self.mount(mount)?,
             Step::Node(place, node) => self.node(place, node)?,
@@ -201,6 +248,12 @@ impl<'a> Init<'a> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         self.entered = Some(rustix::fs::openat(CWD, c"/", flags, Mode::empty())?);
         Ok(())
+    }
+
+    fn enter_user_namespace(&self, slot: Slot) -> Done {
+        let fd = self.hands.joins.get(slot).ok_or(Errno::BADF)?;
+        let kind = Some(LinkNameSpaceType::User);
+        Ok(rustix::thread::move_into_link_name_space(fd.as_fd(), kind)?)
     }
 
     fn join_namespace(&self, kind: Namespaces, slot: Slot) -> Done {

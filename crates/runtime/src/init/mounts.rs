@@ -11,7 +11,7 @@ use sys::mount::{self, Attributes, Depth, MountAttrFlags, Param};
 
 use super::place::{self, Make};
 use super::{Done, Fault, Init};
-use crate::step::{Entry, MountStep, Node, NodeKind, Place, Source};
+use crate::step::{Entry, MaskFile, MountStep, Node, NodeKind, Place, Source};
 
 impl Init<'_> {
     pub(super) fn mount(&mut self, step: &MountStep) -> Done {
@@ -52,12 +52,18 @@ impl Init<'_> {
     /// A tmpfs with an empty directory and a null device, attached where it will never be seen:
     /// below the root file system, let go together with the host's mounts. Kernels before 6.15
     /// copy only what is attached.
-    pub(super) fn make_mask(&mut self) -> Done {
+    pub(super) fn make_mask(&mut self, file: MaskFile) -> Done {
         let params = [Param::String(c"source", c"tmpfs"), Param::String(c"mode", c"555")];
         let mask = mount::detached(c"tmpfs", params, MASK_ATTRIBUTES)?;
         let null = Node { kind: NodeKind::Character(1, 3), mode: 0o666, uid: 0, gid: 0 };
         rustix::fs::mkdirat(&mask, EMPTY, Mode::from_raw_mode(0o555))?;
-        make_node(mask.as_fd(), NULL, &null)?;
+        match file {
+            MaskFile::Null => make_node(mask.as_fd(), NULL, &null)?,
+            MaskFile::Empty => {
+                let mode = Mode::from_raw_mode(0o444);
+                rustix::fs::mknodat(&mask, NULL, FileType::RegularFile, mode, 0)?;
+            }
+        }
         mount::set_attr(&mask, Depth::Single, &Attributes::READ_ONLY)?;
         mount::attach_on_root(&mask)?;
         self.mask = Some(mask);
@@ -135,6 +141,11 @@ fn refuse_covering_proc(target: BorrowedFd<'_>, place: &Place) -> Result<(), Fau
     }
     let magic = u64::try_from(rustix::fs::fstatfs(target)?.f_type);
     if magic == Ok(PROC_MAGIC) { Err(Errno::LOOP.into()) } else { Ok(()) }
+}
+
+/// The same for whoever prepares a file system for a child.
+pub(crate) fn fill_from_outside(top: BorrowedFd<'_>, entry: &Entry) -> Result<(), Errno> {
+    fill(top, entry).map_err(|fault| fault.errno)
 }
 
 fn fill(top: BorrowedFd<'_>, entry: &Entry) -> Done {

@@ -18,12 +18,13 @@ mod text;
 use std::fmt;
 use std::path::Path;
 
-use oci_spec::runtime::{Linux, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxIdMapping, Process, Spec};
 use sys::mount::{Depth, Propagation};
 use sys::process::Namespaces;
+use sys::userns::IdMap;
 
 use crate::facts::HostFacts;
-use crate::step::{Place, Step, Symlinks, attribute_names, propagation_name};
+use crate::step::{MaskFile, Place, Step, Symlinks, attribute_names, propagation_name};
 
 pub use error::PlanError;
 pub use mounts::{Params, Tree};
@@ -110,18 +111,29 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
     let process = spec.process().as_ref().ok_or(PlanError::Missing("process"))?;
     refuse_unsupported(spec, linux)?;
     let choice = namespaces::choose(linux, extras.given)?;
+    let users = id_map(linux)?;
+    if users.is_some() != choice.user().is_some() {
+        return Err(PlanError::Missing("either linux.uidMappings or a user namespace"));
+    }
+    if users.is_some() && choice.pid.is_some() {
+        return Err(PlanError::Unsupported("a user namespace with a pid namespace of others"));
+    }
     let terminal = process::terminal(process)?;
     let root = root_propagation(linux)?;
     let console = if terminal.is_some() { dev::Console::Present } else { dev::Console::Absent };
     let (dev, nodes) = dev::plan(linux.devices().as_deref().unwrap_or_default(), console)?;
-    let context = mounts::Context { cgroups: &facts.cgroups, propagation: root, dev };
+    let context = mounts::Context { cgroups: &facts.cgroups, propagation: root, dev, users };
     let mounts = mounts::plan(spec.mounts().as_deref().unwrap_or_default(), &context)?;
     if terminal.is_some() && !mounts.has_terminals {
         return Err(PlanError::Missing("a devpts mount on /dev/pts for process.terminal"));
     }
     let masked = linux.masked_paths().as_deref().unwrap_or_default();
 
-    let mut steps = enter_steps(&choice, masked.is_empty());
+    let before = match users {
+        Some(map) => process::outer_steps(process, facts, map)?,
+        None => Vec::new(),
+    };
+    let mut steps = enter_steps(&choice, before, masked.is_empty());
     steps.extend(mounts.steps);
     steps.extend(nodes);
     let cwd = process::working_directory(process)?;
@@ -134,16 +146,19 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
         steps.extend([Step::OpenTerminal(size), Step::BindConsole]);
     }
     let sysctls = linux.sysctl().as_ref().is_some_and(|sysctls| !sysctls.is_empty());
-    steps.extend((sysctls || process::writes_to_proc(process)).then_some(Step::OwnProc));
+    let own = if users.is_some() { process::Users::Own } else { process::Users::Hosts };
+    let writes = own == process::Users::Hosts && process::writes_to_proc(process);
+    steps.extend((sysctls || writes).then_some(Step::OwnProc));
     steps.extend(kernel_steps(spec, linux, &choice, extras)?);
     steps.extend(restrict_steps(spec, linux)?);
     steps.push(Step::EnterRoot);
     if let how @ (Propagation::Shared | Propagation::Unbindable | Propagation::Slave) = root {
         steps.push(Step::RootPropagation(how));
     }
-    steps.extend(process::steps(process, facts, extras)?);
+    steps.extend(process::steps(process, facts, extras, own)?);
     Ok(InitPlan {
-        namespaces: choice.new,
+        // In a user namespace they are made by whoever is in it already.
+        namespaces: if users.is_some() { Namespaces::NONE } else { choice.new },
         pid: choice.pid,
         joins: choice.joins,
         trees: mounts.trees,
@@ -167,16 +182,25 @@ const ENTERED: Namespaces = Namespaces::MOUNT
 pub fn plan_exec(
     process: &Process,
     facts: &HostFacts,
+    users: Option<IdMap>,
     extras: &Extras,
 ) -> Result<ExecPlan, PlanError> {
-    let mut steps = vec![Step::JoinCgroup, Step::EnterContainer(ENTERED)];
-    steps.extend(process::writes_to_proc(process).then_some(Step::OwnProc));
+    let mut steps = vec![Step::JoinCgroup];
+    let own = if let Some(map) = users {
+        steps.extend(process::outer_steps(process, facts, map)?);
+        steps.extend([Step::EnterContainer(ENTERED | Namespaces::USER), Step::BecomeRoot]);
+        process::Users::Own
+    } else {
+        steps.push(Step::EnterContainer(ENTERED));
+        steps.extend(process::writes_to_proc(process).then_some(Step::OwnProc));
+        process::Users::Hosts
+    };
     steps.push(Step::SessionKeyring(keyring(extras)?));
     let terminal = process::terminal(process)?;
     if let Some(size) = terminal {
         steps.push(Step::OpenTerminal(size));
     }
-    steps.extend(process::steps(process, facts, extras)?);
+    steps.extend(process::steps(process, facts, extras, own)?);
     Ok(ExecPlan {
         steps,
         program: process::program(process)?,
@@ -187,11 +211,9 @@ pub fn plan_exec(
 fn refuse_unsupported(spec: &Spec, linux: &Linux) -> Result<(), PlanError> {
     let listens = linux.seccomp().as_ref().is_some_and(|s| s.listener_path().is_some());
     let labelled = linux.mount_label().as_deref().is_some_and(|label| !label.is_empty());
-    let mapped = |maps: &Option<Vec<_>>| maps.as_ref().is_some_and(|maps| !maps.is_empty());
     let asked = [
         (spec.hooks().is_some(), "hooks"),
         (spec.vm().is_some(), "vm"),
-        (mapped(linux.uid_mappings()) || mapped(linux.gid_mappings()), "a user namespace"),
         (listens, "linux.seccomp.listenerPath"),
         (labelled, "linux.mountLabel"),
         (linux.intel_rdt().is_some(), "linux.intelRdt"),
@@ -217,17 +239,42 @@ fn root_propagation(linux: &Linux) -> Result<Propagation, PlanError> {
     }
 }
 
+/// The map of a container's user namespace. Users and groups are the same range.
+///
+/// # Errors
+/// It is another kind of map.
+pub fn id_map(linux: &Linux) -> Result<Option<IdMap>, PlanError> {
+    let range = |maps: &Option<Vec<LinuxIdMapping>>| match maps.as_deref().unwrap_or_default() {
+        [] => Ok(None),
+        [map] if map.container_id() == 0 => {
+            Ok(Some(IdMap { first: map.host_id(), count: map.size() }))
+        }
+        _ => Err(PlanError::Unsupported("linux.uidMappings of several ranges, or not from 0 on")),
+    };
+    let (users, groups) = (range(linux.uid_mappings())?, range(linux.gid_mappings())?);
+    if users != groups {
+        return Err(PlanError::Unsupported("linux.gidMappings unlike linux.uidMappings"));
+    }
+    Ok(users)
+}
+
 /// Into cgroup and namespaces, and the root file system attached.
-fn enter_steps(choice: &namespaces::Choice, nothing_masked: bool) -> Vec<Step> {
+fn enter_steps(choice: &namespaces::Choice, before: Vec<Step>, nothing_masked: bool) -> Vec<Step> {
     let mut steps = vec![Step::JoinCgroup];
+    if let Some(slot) = choice.user() {
+        steps.extend(before);
+        steps.extend([Step::EnterUserNamespace(slot), Step::BecomeRoot, Step::BeBorn(choice.new)]);
+    }
     let joins = choice.joins.iter().enumerate();
+    let joins = joins.filter(|(_, join)| join.kind != Namespaces::USER);
     steps.extend(joins.map(|(slot, join)| Step::JoinNamespace(join.kind, slot)));
     if choice.new_cgroup {
         steps.push(Step::NewCgroupNamespace);
     }
     steps.push(Step::IsolateMounts);
     if !nothing_masked {
-        steps.push(Step::MakeMask);
+        let is_own = choice.user().is_some();
+        steps.push(Step::MakeMask(if is_own { MaskFile::Empty } else { MaskFile::Null }));
     }
     steps.push(Step::AttachRoot);
     steps
@@ -293,6 +340,9 @@ fn write_tree(f: &mut fmt::Formatter<'_>, slot: usize, tree: &Tree) -> fmt::Resu
     match tree {
         Tree::Bind { mount, source, depth } => {
             writeln!(f, "tree {slot}: mounts[{mount}] {} {depth:?}", source.display())
+        }
+        Tree::Filled { content, map, .. } => {
+            writeln!(f, "tree {slot}: tmpfs with {} entries for ids {map}", content.len())
         }
         Tree::CopyUp { covers, .. } => writeln!(f, "tree {slot}: tmpfs filled from {covers}"),
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Mount;
 use sys::mount::{Attributes, Depth, MountAttrFlags, Propagation};
+use sys::userns::IdMap;
 
 use super::PlanError;
 use super::options::Options;
@@ -23,6 +24,15 @@ pub enum Tree {
         source: PathBuf,
         /// With the mounts below it or without.
         depth: Depth,
+    },
+    /// A new tmpfs with devices, for a user namespace, which could not make them.
+    Filled {
+        /// Its parameters.
+        params: Params,
+        /// What is in it.
+        content: Vec<Entry>,
+        /// Whose it is.
+        map: IdMap,
     },
     /// A new file system, filled with what it will cover.
     CopyUp {
@@ -51,6 +61,8 @@ pub(super) struct Context<'a> {
     /// Of binds that name none.
     pub(super) propagation: Propagation,
     pub(super) dev: Vec<Entry>,
+    /// The map of the user namespace, if there is one.
+    pub(super) users: Option<IdMap>,
 }
 
 /// Files of procfs that tools like LXCFS replace; everything else below /proc stays the kernel's.
@@ -219,9 +231,16 @@ impl Mounts {
     }
 
     fn add_new(&mut self, reading: Reading<'_>, context: &Context<'_>) -> Result<(), PlanError> {
-        let params = reading.params()?;
+        let mut params = reading.params()?;
         self.has_terminals |= reading.kind == "devpts" && reading.destination == "/dev/pts";
-        let source = if reading.options.copy_up {
+        let is_dev = reading.destination == "/dev" && reading.kind == "tmpfs";
+        if let Some(map) = context.users.filter(|_| is_dev || reading.options.copy_up) {
+            params.extend(owner(map)?);
+        }
+        let source = if let (Some(map), true) = (context.users, is_dev) {
+            let tree = Tree::Filled { params, content: context.dev.clone(), map };
+            Source::Tree(self.add_tree(tree), "tmpfs".to_owned())
+        } else if reading.options.copy_up {
             if reading.kind != "tmpfs" {
                 return Err(reading.option_error("tmpcopyup"));
             }
@@ -230,9 +249,8 @@ impl Mounts {
         } else {
             Source::New { kind: c_string("mounts[].type", reading.kind)?, params }
         };
-        let is_dev = reading.destination == "/dev" && reading.kind == "tmpfs";
         let mut step = reading.step(source);
-        if is_dev {
+        if is_dev && context.users.is_none() {
             step.content.clone_from(&context.dev);
         }
         self.steps.push(Step::Mount(Box::new(step)));
@@ -268,6 +286,12 @@ impl Mounts {
         self.steps.extend(subs.into_iter().map(|sub| Step::Mount(Box::new(sub))));
         Ok(())
     }
+}
+
+/// The root of a file system that is made outside of the user namespace.
+fn owner(map: IdMap) -> Result<Params, PlanError> {
+    let id = c_string("linux.uidMappings", &map.first.to_string())?;
+    Ok(vec![(c"uid".to_owned(), Some(id.clone())), (c"gid".to_owned(), Some(id))])
 }
 
 fn legacy_top() -> Source {

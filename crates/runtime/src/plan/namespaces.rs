@@ -40,6 +40,11 @@ pub(super) struct Choice {
 }
 
 impl Choice {
+    /// Where the user namespace is among those to be joined.
+    pub(super) fn user(&self) -> Option<usize> {
+        self.joins.iter().position(|join| join.kind == Namespaces::USER)
+    }
+
     /// Whether the container does not share this kind with the host.
     pub(super) fn owns(&self, kind: Namespaces) -> bool {
         self.new.contains(kind) || self.joins.iter().any(|join| join.kind == kind)
@@ -47,8 +52,14 @@ impl Choice {
 }
 
 /// The kinds that a caller may bring.
-const BROUGHT: [Namespaces; 5] =
-    [Namespaces::NET, Namespaces::PID, Namespaces::IPC, Namespaces::UTS, Namespaces::CGROUP];
+const BROUGHT: [Namespaces; 6] = [
+    Namespaces::USER,
+    Namespaces::NET,
+    Namespaces::PID,
+    Namespaces::IPC,
+    Namespaces::UTS,
+    Namespaces::CGROUP,
+];
 
 /// What the caller has open comes in place of what the specification says.
 pub(super) fn choose(linux: &Linux, given: Namespaces) -> Result<Choice, PlanError> {
@@ -79,10 +90,17 @@ pub(super) fn choose(linux: &Linux, given: Namespaces) -> Result<Choice, PlanErr
 impl Choice {
     fn add(&mut self, kind: Namespaces, origin: Option<Origin>) -> Result<(), PlanError> {
         match origin {
+            // What belongs to it has to be made in it, and so before the container.
+            None if kind == Namespaces::USER => {
+                return Err(PlanError::Unsupported("a user namespace that is not brought"));
+            }
             None if kind == Namespaces::CGROUP => self.new_cgroup = true,
             None => self.new = self.new | kind,
             Some(_) if kind == Namespaces::MOUNT => {
                 return Err(PlanError::Unsupported("joining a mount namespace"));
+            }
+            Some(Origin::Path(_)) if kind == Namespaces::USER => {
+                return Err(PlanError::Unsupported("joining a user namespace by its path"));
             }
             Some(origin) if kind == Namespaces::PID => self.pid = Some(Join { kind, origin }),
             Some(origin) => self.joins.push(Join { kind, origin }),
@@ -99,7 +117,7 @@ fn kind_of(kind: LinuxNamespaceType) -> Result<(Namespaces, &'static str), PlanE
         LinuxNamespaceType::Ipc => Ok((Namespaces::IPC, "ipc")),
         LinuxNamespaceType::Pid => Ok((Namespaces::PID, "pid")),
         LinuxNamespaceType::Network => Ok((Namespaces::NET, "network")),
-        LinuxNamespaceType::User => Err(PlanError::Unsupported("a user namespace")),
+        LinuxNamespaceType::User => Ok((Namespaces::USER, "user")),
         LinuxNamespaceType::Time => Err(PlanError::Unsupported("a time namespace")),
     }
 }

@@ -9,6 +9,7 @@ use oci_spec::runtime::{
     Capabilities as Names, LinuxCapabilities, PosixRlimit, PosixRlimitType, Process,
 };
 use sys::pty::Size;
+use sys::userns::IdMap;
 
 use super::text::c_string;
 use super::{Extras, Filter, Orphan, PlanError};
@@ -49,6 +50,15 @@ impl Candidates {
     }
 }
 
+/// Whose users a process has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Users {
+    /// The host's.
+    Hosts,
+    /// Those of a user namespace: what is not its own to do was done before.
+    Own,
+}
+
 pub(super) fn program(process: &Process) -> Result<Program, PlanError> {
     let args = process.args().as_deref().unwrap_or_default();
     let name = args.first().filter(|name| !name.is_empty());
@@ -84,25 +94,61 @@ fn candidates(name: &str, env: &[CString]) -> Result<Candidates, PlanError> {
     Ok(Candidates::InPath(paths.collect::<Result<_, _>>()?))
 }
 
-/// Everything between the mounts and the program.
-pub(super) fn steps(
+/// What only a process of the host's own user namespace may do, and its children keep.
+pub(super) fn outer_steps(
     process: &Process,
     facts: &HostFacts,
-    extras: &Extras,
+    map: IdMap,
 ) -> Result<Vec<Step>, PlanError> {
     refuse_unsupported(process, facts)?;
-    let sets = CapabilitySets::plan(process.capabilities().as_ref(), facts)?;
-    let user = process.user();
+    let mut steps: Vec<Step> =
+        writes_to_proc(process).then_some(Step::OwnProc).into_iter().collect();
+    steps.extend(limits_and_score(process)?);
+    steps.extend(profile(process)?);
+    if !process.terminal().unwrap_or(false) {
+        let outside = map.first.checked_add(process.user().uid());
+        let outside = outside.filter(|_| process.user().uid() < map.count);
+        let outside = outside.ok_or_else(|| no_id("process.user.uid", process.user().uid()))?;
+        steps.push(Step::GiveStreams(uid(outside)?));
+    }
+    Ok(steps)
+}
+
+fn limits_and_score(process: &Process) -> Result<Vec<Step>, PlanError> {
     let mut steps = limits(process.rlimits().as_deref().unwrap_or_default())?;
     if let Some(score) = process.oom_score_adj() {
         steps.push(Step::OomScore(oom_score(score)?));
     }
+    Ok(steps)
+}
+
+fn profile(process: &Process) -> Result<Option<Step>, PlanError> {
+    let profile = process.apparmor_profile().as_deref().unwrap_or_default();
+    if profile.is_empty() || profile == "unconfined" {
+        return Ok(None);
+    }
+    let value = c_string("process.apparmorProfile", &format!("exec {profile}"))?;
+    Ok(Some(Step::AppArmor(value)))
+}
+
+/// Everything between the mounts and the program; `outer` was done before.
+pub(super) fn steps(
+    process: &Process,
+    facts: &HostFacts,
+    extras: &Extras,
+    users: Users,
+) -> Result<Vec<Step>, PlanError> {
+    refuse_unsupported(process, facts)?;
+    let sets = CapabilitySets::plan(process.capabilities().as_ref(), facts)?;
+    let user = process.user();
+    let mut steps = match users {
+        Users::Hosts => limits_and_score(process)?,
+        Users::Own => Vec::new(),
+    };
     steps.push(Step::StandardStreams(uid(user.uid())?));
     steps.push(Step::Umask(user.umask().unwrap_or(0o022) & 0o777));
-    let profile = process.apparmor_profile().as_deref().unwrap_or_default();
-    if !profile.is_empty() && profile != "unconfined" {
-        steps
-            .push(Step::AppArmor(c_string("process.apparmorProfile", &format!("exec {profile}"))?));
+    if users == Users::Hosts {
+        steps.extend(profile(process)?);
     }
     let locked = process.no_new_privileges().unwrap_or(false);
     if locked {

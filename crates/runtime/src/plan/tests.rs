@@ -55,6 +55,57 @@ fn check(spec: Value, expect: Expect) {
     expect.assert_eq(&text);
 }
 
+/// What only the host's root may do comes first; all else belongs to the namespace.
+#[test]
+fn in_a_user_namespace() {
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+    let spec = with(small(), "/linux/uidMappings", map.clone());
+    let spec = with(spec, "/linux/gidMappings", map);
+    let spec = with(spec, "/linux/maskedPaths", json!(["/proc/keys"]));
+    let spec = with(spec, "/process/oomScoreAdj", json!(5));
+    let spec = with(spec, "/process/user", json!({ "uid": 33, "gid": 33 }));
+    let given = Extras { given: Namespaces::USER, ..extras() };
+    expect![[r#"
+        new namespaces 
+        open user namespace Given
+        tree 0: tmpfs with 12 entries for ids 0 100000 65536
+        join the cgroup
+        make a procfs of its own
+        set oom_score_adj 5
+        give the pipes to user 100033 of the host
+        enter the user namespace
+        become root of the user namespace
+        be born into new namespaces mnt,pid
+        isolate mounts
+        make the mask
+        attach the root file system
+        mount tmpfs on /dev [nosuid,strictatime]
+        new session keyring
+        mask /proc/keys
+        enter the root file system
+        make / slave
+        take the standard streams
+        set umask 0022
+        drop bounding capabilities 1ffffffffff
+        become user 33:33
+        set capabilities 0
+        go to /
+        find the program
+        keep the standard streams only
+        await go
+        execute the program
+    "#]]
+    .assert_eq(&planned(spec.clone(), &given).unwrap().to_string());
+    let unmapped = with(spec.clone(), "/process/user", json!({ "uid": 65536, "gid": 0 }));
+    let refused = planned(unmapped, &given).unwrap_err().to_string();
+    assert_eq!(refused, "process.user.uid: 65536 is out of range");
+    // A map without a namespace, and the other way round.
+    for (spec, extras) in [(spec, extras()), (small(), given)] {
+        let refused = planned(spec, &extras).unwrap_err().to_string();
+        assert_eq!(refused, "either linux.uidMappings or a user namespace is missing");
+    }
+}
+
 #[test]
 fn the_least() {
     check(
@@ -311,7 +362,7 @@ fn what_cannot_be_done_is_refused_with_its_name() {
     expect![[r#"
         a mount namespace in linux.namespaces is missing
         linux.namespaces lists pid twice
-        a user namespace is not supported
+        a user namespace that is not brought is not supported
         hostname needs a uts namespace of the container's own
         sysctl "kernel.core_pattern" is not in a namespace of its own, so it would change the host
         sysctl "net.core.somaxconn" needs a network namespace of the container's own
@@ -366,7 +417,7 @@ fn refusals<const N: usize>(wrong: [Value; N]) -> String {
 fn an_exec_joins_and_then_does_the_same_as_a_start() {
     let spec = full();
     let process = serde_json::from_value(spec["process"].clone()).unwrap();
-    let plan = plan_exec(&process, &facts(CgroupView::Unified), &extras()).unwrap();
+    let plan = plan_exec(&process, &facts(CgroupView::Unified), None, &extras()).unwrap();
     let lines: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
     expect![[r#"
         join the cgroup

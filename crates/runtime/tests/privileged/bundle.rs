@@ -200,6 +200,7 @@ impl Sleeper {
     pub(crate) fn enter<'a>(&'a self, process: &'a Process, stdio: Stdio) -> Enter<'a> {
         use std::os::fd::AsFd;
         Enter {
+            users: None,
             process,
             facts: &self.facts,
             id: "test",

@@ -19,6 +19,7 @@ use rustix::process::Pid;
 use sys::Errno;
 use sys::failpoint::{Point, pass, reach};
 use sys::process::Namespaces;
+use sys::userns::IdMap;
 
 use super::effects::{chain, failed};
 use super::logged::Logged;
@@ -70,6 +71,7 @@ impl Given {
 
 const fn flag(kind: NamespaceKind) -> Namespaces {
     match kind {
+        NamespaceKind::User => Namespaces::USER,
         NamespaceKind::Net => Namespaces::NET,
         NamespaceKind::Pid => Namespaces::PID,
         NamespaceKind::Ipc => Namespaces::IPC,
@@ -152,6 +154,7 @@ impl Guard {
             oom_told: oom::Told::default(),
             facts,
             filter: given.filter,
+            users: users(&launch.spec)?,
             exit_record: launch.exit_record.clone(),
             published: launch.published.clone(),
             ports: given.ports,
@@ -189,6 +192,7 @@ impl Guard {
         let running = runtime::enter(Enter {
             process: &start.process,
             facts: &container.facts,
+            users: container.users,
             id: &id,
             container: init.pidfd.as_fd(),
             stdio,
@@ -326,6 +330,13 @@ fn streams(
         .map_err(|errno| failure(failed("make pipes for the process", errno)))?;
     let stdio = Stdio::Pipes { stdin: child.stdin, stdout: child.stdout, stderr: child.stderr };
     Ok((Streams { key, io: Some(io), stdin }, stdio))
+}
+
+/// The map of its user namespace, for execs.
+fn users(spec: &Spec) -> Result<Option<IdMap>, StartFailure> {
+    let linux = spec.linux().as_ref();
+    let map = linux.map(runtime::plan::id_map).transpose();
+    map.map(Option::flatten).map_err(|error| failure(chain(&error)))
 }
 
 fn make_cgroup(

@@ -34,6 +34,7 @@ use rustix::process::Pid;
 use sys::Errno;
 use sys::process::Child;
 use sys::signal::{Signal, SignalFd};
+use sys::userns::IdMap;
 
 use crate::life_lock::LifeLock;
 use crate::machine::{ConnId, Event, Finish, Machine, Now};
@@ -109,6 +110,8 @@ struct Container {
     facts: HostFacts,
     /// The seccomp filter, for execs.
     filter: Option<OwnedFd>,
+    /// The map of its user namespace, for execs.
+    users: Option<IdMap>,
     exit_record: PathBuf,
     published: Option<Published>,
     /// Sockets that reserve the published ports.

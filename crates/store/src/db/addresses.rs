@@ -98,11 +98,12 @@ impl Addresses<'_> {
     }
 }
 
-/// Ends every address and port lease of `container`.
+/// Ends every lease of addresses, ports and ids of `container`.
 pub(crate) fn release(db: &Db, reserve: &Reserve, container: &ContainerId) -> Result<(), DbError> {
-    db.write_freeing("release addresses and ports", Durability::Eventual, reserve, |tx| {
+    db.write_freeing("release addresses, ports and ids", Durability::Eventual, reserve, |tx| {
         tx.execute("DELETE FROM addresses WHERE container = ?1", [Text(*container)])?;
         tx.execute("DELETE FROM ports WHERE container = ?1", [Text(*container)])?;
+        tx.execute("DELETE FROM id_ranges WHERE container = ?1", [Text(*container)])?;
         Ok(())
     })
 }

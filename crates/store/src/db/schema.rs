@@ -3,10 +3,10 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// `PRAGMA user_version` of a file with all of `STEPS`.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 /// Step `n` leads from version `n` to `n + 1`. Published steps never change.
-const STEPS: [&str; 2] = [INITIAL, AUTO_REMOVED];
+const STEPS: [&str; 3] = [INITIAL, AUTO_REMOVED, ID_RANGES];
 
 /// Digests and ids are text, so that a person with `sqlite3` can read them.
 ///
@@ -152,6 +152,15 @@ CREATE INDEX ports_by_container ON ports(container);
 /// for that.
 const AUTO_REMOVED: &str =
     "CREATE INDEX containers_auto_removed ON containers(auto_remove, id) WHERE auto_remove;";
+
+/// Ids of the host that containers with a user namespace of their own have, by the first of each.
+const ID_RANGES: &str = "
+CREATE TABLE id_ranges (
+    first INTEGER PRIMARY KEY,
+    container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE
+);
+CREATE INDEX id_ranges_by_container ON id_ranges(container);
+";
 
 /// Runs the missing steps in one transaction. The caller holds the setup lock.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
