@@ -231,7 +231,7 @@ pub(super) const OTHERS: &[(&str, &[&str], &[Line])] = &[
         line("all", &["-a"], Wire("all=1")),
         line("format", &["--format", "is {{.Name}}"], Shows("is runs")),
         line("no-stream", &["--no-stream"], Test("flags", "stats_can_be_told_once")),
-        line("no-trunc", &["--no-trunc", "--format", "{{len .ID}}"], Shows("64")),
+        line("no-trunc", &["--no-trunc", "--format", "{{len .ID}} digits"], Shows("64 digits")),
     ]),
     ("stop", &["x"], &[
         line("signal", &["-s", "HUP"], Wire("signal=HUP")),
