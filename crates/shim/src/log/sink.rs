@@ -30,9 +30,19 @@ pub(super) struct Sink {
     queue: Queue,
     delivery: LogDelivery,
     limit: usize,
-    /// Since when the peer has taken nothing, though something waits.
-    stalled: Option<Instant>,
+    progress: Progress,
     losses: Losses,
+}
+
+/// Whether the peer takes what waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// It does.
+    Flows,
+    /// It has taken nothing since then.
+    Stalled(Instant),
+    /// It has taken nothing for so long that nobody waits for it.
+    GivenUp,
 }
 
 #[derive(Debug)]
@@ -58,8 +68,8 @@ impl Sink {
             LogDelivery::NonBlocking { buffer } => usize::try_from(buffer).unwrap_or(usize::MAX),
         };
         let losses = Losses { all: 0, untold: 0, why: String::new() };
-        let (queue, stalled) = (Queue::default(), None);
-        Self { recorder, peer, queue, delivery, limit, stalled, losses }
+        let (queue, progress) = (Queue::default(), Progress::Flows);
+        Self { recorder, peer, queue, delivery, limit, progress, losses }
     }
 
     /// Takes one read's worth of output.
@@ -89,7 +99,7 @@ impl Sink {
             let Some(kind) = self.peer.kind() else { break };
             match self.peer.send(self.queue.front(kind), now) {
                 Sent::Some(count) => {
-                    self.stalled = None;
+                    self.progress = Progress::Flows;
                     self.queue.sent(count, kind);
                 }
                 // That is not told to one who is not there.
@@ -98,7 +108,7 @@ impl Sink {
                     self.queue.sent(count, kind);
                 }
                 Sent::Full => {
-                    self.stalled.get_or_insert(now);
+                    self.stall(now);
                     return;
                 }
                 Sent::Broken(errno) => {
@@ -108,7 +118,7 @@ impl Sink {
             }
         }
         if self.queue.lengths.is_empty() {
-            self.stalled = None;
+            self.progress = Progress::Flows;
             self.tell_losses();
         }
     }
@@ -117,7 +127,7 @@ impl Sink {
     pub(super) fn holds_back(&self) -> bool {
         self.delivery == LogDelivery::Blocking
             && self.queue.bytes.len() >= self.limit
-            && self.is_taken(Instant::now())
+            && self.is_taken()
     }
 
     pub(super) fn socket(&self) -> Option<(BorrowedFd<'_>, u32)> {
@@ -133,8 +143,10 @@ impl Sink {
     pub(super) fn deadline(&self) -> Option<Instant> {
         // Without anything to send, nobody has to be there.
         let peer = self.peer.deadline().filter(|_| self.has_work());
-        let held = self.stalled.filter(|_| self.queue.bytes.len() >= self.limit);
-        let stall = held.map(|since| since + STALL_LIMIT).filter(|at| *at > Instant::now());
+        let stall = match self.progress {
+            Progress::Stalled(since) => Some(since + STALL_LIMIT),
+            Progress::Flows | Progress::GivenUp => None,
+        };
         peer.into_iter().chain(stall).min()
     }
 
@@ -159,13 +171,21 @@ impl Sink {
     }
 
     /// Whether the peer is there and has taken something of late.
-    fn is_taken(&self, now: Instant) -> bool {
-        self.peer.kind().is_some()
-            && self.stalled.is_none_or(|since| now.duration_since(since) < STALL_LIMIT)
+    fn is_taken(&self) -> bool {
+        self.peer.kind().is_some() && self.progress != Progress::GivenUp
+    }
+
+    /// The peer takes nothing now.
+    fn stall(&mut self, now: Instant) {
+        self.progress = match self.progress {
+            Progress::Flows => Progress::Stalled(now),
+            Progress::Stalled(since) if now.duration_since(since) < STALL_LIMIT => return,
+            Progress::Stalled(_) | Progress::GivenUp => Progress::GivenUp,
+        };
     }
 
     fn enqueue(&mut self) {
-        let waits = self.delivery == LogDelivery::Blocking && self.is_taken(Instant::now());
+        let waits = self.delivery == LogDelivery::Blocking && self.is_taken();
         for message in self.recorder.messages() {
             if waits || self.queue.bytes.len() + message.len() <= self.limit {
                 self.queue.push(message);

@@ -429,6 +429,39 @@ fn a_peer_that_reads_slowly_makes_the_container_wait_and_loses_nothing() {
 }
 
 #[test]
+fn a_peer_that_takes_nothing_is_not_waited_for_for_ever() {
+    let scratch = Scratch::new();
+    let path = scratch.0.join("sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut log = syslog(SinkAddress::Unix(path), LogDelivery::Blocking);
+    let line = "x".repeat(99) + "\n";
+    let mut written = 0;
+    while !log.holds_back() {
+        log.write(Stdout, line.repeat(100).as_bytes(), NOW);
+        written += 100;
+    }
+    assert_eq!(log.lines_lost(), 0);
+    let due = log.deadline().unwrap();
+    log.sink.as_mut().unwrap().flush(due);
+    assert!(!log.holds_back());
+    assert_eq!(log.deadline(), None, "there is nothing to be done but when it takes something");
+    log.write(Stdout, line.repeat(10).as_bytes(), NOW);
+    assert_eq!(log.lines_lost(), 10);
+    let mut peer = listener.accept().unwrap().0;
+    let reader = std::thread::spawn(move || {
+        let mut all = String::new();
+        peer.read_to_string(&mut all).unwrap();
+        (all.lines().count(), all.contains("[dhow: 10 lines were not logged: "))
+    });
+    while log.wants_room() {
+        log.sink.as_ref().unwrap().wait(Duration::from_secs(10));
+        log.go_on();
+    }
+    drop(log);
+    assert_eq!(reader.join().unwrap(), (written + 1, true));
+}
+
+#[test]
 fn a_peer_that_goes_holds_nobody_back_and_hears_what_it_missed() {
     let scratch = Scratch::new();
     let path = scratch.0.join("sock");
