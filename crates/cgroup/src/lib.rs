@@ -12,6 +12,7 @@ mod cpuset;
 mod create;
 mod detect;
 mod devices;
+mod divided;
 mod error;
 mod file;
 mod freeze;

@@ -152,7 +152,13 @@ pub(crate) fn devices(security: &SecuritySpec, held: CapSet) -> Result<Devices, 
     let mut devices = Devices::default();
     if security.privileged {
         devices.rules.push(rule(true, LinuxDeviceType::A, None, None, "rwm")?);
+        let mut mapped = Devices::default();
+        security.devices.iter().try_for_each(|mapping| add_mapping(&mut mapped, mapping))?;
+        // One that is mapped over another is the one that is meant.
+        let is_free = |node: &LinuxDevice| mapped.nodes.iter().all(|own| own.path() != node.path());
         devices.nodes = host_devices(Path::new("/dev"))?;
+        devices.nodes.retain(is_free);
+        devices.nodes.append(&mut mapped.nodes);
         return Ok(devices);
     }
     devices.rules.push(rule(false, LinuxDeviceType::A, None, None, "rwm")?);
@@ -212,14 +218,25 @@ fn add_mapping(devices: &mut Devices, mapping: &DeviceMapping) -> Result<(), Eng
 
 /// One device of the host.
 pub(crate) fn node(path: &Path) -> Result<LinuxDevice, EngineError> {
-    let metadata =
-        std::fs::metadata(path).map_err(EngineError::file("look at the device", path))?;
+    let failed = |why: &str| {
+        let path = path.display();
+        invalid(format_args!(
+            "error gathering device information while adding custom device \"{path}\": {why}"
+        ))
+    };
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(failed("no such file or directory"));
+        }
+        Err(error) => return Err(EngineError::file("look at the device", path)(error)),
+    };
     let kind = if metadata.file_type().is_char_device() {
         LinuxDeviceType::C
     } else if metadata.file_type().is_block_device() {
         LinuxDeviceType::B
     } else {
-        return Err(invalid(format_args!("{} is not a device node", path.display())));
+        return Err(failed("not a device node"));
     };
     LinuxDeviceBuilder::default()
         .path(path)

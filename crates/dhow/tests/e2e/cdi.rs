@@ -1,4 +1,4 @@
-//! Devices by the names of the container device interface, and `--gpus`.
+//! Devices: of the host, by the names of the container device interface, and `--gpus`.
 
 use testkit::Host;
 
@@ -67,4 +67,52 @@ fn gpus_are_devices_of_nvidias() {
         missing.contains("CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=1"),
         "{missing}"
     );
+}
+
+#[test]
+fn devices_of_the_host_are_mapped_in_every_form() {
+    let host = host();
+    let dir = host.scratch().join("devices");
+    std::fs::create_dir_all(dir.join("deeper")).unwrap();
+    let node = |path: &std::path::Path| {
+        let mode = rustix::fs::Mode::from_raw_mode(0o666);
+        let (kind, number) = (rustix::fs::FileType::CharacterDevice, rustix::fs::makedev(1, 3));
+        rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, number).unwrap();
+    };
+    node(&dir.join("one"));
+    node(&dir.join("deeper/two"));
+    std::os::unix::fs::symlink(dir.join("one"), dir.join("link")).unwrap();
+    let run = |device: &str, script: &str| {
+        host.run(&["run", "--rm", "--device", device, "busybox", "sh", "-c", script])
+    };
+    let at = |name: &str| dir.join(name).display().to_string();
+    let numbers = "stat -c %t:%T";
+    for (device, path) in [
+        (format!("{}:/dev/x", at("one")), "/dev/x"),
+        (format!("{}:/dev/x:r", at("link")), "/dev/x"),
+        (format!("{}:/dev/x/y", at("one")), "/dev/x/y"),
+        (format!("{}:/else/where", at("one")), "/else/where"),
+        (format!("{}:/dev/all", dir.display()), "/dev/all/deeper/two"),
+    ] {
+        let ran = run(&device, &format!("{numbers} {path}"));
+        assert_eq!((ran.code, ran.out.as_str()), (Some(0), "1:3"), "{device}: {}", ran.err);
+    }
+    let missing = "error gathering device information while adding custom device \"/dev/nope\": no such file or directory";
+    assert!(run("/dev/nope", "true").err.contains(missing));
+    assert!(run("/etc/passwd", "true").err.contains("\"/etc/passwd\": not a device node"));
+    // Who may everything gets the one that was asked for as well.
+    let mapped = format!("{}:/dev/mine", at("one"));
+    let all = [
+        "run",
+        "--rm",
+        "--privileged",
+        "--device",
+        &mapped,
+        "busybox",
+        "stat",
+        "-c",
+        "%t:%T",
+        "/dev/mine",
+    ];
+    assert_eq!(host.ok(&all), "1:3");
 }

@@ -18,6 +18,7 @@ mod faults;
 mod files;
 mod flags;
 mod health;
+mod hogs;
 mod hostile_images;
 mod images;
 mod inside;

@@ -55,6 +55,17 @@ fn it_boots_starts_services_and_stops_cleanly() {
     assert_eq!(host.ok(&["inspect", "-f", "{{.State.ExitCode}}", "box"]), "0");
 }
 
+#[test]
+fn it_boots_with_users_of_its_own() {
+    let host = host();
+    host.ok(&["run", "-d", "--name", "box", "--userns=auto", "systemd", "/sbin/init"]);
+    until_it_runs(&host, "box");
+    let map = host.ok(&["exec", "box", "cat", "/proc/1/uid_map"]);
+    assert!(!map.contains("4294967295"), "{map}");
+    host.ok(&["stop", "-t", "60", "box"]);
+    assert_eq!(host.ok(&["inspect", "-f", "{{.State.ExitCode}}", "box"]), "0");
+}
+
 /// What it may write to are control groups of its own; its limits and everybody else's are not.
 #[test]
 fn it_cannot_lift_its_own_limits() {

@@ -25,7 +25,7 @@ use super::effects::{chain, failed};
 use super::logged::Logged;
 use super::poller::{Interest, ProcKey, Token, Watch};
 use super::proc::{Proc, ProcIo};
-use super::{Container, Guard, oom};
+use super::{Container, Groups, Guard, oom};
 use crate::home;
 use crate::log::Log;
 use crate::machine::{ConnId, Event};
@@ -145,6 +145,7 @@ impl Guard {
         let facts = HostFacts::detect().map_err(|error| failure(chain(&error)))?;
         let hierarchies = Hierarchies::detect().map_err(|error| failure(chain(&error)))?;
         let cgroup = make_cgroup(&hierarchies, &launch.cgroup, &launch.spec)?;
+        let users = users(&launch.spec)?;
         home::settle(&hierarchies, &self.paths.cgroup);
         let oom = cgroup.oom_fd().map_err(|error| failure(chain(&error)));
         self.container = Some(Container {
@@ -154,12 +155,14 @@ impl Guard {
             oom_told: oom::Told::default(),
             facts,
             filter: given.filter,
-            users: users(&launch.spec)?,
+            users,
+            groups: groups(&launch.spec),
             exit_record: launch.exit_record.clone(),
             published: launch.published.clone(),
             ports: given.ports,
         });
         step(Point::ShimCgroup)?;
+        self.delegate()?;
         let Some(fd) = oom? else { return Ok(()) };
         let mut watch = Watch::new(Token::Oom);
         self.poller
@@ -169,6 +172,17 @@ impl Guard {
             container.oom = Some(fd);
         }
         Ok(())
+    }
+
+    /// Who writes to its control groups and is not the host's root has to own them.
+    fn delegate(&self) -> Result<(), StartFailure> {
+        let Some(container) = &self.container else { return Ok(()) };
+        match (container.users, container.groups) {
+            (Some(map), Groups::Divided) => {
+                container.cgroup.give(map.first).map_err(|error| failure(chain(&error)))
+            }
+            (_, Groups::Whole) | (None, _) => Ok(()),
+        }
     }
 
     pub(super) fn on_exec(&mut self, conn: ConnId, start: ExecStart) {
@@ -189,6 +203,13 @@ impl Guard {
         let filter = container.filter.as_mut().map(read_filter).transpose()?;
         let init = self.procs.values().find(|proc| proc.target == Target::Container);
         let Some(init) = init else { return Err(failure("the container has ended")) };
+        let beside = match container.groups {
+            Groups::Whole => None,
+            // Where that cannot be told, the kernel's answer is the one to tell.
+            Groups::Divided => container.cgroup.beside(init.pid).ok(),
+        };
+        let mut cgroup = entry(&container.cgroup)?;
+        cgroup.into = beside.as_ref().map(AsFd::as_fd).or(cgroup.into);
         let running = runtime::enter(Enter {
             process: &start.process,
             facts: &container.facts,
@@ -196,7 +217,7 @@ impl Guard {
             id: &id,
             container: init.pidfd.as_fd(),
             stdio,
-            cgroup: entry(&container.cgroup)?,
+            cgroup,
             filter: filter.as_ref().map(reference),
             orphan: Orphan::Dies,
         });
@@ -330,6 +351,15 @@ fn streams(
         .map_err(|errno| failure(failed("make pipes for the process", errno)))?;
     let stdio = Stdio::Pipes { stdin: child.stdin, stdout: child.stdout, stderr: child.stderr };
     Ok((Streams { key, io: Some(io), stdin }, stdio))
+}
+
+/// Whether its processes may divide its control group among others.
+fn groups(spec: &Spec) -> Groups {
+    let is_written = spec.mounts().iter().flatten().any(|mount| {
+        let is_group = mount.typ().as_deref() == Some("cgroup");
+        is_group && mount.options().iter().flatten().any(|option| option == "rw")
+    });
+    if is_written { Groups::Divided } else { Groups::Whole }
 }
 
 /// The map of its user namespace, for execs.

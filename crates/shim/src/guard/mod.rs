@@ -112,10 +112,19 @@ struct Container {
     filter: Option<OwnedFd>,
     /// The map of its user namespace, for execs.
     users: Option<IdMap>,
+    groups: Groups,
     exit_record: PathBuf,
     published: Option<Published>,
     /// Sockets that reserve the published ports.
     ports: Vec<OwnedFd>,
+}
+
+/// Whether all of a container's processes are in its one control group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Groups {
+    Whole,
+    /// It can make others below, and move them there.
+    Divided,
 }
 
 /// Buffers that are needed while bytes flow and a waste of memory while none do.
