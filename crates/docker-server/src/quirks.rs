@@ -90,6 +90,11 @@ impl ApiVersion {
         self >= Self::one(47)
     }
 
+    /// 1.45: a part of a volume can be mounted.
+    pub(crate) fn has_subpath(self) -> bool {
+        self >= Self::one(45)
+    }
+
     /// 1.41: `?platform=` of create counts.
     pub(crate) fn has_create_platform(self) -> bool {
         self >= Self::one(41)

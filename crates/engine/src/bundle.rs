@@ -303,8 +303,10 @@ fn standard_mounts(
     if let Some(groups) = attached.systemd {
         all.extend(systemd::mounts(&wished.security, groups)?);
     }
-    let taken =
-        |mount: &Mount| wished.files.mounts.iter().any(|wish| &wish.target == mount.destination());
+    let users = wished.files.mounts.iter().map(|wish| &wish.target);
+    let users: HashSet<_> =
+        users.chain(attached.mounts.iter().map(|mount| &mount.wish.target)).collect();
+    let taken = |mount: &Mount| users.contains(mount.destination());
     Ok(all.into_iter().filter(|mount| !taken(mount)).collect())
 }
 

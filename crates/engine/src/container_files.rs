@@ -18,12 +18,12 @@ use sys::root::{Final, Root};
 use crate::container::Container;
 use crate::prepare::{etc_sources, store_error};
 use crate::record::NamedMount;
+use crate::volume_source::VolumeFiles;
 use crate::{Engine, EngineError};
 
 /// What is mounted into the files of a container that does not run.
 struct Place {
-    source: PathBuf,
-    depth: Depth,
+    tree: OwnedFd,
     target: PathBuf,
     access: Access,
 }
@@ -69,7 +69,7 @@ impl Engine {
             return work(&root);
         }
         let rootfs = Root::from_fd(self.rootfs(&container)?);
-        let places = self.places(&container);
+        let places = self.places(&container)?;
         let is_read_only = container.record.spec.security.read_only_root;
         let inside = || {
             assemble(&rootfs, &places)?;
@@ -85,38 +85,44 @@ impl Engine {
     }
 
     /// Parents before children. A source that is not there is left out: a start would say so.
-    fn places(&self, container: &Container) -> Vec<Place> {
+    fn places(&self, container: &Container) -> Result<Vec<Place>, EngineError> {
         let record = &container.record;
-        let mut places: Vec<Place> =
-            etc_sources(record, &self.paths().container_dir(&container.id))
-                .into_iter()
-                .map(|(source, target)| Place {
-                    source,
-                    depth: Depth::Single,
-                    target: target.into(),
-                    access: Access::ReadWrite,
-                })
-                .collect();
-        places.extend(record.mounts.iter().filter_map(|mount| self.place(mount)));
-        places.retain(|place| place.source.exists());
+        let mut places = Vec::new();
+        for (source, target) in etc_sources(record, &self.paths().container_dir(&container.id)) {
+            let tree = clone(&source, Depth::Single)?;
+            places.push(Place { tree, target: target.into(), access: Access::ReadWrite });
+        }
+        for mount in &record.mounts {
+            let tree = self.tree_of(mount)?;
+            let (target, access) = (mount.mount.target.clone(), mount.mount.access);
+            places.extend(tree.map(|tree| Place { tree, target, access }));
+        }
         places.sort_by(|a, b| a.target.cmp(&b.target));
-        places
+        Ok(places)
     }
 
-    fn place(&self, NamedMount { mount, volume }: &NamedMount) -> Option<Place> {
-        let (source, depth) = match (&mount.source, volume) {
+    fn tree_of(&self, mount: &NamedMount) -> Result<Option<OwnedFd>, EngineError> {
+        let (path, depth) = match (&mount.mount.source, &mount.volume) {
             (MountSource::Bind { path, recursive: Recursion::TopOnly, .. }, _) => {
                 (path.clone(), Depth::Single)
             }
             (MountSource::Bind { path, .. }, _) => (path.clone(), Depth::Recursive),
-            (MountSource::Volume { .. }, Some(name)) => {
-                (self.paths().volume_data(name), Depth::Recursive)
+            (MountSource::Volume { part, .. }, Some(name)) => {
+                match self.volume_files(name, part.as_deref())? {
+                    VolumeFiles::Directory(path) => (path, Depth::Recursive),
+                    VolumeFiles::Tree(tree) => return Ok(Some(tree)),
+                }
             }
             // Memory of a container that does not run holds nothing.
-            (MountSource::Volume { .. }, None) | (MountSource::Tmpfs { .. }, _) => return None,
+            (MountSource::Volume { .. }, None) | (MountSource::Tmpfs { .. }, _) => return Ok(None),
         };
-        Some(Place { source, depth, target: mount.target.clone(), access: mount.access })
+        if path.exists() { clone(&path, depth).map(Some) } else { Ok(None) }
     }
+}
+
+fn clone(path: &Path, depth: Depth) -> Result<OwnedFd, EngineError> {
+    let tree = sys::mount::clone_tree(path, depth);
+    tree.map_err(|errno| EngineError::file("clone the mount of", path)(errno.into()))
 }
 
 /// Mounts a root file system and what belongs into it, where only this thread sees it.
@@ -127,16 +133,15 @@ fn assemble(rootfs: &Root, places: &[Place]) -> Result<(), EngineError> {
     sys::mount::attach_on_root(rootfs).map_err(failed)?;
     places.iter().try_for_each(|place| {
         let shown = || EngineError::file("mount", &place.target);
-        let tree =
-            sys::mount::clone_tree(place.source.as_path(), place.depth).map_err(|errno| {
-                EngineError::file("clone the mount of", &place.source)(errno.into())
-            })?;
         if let Some(depth) = read_only(place.access) {
-            let set = sys::mount::set_attr(&tree, depth, &Attributes::READ_ONLY);
+            let set = sys::mount::set_attr(&place.tree, depth, &Attributes::READ_ONLY);
             set.map_err(|errno| shown()(errno.into()))?;
         }
-        let target = mount_point(rootfs, &place.target, &tree)?;
-        sys::mount::attach(&tree, &target).map_err(|errno| shown()(errno.into()))
+        let private = Attributes::propagation(Propagation::Private);
+        let set = sys::mount::set_attr(&place.tree, Depth::Recursive, &private);
+        set.map_err(|errno| shown()(errno.into()))?;
+        let target = mount_point(rootfs, &place.target, &place.tree)?;
+        sys::mount::attach(&place.tree, &target).map_err(|errno| shown()(errno.into()))
     })
 }
 

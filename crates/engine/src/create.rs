@@ -8,9 +8,11 @@ use store::ContainerRow;
 use sys::failpoint::Point;
 
 use crate::container::{Container, OpLock, durability, now, to_json};
+use crate::inherit::joined;
 use crate::record::{NamedMount, Progress, Record};
 use crate::resolve::{Resolved, resolve};
 use crate::view::Created;
+use crate::volume_source::check_options;
 use crate::{Engine, EngineError, apparmor, limits, names, processors, random, systemd};
 
 /// How often a taken generated name is drawn again before the short id serves.
@@ -35,7 +37,9 @@ impl Engine {
         let (image, config) = self.image_config(&spec.source)?;
         let resolved = resolve(&id, &spec, &config, &self.host_name())?;
         check_sources(&resolved)?;
-        let mounts = name_volumes(&resolved)?;
+        let inherited = self.inherited(&spec.files)?;
+        let mounts = joined(name_volumes(&resolved)?, inherited, &spec.files);
+        check_volumes(&mounts)?;
         let has_volumes = mounts.iter().any(|mount| mount.volume.is_some());
         let progress = if has_volumes { Progress::Creating } else { Progress::Ready };
         let mut record = Record { spec, resolved, image, mounts, progress };
@@ -133,6 +137,14 @@ fn check_sources(resolved: &Resolved) -> Result<(), EngineError> {
         }
     }
     Ok(())
+}
+
+/// Options that the driver does not have are refused before anything is made.
+fn check_volumes(mounts: &[NamedMount]) -> Result<(), EngineError> {
+    mounts.iter().try_for_each(|mount| match (&mount.volume, &mount.mount.source) {
+        (Some(name), MountSource::Volume { wish, .. }) => check_options(name, &wish.options),
+        _ => Ok(()),
+    })
 }
 
 /// Draws names for anonymous volumes.

@@ -243,7 +243,7 @@ pub enum EngineError {
     #[error("{0}")]
     Cgroup(String),
     /// A path in a container that cannot be walked.
-    #[error("lstat {path}: {}", what(*.reason))]
+    #[error("lstat {path}: {}", words(*.reason))]
     ContainerPath {
         /// The path, made plain.
         path: String,
@@ -330,7 +330,7 @@ impl From<ContainerRowError> for EngineError {
 }
 
 /// The kernel's words, without a number.
-fn what(errno: rustix::io::Errno) -> String {
+pub(crate) fn words(errno: rustix::io::Errno) -> String {
     let text = io::Error::from(errno).to_string().to_lowercase();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }

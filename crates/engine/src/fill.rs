@@ -55,11 +55,13 @@ impl Engine {
     fn wants_filling(&self, mount: &NamedMount) -> bool {
         let wished =
             matches!(mount.mount.source, MountSource::Volume { copy_up: CopyUp::WhenEmpty, .. });
+        // What is mounted as a volume is somebody else's, or gone with the container.
+        let is_own = |name: &String| self.is_mounted_volume(name).is_ok_and(|mounted| !mounted);
         let is_open = |name: &String| {
             let data = self.paths().volume_data(name);
             is_empty_dir(&data) || data.with_file_name(WHOLE).exists()
         };
-        wished && mount.volume.as_ref().is_some_and(is_open)
+        wished && mount.volume.as_ref().is_some_and(|name| is_open(name) && is_own(name))
     }
 }
 

@@ -33,6 +33,7 @@ mod follow;
 mod guard;
 mod image;
 mod info;
+mod inherit;
 mod inspect;
 mod join;
 mod limits;
@@ -70,6 +71,7 @@ mod usage;
 pub mod userns;
 pub mod view;
 mod volume;
+mod volume_source;
 mod wait;
 
 pub use engine::Engine;

@@ -23,6 +23,7 @@ use crate::ports::Publication;
 use crate::record::{Endpoint, NamedMount, Record};
 use crate::start::Prepared;
 use crate::userns::Users;
+use crate::volume_source::VolumeFiles;
 use crate::{Engine, EngineError, processors, propagation, security};
 
 /// What `systemd-detect-virt`, installers and test runners look for.
@@ -81,6 +82,14 @@ impl Base {
             }
         }
     }
+}
+
+/// What the user mounts, found.
+#[derive(Default)]
+struct Sources {
+    mounts: Vec<AttachedMount>,
+    /// Those that are mounts already, by their place in the container.
+    trees: Vec<(PathBuf, OwnedFd)>,
 }
 
 /// The files that name a container and what it can reach: in its directory, and where it sees them.
@@ -145,6 +154,7 @@ impl Engine {
         let filter = self.seccomp(&record.spec.security, caps)?;
         let (rootfs, mut user) = self.settled_rootfs(container, around.users.as_ref())?;
         user.groups.append(&mut given.groups);
+        let sources = self.mount_sources(container)?;
         let attached = Attached {
             env: given.env,
             more_mounts: given.mounts,
@@ -152,7 +162,7 @@ impl Engine {
             cgroup: PathBuf::from("/")
                 .join(self.paths().cgroup_parent())
                 .join(container.id.to_string()),
-            mounts: self.mount_sources(container)?,
+            mounts: sources.mounts,
             etc_files: self.etc_files(container, around)?,
             capabilities: security::oci_capabilities(caps),
             devices: devices.nodes,
@@ -169,7 +179,7 @@ impl Engine {
         let mut fds = vec![(FdRole::Rootfs, rootfs)];
         fds.append(&mut around.namespaces);
         let shm = around.shm.take().filter(|_| !is_mounted(record, bundle::SHM));
-        fds.extend(trees(&spec, shm, around.users.as_ref())?);
+        fds.extend(trees(&spec, shm, sources.trees, around.users.as_ref())?);
         let users = around.users.take();
         fds.extend(users.map(|users| (FdRole::Namespace(NamespaceKind::User), users.user)));
         let sockets =
@@ -255,24 +265,36 @@ impl Engine {
     }
 
     /// Where each of the user's mounts comes from; what `-v` may make is made.
-    fn mount_sources(&self, container: &Container) -> Result<Vec<AttachedMount>, EngineError> {
-        let source = |named: &crate::record::NamedMount| -> Result<Option<PathBuf>, EngineError> {
-            match (&named.mount.source, &named.volume) {
-                (MountSource::Bind { path, missing, propagation, .. }, _) => {
-                    make_missing(path, *missing)?;
-                    propagation::check(path, *propagation)?;
-                    Ok(Some(path.clone()))
-                }
-                (MountSource::Volume { .. }, Some(name)) => {
-                    Ok(Some(self.paths().volume_data(name)))
-                }
-                (MountSource::Volume { .. }, None) | (MountSource::Tmpfs { .. }, _) => Ok(None),
+    fn mount_sources(&self, container: &Container) -> Result<Sources, EngineError> {
+        let mut sources = Sources::default();
+        for named in &container.record.mounts {
+            let source = self.mount_source(named, &mut sources.trees)?;
+            sources.mounts.push(AttachedMount { wish: named.mount.clone(), source });
+        }
+        Ok(sources)
+    }
+
+    fn mount_source(
+        &self,
+        named: &NamedMount,
+        trees: &mut Vec<(PathBuf, OwnedFd)>,
+    ) -> Result<Option<PathBuf>, EngineError> {
+        match (&named.mount.source, &named.volume) {
+            (MountSource::Bind { path, missing, propagation, .. }, _) => {
+                make_missing(path, *missing)?;
+                propagation::check(path, *propagation)?;
+                Ok(Some(path.clone()))
             }
-        };
-        let attach = |named: &crate::record::NamedMount| {
-            Ok(AttachedMount { wish: named.mount.clone(), source: source(named)? })
-        };
-        container.record.mounts.iter().map(attach).collect()
+            (MountSource::Volume { part, .. }, Some(name)) => {
+                let tree = match self.volume_files(name, part.as_deref())? {
+                    VolumeFiles::Directory(path) => return Ok(Some(path)),
+                    VolumeFiles::Tree(tree) => tree,
+                };
+                trees.push((named.mount.target.clone(), tree));
+                Ok(Some(self.paths().volume_data(name)))
+            }
+            (MountSource::Volume { .. }, None) | (MountSource::Tmpfs { .. }, _) => Ok(None),
+        }
     }
 
     /// `hosts`, `hostname` and `resolv.conf`, where the user does not mount their own. Who shares a
@@ -302,7 +324,10 @@ impl Engine {
         files: &[(PathBuf, &'static str)],
     ) -> Result<(), EngineError> {
         for NamedMount { mount, volume } in &container.record.mounts {
-            let Some(volume) = volume.as_ref().filter(|_| mount.access != Access::ReadWrite) else {
+            // In a part, or in what is mounted as a volume, there is no place that we could make.
+            let is_whole = matches!(mount.source, MountSource::Volume { part: None, .. });
+            let is_read_only = mount.access != Access::ReadWrite;
+            let Some(volume) = volume.as_ref().filter(|_| is_whole && is_read_only) else {
                 continue;
             };
             let inside = |target: &'static str| Path::new(target).strip_prefix(&mount.target).ok();
@@ -416,6 +441,7 @@ fn is_mounted(record: &Record, target: &str) -> bool {
 fn trees(
     spec: &Spec,
     mut shm: Option<OwnedFd>,
+    mut ready: Vec<(PathBuf, OwnedFd)>,
     users: Option<&Users>,
 ) -> Result<Vec<(FdRole, OwnedFd)>, EngineError> {
     let mut trees = Vec::new();
@@ -432,8 +458,12 @@ fn trees(
         let source = mount.source().clone().unwrap_or_default();
         let is_recursive = mount.options().iter().flatten().any(|option| option == "rbind");
         let depth = if is_recursive { Depth::Recursive } else { Depth::Single };
-        let tree = sys::mount::clone_tree(source.as_path(), depth)
-            .map_err(|errno| EngineError::file("bind", &source)(errno.into()))?;
+        let at = ready.iter().position(|(target, _)| target == mount.destination());
+        let tree = match at.map(|at| ready.swap_remove(at).1) {
+            Some(tree) => tree,
+            None => sys::mount::clone_tree(source.as_path(), depth)
+                .map_err(|errno| EngineError::file("bind", &source)(errno.into()))?,
+        };
         // Our own init can be executed whoever it belongs to.
         if let Some(users) = users.filter(|_| mount.destination() != Path::new(bundle::INIT_PATH)) {
             users.show(&tree, depth, &source)?;

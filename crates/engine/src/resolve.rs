@@ -260,7 +260,7 @@ fn merge_mounts(spec: &ContainerSpec, image: &RunConfig) -> Result<Vec<Mount>, R
             .filter(|target| target != Path::new("/"))
             .ok_or_else(|| ResolveError::Volume(text.clone()))?;
         if !mounts.iter().any(|mount| mount.target == target) {
-            let source = MountSource::Volume { name: None, copy_up: CopyUp::WhenEmpty };
+            let source = MountSource::volume(None, CopyUp::WhenEmpty);
             mounts.push(Mount { target, source, access: Access::ReadWrite });
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::id::is_plain_name;
-use model::mount::MountSource;
+use model::mount::{MountSource, VolumeWish};
 use store::{VolumeRow, VolumeRowError};
 use sys::failpoint::Point;
 
@@ -12,6 +12,7 @@ use crate::inspect::timestamp;
 use crate::prepare::store_error;
 use crate::record::NamedMount;
 use crate::view::VolumeView;
+use crate::volume_source::check_options;
 use crate::{Engine, EngineError, random};
 
 /// The only driver.
@@ -23,18 +24,13 @@ impl Engine {
     /// Makes a volume, or finds the one of that name.
     ///
     /// # Errors
-    /// The name is outside the grammar; options, of which `local` has none here yet.
+    /// The name is outside the grammar; an option that `local` does not have.
     pub fn volume_create(
         &self,
         name: Option<String>,
         labels: BTreeMap<String, String>,
         options: BTreeMap<String, String>,
     ) -> Result<VolumeView, EngineError> {
-        if let Some(option) = options.keys().next() {
-            return Err(EngineError::Invalid(format!(
-                "volume option {option:?} is not supported yet"
-            )));
-        }
         let anonymous = name.is_none();
         let name = name.map_or_else(random::volume_name, Ok)?;
         if !is_plain_name(&name) {
@@ -43,7 +39,8 @@ impl Engine {
                 name
             )));
         }
-        let wish = volume_row(&name, anonymous, labels);
+        check_options(&name, &options)?;
+        let wish = volume_row(&name, anonymous, VolumeWish { labels, options });
         let row = self.store().volumes().ensure(&wish).map_err(volume_error)?;
         self.tell_made(&[wish], std::slice::from_ref(&row));
         self.volume_view(row)
@@ -92,8 +89,8 @@ impl Engine {
     /// Makes a new container's volumes, ties them to it, and fills the empty ones from the image.
     pub(crate) fn make_volumes(&self, container: &Container) -> Result<(), EngineError> {
         let row = |mount: &NamedMount| match (&mount.volume, &mount.mount.source) {
-            (Some(name), MountSource::Volume { name: given, .. }) => {
-                Some(volume_row(name, given.is_none(), BTreeMap::new()))
+            (Some(name), MountSource::Volume { name: given, wish, .. }) => {
+                Some(volume_row(name, given.is_none(), wish.clone()))
             }
             _ => None,
         };
@@ -114,7 +111,8 @@ impl Engine {
     }
 }
 
-fn volume_row(name: &str, anonymous: bool, mut labels: BTreeMap<String, String>) -> VolumeRow {
+fn volume_row(name: &str, anonymous: bool, wish: VolumeWish) -> VolumeRow {
+    let VolumeWish { mut labels, options } = wish;
     if anonymous {
         labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
     }
@@ -123,7 +121,7 @@ fn volume_row(name: &str, anonymous: bool, mut labels: BTreeMap<String, String>)
         driver: DRIVER.to_owned(),
         anonymous,
         labels,
-        options: BTreeMap::new(),
+        options,
         created_ns: i64::try_from(now().as_nanosecond()).unwrap_or(i64::MAX),
     }
 }

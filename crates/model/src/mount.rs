@@ -1,5 +1,6 @@
 //! What a container has mounted: binds, volumes, tmpfs; and the syntax of `-v`.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,13 @@ pub enum MountSource {
         name: Option<String>,
         /// Whether an empty volume is filled with what the image has at the target.
         copy_up: CopyUp,
+        /// The part of it that is mounted, relative and without `..`; `None` is all of it, as in
+        /// the first records.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        part: Option<PathBuf>,
+        /// What it is given if it is made for this mount; the first records gave it nothing.
+        #[serde(default, skip_serializing_if = "VolumeWish::is_default")]
+        wish: VolumeWish,
     },
     /// Memory.
     Tmpfs {
@@ -60,6 +68,32 @@ pub enum MountSource {
         /// Other options as given (`noexec`, `uid=…`), one each.
         options: Vec<String>,
     },
+}
+
+impl MountSource {
+    /// A whole volume without labels and options.
+    #[must_use]
+    pub fn volume(name: Option<String>, copy_up: CopyUp) -> Self {
+        Self::Volume { name, copy_up, part: None, wish: VolumeWish::default() }
+    }
+}
+
+/// What a volume is given when it is made.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeWish {
+    /// Free text.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The driver's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+}
+
+impl VolumeWish {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What happens when a bind's source does not exist.
@@ -235,7 +269,7 @@ pub fn parse_volume(spec: &str) -> Result<Mount, ParseMountError> {
 
 fn volume_source(source: Option<&str>, modes: &Modes) -> Result<MountSource, ParseMountError> {
     match source {
-        None => Ok(MountSource::Volume { name: None, copy_up: modes.copy_up() }),
+        None => Ok(MountSource::volume(None, modes.copy_up())),
         Some(path) if path.starts_with('/') => Ok(MountSource::Bind {
             path: clean_target(path).ok_or_else(|| ParseMountError::Spec(path.to_owned()))?,
             missing: MissingSource::Create,
@@ -243,7 +277,7 @@ fn volume_source(source: Option<&str>, modes: &Modes) -> Result<MountSource, Par
             recursive: Recursion::WithSubmounts,
         }),
         Some(name) if is_plain_name(name) => {
-            Ok(MountSource::Volume { name: Some(name.to_owned()), copy_up: modes.copy_up() })
+            Ok(MountSource::volume(Some(name.to_owned()), modes.copy_up()))
         }
         Some(other) => Err(ParseMountError::VolumeName(other.to_owned())),
     }

@@ -83,7 +83,11 @@ impl Draft {
 
     /// Fields that may stand without a value.
     fn switch(&mut self, key: &str, value: Option<&str>) -> Option<Result<(), String>> {
-        if !matches!(key, "readonly" | "ro" | "volume-nocopy" | "bind-nonrecursive") {
+        let is_switch = matches!(
+            key,
+            "readonly" | "ro" | "volume-nocopy" | "bind-nonrecursive" | "bind-create-src"
+        );
+        if !is_switch {
             return None;
         }
         let on = match value {
@@ -94,6 +98,7 @@ impl Draft {
         match key {
             "volume-nocopy" => self.volume().no_copy = on,
             "bind-nonrecursive" => self.bind().non_recursive = on,
+            "bind-create-src" => self.bind().create_mountpoint = on,
             _ => self.mount.read_only = on,
         }
         Some(Ok(()))
@@ -212,6 +217,7 @@ mod tests {
             "type=bind,src=/a,dst=/b,bind-recursive=writable,readonly",
             "type=bind,src=/a,dst=/b,bind-recursive=readonly,readonly,bind-propagation=rprivate",
             "type=bind,\"src=/a,x\",dst=/b,bind-nonrecursive",
+            "type=bind,src=/a,dst=/b,bind-create-src",
             "type=image,src=i,dst=/b,image-subpath=x",
         ]
         .iter()
@@ -227,6 +233,7 @@ mod tests {
             {"Type":"bind","Source":"/a","Target":"/b","ReadOnly":true,"BindOptions":{"ReadOnlyNonRecursive":true}}
             {"Type":"bind","Source":"/a","Target":"/b","ReadOnly":true,"BindOptions":{"Propagation":"rprivate","ReadOnlyForceRecursive":true}}
             {"Type":"bind","Source":"/a,x","Target":"/b","BindOptions":{"NonRecursive":true}}
+            {"Type":"bind","Source":"/a","Target":"/b","BindOptions":{"CreateMountpoint":true}}
             {"Type":"image","Source":"i","Target":"/b","ImageOptions":{"Subpath":"x"}}"#]]
         .assert_eq(&lines.join("\n"));
     }

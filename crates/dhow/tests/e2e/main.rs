@@ -42,6 +42,7 @@ mod terminal;
 mod top;
 mod update;
 mod userns;
+mod volumes;
 mod walk;
 
 /// The binary under test.

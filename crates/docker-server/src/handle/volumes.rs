@@ -22,7 +22,10 @@ pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
 pub(super) async fn create(mut call: Call) -> Result<Reply, HttpError> {
     let request: VolumeCreate = call.json().await?.value;
     if !matches!(request.driver.as_str(), "" | "local") {
-        return Err(HttpError::later("volume drivers other than local"));
+        let (name, driver) = (&request.name, &request.driver);
+        return Err(HttpError::not_found(format!(
+            "create {name}: error looking up volume plugin {driver}: plugin {driver:?} not found"
+        )));
     }
     let name = (!request.name.is_empty()).then_some(request.name);
     let labels = request.labels.unwrap_or_default();

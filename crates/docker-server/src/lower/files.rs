@@ -1,17 +1,15 @@
 //! What a container sees of files: `-v`, `--mount`, `--tmpfs`, `--volumes-from`.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use docker_api::types::config::ContainerConfig;
-use docker_api::types::host_config::{
-    BindOptions, HostConfig, Mount as WireMount, TmpfsOptions, VolumeOptions,
-};
+use docker_api::types::host_config::{BindOptions, HostConfig, Mount as WireMount, TmpfsOptions};
 use model::container::FilesSpec;
 use model::id::is_plain_name;
 use model::mount::{
     Access, CopyUp, MissingSource, Mount, MountSource, ParseMountError, Propagation, Recursion,
-    clean_target, parse_volume,
+    VolumeWish, clean_target, parse_volume,
 };
 
 use super::{LowerError, Unsupported, text};
@@ -85,8 +83,22 @@ pub(crate) enum FilesError {
     TmpfsSize(String),
     #[error("invalid tmpfs mode: {0}")]
     TmpfsMode(String),
-    #[error("invalid volumes-from spec: '{0}': expected CONTAINER[:ro|rw]")]
-    VolumesFrom(String),
+    #[error("volumes-from specification cannot be an empty string")]
+    NothingFrom,
+    #[error("invalid mode: {0}")]
+    Mode(String),
+    #[error("error looking up volume plugin {0}: plugin {0:?} not found")]
+    Driver(String),
+    #[error(
+        "invalid mount config for type \"volume\": subpath must be a relative path within the volume"
+    )]
+    Part,
+    #[error("VolumeOptions.Subpath needs API v1.45 or newer")]
+    OldPart,
+    #[error("Unknown option {0}")]
+    StorageOption(String),
+    #[error("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")]
+    StorageSize,
 }
 
 /// Lowers everything that is mounted, and sees to it that no two are mounted at one place.
@@ -95,6 +107,8 @@ pub(super) fn lower(
     host: &HostConfig,
     api: ApiVersion,
 ) -> Result<FilesSpec, LowerError> {
+    check_driver(&host.volume_driver)?;
+    check_storage(host)?;
     let binds = host.binds.clone().unwrap_or_default();
     let mut mounts = Vec::new();
     for spec in binds.iter().chain(config.volumes.iter().flatten().map(|(path, _)| path)) {
@@ -130,11 +144,27 @@ fn old_read_only(mut mount: Mount, api: ApiVersion) -> Mount {
 
 fn check_volumes_from(spec: &str) -> Result<(), FilesError> {
     let (name, mode) = spec.split_once(':').unwrap_or((spec, "rw"));
-    let modes = mode.split(',').all(|word| matches!(word, "ro" | "rw" | "z" | "Z"));
-    if is_plain_name(name) && modes {
-        Ok(())
-    } else {
-        Err(FilesError::VolumesFrom(spec.to_owned()))
+    if name.is_empty() {
+        return Err(FilesError::NothingFrom);
+    }
+    let is_mode = |word: &str| matches!(word, "ro" | "rw" | "z" | "Z");
+    if mode.split(',').all(is_mode) { Ok(()) } else { Err(FilesError::Mode(mode.to_owned())) }
+}
+
+/// `local` is the only driver.
+fn check_driver(name: &str) -> Result<(), FilesError> {
+    match name {
+        "" | "local" => Ok(()),
+        other => Err(FilesError::Driver(other.to_owned())),
+    }
+}
+
+/// Writable layers have no size of their own: what Docker says where it cannot give them one.
+fn check_storage(host: &HostConfig) -> Result<(), FilesError> {
+    match host.storage_opt.iter().flatten().next() {
+        None => Ok(()),
+        Some((key, _)) if key.eq_ignore_ascii_case("size") => Err(FilesError::StorageSize),
+        Some((key, _)) => Err(FilesError::StorageOption(key.clone())),
     }
 }
 
@@ -153,7 +183,7 @@ fn mount(wire: &WireMount, api: ApiVersion) -> Result<Mount, LowerError> {
     let target = target(kind, &wire.target)?;
     let source = match kind {
         "bind" => bind(wire, api)?,
-        "volume" => volume(wire)?,
+        "volume" => volume(wire, api)?,
         _ => mount_tmpfs(wire)?,
     };
     Ok(Mount { target, source, access: access(wire, api)? })
@@ -228,9 +258,10 @@ fn bind(wire: &WireMount, api: ApiVersion) -> Result<MountSource, FilesError> {
     })
 }
 
-fn volume(wire: &WireMount) -> Result<MountSource, LowerError> {
+fn volume(wire: &WireMount, api: ApiVersion) -> Result<MountSource, LowerError> {
     let options = wire.volume_options.clone().unwrap_or_default();
-    volume_options(&options)?;
+    let driver = options.driver_config.unwrap_or_default();
+    check_driver(&driver.name)?;
     let name = match wire.source.as_str() {
         "" => None,
         name if is_plain_name(name) => Some(name.to_owned()),
@@ -238,21 +269,27 @@ fn volume(wire: &WireMount) -> Result<MountSource, LowerError> {
             return Err(FilesError::Volume(ParseMountError::VolumeName(other.to_owned())).into());
         }
     };
-    let copy_up = if options.no_copy { CopyUp::Never } else { CopyUp::WhenEmpty };
-    Ok(MountSource::Volume { name, copy_up })
+    let part = match options.subpath.as_str() {
+        "" => None,
+        _ if !api.has_subpath() => return Err(FilesError::OldPart.into()),
+        path => Some(part(path)?),
+    };
+    // A part has what it has.
+    let copy_up = if options.no_copy || part.is_some() { CopyUp::Never } else { CopyUp::WhenEmpty };
+    let wish = VolumeWish {
+        labels: options.labels.unwrap_or_default().into_iter().collect(),
+        options: driver.options.unwrap_or_default().into_iter().collect(),
+    };
+    Ok(MountSource::Volume { name, copy_up, part, wish })
 }
 
-fn volume_options(options: &VolumeOptions) -> Result<(), Unsupported> {
-    let driver = options.driver_config.clone().unwrap_or_default();
-    let fields = [
-        ("VolumeOptions.Subpath", !options.subpath.is_empty()),
-        ("VolumeOptions.Labels", options.labels.iter().flatten().next().is_some()),
-        ("VolumeOptions.DriverConfig.Name", !matches!(driver.name.as_str(), "" | "local")),
-        ("VolumeOptions.DriverConfig.Options", driver.options.iter().flatten().next().is_some()),
-    ];
-    match fields.iter().find(|(_, asked)| *asked) {
-        Some((name, _)) => Err(Unsupported::new(*name)),
-        None => Ok(()),
+fn part(path: &str) -> Result<PathBuf, LowerError> {
+    text::plain("volume subpath", path)?;
+    let is_inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+    if Path::new(path).components().all(is_inside) {
+        Ok(PathBuf::from(path))
+    } else {
+        Err(FilesError::Part.into())
     }
 }
 

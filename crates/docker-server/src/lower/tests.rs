@@ -576,6 +576,17 @@ fn mounts_are_judged() {
             mount(r#""Type":"tmpfs","Target":"/""#),
             "invalid mount config for type \"tmpfs\": invalid specification: destination can't be '/'",
         ),
+        (host(r#""VolumesFrom":["a:b"]"#), "invalid mode: b"),
+        (
+            host(r#""StorageOpt":{"size":"1g"}"#),
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+        ),
+        (
+            mount(
+                r#""Type":"volume","Source":"vol","Target":"/t","VolumeOptions":{"Subpath":"../x"}"#,
+            ),
+            "invalid mount config for type \"volume\": subpath must be a relative path within the volume",
+        ),
         (
             mount(r#""Type":"bind","Source":"/s","Target":"/t","VolumeOptions":{}"#),
             "invalid mount config for type \"bind\": field VolumeOptions must not be specified",
@@ -698,8 +709,6 @@ fn policies_and_logs_are_judged() {
 fn what_is_not_there_yet_is_named() {
     for (body, what) in [
         (host(r#""Links":["a:b"]"#), "HostConfig.Links"),
-        (host(r#""VolumesFrom":["a"]"#), "HostConfig.VolumesFrom"),
-        (host(r#""StorageOpt":{"size":"1g"}"#), "HostConfig.StorageOpt"),
         (
             host(r#""LogConfig":{"Type":"gelf"}"#),
             "log driver 'gelf' (json-file, local, journald, syslog and none are there)",

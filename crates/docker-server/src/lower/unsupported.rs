@@ -30,9 +30,6 @@ pub(crate) fn refuse(config: &ContainerConfig, host: &HostConfig) -> Result<(), 
     let host_fields = [
         ("HostConfig.Cgroup", !host.cgroup.is_empty()),
         ("HostConfig.Links", some(host.links.as_ref())),
-        ("HostConfig.StorageOpt", host.storage_opt.as_ref().is_some_and(|map| !map.is_empty())),
-        ("HostConfig.VolumeDriver", !matches!(host.volume_driver.as_str(), "" | "local")),
-        ("HostConfig.VolumesFrom", some(host.volumes_from.as_ref())),
         ("HostConfig.KernelMemory", host.kernel_memory != 0),
         ("HostConfig.KernelMemoryTCP", host.kernel_memory_tcp != 0),
     ];

@@ -1,0 +1,282 @@
+//! `--volumes-from`, parts of volumes, volumes with labels and options, and what is refused of them.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{CWD, RenameFlags};
+
+use crate::host;
+
+#[test]
+fn volumes_come_from_containers_that_run_or_not() {
+    let host = host();
+    let bound = host.scratch().join("bound");
+    fs::create_dir(&bound).unwrap();
+    let bind = format!("{}:/bind:ro", bound.display());
+    let options = [
+        "create",
+        "--name",
+        "first",
+        "--network",
+        "none",
+        "-v",
+        "named:/named",
+        "-v",
+        "/anon",
+        "-v",
+        &bind,
+        "--tmpfs",
+        "/typed",
+        "--mount",
+        "type=tmpfs,dst=/mem",
+        "busybox",
+    ];
+    host.ok(&options);
+    let look = "for d in named anon bind mem typed; do grep -q \" /$d \" /proc/mounts && echo $d; done; \
+        echo x >/named/x; echo y >/anon/y; touch /bind/z 2>/dev/null && echo written; :";
+    let words = [
+        "run",
+        "--name",
+        "second",
+        "--network",
+        "none",
+        "--volumes-from",
+        "first",
+        "busybox",
+        "sh",
+        "-c",
+        look,
+    ];
+    assert_eq!(host.ok(&words), "named\nanon\nbind\nmem");
+    let look = "cat /named/x /anon/y; touch /named/z 2>/dev/null && echo written; :";
+    let words = [
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--volumes-from",
+        "second:ro",
+        "busybox",
+        "sh",
+        "-c",
+        look,
+    ];
+    assert_eq!(host.ok(&words), "x\ny");
+    let shown = "{{json .HostConfig.VolumesFrom}}{{range .Mounts}} {{.Type}}:{{.Destination}}:{{.RW}}{{end}}";
+    assert_eq!(
+        host.ok(&["inspect", "-f", shown, "second"]),
+        "[\"first\"] volume:/anon:true bind:/bind:false tmpfs:/mem:true volume:/named:true"
+    );
+    // The volume without a name goes with the last that has it.
+    host.ok(&["rm", "-v", "first"]);
+    assert_eq!(host.ok(&["volume", "ls", "-q"]).lines().count(), 2);
+    host.ok(&["rm", "-v", "second"]);
+    assert_eq!(host.ok(&["volume", "ls", "-q"]), "named");
+}
+
+#[test]
+fn ones_own_mounts_count_and_so_do_names() {
+    let host = host();
+    host.ok(&["create", "--name", "first", "-v", "named:/named", "busybox"]);
+    let inherits = ["run", "--rm", "--network", "none", "--volumes-from", "first"];
+    let own = ["-v", "own:/named", "busybox", "touch", "/named/x"];
+    host.ok(&[&inherits[..], &own].concat());
+    assert_eq!(host.ok(&[&inherits[..], &["busybox", "ls", "/named"]].concat()), "");
+    host.ok(&["rm", "first"]);
+    for (wish, want) in [("nosuch", "No such container: nosuch"), ("x1:yy", "invalid mode: yy")] {
+        let refused = host.fails(125, &["run", "--volumes-from", wish, "busybox"]);
+        assert!(refused.contains(want) && !refused.contains("Unable to find image"), "{refused}");
+    }
+}
+
+#[test]
+fn a_part_of_a_volume_is_mounted_and_nothing_beside_it() {
+    let host = host();
+    let fill = "mkdir -p /v/a/b && echo in >/v/a/b/f && echo out >/v/secret && ln -s /a/b /v/link && ln -s /../../../etc /v/up";
+    host.ok(&["run", "--rm", "--network", "none", "-v", "vol:/v", "busybox", "sh", "-c", fill]);
+    let run = |part: &str| {
+        let mount = format!("type=volume,src=vol,dst=/m,volume-subpath={part}");
+        host.run(&["run", "--rm", "--network", "none", "--mount", &mount, "busybox", "ls", "/m"])
+    };
+    assert_eq!(run("a/b").out, "f");
+    assert_eq!(run("link").out, "f");
+    for (part, want) in [
+        ("nosuch", "no such file or directory"),
+        ("up", "no such file or directory"),
+        ("../x", "subpath must be a relative path within the volume"),
+        ("/a", "subpath must be a relative path within the volume"),
+    ] {
+        let refused = run(part);
+        assert!(refused.code != Some(0) && refused.err.contains(want), "{part}: {}", refused.err);
+    }
+    host.ok(&["volume", "rm", "vol"]);
+}
+
+/// The part and a link to a directory of the host change places while containers start.
+#[test]
+fn a_part_that_is_swapped_leads_nowhere_outside() {
+    let host = host();
+    host.ok(&["volume", "create", "vol"]);
+    let data = host.root().join("volumes/vol/_data");
+    let canary = host.scratch().join("canary");
+    fs::create_dir_all(data.join("part")).unwrap();
+    fs::create_dir(&canary).unwrap();
+    fs::write(data.join("part/inside"), "").unwrap();
+    fs::write(canary.join("outside"), "").unwrap();
+    symlink(&canary, data.join("other")).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let (a, b) = (data.join("part"), data.join("other"));
+                rustix::fs::renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE).unwrap();
+            }
+        });
+        let mount = "type=volume,src=vol,dst=/m,volume-subpath=part";
+        let mut mounted = 0;
+        for _ in 0..20 {
+            let words =
+                ["run", "--rm", "--network", "none", "--mount", mount, "busybox", "ls", "/m"];
+            let ran = host.run(&words);
+            assert!(!ran.out.contains("outside"), "{}", ran.out);
+            mounted += usize::from(ran.out == "inside");
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(mounted > 0, "nothing was mounted at all");
+    });
+    host.ok(&["volume", "rm", "vol"]);
+}
+
+#[test]
+fn volumes_have_the_labels_and_options_that_a_mount_gives_them() {
+    let host = host();
+    let mount = "type=volume,src=vol,dst=/m,volume-label=a=b,volume-label=c,volume-opt=type=tmpfs,volume-opt=device=tmpfs,volume-opt=o=size=1m";
+    let words = [
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--mount",
+        mount,
+        "busybox",
+        "grep",
+        " /m ",
+        "/proc/mounts",
+    ];
+    assert!(host.ok(&words).contains("size=1024k"), "not the size that was asked for");
+    let shown = "{{json .Labels}} {{json .Options}}";
+    assert_eq!(
+        host.ok(&["volume", "inspect", "-f", shown, "vol"]),
+        r#"{"a":"b","c":""} {"device":"tmpfs","o":"size=1m","type":"tmpfs"}"#
+    );
+    host.ok(&["volume", "rm", "vol"]);
+}
+
+#[test]
+fn a_volume_with_options_is_what_they_name() {
+    let host = host();
+    let dir = host.scratch().join("dir");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("f"), "text").unwrap();
+    let device = format!("device={}", dir.display());
+    let make = |name: &str, options: &[&str]| {
+        let mut words = vec!["volume", "create"];
+        options.iter().for_each(|option| words.extend(["-o", option]));
+        words.push(name);
+        host.ok(&words)
+    };
+    make("bound", &["type=none", "o=bind", &device]);
+    make("readonly", &["type=none", "o=bind,ro", &device]);
+    make("memory", &["type=tmpfs", "device=tmpfs", "o=size=2m,mode=700"]);
+    make("gone", &["type=none", "o=bind", "device=/no/such"]);
+    make("remote", &["type=nfs", "o=addr=127.0.0.1", "device=:/x"]);
+    let sh = |volume: &str, script: &str| {
+        let bind = format!("{volume}:/m");
+        host.run(&["run", "--rm", "--network", "none", "-v", &bind, "busybox", "sh", "-c", script])
+    };
+    assert_eq!(sh("bound", "cat /m/f; echo new >/m/g").out, "text");
+    assert_eq!(fs::read_to_string(dir.join("g")).unwrap(), "new\n");
+    assert!(sh("readonly", "touch /m/h").err.contains("Read-only"));
+    // Those that run at once have one memory; with the last of them it is gone.
+    host.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "first",
+        "--network",
+        "none",
+        "-v",
+        "memory:/m",
+        "busybox",
+        "sleep",
+        "1000",
+    ]);
+    assert_eq!(sh("memory", "stat -c %a /m; echo shared >/m/x").out, "700");
+    assert_eq!(host.ok(&["exec", "first", "cat", "/m/x"]), "shared");
+    assert!(host.ok(&["cp", "first:/m/x", "-"]).contains("shared"));
+    host.ok(&["rm", "-f", "first"]);
+    assert_eq!(sh("memory", "ls /m").out, "");
+    for (volume, want) in [
+        ("gone", "no such file or directory"),
+        ("remote", "failed to mount local volume: mount :/x:"),
+    ] {
+        let refused = sh(volume, "true");
+        assert!(refused.code != Some(0) && refused.err.contains(want), "{}", refused.err);
+    }
+    host.ok(&["volume", "rm", "bound", "readonly", "memory", "gone", "remote"]);
+}
+
+#[test]
+fn what_no_driver_can_do_is_refused() {
+    let host = host();
+    let no_driver = "error looking up volume plugin foo: plugin \"foo\" not found";
+    for (code, words, want) in [
+        (1, &["volume", "create", "-d", "foo", "vol"][..], &*format!("create vol: {no_driver}")),
+        (1, &["volume", "create", "-o", "x=1", "vol"], "create vol: invalid option: \"x\""),
+        (
+            1,
+            &["volume", "create", "-o", "type=tmpfs", "vol"],
+            "missing required option: \"device\"",
+        ),
+        (125, &["run", "--volume-driver", "foo", "-v", "vol:/a", "busybox"], no_driver),
+        (
+            125,
+            &["run", "--mount", "type=volume,src=vol,dst=/a,volume-driver=foo", "busybox"],
+            no_driver,
+        ),
+        (
+            125,
+            &["run", "--storage-opt", "size=1G", "busybox"],
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+        ),
+        (125, &["run", "--storage-opt", "foo=1", "busybox"], "Unknown option foo"),
+    ] {
+        let refused = host.fails(code, words);
+        assert!(refused.contains(want), "{words:?}: {refused}");
+        assert!(!refused.contains("Unable to find image"), "{refused}");
+    }
+    assert_eq!(host.ok(&["volume", "ls", "-q"]), "");
+}
+
+#[test]
+fn a_bind_makes_its_source_if_it_is_told_to() {
+    let host = host();
+    let source = host.scratch().join("made/here");
+    let mount = |more: &str| format!("type=bind,src={},dst=/m{more}", source.display());
+    let refused = host.fails(125, &["run", "--rm", "--mount", &mount(""), "busybox", "true"]);
+    assert!(refused.contains("bind source path does not exist"), "{refused}");
+    let words = [
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--mount",
+        &mount(",bind-create-src"),
+        "busybox",
+        "touch",
+        "/m/f",
+    ];
+    host.ok(&words);
+    assert!(source.join("f").exists());
+}

@@ -1,0 +1,258 @@
+//! Where a volume's files are: in its directory, in what its options name, or in a part of either.
+//!
+//! A volume with options is a directory of the host or a file system (`type`, `device`, `o`). dhow
+//! mounts it nowhere on the host: it goes as a detached mount to the container. Containers that run at
+//! once share it, since the later one is given what the earlier has; with the last of them a memory
+//! file system is gone, as in Docker. A part is found by the kernel below the volume's root, and held
+//! by descriptor from then on: whoever writes in the volume can lead it nowhere else.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use sys::Errno;
+use sys::mount::{Attributes, Depth, MountAttrFlags, Param};
+use sys::root::{Final, Root};
+
+use crate::error::words;
+use crate::prepare::store_error;
+use crate::{Engine, EngineError};
+
+/// The files of a volume.
+#[derive(Debug)]
+pub(crate) enum VolumeFiles {
+    /// In a directory of the host.
+    Directory(PathBuf),
+    /// A mount that is attached nowhere yet.
+    Tree(OwnedFd),
+}
+
+/// What the options of a volume ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Device {
+    /// A directory of the host.
+    Bind { path: PathBuf, depth: Depth, is_read_only: bool },
+    /// A file system.
+    FileSystem { kind: String, device: String, options: Vec<String>, is_read_only: bool },
+}
+
+/// Words of `o` that say how a file system is mounted, not what it is.
+const MOUNT_WORDS: [(&str, MountAttrFlags); 5] = [
+    ("nosuid", MountAttrFlags::MOUNT_ATTR_NOSUID),
+    ("nodev", MountAttrFlags::MOUNT_ATTR_NODEV),
+    ("noexec", MountAttrFlags::MOUNT_ATTR_NOEXEC),
+    ("noatime", MountAttrFlags::MOUNT_ATTR_NOATIME),
+    ("nodiratime", MountAttrFlags::MOUNT_ATTR_NODIRATIME),
+];
+
+/// Refuses options that `local` does not have, in Docker's words.
+///
+/// # Errors
+/// One is unknown, or lacks another.
+pub(crate) fn check_options(
+    name: &str,
+    options: &BTreeMap<String, String>,
+) -> Result<(), EngineError> {
+    let refuse = |what: String| Err(EngineError::Invalid(format!("create {name}: {what}")));
+    for key in options.keys() {
+        match key.as_str() {
+            "type" | "o" | "device" => {}
+            "size" => return refuse("quota size requested but no quota support".to_owned()),
+            _ => return refuse(format!("invalid option: {key:?}")),
+        }
+    }
+    for (key, needed) in [("type", "device"), ("o", "device"), ("device", "type"), ("o", "type")] {
+        if options.contains_key(key) && !options.contains_key(needed) {
+            return refuse(format!("missing required option: {needed:?}"));
+        }
+    }
+    Ok(())
+}
+
+impl Device {
+    fn of(options: &BTreeMap<String, String>) -> Option<Self> {
+        let (kind, device) = (options.get("type")?, options.get("device")?);
+        let words = options.get("o").map(String::as_str).unwrap_or_default();
+        let words = || words.split(',').filter(|word| !word.is_empty());
+        let is_read_only = words().any(|word| word == "ro");
+        let depth = match words().find(|word| matches!(*word, "bind" | "rbind")) {
+            Some("rbind") => Some(Depth::Recursive),
+            Some(_) => Some(Depth::Single),
+            None => (kind == "bind").then_some(Depth::Single),
+        };
+        if let Some(depth) = depth {
+            return Some(Self::Bind { path: device.into(), depth, is_read_only });
+        }
+        let options = words().filter(|word| !matches!(*word, "ro" | "rw" | "defaults"));
+        Some(Self::FileSystem {
+            kind: kind.clone(),
+            device: device.clone(),
+            options: options.map(str::to_owned).collect(),
+            is_read_only,
+        })
+    }
+}
+
+impl Engine {
+    /// The files of a volume, or a part of them.
+    ///
+    /// # Errors
+    /// What its options name cannot be mounted, or there is no such part.
+    pub(crate) fn volume_files(
+        &self,
+        name: &str,
+        part: Option<&Path>,
+    ) -> Result<VolumeFiles, EngineError> {
+        let data = self.paths().volume_data(name);
+        let row = self.store().volumes().get(name)?;
+        let device = row.and_then(|row| Device::of(&row.options));
+        match (device, part) {
+            (None, None) => Ok(VolumeFiles::Directory(data)),
+            (None, Some(part)) => part_of(&data, part, Access::AsMounted),
+            (Some(Device::Bind { path, is_read_only, .. }), Some(part)) => {
+                part_of(&path, part, Access::of(is_read_only))
+            }
+            (Some(Device::Bind { path, depth, is_read_only }), None) => {
+                let tree = sys::mount::clone_tree(path.as_path(), depth).map_err(|errno| {
+                    failed(&data, &path.to_string_lossy(), "flags: 0x1000", errno)
+                })?;
+                finish(tree, Access::of(is_read_only)).map(VolumeFiles::Tree)
+            }
+            (Some(Device::FileSystem { .. }), Some(part)) => Err(EngineError::Invalid(format!(
+                "volume {name} is a file system of its own: {} of it cannot be mounted alone",
+                part.display()
+            ))),
+            (Some(Device::FileSystem { kind, device, options, is_read_only }), None) => {
+                if let Some(tree) = self.shared_volume(name)? {
+                    return Ok(VolumeFiles::Tree(tree));
+                }
+                let tree = file_system(&kind, &device, &options).map_err(|errno| {
+                    failed(&data, &device, &format!("data: {}", options.join(",")), errno)
+                })?;
+                finish(tree, Access::of(is_read_only)).map(VolumeFiles::Tree)
+            }
+        }
+    }
+
+    /// Whether a volume is what its options name, and not a directory of its own.
+    pub(crate) fn is_mounted_volume(&self, name: &str) -> Result<bool, EngineError> {
+        let row = self.store().volumes().get(name)?;
+        Ok(row.is_some_and(|row| Device::of(&row.options).is_some()))
+    }
+
+    /// A mounted volume as a container that runs has it.
+    fn shared_volume(&self, name: &str) -> Result<Option<OwnedFd>, EngineError> {
+        for id in self.store().volumes().users(name)? {
+            let Ok(container) = self.reread(&id) else { continue };
+            let is_it = |mount: &&crate::record::NamedMount| mount.volume.as_deref() == Some(name);
+            let Some(mount) = container.record.mounts.iter().find(is_it) else { continue };
+            // It may end at any moment.
+            let Ok(init) = self.init_of(&container) else { continue };
+            if let Ok(tree) = init.clone_tree(&mount.mount.target) {
+                return Ok(Some(tree));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Whether a tree can be written as far as the volume goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    AsMounted,
+    ReadOnly,
+}
+
+impl Access {
+    const fn of(is_read_only: bool) -> Self {
+        if is_read_only { Self::ReadOnly } else { Self::AsMounted }
+    }
+}
+
+fn finish(tree: OwnedFd, access: Access) -> Result<OwnedFd, EngineError> {
+    if access == Access::ReadOnly {
+        let set = sys::mount::set_attr(&tree, Depth::Recursive, &Attributes::READ_ONLY);
+        set.map_err(|errno| EngineError::file("protect", "a volume")(errno.into()))?;
+    }
+    Ok(tree)
+}
+
+fn part_of(dir: &Path, part: &Path, access: Access) -> Result<VolumeFiles, EngineError> {
+    let shown = dir.join(part);
+    let root = Root::open(dir).map_err(store_error)?;
+    let found = root.resolve(part, Final::Follow).map_err(|error| {
+        let reason = error.errno().map_or_else(|| error.to_string(), words);
+        EngineError::Invalid(format!("cannot access path {}: {reason}", shown.display()))
+    })?;
+    let tree = sys::mount::clone_tree_of(&found, Depth::Recursive)
+        .map_err(|errno| EngineError::file("clone the mount of", &shown)(errno.into()))?;
+    finish(tree, access).map(VolumeFiles::Tree)
+}
+
+fn file_system(kind: &str, device: &str, options: &[String]) -> Result<OwnedFd, Errno> {
+    let text = |text: &str| CString::new(text).map_err(|_| Errno::INVAL);
+    let (mut attributes, mut given) = (MountAttrFlags::empty(), Vec::new());
+    for word in options {
+        if let Some((_, flag)) = MOUNT_WORDS.iter().find(|(name, _)| name == word) {
+            attributes |= *flag;
+            continue;
+        }
+        let (key, value) =
+            word.split_once('=').map_or((word.as_str(), None), |(k, v)| (k, Some(v)));
+        given.push((text(key)?, value.map(text).transpose()?));
+    }
+    let device = text(device)?;
+    let params = given.iter().map(|(key, value)| match value {
+        Some(value) => Param::String(key, value),
+        None => Param::Flag(key),
+    });
+    let source = std::iter::once(Param::String(c"source", &device));
+    sys::mount::detached(&text(kind)?, source.chain(params), attributes)
+        .map_err(|error| error.errno())
+}
+
+/// Docker's words.
+fn failed(data: &Path, device: &str, with: &str, errno: Errno) -> EngineError {
+    let (data, reason) = (data.display(), words(errno));
+    EngineError::Invalid(format!(
+        "error while mounting volume '{data}': failed to mount local volume: mount {device}:{data}, {with}: {reason}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn options_are_judged_as_in_docker() {
+        let check = |pairs: &[(&str, &str)]| match check_options("vol", &options(pairs)) {
+            Ok(()) => "fine".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(check(&[]), "fine");
+        assert_eq!(check(&[("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m")]), "fine");
+        assert_eq!(check(&[("x", "1")]), "create vol: invalid option: \"x\"");
+        assert_eq!(check(&[("type", "tmpfs")]), "create vol: missing required option: \"device\"");
+        assert_eq!(check(&[("o", "bind")]), "create vol: missing required option: \"device\"");
+        assert_eq!(check(&[("device", "/x")]), "create vol: missing required option: \"type\"");
+    }
+
+    #[test]
+    fn a_bind_is_told_from_a_file_system() {
+        let of = |o: &str| Device::of(&options(&[("type", "none"), ("device", "/d"), ("o", o)]));
+        let bind =
+            |depth, is_read_only| Some(Device::Bind { path: "/d".into(), depth, is_read_only });
+        assert_eq!(of("bind"), bind(Depth::Single, false));
+        assert_eq!(of("rbind,ro"), bind(Depth::Recursive, true));
+        let Some(Device::FileSystem { options, is_read_only, .. }) = of("rw,size=1m,nodev") else {
+            panic!()
+        };
+        assert_eq!((options.join(" "), is_read_only), ("size=1m nodev".to_owned(), false));
+        assert_eq!(Device::of(&BTreeMap::new()), None);
+    }
+}
