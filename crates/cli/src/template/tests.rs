@@ -454,6 +454,11 @@ fn depth_and_output_are_bounded() {
     assert!(endless.ends_with("exceeded maximum template depth (400)"), "{endless}");
     let large = inspect("{{range 100000000}}{{printf \"%1000d\" .}}{{end}}");
     assert!(large.ends_with("output exceeds 64 MiB"), "{large}");
+    let silent = inspect("{{range 9223372036854775807}}{{end}}");
+    assert!(silent.ends_with("takes more than 1000000 steps"), "{silent}");
+    let doubled =
+        inspect("{{$x := \"aaaaaaaa\"}}{{range 40}}{{$x = printf \"%s%s\" $x $x}}{{end}}");
+    assert!(doubled.ends_with("a text exceeds 64 MiB"), "{doubled}");
 }
 
 #[test]

@@ -259,10 +259,13 @@ impl<'t> Exec<'t, '_> {
             return self.short_circuit(dot, name == "or", given);
         }
         let args = self.arguments(dot, function, given)?;
-        (function.run)(&args, self.mode.functions, given.args.first()).or_else(|message| {
-            self.at = at;
-            self.fail(format_args!("error calling {name}: {message}"))
-        })
+        match (function.run)(&args, self.mode.functions, given.args.first()) {
+            Ok(value) => self.bounded(value),
+            Err(message) => {
+                self.at = at;
+                self.fail(format_args!("error calling {name}: {message}"))
+            }
+        }
     }
 
     fn count_arguments(&self, function: &Function, given: Given<'_, '_>) -> Result<()> {

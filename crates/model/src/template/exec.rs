@@ -13,6 +13,9 @@ const MAX_DEPTH: usize = 400;
 /// How many bytes a template may produce.
 const MAX_OUTPUT: usize = 64 << 20;
 
+/// How many steps a template may take: one that repeats itself for ever must not hold up a server.
+const MAX_STEPS: usize = 1_000_000;
+
 /// How a template is run.
 #[derive(Clone, Copy)]
 pub(super) struct Mode {
@@ -34,6 +37,7 @@ pub(super) fn run(
         variables: vec![("$", data.clone())],
         at: At::Start,
         depth: 0,
+        steps: 0,
         name: "",
     };
     exec.list(data, &template.set.root)?;
@@ -94,6 +98,8 @@ pub(super) struct Exec<'t, 'o> {
     variables: Vec<(&'t str, Value)>,
     pub(super) at: At<'t>,
     depth: usize,
+    /// Nodes and repetitions so far.
+    steps: usize,
     /// The name of the running template.
     name: &'t str,
 }
@@ -122,6 +128,24 @@ impl<'t> Exec<'t, '_> {
         result
     }
 
+    fn step(&mut self) -> Result<()> {
+        self.steps += 1;
+        if self.steps > MAX_STEPS {
+            return self.fail(format_args!("takes more than {MAX_STEPS} steps"));
+        }
+        Ok(())
+    }
+
+    /// Texts that a function made: what is never written must not fill the memory either.
+    pub(super) fn bounded(&self, value: Value) -> Result<Value> {
+        match value.text() {
+            Some(text) if text.len() > MAX_OUTPUT => {
+                self.fail(format_args!("a text exceeds {} MiB", MAX_OUTPUT >> 20))
+            }
+            _ => Ok(value),
+        }
+    }
+
     fn write(&mut self, text: &str) -> Result<()> {
         if self.out.len() + text.len() > self.limit {
             return self.fail(format_args!("output exceeds {} MiB", MAX_OUTPUT >> 20));
@@ -141,6 +165,7 @@ impl<'t> Exec<'t, '_> {
     }
 
     fn node(&mut self, dot: &Value, node: &'t Node) -> Result<Flow> {
+        self.step()?;
         match node {
             Node::Text(text) => self.write(text)?,
             Node::Action { pos, pipe } => {
@@ -245,6 +270,7 @@ impl<'t> Exec<'t, '_> {
     }
 
     fn iteration(&mut self, branch: &'t Branch, index: Value, item: &Value) -> Result<Flow> {
+        self.step()?;
         let names = &branch.pipe.variables;
         self.scoped(|exec| {
             match (branch.pipe.store, names.as_slice()) {

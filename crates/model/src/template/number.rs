@@ -4,6 +4,9 @@
 pub(super) const GENERAL: i32 = 6;
 /// The same for JSON.
 pub(super) const JSON: i32 = 21;
+/// No number has more digits than this; what is asked for beyond are zeros. Rust's own formatting
+/// panics above 65,535.
+const DIGITS: usize = 1100;
 
 /// `%g`, shortest: an exponent below -4 or from `threshold` on is written as one.
 pub(super) fn shortest(value: f64, threshold: i32) -> String {
@@ -20,7 +23,7 @@ pub(super) fn general_with(value: f64, precision: usize) -> String {
         return special;
     }
     let precision = precision.max(1);
-    let (sign, digits, exponent) = parts(&format!("{value:.*e}", precision - 1));
+    let (sign, digits, exponent) = parts(&format!("{value:.*e}", (precision - 1).min(DIGITS)));
     let kept = digits.trim_end_matches('0');
     let kept = if kept.is_empty() { "0" } else { kept };
     general(sign, kept, exponent, i32::try_from(precision).unwrap_or(i32::MAX))
@@ -32,19 +35,27 @@ pub(super) fn scientific(value: f64, precision: Option<usize>) -> String {
         return special;
     }
     let text = match precision {
-        Some(precision) => format!("{value:.precision$e}"),
+        Some(precision) => format!("{value:.*e}", precision.min(DIGITS)),
         None => format!("{value:e}"),
     };
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    format!("{mantissa}e{}", signed_exponent(exponent.parse().unwrap_or(0)))
+    let zeros = zeros_beyond(precision);
+    format!("{mantissa}{zeros}e{}", signed_exponent(exponent.parse().unwrap_or(0)))
 }
 
 /// `%f`.
 pub(super) fn fixed(value: f64, precision: Option<usize>) -> String {
     special(value).unwrap_or_else(|| match precision {
-        Some(precision) => format!("{value:.precision$}"),
+        Some(precision) => {
+            format!("{value:.*}", precision.min(DIGITS)) + &zeros_beyond(Some(precision))
+        }
         None => format!("{value}"),
     })
+}
+
+/// What a precision asks for beyond the digits of any number.
+fn zeros_beyond(precision: Option<usize>) -> String {
+    "0".repeat(precision.unwrap_or(0).saturating_sub(DIGITS))
 }
 
 fn special(value: f64) -> Option<String> {
@@ -85,6 +96,15 @@ fn general(sign: &str, digits: &str, exponent: i32, threshold: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_precision_is_written_out() {
+        let half = "5".to_owned() + &"0".repeat(69_999);
+        assert_eq!(fixed(0.5, Some(70_000)), format!("0.{half}"));
+        assert_eq!(scientific(1.5, Some(70_000)), format!("1.{half}e+00"));
+        assert_eq!(general_with(0.5, 70_000), "0.5");
+        assert_eq!(fixed(f64::MIN_POSITIVE, Some(70_000)).len(), 70_002);
+    }
 
     #[test]
     fn shortest_is_go_v() {
