@@ -45,6 +45,10 @@ impl Guard {
         };
         logged.log.go_on();
         logged.rewatch(&self.poller);
+        if !logged.log.wants_room() {
+            // What was kept for the one who takes it is not needed until there is more.
+            self.scratch.cool_soon(self.started.elapsed());
+        }
         self.let_flow(Target::Container);
     }
 

@@ -136,6 +136,11 @@ struct Scratch {
 }
 
 impl Scratch {
+    /// What was needed a moment ago is freed in a while.
+    fn cool_soon(&mut self, now: Duration) {
+        self.cool_at.get_or_insert(now + WARM);
+    }
+
     /// The buffer, made if it is not there.
     fn warm(&mut self, now: Duration) -> &mut [u8] {
         self.cool_at = Some(now + WARM);

@@ -114,6 +114,8 @@ impl Sink {
                 Sent::Broken(errno) => {
                     self.losses.because(io::Error::from(errno).kind());
                     self.queue.rewind();
+                    // How long the next one takes nothing is its own time.
+                    self.progress = Progress::Flows;
                 }
             }
         }
@@ -187,7 +189,10 @@ impl Sink {
     fn enqueue(&mut self) {
         let waits = self.delivery == LogDelivery::Blocking && self.is_taken();
         for message in self.recorder.messages() {
-            if waits || self.queue.bytes.len() + message.len() <= self.limit {
+            // One alone may be longer than the limit, as in Docker: there would be no end of notes that
+            // tell of the loss of notes.
+            let is_alone = self.queue.lengths.is_empty();
+            if waits || is_alone || self.queue.bytes.len() + message.len() <= self.limit {
                 self.queue.push(message);
             } else {
                 self.losses.all += 1;

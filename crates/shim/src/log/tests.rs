@@ -499,6 +499,37 @@ fn a_peer_that_goes_holds_nobody_back_and_hears_what_it_missed() {
     assert_eq!(texts, expected);
 }
 
+/// It was due at once for as long as nobody was there.
+#[test]
+fn a_peer_that_stalls_and_goes_is_looked_for_in_a_while() {
+    let scratch = Scratch::new();
+    let path = scratch.0.join("sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut log = syslog(SinkAddress::Unix(path.clone()), LogDelivery::Blocking);
+    let peer = listener.accept().unwrap().0;
+    while !log.holds_back() {
+        log.write(Stdout, "x\n".repeat(1000).as_bytes(), NOW);
+    }
+    drop((peer, listener));
+    fs::remove_file(&path).unwrap();
+    log.go_on();
+    let later = std::time::Instant::now() + Duration::from_secs(20);
+    log.sink.as_mut().unwrap().flush(later);
+    assert!(log.deadline().unwrap() > later);
+}
+
+/// A note of a loss that is lost itself had no end.
+#[test]
+fn a_message_longer_than_the_whole_buffer_is_sent_alone() {
+    let listener = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = SinkAddress::Udp(listener.local_addr().unwrap());
+    let mut log = syslog(address, LogDelivery::NonBlocking { buffer: 1 });
+    log.write(Stdout, b"one\n", NOW);
+    let mut buffer = [0; 1000];
+    let count = listener.recv(&mut buffer).unwrap();
+    assert_eq!(message(&buffer[..count]), "one\n");
+}
+
 #[test]
 fn nobody_to_take_the_log_is_told_at_the_start() {
     let scratch = Scratch::new();
