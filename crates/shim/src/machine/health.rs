@@ -202,8 +202,9 @@ impl Health {
         effects
     }
 
-    fn is_unhealthy(&self) -> bool {
-        self.status == HealthStatus::Unhealthy
+    /// Whether it has failed as often in a row as its plan allows.
+    fn failed_often(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| self.streak >= plan.retries)
     }
 }
 
@@ -257,9 +258,10 @@ impl Machine {
         verdict: Verdict,
         now: Now,
     ) -> Vec<Effect> {
-        let was = self.health.is_unhealthy();
+        // Whoever was paused is unhealthy without having failed, so the failures in a row count.
+        let before = self.health.failed_often();
         let mut effects = self.health.note(begin, began, verdict, now);
-        if !was && self.health.is_unhealthy() {
+        if !before && self.health.failed_often() {
             effects.extend(self.on_unhealthy(now));
         }
         effects

@@ -189,6 +189,19 @@ fn what_follows_is_what_was_asked_for() {
     assert_eq!(unhealthy(OnUnhealthy::Restart), (signal(15), true));
 }
 
+/// A pause makes it unhealthy without a failure, which must not keep failures from being acted upon.
+#[test]
+fn failures_after_a_pause_count() {
+    let plan = HealthPlan { retries: 1, on_unhealthy: OnUnhealthy::Kill, ..plan() };
+    let mut shim = Shim::checked(plan);
+    shim.checks(0);
+    shim.ask(A, Request::Pause);
+    shim.on(Event::Froze(A, Freeze::Frozen, Ok(())));
+    shim.on(Event::Froze(A, Freeze::Thawed, Ok(())));
+    let told = shim.checks(1);
+    assert!(told.contains("Signal(Container, Signal(9), Process)"), "{told}");
+}
+
 /// What somebody stops stays down, and what was stopped as unhealthy is as if it had ended by itself
 /// to whoever asks after a reboot.
 #[test]
