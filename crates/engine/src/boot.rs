@@ -25,29 +25,41 @@ impl Engine {
         // What a reboot has left goes first. What cannot be taken back is in nobody's way.
         let _ = self.reconcile();
         let mut wished = BTreeMap::new();
-        let mut order = Vec::new();
+        let (mut order, mut unknown) = (Vec::new(), Vec::new());
         // The newest are listed first.
         for row in self.store().containers().list()?.into_iter().rev() {
             // One that cannot be read is told of by its own commands.
             let Ok(container) = Container::read(row) else { continue };
-            if self.should_run(&container)? {
-                order.push((container.id, joined(&container.record.spec)));
-                wished.insert(container.id, container.name().to_owned());
+            let name = container.name().to_owned();
+            match self.should_run(&container) {
+                Ok(true) => {
+                    order.push((container.id, joined(&container.record.spec)));
+                    wished.insert(container.id, name);
+                }
+                Ok(false) => {}
+                Err(error) => unknown.push(Booted { name, failed: Some(error.to_string()) }),
             }
         }
-        Ok(in_order(order)
-            .into_iter()
-            .map(|id| Booted {
-                name: wished.remove(&id).unwrap_or_default(),
-                failed: self.start(&NameOrId::from(id)).err().map(|error| error.to_string()),
-            })
-            .collect())
+        let started = in_order(order).into_iter().map(|id| Booted {
+            name: wished.remove(&id).unwrap_or_default(),
+            failed: self.start(&NameOrId::from(id)).err().map(|error| error.to_string()),
+        });
+        Ok(started.chain(unknown).collect())
     }
 
     fn should_run(&self, container: &Container) -> Result<bool, EngineError> {
         let Some(start) = container.record.last_start() else { return Ok(false) };
-        let Life::Exited { code, .. } = self.life(container)? else { return Ok(false) };
-        let exit = self.last_exit(&container.id)?.filter(|exit| exit.since >= start.at);
+        let exit = self.last_exit(&container.id)?;
+        let code = match self.life(container)? {
+            Life::Exited { code, .. } => code,
+            // It ran before the start that failed, perhaps the last one of this kind.
+            Life::Created { failed: Some(failure) } if exit.is_some() => failure.code,
+            Life::Created { .. }
+            | Life::Running { .. }
+            | Life::Paused { .. }
+            | Life::Restarting { .. } => return Ok(false),
+        };
+        let exit = exit.filter(|exit| exit.since >= start.at);
         let by_hand = exit.map_or(ByHand::No, |exit| exit.by_hand);
         Ok(is_wished(container.record.spec.restart, start, code, by_hand))
     }
