@@ -17,6 +17,9 @@ use super::{LowerError, Unsupported};
 
 mod syslog;
 
+/// Each turn of a log and each start goes through the numbers of all its files.
+const MOST_FILES: u32 = 1000;
+
 /// A log that cannot be kept so.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum LogError {
@@ -30,6 +33,8 @@ pub(crate) enum LogError {
     Size { option: String, value: String },
     #[error("invalid value for {option}: {value:?}: {option} cannot be less than 1")]
     Count { option: String, value: String },
+    #[error("invalid value for {option}: {value}: {option} cannot be more than {MOST_FILES}")]
+    TooMany { option: String, value: u32 },
     #[error("invalid value for option {option}: {value}")]
     Truth { option: String, value: String },
     #[error("compress cannot be true when max-file is less than 2 or max-size is not set")]
@@ -163,6 +168,9 @@ impl Options<'_> {
                 .filter(|count| *count > 0)
                 .ok_or_else(|| LogError::Count { option: count, value: value.to_owned() })?,
         };
+        if max_file > MOST_FILES {
+            return Err(LogError::TooMany { option: name("max-file"), value: max_file });
+        }
         let wanted = self.truth(&compress, default.compression == Compression::Gzip)?;
         let is_rotated = max_size.is_some() && max_file > 1;
         if wanted && !is_rotated && self.get(&compress).is_some() {
