@@ -7,6 +7,7 @@ mod columns;
 mod options;
 mod process;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use cgroup::Cgroup;
@@ -50,8 +51,16 @@ impl Engine {
         let options = Options::parse(arguments)?;
         let directories = self.directories(&container, options.rows)?;
         let host = host(now)?;
-        let processes = directories.iter().filter_map(|path| Process::read(path));
+        let processes: Vec<Process> =
+            directories.iter().filter_map(|path| Process::read(path)).collect();
+        // A number may have been given to another process while this one was read.
+        let still: BTreeSet<i32> = self.numbers(&container)?.into_iter().collect();
+        let is_inside = |process: &Process| {
+            i32::try_from(process.tgid).is_ok_and(|number| still.contains(&number))
+        };
         let processes = processes
+            .into_iter()
+            .filter(is_inside)
             .map(|process| {
                 options.columns.iter().map(|column| column.cell(&process, &host)).collect()
             })
@@ -65,6 +74,16 @@ impl Engine {
 
     /// Where the kernel tells of each row.
     fn directories(&self, container: &Container, rows: Rows) -> Result<Vec<PathBuf>, EngineError> {
+        let processes = self.numbers(container)?.into_iter();
+        let processes = processes.map(|pid| PathBuf::from(format!("/proc/{pid}")));
+        Ok(match rows {
+            Rows::Processes => processes.collect(),
+            Rows::Threads => processes.flat_map(|process| threads(&process.join("task"))).collect(),
+        })
+    }
+
+    /// The processes of a container, in the order of their numbers.
+    fn numbers(&self, container: &Container) -> Result<Vec<i32>, EngineError> {
         let place = self.cgroup_name(container);
         let opened = Cgroup::open(&hierarchies()?, &place.parent, &place.name);
         let pids = match opened.and_then(|cgroup| cgroup.pids()) {
@@ -76,11 +95,7 @@ impl Engine {
         };
         let mut pids: Vec<i32> = pids.into_iter().map(|pid| pid.as_raw_nonzero().get()).collect();
         pids.sort_unstable();
-        let processes = pids.into_iter().map(|pid| PathBuf::from(format!("/proc/{pid}")));
-        Ok(match rows {
-            Rows::Processes => processes.collect(),
-            Rows::Threads => processes.flat_map(|process| threads(&process.join("task"))).collect(),
-        })
+        Ok(pids)
     }
 }
 

@@ -75,6 +75,9 @@ pub enum UpdateError {
     /// Swap must not shrink below memory.
     #[error("Minimum memoryswap limit should be larger than memory limit, see usage")]
     SwapBelowMemory,
+    /// Swap is counted beside memory, which has no limit.
+    #[error("You should always set the Memory limit when using Memoryswap limit, see usage")]
+    SwapAlone,
     /// A number of processors is a quota in other words.
     #[error("Conflicting options: Nano CPUs cannot be updated as CPU {0} has already been set")]
     NanoCpus(&'static str),
@@ -141,13 +144,17 @@ impl Engine {
         if container.row.auto_remove && changes.restart.is_some_and(|it| it != RestartPolicy::No) {
             return Err(EngineError::RestartOfAutoRemoved(container.id));
         }
-        self.limit(&container, (&to_apply(&limits, &new), &to_undo(&limits, &old)))?;
+        let before = to_undo(&limits, &old);
+        self.limit(&container, (&to_apply(&limits, &new), &before))?;
         container.record.spec.limits = new;
         if let Some(policy) = changes.restart {
             container.record.spec.restart = policy;
         }
         texts::apply(&changes.texts, &mut container.record);
-        self.save(&container)?;
+        if let Err(error) = self.save(&container) {
+            self.take_back(&container, &before);
+            return Err(error);
+        }
         if changes.texts != TextChanges::default() && self.life(&container)?.is_up() {
             // Its shim tells its labels with all that happens to it.
             let endpoint = container.record.last_start().and_then(|start| start.endpoint.as_ref());
@@ -183,6 +190,17 @@ impl Engine {
             return applied.map_err(|error| cgroup_error(&error));
         }
         Ok(())
+    }
+}
+
+impl Engine {
+    /// What could not be written down does not hold. Whoever hears of that failure need not hear of another.
+    fn take_back(&self, container: &Container, before: &cgroup::Limits) {
+        let place = self.cgroup_name(container);
+        let Ok(hierarchies) = hierarchies() else { return };
+        if let Ok(group) = Cgroup::open(&hierarchies, &place.parent, &place.name) {
+            let _ = group.update(before);
+        }
     }
 }
 

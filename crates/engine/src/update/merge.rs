@@ -61,7 +61,8 @@ fn check_swap(old: &Limits, given: &LimitChanges) -> Result<(), UpdateError> {
         },
         (memory, Some(SwapLimit::Bytes(swap))) => match memory.or(old.memory) {
             Some(memory) if swap < memory => Err(UpdateError::SwapBelowMemory),
-            Some(_) | None => Ok(()),
+            Some(_) => Ok(()),
+            None => Err(UpdateError::SwapAlone),
         },
         (_, None | Some(SwapLimit::Unlimited)) => Ok(()),
     }
