@@ -189,7 +189,11 @@ impl Cgroup {
     ) -> Result<Vec<Pid>, CgroupError> {
         let mut pids = Vec::new();
         let found = tree::walk(root, &self.path, |dir| {
-            let procs = file::read(dir, "cgroup.procs")?;
+            let procs = match file::read(dir, "cgroup.procs") {
+                // A threaded one: its processes are listed by the domain above it.
+                Err(Errno::OPNOTSUPP) => return Ok(()),
+                read => read?,
+            };
             // Processes of a foreign pid namespace are listed as 0.
             pids.extend(procs.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)));
             Ok(())
