@@ -141,6 +141,9 @@ struct Board {
     send: mpsc::Sender<Heard>,
 }
 
+/// Digits of an id from which they cannot be a name by chance, as lists show them.
+const SHORT_ID: usize = 12;
+
 impl Board {
     /// Begins to follow a container, from the beginning or from where it was left.
     fn follow(&mut self, client: &Client, target: Target) {
@@ -164,15 +167,16 @@ impl Board {
 
     /// Whether a container that has started is one of those that are wanted.
     async fn wants(&self, client: &Client, target: &Target) -> Result<bool, Failure> {
-        let is_named = |name: &String| *name == target.name || target.id.starts_with(name);
+        // Names may be made of an id's digits, so that fewer of them are no id's beginning.
+        let is_id = |name: &str| name.len() >= SHORT_ID && target.id.starts_with(name);
+        let is_named = |name: &String| *name == target.name || is_id(name);
         if self.which.names.iter().any(is_named) {
             return Ok(true);
         }
         let Some(filters) = &self.which.filters else { return Ok(false) };
-        let mut filters = filters.clone();
-        filters.add("id", &target.id);
+        let filters = filters.clone();
         let query = ListContainers { all: true, filters, ..ListContainers::default() };
-        Ok(!client.container_list(&query).await?.is_empty())
+        Ok(client.container_list(&query).await?.iter().any(|found| found.id == target.id))
     }
 }
 

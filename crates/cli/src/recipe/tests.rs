@@ -55,8 +55,7 @@ fn words_are_quoted_for_the_shell() {
         &plain(config, ""),
         Recipe::Run,
         expect![[r#"
-        dhow run --detach --name web --env 'Q=it'\''s $HOME
-        ' --label 'a b=' --label from=other app:1 sh -c 'echo "$1"; # *' ''
+        dhow run --detach --name web --env $'Q=it\'s $HOME\n' --label 'a b=' --label from=other app:1 sh -c 'echo "$1"; # *' ''
     "#]],
     );
 }

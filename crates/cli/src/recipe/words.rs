@@ -25,9 +25,32 @@ pub(super) fn line(own: &Own<'_>) -> String {
     words.push(own.image().to_owned());
     words.extend(behind);
     words.extend(command.into_iter().flatten());
-    let mut line = words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    let mut line = words.iter().map(|word| pasted(word)).collect::<Vec<_>>().join(" ");
     line.push('\n');
     line
+}
+
+/// A word as a shell at a terminal reads it back. Control characters would be the terminal's: one of them
+/// ends the line or the paste, and what follows would be run.
+fn pasted(word: &str) -> String {
+    if !word.contains(char::is_control) {
+        return quoted(word);
+    }
+    let mut text = "$'".to_owned();
+    for c in word.chars() {
+        match c {
+            '\\' => text.push_str(r"\\"),
+            '\'' => text.push_str(r"\'"),
+            '\n' => text.push_str(r"\n"),
+            c if c.is_control() => {
+                let mut bytes = [0; 4];
+                let bytes = c.encode_utf8(&mut bytes).bytes();
+                text.extend(bytes.map(|byte| format!("\\{byte:03o}")));
+            }
+            c => text.push(c),
+        }
+    }
+    text + "'"
 }
 
 /// A word as a shell reads it back.
