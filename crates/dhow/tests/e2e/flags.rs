@@ -171,6 +171,7 @@ fn missing_test(module: &str, test: &str) -> Option<String> {
         "cp" => include_str!("cp.rs"),
         "events" => include_str!("events.rs"),
         "flags" => include_str!("flags.rs"),
+        "limits" => include_str!("limits.rs"),
         "pull" => include_str!("pull.rs"),
         "terminal" => include_str!("terminal.rs"),
         other => return Some(format!("no module {other}")),

@@ -100,7 +100,9 @@ fn refused(host: &testkit::Host, flags: &[&str], says: &str) {
     all.extend_from_slice(flags);
     all.extend(["busybox", "true"]);
     let ran = host.run(&all);
-    assert_eq!(ran.code, Some(125), "{flags:?} ({says}): {} {}", ran.out, ran.err);
+    // Docker's client takes these words for those about a command that is not there.
+    let code = if ran.err.contains("\": no such file or directory") { 127 } else { 125 };
+    assert_eq!(ran.code, Some(code), "{flags:?} ({says}): {} {}", ran.out, ran.err);
     assert!(ran.err.contains(says), "{flags:?}: {}", ran.err);
     assert_eq!(ran.out, "", "{flags:?}");
     assert_eq!(host.ok(&["ps", "-aq"]), "", "{flags:?}");
@@ -120,20 +122,17 @@ fn options_that_do_not_parse_are_refused() {
         (&["--security-opt", "Seccomp=unconfined"], "Seccomp"),
         (&["--security-opt", "seccomp=Unconfined"], "Unconfined"),
         (&["--security-opt", "no-new-privileges=maybe"], "no-new-privileges=maybe"),
-        (&["--security-opt", "no-new-privileges:1"], "no-new-privileges:1"),
+        (&["--security-opt", "no-new-privileges:yes"], "no-new-privileges:yes"),
         (&["--security-opt", "apparmor"], "apparmor"),
         (&["--security-opt", "apparmor="], "apparmor"),
-        (
-            &["--security-opt", "apparmor=docker-default"],
-            "not supported yet: --security-opt apparmor",
-        ),
+        (&["--security-opt", "apparmor=no-such-profile"], "apparmor=no-such-profile"),
         (&["--security-opt", "label=type:x_t"], "not supported yet: --security-opt label"),
         (&["--security-opt", "label="], "label"),
         (&["--security-opt", "systempaths=confined"], "systempaths=confined"),
         (&["--security-opt", "systempaths="], "systempaths="),
         (&["--security-opt", "systempaths"], "systempaths"),
         (&["--security-opt", "mask=/x"], "mask=/x"),
-        (&["--security-opt", "writable-cgroups=true"], "writable-cgroups"),
+        (&["--security-opt", "writable-cgroups=maybe"], "writable-cgroups"),
         (&["--cap-add", "NOSUCH"], "CAP_NOSUCH"),
         (&["--cap-add", ""], "CAP_"),
         (&["--cap-add", "NET_ADMIN,SYS_ADMIN"], "CAP_NET_ADMIN,SYS_ADMIN"),
@@ -147,7 +146,7 @@ fn options_that_do_not_parse_are_refused() {
         (&["--ipc", "host", "--sysctl", "kernel.msgmax=1"], "IPC"),
         (&["--device", "/dev/null:relative"], "relative"),
         (&["--device", "/dev/null:/x:q"], "q"),
-        (&["--device", "/nosuch"], "/nosuch"),
+        (&["--device", "/nosuch"], "custom device \"/nosuch\": no such file or directory"),
         (&["--device", "/etc/passwd"], "/etc/passwd"),
         (&["--device-cgroup-rule", "x 1:1 rwm"], "x 1:1 rwm"),
         (&["--device-cgroup-rule", "c 1:1 rwmx"], "c 1:1 rwmx"),

@@ -123,5 +123,5 @@ fn a_plan_that_fails_starts_nothing() {
     let mut spec = spec(&["true"]);
     spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
     let error = bundle.run(&spec).unwrap_err();
-    assert_eq!(error.to_string(), "a user namespace is not supported");
+    assert_eq!(error.to_string(), "a user namespace that is not brought is not supported");
 }

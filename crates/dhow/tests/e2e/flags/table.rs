@@ -34,7 +34,7 @@ const fn line(flag: &'static str, words: &'static [&'static str], sees: Sees) ->
 }
 
 /// Flags of `create` that the engine refuses today, each by an error that names it.
-pub(super) const NOT_YET: &[&str] = &["gpus", "link", "storage-opt", "volumes-from"];
+pub(super) const NOT_YET: &[&str] = &["link"];
 
 /// What `create` and `run` share.
 #[rustfmt::skip]
