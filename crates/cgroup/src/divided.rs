@@ -5,7 +5,7 @@
 //! The files of its limits stay where they are. Of version 1 only a hierarchy without controllers is
 //! handed on.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, chownat, openat};
 use rustix::process::Pid;
@@ -57,17 +57,23 @@ impl Cgroup {
         for (root, mount) in named.chain(unified) {
             for file in FILES {
                 let path = format!("{}{file}", self.path);
-                let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
-                match chownat(root, &path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(()) | Err(Errno::NOENT) => {}
-                    Err(source) => {
-                        let (path, value) = (mount.join(path), format!("owner {id}"));
-                        return Err(CgroupError::Write { value, path, source });
-                    }
-                }
+                give(root, &path, id).map_err(|source| CgroupError::Write {
+                    path: mount.join(&path),
+                    value: format!("owner {id}"),
+                    source,
+                })?;
             }
         }
         Ok(())
+    }
+}
+
+/// One that a kernel does not have is in nobody's way.
+fn give(root: BorrowedFd<'_>, path: &str, id: u32) -> Result<(), Errno> {
+    let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
+    match chownat(root, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => Ok(()),
+        given => given,
     }
 }
 

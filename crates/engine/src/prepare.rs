@@ -187,7 +187,7 @@ impl Engine {
         let sockets = sockets.collect::<std::io::Result<Vec<_>>>();
         fds.extend(sockets.map_err(EngineError::file("duplicate", "a socket"))?);
         if let Some(filter) = filter {
-            fds.push((FdRole::Seccomp, filter_file(&filter)?));
+            fds.push((FdRole::Seccomp, security::filter_file(&filter)?));
         }
         EngineError::step(Point::StartPrepared)?;
         Ok((spec, fds))
@@ -471,18 +471,6 @@ fn trees(
         trees.push((FdRole::Tree(index), tree));
     }
     Ok(trees)
-}
-
-/// The compiled filter as a file, so that it can be passed on.
-fn filter_file(filter: &runtime::seccomp::Program) -> Result<OwnedFd, EngineError> {
-    let failed =
-        |errno: rustix::io::Errno| EngineError::file("write", "the seccomp filter")(errno.into());
-    let file = rustix::fs::memfd_create(c"dhow-seccomp", rustix::fs::MemfdFlags::CLOEXEC)
-        .map_err(failed)?;
-    let mut file = std::fs::File::from(file);
-    std::io::Write::write_all(&mut file, &filter.to_bytes())
-        .map_err(EngineError::file("write", "the seccomp filter"))?;
-    Ok(file.into())
 }
 
 /// What the host asks. Its stub on the loopback is of no use to a namespace of its own, so the

@@ -2,6 +2,7 @@
 //! its specification and what this host has to give.
 
 use std::collections::HashSet;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -316,4 +317,15 @@ fn parse_rule(text: &str) -> Result<LinuxDeviceCgroup, EngineError> {
         return Err(bad());
     }
     rule(true, kind, number(major)?, number(minor)?, access)
+}
+/// The compiled filter as a file, so that it can be passed on.
+pub(crate) fn filter_file(filter: &Program) -> Result<OwnedFd, EngineError> {
+    let failed =
+        |errno: rustix::io::Errno| EngineError::file("write", "the seccomp filter")(errno.into());
+    let file = rustix::fs::memfd_create(c"dhow-seccomp", rustix::fs::MemfdFlags::CLOEXEC)
+        .map_err(failed)?;
+    let mut file = std::fs::File::from(file);
+    std::io::Write::write_all(&mut file, &filter.to_bytes())
+        .map_err(EngineError::file("write", "the seccomp filter"))?;
+    Ok(file.into())
 }
