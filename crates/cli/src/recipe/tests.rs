@@ -55,8 +55,21 @@ fn words_are_quoted_for_the_shell() {
         &plain(config, ""),
         Recipe::Run,
         expect![[r#"
-        dhow run --detach --name web --env $'Q=it\'s $HOME\n' --label 'a b=' --label from=other app:1 sh -c 'echo "$1"; # *' ''
+        dhow run --detach --name web --env 'Q=it'\''s $HOME
+        ' --label 'a b=' --label from=other app:1 sh -c 'echo "$1"; # *' ''
     "#]],
+    );
+}
+
+#[test]
+fn control_characters_are_nobodys_keys() {
+    let config = r#""Labels":{"x":"a\u0003\nrm -rf ~\n'\u001b[201~\u009b"}"#;
+    check(
+        &plain(config, ""),
+        Recipe::Run,
+        expect![[r#"
+            dhow run --detach --name web --env A=1 --label $'x=a\003\nrm -rf ~\n\'\033[201~\302\233' app:1
+        "#]],
     );
 }
 

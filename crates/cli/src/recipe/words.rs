@@ -31,9 +31,9 @@ pub(super) fn line(own: &Own<'_>) -> String {
 }
 
 /// A word as a shell at a terminal reads it back. Control characters would be the terminal's: one of them
-/// ends the line or the paste, and what follows would be run.
+/// ends the line or the paste, and what follows would be run. A line feed inside of quotes is only itself.
 fn pasted(word: &str) -> String {
-    if !word.contains(char::is_control) {
+    if !word.contains(|c: char| c.is_control() && c != '\n') {
         return quoted(word);
     }
     let mut text = "$'".to_owned();
