@@ -23,7 +23,8 @@ impl Engine {
     /// # Errors
     /// There is no such container, or it has no image; a change is no instruction.
     pub fn commit(&self, who: &NameOrId, options: &CommitOptions) -> Result<ImageId, EngineError> {
-        let container = self.find(who)?;
+        // Neither started nor removed meanwhile; to pause takes no lock.
+        let (_lock, container) = self.lock(&self.find(who)?.id)?;
         let Source::Image(_) = &container.record.spec.source else {
             return Err(EngineError::Invalid(format!(
                 "container {} has no image that a layer could be added to",
