@@ -223,6 +223,33 @@ fn copies_go_through_what_is_mounted() {
     host.ok(&["rm", "-f", "cc"]);
 }
 
+/// What stands at the top of procfs and sysfs is not given an archive's times and modes.
+#[test]
+fn directories_of_the_kernel_stay_as_they_are() {
+    let host = host();
+    let dir = host.scratch();
+    shell(dir, "mkdir -p t/sys t/made; chmod 700 t/sys t/made; tar cf t.tar -C t sys made");
+    host.ok(&[
+        "run",
+        "-d",
+        "--privileged",
+        "--name",
+        "cc",
+        "--network",
+        "none",
+        "busybox",
+        "sleep",
+        "1000",
+    ]);
+    let look = || host.ok(&["exec", "cc", "stat", "-c", "%a %Y", "/sys"]);
+    let before = look();
+    let copy = host.feed(&["cp", "-", "cc:/"], &fs::read(dir.join("t.tar")).unwrap());
+    assert_eq!(copy.code, Some(0), "{}", copy.err);
+    assert_eq!(look(), before);
+    assert_eq!(host.ok(&["exec", "cc", "stat", "-c", "%a", "/made"]), "700");
+    host.ok(&["rm", "-f", "cc"]);
+}
+
 #[test]
 fn a_read_only_root_takes_nothing() {
     let host = host();

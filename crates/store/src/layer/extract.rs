@@ -246,6 +246,9 @@ impl<'a> Extractor<'a> {
         let origin = match rustix::fs::mkdirat(dir, name, mode) {
             Ok(()) => Origin::Now,
             Err(Errno::EXIST) => {
+                if self.is_kernels()? {
+                    return Ok(());
+                }
                 self.directory_again(mode)?;
                 Origin::Before
             }

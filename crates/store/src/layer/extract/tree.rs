@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use sys::failpoint::{Point, pass};
+use sys::kernel_fs::is_kernel_fs;
 
 use crate::layer::error::{Making, Refusal};
 use crate::layer::law;
@@ -59,6 +60,20 @@ impl Extractor<'_> {
         match self.onto {
             Onto::Layer => &[Errno::OPNOTSUPP],
             Onto::Tree(_) => &[Errno::OPNOTSUPP, Errno::PERM],
+        }
+    }
+
+    /// Whether a directory of the kernel's own is at the current path, which stays as it is.
+    pub(super) fn is_kernels(&mut self) -> Result<bool, Stop> {
+        if matches!(self.onto, Onto::Layer) {
+            return Ok(false);
+        }
+        let (dir, name) = self.at.place()?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(dir, name, flags, Mode::empty()) {
+            Ok(there) => Ok(is_kernel_fs(there).unwrap_or(true)),
+            Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => Ok(false),
+            Err(errno) => Err(Stop::Os("open the directory", errno)),
         }
     }
 
