@@ -53,6 +53,7 @@ fn unpack(archive: &mut (dyn Read + Send), target: &LocalTarget) -> Result<(), S
         // Without what may stand at its end.
         shown: target.dir.components().collect(),
         rename: Some(renaming(&target.renaming)),
+        ids: None,
         owners: Owners::Ours,
         clash: Clash::Refuse,
     };

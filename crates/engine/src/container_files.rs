@@ -8,16 +8,20 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use model::container::UserNamespace;
 use model::mount::{Access, MountSource, Recursion};
-use rustix::fs::{FileType, Mode};
+use rustix::fs::{AtFlags, FileType, Mode, StatxFlags};
 use sys::Errno;
 use sys::mount::{Attributes, Depth, Propagation};
 use sys::process::Namespaces;
 use sys::root::{Final, Root};
+use sys::userns::IdMap;
 
 use crate::container::Container;
+use crate::join::LiveFiles;
 use crate::prepare::{etc_sources, store_error};
 use crate::record::NamedMount;
+use crate::userns::as_root_of;
 use crate::volume_source::VolumeFiles;
 use crate::{Engine, EngineError};
 
@@ -26,6 +30,43 @@ struct Place {
     tree: OwnedFd,
     target: PathBuf,
     access: Access,
+    kind: Kind,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Lasting,
+    /// Memory that nobody else has: what would be put there were lost.
+    Memory,
+}
+
+/// A container's files.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Files<'a> {
+    pub(crate) root: &'a Root,
+    /// The ids of the host that its users are; `None`: the same.
+    pub(crate) ids: Option<IdMap>,
+    /// The mounts in which nothing lasts.
+    memory: &'a [u64],
+}
+
+impl Files<'_> {
+    /// Whether what is put into a directory is lost at once.
+    ///
+    /// # Errors
+    /// What the kernel says of the directory.
+    pub(crate) fn forgets(&self, dir: &Root) -> Result<bool, Errno> {
+        Ok(self.memory.contains(&mount_id(dir)?))
+    }
+}
+
+/// Which mount something is in.
+///
+/// # Errors
+/// What `statx(2)` gives.
+pub(crate) fn mount_id(at: impl AsFd) -> Result<u64, Errno> {
+    rustix::fs::statx(at, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map(|stat| stat.stx_mnt_id)
 }
 
 impl Engine {
@@ -37,17 +78,16 @@ impl Engine {
     pub(crate) fn with_files<T: Send>(
         &self,
         container: &Container,
-        work: impl FnOnce(&Root) -> Result<T, EngineError> + Send,
+        work: impl FnOnce(Files<'_>) -> Result<T, EngineError> + Send,
     ) -> Result<T, EngineError> {
         match self.running_files(container)? {
-            Some((root, _namespace)) => work(&root),
+            Some(files) => with_live_files(container, &files, work),
             None => self.with_lone_files(container, work),
         }
     }
 
-    /// The root of a container's first process. While its mount namespace is held, what is mounted
-    /// there stays, whatever becomes of the container. `None`: it does not run.
-    fn running_files(&self, container: &Container) -> Result<Option<(Root, OwnedFd)>, EngineError> {
+    /// What a container's first process has; `None`: it does not run.
+    fn running_files(&self, container: &Container) -> Result<Option<LiveFiles>, EngineError> {
         if self.life(container)?.pid().is_none() {
             return Ok(None);
         }
@@ -60,13 +100,13 @@ impl Engine {
     fn with_lone_files<T: Send>(
         &self,
         container: &Container,
-        work: impl FnOnce(&Root) -> Result<T, EngineError> + Send,
+        work: impl FnOnce(Files<'_>) -> Result<T, EngineError> + Send,
     ) -> Result<T, EngineError> {
         let (lock, container) = self.lock(&container.id)?;
         // It has been started since: whoever did that has the lock no more.
-        if let Some((root, _namespace)) = self.running_files(&container)? {
+        if let Some(files) = self.running_files(&container)? {
             drop(lock);
-            return work(&root);
+            return with_live_files(&container, &files, work);
         }
         let rootfs = Root::from_fd(self.rootfs(&container)?);
         let places = self.places(&container)?;
@@ -77,7 +117,12 @@ impl Engine {
                 let set = sys::mount::set_attr(&rootfs, Depth::Single, &Attributes::READ_ONLY);
                 set.map_err(|errno| EngineError::file("protect", container.name())(errno.into()))?;
             }
-            work(&rootfs)
+            let memory = places.iter().filter(|place| place.kind == Kind::Memory);
+            let memory: Result<Vec<u64>, _> = memory.map(|place| mount_id(&place.tree)).collect();
+            let memory = memory
+                .map_err(|errno| EngineError::file("look at", container.name())(errno.into()))?;
+            // Nothing on disk has other ids than those that the container sees.
+            work(Files { root: &rootfs, ids: None, memory: &memory })
         };
         // A panic aborts the program, so that there is always an outcome.
         std::thread::scope(|scope| scope.spawn(inside).join())
@@ -90,18 +135,22 @@ impl Engine {
         let mut places = Vec::new();
         for (source, target) in etc_sources(record, &self.paths().container_dir(&container.id)) {
             let tree = clone(&source, Depth::Single)?;
-            places.push(Place { tree, target: target.into(), access: Access::ReadWrite });
+            let (target, access) = (target.into(), Access::ReadWrite);
+            places.push(Place { tree, target, access, kind: Kind::Lasting });
         }
         for mount in &record.mounts {
             let tree = self.tree_of(mount)?;
             let (target, access) = (mount.mount.target.clone(), mount.mount.access);
-            places.extend(tree.map(|tree| Place { tree, target, access }));
+            places.extend(tree.map(|(tree, kind)| {
+                let access = if kind == Kind::Memory { Access::ReadOnly } else { access };
+                Place { tree, target, access, kind }
+            }));
         }
         places.sort_by(|a, b| a.target.cmp(&b.target));
         Ok(places)
     }
 
-    fn tree_of(&self, mount: &NamedMount) -> Result<Option<OwnedFd>, EngineError> {
+    fn tree_of(&self, mount: &NamedMount) -> Result<Option<(OwnedFd, Kind)>, EngineError> {
         let (path, depth) = match (&mount.mount.source, &mount.volume) {
             (MountSource::Bind { path, recursive: Recursion::TopOnly, .. }, _) => {
                 (path.clone(), Depth::Single)
@@ -110,14 +159,36 @@ impl Engine {
             (MountSource::Volume { part, .. }, Some(name)) => {
                 match self.volume_files(name, part.as_deref())? {
                     VolumeFiles::Directory(path) => (path, Depth::Recursive),
-                    VolumeFiles::Tree(tree) => return Ok(Some(tree)),
+                    VolumeFiles::Tree(tree) => return Ok(Some((tree, Kind::Lasting))),
+                    VolumeFiles::Memory(tree) => return Ok(Some((tree, Kind::Memory))),
                 }
             }
             // Memory of a container that does not run holds nothing.
             (MountSource::Volume { .. }, None) | (MountSource::Tmpfs { .. }, _) => return Ok(None),
         };
-        if path.exists() { clone(&path, depth).map(Some) } else { Ok(None) }
+        if !path.exists() {
+            return Ok(None);
+        }
+        clone(&path, depth).map(|tree| Some((tree, Kind::Lasting)))
     }
+}
+
+fn with_live_files<T: Send>(
+    container: &Container,
+    files: &LiveFiles,
+    work: impl FnOnce(Files<'_>) -> Result<T, EngineError> + Send,
+) -> Result<T, EngineError> {
+    let ids = match container.record.spec.security.userns {
+        UserNamespace::Host => None,
+        UserNamespace::Auto => files.ids,
+    };
+    files.with(|root| {
+        let work = || work(Files { root, ids, memory: &[] });
+        match ids {
+            Some(ids) => as_root_of(ids, work),
+            None => work(),
+        }
+    })
 }
 
 fn clone(path: &Path, depth: Depth) -> Result<OwnedFd, EngineError> {

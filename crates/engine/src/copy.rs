@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use jiff::Timestamp;
 use model::NameOrId;
 use model::mount::clean_target;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, StatVfsMountFlags, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, StatVfsMountFlags};
 use store::layer::{
     ApplyError, ApplyOptions, Clash, KernelFiles, MergeOptions, Owners, PackOptions, Part, Refusal,
     UnpackError,
@@ -21,6 +21,7 @@ use sys::Errno;
 use sys::root::{Root, RootError};
 
 use crate::container::Container;
+use crate::container_files::{Files, mount_id};
 use crate::prepare::store_error;
 use crate::view::{CopyIn, CopyOwner, PathStat};
 use crate::{Engine, EngineError};
@@ -95,7 +96,8 @@ impl Engine {
     /// There is no such container, or nothing at the path.
     pub fn path_stat(&self, who: &NameOrId, path: &str) -> Result<PathStat, EngineError> {
         let (container, wanted) = (self.find(who)?, Wanted::parse(path)?);
-        self.with_files(&container, |root| {
+        self.with_files(&container, |files| {
+            let root = files.root;
             let (_, stat) = find(root, &wanted).map_err(lost(&wanted, who, path))?;
             Ok(path_stat(root, &wanted, &stat))
         })
@@ -113,7 +115,8 @@ impl Engine {
         out: &mut (dyn Write + Send),
     ) -> Result<(), EngineError> {
         let (container, wanted) = (self.find(who)?, Wanted::parse(path)?);
-        self.with_files(&container, |root| {
+        self.with_files(&container, |files| {
+            let root = files.root;
             let (found, stat) = find(root, &wanted).map_err(lost(&wanted, who, path))?;
             begun(path_stat(root, &wanted, &stat));
             self.tell(&container, "archive-path", &[]);
@@ -121,7 +124,8 @@ impl Engine {
                 Found::Directory(dir) => Part::Directory(dir),
                 Found::Entry(dir, name) => Part::Entry(dir, name),
             };
-            let options = PackOptions { kernel: KernelFiles::Shallow, ..PackOptions::default() };
+            let kernel = KernelFiles::Shallow;
+            let options = PackOptions { kernel, ids: files.ids, ..PackOptions::default() };
             let packed = store::layer::pack_part(part, wanted.name().as_bytes(), out, &options);
             packed.map(drop).map_err(store_error)
         })
@@ -138,7 +142,8 @@ impl Engine {
         archive: impl Read + Send,
     ) -> Result<(), EngineError> {
         let (container, wanted) = (self.find(who)?, Wanted::parse(&copy.path)?);
-        self.with_files(&container, |root| {
+        self.with_files(&container, |files| {
+            let root = files.root;
             let dir = match root.open_dir(&wanted.path) {
                 Err(error) if error.errno() == Some(Errno::NOTDIR) => {
                     return Err(EngineError::Invalid(
@@ -147,12 +152,13 @@ impl Engine {
                 }
                 dir => dir.map_err(lost(&wanted, who, &copy.path))?,
             };
-            self.refuse_read_only(&container, root, &dir)?;
+            refuse_to_write(&container, &files, &dir)?;
             let options = MergeOptions {
                 apply: ApplyOptions::default(),
                 at: wanted.path.as_os_str().as_bytes()[1..].to_vec(),
                 shown: wanted.path.clone(),
                 rename: None,
+                ids: files.ids,
                 owners: self.owners(&container, root, copy.owner)?,
                 clash: if copy.keep_kinds { Clash::Refuse } else { Clash::Replace },
             };
@@ -176,28 +182,28 @@ impl Engine {
             }
         }
     }
+}
 
-    /// In Docker's words, before the archive is read. The kernel refuses what gets past this.
-    fn refuse_read_only(
-        &self,
-        container: &Container,
-        root: &Root,
-        dir: &Root,
-    ) -> Result<(), EngineError> {
-        let failed = |errno: Errno| EngineError::file("look at", container.name())(errno.into());
-        let mount = |dir: &Root| {
-            rustix::fs::statx(dir, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)
-                .map(|stat| stat.stx_mnt_id)
-        };
-        let is_root = mount(root).map_err(failed)? == mount(dir).map_err(failed)?;
-        let flags = rustix::fs::fstatvfs(dir).map_err(failed)?.f_flag;
-        let refused = match (is_root, flags.contains(StatVfsMountFlags::RDONLY)) {
-            (_, false) => return Ok(()),
-            (true, true) => "container rootfs is marked read-only",
-            (false, true) => "mounted volume is marked read-only",
-        };
-        Err(EngineError::Invalid(refused.to_owned()))
+/// In Docker's words, before the archive is read. The kernel refuses what gets past this.
+fn refuse_to_write(
+    container: &Container,
+    files: &Files<'_>,
+    dir: &Root,
+) -> Result<(), EngineError> {
+    let failed = |errno: Errno| EngineError::file("look at", container.name())(errno.into());
+    if files.forgets(dir).map_err(failed)? {
+        return Err(EngineError::Invalid(
+            "mounted volume is memory that only containers that run have".to_owned(),
+        ));
     }
+    let is_root = mount_id(files.root).map_err(failed)? == mount_id(dir).map_err(failed)?;
+    let flags = rustix::fs::fstatvfs(dir).map_err(failed)?.f_flag;
+    let refused = match (is_root, flags.contains(StatVfsMountFlags::RDONLY)) {
+        (_, false) => return Ok(()),
+        (true, true) => "container rootfs is marked read-only",
+        (false, true) => "mounted volume is marked read-only",
+    };
+    Err(EngineError::Invalid(refused.to_owned()))
 }
 
 /// Looks for what a path means; what it is called may mean something else a moment later.

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use model::container::{ContainerSpec, NamespaceSpec, NetworkMode, SecuritySpec};
 use model::{ContainerId, NameOrId};
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags};
 use shim::protocol::{FdRole, NamespaceKind};
 use sys::Errno;
 use sys::mount::Depth;
 use sys::process::Namespaces;
 use sys::root::Root;
+use sys::userns::IdMap;
 
 use crate::bundle;
 use crate::container::Container;
@@ -31,6 +33,61 @@ pub(crate) struct Init {
     container: ContainerId,
     pid: Pid,
     pidfd: OwnedFd,
+}
+
+/// The files of a container that runs. While they are held, what is mounted there stays, whatever
+/// becomes of the container.
+#[derive(Debug)]
+pub(crate) struct LiveFiles {
+    root: Root,
+    namespace: OwnedFd,
+    /// What its user namespace says, which may be the host's.
+    pub(crate) ids: Option<IdMap>,
+}
+
+impl LiveFiles {
+    /// Does something to the files on a thread in the container's mount namespace: the kernel keeps
+    /// what is mounted somewhere from being removed only for those that are in the same namespace. Paths
+    /// of the host mean there what they mean elsewhere, and nothing of the container is executed.
+    ///
+    /// # Errors
+    /// The namespace cannot be entered; what `work` says.
+    pub(crate) fn with<T: Send>(
+        &self,
+        work: impl FnOnce(&Root) -> Result<T, EngineError> + Send,
+    ) -> Result<T, EngineError> {
+        let inside = || {
+            enter_mounts(&self.namespace).map_err(|errno| {
+                EngineError::file("enter", "a container's mount namespace")(errno.into())
+            })?;
+            work(&self.root)
+        };
+        // A panic aborts the program, so that there is always an outcome.
+        std::thread::scope(|scope| scope.spawn(inside).join())
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// Takes the calling thread into a mount namespace and leaves it its root and working directory.
+fn enter_mounts(namespace: &OwnedFd) -> Result<(), Errno> {
+    let open = |path| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty())
+    };
+    let (root, here) = (open("/")?, open("."));
+    // A thread that shares its working directory with others may not leave its namespace.
+    sys::fs_context::private_umask_zero()?;
+    sys::process::setns(namespace, Namespaces::MOUNT)?;
+    rustix::process::fchdir(&root)?;
+    rustix::process::chroot(".")?;
+    // Where the program was started may be gone.
+    here.map_or(Ok(()), |here| rustix::process::fchdir(&here))
+}
+
+/// The first line of a file like `uid_map`.
+fn first_range(text: &str) -> Option<IdMap> {
+    let mut fields = text.lines().next()?.split_whitespace().skip(1);
+    Some(IdMap { first: fields.next()?.parse().ok()?, count: fields.next()?.parse().ok()? })
 }
 
 impl Init {
@@ -62,20 +119,23 @@ impl Init {
         cloned.unwrap_or(Err(Errno::INTR))
     }
 
-    /// Its root directory, and its mount namespace.
+    /// Its files, as it sees them.
     ///
     /// # Errors
     /// It has ended.
-    pub(crate) fn files(&self) -> Result<(Root, OwnedFd), EngineError> {
+    pub(crate) fn files(&self) -> Result<LiveFiles, EngineError> {
         let proc = PathBuf::from(format!("/proc/{}", self.pid.as_raw_nonzero()));
         let namespace = std::fs::File::open(proc.join("ns/mnt"));
         let root = Root::open(proc.join("root"));
+        let ids = std::fs::read_to_string(proc.join("uid_map"));
         // As for a namespace: whose number it was then, it was all the time before.
         if self.has_ended()? {
             return Err(EngineError::NotRunning(self.container));
         }
         let namespace = namespace.map_err(EngineError::file("open", proc.join("ns/mnt")))?;
-        Ok((root.map_err(store_error)?, namespace.into()))
+        let ids = ids.map_err(EngineError::file("read", proc.join("uid_map")))?;
+        let root = root.map_err(store_error)?;
+        Ok(LiveFiles { root, namespace: namespace.into(), ids: first_range(&ids) })
     }
 
     fn has_ended(&self) -> Result<bool, EngineError> {

@@ -288,7 +288,7 @@ impl Engine {
             (MountSource::Volume { part, .. }, Some(name)) => {
                 let tree = match self.volume_files(name, part.as_deref())? {
                     VolumeFiles::Directory(path) => return Ok(Some(path)),
-                    VolumeFiles::Tree(tree) => tree,
+                    VolumeFiles::Tree(tree) | VolumeFiles::Memory(tree) => tree,
                 };
                 trees.push((named.mount.target.clone(), tree));
                 Ok(Some(self.paths().volume_data(name)))

@@ -106,9 +106,20 @@ impl Users {
         &self,
         work: impl FnOnce() -> Result<T, EngineError> + Send,
     ) -> Result<T, EngineError> {
-        let done = sys::userns::as_owner(self.map.first, work);
-        done.map_err(|errno| EngineError::Invalid(format!("take the ids of a container: {errno}")))?
+        as_root_of(self.map, work)
     }
+}
+
+/// Does something to the files of a container with these ids as its root does it.
+///
+/// # Errors
+/// The ids cannot be taken; what `work` says.
+pub(crate) fn as_root_of<T: Send>(
+    ids: IdMap,
+    work: impl FnOnce() -> Result<T, EngineError> + Send,
+) -> Result<T, EngineError> {
+    let done = sys::userns::as_owner(ids.first, work);
+    done.map_err(|errno| EngineError::Invalid(format!("take the ids of a container: {errno}")))?
 }
 
 /// What may be given out.

@@ -26,6 +26,8 @@ pub(crate) enum VolumeFiles {
     Directory(PathBuf),
     /// A mount that is attached nowhere yet.
     Tree(OwnedFd),
+    /// The same, of memory that no container that runs has, so that it ends with the mount.
+    Memory(OwnedFd),
 }
 
 /// What the options of a volume ask for.
@@ -124,13 +126,20 @@ impl Engine {
                 part.display()
             ))),
             (Some(Device::FileSystem { kind, device, options, is_read_only }), None) => {
-                if let Some(tree) = self.shared_volume(name)? {
+                let memory = Memory::of(&kind);
+                if memory.is_some()
+                    && let Some(tree) = self.shared_volume(name)?
+                {
                     return Ok(VolumeFiles::Tree(tree));
                 }
                 let tree = file_system(&kind, &device, &options).map_err(|errno| {
                     failed(&data, &device, &format!("data: {}", options.join(",")), errno)
                 })?;
-                finish(tree, Access::of(is_read_only)).map(VolumeFiles::Tree)
+                let tree = finish(tree, Access::of(is_read_only))?;
+                Ok(match memory {
+                    Some(_) => VolumeFiles::Memory(tree),
+                    None => VolumeFiles::Tree(tree),
+                })
             }
         }
     }
@@ -141,7 +150,7 @@ impl Engine {
         Ok(row.is_some_and(|row| Device::of(&row.options).is_some()))
     }
 
-    /// A mounted volume as a container that runs has it.
+    /// Memory as a container that runs has it. Other file systems the kernel shares itself.
     fn shared_volume(&self, name: &str) -> Result<Option<OwnedFd>, EngineError> {
         for id in self.store().volumes().users(name)? {
             let Ok(container) = self.reread(&id) else { continue };
@@ -149,11 +158,27 @@ impl Engine {
             let Some(mount) = container.record.mounts.iter().find(is_it) else { continue };
             // It may end at any moment.
             let Ok(init) = self.init_of(&container) else { continue };
-            if let Ok(tree) = init.clone_tree(&mount.mount.target) {
-                return Ok(Some(tree));
-            }
+            let Ok(tree) = init.clone_tree(&mount.mount.target) else { continue };
+            return Ok(Some(tree));
         }
         Ok(None)
+    }
+}
+
+/// File systems that are gone with their last mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    Tmpfs,
+    Ramfs,
+}
+
+impl Memory {
+    fn of(kind: &str) -> Option<Self> {
+        match kind {
+            "tmpfs" => Some(Self::Tmpfs),
+            "ramfs" => Some(Self::Ramfs),
+            _ => None,
+        }
     }
 }
 

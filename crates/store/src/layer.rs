@@ -16,6 +16,8 @@ mod parents;
 mod unpack;
 mod walk;
 
+use sys::userns::IdMap;
+
 pub use codec::{CodecError, Compression};
 pub use error::{ApplyError, PackError, Refusal, UnpackError};
 pub use hash::{Content, HashReader, HashWriter};
@@ -114,6 +116,8 @@ pub struct PackOptions {
     pub kernel: KernelFiles,
     /// Whose root this is.
     pub privilege: Privilege,
+    /// The ids of the host that the archive's are; `None`: the same.
+    pub ids: Option<IdMap>,
 }
 
 /// What packing a tree did.

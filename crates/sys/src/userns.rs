@@ -20,6 +20,23 @@ pub struct IdMap {
     pub count: u32,
 }
 
+/// What the kernel shows for ids that a namespace does not have.
+const NOBODY: u32 = 65534;
+
+impl IdMap {
+    /// An id of the namespace as it is outside of it; `None` if it has no such id.
+    #[must_use]
+    pub fn outside(self, id: u32) -> Option<u32> {
+        if id < self.count { self.first.checked_add(id) } else { None }
+    }
+
+    /// An id as the namespace sees it.
+    #[must_use]
+    pub fn inside(self, id: u32) -> u32 {
+        id.checked_sub(self.first).filter(|id| *id < self.count).unwrap_or(NOBODY)
+    }
+}
+
 impl fmt::Display for IdMap {
     /// As `/proc/<pid>/uid_map` has it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -50,7 +50,7 @@ fn cases() -> Vec<Case> {
 
 /// Runs a shell script.
 #[expect(clippy::disallowed_methods, reason = "a test makes its files as a user does")]
-fn shell(dir: &Path, script: &str) -> String {
+pub(crate) fn shell(dir: &Path, script: &str) -> String {
     let output = std::process::Command::new("sh").arg("-ec").arg(script).current_dir(dir).output();
     let output = output.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -220,6 +220,31 @@ fn copies_go_through_what_is_mounted() {
         refused.contains("the kernel's own files") || refused.contains("read-only"),
         "{refused}"
     );
+    host.ok(&["rm", "-f", "cc"]);
+}
+
+/// The kernel keeps mounts from being removed only for those that are in their namespace.
+#[test]
+fn what_is_mounted_in_a_container_that_runs_stays_so() {
+    let host = host();
+    let dir = host.scratch();
+    shell(dir, "echo bound >bound; echo new >f");
+    let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    let bind = format!("{}:/etc/bound", path("bound"));
+    let words = ["run", "-d", "--name", "cc", "--network", "none", "-v", &bind, "-v", "vol:/vol"];
+    host.ok(&[&words[..], &["busybox", "sleep", "1000"]].concat());
+    let mounts = || host.ok(&["exec", "cc", "cat", "/proc/mounts"]);
+    let before = mounts();
+    for target in ["cc:/etc/bound", "cc:/etc/hosts"] {
+        let refused = host.fails(1, &["cp", &path("f"), target]).to_lowercase();
+        assert!(refused.contains("device or resource busy"), "{refused}");
+    }
+    shell(dir, "mkdir s; echo x >s/vol; tar cf vol.tar -C s vol");
+    let over = host.feed(&["cp", "-", "cc:/"], &fs::read(dir.join("vol.tar")).unwrap());
+    assert_ne!(over.code, Some(0), "a file in place of what is mounted");
+    assert_eq!(mounts(), before);
+    assert_eq!(host.ok(&["exec", "cc", "cat", "/etc/bound"]), "bound");
+    assert_eq!(fs::read_to_string(dir.join("bound")).unwrap(), "bound\n");
     host.ok(&["rm", "-f", "cc"]);
 }
 

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
+use crate::cp::shell;
 use crate::host;
 
 /// What a container's first process is on the host.
@@ -180,4 +181,43 @@ fn what_cannot_be_shared_is_refused() {
         refused.contains("/proc cannot be shown with the ids of a user namespace"),
         "{refused}"
     );
+}
+
+#[test]
+fn copies_have_the_ids_that_the_container_sees() {
+    let host = host();
+    let dir = host.scratch();
+    shell(dir, "mkdir -p t/d; echo x >t/f; echo x >t/d/f; chown 33:44 t/f; tar cf t.tar -C t f d");
+    host.ok(&[
+        "run",
+        "-d",
+        "--userns=auto",
+        "-u",
+        "5:6",
+        "--name",
+        "cc",
+        "--network",
+        "none",
+        "-v",
+        "vol:/vol",
+        "--tmpfs",
+        "/mem",
+        "busybox",
+        "sleep",
+        "1000",
+    ]);
+    let archive = std::fs::read(dir.join("t.tar")).unwrap();
+    for at in ["", "/vol", "/mem"] {
+        let copy = host.feed(&["cp", "-a", "-", &format!("cc:{at}/")], &archive);
+        assert_eq!(copy.code, Some(0), "{at}: {}", copy.err);
+        let look = format!("stat -c '%u:%g' {at}/f {at}/d {at}/d/f");
+        let seen = host.ok(&["exec", "-u", "0", "cc", "sh", "-c", &look]);
+        let taken = host.ok(&["cp", &format!("cc:{at}/f"), "-"]);
+        assert_eq!(seen, "5:6\n5:6\n5:6", "{at}");
+        assert!(taken.contains("0000005\00000006\0"), "{at}");
+    }
+    let copy = host.feed(&["cp", "-", "cc:/"], &archive);
+    assert_eq!(copy.code, Some(0), "{}", copy.err);
+    assert_eq!(host.ok(&["exec", "-u", "0", "cc", "stat", "-c", "%u:%g", "/f"]), "33:44");
+    host.ok(&["rm", "-f", "cc"]);
 }

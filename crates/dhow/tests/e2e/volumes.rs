@@ -215,6 +215,11 @@ fn a_volume_with_options_is_what_they_name() {
     assert_eq!(sh("memory", "stat -c %a /m; echo shared >/m/x").out, "700");
     assert_eq!(host.ok(&["exec", "first", "cat", "/m/x"]), "shared");
     assert!(host.ok(&["cp", "first:/m/x", "-"]).contains("shared"));
+    let file = dir.join("f").to_str().unwrap().to_owned();
+    host.ok(&["cp", &file, "first:/m/"]);
+    host.ok(&["stop", "-t", "0", "first"]);
+    let refused = host.fails(1, &["cp", &file, "first:/m/"]);
+    assert!(refused.contains("memory that only containers that run have"), "{refused}");
     host.ok(&["rm", "-f", "first"]);
     assert_eq!(sh("memory", "ls /m").out, "");
     for (volume, want) in [

@@ -225,7 +225,7 @@ impl<'a> Extractor<'a> {
 
     /// Owner, mode, attributes and times of a file that is open.
     fn dress_file(&mut self, file: &OwnedFd, entry: &Entry) -> Result<(), Stop> {
-        if let Some((uid, gid)) = self.new_owner(entry, Origin::Now) {
+        if let Some((uid, gid)) = self.new_owner(entry, Origin::Now)? {
             rustix::fs::fchown(file, uid, gid).during("change the owner")?;
         }
         if matches!(self.onto, Onto::Tree(_)) || entry.mode & 0o7000 != 0 {
@@ -289,7 +289,7 @@ impl<'a> Extractor<'a> {
         entry: &Entry,
         origin: Origin,
     ) -> Result<Option<Box<[u8]>>, Stop> {
-        let owner = self.new_owner(entry, origin);
+        let owner = self.new_owner(entry, origin)?;
         let unheld = self.unheld();
         let (dir, name) = self.at.place()?;
         if let Some((uid, gid)) = owner {
@@ -334,7 +334,7 @@ impl<'a> Extractor<'a> {
 
     /// Owner, mode, attributes and times of what has no descriptor of its own.
     fn dress_node(&mut self, entry: &Entry) -> Result<(), Stop> {
-        let owner = self.new_owner(entry, Origin::Now);
+        let owner = self.new_owner(entry, Origin::Now)?;
         let unheld = self.unheld();
         let is_whole = matches!(self.onto, Onto::Layer) && entry.mode & 0o7000 == 0;
         let (dir, name) = self.at.place()?;

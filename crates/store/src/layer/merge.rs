@@ -7,6 +7,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 
 use sys::root::Root;
+use sys::userns::IdMap;
 
 use crate::tar::{Entry, Kind, Reader, WriteError, Writer};
 
@@ -30,6 +31,8 @@ pub struct MergeOptions {
     pub shown: PathBuf,
     /// What is called otherwise.
     pub rename: Option<Rename>,
+    /// The ids of the host that those of `owners` are; `None`: the same.
+    pub ids: Option<IdMap>,
     /// Whom it belongs to.
     pub owners: Owners,
     /// What becomes of directories in the way of others, and the other way round.

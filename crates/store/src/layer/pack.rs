@@ -193,8 +193,8 @@ impl<W: Write> Packer<W> {
         entry.name.extend_from_slice(&walk.path().as_os_str().as_bytes()[self.cut..]);
         entry.link.clear();
         entry.mode = stat.st_mode & 0o7777;
-        entry.uid = stat.st_uid;
-        entry.gid = stat.st_gid;
+        let inside = |id| self.options.ids.map_or(id, |ids| ids.inside(id));
+        (entry.uid, entry.gid) = (inside(stat.st_uid), inside(stat.st_gid));
         entry.mtime = Time { secs: stat.st_mtime, nanos: 0 };
         entry.size = 0;
         entry.device = (0, 0);

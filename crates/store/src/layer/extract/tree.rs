@@ -41,18 +41,26 @@ impl Extractor<'_> {
     }
 
     /// Whom something is given to; `None`: to whom it belongs.
-    pub(super) fn new_owner(&self, entry: &Entry, origin: Origin) -> Option<Owner> {
+    pub(super) fn new_owner(&self, entry: &Entry, origin: Origin) -> Result<Option<Owner>, Stop> {
         let archived = (entry.uid, entry.gid);
-        match self.onto {
-            Onto::Layer => (origin == Origin::Before || archived != self.ours).then_some(archived),
-            Onto::Tree(rules) => match rules.owners {
-                Owners::Ours => None,
-                // A set-group-id directory has given its group to what is new in it.
-                Owners::Archived => Some(archived),
-                Owners::All { uid, gid } => Some((uid, gid)),
-            },
-        }
-        .map(owner)
+        let rules = match self.onto {
+            Onto::Layer => {
+                let differs = origin == Origin::Before || archived != self.ours;
+                return Ok(differs.then_some(archived).map(owner));
+            }
+            Onto::Tree(rules) => rules,
+        };
+        let (uid, gid) = match rules.owners {
+            Owners::Ours => return Ok(None),
+            // A set-group-id directory has given its group to what is new in it.
+            Owners::Archived => archived,
+            Owners::All { uid, gid } => (uid, gid),
+        };
+        let outside = |id| match rules.ids {
+            Some(ids) => ids.outside(id).ok_or(Stop::Os("change the owner", Errno::OVERFLOW)),
+            None => Ok(id),
+        };
+        Ok(Some(owner((outside(uid)?, outside(gid)?))))
     }
 
     /// Errors that say that an attribute cannot be held, or not be given by who copies.
