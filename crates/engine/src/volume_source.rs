@@ -11,6 +11,8 @@ use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use model::container::UserNamespace;
+use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
 use sys::Errno;
 use sys::mount::{Attributes, Depth, MountAttrFlags, Param};
 use sys::root::{Final, Root};
@@ -127,8 +129,8 @@ impl Engine {
             ))),
             (Some(Device::FileSystem { kind, device, options, is_read_only }), None) => {
                 let memory = Memory::of(&kind);
-                if memory.is_some()
-                    && let Some(tree) = self.shared_volume(name)?
+                if let Some(memory) = memory
+                    && let Some(tree) = self.shared_volume(name, memory)?
                 {
                     return Ok(VolumeFiles::Tree(tree));
                 }
@@ -150,8 +152,10 @@ impl Engine {
         Ok(row.is_some_and(|row| Device::of(&row.options).is_some()))
     }
 
-    /// Memory as a container that runs has it. Other file systems the kernel shares itself.
-    fn shared_volume(&self, name: &str) -> Result<Option<OwnedFd>, EngineError> {
+    /// Memory as a container that runs has it. Other file systems the kernel shares itself. It is
+    /// taken from where that container may have put something else, so only a whole mount of the kind
+    /// counts.
+    fn shared_volume(&self, name: &str, memory: Memory) -> Result<Option<OwnedFd>, EngineError> {
         for id in self.store().volumes().users(name)? {
             let Ok(container) = self.reread(&id) else { continue };
             let is_it = |mount: &&crate::record::NamedMount| mount.volume.as_deref() == Some(name);
@@ -159,6 +163,17 @@ impl Engine {
             // It may end at any moment.
             let Ok(init) = self.init_of(&container) else { continue };
             let Ok(tree) = init.clone_tree(&mount.mount.target) else { continue };
+            if !memory.is_root(&tree) {
+                continue;
+            }
+            let is_plain = container.record.spec.security.userns == UserNamespace::Host;
+            if !is_plain || mount.mount.access != model::mount::Access::ReadWrite {
+                return Err(EngineError::Invalid(format!(
+                    "volume {name} is memory that container {} has with ids of its own or read-only: it cannot \
+                     be shared while that runs",
+                    container.name()
+                )));
+            }
             return Ok(Some(tree));
         }
         Ok(None)
@@ -179,6 +194,21 @@ impl Memory {
             "ramfs" => Some(Self::Ramfs),
             _ => None,
         }
+    }
+
+    /// Whether this is what a file system of the kind shows at its mount.
+    fn is_root(self, tree: &OwnedFd) -> bool {
+        // Numbers of linux/magic.h.
+        let wanted = match self {
+            Self::Tmpfs => 0x0102_1994,
+            Self::Ramfs => 0x8584_58f6,
+        };
+        let kind = rustix::fs::fstatfs(tree).map(|stat| stat.f_type);
+        // The kernel's numbers have 32 bits; where `f_type` is signed, the upper ones are its sign.
+        let kind = kind.map(|kind| u64::from_ne_bytes(kind.to_ne_bytes()) & 0xffff_ffff);
+        let stat = rustix::fs::statx(tree, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS);
+        let is_root = stat.map(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
+        kind == Ok(wanted) && is_root == Ok(true)
     }
 }
 

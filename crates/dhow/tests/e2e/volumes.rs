@@ -220,6 +220,13 @@ fn a_volume_with_options_is_what_they_name() {
     host.ok(&["stop", "-t", "0", "first"]);
     let refused = host.fails(1, &["cp", &file, "first:/m/"]);
     assert!(refused.contains("memory that only containers that run have"), "{refused}");
+    // Another directory in its place is not taken for it.
+    let words = ["run", "-d", "--name", "other", "--network", "none", "-v", "memory:/a/m"];
+    let swap = "mv /a /b; mkdir -p /a/m; touch /a/m/other; touch /done; sleep 1000";
+    host.ok(&[&words[..], &["busybox", "sh", "-c", swap]].concat());
+    while host.run(&["exec", "other", "test", "-e", "/done"]).code != Some(0) {}
+    assert_eq!(sh("memory", "ls /m").out, "");
+    host.ok(&["rm", "-f", "other"]);
     host.ok(&["rm", "-f", "first"]);
     assert_eq!(sh("memory", "ls /m").out, "");
     for (volume, want) in [
