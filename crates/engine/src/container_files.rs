@@ -41,6 +41,15 @@ enum Kind {
     Memory,
 }
 
+impl Kind {
+    const fn limit(self, access: Access) -> Access {
+        match self {
+            Self::Lasting => access,
+            Self::Memory => Access::ReadOnly,
+        }
+    }
+}
+
 /// A container's files.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Files<'a> {
@@ -141,9 +150,11 @@ impl Engine {
         for mount in &record.mounts {
             let tree = self.tree_of(mount)?;
             let (target, access) = (mount.mount.target.clone(), mount.mount.access);
-            places.extend(tree.map(|(tree, kind)| {
-                let access = if kind == Kind::Memory { Access::ReadOnly } else { access };
-                Place { tree, target, access, kind }
+            places.extend(tree.map(|(tree, kind)| Place {
+                tree,
+                target,
+                access: kind.limit(access),
+                kind,
             }));
         }
         places.sort_by(|a, b| a.target.cmp(&b.target));
