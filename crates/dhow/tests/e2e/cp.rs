@@ -248,12 +248,16 @@ fn what_is_mounted_in_a_container_that_runs_stays_so() {
     host.ok(&["rm", "-f", "cc"]);
 }
 
-/// What stands at the top of procfs and sysfs is not given an archive's times and modes.
+/// What stands at the top of procfs and sysfs is not given an archive's times and modes. The mode is
+/// what it is already, since the host's own has it from the same place.
 #[test]
 fn directories_of_the_kernel_stay_as_they_are() {
     let host = host();
     let dir = host.scratch();
-    shell(dir, "mkdir -p t/sys t/made; chmod 700 t/sys t/made; tar cf t.tar -C t sys made");
+    shell(
+        dir,
+        "mkdir -p t/sys t/made; chmod 555 t/sys; chmod 700 t/made; tar cf t.tar -C t sys made",
+    );
     host.ok(&[
         "run",
         "-d",
