@@ -40,11 +40,15 @@ const NO_HIERARCHY: &str = "systemd needs a hierarchy of control groups for itse
 
 impl Engine {
     /// Where the systemd of a container that starts keeps its control groups; `None` if it has none.
+    /// The host's mounts may be others than when the container was made, so they are asked again.
     pub(crate) fn systemd_groups(record: &Record) -> Result<Option<Groups>, EngineError> {
-        match record.resolved.first {
-            FirstProcess::Program => Ok(None),
-            FirstProcess::Systemd => groups(&hierarchies()?).map(Some),
+        if record.resolved.first == FirstProcess::Program {
+            return Ok(None);
         }
+        let groups = groups(&hierarchies()?)?;
+        let mode = record.spec.process.systemd;
+        let lifts = mode == SystemdMode::Auto && lifts_limits(groups, &own_mounts()?);
+        Ok((!lifts).then_some(groups))
     }
 }
 
@@ -64,9 +68,9 @@ pub(crate) fn settle(record: &mut Record) -> Result<Option<String>, EngineError>
     if record.resolved.first == FirstProcess::Program || !is_guessed {
         return Ok(None);
     }
-    let is_unified = hierarchies()?.legacy().is_empty();
-    let mounts = read_own("/proc/self/mounts".as_ref())?.unwrap_or_default();
-    if !is_unified || delegates(&mounts) {
+    let mounts_now = own_mounts()?;
+    // Where there are no groups for it, its start says so.
+    if !groups(&hierarchies()?).is_ok_and(|groups| lifts_limits(groups, &mounts_now)) {
         return Ok(None);
     }
     record.resolved.first = FirstProcess::Program;
@@ -114,6 +118,15 @@ pub(crate) fn mounts(security: &SecuritySpec, groups: Groups) -> Result<Vec<Moun
     named.into_iter().chain(tmpfs).collect()
 }
 
+fn own_mounts() -> Result<String, EngineError> {
+    Ok(read_own("/proc/self/mounts".as_ref())?.unwrap_or_default())
+}
+
+/// Whether who may write to these groups can lift the limits of the container.
+fn lifts_limits(groups: Groups, mounts: &str) -> bool {
+    groups == Groups::Unified && !delegates(mounts)
+}
+
 /// Whether the kernel keeps who is in a control group namespace from changing the limits of its root.
 fn delegates(mounts: &str) -> bool {
     mounts.lines().any(|line| {
@@ -135,5 +148,14 @@ mod tests {
         assert!(!delegates(
             "none /sys/fs/cgroup cgroup2 rw 0 0\ntmpfs /nsdelegate tmpfs nsdelegate 0 0\n"
         ));
+    }
+
+    #[test]
+    fn only_the_one_hierarchy_without_delegation_lifts_limits() {
+        let plain = "none /sys/fs/cgroup cgroup2 rw 0 0\n";
+        assert!(lifts_limits(Groups::Unified, plain));
+        assert!(lifts_limits(Groups::Unified, ""));
+        assert!(!lifts_limits(Groups::Unified, "none /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0\n"));
+        assert!(!lifts_limits(Groups::Named, plain));
     }
 }
