@@ -206,10 +206,18 @@ impl Engine {
     }
 
     /// Under the container's lock: one that is just being started has its lease before anything
-    /// else of it can be seen. Whoever holds the lock gives back what is to be given back.
+    /// else of it can be seen. Whoever holds the lock gives back what is to be given back. Processes
+    /// can outlive their shim, and end here before others get what they use.
     pub(crate) fn release_if_ended(&self, id: &ContainerId) -> Result<(), EngineError> {
-        let Locked::Held(_op) = self.try_lock(id)? else { return Ok(()) };
-        if self.is_free(id)? { Ok(self.store().release(id)?) } else { Ok(()) }
+        let Locked::Held(lock) = self.try_lock(id)? else { return Ok(()) };
+        if !self.is_free(id)? {
+            return Ok(());
+        }
+        let container = self.reread(id)?;
+        self.bury_dead(&lock, &container)?;
+        // A start that was killed early has left no last words.
+        self.end_orphans(&container)?;
+        Ok(self.store().release(id)?)
     }
 
     /// The networks that exist.
@@ -353,7 +361,7 @@ mod tests {
             image: None,
             created_ns: 1,
             auto_remove: false,
-            record: String::new(),
+            record: include_str!("record/first.json").to_owned(),
         }
     }
 

@@ -121,13 +121,15 @@ impl Engine {
     }
 
     /// Gives back what a container that has ended no longer needs: its address and its ports.
-    /// Under its lock, so that what a start in between was given is not taken.
+    /// Under its lock, so that what a start in between was given is not taken; and after what a
+    /// shim that was killed has left is ended, so that nobody uses it any more.
     pub(crate) fn settle(&self, id: &ContainerId) -> Result<(), EngineError> {
-        let (_lock, container) = match self.lock(id) {
+        let (lock, container) = match self.lock(id) {
             Err(EngineError::NoSuchContainer(_)) => return Ok(()),
             locked => locked?,
         };
         let Life::Exited { .. } = self.life(&container)? else { return Ok(()) };
+        self.bury_dead(&lock, &container)?;
         Ok(self.store().release(id)?)
     }
 }
