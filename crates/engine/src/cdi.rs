@@ -110,14 +110,15 @@ impl Registry {
             return Ok(request.ids.clone());
         }
         let prefix = format!("{GPU}=");
-        let has_gpus = self.devices.keys().any(|name| name.starts_with(&prefix));
+        let known = self.devices.keys().filter(|name| name.starts_with(&prefix)).count();
         let is_for_gpus = request.capabilities.iter().any(|all| all.iter().any(|c| c == "gpu"));
-        if !matches!(request.driver.as_str(), "" | "nvidia") || !is_for_gpus || !has_gpus {
+        if !matches!(request.driver.as_str(), "" | "nvidia") || !is_for_gpus || known == 0 {
             return Err(EngineError::Invalid(no_driver(request)));
         }
-        let chosen: Vec<String> = match (request.ids.is_empty(), u32::try_from(request.count)) {
+        let chosen: Vec<String> = match (request.ids.is_empty(), usize::try_from(request.count)) {
             (false, _) => request.ids.clone(),
-            (true, Ok(count)) => (0..count).map(|number| number.to_string()).collect(),
+            // With one more than there are, one is missing: enough to be refused by name.
+            (true, Ok(count)) => (0..count.min(known + 1)).map(|n| n.to_string()).collect(),
             (true, Err(_)) => vec!["all".to_owned()],
         };
         Ok(chosen.into_iter().map(|name| format!("{prefix}{name}")).collect())
@@ -250,8 +251,16 @@ impl Given {
             let access = wished.permissions.as_deref().filter(|p| !p.is_empty()).unwrap_or("rwm");
             self.rules.push(security::rule_for(&node, access)?);
         }
-        self.nodes.push(node);
+        put_node(&mut self.nodes, node);
         Ok(())
+    }
+}
+
+/// A place has one node: of several that are asked for, the last.
+pub(crate) fn put_node(nodes: &mut Vec<LinuxDevice>, node: LinuxDevice) {
+    match nodes.iter_mut().find(|there| there.path() == node.path()) {
+        Some(there) => *there = node,
+        None => nodes.push(node),
     }
 }
 

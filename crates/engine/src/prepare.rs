@@ -24,7 +24,7 @@ use crate::record::{Endpoint, NamedMount, Record};
 use crate::start::Prepared;
 use crate::userns::Users;
 use crate::volume_source::VolumeFiles;
-use crate::{Engine, EngineError, processors, propagation, security};
+use crate::{Engine, EngineError, cdi, processors, propagation, security};
 
 /// What `systemd-detect-virt`, installers and test runners look for.
 const MARK: &str = "/.dockerenv";
@@ -147,7 +147,9 @@ impl Engine {
         let caps = security::capabilities(&record.spec.security)?;
         let mut devices = security::devices(&record.spec.security, caps)?;
         let mut given = self.cdi(&record.spec.security.device_requests)?;
-        devices.nodes.append(&mut given.nodes);
+        for node in given.nodes.drain(..) {
+            cdi::put_node(&mut devices.nodes, node);
+        }
         if !record.spec.security.privileged {
             devices.rules.append(&mut given.rules);
         }

@@ -42,6 +42,25 @@ fn a_device_comes_with_what_it_needs() {
 }
 
 #[test]
+fn a_node_that_is_there_already_is_replaced() {
+    let host = host();
+    let node = r#"{"deviceNodes":[{"path":"/dev/zero","hostPath":"/dev/null"}]}"#;
+    let spec = format!(
+        r#"{{"cdiVersion":"0.6.0","kind":"dhow.test/shared","devices":[
+        {{"name":"a","containerEdits":{node}}},{{"name":"b","containerEdits":{node}}}]}}"#
+    );
+    specify(&host, "shared.json", &spec);
+    let devices = ["--device", "dhow.test/shared=a", "--device", "dhow.test/shared=b"];
+    for more in [&[][..], &["--privileged"]] {
+        let mut words = vec!["run", "--rm"];
+        words.extend(more);
+        words.extend(devices);
+        words.extend(["busybox", "stat", "-c", "%t:%T", "/dev/zero"]);
+        assert_eq!(host.ok(&words), "1:3", "{more:?}");
+    }
+}
+
+#[test]
 fn gpus_are_devices_of_nvidias() {
     let host = host();
     let gpus = ["run", "--rm", "--gpus", "all", "busybox", "sh", "-c", "echo $GPUS"];
@@ -62,11 +81,14 @@ fn gpus_are_devices_of_nvidias() {
         host.ok(&["run", "--rm", "--gpus", "1", "busybox", "sh", "-c", "echo $GPUS"]),
         "first"
     );
-    let missing = host.fails(125, &["run", "--rm", "--gpus", "2", "busybox", "true"]);
-    assert!(
-        missing.contains("CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=1"),
-        "{missing}"
-    );
+    for count in ["2", "4000000000"] {
+        let missing = host.fails(125, &["run", "--rm", "--gpus", count, "busybox", "true"]);
+        assert!(
+            missing
+                .contains("CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=1"),
+            "{missing}"
+        );
+    }
 }
 
 #[test]

@@ -55,6 +55,9 @@ fn gpus_are_nvidias_names() {
     assert_eq!(names(&gpus(-1, &[])), "nvidia.com/gpu=all");
     assert_eq!(names(&gpus(2, &[])), "nvidia.com/gpu=0 nvidia.com/gpu=1");
     assert_eq!(names(&gpus(0, &["0", "GPU-x"])), "nvidia.com/gpu=0 nvidia.com/gpu=GPU-x");
+    // Of more than there are, no more names than it takes to find one that is missing.
+    assert_eq!(names(&gpus(4_000_000_000, &[])).split(' ').count(), 3);
+    assert_eq!(names(&gpus(i64::MAX, &[])).split(' ').count(), 3);
     let cdi = DeviceRequest { driver: "cdi".to_owned(), ..gpus(0, &["a.b/c=d"]) };
     assert_eq!(names(&cdi), "a.b/c=d");
     let none = Registry::default().names(&gpus(-1, &[])).unwrap_err().to_string();
@@ -72,6 +75,17 @@ fn a_container_gets_what_its_devices_need_once() {
     assert_eq!((given.nodes[0].major(), given.rules[0].access().as_deref()), (195, Some("rw")));
     let options = given.mounts[0].options().clone().unwrap();
     assert_eq!(options, ["ro", "nosuid", "rbind"]);
+}
+
+#[test]
+fn devices_that_share_a_node_give_it_once() {
+    let json = r#"{"cdiVersion":"0.6.0","kind":"a.b/c","devices":[
+        {"name":"x","containerEdits":{"deviceNodes":[{"path":"/dev/ctl","type":"c","major":9,"minor":1}]}},
+        {"name":"y","containerEdits":{"deviceNodes":[{"path":"/dev/ctl","type":"c","major":9,"minor":2}]}}]}"#;
+    let given = registry(&[("low/s.json", json)]).given(&["a.b/c=x", "a.b/c=y"].map(str::to_owned));
+    let given = given.unwrap();
+    assert_eq!(given.nodes.iter().map(|node| node.minor()).collect::<Vec<_>>(), [2]);
+    assert_eq!(given.rules.len(), 2);
 }
 
 #[test]
