@@ -66,6 +66,7 @@ mod systemd;
 mod tail;
 mod tell;
 mod top;
+mod trees;
 mod update;
 mod usage;
 pub mod userns;

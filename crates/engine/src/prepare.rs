@@ -22,6 +22,7 @@ use crate::limits::Numbered;
 use crate::ports::Publication;
 use crate::record::{Endpoint, NamedMount, Record};
 use crate::start::Prepared;
+use crate::trees::{trees, with_host_ids};
 use crate::userns::Users;
 use crate::volume_source::VolumeFiles;
 use crate::{Engine, EngineError, cdi, processors, propagation, security};
@@ -181,7 +182,9 @@ impl Engine {
         let mut fds = vec![(FdRole::Rootfs, rootfs)];
         fds.append(&mut around.namespaces);
         let shm = around.shm.take().filter(|_| !is_mounted(record, bundle::SHM));
-        fds.extend(trees(&spec, shm, sources.trees, around.users.as_ref())?);
+        let keep = with_host_ids(&attached);
+        let shown = |target: &Path| around.users.as_ref().filter(|_| !keep.contains(target));
+        fds.extend(trees(&spec, shm, sources.trees, shown)?);
         let users = around.users.take();
         fds.extend(users.map(|users| (FdRole::Namespace(NamespaceKind::User), users.user)));
         let sockets =
@@ -437,42 +440,6 @@ fn make_working_dir(root: &Root, dir: &Path) -> Result<(), EngineError> {
 
 fn is_mounted(record: &Record, target: &str) -> bool {
     record.mounts.iter().any(|mount| mount.mount.target == Path::new(target))
-}
-
-/// The detached sources of all binds of a specification; that of shared memory may be there.
-fn trees(
-    spec: &Spec,
-    mut shm: Option<OwnedFd>,
-    mut ready: Vec<(PathBuf, OwnedFd)>,
-    users: Option<&Users>,
-) -> Result<Vec<(FdRole, OwnedFd)>, EngineError> {
-    let mut trees = Vec::new();
-    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
-        if mount.typ().as_deref() != Some("bind") {
-            continue;
-        }
-        if mount.destination() == Path::new(bundle::SHM)
-            && let Some(shm) = shm.take()
-        {
-            trees.push((FdRole::Tree(index), shm));
-            continue;
-        }
-        let source = mount.source().clone().unwrap_or_default();
-        let is_recursive = mount.options().iter().flatten().any(|option| option == "rbind");
-        let depth = if is_recursive { Depth::Recursive } else { Depth::Single };
-        let at = ready.iter().position(|(target, _)| target == mount.destination());
-        let tree = match at.map(|at| ready.swap_remove(at).1) {
-            Some(tree) => tree,
-            None => sys::mount::clone_tree(source.as_path(), depth)
-                .map_err(|errno| EngineError::file("bind", &source)(errno.into()))?,
-        };
-        // Our own init can be executed whoever it belongs to.
-        if let Some(users) = users.filter(|_| mount.destination() != Path::new(bundle::INIT_PATH)) {
-            users.show(&tree, depth, &source)?;
-        }
-        trees.push((FdRole::Tree(index), tree));
-    }
-    Ok(trees)
 }
 
 /// What the host asks. Its stub on the loopback is of no use to a namespace of its own, so the

@@ -44,6 +44,10 @@ pub enum MountSource {
         propagation: Propagation,
         /// Whether mounts below the source come along.
         recursive: Recursion,
+        /// Whose ids its files show in a container with users of its own; the first records had only
+        /// the host's.
+        #[serde(default, skip_serializing_if = "Ids::is_default")]
+        ids: Ids,
     },
     /// A named volume, or an anonymous one.
     Volume {
@@ -161,6 +165,22 @@ pub enum Recursion {
     TopOnly,
 }
 
+/// Whose ids the files of a bind have in a container with a user namespace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Ids {
+    /// The host's: they are nobody's there, and its root has no rights over them.
+    #[default]
+    Host,
+    /// `idmap`: who has them on the host has them in the container.
+    Container,
+}
+
+impl Ids {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Whether an empty volume is filled from the image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum CopyUp {
@@ -275,6 +295,7 @@ fn volume_source(source: Option<&str>, modes: &Modes) -> Result<MountSource, Par
             missing: MissingSource::Create,
             propagation: modes.propagation.unwrap_or(Propagation::RecursivePrivate),
             recursive: Recursion::WithSubmounts,
+            ids: modes.ids.unwrap_or_default(),
         }),
         Some(name) if is_plain_name(name) => {
             Ok(MountSource::volume(Some(name.to_owned()), modes.copy_up()))
@@ -293,6 +314,7 @@ struct Modes {
     access: Option<Access>,
     propagation: Option<Propagation>,
     copy_up: Option<CopyUp>,
+    ids: Option<Ids>,
     label: Option<()>,
     consistency: Option<()>,
 }
@@ -314,6 +336,8 @@ impl Modes {
             "rw" => self.access.replace(Access::ReadWrite).is_none(),
             "ro" => self.access.replace(Access::ReadOnly).is_none(),
             "nocopy" => self.copy_up.replace(CopyUp::Never).is_none(),
+            // Podman's word.
+            "idmap" => self.ids.replace(Ids::Container).is_none(),
             // SELinux relabelling: nothing to do on a host without it, as in Docker.
             "z" | "Z" => self.label.replace(()).is_none(),
             // How far a Mac's file system may lag behind; on Linux it is one file system.
@@ -327,7 +351,7 @@ impl Modes {
     fn of_other_kinds(&self, kind: &str) -> Option<&'static str> {
         match kind {
             "bind" => self.copy_up.map(|_| "VolumeOptions"),
-            _ => self.propagation.map(|_| "BindOptions"),
+            _ => self.propagation.map(drop).or(self.ids.map(drop)).map(|()| "BindOptions"),
         }
     }
 
@@ -364,6 +388,24 @@ mod tests {
             read("v1:/dst:nocopy").source,
             MountSource::Volume { copy_up: CopyUp::Never, .. }
         ));
+    }
+
+    #[test]
+    fn only_a_bind_says_whose_ids_it_shows() {
+        let ids = |spec: &str| match read(spec).source {
+            MountSource::Bind { ids, .. } => ids,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(ids("/a:/b"), Ids::Host);
+        assert_eq!(ids("/a:/b:ro,idmap"), Ids::Container);
+        assert!(parse_volume("/a:/b:idmap,idmap").is_err());
+        assert!(matches!(
+            parse_volume("v:/b:idmap"),
+            Err(ParseMountError::OthersMode { field: "BindOptions", .. })
+        ));
+        // A record has the field only where it says something.
+        let record = |spec: &str| serde_json::to_string(&read(spec)).unwrap();
+        assert!(!record("/a:/b").contains("ids") && record("/a:/b:idmap").contains("ids"));
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn files_keep_their_owners() {
     let bound = host.scratch().join("bound");
     std::fs::create_dir(&bound).unwrap();
     std::fs::write(bound.join("from-host"), "text").unwrap();
-    let bind = format!("{}:/bound", bound.display());
+    let bind = format!("{}:/bound:idmap", bound.display());
     let script = "touch /made /vol/made /bound/made && chown 33:33 /made /vol/made /bound/made && \
                   chmod 4755 /made && stat -c '%u %a' /made /vol/made /bound/made /bound/from-host && cat /bound/from-host";
     let run = [
@@ -75,6 +75,32 @@ fn files_keep_their_owners() {
     }
     assert_eq!(host.ok(&["diff", "box"]).lines().filter(|line| line.contains("made")).count(), 1);
     assert_eq!(host.ok(&["start", "-a", "box"]), "33 4755\n33 644\n33 644\n0 644\ntext");
+}
+
+/// Who may run containers with users of their own has not given them root's rights on the host's files.
+#[test]
+fn a_bind_shows_the_hosts_owners_as_nobody() {
+    let host = host();
+    let bound = host.scratch().join("bound");
+    std::fs::create_dir(&bound).unwrap();
+    std::fs::write(bound.join("secret"), "text").unwrap();
+    let only_root = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(bound.join("secret"), only_root).unwrap();
+    let plain = format!("{}:/bound", bound.display());
+    let mount = format!("type=bind,source={},target=/bound", bound.display());
+    let script = "stat -c %u /bound /bound/secret; cat /bound/secret 2>/dev/null || echo refused; \
+                  touch /bound/made 2>/dev/null || echo not written";
+    for (flag, value) in [("-v", &plain), ("--mount", &mount)] {
+        let run = ["run", "--rm", "--userns=auto", flag, value, "busybox", "sh", "-c", script];
+        assert_eq!(host.ok(&run), "65534\n65534\nrefused\nnot written", "{flag}");
+    }
+    assert!(!bound.join("made").exists());
+    // In a container with the host's users there is nothing to show differently.
+    for mode in ["", ":idmap"] {
+        let bind = format!("{plain}{mode}");
+        let run = ["run", "--rm", "-v", &bind, "busybox", "cat", "/bound/secret"];
+        assert_eq!(host.ok(&run), "text", "{mode}");
+    }
 }
 
 #[test]
@@ -175,8 +201,8 @@ fn what_cannot_be_shared_is_refused() {
         assert!(refused.contains(why), "{flags:?}: {refused}");
     }
     // A file system that knows no other ids.
-    let refused =
-        host.fails(125, &["run", "--rm", "--userns=auto", "-v", "/proc:/p", "busybox", "true"]);
+    let bind = ["run", "--rm", "--userns=auto", "-v", "/proc:/p:idmap", "busybox", "true"];
+    let refused = host.fails(125, &bind);
     assert!(
         refused.contains("/proc cannot be shown with the ids of a user namespace"),
         "{refused}"

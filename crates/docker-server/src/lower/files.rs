@@ -8,8 +8,8 @@ use docker_api::types::host_config::{BindOptions, HostConfig, Mount as WireMount
 use model::container::FilesSpec;
 use model::id::is_plain_name;
 use model::mount::{
-    Access, CopyUp, MissingSource, Mount, MountSource, ParseMountError, Propagation, Recursion,
-    VolumeWish, clean_target, parse_volume,
+    Access, CopyUp, Ids, MissingSource, Mount, MountSource, ParseMountError, Propagation,
+    Recursion, VolumeWish, clean_target, parse_volume,
 };
 
 use super::{LowerError, Unsupported, text};
@@ -255,6 +255,7 @@ fn bind(wire: &WireMount, api: ApiVersion) -> Result<MountSource, FilesError> {
         } else {
             Recursion::WithSubmounts
         },
+        ids: Ids::Host,
     })
 }
 

@@ -271,7 +271,7 @@ fn what_was_asked_is_what_inspect_shows() {
         r#""Mounts":[{"Type":"volume","Target":"/v","VolumeOptions":{"NoCopy":true,"DriverConfig":{}}}]"#,
         r#""Mounts":[{"Type":"volume","Source":"nn","Target":"/v","ReadOnly":true}]"#,
         r#""Tmpfs":{"/u":"","/w":"rw,size=64k,mode=1777,noexec"}"#,
-        r#""Binds":["/src:/dst:rslave,ro","nn:/v:nocopy","/src2/:/d//e"]"#,
+        r#""Binds":["/src:/dst:rslave,ro,idmap","nn:/v:nocopy","/src2/:/d//e"]"#,
         r#""OomKillDisable":true,"Memory":67108864,"MemorySwap":-1,"MemorySwappiness":5"#,
         r#""OomKillDisable":false"#,
         r#""OomKillDisable":null"#,

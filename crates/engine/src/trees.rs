@@ -1,0 +1,61 @@
+//! The detached trees of a container's binds, and whose ids each of them shows.
+
+use std::collections::HashSet;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use model::mount::{Ids, MountSource};
+use oci_spec::runtime::Spec;
+use shim::protocol::FdRole;
+use sys::mount::Depth;
+
+use crate::EngineError;
+use crate::bundle::{self, Attached, AttachedMount};
+use crate::userns::Users;
+
+/// What is mounted as it is on the host, also where there is a user namespace: the user's binds that
+/// do not ask for the container's ids, and what devices bring along. Its root has no more rights over
+/// the host's files than anybody. Our own init can be executed whoever it belongs to.
+pub(crate) fn with_host_ids(attached: &Attached) -> HashSet<&Path> {
+    let is_hosts = |mount: &&AttachedMount| {
+        matches!(mount.wish.source, MountSource::Bind { ids: Ids::Host, .. })
+    };
+    let users = attached.mounts.iter().filter(is_hosts).map(|mount| mount.wish.target.as_path());
+    let devices = attached.more_mounts.iter().map(|mount| mount.destination().as_path());
+    users.chain(devices).chain([Path::new(bundle::INIT_PATH)]).collect()
+}
+
+/// The detached sources of all binds of a specification; that of shared memory may be there.
+pub(crate) fn trees<'a>(
+    spec: &Spec,
+    mut shm: Option<OwnedFd>,
+    mut ready: Vec<(PathBuf, OwnedFd)>,
+    shown: impl Fn(&Path) -> Option<&'a Users>,
+) -> Result<Vec<(FdRole, OwnedFd)>, EngineError> {
+    let mut trees = Vec::new();
+    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+        if mount.typ().as_deref() != Some("bind") {
+            continue;
+        }
+        if mount.destination() == Path::new(bundle::SHM)
+            && let Some(shm) = shm.take()
+        {
+            trees.push((FdRole::Tree(index), shm));
+            continue;
+        }
+        let source = mount.source().clone().unwrap_or_default();
+        let is_recursive = mount.options().iter().flatten().any(|option| option == "rbind");
+        let depth = if is_recursive { Depth::Recursive } else { Depth::Single };
+        let at = ready.iter().position(|(target, _)| target == mount.destination());
+        let tree = match at.map(|at| ready.swap_remove(at).1) {
+            Some(tree) => tree,
+            None => sys::mount::clone_tree(source.as_path(), depth)
+                .map_err(|errno| EngineError::file("bind", &source)(errno.into()))?,
+        };
+        if let Some(users) = shown(mount.destination()) {
+            users.show(&tree, depth, &source)?;
+        }
+        trees.push((FdRole::Tree(index), tree));
+    }
+    Ok(trees)
+}
