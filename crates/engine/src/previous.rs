@@ -10,6 +10,7 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use model::container::Terminal;
@@ -26,6 +27,8 @@ const KEPT_FOR: SignedDuration = SignedDuration::from_hours(24);
 /// Bytes of one log, and of all.
 const LONGEST: u64 = 8 << 20;
 const ALL: u64 = 64 << 20;
+/// How long a directory that does not say whose it is may be somebody's who is about to write it.
+const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 /// How many logs.
 const MOST: usize = 100;
 
@@ -80,7 +83,8 @@ impl Engine {
         let wanted = who.to_string();
         let wanted = wanted.trim_start_matches('/');
         let kept = self.kept_logs().into_iter().find(|kept| {
-            kept.about.name == wanted || !wanted.is_empty() && kept.id.starts_with(wanted)
+            now().duration_since(kept.about.removed) < KEPT_FOR
+                && (kept.about.name == wanted || !wanted.is_empty() && kept.id.starts_with(wanted))
         });
         let kept = kept.ok_or_else(|| EngineError::NoPreviousLog(wanted.to_owned()))?;
         let form = kept.about.local.map_or(Form::Json, Form::Local);
@@ -109,6 +113,11 @@ impl Engine {
         let sizes = kept.iter().map(|kept| (kept.about.removed, kept.bytes));
         let staying = staying(sizes, now());
         kept[staying..].iter().for_each(|kept| self.forget_log(&kept.id));
+        for entry in fs::read_dir(self.previous_root()).into_iter().flatten().flatten() {
+            if is_abandoned(&entry.path()) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
     }
 
     fn forget_log(&self, id: &str) {
@@ -134,18 +143,32 @@ fn staying(logs: impl Iterator<Item = (Timestamp, u64)>, now: Timestamp) -> usiz
     logs.take(MOST).take_while(fits).count()
 }
 
+/// Whether nobody can say whose log this is, and nobody is at it any more.
+fn is_abandoned(dir: &Path) -> bool {
+    let changed = || fs::symlink_metadata(dir)?.modified();
+    read(dir).is_err()
+        && changed().is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= ABANDONED_AFTER))
+}
+
 /// The newest files of a log that together are not too long, with what their names have behind the
 /// log's; none if nothing was written.
 fn newest_files(path: &Path) -> Vec<(PathBuf, String)> {
-    let (mut files, mut bytes, mut generation) = (Vec::new(), 0, 0);
-    while let Some((file, ending, length)) = file_of(path, generation) {
+    let (mut files, mut bytes, mut gaps) = (Vec::new(), 0, 0);
+    for generation in 0.. {
+        let Some((file, ending, length)) = file_of(path, generation) else {
+            gaps += 1;
+            // A shim that dies while it moves the files on leaves one name without a file.
+            if gaps > 1 {
+                break;
+            }
+            continue;
+        };
         bytes += length;
         // The newest alone may be longer, if it is not rotated.
-        if bytes > LONGEST && generation > 0 {
+        if bytes > LONGEST && !files.is_empty() {
             break;
         }
         files.push((file, ending));
-        generation += 1;
     }
     if bytes == 0 { Vec::new() } else { files }
 }
@@ -167,10 +190,14 @@ fn file_of(path: &Path, generation: u32) -> Option<(PathBuf, String, u64)> {
 fn keep(dir: &Path, files: &[(PathBuf, String)], about: &About) -> io::Result<()> {
     let _ = fs::remove_dir_all(dir);
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    // First, so that whatever is there of a log has a name and an age, and its room is counted.
+    let (about_file, partial) = (dir.join("about.json"), dir.join("about.json.new"));
+    fs::write(&partial, serde_json::to_vec(about)?)?;
+    fs::rename(&partial, &about_file)?;
     for (file, ending) in files {
         fs::hard_link(file, dir.join(format!("log{ending}")))?;
     }
-    fs::write(dir.join("about.json"), serde_json::to_vec(about)?)
+    Ok(())
 }
 
 fn read(dir: &Path) -> io::Result<Kept> {
@@ -213,5 +240,10 @@ mod tests {
             fs::File::create(name).unwrap().set_len(length).unwrap();
         }
         assert_eq!(endings(), ["", ".1.gz"]);
+        // A shim died while it moved them.
+        fs::remove_file(&path).unwrap();
+        assert_eq!(endings(), [".1.gz"]);
+        fs::remove_file(dir.path().join("x.log.2")).unwrap();
+        assert_eq!(endings(), [".1.gz"], "two are missing");
     }
 }
