@@ -27,7 +27,19 @@ impl Machine {
             Ending::No | Ending::Asked { kill_at: None } | Ending::Killed { .. } => wanted,
         };
         running.ending = Ending::Asked { kill_at };
-        running.signal_and_thaw(stop.signal)
+        self.signal_and_thaw(stop.signal, now)
+    }
+
+    /// Sends the init a signal on which it can act; a container that goes on runs from here on, and is
+    /// checked.
+    pub(super) fn signal_and_thaw(&mut self, signal: Signal, now: Now) -> Vec<Effect> {
+        let Phase::Running(running) = &mut self.phase else { return Vec::new() };
+        let was = running.freeze;
+        let mut effects = running.signal_and_thaw(signal);
+        if was != running.freeze {
+            effects.extend(self.health.froze(running.freeze, now));
+        }
+        effects
     }
 
     /// Tells those who asked for the end that it does not come. Those who merely wait go on.
@@ -56,7 +68,7 @@ impl Running {
 
     /// A frozen process does not act on a signal (on cgroup v1 not even on SIGKILL), so the
     /// signal goes first and the thaw after it.
-    pub(super) fn signal_and_thaw(&mut self, signal: Signal) -> Vec<Effect> {
+    fn signal_and_thaw(&mut self, signal: Signal) -> Vec<Effect> {
         let mut effects = vec![
             Effect::Tell(News::Signalled(signal)),
             Effect::Signal(Target::Container, signal, Reach::Process),

@@ -137,7 +137,7 @@ impl Machine {
         let effect = everyone.unwrap_or(Effect::Signal(Target::Container, signal, Reach::Process));
         // Docker thaws a container for its stop signal.
         let mut effects = if signal == running.stop.signal && reach == Reach::Process {
-            running.signal_and_thaw(signal)
+            self.signal_and_thaw(signal, now)
         } else {
             vec![Effect::Tell(News::Signalled(signal)), effect]
         };

@@ -174,6 +174,22 @@ fn a_frozen_container_is_not_checked() {
 }
 
 #[test]
+fn one_that_a_signal_thaws_is_checked_again() {
+    let timeout = Some(StopTimeout::Forever);
+    let stop = Request::Stop { signal: None, timeout, then: Then::Stay };
+    let reach = Reach::Process;
+    let kill = Request::Kill { target: Target::Container, signal: Signal::TERM, reach };
+    for thawing in [stop, kill] {
+        let mut shim = Shim::checked(plan());
+        shim.checks(0);
+        shim.ask(A, Request::Pause);
+        shim.on(Event::Froze(A, Freeze::Frozen, Ok(())));
+        assert!(shim.ask(B, thawing).contains("Thaw\n"));
+        assert!(shim.checks(0).starts_with("health healthy 0"));
+    }
+}
+
+#[test]
 fn what_follows_is_what_was_asked_for() {
     let unhealthy = |on_unhealthy| {
         let mut shim = Shim::checked(HealthPlan { retries: 1, on_unhealthy, ..plan() });
