@@ -38,6 +38,29 @@ fn an_exec_ends_when_its_client_is_killed() {
     assert_eq!(running(&host, "c1"), Vec::<String>::new());
 }
 
+/// What it was sent and does not take keeps it from nothing.
+#[test]
+fn an_exec_that_does_not_read_ends_when_its_client_is_killed() {
+    let host = host();
+    sleeper(&host, "c1");
+    let path = host.scratch().join("long");
+    let file = std::fs::File::options().create(true).read(true).write(true).open(path).unwrap();
+    file.set_len(64 << 20).unwrap();
+    let mut command = host.command(&["exec", "-i", "c1", "sleep", "2004"]);
+    let mut client = host.spawn(command.stdin(file));
+    // More than a pipe holds is on its way.
+    let sent = || {
+        let info = std::fs::read_to_string(format!("/proc/{}/fdinfo/0", client.id())).unwrap();
+        let position = info.lines().next().unwrap().trim_start_matches("pos:").trim();
+        position.parse::<u64>().unwrap()
+    };
+    while sent() < 256 << 10 {}
+    assert_eq!(running(&host, "c1").len(), 1);
+    client.kill().unwrap();
+    client.wait().unwrap();
+    until(&host, "c1", 0);
+}
+
 #[test]
 fn an_exec_that_is_kept_or_in_the_background_goes_on() {
     let host = host();

@@ -147,6 +147,8 @@ impl Guard {
         }
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.set_input(Input::HungUp);
+            // Its process may never take the rest, and end with it nevertheless.
+            self.events.push_back(Event::HungUp(id));
         }
         self.pump_input(id);
         self.rewatch(id);

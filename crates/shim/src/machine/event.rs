@@ -56,6 +56,8 @@ pub(crate) enum Event {
     CheckRuns(ExecId, Started),
     /// `Effect::Check` failed.
     CheckFailed(String),
+    /// A client that carries streams is gone; what it has sent before still waits for its process.
+    HungUp(ConnId),
     /// The program that starts the container again has ended.
     ReviverEnded(Reviver),
     /// The host asks this process to end.

@@ -167,6 +167,7 @@ impl Machine {
                 effects.extend(self.on_closed(conn));
                 effects
             }
+            Event::HungUp(conn) => self.execs.client_gone(conn, now),
             Event::Request(conn, request) => self.on_request(conn, request, now),
             Event::Launched(conn, started) => self.on_launched(conn, started, now),
             Event::LaunchFailed(conn, failure) => self.on_launch_failed(conn, &failure, now),
