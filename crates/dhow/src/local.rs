@@ -67,12 +67,12 @@ fn try_reap(root: PathBuf, run: PathBuf, id: &OsStr) -> anyhow::Result<()> {
     }
 }
 
-/// Starts a container again, as its restart policy says.
+/// Starts a container again, as its restart policy says, or asks for another try.
 pub(crate) fn revive(root: PathBuf, run: PathBuf, id: &OsStr) -> ExitCode {
     match try_revive(root, run, id) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever looks at the container is told why.
-        Err(_) => ExitCode::FAILURE,
+        // Nobody listens, and the record does not tell: out of memory, a full disk, a busy database.
+        Err(_) => ExitCode::from(shim::TRY_AGAIN),
     }
 }
 

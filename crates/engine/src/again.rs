@@ -20,7 +20,8 @@ impl Engine {
     /// changed their mind since.
     ///
     /// # Errors
-    /// It cannot be started, which is noted in its record; its shim gives up then.
+    /// It is neither started nor noted in its record why not, so its shim has to try again. One that
+    /// cannot be started is no error: whoever looks at it is told why, and its shim gives up.
     pub fn revive(&self, id: &ContainerId) -> Result<(), EngineError> {
         EngineError::step(Point::ReviveBegan)?;
         let (_lock, mut container) = match self.lock(id) {
@@ -42,8 +43,9 @@ impl Engine {
         };
         container.record.progress = Progress::Started(start);
         self.save(&container)?;
-        self.store().release(id)?;
-        if is_unwanted { Ok(()) } else { Err(error) }
+        // An address that stays behind is taken back by the next that looks.
+        let _ = self.store().release(id);
+        Ok(())
     }
 
     /// What a shim is told of a container's restart policy.

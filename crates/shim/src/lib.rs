@@ -32,7 +32,7 @@ mod role;
 pub use about::{About, Use};
 pub use client::{CallError, Shim};
 pub use ensure::{EnsureError, ensure};
-pub use guard::tell_end;
+pub use guard::{TRY_AGAIN, tell_end};
 pub use health::{read_health, write_probe};
 pub use home::{end_home, home, remove_home};
 pub use journal::Journal;

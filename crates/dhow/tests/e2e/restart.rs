@@ -80,6 +80,24 @@ fn one_that_waits_looks_as_in_docker_and_can_be_stopped() {
     host.ok(&["rm", "waits"]);
 }
 
+/// What keeps it from its start may pass: a policy does not end by it.
+#[test]
+fn one_whose_start_could_not_be_tried_is_tried_again() {
+    let host = host();
+    let witness = host.scratch().join("tried");
+    let words =
+        ["run", "-d", "--name", "c1", "--restart", "always", "busybox", "sh", "-c", "exit 5"];
+    let wish = format!("revive.began=error={}", witness.display());
+    let run = host.command(&words).env("DHOW_SHIM_FAILPOINT", wish).output().unwrap();
+    assert!(run.status.success());
+    for _ in 0..2 {
+        while !witness.exists() {}
+        std::fs::remove_file(&witness).unwrap();
+    }
+    host.ok(&["stop", "c1"]);
+    assert_eq!(look(&host, STATE, "c1"), "exited 0 5");
+}
+
 /// Kills the programs that start a container again until it is stopped.
 fn until_killed(host: &Host, id: &str) {
     while look(host, "{{.State.Status}}", id) == "restarting" {

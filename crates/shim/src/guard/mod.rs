@@ -44,6 +44,7 @@ use conn::Conn;
 use logged::Logged;
 use poller::{Interest, Poller, ProcKey, Ready, Token, Watch};
 use proc::Proc;
+pub use reviver::TRY_AGAIN;
 pub use tell::tell_end;
 
 /// Bytes of one read.

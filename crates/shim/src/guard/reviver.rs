@@ -13,6 +13,10 @@ use super::Guard;
 use crate::machine::{Event, Reviver};
 use crate::role::{self, Again};
 
+/// How the program ends that could neither start the container nor write down why: it is tried again
+/// later, as if it had been killed. `EX_TEMPFAIL` of sysexits(3).
+pub const TRY_AGAIN: u8 = 75;
+
 impl Guard {
     /// Starts it, or says that it could not be.
     pub(super) fn revive(&mut self, arguments: &[String]) {
@@ -32,8 +36,9 @@ impl Guard {
         // There is one thread here, so the child may do what it likes.
         clone3(&CloneArgs::default(), || {
             role::lose_protection(oom_score);
-            let errno = detach(&null).map_or_else(|errno| errno, |()| again.execute());
-            errno.raw_os_error()
+            // Whatever keeps it from that, a later one may come further.
+            let _ = detach(&null).map(|()| again.execute());
+            i32::from(TRY_AGAIN)
         })
     }
 
@@ -43,6 +48,7 @@ impl Guard {
             return;
         }
         let how = match exit {
+            Exit::Code(code) if code == TRY_AGAIN => Reviver::Killed,
             Exit::Code(_) => Reviver::Done,
             Exit::Signal(_) => Reviver::Killed,
         };

@@ -73,7 +73,8 @@ pub(crate) enum Event {
 pub(crate) enum Reviver {
     /// By itself: the container was launched, or cannot be.
     Done,
-    /// It was killed, or could not be started: what it has begun lies about.
+    /// It was killed, could not be started, or could not say why the container cannot be: what it has
+    /// begun may lie about.
     Killed,
 }
 
