@@ -75,14 +75,18 @@ impl Engine {
         let prepared = self.prepare(container)?;
         let endpoint = prepared.endpoint.clone();
         let start = Start { at, endpoint, failed: None, restarts: revival, again_failed: None };
-        container.record.progress = Progress::Started(start);
+        container.record.progress = Progress::Started(match container.record.last_start() {
+            // Until it runs again, what counts is how it ended before.
+            Some(last) if revival > 0 => Start { endpoint: start.endpoint.clone(), ..last.clone() },
+            Some(_) | None => start.clone(),
+        });
         if let Err(error) = self.save(container) {
             let _ = self.unpublish(&prepared.network);
             return Err(error);
         }
         sys::failpoint::pass(Point::StartSaved);
         let fds: Vec<_> = prepared.fds.iter().map(|(_, fd)| fd.as_fd()).collect();
-        let launch = self.launch_message(container, &prepared, log);
+        let launch = self.launch_message(container, &prepared, log, revival);
         self.leave_about(container, prepared.endpoint.as_ref());
         let started = self.leave_probe(container, &prepared.spec).and_then(|()| {
             shim.launch(launch, &fds).map_err(|error| call_error(&container.id, error))
@@ -91,6 +95,11 @@ impl Engine {
         match started {
             Ok(_) => {
                 self.admit_early_senders(&prepared.network);
+                if revival > 0 {
+                    container.record.progress = Progress::Started(start);
+                    // It runs, whatever its row says of it.
+                    let _ = self.save(container);
+                }
                 Ok(())
             }
             Err(error) => {
@@ -101,7 +110,13 @@ impl Engine {
         }
     }
 
-    fn launch_message(&self, container: &Container, prepared: &Prepared, log: LogConfig) -> Launch {
+    fn launch_message(
+        &self,
+        container: &Container,
+        prepared: &Prepared,
+        log: LogConfig,
+        revival: u32,
+    ) -> Launch {
         let resolved = &container.record.resolved;
         let spec = &container.record.spec;
         let reap = ["reap".to_owned(), container.id.to_string()];
@@ -120,7 +135,7 @@ impl Engine {
             reap: (spec.removal == Removal::Auto).then(|| self.role_arguments(&reap)),
             restarts: self.restarts(container),
             health: self.health_plan(container),
-            revival: container.record.last_start().map_or(0, |start| start.restarts),
+            revival,
         }
     }
 

@@ -99,7 +99,8 @@ const fn then(point: Point, scenario: Scenario) -> Then {
         (Tag | Untag | CopyIn, _) => Then::Undone,
         (Remove, Point::RemoveLocked | Point::RemoveLife | Point::RemoveMoved) => Then::Undone,
         (Remove | VolumeRemove | Log, _) => Then::Done,
-        (Run | Shim | Again | Revive | Reap | Repair, _) => Then::Either,
+        (Revive, _) => Then::Done,
+        (Run | Shim | Again | Reap | Repair, _) => Then::Either,
     }
 }
 
@@ -262,7 +263,13 @@ impl Walk {
             Untag => !image("app"),
             VolumeRemove => host.run(&["volume", "inspect", "gone"]).code == Some(1),
             CopyIn => host.run(&["cp", "kept:/data/half", "-"]).code == Some(0),
-            Run | Shim | Again | Revive | Reap | Repair => false,
+            // A start that did not come about is no start: it has ended as it did before.
+            Revive => {
+                let state = "{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}";
+                host.run(&["stop", "half"]).code == Some(0)
+                    && host.ok(&["inspect", "-f", state, "half"]) == "exited 1 0"
+            }
+            Run | Shim | Again | Reap | Repair => false,
         };
         let is_wrong = match then(point, scenario) {
             Then::Either => false,

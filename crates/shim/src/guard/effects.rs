@@ -35,6 +35,9 @@ impl Guard {
             Effect::RecordLife(life) => self.record_life(&life),
             Effect::RecordExit(exit, after) => self.record_exit(&exit, after),
             Effect::RecordRest(exit, traces) => self.record_rest(&exit, traces),
+            Effect::ForgetExit => {
+                let _ = std::fs::remove_file(self.paths.exit_record());
+            }
             Effect::Revive(arguments) => self.revive(&arguments),
             Effect::EndReviver => self.end_reviver(),
             Effect::Check => self.start_check(),

@@ -140,6 +140,8 @@ pub(crate) enum Effect {
     RecordExit(ExitRecord, After),
     /// It is not started again after all: write `exit.json` anew and take `state.json` away.
     RecordRest(ExitRecord, Traces),
+    /// Remove `exit.json`: another life has begun, of which it must not seem to tell.
+    ForgetExit,
     /// Start the program that starts the container again; `Launch` or `ReviverEnded` follows.
     Revive(Vec<String>),
     /// Kill that program.

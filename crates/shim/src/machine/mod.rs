@@ -284,7 +284,12 @@ impl Machine {
         };
         let life = running.life();
         self.phase = Phase::Running(running);
-        let mut effects = vec![Effect::RecordLife(life)];
+        let mut effects = Vec::new();
+        if self.restart.is_revival() {
+            // Its row takes notice when this start is answered; until then it names the life before.
+            effects.push(Effect::ForgetExit);
+        }
+        effects.push(Effect::RecordLife(life));
         // Before anybody hears of the start who may ask how it is.
         effects.extend(self.health.launched(health, now));
         effects.push(Effect::Tell(News::Started));

@@ -97,6 +97,11 @@ impl Restart {
         self.by_hand
     }
 
+    /// Whether this life was begun by the policy.
+    pub(super) const fn is_revival(&self) -> bool {
+        self.count > 0
+    }
+
     pub(super) fn is_wanted(&self) -> bool {
         self.wanted != Wanted::No
     }

@@ -101,6 +101,7 @@ fn show(effect: &Effect) -> String {
         | Effect::Check
         | Effect::Revive(_)
         | Effect::EndReviver
+        | Effect::ForgetExit
         | Effect::Finish(_) => format!("{effect:?}"),
     }
 }

@@ -68,6 +68,7 @@ fn an_end_is_told_and_then_a_program_starts_it_again() {
         &shim.is_revived(1, RestartPolicy::Always),
         expect![[r#"
             launch for 2
+            ForgetExit
             record running
             Tell(Started)
             reply to 2: Started(Started { pid: 8, since: 1970-01-01T00:00:00Z })
