@@ -160,7 +160,7 @@ impl Walk {
         let output = self.host.command(&words).env(variable, wish).output().unwrap();
         if scenario == Revive {
             // It is tried again and again until somebody removes the container.
-            while !witness.exists() {}
+            while !fs::read_to_string(&witness).is_ok_and(|said| !said.is_empty()) {}
         } else if in_shim {
             self.host.until_idle();
         } else if output.status.signal() != Some(9) {
