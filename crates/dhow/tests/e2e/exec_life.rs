@@ -44,7 +44,13 @@ fn an_exec_that_does_not_read_ends_when_its_client_is_killed() {
     let host = host();
     sleeper(&host, "c1");
     let path = host.scratch().join("long");
-    let file = std::fs::File::options().create(true).read(true).write(true).open(path).unwrap();
+    let file = std::fs::File::options()
+        .create(true)
+        .truncate(true)
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
     file.set_len(64 << 20).unwrap();
     let mut command = host.command(&["exec", "-i", "c1", "sleep", "2004"]);
     let mut client = host.spawn(command.stdin(file));

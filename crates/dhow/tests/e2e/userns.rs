@@ -240,7 +240,7 @@ fn copies_have_the_ids_that_the_container_sees() {
         let seen = host.ok(&["exec", "-u", "0", "cc", "sh", "-c", &look]);
         let taken = host.ok(&["cp", &format!("cc:{at}/f"), "-"]);
         assert_eq!(seen, "5:6\n5:6\n5:6", "{at}");
-        assert!(taken.contains("0000005\00000006\0"), "{at}");
+        assert!(taken.contains("0000005\x000000006\0"), "{at}");
     }
     let copy = host.feed(&["cp", "-", "cc:/"], &archive);
     assert_eq!(copy.code, Some(0), "{}", copy.err);
