@@ -394,7 +394,7 @@ mod tests {
     fn only_a_bind_says_whose_ids_it_shows() {
         let ids = |spec: &str| match read(spec).source {
             MountSource::Bind { ids, .. } => ids,
-            other => panic!("{other:?}"),
+            other @ (MountSource::Volume { .. } | MountSource::Tmpfs { .. }) => panic!("{other:?}"),
         };
         assert_eq!(ids("/a:/b"), Ids::Host);
         assert_eq!(ids("/a:/b:ro,idmap"), Ids::Container);
