@@ -146,10 +146,8 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// The copy has its own memory. If this process has other threads, one of them may have held the
 /// heap's lock at that moment and no one is left to release it: then `child` must not allocate.
 pub fn clone3(args: &CloneArgs<'_>, child: impl FnOnce() -> i32) -> Result<Child, Errno> {
-    let mut pidfd: RawFd = -1;
     let mut raw = RawCloneArgs {
-        flags: u64::from(args.namespaces.bits()) | CLONE_PIDFD,
-        pidfd: (&raw mut pidfd).expose_provenance() as u64,
+        flags: u64::from(args.namespaces.bits()),
         exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
         ..RawCloneArgs::default()
     };
@@ -157,22 +155,7 @@ pub fn clone3(args: &CloneArgs<'_>, child: impl FnOnce() -> i32) -> Result<Child
         raw.flags |= CLONE_INTO_CGROUP;
         raw.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
     }
-    // SAFETY: `raw` is the kernel's `clone_args` of the given size, and its only pointer, `pidfd`,
-    // is valid for a write during the call. Without CLONE_VM and with no stack given, the child
-    // continues on a copy of this very stack, as after fork(2).
-    let returned =
-        unsafe { libc::syscall(libc::SYS_clone3, &raw const raw, size_of::<RawCloneArgs>()) };
-    let pid = check(returned)?;
-    if pid == 0 {
-        let unwinding = ExitOnDrop(PANICKED);
-        let code = child();
-        drop(ExitOnDrop(code));
-        drop(unwinding);
-    }
-    // SAFETY: CLONE_PIDFD makes the kernel store a new descriptor that nobody else owns.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::INVAL)?;
-    Ok(Child { pid, pidfd })
+    clone_with(raw, child)
 }
 
 const CLONE_PARENT: u64 = 0x8000;
@@ -180,14 +163,19 @@ const CLONE_PARENT: u64 = 0x8000;
 /// As [`clone3`] into new namespaces, but the new process is a child of this process's parent, who is
 /// told of its end as of this one's.
 pub fn clone_sibling(namespaces: Namespaces, child: impl FnOnce() -> i32) -> Result<Child, Errno> {
+    // The signal at its end is that of its sibling.
+    let flags = u64::from(namespaces.bits()) | CLONE_PARENT;
+    clone_with(RawCloneArgs { flags, ..RawCloneArgs::default() }, child)
+}
+
+/// The system call itself; `raw` has no CLONE_VM and no stack, and points to nothing.
+fn clone_with(mut raw: RawCloneArgs, child: impl FnOnce() -> i32) -> Result<Child, Errno> {
     let mut pidfd: RawFd = -1;
-    let raw = RawCloneArgs {
-        // The signal at its end is that of its sibling.
-        flags: u64::from(namespaces.bits()) | CLONE_PIDFD | CLONE_PARENT,
-        pidfd: (&raw mut pidfd).expose_provenance() as u64,
-        ..RawCloneArgs::default()
-    };
-    // SAFETY: as in `clone3`.
+    raw.flags |= CLONE_PIDFD;
+    raw.pidfd = (&raw mut pidfd).expose_provenance() as u64;
+    // SAFETY: `raw` is the kernel's `clone_args` of the given size, and its only pointer, `pidfd`,
+    // is valid for a write during the call. Without CLONE_VM and with no stack given, the child
+    // continues on a copy of this very stack, as after fork(2).
     let returned =
         unsafe { libc::syscall(libc::SYS_clone3, &raw const raw, size_of::<RawCloneArgs>()) };
     let pid = check(returned)?;
