@@ -21,9 +21,7 @@ struct Dhow {
 
 impl Dhow {
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = host::command(&self.binary.to_string_lossy(), arguments);
-        command.env("DHOW_ROOT", self.roots.join("root")).env("DHOW_RUN", self.roots.join("run"));
-        command
+        host::dhow(&self.binary, &self.roots, arguments)
     }
 
     /// Says and does; the output is the person's.

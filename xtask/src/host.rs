@@ -24,6 +24,13 @@ pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
     command
 }
 
+/// dhow on state roots of its own, below `roots`.
+pub(crate) fn dhow(binary: &Path, roots: &Path, arguments: &[&str]) -> Command {
+    let mut command = command(&binary.to_string_lossy(), arguments);
+    command.env("DHOW_ROOT", roots.join("root")).env("DHOW_RUN", roots.join("run"));
+    command
+}
+
 /// Runs a program to its end; it shares this terminal.
 ///
 /// # Errors

@@ -52,7 +52,8 @@ struct Dhow {
 
 impl Dhow {
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = host::command(&self.binary.to_string_lossy(), arguments);
+        let mut command = host::dhow(&self.binary, &self.roots, arguments);
+        command.stdin(Stdio::null());
         command
             .env("DHOW_ROOT", self.roots.join("root"))
             .env("DHOW_RUN", self.roots.join("run"))
