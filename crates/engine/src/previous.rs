@@ -102,21 +102,29 @@ impl Engine {
     /// Those that are kept, the one that was removed last first. What has no word about it is
     /// somebody's who is at it, or was killed.
     fn kept_logs(&self) -> Vec<Kept> {
-        let entries = fs::read_dir(self.previous_root()).into_iter().flatten().flatten();
-        let mut kept: Vec<Kept> = entries.filter_map(|entry| read(&entry.path()).ok()).collect();
-        kept.sort_by_key(|kept| std::cmp::Reverse(kept.about.removed));
-        kept
+        self.all_logs().0
+    }
+
+    /// Those that are kept, and the directories that do not say whose they are.
+    fn all_logs(&self) -> (Vec<Kept>, Vec<PathBuf>) {
+        let (mut kept, mut unknown) = (Vec::new(), Vec::new());
+        for entry in fs::read_dir(self.previous_root()).into_iter().flatten().flatten() {
+            match read(&entry.path()) {
+                Ok(log) => kept.push(log),
+                Err(_) => unknown.push(entry.path()),
+            }
+        }
+        kept.sort_by_key(|kept: &Kept| std::cmp::Reverse(kept.about.removed));
+        (kept, unknown)
     }
 
     fn forget_old_logs(&self) {
-        let kept = self.kept_logs();
+        let (kept, unknown) = self.all_logs();
         let sizes = kept.iter().map(|kept| (kept.about.removed, kept.bytes));
         let staying = staying(sizes, now());
         kept[staying..].iter().for_each(|kept| self.forget_log(&kept.id));
-        for entry in fs::read_dir(self.previous_root()).into_iter().flatten().flatten() {
-            if is_abandoned(&entry.path()) {
-                let _ = fs::remove_dir_all(entry.path());
-            }
+        for dir in unknown.iter().filter(|dir| is_abandoned(dir)) {
+            let _ = fs::remove_dir_all(dir);
         }
     }
 
@@ -143,11 +151,10 @@ fn staying(logs: impl Iterator<Item = (Timestamp, u64)>, now: Timestamp) -> usiz
     logs.take(MOST).take_while(fits).count()
 }
 
-/// Whether nobody can say whose log this is, and nobody is at it any more.
+/// Whether nobody is at a directory any more that does not say whose it is.
 fn is_abandoned(dir: &Path) -> bool {
-    let changed = || fs::symlink_metadata(dir)?.modified();
-    read(dir).is_err()
-        && changed().is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= ABANDONED_AFTER))
+    let changed = fs::symlink_metadata(dir).and_then(|about| about.modified());
+    changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= ABANDONED_AFTER))
 }
 
 /// The newest files of a log that together are not too long, with what their names have behind the
@@ -164,8 +171,8 @@ fn newest_files(path: &Path) -> Vec<(PathBuf, String)> {
             continue;
         };
         bytes += length;
-        // The newest alone may be longer, if it is not rotated.
-        if bytes > LONGEST && !files.is_empty() {
+        // The newest alone may be longer, but not so long that no other log could stay beside it.
+        if bytes > if files.is_empty() { ALL / 2 } else { LONGEST } {
             break;
         }
         files.push((file, ending));
@@ -240,6 +247,8 @@ mod tests {
             fs::File::create(name).unwrap().set_len(length).unwrap();
         }
         assert_eq!(endings(), ["", ".1.gz"]);
+        fs::File::create(&path).unwrap().set_len(ALL).unwrap();
+        assert_eq!(endings(), [""; 0], "one that is not rotated would leave no room for others");
         // A shim died while it moved them.
         fs::remove_file(&path).unwrap();
         assert_eq!(endings(), [".1.gz"]);

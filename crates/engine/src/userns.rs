@@ -1,8 +1,8 @@
 //! User namespaces of containers: which ids of the host their users are, and what is made in them
 //! before their init exists.
 //!
-//! Nothing on disk has a container's ids: its layers, its volumes and what is bound are shown with
-//! them by idmapped mounts, so that a container may get other ids at each start.
+//! Nothing on disk has a container's ids: its layers and volumes, and the binds that ask for it, are
+//! shown with them by idmapped mounts, so that a container may get other ids at each start.
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
