@@ -15,6 +15,7 @@ mod events;
 mod exec;
 mod exec_life;
 mod faults;
+mod fields;
 mod files;
 mod flags;
 mod health;
