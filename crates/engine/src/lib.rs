@@ -59,6 +59,7 @@ mod reset;
 mod resolve;
 mod security;
 mod segment;
+mod silent;
 mod start;
 mod stats;
 mod stop;

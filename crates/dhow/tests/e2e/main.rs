@@ -36,6 +36,7 @@ mod restart;
 mod run;
 mod security;
 mod shell;
+mod silent;
 mod stats;
 mod streams;
 mod systemd;
