@@ -117,6 +117,7 @@ fn status(error: &EngineError) -> StatusCode {
         | E::Net(_)
         | E::Cgroup(_)
         | E::ContainerPath { .. }
+        | E::Unmountable { .. }
         | E::Shim { .. }
         | E::Record { .. }
         | E::File { .. } => StatusCode::INTERNAL_SERVER_ERROR,

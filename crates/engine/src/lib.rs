@@ -40,6 +40,7 @@ mod limits;
 mod lines;
 mod log_config;
 mod logs;
+mod mount_table;
 mod names;
 mod network;
 mod paths;

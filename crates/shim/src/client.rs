@@ -18,8 +18,8 @@ use sys::fdpass::{self, PassError};
 use crate::frame::{FrameError, MAX_LARGE, MAX_SMALL};
 use crate::paths::{self, ShimPaths};
 use crate::protocol::{
-    Delivery, Escalated, ExecInfo, ExecStart, ExitRecord, Launch, Reach, Refusal, Reply, Request,
-    Restarts, Started, State, Target, Then, Until, Which,
+    Delivery, Escalated, ExecInfo, ExecStart, ExitRecord, Launch, Published, Reach, Refusal, Reply,
+    Request, Restarts, Started, State, Target, Then, Until, Which,
 };
 
 /// A question was not answered as it should be.
@@ -192,6 +192,19 @@ impl Shim {
     /// The connection's.
     pub fn set_restarts(&mut self, restarts: Restarts) -> Result<(), CallError> {
         done(self.ask(&Request::SetRestarts(Box::new(restarts)))?)
+    }
+
+    /// From now on the container publishes this; the sockets are those of new ports.
+    ///
+    /// # Errors
+    /// `Refused(NotRunning)`; the connection's; a shim of before there was this question.
+    pub fn set_published(
+        &mut self,
+        published: Option<Published>,
+        sockets: &[BorrowedFd<'_>],
+    ) -> Result<(), CallError> {
+        self.send(&Request::SetPublished(published), sockets)?;
+        done(self.receive()?)
     }
 
     /// Ends an idle shim and waits until it is gone and the container's lock is free.

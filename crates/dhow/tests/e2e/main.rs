@@ -43,6 +43,7 @@ mod systemd;
 mod terminal;
 mod top;
 mod update;
+mod update_live;
 mod userns;
 mod volumes;
 mod walk;
