@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn one_place_has_one_mount() {
         let rest = |there, rm, new| planned(there, rm, new, At::Rest);
-        assert_eq!(rest(&["/a:/x"], &["/x"], &["v:/z", "/b:/y"]), Ok("+/y /z -/x".to_owned()));
+        assert_eq!(rest(&["/a:/x"], &["/x"], &["vol:/z", "/b:/y"]), Ok("+/y /z -/x".to_owned()));
         let duplicate = Err("Duplicate mount point: /x".to_owned());
         assert_eq!(rest(&["/a:/x"], &[], &["/b:/x"]), duplicate);
         assert_eq!(rest(&[], &[], &["/b:/x", "/c:/x"]), duplicate);
@@ -185,21 +185,21 @@ mod tests {
     #[test]
     fn a_record_has_what_is_new_and_forgets_what_goes() {
         let mut record = record();
-        let added = MountPlan { added: vec![named("v:/b"), named("/src:/a")], removed: vec![] };
+        let added = MountPlan { added: vec![named("vol:/b"), named("/src:/a")], removed: vec![] };
         let changes =
-            MountChanges { binds: vec!["v:/b".into(), "/src:/a".into()], ..Default::default() };
+            MountChanges { binds: vec!["vol:/b".into(), "/src:/a".into()], ..Default::default() };
         add(&mut record, &changes, &added);
         let targets = |record: &Record| {
             record.mounts.iter().map(|m| target(m).to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(targets(&record), [PathBuf::from("/a"), PathBuf::from("/b")]);
-        assert_eq!(record.spec.files.binds, ["v:/b", "/src:/a"]);
+        assert_eq!(record.spec.files.binds, ["vol:/b", "/src:/a"]);
         assert!(unused(&record, &added.added).is_empty());
-        let gone = MountPlan { added: vec![], removed: vec![named("v:/b")] };
+        let gone = MountPlan { added: vec![], removed: vec![named("vol:/b")] };
         remove(&mut record, &gone);
         assert_eq!(targets(&record), [PathBuf::from("/a")]);
         assert_eq!(record.spec.files.binds, ["/src:/a"]);
         assert_eq!((record.spec.files.mounts.len(), record.resolved.mounts.len()), (1, 1));
-        assert_eq!(unused(&record, &gone.removed), ["v"]);
+        assert_eq!(unused(&record, &gone.removed), ["vol"]);
     }
 }
