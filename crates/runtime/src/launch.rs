@@ -12,7 +12,7 @@ use crate::copy_up;
 use crate::error::LaunchError;
 use crate::facts::HostFacts;
 use crate::filled;
-use crate::plan::{self, Extras, Filter, Join, Origin, Orphan, Tree};
+use crate::plan::{self, Extras, Filter, InitPlan, Join, Origin, Orphan, PlanError, Tree};
 use crate::start::{CgroupEntry, FilterRef, Ready, Start, Stdio};
 
 /// A container to be started.
@@ -42,6 +42,21 @@ pub struct Launch<'a> {
     pub orphan: Orphan,
 }
 
+impl Launch<'_> {
+    /// What is to be done.
+    pub(crate) fn plan(&self) -> Result<InitPlan, PlanError> {
+        let given =
+            self.namespaces.iter().fold(Namespaces::NONE, |all, (kind, _)| all.union(*kind));
+        let extras = Extras {
+            id: self.id.to_owned(),
+            given,
+            filter: if self.filter.is_some() { Filter::Given } else { Filter::None },
+            orphan: self.orphan,
+        };
+        plan::plan(self.spec, self.facts, &extras)
+    }
+}
+
 /// Starts a container up to the point where it only waits for [`Ready::go`].
 ///
 /// Everything that can fail without its program has been done by then: the program has been found,
@@ -50,13 +65,7 @@ pub struct Launch<'a> {
 /// # Errors
 /// If the plan, something the plan needs, or a step failed. Nothing of the container is left.
 pub fn launch(launch: Launch<'_>) -> Result<Ready, LaunchError> {
-    let extras = Extras {
-        id: launch.id.to_owned(),
-        given: launch.namespaces.iter().fold(Namespaces::NONE, |all, (kind, _)| all.union(*kind)),
-        filter: if launch.filter.is_some() { Filter::Given } else { Filter::None },
-        orphan: launch.orphan,
-    };
-    let plan = plan::plan(launch.spec, launch.facts, &extras)?;
+    let plan = launch.plan()?;
     let mut given = Given { trees: launch.trees, namespaces: launch.namespaces };
     let trees = plan
         .trees
@@ -84,13 +93,13 @@ pub fn launch(launch: Launch<'_>) -> Result<Ready, LaunchError> {
 }
 
 /// What the caller has brought and nobody has taken yet.
-struct Given {
-    trees: Vec<(usize, OwnedFd)>,
-    namespaces: Vec<(Namespaces, OwnedFd)>,
+pub(crate) struct Given {
+    pub(crate) trees: Vec<(usize, OwnedFd)>,
+    pub(crate) namespaces: Vec<(Namespaces, OwnedFd)>,
 }
 
 impl Given {
-    fn tree(&mut self, tree: &Tree, rootfs: &OwnedFd) -> Result<OwnedFd, LaunchError> {
+    pub(crate) fn tree(&mut self, tree: &Tree, rootfs: &OwnedFd) -> Result<OwnedFd, LaunchError> {
         match tree {
             Tree::Bind { mount, source, depth } => self.bind(*mount, source, *depth),
             Tree::CopyUp { params, covers } => copy_up::tmpfs(params, covers, rootfs.as_fd()),

@@ -5,17 +5,18 @@
 //! runs the plan's steps in the child and becomes the program. Cgroups and their limits, network
 //! namespaces, root file systems and the caching of filters are brought by the caller.
 //!
-//! No threads, no programs, no policy of Docker's: that is in the specification already.
+//! No threads, no policy of Docker's: that is in the specification already. The one foreign program
+//! is criu, for checkpoints (`criu`).
 #![forbid(unsafe_code)]
 
 pub mod capabilities;
 mod copy_up;
+pub mod criu;
 mod enter;
 mod error;
 mod facts;
 mod filled;
 mod init;
-mod later;
 mod launch;
 mod message;
 pub mod plan;
@@ -26,7 +27,6 @@ pub mod step;
 pub use enter::{Enter, enter};
 pub use error::{LaunchError, Missing, Reason};
 pub use facts::{CgroupView, FactsError, HostFacts};
-pub use later::Later;
 pub use launch::{Launch, launch};
 pub use plan::{InitPlan, Orphan, PlanError};
 pub use start::{CgroupEntry, FilterRef, Ready, Running, Stdio};

@@ -32,6 +32,8 @@ pub enum Step {
     IsolateMounts,
     /// Make the file system that masked paths are covered with.
     MakeMask(MaskFile),
+    /// Mount a tmpfs at this path of the host; what is mounted later is mounted below it.
+    MakeBench(CString),
     /// Attach the root file system.
     AttachRoot,
     /// Make a mount and attach it below the root.
@@ -92,6 +94,8 @@ pub enum Step {
     DieWithParent,
     /// Let the program inherit the standard streams alone.
     KeepStreamsOnly,
+    /// Let the program inherit this descriptor of the parent's as well.
+    Inherit(Slot),
     /// Tell the parent that all is set up, and wait until it says go.
     AwaitGo,
     /// Load the seccomp filter.
@@ -274,6 +278,7 @@ impl fmt::Display for Step {
             Self::NewCgroupNamespace => f.write_str("new cgroup namespace"),
             Self::IsolateMounts => f.write_str("isolate mounts"),
             Self::MakeMask(_) => f.write_str("make the mask"),
+            Self::MakeBench(path) => write!(f, "mount a tmpfs on {}", path.to_string_lossy()),
             Self::AttachRoot => f.write_str("attach the root file system"),
             Self::Mount(mount) => write!(f, "mount {} on {}", mount.source, mount.target),
             Self::Node(place, node) => write!(f, "make {node} {place}"),
@@ -308,6 +313,7 @@ impl fmt::Display for Step {
             Self::FindProgram => f.write_str("find the program"),
             Self::DieWithParent => f.write_str("die with the parent"),
             Self::KeepStreamsOnly => f.write_str("keep the standard streams only"),
+            Self::Inherit(slot) => write!(f, "let the program inherit descriptor {slot}"),
             Self::AwaitGo => f.write_str("await go"),
             Self::LoadFilter => f.write_str("load the seccomp filter"),
             Self::Execute => f.write_str("execute the program"),

@@ -79,12 +79,11 @@ places! {
     LogMoved = "log.moved": "The full log has been moved aside; there is no new one.",
     ShimReap = "shim.reap": "The shim is about to become the one that removes the container.",
 
+    CheckpointWritten = "checkpoint.written": "criu has written all; the container stands still.",
+    CheckpointSealed = "checkpoint.sealed": "The checkpoint has its name; criu has not been told.",
+
     WaitExited = "wait.exited": "Who waits has heard of the end.",
     WaitRemoved = "wait.removed": "Who waits has removed the container; the shim does not know.",
-
-    UpdateSaved = "update.saved": "The row has what is new; nothing is mounted or published.",
-    UpdateAdded = "update.added": "What is new is there, and so is what goes.",
-    UpdateTaken = "update.taken": "What goes is gone; the row still has it.",
 
     RemoveLocked = "remove.locked": "The right to change the container is had.",
     RemoveLife = "remove.life": "The container's life is taken.",

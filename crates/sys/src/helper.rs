@@ -11,7 +11,7 @@
 mod family;
 mod run;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use run::{Bounds, Ran, RunError, run};
@@ -33,6 +33,9 @@ pub enum Helper<'a> {
     OciHook(&'a Path),
     /// `docker-credential-NAME`, found in the user's PATH as Docker does.
     Credential(&'a str),
+    /// Freezes processes and writes them down: it runs code of its own inside of them, for each
+    /// processor and kernel, which nobody should have twice.
+    Criu(&'a Path),
     /// A runtime that the operator has named.
     Runtime(&'a Path),
     /// A plugin of the command line that the user has installed.
@@ -49,6 +52,19 @@ pub fn command(helper: Helper<'_>) -> Command {
         Helper::Ssh => Command::new("ssh"),
         Helper::Git => Command::new("git"),
         Helper::Credential(name) => Command::new(format!("docker-credential-{name}")),
-        Helper::OciHook(path) | Helper::Runtime(path) | Helper::Plugin(path) => Command::new(path),
+        Helper::OciHook(path)
+        | Helper::Criu(path)
+        | Helper::Runtime(path)
+        | Helper::Plugin(path) => Command::new(path),
     }
+}
+
+/// Where a program is: a path as it is, a bare name in the directories of our own `PATH`.
+#[must_use]
+pub fn find(program: &Path) -> Option<PathBuf> {
+    if program.components().count() > 1 {
+        return program.is_file().then(|| program.to_owned());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|path| path.is_file())
 }

@@ -9,9 +9,7 @@ mod finish;
 mod mounts;
 mod place;
 
-pub(crate) use mounts::{
-    attach_from_outside as attach, fill_from_outside as fill, make_from_outside as make,
-};
+pub(crate) use mounts::{EMPTY, NULL, fill_from_outside as fill};
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -108,7 +106,7 @@ fn prepare() {
 /// The child's own state: what one step makes and a later one uses.
 struct Init<'a> {
     hands: &'a Hands<'a>,
-    /// The root of a container that was entered.
+    /// The root of a container that was entered, or the bench.
     entered: Option<OwnedFd>,
     mask: Option<OwnedFd>,
     devpts: Option<OwnedFd>,
@@ -187,6 +185,7 @@ impl<'a> Init<'a> {
                 sys::mount::set_propagation_of_all(sys::mount::Propagation::Private)?;
             }
             Step::MakeMask(file) => self.make_mask(*file)?,
+            Step::MakeBench(path) => self.make_bench(path)?,
             Step::AttachRoot => sys::mount::attach_on_root(self.root()?)?,
             Step::Mount(mount) => self.mount(mount)?,
             Step::Node(place, node) => self.node(place, node)?,
@@ -224,6 +223,10 @@ impl<'a> Init<'a> {
             Step::FindProgram => self.find_program()?,
             Step::DieWithParent => finish::die_with_parent()?,
             Step::KeepStreamsOnly => sys::process::close_on_exec_from(3)?,
+            Step::Inherit(slot) => {
+                let fd = self.hands.joins.get(*slot).ok_or(Errno::BADF)?;
+                rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
+            }
             Step::AwaitGo => self.await_go()?,
             Step::LoadFilter => self.load_filter()?,
             Step::Execute => return Err(self.execute().into()),

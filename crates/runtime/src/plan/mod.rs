@@ -10,6 +10,7 @@ mod mounts;
 mod namespaces;
 mod options;
 mod process;
+pub(crate) mod restoring;
 mod sysctl;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,6 @@ use crate::facts::HostFacts;
 use crate::step::{MaskFile, Place, Step, Symlinks, attribute_names, propagation_name};
 
 pub use error::PlanError;
-pub(crate) use mounts::one as one_mount;
 pub use mounts::{Params, Tree};
 pub use namespaces::{Join, Origin};
 pub use process::{Candidates, Program};
