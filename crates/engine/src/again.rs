@@ -12,7 +12,7 @@ use crate::checkup::restarts_unhealthy;
 use crate::container::Container;
 use crate::guard::call_error;
 use crate::record::{Progress, Start};
-use crate::start::failure_of;
+use crate::start::{Beginning, failure_of};
 use crate::{Engine, EngineError};
 
 impl Engine {
@@ -33,7 +33,9 @@ impl Engine {
         // One that was killed before may have left them.
         self.unpublish_leftovers(&container)?;
         let revival = last.restarts.saturating_add(1);
-        let Err(error) = self.launch(&mut container, revival) else { return Ok(()) };
+        let Err(error) = self.launch(&mut container, Beginning::Revival(revival)) else {
+            return Ok(());
+        };
         // It stays as its last run ended, whose end is written down.
         let is_unwanted = matches!(error, EngineError::NotWanted(_));
         let start = if is_unwanted {

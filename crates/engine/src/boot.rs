@@ -140,7 +140,6 @@ mod tests {
                 failed: None,
                 restarts,
                 again_failed: None,
-                mounted: Vec::new(),
             };
             is_wished(policy, &start, ExitCode(code), by_hand)
         };

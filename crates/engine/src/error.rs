@@ -47,7 +47,40 @@ pub enum EngineError {
     #[error(transparent)]
     BadReference(#[from] model::reference::ParseReferenceError),
 
+    /// No checkpoint is called so.
+    #[error("checkpoint {name} does not exist for container {container}")]
+    NoSuchCheckpoint {
+        /// As typed.
+        name: String,
+        /// Its container's name.
+        container: String,
+    },
+    /// The text is no name of a checkpoint.
+    #[error("Invalid checkpoint ID ({0}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
+    BadCheckpointName(String),
+
     // What is in the way.
+    /// There is a checkpoint of this name.
+    #[error(
+        "cannot checkpoint container {container}: checkpoint with name {name} already exists for container {container}"
+    )]
+    CheckpointExists {
+        /// The checkpoint's.
+        name: String,
+        /// The container's.
+        container: String,
+    },
+    /// It is frozen, and so out of criu's reach.
+    #[error("Container {0} is paused, unpause the container before checkpoint")]
+    CheckpointPaused(ContainerId),
+    /// It is not one that criu can make again.
+    #[error("cannot checkpoint container {container}: {reason}")]
+    CannotCheckpoint {
+        /// Its name.
+        container: String,
+        /// What of it.
+        reason: String,
+    },
     /// The name is another container's.
     #[error(
         "Conflict. The container name \"/{name}\" is already in use by container \"{by}\". You have to remove (or rename) that container to be able to reuse that name."
@@ -178,14 +211,6 @@ pub enum EngineError {
         /// Why.
         source: crate::update::UpdateError,
     },
-    /// A container that runs cannot be given a mount.
-    #[error("Cannot update container {id}: {what}")]
-    Unmountable {
-        /// Which.
-        id: ContainerId,
-        /// What was done, to what, and why it failed.
-        what: String,
-    },
     /// Its log's tag does not fit.
     #[error("failed to initialize logging driver: tag {tag:?}: {reason}")]
     LogTag {
@@ -216,7 +241,19 @@ pub enum EngineError {
     #[error(transparent)]
     NoRandomness(#[from] crate::random::NoRandomness),
 
+    /// There is no criu.
+    #[error("checkpoints need criu, which is not there ({:?} is not found): install the package criu", .0.display())]
+    NoCriu(PathBuf),
+
     // What lies below.
+    /// criu has failed.
+    #[error("Cannot checkpoint container {container}: {reason}")]
+    CheckpointFailed {
+        /// Its name.
+        container: String,
+        /// What criu says.
+        reason: String,
+    },
     /// The database.
     #[error(transparent)]
     Db(#[from] store::DbError),

@@ -16,6 +16,9 @@ const DEFAULT_CONFIG: &str = "/etc/dhow";
 /// Docker's configuration, of which the parts about registries are read as well.
 const DOCKER_CONFIG: &str = "/etc/docker";
 
+/// The program that makes checkpoints.
+const DEFAULT_CRIU: &str = "criu";
+
 /// The two roots of one engine, the names derived from them, and where its configuration is.
 #[derive(Debug, Clone)]
 pub struct Paths {
@@ -23,6 +26,7 @@ pub struct Paths {
     run: PathBuf,
     tag: RootTag,
     config: ConfigDirs,
+    criu: PathBuf,
 }
 
 impl Paths {
@@ -36,13 +40,24 @@ impl Paths {
             RootTag::of_path(root.as_os_str().as_bytes())
         };
         let config = ConfigDirs { own: DEFAULT_CONFIG.into(), docker: Some(DOCKER_CONFIG.into()) };
-        Self { root, run, tag, config }
+        Self { root, run, tag, config, criu: DEFAULT_CRIU.into() }
     }
 
     /// The same with a configuration directory of its own, and nothing of Docker's.
     #[must_use]
     pub fn with_config(self, own: PathBuf) -> Self {
         Self { config: ConfigDirs { own, docker: None }, ..self }
+    }
+
+    /// The same with another criu: a path, or a name that is looked for in `PATH`.
+    #[must_use]
+    pub fn with_criu(self, criu: PathBuf) -> Self {
+        Self { criu, ..self }
+    }
+
+    /// The program that makes checkpoints.
+    pub(crate) fn criu(&self) -> &Path {
+        &self.criu
     }
 
     /// Where the administrator's configuration is.

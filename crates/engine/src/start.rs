@@ -6,13 +6,13 @@ use model::container::{DEFAULT_STOP_TIMEOUT, Removal};
 use model::life::StartFailure;
 use model::{Life, NameOrId};
 use oci_spec::runtime::Spec;
-use shim::protocol::{FdRole, Launch, LogConfig, StopDefaults};
+use shim::protocol::{FdRole, Launch, LogConfig, Restoration, StopDefaults};
 use sys::failpoint::Point;
 
 use crate::container::{Container, now};
 use crate::guard::call_error;
-use crate::record::{Endpoint, Mounted, Progress, Start};
-use crate::view::StartOutcome;
+use crate::record::{Endpoint, Progress, Start};
+use crate::view::{CheckpointPlace, StartOutcome};
 use crate::{Engine, EngineError};
 
 /// Docker's code for a start that failed before the command could be looked for.
@@ -24,7 +24,32 @@ pub(crate) struct Prepared {
     pub(crate) fds: Vec<(FdRole, OwnedFd)>,
     pub(crate) endpoint: Option<Endpoint>,
     pub(crate) network: crate::ports::Publication,
-    pub(crate) mounted: Vec<Mounted>,
+}
+
+/// How a container comes to run.
+pub(crate) enum Beginning {
+    /// Somebody wants it.
+    Start,
+    /// Its restart policy wants it, for the n-th time.
+    Revival(u32),
+    /// Somebody wants it as it was.
+    Restore(Restoration),
+}
+
+impl Beginning {
+    fn revival(&self) -> u32 {
+        match self {
+            Self::Revival(number) => *number,
+            Self::Start | Self::Restore(_) => 0,
+        }
+    }
+
+    fn restoration(self) -> Option<Box<Restoration>> {
+        match self {
+            Self::Restore(restoration) => Some(Box::new(restoration)),
+            Self::Start | Self::Revival(_) => None,
+        }
+    }
 }
 
 impl Engine {
@@ -33,7 +58,30 @@ impl Engine {
     /// # Errors
     /// It cannot be started; it stays as it was, with the failure noted in its record.
     pub fn start(&self, who: &NameOrId) -> Result<StartOutcome, EngineError> {
+        self.begin(who, None)
+    }
+
+    /// Makes a container again as it was when the checkpoint was made.
+    ///
+    /// # Errors
+    /// As for a start; there is no such checkpoint, or criu cannot do it.
+    pub fn start_from(
+        &self,
+        who: &NameOrId,
+        place: &CheckpointPlace,
+    ) -> Result<StartOutcome, EngineError> {
+        self.begin(who, Some(place))
+    }
+
+    fn begin(
+        &self,
+        who: &NameOrId,
+        checkpoint: Option<&CheckpointPlace>,
+    ) -> Result<StartOutcome, EngineError> {
         let id = self.find(who)?.id;
+        if let Some(place) = checkpoint {
+            self.checkpoints_of(&id, place)?;
+        }
         let (lock, mut container) = self.lock(&id)?;
         match self.life(&container)? {
             // It is started anyway (Docker).
@@ -49,7 +97,15 @@ impl Engine {
         self.settle_death(&lock, &container)?;
         // A start that was killed before its shim knew of them has left them.
         self.unpublish_leftovers(&container)?;
-        let started = self.launch(&mut container, 0);
+        let started = match checkpoint {
+            None => self.launch(&mut container, Beginning::Start),
+            Some(place) => {
+                let restoration = self.restoration(&container, place)?;
+                let work = restoration.work.clone();
+                let started = self.launch(&mut container, Beginning::Restore(restoration));
+                self.restored(&container, &work, started)
+            }
+        };
         if let Err(error) = &started {
             // This error is the one to tell, not that of what follows from it, which `reconcile`
             // makes good.
@@ -62,29 +118,23 @@ impl Engine {
         started.map(|()| StartOutcome::Started)
     }
 
-    /// Launches a container, by its restart policy for the `revival`-th time, or because somebody
-    /// wants it (0).
+    /// Launches a container.
     pub(crate) fn launch(
         &self,
         container: &mut Container,
-        revival: u32,
+        beginning: Beginning,
     ) -> Result<(), EngineError> {
+        let revival = beginning.revival();
         let mut shim = self.shim_of_locked(&container.id)?;
         EngineError::step(Point::StartShim)?;
         let at = now();
         let log = self.log_config(container)?;
-        self.fill_due(container)?;
         let prepared = self.prepare(container)?;
         let endpoint = prepared.endpoint.clone();
-        let mounted = prepared.mounted.clone();
-        let again_failed = None;
-        let start = Start { at, endpoint, failed: None, restarts: revival, again_failed, mounted };
+        let start = Start { at, endpoint, failed: None, restarts: revival, again_failed: None };
         container.record.progress = Progress::Started(match container.record.last_start() {
             // Until it runs again, what counts is how it ended before.
-            Some(last) if revival > 0 => {
-                let (endpoint, mounted) = (start.endpoint.clone(), start.mounted.clone());
-                Start { endpoint, mounted, ..last.clone() }
-            }
+            Some(last) if revival > 0 => Start { endpoint: start.endpoint.clone(), ..last.clone() },
             Some(_) | None => start.clone(),
         });
         if let Err(error) = self.save(container) {
@@ -93,7 +143,7 @@ impl Engine {
         }
         sys::failpoint::pass(Point::StartSaved);
         let fds: Vec<_> = prepared.fds.iter().map(|(_, fd)| fd.as_fd()).collect();
-        let launch = self.launch_message(container, &prepared, log, revival);
+        let launch = self.launch_message(container, &prepared, log, beginning);
         self.leave_about(container, prepared.endpoint.as_ref());
         let started = self.leave_probe(container, &prepared.spec).and_then(|()| {
             shim.launch(launch, &fds).map_err(|error| call_error(&container.id, error))
@@ -122,7 +172,7 @@ impl Engine {
         container: &Container,
         prepared: &Prepared,
         log: LogConfig,
-        revival: u32,
+        beginning: Beginning,
     ) -> Launch {
         let resolved = &container.record.resolved;
         let spec = &container.record.spec;
@@ -142,7 +192,8 @@ impl Engine {
             reap: (spec.removal == Removal::Auto).then(|| self.role_arguments(&reap)),
             restarts: self.restarts(container),
             health: self.health_plan(container),
-            revival,
+            revival: beginning.revival(),
+            restoration: beginning.restoration(),
         }
     }
 
@@ -179,8 +230,7 @@ impl Engine {
         }
         let released = self.store().release(&container.id);
         let failed = Some(failure_of(error));
-        let (endpoint, again_failed, mounted) = (None, None, Vec::new());
-        let start = Start { at: now(), endpoint, failed, restarts: 0, again_failed, mounted };
+        let start = Start { at: now(), endpoint: None, failed, restarts: 0, again_failed: None };
         container.record.progress = Progress::Started(start);
         self.save(container)?;
         Ok(released?)

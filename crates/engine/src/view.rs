@@ -24,7 +24,8 @@ pub use self::files::*;
 pub use self::host::*;
 pub use self::images::*;
 pub use crate::resolve::Resolved;
-pub use crate::update::{Changes, LimitChanges, MountChanges, PortChanges, TextChanges};
+pub use crate::update::{Changes, LimitChanges, TextChanges};
+pub use runtime::criu::After;
 pub use store::{Change, ChangeKind};
 
 /// What `create` has made.
@@ -43,6 +44,22 @@ pub enum StartOutcome {
     Started,
     /// It ran before.
     AlreadyRunning,
+}
+
+/// One of a container's checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointPlace {
+    /// Its name, as typed.
+    pub name: String,
+    /// Where checkpoints are kept; `None`: with the container, and as long as it.
+    pub dir: Option<PathBuf>,
+}
+
+/// How a checkpoint is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointOptions {
+    /// What becomes of the container.
+    pub after: After,
 }
 
 /// A container that `start_wished` has tried.

@@ -272,7 +272,9 @@ pub enum UserNamespace {
 }
 
 impl UserNamespace {
-    fn is_default(&self) -> bool {
+    /// Whether nothing was said.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }

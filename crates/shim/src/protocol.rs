@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use descriptors::{FdRole, NamespaceKind};
 pub use log::{LogConfig, LogCopy, LogSink, SinkAddress, SinkForm};
-pub use plans::{HealthPlan, Restarts};
+pub use plans::{HealthPlan, Restarts, Restoration};
 
 /// A question or an order.
 #[derive(Debug, Serialize, Deserialize)]
@@ -99,9 +99,6 @@ pub enum Request {
     Release,
     /// From now on it is started again as this says.
     SetRestarts(Box<Restarts>),
-    /// This is what the container that runs publishes from now on. The sockets of ports that are new
-    /// come with the message; those of ports that are not named any more are let go.
-    SetPublished(Option<Published>),
     /// End now if nothing runs, whoever is connected: a client wants the container's lock.
     Quit,
 }
@@ -205,6 +202,9 @@ pub struct Launch {
     /// How often its policy has started it since somebody did, this time included: 0 for somebody.
     #[serde(default)]
     pub revival: u32,
+    /// What it is made of instead of being started; `None`: it is started.
+    #[serde(default)]
+    pub restoration: Option<Box<Restoration>>,
 }
 
 /// The ports that a container publishes.

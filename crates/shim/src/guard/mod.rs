@@ -15,7 +15,6 @@ mod logged;
 mod oom;
 mod poller;
 mod proc;
-mod publish;
 mod reviver;
 mod streams;
 mod tell;

@@ -95,7 +95,6 @@ fn show(effect: &Effect) -> String {
         | Effect::Freeze(..)
         | Effect::Thaw
         | Effect::Resize(..)
-        | Effect::Publish(..)
         | Effect::EndStreams(Target::Container)
         | Effect::Tell(_)
         | Effect::TearDown
@@ -129,6 +128,7 @@ fn launch(reap: Option<&str>) -> Box<Launch> {
         restarts: Restarts::default(),
         health: None,
         revival: 0,
+        restoration: None,
     })
 }
 

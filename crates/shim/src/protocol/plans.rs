@@ -1,10 +1,12 @@
 //! What a shim does by itself while its container runs, and after that.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use model::Signal;
 use model::container::RestartPolicy;
 use model::health::OnUnhealthy;
+use runtime::criu::Descriptors;
 use serde::{Deserialize, Serialize};
 
 /// When the shim checks the health of its container. What runs then is in a file
@@ -36,4 +38,17 @@ pub struct Restarts {
     /// The stop signal that the user or the image named: other signals are then no wish that it
     /// should stop. `None`: every signal is one (Docker).
     pub stop_signal: Option<Signal>,
+}
+
+/// A checkpoint that a container is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restoration {
+    /// criu, absolute.
+    pub program: PathBuf,
+    /// Its directory.
+    pub images: PathBuf,
+    /// An empty directory to work in. The log stays there.
+    pub work: PathBuf,
+    /// What the streams were.
+    pub descriptors: Descriptors,
 }

@@ -137,6 +137,7 @@ impl Container {
             restarts: Restarts::default(),
             health: None,
             revival: 0,
+            restoration: None,
         }
     }
 
