@@ -6,7 +6,6 @@
 
 mod archives;
 mod argv;
-mod board;
 mod commands;
 mod complete;
 mod config;
@@ -18,14 +17,11 @@ mod human;
 mod id_file;
 mod inspect;
 mod lines;
-mod make;
 mod options;
 mod parse;
 mod progress;
-mod pulling;
 mod recipe;
 mod session;
-mod starting;
 mod table;
 mod template;
 

@@ -25,9 +25,13 @@ pub(crate) fn client(roots: &cli::Roots) -> anyhow::Result<Client> {
 }
 
 /// The superuser's configuration is the machine's; others have one of their own, and whoever says
-/// so (`DHOW_CONFIG`) has another one.
+/// so (`DHOW_CONFIG`) has another one. The criu to be used has a variable too (`DHOW_CRIU`).
 fn configured(paths: Paths) -> anyhow::Result<Paths> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let paths = match variable("DHOW_CRIU") {
+        Some(criu) => paths.with_criu(criu.into()),
+        None => paths,
+    };
     if let Some(own) = variable("DHOW_CONFIG") {
         return Ok(paths.with_config(absolute(own.into())?));
     }

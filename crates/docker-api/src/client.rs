@@ -2,6 +2,7 @@
 //!
 //! This file owns connections and the sending of requests; the operations are in its modules.
 
+mod checkpoints;
 pub mod containers;
 mod exec;
 pub mod images;

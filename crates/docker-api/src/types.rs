@@ -12,6 +12,7 @@
 //! and meaning; where the API's documentation says all there is to say, they carry no comment.
 #![expect(missing_docs, reason = "fields are the Engine API's own and documented there")]
 
+pub mod checkpoints;
 pub mod config;
 pub mod containers;
 pub mod exec;

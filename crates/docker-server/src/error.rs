@@ -64,11 +64,13 @@ fn status(error: &EngineError) -> StatusCode {
         | E::NoSuchNetwork(_)
         | E::NoSuchExec(_)
         | E::NoSuchFile { .. }
+        | E::NoSuchCheckpoint { .. }
         | E::NotInRegistry(_) => StatusCode::NOT_FOUND,
         E::RegistryUnauthorized(_) => StatusCode::UNAUTHORIZED,
         E::RegistryRateLimit(_) => StatusCode::TOO_MANY_REQUESTS,
         E::Ambiguous(_)
         | E::BadReference(_)
+        | E::BadCheckpointName(_)
         | E::SameName
         | E::DuplicateMount(_)
         | E::Resolve(_)
@@ -82,6 +84,9 @@ fn status(error: &EngineError) -> StatusCode {
         | E::CannotJoinNetwork(_)
         | E::NotShareable(_)
         | E::CannotKill { .. }
+        | E::CheckpointExists { .. }
+        | E::CheckpointPaused(_)
+        | E::CannotCheckpoint { .. }
         | E::StillRunning { .. }
         | E::Update { .. }
         | E::StartPaused
@@ -102,7 +107,7 @@ fn status(error: &EngineError) -> StatusCode {
             126 | 127 => StatusCode::BAD_REQUEST,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         },
-        E::LogNotKept => StatusCode::NOT_IMPLEMENTED,
+        E::LogNotKept | E::NoCriu(_) => StatusCode::NOT_IMPLEMENTED,
         E::LogTag { .. } | E::LogHost { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         // Docker's word for a container that is not paused is a server error, and clients know it.
         E::NotPaused(_)
@@ -117,8 +122,8 @@ fn status(error: &EngineError) -> StatusCode {
         | E::Net(_)
         | E::Cgroup(_)
         | E::ContainerPath { .. }
-        | E::Unmountable { .. }
         | E::Shim { .. }
+        | E::CheckpointFailed { .. }
         | E::Record { .. }
         | E::File { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     }

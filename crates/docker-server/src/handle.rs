@@ -1,6 +1,7 @@
 //! The operations: parameters in, a verb of the engine, a reply out.
 
 mod archive;
+mod checkpoints;
 mod commit;
 mod containers;
 mod events;
@@ -43,6 +44,7 @@ pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpErro
         Route::Commit => commit::commit(call).await,
         Route::ContainerPrune => containers::prune(&call).await,
         Route::Container(id, operation) => containers::one(call, id, operation).await,
+        Route::CheckpointRemove(id, name) => checkpoints::remove(&call, id, name).await,
         Route::Exec(id, operation) => exec::one(call, &id, operation).await,
         Route::ImageList => images::list(&call).await,
         Route::ImagePrune => images::prune(&call).await,

@@ -30,6 +30,8 @@ pub(crate) enum Route {
     ContainerPrune,
     Commit,
     Container(String, ContainerRoute),
+    /// A container, and the name of one of its checkpoints.
+    CheckpointRemove(String, String),
     Exec(String, ExecRoute),
     ImageList,
     ImagePrune,
@@ -80,6 +82,8 @@ pub(crate) enum ContainerRoute {
     Wait,
     Remove,
     ExecCreate,
+    CheckpointCreate,
+    CheckpointList,
 }
 
 /// Operations on one exec.
@@ -171,7 +175,9 @@ fn containers(method: &str, path: &[&str]) -> Option<Route> {
         ("DELETE", [id]) => return Some(Route::Container(id_of(id)?, C::Remove)),
         (_, [id, verb]) => (id_of(id)?, *verb),
         ("GET", [_, "attach", "ws"]) => return Some(Route::Later("attach over websocket")),
-        (_, [_, "checkpoints", ..]) => return Some(Route::Later("checkpoints")),
+        ("DELETE", [id, "checkpoints", name @ ..]) => {
+            return Some(Route::CheckpointRemove(id_of(id)?, join(name)?));
+        }
         _ => return None,
     };
     let operation = match (method, verb) {
@@ -191,6 +197,8 @@ fn containers(method: &str, path: &[&str]) -> Option<Route> {
         ("POST", "attach") => C::Attach,
         ("POST", "wait") => C::Wait,
         ("POST", "exec") => C::ExecCreate,
+        ("POST", "checkpoints") => C::CheckpointCreate,
+        ("GET", "checkpoints") => C::CheckpointList,
         ("GET", "top") => C::Top,
         ("POST", "update") => C::Update,
         ("HEAD", "archive") => C::ArchiveStat,
@@ -333,6 +341,9 @@ mod tests {
         assert_eq!(to("GET", "/volumes/x"), Some(Route::VolumeInspect("x".into())));
         assert_eq!(to("OPTIONS", "/anything"), Some(Route::Options));
         assert_eq!(to("GET", "/services"), Some(Route::Swarm));
+        let removal = Route::CheckpointRemove("ab".into(), "../../x".into());
+        assert_eq!(to("DELETE", "/containers/ab/checkpoints/..%2F..%2Fx"), Some(removal));
+        assert_eq!(to("DELETE", "/containers/ab/checkpoints"), None);
         assert_eq!(to("HEAD", "/containers/ab/archive"), container(ContainerRoute::ArchiveStat));
         assert_eq!(to("PUT", "/containers/ab/archive"), container(ContainerRoute::ArchivePut));
     }

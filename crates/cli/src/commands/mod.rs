@@ -2,6 +2,9 @@
 
 mod attach;
 mod builder_prune;
+mod checkpoint_create;
+mod checkpoint_ls;
+mod checkpoint_rm;
 mod commit;
 mod completion;
 mod container_inspect;
@@ -71,6 +74,7 @@ use std::process::ExitCode;
 /// Groups, and what they are about.
 pub(crate) const GROUPS: &[(&str, &str)] = &[
     ("builder", "Manage what builds leave"),
+    ("checkpoint", "Manage checkpoints of containers"),
     ("container", "Manage containers"),
     ("context", "Manage contexts"),
     ("image", "Manage images"),
@@ -83,6 +87,9 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
 pub(crate) const ALL: &[&Command] = &[
     &attach::COMMAND,
     &builder_prune::COMMAND,
+    &checkpoint_create::COMMAND,
+    &checkpoint_ls::COMMAND,
+    &checkpoint_rm::COMMAND,
     &commit::COMMAND,
     &completion::COMMAND,
     &container_inspect::COMMAND,

@@ -52,7 +52,7 @@ fn path_stat(response: &Response<Incoming>) -> Result<PathStat, json::JsonError>
     json::parse_reply(&STANDARD.decode(text).unwrap_or_default())
 }
 
-fn path(id: &str, verb: &str) -> String {
+pub(super) fn path(id: &str, verb: &str) -> String {
     format!("/containers/{}{verb}", container_segment(id))
 }
 

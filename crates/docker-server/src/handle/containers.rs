@@ -17,7 +17,7 @@ use model::id::BadContainerName;
 use model::moment;
 use model::{ContainerId, ContainerName, ImageId, NameOrId, Signal};
 
-use super::{archive, exec, logs, streams, transfer};
+use super::{archive, checkpoints, exec, logs, streams, transfer};
 use crate::call::Call;
 use crate::error::HttpError;
 use crate::filter::{self, Boundary};
@@ -56,6 +56,8 @@ pub(super) async fn one(
         ContainerRoute::Attach => streams::attach(call, who).await,
         ContainerRoute::Wait => streams::wait(call, who).await,
         ContainerRoute::Remove => remove(&call, who).await,
+        ContainerRoute::CheckpointCreate => checkpoints::create(call, who).await,
+        ContainerRoute::CheckpointList => checkpoints::list(&call, who).await,
         ContainerRoute::ExecCreate => exec::create(call, who).await,
     }
 }
@@ -213,12 +215,10 @@ async fn inspect(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
 }
 
 async fn start(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
-    for parameter in ["checkpoint", "checkpoint-dir"] {
-        if call.query.get(parameter).is_some() {
-            return Err(HttpError::later("checkpoints"));
-        }
-    }
-    let outcome = call.run(move |engine| engine.start(&who)).await?;
+    let outcome = match checkpoints::of_start(call) {
+        Some(place) => call.run(move |engine| engine.start_from(&who, &place)).await?,
+        None => call.run(move |engine| engine.start(&who)).await?,
+    };
     Ok(reply::empty(match outcome {
         StartOutcome::Started => StatusCode::NO_CONTENT,
         StartOutcome::AlreadyRunning => StatusCode::NOT_MODIFIED,
@@ -286,7 +286,7 @@ async fn update(mut call: Call, who: NameOrId) -> Result<Reply, HttpError> {
         return Err(reply::missing_body().into());
     }
     let parsed = UpdateBody::from_json(&text)?;
-    let changes = lower::update(parsed.value, call.api)?;
+    let changes = lower::update(parsed.value)?;
     let warnings = call.run(move |engine| engine.update(&who, changes)).await?;
     let unknown = parsed.unknown.iter().map(|field| format!("unknown field {field}"));
     let warnings: Vec<String> = unknown.chain(warnings).collect();
