@@ -278,10 +278,7 @@ impl ContainerLayer {
     }
 
     /// The lower layers alone, read-only.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn lower_tree(&self) -> Result<Root, MountError> {
+    pub(crate) fn lower_tree(&self) -> Result<Root, MountError> {
         match &self.lowers[..] {
             [only] => Ok(Root::open(only).map_err(LayerError::root(only))?),
             _ => {

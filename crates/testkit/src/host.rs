@@ -142,6 +142,8 @@ impl Host {
             .env("DHOW_RUN", self.run_root())
             // What the machine's administrator says about registries is no part of a test.
             .env("DHOW_CONFIG", self.dir.path().join("etc"))
+            // Nor is the criu of its distribution.
+            .env("DHOW_CRIU", crate::debian::criu_path())
             .stdin(Stdio::null());
         command
     }

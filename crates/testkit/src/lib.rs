@@ -15,7 +15,7 @@ mod terminal;
 
 pub use busybox::{Image, busybox_archive};
 pub use census::Census;
-pub use debian::systemd_archive;
+pub use debian::{criu, systemd_archive};
 pub use disk::{Disk, FileSystem};
 pub use host::{Host, Ran};
 pub use registry::Registry;

@@ -22,6 +22,9 @@ pub(super) const RUN: &str = "d,detach detach-keys= sig-proxy";
 
 pub(super) const OTHERS: &[Flags] = &[
     (&["attach", "container attach"], "detach-keys= no-stdin sig-proxy"),
+    (&["checkpoint create"], "checkpoint-dir= leave-running"),
+    (&["checkpoint ls", "checkpoint list"], "checkpoint-dir="),
+    (&["checkpoint rm", "checkpoint remove"], "checkpoint-dir="),
     (&["commit", "container commit"], "a,author= c,change= m,message= no-pause p,pause"),
     (&["cp", "container cp"], "a,archive L,follow-link q,quiet"),
     (&["diff", "container diff"], ""),

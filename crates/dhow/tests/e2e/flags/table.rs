@@ -224,8 +224,18 @@ pub(super) const OTHERS: &[(&str, &[&str], &[Line])] = &[
     ]),
     ("start", &["x"], &[
         line("attach", &["-a"], Wire("stdout=1")),
+        line("checkpoint", &["--checkpoint", "c1"], Wire("checkpoint=c1")),
+        line("checkpoint-dir", &["--checkpoint", "c1", "--checkpoint-dir", "d"], Wire("checkpoint-dir=d")),
         line("detach-keys", &["-a", "--detach-keys", "ctrl-x"], Wire("detachKeys=ctrl-x")),
         line("interactive", &["-a", "-i"], Wire("stdin=1")),
+    ]),
+    ("checkpoint create", &["x", "c1"], &[
+        line("checkpoint-dir", &["--checkpoint-dir", "d"], Wire(r#""CheckpointDir":"d""#)),
+        line("leave-running", &["--leave-running"], Wire(r#""Exit":false"#)),
+    ]),
+    ("checkpoint ls", &["x"], &[line("checkpoint-dir", &["--checkpoint-dir", "d"], Wire("dir=d"))]),
+    ("checkpoint rm", &["x", "c1"], &[
+        line("checkpoint-dir", &["--checkpoint-dir", "d"], Wire("dir=d")),
     ]),
     ("stats", &["--no-stream"], &[
         line("all", &["-a"], Wire("all=1")),
@@ -275,5 +285,4 @@ pub(super) const OTHERS: &[(&str, &[&str], &[Line])] = &[
 ];
 
 /// Flags of other commands that are not there yet, and what they wait for.
-pub(super) const MISSING: &[(&str, &str, &str)] =
-    &[("start", "checkpoint", "checkpoints"), ("start", "checkpoint-dir", "checkpoints")];
+pub(super) const MISSING: &[(&str, &str, &str)] = &[];

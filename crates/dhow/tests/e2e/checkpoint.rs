@@ -1,0 +1,296 @@
+//! Checkpoints: what a container did is gone on with, and what else it is comes from its record.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use testkit::Host;
+
+use crate::events::now;
+
+/// Counts, a line at a time.
+const COUNT: &str = "i=0; while :; do i=$((i+1)); echo $i; usleep 20000; done";
+
+/// A host with the images and a criu that works on its kernel.
+fn host() -> Host {
+    testkit::criu().unwrap();
+    crate::host()
+}
+
+fn numbers(host: &Host, name: &str) -> Vec<u32> {
+    host.ok(&["logs", name]).lines().map(|line| line.parse().unwrap()).collect()
+}
+
+/// Waits until the container has counted beyond what it had, and returns all that it has counted.
+fn goes_on(host: &Host, name: &str) -> Vec<u32> {
+    let before = numbers(host, name).len();
+    loop {
+        let now = numbers(host, name);
+        if now.len() > before + 2 {
+            return now;
+        }
+    }
+}
+
+fn look(host: &Host, name: &str, format: &str) -> String {
+    host.ok(&["inspect", "-f", format, name])
+}
+
+fn container_dir(host: &Host, name: &str) -> PathBuf {
+    host.root().join("containers").join(look(host, name, "{{.Id}}"))
+}
+
+fn count(host: &Host, name: &str, more: &[&str]) {
+    let run = ["run", "-d", "--name", name];
+    host.ok(&[&run[..], more, &["busybox", "sh", "-c", COUNT]].concat());
+    goes_on(host, name);
+}
+
+#[test]
+fn a_process_goes_on_where_it_was_as_often_as_one_wants() {
+    let host = host();
+    count(&host, "cc", &["--network", "none", "--restart", "always"]);
+    assert_eq!(host.ok(&["checkpoint", "create", "cc", "one"]), "one");
+    assert_eq!(look(&host, "cc", "{{.State.Status}} {{.State.ExitCode}}"), "exited 137");
+    let written = numbers(&host, "cc");
+    assert_eq!(host.ok(&["checkpoint", "ls", "cc"]), "CHECKPOINT NAME\none");
+    host.ok(&["start", "--checkpoint", "one", "cc"]);
+    let first = goes_on(&host, "cc");
+    // Nothing was lost and nothing was done twice.
+    assert!(is_counted(&first), "{first:?}");
+    host.ok(&["kill", "cc"]);
+    assert_eq!(look(&host, "cc", "{{.State.Status}}"), "exited");
+    let ended = numbers(&host, "cc").len();
+    host.ok(&["start", "--checkpoint", "one", "cc"]);
+    let second = goes_on(&host, "cc").split_off(ended);
+    assert_eq!(second[0], *written.last().unwrap() + 1, "{second:?}");
+    // A restored one is written down as well.
+    host.ok(&["checkpoint", "create", "cc", "two"]);
+    let last = *numbers(&host, "cc").last().unwrap();
+    let ended = numbers(&host, "cc").len();
+    host.ok(&["start", "--checkpoint", "two", "cc"]);
+    assert_eq!(goes_on(&host, "cc")[ended], last + 1);
+    assert_eq!(host.ok(&["checkpoint", "ls", "cc"]), "CHECKPOINT NAME\none\ntwo");
+    host.ok(&["checkpoint", "rm", "cc", "one"]);
+    assert_eq!(host.ok(&["checkpoint", "ls", "cc"]), "CHECKPOINT NAME\ntwo");
+    let dir = container_dir(&host, "cc");
+    host.ok(&["rm", "-f", "cc"]);
+    assert!(!dir.exists());
+}
+
+fn is_counted(numbers: &[u32]) -> bool {
+    numbers.iter().zip(1..).all(|(number, wanted)| *number == wanted)
+}
+
+/// Asks a server that may need a moment.
+fn ask(port: &str) -> String {
+    loop {
+        let Ok(mut stream) = TcpStream::connect(format!("127.0.0.1:{port}")) else { continue };
+        stream.write_all(b"GET /f HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        if stream.read_to_string(&mut answer).is_ok() && !answer.is_empty() {
+            return answer;
+        }
+    }
+}
+
+/// All that is mounted, without the numbers, which differ at each start.
+fn mounts(host: &Host, name: &str) -> String {
+    let mounts = host.ok(&["exec", name, "cat", "/proc/self/mountinfo"]);
+    let mut lines: Vec<String> = mounts.lines().map(mount).collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+/// Where, what of it, how, and which kind. A mask may be called otherwise.
+fn mount(line: &str) -> String {
+    let words: Vec<&str> = line.split(' ').collect();
+    let kind = words.iter().position(|word| *word == "-").unwrap() + 1;
+    [words[4], words[3], words[5], words[kind]].join(" ")
+}
+
+#[test]
+fn what_a_container_is_comes_from_its_record_and_what_it_had_from_the_checkpoint() {
+    let host = host();
+    let bound = host.scratch().join("bound");
+    fs::create_dir(&bound).unwrap();
+    let bind = format!("{}:/srv/bound:ro", bound.display());
+    let serve = "echo kept >/scratch/f; echo page >/www/f; cd /scratch; httpd -f -p 80 -h /www";
+    host.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "web",
+        "-p",
+        "127.0.0.1:0:80",
+        "-v",
+        "www:/www",
+        "-v",
+        &bind,
+        "--tmpfs",
+        "/scratch",
+        "--read-only",
+        "--init",
+        "--hostname",
+        "told",
+        "-m",
+        "64m",
+        "--cap-drop",
+        "ALL",
+        "--cap-add",
+        "NET_BIND_SERVICE",
+        "--ulimit",
+        "nofile=99",
+        "busybox",
+        "sh",
+        "-c",
+        serve,
+    ]);
+    let port = || {
+        let format = "{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}";
+        look(&host, "web", format)
+    };
+    assert!(ask(&port()).ends_with("page\n"));
+    let status = "cat /proc/1/status | grep -E 'Cap|Seccomp|NoNew|Groups'; cat /proc/1/cgroup /proc/1/limits";
+    let status = || host.ok(&["exec", "web", "sh", "-c", status]);
+    let (mounted, is) = (mounts(&host, "web"), status());
+    host.ok(&["checkpoint", "create", "web", "one"]);
+    fs::write(bound.join("new"), "seen\n").unwrap();
+    host.ok(&["start", "--checkpoint", "one", "web"]);
+    assert!(ask(&port()).ends_with("page\n"));
+    assert_eq!(mounts(&host, "web"), mounted);
+    assert_eq!(status(), is);
+    let look = "cat /scratch/f /srv/bound/new; hostname; echo x >/srv/bound/y || echo no >/www/f";
+    let seen = host.ok(&["exec", "web", "sh", "-c", look]);
+    assert_eq!(seen, "kept\nseen\ntold");
+    assert!(ask(&port()).ends_with("no\n"));
+    // It is a container like any other.
+    host.ok(&["pause", "web"]);
+    host.ok(&["unpause", "web"]);
+    host.ok(&["stop", "-t", "5", "web"]);
+    host.ok(&["start", "web"]);
+    assert!(ask(&port()).ends_with("page\n"));
+}
+
+#[test]
+fn one_may_go_on_while_it_is_written_down() {
+    let host = host();
+    let dir = host.scratch().join("kept").display().to_string();
+    count(&host, "cc", &["--network", "none", "--rm"]);
+    host.ok(&["checkpoint", "create", "--leave-running", "cc", "one"]);
+    host.ok(&["checkpoint", "create", "--leave-running", "--checkpoint-dir", &dir, "cc", "two"]);
+    assert!(is_counted(&goes_on(&host, "cc")));
+    assert_eq!(look(&host, "cc", "{{.State.Status}}"), "running");
+    assert_eq!(host.ok(&["checkpoint", "ls", "cc"]), "CHECKPOINT NAME\none");
+    let list = ["checkpoint", "ls", "--checkpoint-dir", &dir, "cc"];
+    assert_eq!(host.ok(&list), "CHECKPOINT NAME\ntwo");
+    let events = host.ok(&["events", "--until", &now(), "-f", "event=checkpoint"]);
+    assert_eq!(events.lines().count(), 2, "{events}");
+    host.ok(&["checkpoint", "rm", "--checkpoint-dir", &dir, "cc", "two"]);
+    assert_eq!(host.ok(&list), "CHECKPOINT NAME");
+}
+
+#[test]
+fn what_cannot_be_written_down_is_refused_before_it_is_frozen() {
+    let host = host();
+    count(&host, "cc", &["--network", "none"]);
+    let refused = |words: &[&str], why: &str| {
+        let told = host.fails(1, words);
+        assert!(told.contains(why), "{words:?}: {told}");
+    };
+    for name in ["../../x", "x/../../y", ".x", "", "a b"] {
+        refused(&["checkpoint", "create", "cc", name], "Invalid checkpoint ID");
+        if !name.is_empty() {
+            refused(&["checkpoint", "rm", "cc", name], "Invalid checkpoint ID");
+            refused(&["start", "--checkpoint", name, "cc"], "Invalid checkpoint ID");
+        }
+    }
+    refused(&["checkpoint", "create", "nosuch", "one"], "No such container: nosuch");
+    refused(&["checkpoint", "rm", "cc", "nosuch"], "checkpoint nosuch does not exist");
+    refused(&["checkpoint", "create", "--checkpoint-dir", "d", "cc", "one"], "is not absolute");
+    let none =
+        host.command(&["checkpoint", "create", "cc", "one"]).env("DHOW_CRIU", "none").output();
+    let told = String::from_utf8(none.unwrap().stderr).unwrap();
+    assert!(told.contains("checkpoints need criu") && told.contains("install"), "{told}");
+    let exec = host.ok(&["exec", "-d", "cc", "sleep", "1000"]);
+    refused(&["checkpoint", "create", "cc", "one"], "1 exec(s) run in it");
+    assert!(exec.is_empty());
+    host.ok(&["pause", "cc"]);
+    refused(&["checkpoint", "create", "cc", "one"], "is paused");
+    host.ok(&["unpause", "cc"]);
+    goes_on(&host, "cc");
+    for (more, why) in [
+        (&["-t"][..], "it has a terminal"),
+        (&["--pid", "host"], "no pid namespace of its own"),
+        (&["--pid", "container:cc"], "no pid namespace of its own"),
+        (&["--userns", "auto"], "a user namespace of its own"),
+        (&["--rm"], "its checkpoints with it"),
+    ] {
+        let name = ["run", "-d", "--name", "odd", "--network", "none"];
+        host.ok(&[&name[..], more, &["busybox", "sleep", "1000"]].concat());
+        refused(&["checkpoint", "create", "odd", "one"], why);
+        host.ok(&["rm", "-f", "odd"]);
+    }
+    host.ok(&["run", "-d", "--name", "odd", "--privileged", "busybox", "sleep", "1000"]);
+    host.ok(&["exec", "odd", "mount", "-t", "ramfs", "none", "/tmp"]);
+    refused(&["checkpoint", "create", "odd", "one"], "ramfs is mounted on /tmp");
+    assert_eq!(host.ok(&["checkpoint", "ls", "odd"]), "CHECKPOINT NAME");
+    host.ok(&["stop", "-t", "0", "odd"]);
+    refused(&["checkpoint", "create", "odd", "one"], "is not running");
+}
+
+/// Takes what there is of a checkpoint and leaves it in a state that criu does not like.
+fn damage(images: &Path) {
+    let pages = fs::read_dir(images).unwrap().flatten().map(|entry| entry.path());
+    let pages = pages.filter(|path| path.to_string_lossy().contains("/core-"));
+    pages.for_each(|path| fs::write(path, b"no").unwrap());
+}
+
+#[test]
+fn a_failure_of_criu_is_told_and_leaves_nothing() {
+    let host = host();
+    count(&host, "cc", &["-p", "127.0.0.1:0:80"]);
+    let mut dead = host.command(&["checkpoint", "create", "cc", "one"]);
+    let told = dead.env("DHOW_CRIU", "/bin/false").output().unwrap().stderr;
+    let told = String::from_utf8(told).unwrap();
+    assert!(
+        told.contains("Cannot checkpoint container cc: criu: it ended without an answer"),
+        "{told}"
+    );
+    goes_on(&host, "cc");
+    host.ok(&["checkpoint", "create", "cc", "one"]);
+    let dir = container_dir(&host, "cc");
+    damage(&dir.join("checkpoints/one"));
+    let told = host.fails(1, &["start", "--checkpoint", "one", "cc"]);
+    let log = dir.join("criu.log");
+    assert!(told.contains("restore the checkpoint: criu: "), "{told}");
+    assert!(told.contains(&format!("all of it: {}", log.display())) && log.exists(), "{told}");
+    assert!(!dir.join("restore").exists());
+    // It is as after any start that failed.
+    host.ok(&["start", "cc"]);
+    goes_on(&host, "cc");
+    assert!(host.fails(1, &["checkpoint", "create", "cc", "one"]).contains("already exists"));
+}
+
+#[test]
+fn a_checkpoint_that_others_can_write_is_not_believed() {
+    let host = host();
+    count(&host, "cc", &["--network", "none"]);
+    host.ok(&["checkpoint", "create", "cc", "one"]);
+    let images = container_dir(&host, "cc").join("checkpoints/one");
+    let refused = || {
+        let told = host.fails(1, &["start", "--checkpoint", "one", "cc"]);
+        assert!(told.contains("not trusted"), "{told}");
+    };
+    fs::set_permissions(&images, fs::Permissions::from_mode(0o777)).unwrap();
+    refused();
+    fs::set_permissions(&images, fs::Permissions::from_mode(0o700)).unwrap();
+    let file = images.join("inventory.img");
+    std::os::unix::fs::chown(&file, Some(1000), None).unwrap();
+    refused();
+    std::os::unix::fs::chown(&file, Some(0), None).unwrap();
+    host.ok(&["start", "--checkpoint", "one", "cc"]);
+    goes_on(&host, "cc");
+}
