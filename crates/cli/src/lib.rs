@@ -6,6 +6,7 @@
 
 mod archives;
 mod argv;
+mod board;
 mod commands;
 mod complete;
 mod config;
@@ -17,11 +18,14 @@ mod human;
 mod id_file;
 mod inspect;
 mod lines;
+mod make;
 mod options;
 mod parse;
 mod progress;
+mod pulling;
 mod recipe;
 mod session;
+mod starting;
 mod table;
 mod template;
 

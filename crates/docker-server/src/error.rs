@@ -122,6 +122,7 @@ fn status(error: &EngineError) -> StatusCode {
         | E::Net(_)
         | E::Cgroup(_)
         | E::ContainerPath { .. }
+        | E::Unmountable { .. }
         | E::Shim { .. }
         | E::CheckpointFailed { .. }
         | E::Record { .. }

@@ -140,6 +140,7 @@ mod tests {
                 failed: None,
                 restarts,
                 again_failed: None,
+                mounted: Vec::new(),
             };
             is_wished(policy, &start, ExitCode(code), by_hand)
         };

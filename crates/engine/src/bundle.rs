@@ -112,6 +112,10 @@ pub(crate) const READONLY_PATHS: [&str; 5] =
 /// Where POSIX shared memory is.
 pub(crate) const SHM: &str = "/dev/shm";
 
+/// Where something of ours is mounted in every container, or in most.
+pub(crate) const STANDARD: [&str; 7] =
+    ["/proc", "/dev", "/dev/pts", "/sys", "/sys/fs/cgroup", "/dev/mqueue", SHM];
+
 /// Where dhow's own init stands in a container that asked for one.
 pub(crate) const INIT_PATH: &str = "/sbin/dhow-init";
 
@@ -326,7 +330,8 @@ fn shm(wished: &ContainerSpec) -> Result<Option<Mount>, OciSpecError> {
     }
 }
 
-fn user_mount(attached: &AttachedMount) -> Result<Mount, OciSpecError> {
+/// One of the user's mounts.
+pub(crate) fn user_mount(attached: &AttachedMount) -> Result<Mount, OciSpecError> {
     let wish = &attached.wish;
     let access = match wish.access {
         Access::ReadWrite => "rw",

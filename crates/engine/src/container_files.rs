@@ -184,7 +184,7 @@ impl Engine {
     }
 }
 
-fn with_live_files<T: Send>(
+pub(crate) fn with_live_files<T: Send>(
     container: &Container,
     files: &LiveFiles,
     work: impl FnOnce(Files<'_>) -> Result<T, EngineError> + Send,

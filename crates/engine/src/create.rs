@@ -2,15 +2,15 @@
 
 use model::container::{ContainerSpec, Removal, Source};
 use model::image::RunConfig;
-use model::mount::{MissingSource, MountSource};
+use model::mount::{MissingSource, Mount, MountSource};
 use model::{ContainerId, ContainerName, ImageId};
 use store::ContainerRow;
 use sys::failpoint::Point;
 
 use crate::container::{Container, OpLock, durability, now, to_json};
 use crate::inherit::joined;
-use crate::record::{NamedMount, Progress, Record};
-use crate::resolve::{Resolved, resolve};
+use crate::record::{Filling, NamedMount, Progress, Record};
+use crate::resolve::resolve;
 use crate::view::Created;
 use crate::volume_source::check_options;
 use crate::{Engine, EngineError, apparmor, limits, names, processors, random, systemd};
@@ -36,9 +36,9 @@ impl Engine {
         let mut warnings = limits::settle(&mut spec.limits)?;
         let (image, config) = self.image_config(&spec.source)?;
         let resolved = resolve(&id, &spec, &config, &self.host_name())?;
-        check_sources(&resolved)?;
+        check_sources(&resolved.mounts)?;
         let inherited = self.inherited(&spec.files)?;
-        let mounts = joined(name_volumes(&resolved)?, inherited, &spec.files);
+        let mounts = joined(name_volumes(&resolved.mounts)?, inherited, &spec.files);
         check_volumes(&mounts)?;
         let has_volumes = mounts.iter().any(|mount| mount.volume.is_some());
         let progress = if has_volumes { Progress::Creating } else { Progress::Ready };
@@ -127,8 +127,8 @@ fn generated_name(id: &ContainerId, attempt: usize) -> Result<ContainerName, Eng
 }
 
 /// `--mount type=bind` refuses a source that is not there; `-v` makes it at start.
-fn check_sources(resolved: &Resolved) -> Result<(), EngineError> {
-    for mount in &resolved.mounts {
+pub(crate) fn check_sources(mounts: &[Mount]) -> Result<(), EngineError> {
+    for mount in mounts {
         match &mount.source {
             MountSource::Bind { path, missing: MissingSource::Refuse, .. } if !path.exists() => {
                 return Err(EngineError::NoBindSource(path.clone()));
@@ -140,7 +140,7 @@ fn check_sources(resolved: &Resolved) -> Result<(), EngineError> {
 }
 
 /// Options that the driver does not have are refused before anything is made.
-fn check_volumes(mounts: &[NamedMount]) -> Result<(), EngineError> {
+pub(crate) fn check_volumes(mounts: &[NamedMount]) -> Result<(), EngineError> {
     mounts.iter().try_for_each(|mount| match (&mount.volume, &mount.mount.source) {
         (Some(name), MountSource::Volume { wish, .. }) => check_options(name, &wish.options),
         _ => Ok(()),
@@ -148,15 +148,15 @@ fn check_volumes(mounts: &[NamedMount]) -> Result<(), EngineError> {
 }
 
 /// Draws names for anonymous volumes.
-fn name_volumes(resolved: &Resolved) -> Result<Vec<NamedMount>, EngineError> {
+pub(crate) fn name_volumes(mounts: &[Mount]) -> Result<Vec<NamedMount>, EngineError> {
     let name = |source: &MountSource| match source {
         MountSource::Volume { name: Some(name), .. } => Ok(Some(name.clone())),
         MountSource::Volume { name: None, .. } => random::volume_name().map(Some),
         MountSource::Bind { .. } | MountSource::Tmpfs { .. } => Ok(None),
     };
-    resolved
-        .mounts
-        .iter()
-        .map(|mount| Ok(NamedMount { mount: mount.clone(), volume: name(&mount.source)? }))
-        .collect()
+    let named = |mount: &Mount| {
+        let volume = name(&mount.source)?;
+        Ok(NamedMount { mount: mount.clone(), volume, filling: Filling::Done })
+    };
+    mounts.iter().map(named).collect()
 }

@@ -211,6 +211,14 @@ pub enum EngineError {
         /// Why.
         source: crate::update::UpdateError,
     },
+    /// A container that runs cannot be given a mount.
+    #[error("Cannot update container {id}: {what}")]
+    Unmountable {
+        /// Which.
+        id: ContainerId,
+        /// What was done, to what, and why it failed.
+        what: String,
+    },
     /// Its log's tag does not fit.
     #[error("failed to initialize logging driver: tag {tag:?}: {reason}")]
     LogTag {

@@ -16,7 +16,7 @@ use sys::root::Root;
 
 use crate::container::Container;
 use crate::prepare::{set_mode, store_error};
-use crate::record::NamedMount;
+use crate::record::{Filling, NamedMount};
 use crate::{Engine, EngineError};
 
 /// A copy that is being made.
@@ -28,6 +28,14 @@ impl Engine {
     /// Fills those of a new container's volumes that are empty, the directory's own owner and mode
     /// included.
     pub(crate) fn fill_volumes(&self, container: &Container) -> Result<(), EngineError> {
+        self.fill_from(container, || Ok(Root::from_fd(self.rootfs(container)?)))
+    }
+
+    fn fill_from(
+        &self,
+        container: &Container,
+        source: impl FnOnce() -> Result<Root, EngineError>,
+    ) -> Result<(), EngineError> {
         let wanting: Vec<_> = container
             .record
             .mounts
@@ -39,7 +47,7 @@ impl Engine {
         if wanting.is_empty() {
             return Ok(());
         }
-        let tree = Root::from_fd(self.rootfs(container)?);
+        let tree = source()?;
         for (mount, volume) in wanting {
             let data = self.paths().volume_data(volume);
             let dir = data.parent().unwrap_or(&data);
@@ -48,6 +56,20 @@ impl Engine {
             if self.wants_filling(mount) {
                 fill(&tree, &mount.mount.target, dir, &data, lasting(container, mount))?;
             }
+        }
+        Ok(())
+    }
+
+    /// The same for volumes that an update has added; the record, which says so, is not saved.
+    pub(crate) fn fill_due(&self, container: &mut Container) -> Result<(), EngineError> {
+        let is_due = |mount: &NamedMount| mount.filling == Filling::Due;
+        if !container.record.mounts.iter().any(is_due) {
+            return Ok(());
+        }
+        // It may run, and what it has written is not the image's.
+        self.fill_from(container, || self.image_files(container))?;
+        for mount in &mut container.record.mounts {
+            mount.filling = Filling::Done;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use model::container::FilesSpec;
 use model::mount::{Access, CopyUp, MountSource, clean_target};
 
 use crate::container::Container;
-use crate::record::NamedMount;
+use crate::record::{Filling, NamedMount};
 use crate::{Engine, EngineError};
 
 impl Engine {
@@ -60,6 +60,7 @@ fn of(container: &Container, access: Wished) -> impl Iterator<Item = NamedMount>
         if access == Wished::ReadOnly {
             mount.mount.access = Access::ReadOnly;
         }
+        mount.filling = Filling::Done;
         // It has what the other container's image had there.
         if let MountSource::Volume { copy_up, .. } = &mut mount.mount.source {
             *copy_up = CopyUp::Never;

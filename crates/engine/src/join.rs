@@ -138,6 +138,21 @@ impl Init {
         Ok(LiveFiles { root, namespace: namespace.into(), ids: first_range(&ids) })
     }
 
+    /// The list of its mounts, as [`crate::mount_table`] reads it.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(crate) fn mount_table(&self) -> Result<String, EngineError> {
+        let path = PathBuf::from(format!("/proc/{}/mountinfo", self.pid.as_raw_nonzero()));
+        let table = std::fs::read(&path);
+        // As for a namespace: whose number it was then, it was all the time before.
+        if self.has_ended()? {
+            return Err(EngineError::NotRunning(self.container));
+        }
+        let table = table.map_err(EngineError::file("read", &path))?;
+        Ok(String::from_utf8_lossy(&table).into_owned())
+    }
+
     fn has_ended(&self) -> Result<bool, EngineError> {
         let mut ends = [PollFd::new(&self.pidfd, PollFlags::IN)];
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };

@@ -5,7 +5,8 @@
 
 use std::os::fd::OwnedFd;
 
-use model::port::{ContainerPort, Protocol};
+use model::port::{ContainerPort, PortBinding, Protocol};
+use net::bridge::{self, Bridge};
 use net::host::{Ipv6Loopback, Stack};
 use net::nft::{Firewall, Network, PortRule, Source, Wanted};
 use net::ports::{PortError, Reserved, reserve};
@@ -40,7 +41,7 @@ impl Engine {
         let stack = joined.bridge.plan.stack();
         let firewall =
             Firewall::open(&self.names(), stack, joined.bridge.ipv6_loopback).map_err(net_error)?;
-        let network = network(joined);
+        let network = network(&joined.bridge);
         let mut wanted = || self.everything(&network);
         let mut source = Source::Everything(&mut wanted);
         let bindings = &container.record.resolved.published;
@@ -48,9 +49,8 @@ impl Engine {
             firewall.ensure(&mut source).map_err(net_error)?;
             return Ok(Publication::default());
         }
-        let published = || firewall.published().unwrap_or_default();
         let reserved =
-            reserve(bindings, stack, published).map_err(|error| refused(container, &error))?;
+            self.reserve(bindings, &joined.bridge).map_err(|error| refused(container, &error))?;
         EngineError::step(Point::StartReserved)?;
         let rules: Vec<PortRule> =
             reserved.iter().flat_map(|one| one.rules(container.id, &joined.addresses)).collect();
@@ -61,6 +61,30 @@ impl Engine {
             rules,
             sockets: reserved.into_iter().flat_map(|one| one.sockets).collect(),
         })
+    }
+
+    /// Reserves ports of the host.
+    ///
+    /// # Errors
+    /// Somebody has one of them.
+    pub(crate) fn reserve(
+        &self,
+        bindings: &[PortBinding],
+        bridge: &Bridge,
+    ) -> Result<Vec<Reserved>, PortError> {
+        let published = || self.firewall().and_then(|it| Ok(it.published()?)).unwrap_or_default();
+        reserve(bindings, bridge.plan.stack(), published)
+    }
+
+    /// Publishes more ports of a container that runs.
+    pub(crate) fn publish_rules(&self, rules: &[PortRule]) -> Result<(), EngineError> {
+        let bridge = bridge::ensure_default(&self.names()).map_err(net_error)?;
+        let firewall = Firewall::open(&self.names(), bridge.plan.stack(), bridge.ipv6_loopback);
+        let network = network(&bridge);
+        let mut wanted = || self.everything(&network);
+        let published = firewall
+            .and_then(|firewall| firewall.publish(rules, &mut Source::Everything(&mut wanted)));
+        published.map_err(net_error)
     }
 
     /// Lets in whoever sent UDP before the ports were published: what they send would go to the
@@ -127,15 +151,15 @@ impl Engine {
     }
 }
 
-fn network(joined: &Joined) -> Network {
-    let plan = &joined.bridge.plan;
+fn network(bridge: &Bridge) -> Network {
+    let plan = &bridge.plan;
     Network {
         bridge: plan.name.clone(),
         subnets: plan.addresses.iter().map(|cidr| cidr.subnet()).collect(),
     }
 }
 
-fn published_ports(reserved: &Reserved) -> Vec<PublishedPort> {
+pub(crate) fn published_ports(reserved: &Reserved) -> Vec<PublishedPort> {
     let published = |host: &std::net::SocketAddr| PublishedPort {
         container: reserved.container,
         host_ip: host.ip(),

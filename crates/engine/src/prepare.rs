@@ -17,10 +17,11 @@ use sys::users::{self, Databases};
 
 use crate::bundle::{self, Attached, AttachedMount, UserIds};
 use crate::container::{Container, read_own, write_own};
+use crate::container_files::mount_id;
 use crate::etc_files::{self, Loopback};
 use crate::limits::Numbered;
 use crate::ports::Publication;
-use crate::record::{Endpoint, NamedMount, Record};
+use crate::record::{Endpoint, Mounted, NamedMount, Record};
 use crate::start::Prepared;
 use crate::trees::{trees, with_host_ids};
 use crate::userns::Users;
@@ -110,7 +111,8 @@ impl Engine {
         match self.spec_and_fds(container, &mut around) {
             Ok((spec, fds)) => {
                 let Surroundings { endpoint, network, .. } = around;
-                Ok(Prepared { spec, fds, endpoint, network })
+                let mounted = mounted(&container.record, &spec, &fds)?;
+                Ok(Prepared { spec, fds, endpoint, network, mounted })
             }
             Err(error) => {
                 // While the sockets are still ours, or the port's next owner would lose it.
@@ -231,6 +233,14 @@ impl Engine {
         self.base(container)?.mount(persistence(container), None)
     }
 
+    /// What a container had before it wrote anything; it may run meanwhile.
+    pub(crate) fn image_files(&self, container: &Container) -> Result<Root, EngineError> {
+        match self.base(container)? {
+            Base::Layer(layer) => Ok(layer.lower_tree()?),
+            Base::Directory(path) => Root::open(path).map_err(store_error),
+        }
+    }
+
     fn base(&self, container: &Container) -> Result<Base, EngineError> {
         let layer = match &container.record.spec.source {
             Source::Image(_) => self.store().container_layer(&container.id),
@@ -279,7 +289,7 @@ impl Engine {
         Ok(sources)
     }
 
-    fn mount_source(
+    pub(crate) fn mount_source(
         &self,
         named: &NamedMount,
         trees: &mut Vec<(PathBuf, OwnedFd)>,
@@ -328,7 +338,7 @@ impl Engine {
         container: &Container,
         files: &[(PathBuf, &'static str)],
     ) -> Result<(), EngineError> {
-        for NamedMount { mount, volume } in &container.record.mounts {
+        for NamedMount { mount, volume, .. } in &container.record.mounts {
             // In a part, or in what is mounted as a volume, there is no place that we could make.
             let is_whole = matches!(mount.source, MountSource::Volume { part: None, .. });
             let is_read_only = mount.access != Access::ReadWrite;
@@ -369,6 +379,27 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// By what the kernel will know the user's mounts: a detached tree keeps its number where it goes.
+fn mounted(
+    record: &Record,
+    spec: &Spec,
+    fds: &[(FdRole, OwnedFd)],
+) -> Result<Vec<Mounted>, EngineError> {
+    let mut all = Vec::new();
+    for (role, tree) in fds {
+        let FdRole::Tree(index) = role else { continue };
+        let target =
+            spec.mounts().iter().flatten().nth(*index).map(oci_spec::runtime::Mount::destination);
+        let is_users =
+            |target: &&PathBuf| record.mounts.iter().any(|it| it.mount.target == **target);
+        let Some(target) = target.filter(is_users) else { continue };
+        let id = mount_id(tree)
+            .map_err(|errno| EngineError::file("look at the mount for", target)(errno.into()))?;
+        all.push(Mounted { target: target.clone(), id });
+    }
+    Ok(all)
 }
 
 /// The files of a container's directory that name it and what it can reach, and where it sees them.

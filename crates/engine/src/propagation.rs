@@ -7,6 +7,7 @@ use model::mount::Propagation;
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 
 use crate::EngineError;
+use crate::mount_table::entries;
 
 const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 
@@ -39,20 +40,16 @@ enum Wanted {
     SharedOrSlave,
 }
 
-/// Where the mount is and what it is not; `None` if it will do (proc_pid_mountinfo(5)).
+/// Where the mount is and what it is not; `None` if it will do.
 fn refusal(table: &str, id: u64, wanted: Wanted) -> Option<(&str, &'static str)> {
     let (tag, kind): (&[&str], _) = match wanted {
         Wanted::Shared => (&["shared:"], "shared"),
         Wanted::SharedOrSlave => (&["shared:", "master:"], "shared or slave"),
     };
-    let line = table
-        .lines()
-        .find(|line| line.split(' ').next().and_then(|first| first.parse().ok()) == Some(id));
-    let mut fields = line?.split(' ');
-    let point = fields.nth(4)?;
-    let mut optional = fields.skip(1).take_while(|field| *field != "-");
+    let entry = entries(table).find(|entry| entry.id == id)?;
+    let mut optional = entry.optional.split(' ');
     let fits = optional.any(|field| tag.iter().any(|tag| field.starts_with(tag)));
-    (!fits).then_some((point, kind))
+    (!fits).then_some((entry.point, kind))
 }
 
 #[cfg(test)]

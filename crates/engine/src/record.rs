@@ -5,6 +5,7 @@
 //! may be a wish that must not be ignored; how a field is added, `docs/design/store.md` says.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use model::ImageId;
@@ -40,6 +41,26 @@ pub(crate) struct NamedMount {
     pub(crate) mount: Mount,
     /// The volume's name, drawn for an anonymous one.
     pub(crate) volume: Option<String>,
+    /// Whether the volume still has to be filled from the image: an update has added it and was cut
+    /// short. Those of the first records are filled.
+    #[serde(default, skip_serializing_if = "Filling::is_done")]
+    pub(crate) filling: Filling,
+}
+
+/// Whether a volume has what the image has at its place, if it is to have it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) enum Filling {
+    /// It has.
+    #[default]
+    Done,
+    /// The next start sees to it.
+    Due,
+}
+
+impl Filling {
+    fn is_done(&self) -> bool {
+        *self == Self::Done
+    }
 }
 
 impl NamedMount {
@@ -79,6 +100,19 @@ pub(crate) struct Start {
     /// Why the next start by its policy failed; it stays as this run ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) again_failed: Option<StartFailure>,
+    /// By what the kernel knows the user's mounts; what was started by an earlier dhow has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) mounted: Vec<Mounted>,
+}
+
+/// A mount that a start has made, or an update since.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Mounted {
+    /// Where, as it was asked for.
+    pub(crate) target: PathBuf,
+    /// Its number. No other mount has it while this one lives.
+    pub(crate) id: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -121,6 +155,14 @@ pub(crate) struct PublishedPort {
 }
 
 impl Record {
+    /// The last start, to be changed.
+    pub(crate) fn last_start_mut(&mut self) -> Option<&mut Start> {
+        match &mut self.progress {
+            Progress::Started(start) => Some(start),
+            Progress::Creating | Progress::Ready => None,
+        }
+    }
+
     /// The last start, if there was one.
     pub(crate) fn last_start(&self) -> Option<&Start> {
         match &self.progress {

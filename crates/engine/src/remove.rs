@@ -41,6 +41,8 @@ impl Engine {
             if self.kill_for_removal(&container)? == Gone::Yes {
                 return Ok(());
             }
+        } else if options.force {
+            self.end_if_silent(&container.id)?;
         }
         let (lock, container) = self.lock(&container.id)?;
         let life = self.take_life(&container)?;
@@ -100,17 +102,19 @@ impl Engine {
     /// Kills a container that is to be removed.
     fn kill_for_removal(&self, container: &Container) -> Result<Gone, EngineError> {
         let id = &container.id;
-        let Some(mut shim) = self.shim(id)? else { return Ok(Gone::No) };
+        let Some(mut shim) = self.shim_to_kill(id)? else { return Ok(Gone::No) };
         let claimed =
             match (container.row.auto_remove, container.row.auto_remove.then(|| shim.claim())) {
                 (_, Some(Ok(()))) => Claim::Ours,
                 (true, Some(Err(CallError::Refused(Refusal::Claimed)))) => Claim::Others,
                 (_, Some(Err(CallError::Gone))) => return Ok(Gone::No),
+                (_, Some(Err(CallError::Silent))) => return self.end_silent(id).map(|()| Gone::No),
                 (_, Some(Err(error))) => return Err(call_error(id, error)),
                 (_, None) => Claim::None,
             };
         match shim.kill(Signal::KILL, Reach::Everyone) {
             Ok(()) | Err(CallError::Gone | CallError::Refused(Refusal::NotRunning)) => {}
+            Err(CallError::Silent) => return self.end_silent(id).map(|()| Gone::No),
             Err(error) => return Err(call_error(id, error)),
         }
         match claimed {

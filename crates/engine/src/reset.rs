@@ -4,8 +4,6 @@
 //! them: those that live have a directory below the runtime root, and the kernel's objects are named
 //! after the root.
 
-use std::time::Duration;
-
 use cgroup::{Cgroup, CgroupError};
 use model::{ContainerId, NameOrId, Signal};
 use shim::protocol::Reach;
@@ -14,16 +12,11 @@ use store::DbError;
 
 use crate::bury;
 use crate::fill::clear;
-use crate::guard::{call_error, shim_error};
+use crate::guard::call_error;
 use crate::network::net_error;
 use crate::reconcile::{cgroup_error, hierarchies};
 use crate::view::RemoveOptions;
 use crate::{Engine, EngineError};
-
-/// How long a shim may take to say a word.
-const ANSWERED: Duration = Duration::from_secs(5);
-/// How long it may take to end its container: more than it gives a killed one itself.
-const KILLED: Duration = Duration::from_secs(20);
 
 impl Engine {
     /// Removes everything of this root: containers, images, volumes, networks, kernel objects and
@@ -48,11 +41,6 @@ impl Engine {
         };
         let mut unread = Vec::new();
         for row in rows {
-            // Whoever removes one waits for its shim.
-            if !self.answers(&row.id)? {
-                unread.push(format!("the shim of container {} does not answer", row.id.short()));
-                continue;
-            }
             let options = RemoveOptions { force: true, volumes: true };
             match self.remove(&NameOrId::from(row.id), options) {
                 Ok(()) | Err(EngineError::NoSuchContainer(_)) => {}
@@ -60,13 +48,6 @@ impl Engine {
             }
         }
         Ok(unread)
-    }
-
-    /// Whether a container's shim answers, if there is one.
-    fn answers(&self, id: &ContainerId) -> Result<bool, EngineError> {
-        let Ok(Some(mut shim)) = self.shim(id) else { return Ok(true) };
-        shim.give_up_after(ANSWERED).map_err(|error| shim_error(id, &error))?;
-        Ok(!matches!(shim.state(), Err(CallError::Connection(_))))
     }
 
     /// Ends whatever lives and removes all cgroups.
@@ -93,13 +74,11 @@ impl Engine {
 
     /// Kills a container by its shim, which leaves then.
     fn end_life(&self, id: &ContainerId) -> Result<(), EngineError> {
-        let Ok(Some(mut shim)) = self.shim(id) else { return Ok(()) };
-        shim.give_up_after(ANSWERED).map_err(|error| shim_error(id, &error))?;
+        let Ok(Some(mut shim)) = self.shim_to_kill(id) else { return Ok(()) };
         // So that it does not remove what is removed here. Whoever else has claimed that finds nothing.
-        if let Err(CallError::Connection(_)) = shim.claim() {
+        if let Err(CallError::Silent | CallError::Connection(_)) = shim.claim() {
             return Ok(());
         }
-        shim.give_up_after(KILLED).map_err(|error| shim_error(id, &error))?;
         // If it does not run, or its shim says nothing any more, that is seen now.
         let killed = shim.kill(Signal::KILL, Reach::Everyone);
         if let Err(error @ CallError::Failed(_)) = killed {

@@ -11,7 +11,7 @@ use sys::failpoint::Point;
 
 use crate::container::{Container, now};
 use crate::guard::call_error;
-use crate::record::{Endpoint, Progress, Start};
+use crate::record::{Endpoint, Mounted, Progress, Start};
 use crate::view::{CheckpointPlace, StartOutcome};
 use crate::{Engine, EngineError};
 
@@ -24,6 +24,7 @@ pub(crate) struct Prepared {
     pub(crate) fds: Vec<(FdRole, OwnedFd)>,
     pub(crate) endpoint: Option<Endpoint>,
     pub(crate) network: crate::ports::Publication,
+    pub(crate) mounted: Vec<Mounted>,
 }
 
 /// How a container comes to run.
@@ -129,12 +130,18 @@ impl Engine {
         EngineError::step(Point::StartShim)?;
         let at = now();
         let log = self.log_config(container)?;
+        self.fill_due(container)?;
         let prepared = self.prepare(container)?;
         let endpoint = prepared.endpoint.clone();
-        let start = Start { at, endpoint, failed: None, restarts: revival, again_failed: None };
+        let mounted = prepared.mounted.clone();
+        let again_failed = None;
+        let start = Start { at, endpoint, failed: None, restarts: revival, again_failed, mounted };
         container.record.progress = Progress::Started(match container.record.last_start() {
             // Until it runs again, what counts is how it ended before.
-            Some(last) if revival > 0 => Start { endpoint: start.endpoint.clone(), ..last.clone() },
+            Some(last) if revival > 0 => {
+                let (endpoint, mounted) = (start.endpoint.clone(), start.mounted.clone());
+                Start { endpoint, mounted, ..last.clone() }
+            }
             Some(_) | None => start.clone(),
         });
         if let Err(error) = self.save(container) {
@@ -230,7 +237,8 @@ impl Engine {
         }
         let released = self.store().release(&container.id);
         let failed = Some(failure_of(error));
-        let start = Start { at: now(), endpoint: None, failed, restarts: 0, again_failed: None };
+        let (endpoint, again_failed, mounted) = (None, None, Vec::new());
+        let start = Start { at: now(), endpoint, failed, restarts: 0, again_failed, mounted };
         container.record.progress = Progress::Started(start);
         self.save(container)?;
         Ok(released?)

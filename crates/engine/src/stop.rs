@@ -72,8 +72,14 @@ impl Engine {
     pub fn kill(&self, who: &NameOrId, signal: Signal) -> Result<(), EngineError> {
         let container = self.find(who)?;
         let cannot = || EngineError::CannotKill { name: who.to_string(), id: container.id };
-        let mut shim = self.shim(&container.id)?.ok_or_else(cannot)?;
+        let id = &container.id;
+        let shim = if signal == Signal::KILL { self.shim_to_kill(id) } else { self.shim(id) };
+        let mut shim = shim?.ok_or_else(cannot)?;
         match shim.kill(signal, Reach::Process) {
+            Err(CallError::Silent) if signal == Signal::KILL => {
+                self.end_silent(id)?;
+                self.settle(id)
+            }
             Ok(()) if signal == Signal::KILL => self.settle(&container.id),
             Ok(()) => Ok(()),
             Err(CallError::Gone | CallError::Refused(Refusal::NotRunning)) => Err(cannot()),

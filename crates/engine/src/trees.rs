@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use model::mount::{Ids, MountSource};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Mount, Spec};
 use shim::protocol::FdRole;
 use sys::mount::Depth;
 
@@ -43,19 +43,27 @@ pub(crate) fn trees<'a>(
             trees.push((FdRole::Tree(index), shm));
             continue;
         }
-        let source = mount.source().clone().unwrap_or_default();
-        let is_recursive = mount.options().iter().flatten().any(|option| option == "rbind");
-        let depth = if is_recursive { Depth::Recursive } else { Depth::Single };
         let at = ready.iter().position(|(target, _)| target == mount.destination());
-        let tree = match at.map(|at| ready.swap_remove(at).1) {
-            Some(tree) => tree,
-            None => sys::mount::clone_tree(source.as_path(), depth)
-                .map_err(|errno| EngineError::file("bind", &source)(errno.into()))?,
-        };
-        if let Some(users) = shown(mount.destination()) {
-            users.show(&tree, depth, &source)?;
-        }
-        trees.push((FdRole::Tree(index), tree));
+        let ready = at.map(|at| ready.swap_remove(at).1);
+        trees.push((FdRole::Tree(index), tree(mount, ready, shown(mount.destination()))?));
     }
     Ok(trees)
+}
+
+/// The detached source of a bind, with the ids of `shown` if there is one.
+pub(crate) fn tree(
+    mount: &Mount,
+    ready: Option<OwnedFd>,
+    shown: Option<&Users>,
+) -> Result<OwnedFd, EngineError> {
+    let source = mount.source().clone().unwrap_or_default();
+    let is_recursive = mount.options().iter().flatten().any(|option| option == "rbind");
+    let depth = if is_recursive { Depth::Recursive } else { Depth::Single };
+    let tree = match ready {
+        Some(tree) => tree,
+        None => sys::mount::clone_tree(source.as_path(), depth)
+            .map_err(|errno| EngineError::file("bind", &source)(errno.into()))?,
+    };
+    shown.map_or(Ok(()), |users| users.show(&tree, depth, &source))?;
+    Ok(tree)
 }

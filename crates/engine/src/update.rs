@@ -3,16 +3,25 @@
 //! The kernel is told first and the row is written last; where the kernel refuses, what it had
 //! taken is taken back, and the row stays as it was.
 
+mod live;
 mod merge;
+mod mounts;
+mod ports;
 mod texts;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use cgroup::{Cgroup, CgroupError};
 use model::NameOrId;
 use model::container::{Limits, PidsLimit, RestartPolicy, SwapLimit};
+use model::mount::Mount;
+use model::port::{ContainerPort, PortBinding};
+use sys::failpoint::Point;
 
 use self::merge::{merge, to_apply, to_undo};
+use self::mounts::{At, MountPlan};
+use self::ports::PortPlan;
 use crate::bundle::resources;
 use crate::container::Container;
 use crate::limits::{Numbered, settle};
@@ -26,6 +35,10 @@ pub struct Changes {
     pub limits: LimitChanges,
     /// Labels and environment.
     pub texts: TextChanges,
+    /// What is mounted.
+    pub mounts: MountChanges,
+    /// What is published.
+    pub ports: PortChanges,
     /// `None`: it stays.
     pub restart: Option<RestartPolicy>,
 }
@@ -42,6 +55,28 @@ pub struct TextChanges {
     pub env_add: Vec<String>,
     /// For processes of the next start.
     pub env_rm: Vec<String>,
+}
+
+/// The mounts that an update adds and takes away, at once where the container runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MountChanges {
+    /// What is mounted.
+    pub add: Vec<Mount>,
+    /// Of these, what was typed in the form of `-v` with a source, for inspect.
+    pub binds: Vec<String>,
+    /// Of these, what was asked in the form of `--mount`, in the words of the door, for inspect.
+    pub asked: Vec<String>,
+    /// Places in the container, absolute and normalised.
+    pub rm: Vec<PathBuf>,
+}
+
+/// The ports that an update publishes and takes back, at once where the container runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortChanges {
+    /// What is published.
+    pub add: Vec<PortBinding>,
+    /// Ports of the container, wherever they are published.
+    pub rm: Vec<ContainerPort>,
 }
 
 /// The limits that an update gives; `None` stays as it is. Units are those of [`Limits`].
@@ -65,7 +100,7 @@ pub struct LimitChanges {
 }
 
 /// Why a container does not get what an update gives; in Docker's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UpdateError {
     /// Swap must grow with memory.
     #[error(
@@ -84,6 +119,40 @@ pub enum UpdateError {
     /// The same the other way.
     #[error("Conflicting options: CPU {0} cannot be updated as NanoCPUs has already been set")]
     HasNanoCpus(&'static str),
+    /// One place has one mount.
+    #[error("Duplicate mount point: {}", .0.display())]
+    DuplicateMount(PathBuf),
+    /// Nothing of the user's is mounted there.
+    #[error("nothing is mounted at {}", .0.display())]
+    NotMounted(PathBuf),
+    /// At a start a parent is mounted before what is below it.
+    #[error("a mount at {} would hide that at {} while the container runs: stop it first", .target.display(), .below.display())]
+    Hides {
+        /// What was asked for.
+        target: PathBuf,
+        /// What is there.
+        below: PathBuf,
+    },
+    /// It goes with its parent.
+    #[error("what is mounted at {} would go with {}: remove that first", .below.display(), .target.display())]
+    Holds {
+        /// What was asked for.
+        target: PathBuf,
+        /// What is below it.
+        below: PathBuf,
+    },
+    /// The container may have moved it, or put something in its place.
+    #[error("what is mounted at {} cannot be told from other mounts of the container: stop it first", .0.display())]
+    UnknownMount(PathBuf),
+    /// The container has covered it.
+    #[error("something else is mounted over {}", .0.display())]
+    Covered(PathBuf),
+    /// There is no such binding.
+    #[error("port {0} is not published")]
+    NotPublished(ContainerPort),
+    /// What has no place on a bridge publishes nothing.
+    #[error("conflicting options: port publishing and the network mode {0}")]
+    NoBridge(&'static str),
 }
 
 impl LimitChanges {
@@ -127,44 +196,103 @@ impl LimitChanges {
     }
 }
 
+/// A container before an update.
+struct Before {
+    limits: cgroup::Limits,
+    container: Container,
+}
+
+/// What is to be done beside limits and texts.
+struct Work {
+    mounts: MountPlan,
+    ports: PortPlan,
+    /// Volumes that did not exist before.
+    made: Vec<String>,
+}
+
 impl Engine {
     /// Changes a container; what the user should know comes back.
     ///
+    /// What is new is in the row before it is there, and what goes is in it until it is gone: whoever
+    /// is killed in between leaves what the next start mounts and publishes.
+    ///
     /// # Errors
-    /// There is no such container, the changes do not suit what stays, or the kernel refuses them.
+    /// There is no such container, the changes do not suit what stays, or the kernel refuses them. The
+    /// container is then as before.
     pub fn update(&self, who: &NameOrId, changes: Changes) -> Result<Vec<String>, EngineError> {
         let mut alone = changes.limits.alone();
         processors::check(&alone)?;
         let (_lock, mut container) = self.lock(&self.find(who)?.id)?;
         let warnings = settle(&mut alone)?;
-        let limits = changes.limits.settled(alone);
+        let limits = changes.limits.clone().settled(alone);
         let refused = |source| EngineError::Update { id: container.id, source };
         let old = container.record.spec.limits.clone();
         let new = merge(&old, &limits).map_err(refused)?;
         if container.row.auto_remove && changes.restart.is_some_and(|it| it != RestartPolicy::No) {
             return Err(EngineError::RestartOfAutoRemoved(container.id));
         }
-        let before = to_undo(&limits, &old);
-        self.limit(&container, (&to_apply(&limits, &new), &before))?;
+        let mut work = self.plan(&container, &changes)?;
+        let before = Before { limits: to_undo(&limits, &old), container: container.clone() };
+        self.limit(&container, (&to_apply(&limits, &new), &before.limits))?;
         container.record.spec.limits = new;
         if let Some(policy) = changes.restart {
             container.record.spec.restart = policy;
         }
         texts::apply(&changes.texts, &mut container.record);
-        if let Err(error) = self.save(&container) {
-            self.take_back(&container, &before);
+        if let Err(error) = self.carry_out(&mut container, &changes, &mut work) {
+            // This error is the one to tell, not that of what follows from it.
+            self.take_back(&before, &work);
             return Err(error);
         }
-        if changes.texts != TextChanges::default() && self.life(&container)?.is_up() {
-            // Its shim tells its labels with all that happens to it.
-            let endpoint = container.record.last_start().and_then(|start| start.endpoint.as_ref());
-            self.leave_about(&container, endpoint);
-        }
-        if changes.restart.is_some() {
-            self.pass_on_restarts(&container)?;
-        }
+        self.pass_on(&container, &changes)?;
         self.tell(&container, "update", &[]);
         Ok(warnings)
+    }
+
+    /// Finds out what is to be done to mounts and ports; ports that are new are reserved.
+    fn plan(&self, container: &Container, changes: &Changes) -> Result<Work, EngineError> {
+        let at = if self.life(container)?.is_running() { At::Work } else { At::Rest };
+        let mounts = self.plan_mounts(container, &changes.mounts, at)?;
+        let ports = self.plan_ports(container, &changes.ports, at)?;
+        Ok(Work { mounts, ports, made: Vec::new() })
+    }
+
+    /// Writes the row, and does what is to be done to a container that runs.
+    fn carry_out(
+        &self,
+        container: &mut Container,
+        changes: &Changes,
+        work: &mut Work,
+    ) -> Result<(), EngineError> {
+        if changes.mounts == MountChanges::default() && changes.ports == PortChanges::default() {
+            return self.save(container);
+        }
+        mounts::add(&mut container.record, &changes.mounts, &work.mounts);
+        ports::add(&mut container.record, &work.ports);
+        work.made = self.save_with_volumes(container, &work.mounts.added, &[])?;
+        EngineError::step(Point::UpdateSaved)?;
+        self.mount_added(container, &work.mounts)?;
+        self.publish_added(container, &work.ports)?;
+        EngineError::step(Point::UpdateAdded)?;
+        self.unmount_removed(container, &work.mounts)?;
+        self.unpublish_removed(container, &work.ports)?;
+        EngineError::step(Point::UpdateTaken)?;
+        mounts::remove(&mut container.record, &work.mounts);
+        ports::remove(&mut container.record, &work.ports);
+        let unused = mounts::unused(&container.record, &work.mounts.removed);
+        self.save_with_volumes(container, &[], &unused).map(drop)
+    }
+
+    /// Tells the container's shim what it has to know.
+    fn pass_on(&self, container: &Container, changes: &Changes) -> Result<(), EngineError> {
+        let is_told =
+            changes.texts != TextChanges::default() || changes.mounts != MountChanges::default();
+        if is_told && self.life(container)?.is_up() {
+            // Its shim tells its labels with all that happens to it, and at its end what it used.
+            let endpoint = container.record.last_start().and_then(|start| start.endpoint.as_ref());
+            self.leave_about(container, endpoint);
+        }
+        if changes.restart.is_some() { self.pass_on_restarts(container) } else { Ok(()) }
     }
 
     /// Tells the kernel, if the container runs. What it refuses in the middle is taken back.
@@ -194,12 +322,21 @@ impl Engine {
 }
 
 impl Engine {
-    /// What could not be written down does not hold. Whoever hears of that failure need not hear of another.
-    fn take_back(&self, container: &Container, before: &cgroup::Limits) {
+    /// What could not be done in whole does not hold. Whoever hears of that failure need not hear of
+    /// another; what cannot be taken back now is gone with the container's next start.
+    fn take_back(&self, before: &Before, work: &Work) {
+        let container = &before.container;
+        self.unmount_again(container, &work.mounts);
+        self.unpublish_again(container, &work.ports);
+        let added = mounts::unused(&container.record, &work.mounts.added);
+        let _ = self.save_with_volumes(container, &[], &added);
+        for name in &work.made {
+            let _ = self.store().volumes().remove(name);
+        }
         let place = self.cgroup_name(container);
         let Ok(hierarchies) = hierarchies() else { return };
         if let Ok(group) = Cgroup::open(&hierarchies, &place.parent, &place.name) {
-            let _ = group.update(before);
+            let _ = group.update(&before.limits);
         }
     }
 }

@@ -24,7 +24,7 @@ pub use self::files::*;
 pub use self::host::*;
 pub use self::images::*;
 pub use crate::resolve::Resolved;
-pub use crate::update::{Changes, LimitChanges, TextChanges};
+pub use crate::update::{Changes, LimitChanges, MountChanges, PortChanges, TextChanges};
 pub use runtime::criu::After;
 pub use store::{Change, ChangeKind};
 

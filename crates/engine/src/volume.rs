@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use model::ContainerId;
 use model::id::is_plain_name;
 use model::mount::{MountSource, VolumeWish};
 use store::{VolumeRow, VolumeRowError};
@@ -88,26 +89,42 @@ impl Engine {
 
     /// Makes a new container's volumes, ties them to it, and fills the empty ones from the image.
     pub(crate) fn make_volumes(&self, container: &Container) -> Result<(), EngineError> {
-        let row = |mount: &NamedMount| match (&mount.volume, &mount.mount.source) {
-            (Some(name), MountSource::Volume { name: given, wish, .. }) => {
-                Some(volume_row(name, given.is_none(), wish.clone()))
-            }
-            _ => None,
-        };
-        let rows: Vec<VolumeRow> = container.record.mounts.iter().filter_map(row).collect();
+        let rows: Vec<VolumeRow> = container.record.mounts.iter().filter_map(row_of).collect();
         let used = self.store().volumes().use_by(&container.id, &rows).map_err(volume_error)?;
         self.tell_made(&rows, &used);
         EngineError::step(Point::CreateVolumes)?;
         self.fill_volumes(container)
     }
 
-    /// Those that were there before are older than the wish.
-    fn tell_made(&self, wished: &[VolumeRow], there: &[VolumeRow]) {
-        for (wish, row) in wished.iter().zip(there) {
-            if wish.created_ns == row.created_ns {
-                self.tell_volume("create", &row.name);
-            }
+    /// Replaces a container's record together with the volumes that it uses: those of `added` are
+    /// made if they are not there, those of `unused` stay. Returns the names of those that were made.
+    pub(crate) fn rewire_volumes(
+        &self,
+        container: &ContainerId,
+        record: &str,
+        added: &[NamedMount],
+        unused: &[String],
+    ) -> Result<Vec<String>, EngineError> {
+        let rows: Vec<VolumeRow> = added.iter().filter_map(row_of).collect();
+        let there = self.store().volumes().rewire(container, record, &rows, unused);
+        Ok(self.tell_made(&rows, &there.map_err(volume_error)?))
+    }
+
+    /// Those that were there before are older than the wish. Returns the others' names.
+    fn tell_made(&self, wished: &[VolumeRow], there: &[VolumeRow]) -> Vec<String> {
+        let is_new = |(wish, row): &(&VolumeRow, &VolumeRow)| wish.created_ns == row.created_ns;
+        let made = wished.iter().zip(there).filter(is_new).map(|(_, row)| row.name.clone());
+        made.inspect(|name| self.tell_volume("create", name)).collect()
+    }
+}
+
+/// The volume of a mount, if it is made for it.
+fn row_of(mount: &NamedMount) -> Option<VolumeRow> {
+    match (&mount.volume, &mount.mount.source) {
+        (Some(name), MountSource::Volume { name: given, wish, .. }) => {
+            Some(volume_row(name, given.is_none(), wish.clone()))
         }
+        _ => None,
     }
 }
 
@@ -130,6 +147,7 @@ fn volume_error(error: VolumeRowError) -> EngineError {
     match error {
         VolumeRowError::InUse { name, by } => EngineError::VolumeInUse { name, by },
         VolumeRowError::NoSuchVolume(name) => EngineError::NoSuchVolume(name),
+        VolumeRowError::NoSuchContainer(id) => EngineError::NoSuchContainer(id.to_string()),
         VolumeRowError::Db(error) => error.into(),
         error @ (VolumeRowError::Make { .. } | VolumeRowError::Trash(_)) => store_error(error),
     }

@@ -292,7 +292,11 @@ fn end(engine: &Engine, who: &Awaited, stream: &UnixStream) -> Result<ExitCode, 
     if let Some(code) = told(&who.id, stream)? {
         return Ok(code);
     }
-    Ok(written(engine, &who.id)?.unwrap_or(who.if_gone))
+    if let Some(code) = written(engine, &who.id)? {
+        return Ok(code);
+    }
+    // Whoever has ended its shim has told the end before the container was removed.
+    Ok(last_in_journal(engine, &who.id).ok().flatten().unwrap_or(who.if_gone))
 }
 
 /// How the container ended as its record says it; `None` if it is gone. Whoever made its shim leave
@@ -306,7 +310,11 @@ fn written(engine: &Engine, id: &ContainerId) -> Result<Option<ExitCode>, Engine
 
 /// How the container ended as its shim tells it; `None` if that leaves without a word.
 fn told(id: &ContainerId, stream: &UnixStream) -> Result<Option<ExitCode>, EngineError> {
-    let frame = fdpass::recv_frame(stream, MAX_SMALL).map_err(|error| shim_error(id, &error))?;
+    let frame = match fdpass::recv_frame(stream, MAX_SMALL) {
+        // It was killed before it has read the question.
+        Err(error) if error.errno() == Some(rustix::io::Errno::CONNRESET) => None,
+        heard => heard.map_err(|error| shim_error(id, &error))?,
+    };
     let Some(frame) = frame else { return Ok(None) };
     let reply = serde_json::from_slice(&frame.bytes).map_err(|error| shim_error(id, &error))?;
     if let Reply::Exited(ExitRecord { code, .. }) = reply {

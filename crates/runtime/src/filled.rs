@@ -63,7 +63,7 @@ fn fill(top: BorrowedFd<'_>, entry: &Entry, map: IdMap) -> Result<(), Errno> {
 }
 
 /// An id of the container as the host sees it. One that the container has not is its root's.
-fn outside(id: u32, map: IdMap) -> u32 {
+pub(crate) fn outside(id: u32, map: IdMap) -> u32 {
     map.first.saturating_add(if id < map.count { id } else { 0 })
 }
 

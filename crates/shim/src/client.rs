@@ -11,13 +11,15 @@ use model::ExecId;
 use model::container::{AttachedStreams, StopTimeout, TerminalSize};
 use model::life::StartFailure;
 use model::signal::Signal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sys::Errno;
 use sys::fdpass::{self, PassError};
 
 use crate::frame::{FrameError, MAX_LARGE, MAX_SMALL};
 use crate::paths::{self, ShimPaths};
 use crate::protocol::{
-    Delivery, Escalated, ExecInfo, ExecStart, ExitRecord, Launch, Reach, Refusal, Reply, Request,
-    Restarts, Started, State, Target, Then, Until, Which,
+    Delivery, Escalated, ExecInfo, ExecStart, ExitRecord, Launch, Published, Reach, Refusal, Reply,
+    Request, Restarts, Started, State, Target, Then, Until, Which,
 };
 
 /// A question was not answered as it should be.
@@ -35,6 +37,9 @@ pub enum CallError {
     /// The kernel did not do it.
     #[error("{0}")]
     Failed(String),
+    /// The shim says nothing at all: it is stopped, or hangs.
+    #[error("its shim does not answer; `kill` and `rm -f` end it, and its container with it")]
+    Silent,
     /// The connection broke.
     #[error("talk to the container's shim")]
     Connection(#[source] PassError),
@@ -53,6 +58,10 @@ pub enum CallError {
 #[derive(Debug)]
 pub struct Shim {
     stream: UnixStream,
+    /// How long it may say nothing; `None`: for ever.
+    patience: Option<Duration>,
+    /// How many times it was asked only whether it still answers, and has not.
+    owed: usize,
 }
 
 impl Shim {
@@ -63,19 +72,22 @@ impl Shim {
     pub fn connect(paths: &ShimPaths) -> std::io::Result<Option<Self>> {
         use std::io::ErrorKind::{ConnectionRefused, NotFound};
         match paths::connect(&paths.socket()) {
-            Ok(stream) => Ok(Some(Self { stream })),
+            Ok(stream) => Ok(Some(Self::over(stream))),
             Err(error) if matches!(error.kind(), ConnectionRefused | NotFound) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// From now on an answer that takes longer is an error of the connection.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub fn give_up_after(&self, patience: Duration) -> std::io::Result<()> {
-        self.stream.set_read_timeout(Some(patience))?;
-        self.stream.set_write_timeout(Some(patience))
+    const fn over(stream: UnixStream) -> Self {
+        Self { stream, patience: None, owed: 0 }
+    }
+
+    /// From now on a shim that says nothing for so long is asked how the container is, and if it
+    /// says nothing to that either, a question fails with [`CallError::Silent`]. An answer that
+    /// takes its time is waited for as before. So is the start of a process, which is all that a
+    /// shim does meanwhile.
+    pub const fn give_up_if_silent(&mut self, patience: Duration) {
+        self.patience = Some(patience);
     }
 
     /// Starts the container; the descriptors are what [`Launch::fds`] says, in that order.
@@ -83,6 +95,7 @@ impl Shim {
     /// # Errors
     /// `LaunchFailed` with Docker's code and one line.
     pub fn launch(&mut self, launch: Launch, fds: &[BorrowedFd<'_>]) -> Result<Started, CallError> {
+        self.patience = None;
         self.send(&Request::Launch(Box::new(launch)), fds)?;
         started(self.receive()?)
     }
@@ -198,6 +211,19 @@ impl Shim {
         done(self.ask(&Request::SetRestarts(Box::new(restarts)))?)
     }
 
+    /// From now on the container publishes this; the sockets are those of new ports.
+    ///
+    /// # Errors
+    /// `Refused(NotRunning)`; the connection's; a shim of before there was this question.
+    pub fn set_published(
+        &mut self,
+        published: Option<Published>,
+        sockets: &[BorrowedFd<'_>],
+    ) -> Result<(), CallError> {
+        self.send(&Request::SetPublished(published), sockets)?;
+        done(self.receive()?)
+    }
+
     /// Ends an idle shim and waits until it is gone and the container's lock is free.
     ///
     /// # Errors
@@ -222,6 +248,8 @@ impl Shim {
         streams: AttachedStreams,
         delivery: Delivery,
     ) -> Result<UnixStream, CallError> {
+        // What was asked meanwhile would be taken for input.
+        self.patience = None;
         done(self.ask(&Request::Attach { target, streams, delivery })?)?;
         Ok(self.stream)
     }
@@ -232,6 +260,7 @@ impl Shim {
     /// # Errors
     /// `LaunchFailed`, `Refused(Paused)`, `Refused(NotRunning)`, `Refused(ExecExists)`.
     pub fn exec_start(mut self, start: ExecStart) -> Result<(Started, UnixStream), CallError> {
+        self.patience = None;
         let started = started(self.ask(&Request::ExecStart(Box::new(start)))?)?;
         Ok((started, self.stream))
     }
@@ -299,11 +328,40 @@ impl Shim {
         fdpass::send_frame(&self.stream, &message, fds).map_err(broken)
     }
 
-    fn receive(&self) -> Result<Reply, CallError> {
+    fn receive(&mut self) -> Result<Reply, CallError> {
         self.receive_up_to(MAX_SMALL)
     }
 
-    fn receive_up_to(&self, max: usize) -> Result<Reply, CallError> {
+    fn receive_up_to(&mut self, max: usize) -> Result<Reply, CallError> {
+        loop {
+            self.await_word()?;
+            match self.receive_next(max) {
+                Ok(Reply::State(_)) if self.owed > 0 => self.owed -= 1,
+                received => return received,
+            }
+        }
+    }
+
+    /// Waits until the shim says something.
+    fn await_word(&mut self) -> Result<(), CallError> {
+        let Some(patience) = self.patience else { return Ok(()) };
+        while !self.is_heard(patience).map_err(|errno| broken(PassError::Recv(errno)))? {
+            if self.owed > 0 {
+                return Err(CallError::Silent);
+            }
+            self.send(&Request::State, &[])?;
+            self.owed += 1;
+        }
+        Ok(())
+    }
+
+    fn is_heard(&self, patience: Duration) -> Result<bool, Errno> {
+        let patience = Timespec::try_from(patience).map_err(|_| Errno::INVAL)?;
+        let mut fds = [PollFd::new(&self.stream, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| poll(&mut fds, Some(&patience))).map(|ready| ready > 0)
+    }
+
+    fn receive_next(&self, max: usize) -> Result<Reply, CallError> {
         let frame = fdpass::recv_frame(&self.stream, max).map_err(broken)?;
         let reply = serde_json::from_slice(&frame.ok_or(CallError::Gone)?.bytes)?;
         match reply {
@@ -323,7 +381,6 @@ impl Shim {
 
 /// A shim that ends while it is being talked to is gone, in whatever way the kernel puts it.
 fn broken(error: PassError) -> CallError {
-    use sys::Errno;
     match error.errno() {
         Some(Errno::PIPE | Errno::CONNRESET) => CallError::Gone,
         _ => CallError::Connection(error),
@@ -364,10 +421,55 @@ mod tests {
             // The one who asked may have gone away.
             let _ = fdpass::send_frame(&theirs, &answer, &[]);
         });
-        let mut shim = Shim { stream: ours };
+        let mut shim = Shim::over(ours);
         let heard = shim.execs();
         drop(shim);
         guard.join().unwrap();
         assert_eq!(heard.unwrap(), told);
+    }
+
+    /// A shim at the other end that is asked for its stop. It answers as many questions after the
+    /// state as this, then says that it has stopped.
+    fn stopped(answers: usize) -> (Shim, std::thread::JoinHandle<UnixStream>) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let guard = std::thread::spawn(move || {
+            let hear = || fdpass::recv_frame(&theirs, MAX_SMALL).unwrap().unwrap().bytes;
+            let say = |reply: &Reply| {
+                fdpass::send_frame(&theirs, &serde_json::to_vec(reply).unwrap(), &[]).unwrap();
+            };
+            hear();
+            let at = jiff::Timestamp::UNIX_EPOCH;
+            let life = model::Life::Running { pid: 1, since: at };
+            for _ in 0..answers {
+                assert_eq!(hear(), br#""State""#);
+                say(&Reply::State(State { life: life.clone(), oom: false, log_lines_lost: 0 }));
+            }
+            if answers > 0 {
+                let code = model::ExitCode(0);
+                let (oom, by_hand) = (false, crate::protocol::ByHand::Yes);
+                let exit = ExitRecord { code, oom, since: at, at, by_hand };
+                say(&Reply::Stopped { exit, escalated: Escalated::No });
+            }
+            theirs
+        });
+        let mut shim = Shim::over(ours);
+        shim.give_up_if_silent(Duration::from_millis(20));
+        (shim, guard)
+    }
+
+    #[test]
+    fn an_answer_that_takes_its_time_is_waited_for_while_others_come() {
+        let (mut shim, guard) = stopped(3);
+        assert!(shim.stop(None, None, Then::Stay).is_ok());
+        drop(shim);
+        guard.join().unwrap();
+    }
+
+    #[test]
+    fn nobody_waits_for_one_that_says_nothing() {
+        let (mut shim, guard) = stopped(0);
+        let error = shim.stop(None, None, Then::Stay).unwrap_err();
+        assert!(matches!(error, CallError::Silent), "{error}");
+        guard.join().unwrap();
     }
 }

@@ -28,6 +28,7 @@ pub mod protocol;
 mod record;
 mod resources;
 mod role;
+mod silent;
 
 pub use about::{About, Use};
 pub use client::{CallError, Shim};
@@ -41,3 +42,4 @@ pub use paths::ShimPaths;
 pub use record::{RecordError, read_exit, read_last_words, read_state, write_exit};
 pub use resources::{ResourceError, limits as cgroup_limits};
 pub use role::{ROLE, main};
+pub use silent::{SilentError, end_silent};

@@ -99,6 +99,9 @@ pub enum Request {
     Release,
     /// From now on it is started again as this says.
     SetRestarts(Box<Restarts>),
+    /// This is what the container that runs publishes from now on. The sockets of ports that are new
+    /// come with the message; those of ports that are not named any more are let go.
+    SetPublished(Option<Published>),
     /// End now if nothing runs, whoever is connected: a client wants the container's lock.
     Quit,
 }

@@ -278,7 +278,10 @@ impl ContainerLayer {
     }
 
     /// The lower layers alone, read-only.
-    pub(crate) fn lower_tree(&self) -> Result<Root, MountError> {
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn lower_tree(&self) -> Result<Root, MountError> {
         match &self.lowers[..] {
             [only] => Ok(Root::open(only).map_err(LayerError::root(only))?),
             _ => {

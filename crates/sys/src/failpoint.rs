@@ -85,6 +85,10 @@ places! {
     WaitExited = "wait.exited": "Who waits has heard of the end.",
     WaitRemoved = "wait.removed": "Who waits has removed the container; the shim does not know.",
 
+    UpdateSaved = "update.saved": "The row has what is new; nothing is mounted or published.",
+    UpdateAdded = "update.added": "What is new is there, and so is what goes.",
+    UpdateTaken = "update.taken": "What goes is gone; the row still has it.",
+
     RemoveLocked = "remove.locked": "The right to change the container is had.",
     RemoveLife = "remove.life": "The container's life is taken.",
     RemoveMoved = "remove.moved": "Its directory is in the trash; the row is still there.",

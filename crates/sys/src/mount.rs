@@ -185,6 +185,15 @@ pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<(), Errno> {
     rustix::mount::move_mount(mount.as_fd(), c"", target.as_fd(), c"", flags)
 }
 
+/// Takes a mount away, with all that is mounted below it, from the calling thread's mount namespace;
+/// `mount` is open on its root. It ends when nobody uses it any more.
+pub fn detach(mount: impl AsFd) -> Result<(), Errno> {
+    // The last component is a magic link to what is open, whatever its name means by now; so it has
+    // to be followed.
+    let path = format!("/proc/thread-self/fd/{}", mount.as_fd().as_raw_fd());
+    rustix::mount::unmount(path, UnmountFlags::DETACH)
+}
+
 /// Attaches a detached mount on top of `/`, which always exists, so that no directory of the host
 /// is needed. What this process sees does not change: its root directory stays below.
 pub fn attach_on_root(mount: impl AsFd) -> Result<(), Errno> {

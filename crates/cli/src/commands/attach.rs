@@ -1,10 +1,10 @@
 //! `attach`
 
-use super::run::{Stayed, code, session_keys, stay, told};
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::{self, Cx};
 use crate::error::Failure;
 use crate::session::signals::Proxy;
+use crate::session::stay::{Stayed, code, session_keys, stay, told};
 use crate::session::{Process, Session, Setup};
 use docker_api::query::{AttachQuery, WaitCondition};
 use docker_api::types::containers::ContainerState;

@@ -2,13 +2,14 @@
 
 use super::attach::DETACHED;
 use super::exec_list;
-use super::run::{exit_code, session_keys, start_code, told};
 use crate::argv::{Arity, Flags, Outcome, command};
 use crate::cx::{self, Cx};
 use crate::error::{Failure, api_message, os_error};
 use crate::parse::env::{self, Bare, Variable};
 use crate::session::signals::Proxy;
+use crate::session::stay::{exit_code, session_keys, told};
 use crate::session::{Ended, Process, Session, Setup, terminal};
+use crate::starting::start_code;
 use docker_api::ApiError;
 use docker_api::types::exec::{ExecCreate, ExecStart, Extension};
 use model::detach::DetachKeys;

@@ -1,11 +1,11 @@
 //! `import`
 
 use super::load::open;
-use super::pull::canvas;
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::{self, Cx};
 use crate::error::Failure;
 use crate::progress::draw;
+use crate::pulling::canvas;
 use docker_api::query::ImportImage;
 use docker_api::stream::Upload;
 use std::process::ExitCode;

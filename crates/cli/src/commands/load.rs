@@ -1,10 +1,10 @@
 //! `load`
 
-use super::pull::canvas;
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::{self, Cx};
 use crate::error::{Failure, os_error};
 use crate::progress::{Canvas, draw};
+use crate::pulling::canvas;
 use docker_api::stream::Upload;
 use std::fs::File;
 use std::process::ExitCode;

@@ -1,19 +1,17 @@
 //! `run`: create, attach, wait, start, and stay with the container until it ends.
 
-use super::create::{CreateFlags, Made, MakeError, make, refused, request};
 use crate::argv::{Arity, Flags, Outcome, command};
 use crate::cx::{self, Cx};
-use crate::error::{Failure, api_message};
+use crate::error::Failure;
+use crate::make::{CreateFlags, Made, MakeError, make, request};
 use crate::options::ContainerOptions;
 use crate::session::signals::Proxy;
-use crate::session::{Ended, Process, Session, Setup, terminal};
-use docker_api::client::containers::Waiting;
+use crate::session::stay::{code, session_keys, stay, told};
+use crate::session::{Process, Session, Setup, terminal};
+use crate::starting::{not_started, refused};
 use docker_api::query::{AttachQuery, WaitCondition};
-use docker_api::stream::Attached;
 use docker_api::types::config::ContainerConfig;
-use docker_api::types::containers::{CreateContainer, WaitResponse};
-use docker_api::{ApiError, Client};
-use model::detach::DetachKeys;
+use docker_api::types::containers::CreateContainer;
 use std::process::ExitCode;
 
 /// Create and run a container from an image
@@ -88,23 +86,6 @@ async fn run(cx: &Cx, args: RunArgs) -> Outcome {
     }
 }
 
-/// The keys of a flag, or else of the user's configuration.
-pub(super) fn session_keys(cx: &Cx, flag: Option<&str>) -> Result<DetachKeys, Failure> {
-    let configured = match flag {
-        Some(_) => None,
-        // Keys are for people: without a terminal nobody looks for them.
-        None if cx::stdin_is_terminal() => cx.config.preferences().detach_keys.clone(),
-        None => None,
-    };
-    let text = flag.or(configured.as_deref());
-    DetachKeys::parse(text).map_err(|e| Failure::error(e.to_string()))
-}
-
-/// The keys as the server is told them, so that it does not look for its own beside ours.
-pub(super) fn told(keys: &DetachKeys) -> Option<String> {
-    (*keys != DetachKeys::default()).then(|| keys.to_string())
-}
-
 fn leave_alone(config: &mut ContainerConfig) {
     config.attach_stdin = false;
     config.attach_stdout = false;
@@ -158,88 +139,4 @@ async fn foreground(cx: &Cx, request: &CreateContainer, mut made: Made, setup: S
         return Err(not_started(cx, &e));
     }
     stay(client, (&mut session, process), (attached, waiting)).await?.code(cx)
-}
-
-/// How staying with a container ended.
-pub(super) enum Stayed {
-    /// The container ended.
-    Ended(WaitResponse),
-    /// The user typed the detach keys.
-    Detached,
-}
-
-impl Stayed {
-    /// For whoever started the container: to leave it is no failure.
-    pub(super) fn code(self, cx: &Cx) -> Outcome {
-        match self {
-            Self::Detached => Ok(ExitCode::SUCCESS),
-            Self::Ended(status) => code(cx, status),
-        }
-    }
-}
-
-/// Stays with a container that runs until it ends or is detached from.
-pub(super) async fn stay(
-    client: &Client,
-    (session, process): (&mut Session, Process),
-    (attached, waiting): (Attached, Waiting),
-) -> Result<Stayed, Failure> {
-    let stayed = match session.run(client, &process, attached).await? {
-        Ended::Detached => Stayed::Detached,
-        Ended::Output => Stayed::Ended(session.until(client, &process, waiting.finish()).await??),
-    };
-    session.restore();
-    Ok(stayed)
-}
-
-/// The container's own code.
-pub(super) fn code(cx: &Cx, status: WaitResponse) -> Outcome {
-    if let Some(error) = status.error.filter(|error| !error.message.is_empty()) {
-        cx.warn(&format!("Error waiting for container: {}", error.message));
-        return Ok(ExitCode::from(125));
-    }
-    Ok(exit_code(status.status_code))
-}
-
-/// An exit code of a process, as one of ours.
-pub(super) fn exit_code(code: i64) -> ExitCode {
-    ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
-}
-
-/// A container that could not be started: the reason is in the text, and scripts know the codes.
-fn not_started(cx: &Cx, error: &ApiError) -> Failure {
-    let message = api_message(error);
-    Failure { code: start_code(&message), ..refused(cx, &message) }
-}
-
-/// The code for a process that could not be started: 127 if it is not there, 126 if it cannot be
-/// executed, 125 for everything else.
-pub(super) fn start_code(message: &str) -> u8 {
-    let says = |text| message.contains(text);
-    if says("executable file not found") || says("no such file or directory") {
-        127
-    } else if ["permission denied", "is a directory", "exec format error"].into_iter().any(says) {
-        126
-    } else {
-        125
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn failed_starts_have_codes() {
-        for (message, code) in [
-            ("exec: \"x\": executable file not found in $PATH", 127),
-            ("exec /x: no such file or directory", 127),
-            ("exec: \"/etc\": permission denied", 126),
-            ("exec: \"/etc\": is a directory", 126),
-            ("exec /x: exec format error", 126),
-            ("port is already allocated", 125),
-        ] {
-            assert_eq!(start_code(message), code, "{message}");
-        }
-    }
 }

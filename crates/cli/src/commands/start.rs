@@ -1,11 +1,11 @@
 //! `start`
 
 use super::each;
-use super::run::{session_keys, stay, told};
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::{self, Cx};
 use crate::error::Failure;
 use crate::session::signals::Proxy;
+use crate::session::stay::{session_keys, stay, told};
 use crate::session::{Process, Session, Setup};
 use docker_api::Client;
 use docker_api::query::{AttachQuery, WaitCondition};

@@ -6,11 +6,17 @@ use crate::cx::Cx;
 use crate::error::Failure;
 use crate::parse::env::{self, Label, Variable};
 use crate::parse::limits;
+use crate::parse::mount::MountFlag;
 use crate::parse::number::{Bytes, Int, NanoCpus, SwapBytes, Uint16};
+use crate::parse::ports::ports;
+use crate::parse::volume::{Volumes, volumes};
 use docker_api::types::containers::{UpdateContainer, UpdateExtension};
+use model::port::{ContainerPort, ParsePortError};
+use std::path::Path;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Change limits and the restart policy of containers
+/// Change limits, the restart policy, mounts, ports and labels of containers
 #[derive(clap::Args, Debug)]
 pub(super) struct UpdateArgs {
     /// Weight in block I/O, 10 to 1000, or 0 for none
@@ -61,12 +67,27 @@ pub(super) struct UpdateArgs {
     /// Memory and swap together; -1 is unlimited swap
     #[arg(long, value_name = "bytes")]
     memory_swap: Option<SwapBytes>,
+    /// Mount something: type=bind|volume|tmpfs,source=…,target=…
+    #[arg(long, value_name = "mount")]
+    mount: Vec<MountFlag>,
+    /// Unmount what is mounted at a path of the container; a volume stays
+    #[arg(long, value_name = "path")]
+    mount_rm: Vec<String>,
     /// Number of processes; -1 is unlimited
     #[arg(long, value_name = "int")]
     pids_limit: Option<Int>,
+    /// Publish a port on the host: [[address:][port]:]port[/protocol]
+    #[arg(short, long, value_name = "list")]
+    publish: Vec<String>,
+    /// Publish a port of the container no more: port[/protocol]
+    #[arg(long, value_name = "port")]
+    publish_rm: Vec<PortFlag>,
     /// Restart the container when it exits: no, on-failure[:max], always, unless-stopped
     #[arg(long, value_name = "string")]
     restart: Option<String>,
+    /// Mount a directory of the host or a volume: [source:]target[:options]
+    #[arg(short, long, value_name = "list")]
+    volume: Vec<String>,
     containers: Vec<String>,
 }
 
@@ -79,7 +100,8 @@ command!(
 );
 
 async fn update(cx: &Cx, args: UpdateArgs) -> Outcome {
-    let request = request(&args).map_err(Failure::error)?;
+    let cwd = std::env::current_dir().unwrap_or_default();
+    let request = request(&args, &cwd).map_err(Failure::error)?;
     if request == UpdateContainer::default() {
         return Err(Failure::error("you must provide one or more flags when using this command"));
     }
@@ -101,7 +123,7 @@ async fn update(cx: &Cx, args: UpdateArgs) -> Outcome {
     Ok(done)
 }
 
-fn request(args: &UpdateArgs) -> Result<UpdateContainer, String> {
+fn request(args: &UpdateArgs, cwd: &Path) -> Result<UpdateContainer, String> {
     Ok(UpdateContainer {
         cpu_shares: args.cpu_shares.map(|n| n.0),
         memory: args.memory.map(|n| n.0),
@@ -116,18 +138,37 @@ fn request(args: &UpdateArgs) -> Result<UpdateContainer, String> {
         memory_reservation: args.memory_reservation.map(|n| n.0),
         memory_swap: args.memory_swap.map(|n| n.0),
         pids_limit: args.pids_limit.map(|n| n.0),
-        dhow: extension(args),
+        dhow: extension(args, cwd)?,
         restart_policy: args.restart.as_deref().map(limits::restart).transpose()?,
     })
 }
 
 /// Docker has no words for these.
-fn extension(args: &UpdateArgs) -> Option<UpdateExtension> {
+fn extension(args: &UpdateArgs, cwd: &Path) -> Result<Option<UpdateExtension>, String> {
+    let Volumes { mut binds, anonymous } = volumes(&args.volume, cwd)?;
+    binds.extend(anonymous.into_keys());
     let extension = UpdateExtension {
         label_add: env::map(args.label_add.iter().map(|label| &label.0)),
         label_rm: args.label_rm.clone(),
         env_add: args.env_add.iter().map(|variable| variable.0.clone()).collect(),
         env_rm: args.env_rm.clone(),
+        bind_add: binds,
+        mount_add: args.mount.iter().map(|flag| flag.at(cwd)).collect(),
+        mount_rm: args.mount_rm.clone(),
+        port_add: ports(&args.publish, &[])?.bindings,
+        port_rm: args.publish_rm.iter().map(|port| port.0.to_string()).collect(),
     };
-    (extension != UpdateExtension::default()).then_some(extension)
+    Ok((extension != UpdateExtension::default()).then_some(extension))
+}
+
+/// A port of a container.
+#[derive(Debug, Clone, Copy)]
+struct PortFlag(ContainerPort);
+
+impl FromStr for PortFlag {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|error: ParsePortError| error.to_string())
+    }
 }

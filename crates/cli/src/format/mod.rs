@@ -8,6 +8,7 @@ pub(crate) mod events;
 pub(crate) mod history;
 pub(crate) mod image_tree;
 pub(crate) mod images;
+pub(crate) mod info;
 pub(crate) mod networks;
 pub(crate) mod stats;
 pub(crate) mod usage;

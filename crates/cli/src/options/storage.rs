@@ -5,9 +5,9 @@ use crate::parse::device::{self, CgroupRule, Device, Gpus};
 use crate::parse::env;
 use crate::parse::mount::MountFlag;
 use crate::parse::security;
-use crate::parse::volume::{absolute, volumes};
+use crate::parse::volume::volumes;
 use docker_api::types::containers::CreateContainer;
-use docker_api::types::host_config::{DeviceRequest, Mount};
+use docker_api::types::host_config::DeviceRequest;
 
 #[derive(clap::Args, Debug)]
 pub(super) struct StorageOptions {
@@ -58,7 +58,8 @@ impl StorageOptions {
         host.binds = (!volumes.binds.is_empty()).then_some(volumes.binds);
         host.volume_driver = self.volume_driver.clone().unwrap_or_default();
         host.volumes_from = (!self.volumes_from.is_empty()).then(|| self.volumes_from.clone());
-        host.mounts = (!self.mount.is_empty()).then(|| self.mounts(ambient));
+        host.mounts = (!self.mount.is_empty())
+            .then(|| self.mount.iter().map(|flag| flag.at(ambient.cwd)).collect());
         host.tmpfs = (!self.tmpfs.is_empty()).then(|| self.tmpfs_map());
         host.readonly_rootfs = self.read_only;
         host.shm_size = self.shm_size.map_or(0, |bytes| bytes.0);
@@ -67,18 +68,6 @@ impl StorageOptions {
         host.device_cgroup_rules = (!self.device_cgroup_rule.is_empty())
             .then(|| self.device_cgroup_rule.iter().map(|rule| rule.0.clone()).collect());
         self.devices(request)
-    }
-
-    fn mounts(&self, ambient: &Ambient<'_>) -> Vec<Mount> {
-        let place = |MountFlag(mount): &MountFlag| {
-            let source = if mount.kind == "bind" {
-                absolute(&mount.source, ambient.cwd)
-            } else {
-                mount.source.clone()
-            };
-            Mount { source, ..mount.clone() }
-        };
-        self.mount.iter().map(place).collect()
     }
 
     fn tmpfs_map(&self) -> env::Pairs {

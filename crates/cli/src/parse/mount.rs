@@ -2,14 +2,27 @@
 
 use super::csv;
 use super::number::Bytes;
+use super::volume::absolute;
 use docker_api::types::host_config::{
     BindOptions, ImageOptions, Mount, TmpfsOptions, VolumeDriver, VolumeOptions,
 };
+use std::path::Path;
 use std::str::FromStr;
 
 /// One `--mount`; its source may still be relative to the working directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MountFlag(pub(crate) Mount);
+
+impl MountFlag {
+    /// As it goes on the wire; `cwd` is where `./x` is.
+    pub(crate) fn at(&self, cwd: &Path) -> Mount {
+        let mut mount = self.0.clone();
+        if mount.kind == "bind" {
+            mount.source = absolute(&mount.source, cwd);
+        }
+        mount
+    }
+}
 
 impl FromStr for MountFlag {
     type Err = String;

@@ -1,7 +1,7 @@
 //! Limits: memory, CPU, processes, block I/O, devices.
 
 use super::settings::{given, listed};
-use super::{Setting, number};
+use super::{Setting, mounts, number};
 use docker_api::json::Tree;
 use docker_api::types::host_config::{DeviceRequest, HostConfig, ThrottleDevice};
 
@@ -116,19 +116,69 @@ fn devices(host: &HostConfig, all: &mut Vec<Setting>) {
     let named = named.flat_map(|request| request.device_ids.iter().flatten().cloned());
     listed(all, "device", "devices", Some(&files.into_iter().chain(named).collect()));
     listed(all, "device-cgroup-rule", "device_cgroup_rules", host.device_cgroup_rules.as_ref());
-    let gpus: Vec<String> =
-        requests.iter().filter(|request| request.driver != "cdi").map(gpus).collect();
-    if let [one] = gpus.as_slice() {
-        all.push(Setting::text("gpus", "gpus", one));
+    let gpus: Vec<&DeviceRequest> =
+        requests.iter().filter(|request| request.driver != "cdi").collect();
+    if !gpus.is_empty() {
+        let words = gpus.iter().flat_map(|request| ["--gpus".to_owned(), words(request)]);
+        let value = Tree::Array(gpus.iter().map(|request| object(request)).collect());
+        all.push(Setting::new(words.collect(), "gpus", value));
     }
 }
 
+/// The capabilities that were asked for beside the one that every request has.
+fn capabilities(request: &DeviceRequest) -> Vec<String> {
+    let all = request.capabilities.iter().flatten().flatten();
+    all.filter(|capability| *capability != "gpu").cloned().collect()
+}
+
 /// The request as one word of the command line.
-fn gpus(request: &DeviceRequest) -> String {
+fn words(request: &DeviceRequest) -> String {
     let ids = request.device_ids.as_deref().unwrap_or_default();
-    match request.count {
+    let mut fields = vec![match request.count {
         -1 => "all".to_owned(),
-        0 if !ids.is_empty() => format!("\"device={}\"", ids.join(",")),
-        count => count.to_string(),
+        0 if !ids.is_empty() => format!("device={}", ids.join(",")),
+        count => format!("count={count}"),
+    }];
+    if !request.driver.is_empty() {
+        fields.push(format!("driver={}", request.driver));
     }
+    let capabilities = capabilities(request);
+    if !capabilities.is_empty() {
+        fields.push(format!("capabilities={}", capabilities.join(",")));
+    }
+    let options: Vec<String> =
+        request.options.iter().flatten().map(|(key, value)| format!("{key}={value}")).collect();
+    if !options.is_empty() {
+        fields.push(format!("options={}", options.join(",")));
+    }
+    fields.into_iter().map(mounts::quoted).collect::<Vec<_>>().join(",")
+}
+
+/// The request as one of a service.
+fn object(request: &DeviceRequest) -> Tree {
+    let texts = |list: Vec<String>| Tree::Array(list.into_iter().map(Tree::String).collect());
+    let ids = request.device_ids.clone().unwrap_or_default();
+    let mut fields = Vec::new();
+    if !request.driver.is_empty() {
+        fields.push(("driver", Tree::String(request.driver.clone())));
+    }
+    match request.count {
+        -1 => fields.push(("count", Tree::String("all".to_owned()))),
+        0 if !ids.is_empty() => fields.push(("device_ids", texts(ids))),
+        count => fields.push(("count", number(count))),
+    }
+    let capabilities = capabilities(request);
+    if !capabilities.is_empty() {
+        fields.push(("capabilities", texts(capabilities)));
+    }
+    let options: Vec<(String, Tree)> = request
+        .options
+        .iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), Tree::String(value.clone())))
+        .collect();
+    if !options.is_empty() {
+        fields.push(("options", Tree::Object(options)));
+    }
+    Tree::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }

@@ -5,7 +5,7 @@ use super::{Setting, number};
 use docker_api::json::Tree;
 use docker_api::types::Map;
 use docker_api::types::config::ContainerConfig;
-use docker_api::types::host_config::{HostConfig, Mount};
+use docker_api::types::host_config::{BindOptions, HostConfig, Mount, VolumeOptions};
 use docker_api::types::images::ImageConfig;
 
 /// What is `/dev/shm` unless somebody says otherwise.
@@ -73,11 +73,15 @@ pub(super) fn named_volumes(host: &HostConfig) -> Vec<String> {
     names
 }
 
-/// The fields of a mount: the name on the command line, the path of names in a service, the value.
+/// A field of a mount: the name on the command line and the path of names in a service, each empty
+/// where there is no word for it, and the value.
 type Field = (&'static str, &'static [&'static str], Tree);
 
+fn text(text: &str) -> Tree {
+    Tree::String(text.to_owned())
+}
+
 fn fields(mount: &Mount) -> Vec<Field> {
-    let text = |text: &str| Tree::String(text.to_owned());
     let mut fields: Vec<Field> = vec![("type", &["type"], text(&mount.kind))];
     if !mount.source.is_empty() {
         fields.push(("source", &["source"], text(&mount.source)));
@@ -86,31 +90,14 @@ fn fields(mount: &Mount) -> Vec<Field> {
     if mount.read_only {
         fields.push(("readonly", &["read_only"], Tree::Bool(true)));
     }
-    if let Some(bind) = &mount.bind_options {
-        if !bind.propagation.is_empty() {
-            fields.push(("bind-propagation", &["bind", "propagation"], text(&bind.propagation)));
-        }
-        let recursive = match () {
-            () if bind.non_recursive => "disabled",
-            () if bind.read_only_non_recursive => "writable",
-            () if bind.read_only_force_recursive => "readonly",
-            () => "",
-        };
-        if !recursive.is_empty() {
-            fields.push(("bind-recursive", &["bind", "recursive"], text(recursive)));
-        }
+    if !mount.consistency.is_empty() {
+        fields.push(("consistency", &["consistency"], text(&mount.consistency)));
     }
-    if let Some(volume) = &mount.volume_options {
-        if volume.no_copy {
-            fields.push(("volume-nocopy", &["volume", "nocopy"], Tree::Bool(true)));
-        }
-        if !volume.subpath.is_empty() {
-            fields.push(("volume-subpath", &["volume", "subpath"], text(&volume.subpath)));
-        }
-        for (key, value) in volume.labels.iter().flatten() {
-            let label = text(&format!("{key}={value}"));
-            fields.push(("volume-label", &["volume", "labels"], Tree::Array(vec![label])));
-        }
+    if mount.kind == "bind" {
+        bind(&mount.bind_options.clone().unwrap_or_default(), &mut fields);
+    }
+    if let Some(options) = &mount.volume_options {
+        volume(options, &mut fields);
     }
     if let Some(image) = &mount.image_options
         && !image.subpath.is_empty()
@@ -128,27 +115,67 @@ fn fields(mount: &Mount) -> Vec<Field> {
     fields
 }
 
+fn bind(bind: &BindOptions, fields: &mut Vec<Field>) {
+    if !bind.propagation.is_empty() {
+        fields.push(("bind-propagation", &["bind", "propagation"], text(&bind.propagation)));
+    }
+    let recursive = match () {
+        () if bind.non_recursive => "disabled",
+        () if bind.read_only_non_recursive => "writable",
+        () if bind.read_only_force_recursive => "readonly",
+        () => "",
+    };
+    if !recursive.is_empty() {
+        fields.push(("bind-recursive", &["bind", "recursive"], text(recursive)));
+    }
+    // A service makes what is missing unless it is told not to, a command line the other way round.
+    let name = if bind.create_mountpoint { "bind-create-src" } else { "" };
+    fields.push((name, &["bind", "create_host_path"], Tree::Bool(bind.create_mountpoint)));
+}
+
+fn volume(volume: &VolumeOptions, fields: &mut Vec<Field>) {
+    let pairs = |map: &Map<String>| {
+        Tree::Array(map.iter().map(|(key, value)| text(&format!("{key}={value}"))).collect())
+    };
+    if volume.no_copy {
+        fields.push(("volume-nocopy", &["volume", "nocopy"], Tree::Bool(true)));
+    }
+    if !volume.subpath.is_empty() {
+        fields.push(("volume-subpath", &["volume", "subpath"], text(&volume.subpath)));
+    }
+    if let Some(labels) = volume.labels.as_ref().filter(|labels| !labels.is_empty()) {
+        fields.push(("volume-label", &["volume", "labels"], pairs(labels)));
+    }
+    // A service takes volumes with a driver of their own from the head of its file, where ours are
+    // said to be there already.
+    if let Some(driver) = &volume.driver_config {
+        if !driver.name.is_empty() {
+            fields.push(("volume-driver", &[], text(&driver.name)));
+        }
+        if let Some(options) = driver.options.as_ref().filter(|options| !options.is_empty()) {
+            fields.push(("volume-opt", &[], pairs(options)));
+        }
+    }
+}
+
 /// One `--mount`.
 fn csv(mount: &Mount) -> String {
-    let field = |(name, _, value): Field| match (name, value) {
-        (name, Tree::Bool(_)) => name.to_owned(),
+    let words = |(name, _, value): Field| match value {
+        _ if name.is_empty() => Vec::new(),
+        Tree::Bool(_) => vec![name.to_owned()],
         // The command line counts modes in octal.
-        ("tmpfs-mode", Tree::Number(mode)) => {
-            format!("tmpfs-mode={:o}", mode.as_i64().unwrap_or_default())
+        Tree::Number(mode) if name == "tmpfs-mode" => {
+            vec![format!("tmpfs-mode={:o}", mode.as_i64().unwrap_or_default())]
         }
-        (name, Tree::Array(one)) => {
-            format!("{name}={}", one.first().map(plain).unwrap_or_default())
-        }
-        (name, value) => format!("{name}={}", plain(&value)),
+        Tree::Array(all) => all.iter().map(|one| format!("{name}={}", plain(one))).collect(),
+        value => vec![format!("{name}={}", plain(&value))],
     };
-    let quoted = |field: String| {
-        if field.contains([',', '"']) {
-            format!("\"{}\"", field.replace('"', "\"\""))
-        } else {
-            field
-        }
-    };
-    fields(mount).into_iter().map(field).map(quoted).collect::<Vec<_>>().join(",")
+    fields(mount).into_iter().flat_map(words).map(quoted).collect::<Vec<_>>().join(",")
+}
+
+/// A field as a list of fields reads it back.
+pub(super) fn quoted(field: String) -> String {
+    if field.contains([',', '"']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
 }
 
 fn plain(value: &Tree) -> String {

@@ -250,22 +250,22 @@ impl<'c> Own<'c> {
 
 fn health(all: &mut Vec<Setting>, check: &HealthConfig) {
     let test = check.test.as_deref().unwrap_or_default();
-    let shell = |command: &str| {
-        let words = vec!["--health-cmd".to_owned(), command.to_owned()];
-        let parts = ["CMD-SHELL", command].map(|part| Tree::String(part.to_owned()));
-        Setting::new(words, "healthcheck.test", Tree::Array(parts.into()))
-    };
+    let words = |command: String| vec!["--health-cmd".to_owned(), command];
+    let parts = Tree::Array(test.iter().cloned().map(Tree::String).collect());
     match test.split_first() {
         Some((kind, _)) if kind == "NONE" => {
             let words = vec!["--no-healthcheck".to_owned()];
             return all.push(Setting::new(words, "healthcheck.disable", Tree::Bool(true)));
         }
+        // The flag knows commands of a shell alone.
         Some((kind, command)) if kind == "CMD" => {
-            let words: Vec<String> =
+            let quoted: Vec<String> =
                 command.iter().map(|word| super::words::quoted(word)).collect();
-            all.push(shell(&words.join(" ")));
+            all.push(Setting::new(words(quoted.join(" ")), "healthcheck.test", parts));
         }
-        Some((_, command)) => all.push(shell(&command.join(" "))),
+        Some((_, command)) => {
+            all.push(Setting::new(words(command.join(" ")), "healthcheck.test", parts));
+        }
         None => {}
     }
     for (flag, key, nanos) in [

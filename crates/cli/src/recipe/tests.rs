@@ -143,6 +143,7 @@ fn the_whole_of_a_service() {
                 read_only: true
                 bind:
                   propagation: "rslave"
+                  create_host_path: false
             mem_limit: 67108864
             cpus: "1.5"
             ulimits:
@@ -161,8 +162,9 @@ fn the_whole_of_a_service() {
             stop_grace_period: "3s"
             healthcheck:
               test:
-                - "CMD-SHELL"
-                - "a 'b c'"
+                - "CMD"
+                - "a"
+                - "b c"
               interval: "90s"
               retries: 4
         networks:
@@ -170,6 +172,69 @@ fn the_whole_of_a_service() {
             external: true
         volumes:
           vol:
+            external: true
+    "#]],
+    );
+}
+
+/// Requests for devices, and mounts with everything that a mount can have.
+fn special() -> String {
+    let host = r#""DeviceRequests":[{"Driver":"nvidia","Count":-1,"Capabilities":[["gpu"]]},{"Count":0,"DeviceIDs":["0","1"],"Capabilities":[["utility","gpu"]],"Options":{"a":"b"}},{"Driver":"cdi","DeviceIDs":["v.org/c=d"]}],"Mounts":[{"Type":"bind","Source":"/new","Target":"/n","Consistency":"cached","BindOptions":{"CreateMountpoint":true}},{"Type":"volume","Source":"v","Target":"/v","VolumeOptions":{"Labels":{"a":"1","b":"x,y"},"DriverConfig":{"Name":"local","Options":{"o":"bind,ro","type":"none"}}}}]"#;
+    plain("", host)
+}
+
+#[test]
+fn special_requests_on_a_command_line() {
+    check(
+        &special(),
+        Recipe::Run,
+        expect![[r#"
+        dhow run --detach --name web --env A=1 --mount type=bind,source=/new,target=/n,consistency=cached,bind-create-src --mount 'type=volume,source=v,target=/v,volume-label=a=1,"volume-label=b=x,y",volume-driver=local,"volume-opt=o=bind,ro",volume-opt=type=none' --device v.org/c=d --gpus all,driver=nvidia --gpus '"device=0,1",capabilities=utility,options=a=b' app:1
+    "#]],
+    );
+}
+
+#[test]
+fn special_requests_of_a_service() {
+    check(
+        &special(),
+        Recipe::Compose,
+        expect![[r#"
+        services:
+          web:
+            image: "app:1"
+            container_name: "web"
+            network_mode: "bridge"
+            environment:
+              - "A=1"
+            volumes:
+              - type: "bind"
+                source: "/new"
+                target: "/n"
+                consistency: "cached"
+                bind:
+                  create_host_path: true
+              - type: "volume"
+                source: "v"
+                target: "/v"
+                volume:
+                  labels:
+                    - "a=1"
+                    - "b=x,y"
+            devices:
+              - "v.org/c=d"
+            gpus:
+              - driver: "nvidia"
+                count: "all"
+              - device_ids:
+                  - "0"
+                  - "1"
+                capabilities:
+                  - "utility"
+                options:
+                  a: "b"
+        volumes:
+          v:
             external: true
     "#]],
     );

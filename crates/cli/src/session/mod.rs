@@ -6,6 +6,7 @@
 pub(crate) mod input;
 pub(crate) mod output;
 pub(crate) mod signals;
+pub(crate) mod stay;
 pub(crate) mod terminal;
 
 use crate::error::Failure;

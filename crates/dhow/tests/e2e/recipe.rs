@@ -69,7 +69,8 @@ const MADE: &[(&[&str], &[&str])] = &[
     (
         &[
             "-v", "vol:/v:ro", "-v", "/anonymous", "--tmpfs", "/t:size=1m", "--mount", "type=tmpfs,target=/m,tmpfs-mode=0700",
-            "--mount", "type=volume,source=vol,target=/w,readonly", "--shm-size", "32m", "--device", "/dev/null:/dev/x:r",
+            "--mount", "type=volume,source=vol,target=/w,readonly",
+            "--mount", "type=volume,source=told,target=/l,volume-label=a=b,volume-label=c=d,volume-driver=local", "--shm-size", "32m", "--device", "/dev/null:/dev/x:r",
             "--device-cgroup-rule", "c 1:3 r", "--read-only",
         ],
         &["true"],

@@ -118,16 +118,15 @@ fn records_and_states_that_cannot_be_read_are_named() {
     run.wait().unwrap();
 }
 
-/// The last resort: shims are killed where they all are, and their containers die with them.
 #[test]
 fn a_shim_that_does_not_answer_keeps_nobody_waiting() {
     let (host, mut run) = busy();
     kill_process(Pid::from_raw(host.shims()[0]).unwrap(), Signal::STOP).unwrap();
-    let said = reset(&host);
-    assert!(said.contains("does not answer") && said.lines().count() == 1, "{said}");
+    assert_eq!(reset(&host), "");
     run.wait().unwrap();
 }
 
+/// The last resort: shims are killed where they all are, and their containers die with them.
 #[test]
 fn shims_that_do_not_answer_or_are_not_found_keep_nothing() {
     let (host, mut run) = busy();

@@ -39,12 +39,14 @@ enum Scenario {
     VolumeRemove,
     /// `cp` into a container.
     CopyIn,
+    /// `update` of the mounts and ports of a container that runs.
+    Update,
     Repair,
 }
 
 use Scenario::{
     Again, Checkpoint, CopyIn, Create, Load, Log, Pull, Reap, Remove, Repair, Revive, Run, Shim,
-    Tag, Untag, VolumeRemove,
+    Tag, Untag, Update, VolumeRemove,
 };
 
 /// Every place has a command that passes it: a new one does not compile without.
@@ -52,8 +54,9 @@ const fn scenarios(point: Point) -> &'static [Scenario] {
     use Point as P;
     match point {
         P::CreateResolved | P::CreateRow | P::CreateVolumes => &[Create],
-        P::CreateVolumeDir | P::CreateVolumeRow => &[Create],
-        P::CreateCopied | P::CreateFilled | P::CreateReady => &[Create],
+        P::CreateVolumeDir | P::CreateVolumeRow => &[Create, Update],
+        P::CreateCopied => &[Create, Update],
+        P::CreateFilled | P::CreateReady => &[Create],
         P::StartLife | P::StartListening | P::StartShim | P::StartBridge => &[Run],
         P::StartAddress | P::StartNetns | P::StartLink | P::StartEndpoint => &[Run],
         P::StartReserved | P::StartRootfs | P::StartFiles | P::StartPrepared => &[Run],
@@ -69,6 +72,7 @@ const fn scenarios(point: Point) -> &'static [Scenario] {
         P::RemoveLife => &[Remove, Reap],
         P::RemoveLocked | P::RemoveMoved | P::RemoveRow => &[Remove, Reap, Run],
         P::RemoveFiles => &[Remove, Reap, Run],
+        P::UpdateSaved | P::UpdateAdded | P::UpdateTaken => &[Update],
         P::RemoveVolumeRow => &[VolumeRemove],
         P::OperationBegin | P::OperationLease | P::OperationLeased => &[Pull, Load],
         P::BlobHalf | P::BlobStaged | P::LayerBegun | P::LayerSealed => &[Pull, Load],
@@ -102,7 +106,9 @@ const fn then(point: Point, scenario: Scenario) -> Then {
         (Tag | Untag | CopyIn, _) => Then::Undone,
         (Remove, Point::RemoveLocked | Point::RemoveLife | Point::RemoveMoved) => Then::Undone,
         (Remove | VolumeRemove | Log, _) => Then::Done,
-        (Revive, _) => Then::Done,
+        // Half an update is none: what is new is there at the next start, what goes is there until then.
+        (Update, Point::CreateVolumeDir | Point::CreateVolumeRow) => Then::Undone,
+        (Revive | Update, _) => Then::Done,
         (Checkpoint, Point::CheckpointSealed) => Then::Done,
         (Checkpoint, _) => Then::Undone,
         (Run | Shim | Again | Reap | Repair, _) => Then::Either,
@@ -195,6 +201,10 @@ impl Walk {
             Remove => drop(self.host.ok(&[&["run"][..], &half].concat())),
             Untag => drop(self.host.ok(&["load", "-i", &self.archive.to_string_lossy()])),
             VolumeRemove => drop(self.host.ok(&["volume", "create", "gone"])),
+            Update => {
+                let run = ["run", "-d", "-p", "0:80", "-v", "old:/old", "--name", "half"];
+                self.host.ok(&[&run[..], &["busybox", "sleep", "1000"]].concat());
+            }
             Checkpoint => {
                 testkit::criu().unwrap();
                 let beats = "while :; do date +%N; usleep 9999; done";
@@ -252,6 +262,18 @@ impl Walk {
             Untag => &["rmi", "app"],
             VolumeRemove => &["volume", "rm", "gone"],
             CopyIn => &["cp", &archive, "kept:/data/half"],
+            Update => &[
+                "update",
+                "-v",
+                "filled:/bin",
+                "--mount-rm",
+                "/old",
+                "-p",
+                "0:81",
+                "--publish-rm",
+                "80",
+                "half",
+            ],
             Repair => &["system", "check", "--repair"],
         };
         words.iter().map(|word| (*word).to_owned()).collect()
@@ -281,6 +303,15 @@ impl Walk {
             Untag => !image("app"),
             VolumeRemove => host.run(&["volume", "inspect", "gone"]).code == Some(1),
             CopyIn => host.run(&["cp", "kept:/data/half", "-"]).code == Some(0),
+            // The next start has all that the row says, each mount and port once.
+            Update => {
+                host.ok(&["restart", "-t", "0", "half"]);
+                let pid = host.ok(&["inspect", "-f", "{{.State.Pid}}", "half"]);
+                let mounts = fs::read_to_string(format!("/proc/{pid}/mounts")).unwrap();
+                let count = |path: &str| mounts.matches(&format!(" {path} ")).count();
+                let ports = host.ok(&["port", "half"]);
+                count("/bin") == 1 && count("/old") == 1 && ports.contains("81/tcp")
+            }
             // A start that did not come about is no start: it has ended as it did before.
             Revive => {
                 let state = "{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}";
@@ -343,6 +374,14 @@ impl Walk {
                 let _ = self.host.run(&["rmi", "app"]);
                 self.expect(what, &["load", "-i", &archive]);
                 self.expect_app(what, "app");
+            }
+            Update => {
+                self.forget_half(what);
+                self.expect(what, &["volume", "rm", "old"]);
+                // It may never have been made.
+                let _ = self.host.run(&["volume", "rm", "filled"]);
+                let ports = ["run", "--rm", "-p", "0:80", "-p", "0:81", "busybox", "true"];
+                self.expect(what, &ports);
             }
             VolumeRemove => {
                 self.expect(what, &["volume", "create", "gone"]);

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::config::ContainerConfig;
-use super::host_config::{HostConfig, RestartPolicy};
-use super::network_settings::{EndpointSettings, NetworkSettings, NetworkingConfig};
+use super::host_config::{HostConfig, Mount, RestartPolicy};
+use super::network_settings::{EndpointSettings, NetworkSettings, NetworkingConfig, PortMap};
 use super::{Descriptor, DriverData, Map, is_zero};
 use crate::json::{JsonError, Parsed, Tree, from_tree};
 
@@ -349,6 +349,21 @@ pub struct UpdateExtension {
     /// Names of variables to take away, from the next start on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env_rm: Vec<String>,
+    /// What is mounted, in the form of `HostConfig.Binds`; `/path` alone is an anonymous volume.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bind_add: Vec<String>,
+    /// What is mounted, in the form of `HostConfig.Mounts`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mount_add: Vec<Mount>,
+    /// Places in the container whose mounts are taken away.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mount_rm: Vec<String>,
+    /// What is published, in the form of `HostConfig.PortBindings`.
+    #[serde(skip_serializing_if = "PortMap::is_empty")]
+    pub port_add: PortMap,
+    /// Ports of the container (`80/tcp`) that are published no more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub port_rm: Vec<String>,
 }
 
 /// The body of `update`, as it is read: Docker's clients send a part of a host configuration, with

@@ -286,7 +286,7 @@ async fn update(mut call: Call, who: NameOrId) -> Result<Reply, HttpError> {
         return Err(reply::missing_body().into());
     }
     let parsed = UpdateBody::from_json(&text)?;
-    let changes = lower::update(parsed.value)?;
+    let changes = lower::update(parsed.value, call.api)?;
     let warnings = call.run(move |engine| engine.update(&who, changes)).await?;
     let unknown = parsed.unknown.iter().map(|field| format!("unknown field {field}"));
     let warnings: Vec<String> = unknown.chain(warnings).collect();

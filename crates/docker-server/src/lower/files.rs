@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use docker_api::types::config::ContainerConfig;
+use docker_api::types::containers::UpdateExtension;
 use docker_api::types::host_config::{BindOptions, HostConfig, Mount as WireMount, TmpfsOptions};
+use engine::view::MountChanges;
 use model::container::FilesSpec;
 use model::id::is_plain_name;
 use model::mount::{
@@ -95,6 +97,8 @@ pub(crate) enum FilesError {
     Part,
     #[error("VolumeOptions.Subpath needs API v1.45 or newer")]
     OldPart,
+    #[error("invalid mount path: '{0}' mount path must be absolute")]
+    NoTarget(String),
     #[error("Unknown option {0}")]
     StorageOption(String),
     #[error("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")]
@@ -133,6 +137,32 @@ pub(super) fn lower(
     }
     let tmpfs = host.tmpfs.clone().unwrap_or_default();
     Ok(FilesSpec { mounts, binds, asked, tmpfs, volumes_from })
+}
+
+/// Lowers what an update mounts and takes away.
+pub(super) fn changes(
+    update: &UpdateExtension,
+    api: ApiVersion,
+) -> Result<MountChanges, LowerError> {
+    let mut changes = MountChanges::default();
+    for spec in &update.bind_add {
+        text::plain("volume", spec)?;
+        changes.add.push(old_read_only(parse_volume(spec).map_err(FilesError::Volume)?, api));
+        // As in a create, where what has no source stands elsewhere.
+        changes.binds.extend(spec.contains(':').then(|| spec.clone()));
+    }
+    for wire in &update.mount_add {
+        changes.add.push(mount(wire, api)?);
+        changes.asked.push(given::keep(wire));
+    }
+    for path in &update.mount_rm {
+        text::plain("mount target", path)?;
+        let target = clean_target(path).ok_or_else(|| FilesError::NoTarget(path.clone()))?;
+        changes.rm.push(target);
+    }
+    changes.rm.sort_unstable();
+    changes.rm.dedup();
+    Ok(changes)
 }
 
 fn old_read_only(mut mount: Mount, api: ApiVersion) -> Mount {

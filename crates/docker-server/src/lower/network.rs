@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use docker_api::types::containers::CreateContainer;
-use docker_api::types::host_config::HostConfig;
-use docker_api::types::network_settings::{EndpointSettings, PortBinding as WireBinding};
+use docker_api::types::containers::{CreateContainer, UpdateExtension};
+use docker_api::types::network_settings::{EndpointSettings, PortBinding as WireBinding, PortMap};
+use engine::view::PortChanges;
 use model::container::{NameOrIdText, NetworkMode, NetworkSpec};
 use model::port::{ContainerPort, HostPort, ParsePortError, PortBinding};
 
@@ -70,7 +70,7 @@ pub(super) fn lower(request: &CreateContainer) -> Result<NetworkSpec, LowerError
         hostname: hostname("hostname", &config.hostname)?,
         domainname: hostname("domain name", &config.domainname)?,
         exposed: exposed(request)?,
-        published: published(host)?,
+        published: published(host.port_bindings.as_ref())?,
         publish_all: host.publish_all_ports,
         dns: host.dns.iter().flatten().map(|text| dns(text)).collect::<Result<_, _>>()?,
         dns_options: words(host.dns_options.as_ref(), NetworkError::DnsOption)?,
@@ -161,9 +161,18 @@ fn exposed(request: &CreateContainer) -> Result<Vec<ContainerPort>, NetworkError
     Ok(ports.map(|(text, _)| text.parse()).collect::<Result<_, ParsePortError>>()?)
 }
 
-fn published(host: &HostConfig) -> Result<Vec<PortBinding>, NetworkError> {
+/// Lowers what an update publishes and takes back.
+pub(super) fn changes(update: &UpdateExtension) -> Result<PortChanges, LowerError> {
+    let port = |text: &String| text.parse().map_err(|_| NetworkError::Port(text.clone()));
+    let mut rm = update.port_rm.iter().map(port).collect::<Result<Vec<ContainerPort>, _>>()?;
+    rm.sort_unstable();
+    rm.dedup();
+    Ok(PortChanges { add: published(Some(&update.port_add))?, rm })
+}
+
+fn published(bindings: Option<&PortMap>) -> Result<Vec<PortBinding>, NetworkError> {
     let mut published = Vec::new();
-    for (text, bindings) in host.port_bindings.iter().flatten() {
+    for (text, bindings) in bindings.into_iter().flatten() {
         let container: ContainerPort =
             text.parse().map_err(|_| NetworkError::Port(text.clone()))?;
         for wire in bindings.iter().flatten() {

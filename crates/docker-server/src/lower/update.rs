@@ -5,15 +5,22 @@ use docker_api::types::host_config::HostConfig;
 use engine::view::{Changes, TextChanges};
 use serde_json::Value;
 
-use super::{LowerError, Unsupported, limits, process, restart, text};
+use super::{LowerError, Unsupported, files, limits, network, process, restart, text};
+use crate::quirks::ApiVersion;
 
 /// Lowers an update; Docker's body has the fields of a container's host configuration.
 ///
 /// # Errors
 /// A value that no container can have, or a field that no update changes.
-pub(crate) fn update(body: UpdateBody) -> Result<Changes, LowerError> {
+pub(crate) fn update(body: UpdateBody, api: ApiVersion) -> Result<Changes, LowerError> {
     let UpdateBody { host_config: mut wire, dhow } = body;
-    let changes = Changes { limits: limits::changes(&wire)?, texts: texts(dhow)?, restart: None };
+    let changes = Changes {
+        limits: limits::changes(&wire)?,
+        mounts: files::changes(&dhow, api)?,
+        ports: network::changes(&dhow)?,
+        texts: texts(dhow)?,
+        restart: None,
+    };
     let policy = std::mem::take(&mut wire.restart_policy);
     let restart = if policy.name.is_empty() { None } else { Some(restart(&policy)?) };
     refuse_rest(wire)?;
@@ -71,7 +78,7 @@ mod tests {
     fn lowered(json: &str) -> Result<Changes, String> {
         let parsed = UpdateBody::from_json(json.as_bytes()).unwrap();
         assert_eq!(parsed.unknown, Vec::<String>::new());
-        update(parsed.value).map_err(|error| error.to_string())
+        update(parsed.value, crate::quirks::MAX).map_err(|error| error.to_string())
     }
 
     #[test]

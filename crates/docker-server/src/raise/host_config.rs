@@ -42,7 +42,7 @@ pub(super) fn network_mode(mode: &NetworkMode) -> String {
 fn general(spec: &ContainerSpec, host: &mut HostConfig) {
     host.binds = or_null(spec.files.binds.clone());
     host.volumes_from = or_null(spec.files.volumes_from.clone());
-    host.mounts = or_null(given::read(&spec.files.asked));
+    host.mounts = or_null(given::read(&spec.files));
     host.tmpfs = or_null(spec.files.tmpfs.clone());
     host.log_config = log(&spec.log);
     host.restart_policy = restart(spec.restart);

@@ -61,7 +61,7 @@ fn typed(mount: &Mount, files: &FilesSpec) -> Option<String> {
 /// The volumes that `-v /path` or the image asked for, and `--mount` did not.
 pub(super) fn is_bare_volume(mount: &Mount, files: &FilesSpec) -> bool {
     let is_anonymous = matches!(mount.source, MountSource::Volume { name: None, .. });
-    is_anonymous && !given::read(&files.asked).iter().any(|asked| is_at(mount, &asked.target))
+    is_anonymous && !given::read(files).iter().any(|asked| is_at(mount, &asked.target))
 }
 
 fn is_at(mount: &Mount, target: &str) -> bool {

@@ -9,7 +9,10 @@ mod finish;
 mod mounts;
 mod place;
 
-pub(crate) use mounts::{EMPTY, NULL, fill_from_outside as fill};
+pub(crate) use mounts::{
+    EMPTY, NULL, attach_from_outside as attach, fill_from_outside as fill,
+    make_from_outside as make,
+};
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -3,6 +3,7 @@
 //! Each mount is made detached, filled, given its attributes, and only then attached to a target
 //! that is a descriptor (invariants I1 and I2).
 
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
@@ -11,6 +12,7 @@ use sys::mount::{self, Attributes, Depth, MountAttrFlags, Param};
 
 use super::place::{self, Make};
 use super::{Done, Fault, Init};
+use crate::error::Reason;
 use crate::step::{Entry, MaskFile, MountStep, Node, NodeKind, Place, Source};
 
 impl Init<'_> {
@@ -22,16 +24,7 @@ impl Init<'_> {
                 self.attach(tree, &step.target)
             }
             Source::New { kind, params } => {
-                let params = params.iter().map(|(key, value)| match value {
-                    Some(value) => Param::String(key, value),
-                    None => Param::Flag(key),
-                });
-                // A read-only mount could not be filled.
-                let writable = step.attributes.set - MountAttrFlags::MOUNT_ATTR_RDONLY;
-                let made = mount::detached(kind, params, writable)?;
-                step.content.iter().try_for_each(|entry| fill(made.as_fd(), entry))?;
-                let rest = step.attributes.set & MountAttrFlags::MOUNT_ATTR_RDONLY;
-                apply(made.as_fd(), &Attributes { set: rest, ..Attributes::NONE }, step)?;
+                let made = make(kind, params, step)?;
                 self.attach(made.as_fd(), &step.target)?;
                 if step.target.path.as_c_str() == c"/dev/pts" {
                     self.devpts = Some(made);
@@ -43,15 +36,12 @@ impl Init<'_> {
 
     /// Attaches a mount where the plan says, on something of its own kind.
     fn attach(&self, tree: BorrowedFd<'_>, place: &Place) -> Done {
-        let make = if is_directory(tree)? { Make::Directory } else { Make::File };
-        let target = place::ensure(self.root()?, place, make)?;
-        refuse_covering_proc(target.as_fd(), place)?;
-        mount::attach(tree, &target).map_err(|error| unlike(error, make, target.as_fd()).into())
+        attach(self.root()?, tree, place)
     }
 
     /// A tmpfs at a path of the host, seen by this process's mount namespace alone, in which places
     /// are from now on.
-    pub(super) fn make_bench(&mut self, path: &std::ffi::CStr) -> Done {
+    pub(super) fn make_bench(&mut self, path: &CStr) -> Done {
         let params = [Param::String(c"source", c"tmpfs"), Param::String(c"mode", c"700")];
         let bench = mount::detached(c"tmpfs", params, MountAttrFlags::empty())?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -111,11 +101,61 @@ impl Init<'_> {
 }
 
 /// What a masked directory is covered with, in the mask.
-pub(crate) const EMPTY: &std::ffi::CStr = c"empty";
+pub(crate) const EMPTY: &CStr = c"empty";
 /// What a masked file is covered with, in the mask.
-pub(crate) const NULL: &std::ffi::CStr = c"null";
+pub(crate) const NULL: &CStr = c"null";
 const MASK_ATTRIBUTES: MountAttrFlags =
     MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
+
+/// The same for whoever prepares a mount for a container that runs: from a tree, or a new one.
+pub(crate) fn make_from_outside(
+    step: &MountStep,
+    tree: Option<OwnedFd>,
+) -> Result<OwnedFd, Reason> {
+    let made = match (&step.source, tree) {
+        (Source::Tree(..), Some(tree)) => {
+            apply(tree.as_fd(), &step.attributes, step).map(|()| tree).map_err(Fault::from)
+        }
+        (Source::New { kind, params }, _) => make(kind, params, step),
+        (Source::Tree(..), None) => Err(Errno::BADF.into()),
+    };
+    made.map_err(|fault| Reason { errno: fault.errno, detail: fault.log.to_string() })
+}
+
+/// Attaches it below a root that the container may change meanwhile.
+pub(crate) fn attach_from_outside(
+    root: BorrowedFd<'_>,
+    tree: BorrowedFd<'_>,
+    place: &Place,
+) -> Result<(), Errno> {
+    attach(root, tree, place).map_err(|fault| fault.errno)
+}
+
+/// A new file system with what belongs into it and its attributes, attached nowhere.
+fn make(
+    kind: &CStr,
+    params: &[(CString, Option<CString>)],
+    step: &MountStep,
+) -> Result<OwnedFd, Fault> {
+    let params = params.iter().map(|(key, value)| match value {
+        Some(value) => Param::String(key, value),
+        None => Param::Flag(key),
+    });
+    // A read-only mount could not be filled.
+    let writable = step.attributes.set - MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let made = mount::detached(kind, params, writable)?;
+    step.content.iter().try_for_each(|entry| fill(made.as_fd(), entry))?;
+    let rest = step.attributes.set & MountAttrFlags::MOUNT_ATTR_RDONLY;
+    apply(made.as_fd(), &Attributes { set: rest, ..Attributes::NONE }, step)?;
+    Ok(made)
+}
+
+fn attach(root: BorrowedFd<'_>, tree: BorrowedFd<'_>, place: &Place) -> Done {
+    let make = if is_directory(tree)? { Make::Directory } else { Make::File };
+    let target = place::ensure(root, place, make)?;
+    refuse_covering_proc(target.as_fd(), place)?;
+    mount::attach(tree, &target).map_err(|error| unlike(error, make, target.as_fd()).into())
+}
 
 /// Sets what the plan wants of one mount, of all below it, and of their propagation, with as few
 /// calls as possible.
@@ -187,7 +227,7 @@ fn fill(top: BorrowedFd<'_>, entry: &Entry) -> Done {
     Ok(())
 }
 
-fn make_node(parent: BorrowedFd<'_>, name: &std::ffi::CStr, node: &Node) -> Done {
+fn make_node(parent: BorrowedFd<'_>, name: &CStr, node: &Node) -> Done {
     let (kind, device) = match node.kind {
         NodeKind::Character(major, minor) => {
             (FileType::CharacterDevice, rustix::fs::makedev(major, minor))

@@ -28,6 +28,7 @@ use crate::facts::HostFacts;
 use crate::step::{MaskFile, Place, Step, Symlinks, attribute_names, propagation_name};
 
 pub use error::PlanError;
+pub(crate) use mounts::one as one_mount;
 pub use mounts::{Params, Tree};
 pub use namespaces::{Join, Origin};
 pub use process::{Candidates, Program};

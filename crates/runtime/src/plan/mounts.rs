@@ -92,6 +92,24 @@ pub(super) fn plan(mounts: &[Mount], context: &Context<'_>) -> Result<Mounts, Pl
     Ok(planned)
 }
 
+/// The step of one mount alone, for a container that runs: a bind, whose tree the caller has, or a
+/// tmpfs with the ids of the host's user namespace.
+pub(crate) fn one(mount: &Mount) -> Result<MountStep, PlanError> {
+    let context = Context {
+        cgroups: &CgroupView::Unified,
+        propagation: Propagation::Private,
+        dev: Vec::new(),
+        users: None,
+    };
+    let mut planned = Mounts::default();
+    planned.add(0, mount, &context)?;
+    let is_plain = |trees: &[Tree]| matches!(trees, [] | [Tree::Bind { .. }]);
+    match planned.steps.pop() {
+        Some(Step::Mount(step)) if is_plain(&planned.trees) => Ok(*step),
+        _ => Err(PlanError::Unsupported("mounts[].options")),
+    }
+}
+
 /// One mount with its texts read.
 struct Reading<'a> {
     kind: &'a str,

@@ -98,7 +98,9 @@ impl Conn {
                 return Ok(None);
             };
             match serde_json::from_slice(&message) {
-                Ok(request @ Request::Launch(_)) => return Ok(Some(request)),
+                Ok(request @ (Request::Launch(_) | Request::SetPublished(_))) => {
+                    return Ok(Some(request));
+                }
                 Ok(request) => {
                     fds.clear();
                     return Ok(Some(request));

@@ -32,6 +32,7 @@ impl Guard {
                 let _ = self.set_freeze(Freeze::Thawed);
             }
             Effect::Resize(conn, target, size) => self.resize(conn, target, size),
+            Effect::Publish(conn, published) => self.publish(conn, published),
             Effect::RecordLife(life) => self.record_life(&life),
             Effect::RecordExit(exit, after) => self.record_exit(&exit, after),
             Effect::RecordRest(exit, traces) => self.record_rest(&exit, traces),

@@ -6,12 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use cgroup::{Cgroup, CgroupError, Hierarchies};
 use jiff::Timestamp;
+use model::ExitCode;
 use model::container::Stdin;
 use model::life::StartFailure;
-use model::{ContainerId, ExitCode};
-use net::host::{Ipv6Loopback, Stack};
-use net::names::Names;
-use net::nft::{Firewall, NftError, PortRule};
 use oci_spec::runtime::{Process, Spec};
 use runtime::seccomp::Program;
 use runtime::{CgroupEntry, Enter, FilterRef, HostFacts, LaunchError, Orphan, Running, Stdio};
@@ -30,8 +27,7 @@ use crate::home;
 use crate::log::Log;
 use crate::machine::{ConnId, Event};
 use crate::protocol::{
-    CgroupName, ExecStart, FdRole, Launch, NamespaceKind, Published, PublishedPort, Restoration,
-    Started, Target,
+    CgroupName, ExecStart, FdRole, Launch, NamespaceKind, Restoration, Started, Target,
 };
 use crate::resources;
 
@@ -303,20 +299,6 @@ impl Guard {
         }
     }
 
-    /// Takes the published ports back, then lets others have them. Where the kernel does not do it,
-    /// their sockets are held on, so that nobody gets a port whose packets go elsewhere, and it is
-    /// tried once more at the end.
-    pub(super) fn release_network(&mut self) {
-        let id = self.paths.id;
-        let Some(container) = &mut self.container else { return };
-        let Some(published) = &container.published else { return };
-        let Ok(firewall) = take_back(id, published) else { return };
-        // Closed with this process: a socket that is closed right after a deletion waits for it.
-        self.firewall = Some(firewall);
-        container.published = None;
-        container.ports.clear();
-    }
-
     pub(super) fn tear_down(&mut self) {
         self.release_network();
         self.procs.clear();
@@ -326,21 +308,6 @@ impl Guard {
             pass(Point::ShimTornDown);
         }
     }
-}
-
-fn take_back(owner: ContainerId, published: &Published) -> Result<Firewall, NftError> {
-    let rule = |port: &PublishedPort| PortRule {
-        owner,
-        protocol: port.protocol,
-        host: port.host,
-        container: port.container,
-    };
-    let rules: Vec<PortRule> = published.ports.iter().map(rule).collect();
-    let has_v6 = rules.iter().any(|rule| rule.host.is_ipv6());
-    let stack = if has_v6 { Stack::Dual } else { Stack::V4 };
-    // How `::1` is handled matters to building the tables alone.
-    let firewall = Firewall::open(&Names::of(&published.tag), stack, Ipv6Loopback::Published)?;
-    firewall.unpublish(&rules).map(|()| firewall)
 }
 
 /// Makes the container of a checkpoint instead of starting it. Its command has run already: a failure

@@ -15,6 +15,7 @@ mod logged;
 mod oom;
 mod poller;
 mod proc;
+mod publish;
 mod reviver;
 mod streams;
 mod tell;

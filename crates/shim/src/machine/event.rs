@@ -11,7 +11,7 @@ use model::{ExecId, ExitCode, Life, Signal};
 
 use super::health::Checked;
 use crate::protocol::{
-    Delivery, ExecStart, ExitRecord, Launch, Reach, Reply, Request, Started, Target,
+    Delivery, ExecStart, ExitRecord, Launch, Published, Reach, Reply, Request, Started, Target,
 };
 
 /// One client's connection.
@@ -133,6 +133,8 @@ pub(crate) enum Effect {
     Thaw,
     /// Set a terminal's size and answer the client.
     Resize(ConnId, Target, TerminalSize),
+    /// Publish this from now on, and answer the client, who has brought the sockets of what is new.
+    Publish(ConnId, Option<Published>),
     /// Write `state.json`.
     RecordLife(Life),
     /// Unpublish its ports, write `exit.json`, then remove `state.json`, or say there that it is

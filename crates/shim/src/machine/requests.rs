@@ -71,6 +71,13 @@ impl Machine {
                 self.restart.set(*restarts);
                 answer(conn, Ok(()))
             }
+            Request::SetPublished(published) => match self.phase {
+                Phase::Running(_) => vec![Effect::Publish(conn, published)],
+                Phase::Idle { .. }
+                | Phase::Launching(_)
+                | Phase::Waiting { .. }
+                | Phase::Reviving { .. } => refuse(conn, Refusal::NotRunning),
+            },
             Request::Quit => self.quit(conn),
         }
     }

@@ -95,6 +95,7 @@ fn show(effect: &Effect) -> String {
         | Effect::Freeze(..)
         | Effect::Thaw
         | Effect::Resize(..)
+        | Effect::Publish(..)
         | Effect::EndStreams(Target::Container)
         | Effect::Tell(_)
         | Effect::TearDown

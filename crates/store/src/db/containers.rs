@@ -191,12 +191,9 @@ impl Containers<'_> {
         record: &str,
         durability: Durability,
     ) -> Result<(), ContainerRowError> {
-        self.db.write("update a container", durability, |tx| {
-            let sql = "UPDATE containers SET record = ?2 WHERE id = ?1";
-            match tx.execute(sql, (Text(*id), record))? {
-                0 => Err(ContainerRowError::NoSuchContainer(*id)),
-                _ => Ok(()),
-            }
+        self.db.write("update a container", durability, |tx| match set_record(tx, id, record)? {
+            false => Err(ContainerRowError::NoSuchContainer(*id)),
+            true => Ok(()),
         })
     }
 
@@ -233,6 +230,12 @@ impl Containers<'_> {
 /// Removes the row; addresses, ports, layers and volume uses go with it.
 pub(crate) fn delete(tx: &Tx<'_>, id: &ContainerId) -> Result<bool, DbError> {
     Ok(tx.execute("DELETE FROM containers WHERE id = ?1", [Text(*id)])? > 0)
+}
+
+/// Replaces the record; whether there is such a row.
+pub(super) fn set_record(tx: &Tx<'_>, id: &ContainerId, record: &str) -> Result<bool, DbError> {
+    let sql = "UPDATE containers SET record = ?2 WHERE id = ?1";
+    Ok(tx.execute(sql, (Text(*id), record))? > 0)
 }
 
 fn select(rest: &str) -> String {

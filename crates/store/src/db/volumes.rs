@@ -50,6 +50,9 @@ pub enum VolumeRowError {
     /// There is no such row.
     #[error("no such volume: {0}")]
     NoSuchVolume(String),
+    /// There is no such container.
+    #[error("no such container: {0}")]
+    NoSuchContainer(ContainerId),
     /// Its directory cannot be made.
     #[error("make {path}: {source}")]
     Make {
@@ -70,9 +73,11 @@ impl IsFull for VolumeRowError {
     fn is_full(&self) -> bool {
         match self {
             Self::Db(error) => error.is_full(),
-            Self::InUse { .. } | Self::NoSuchVolume(_) | Self::Make { .. } | Self::Trash(_) => {
-                false
-            }
+            Self::InUse { .. }
+            | Self::NoSuchVolume(_)
+            | Self::NoSuchContainer(_)
+            | Self::Make { .. }
+            | Self::Trash(_) => false,
         }
     }
 }
@@ -108,16 +113,47 @@ impl Volumes<'_> {
         container: &ContainerId,
         rows: &[VolumeRow],
     ) -> Result<Vec<VolumeRow>, VolumeRowError> {
-        let sql = "INSERT OR IGNORE INTO volume_uses (volume, container) VALUES (?1, ?2)";
-        self.create("use volumes", |tx, stale| {
-            rows.iter()
-                .map(|row| {
-                    let there = self.insert(tx, row, stale)?;
-                    tx.execute(sql, (&row.name, Text(*container)))?;
-                    Ok(there)
-                })
-                .collect()
+        self.create("use volumes", |tx, stale| self.used(tx, container, rows, stale))
+    }
+
+    /// Replaces a container's record, and with it the volumes that it uses: those of `add` are made
+    /// if they are not there, those of `drop` stay and are used no more. Returns the rows of `add`.
+    ///
+    /// # Errors
+    /// There is no such container; the database, the directories.
+    pub fn rewire(
+        &self,
+        container: &ContainerId,
+        record: &str,
+        add: &[VolumeRow],
+        drop: &[String],
+    ) -> Result<Vec<VolumeRow>, VolumeRowError> {
+        self.create("change the volumes of a container", |tx, stale| {
+            if !super::containers::set_record(tx, container, record)? {
+                return Err(VolumeRowError::NoSuchContainer(*container));
+            }
+            for name in drop {
+                let sql = "DELETE FROM volume_uses WHERE volume = ?1 AND container = ?2";
+                tx.execute(sql, (name, Text(*container)))?;
+            }
+            self.used(tx, container, add, stale)
         })
+    }
+
+    fn used(
+        &self,
+        tx: &Tx<'_>,
+        container: &ContainerId,
+        rows: &[VolumeRow],
+        stale: &mut Moved,
+    ) -> Result<Vec<VolumeRow>, VolumeRowError> {
+        let sql = "INSERT OR IGNORE INTO volume_uses (volume, container) VALUES (?1, ?2)";
+        let mut there = Vec::with_capacity(rows.len());
+        for row in rows {
+            there.push(self.insert(tx, row, stale)?);
+            tx.execute(sql, (&row.name, Text(*container)))?;
+        }
+        Ok(there)
     }
 
     fn create<T>(

@@ -293,6 +293,16 @@ fn another_policy_counts_from_the_next_end_on() {
     assert!(shim.waits(0).is_some());
 }
 
+/// Between two lives the next start publishes what its record says.
+#[test]
+fn ports_are_those_of_a_container_that_runs() {
+    let mut shim = Shim::with_policy(RestartPolicy::Always);
+    let ask = || Request::SetPublished(None);
+    assert_eq!(shim.ask(A, ask()), "Publish(ConnId(1), None)\n");
+    shim.exits(5);
+    assert_eq!(shim.ask(A, ask()), "reply to 1: Refused(NotRunning)\n");
+}
+
 #[test]
 fn a_shim_stays_while_its_container_waits() {
     let mut shim = Shim::with_policy(RestartPolicy::Always);

@@ -1,0 +1,97 @@
+//! The ports that a container publishes: what owns them, and what is taken back at its end.
+//!
+//! Whoever publishes and takes back while the container runs writes the firewall's elements; here are
+//! the sockets that keep everybody else from the ports.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use model::ContainerId;
+use model::port::Protocol;
+use net::host::{Ipv6Loopback, Stack};
+use net::names::Names;
+use net::nft::{Firewall, NftError, PortRule};
+use rustix::net::{getsockname, ipproto, sockopt};
+
+use super::{Conn, Guard};
+use crate::machine::ConnId;
+use crate::protocol::{Published, PublishedPort, Reply};
+
+impl Guard {
+    /// Other ports than before; the sockets of new ones have come with the request.
+    pub(super) fn publish(&mut self, conn: ConnId, published: Option<Published>) {
+        let sockets = self.conns.get_mut(&conn).map(Conn::take_fds).unwrap_or_default();
+        if let Some(container) = &mut self.container {
+            container.ports.extend(sockets);
+            let ports = published.as_ref().map(|published| &published.ports[..]);
+            container.ports.retain(|socket| is_owned(socket, ports.unwrap_or_default()));
+            container.published = published;
+        }
+        self.reply(conn, &Reply::Ok);
+    }
+
+    /// Takes the published ports back, then lets others have them. Where the kernel does not do it,
+    /// their sockets are held on, so that nobody gets a port whose packets go elsewhere, and it is
+    /// tried once more at the end.
+    pub(super) fn release_network(&mut self) {
+        let id = self.paths.id;
+        let Some(container) = &mut self.container else { return };
+        let Some(published) = &container.published else { return };
+        let Ok(firewall) = take_back(id, published) else { return };
+        // Closed with this process: a socket that is closed right after a deletion waits for it.
+        self.firewall = Some(firewall);
+        container.published = None;
+        container.ports.clear();
+    }
+}
+
+/// Whether a socket reserves one of the ports.
+fn is_owned(socket: &OwnedFd, ports: &[PublishedPort]) -> bool {
+    let Ok(address) = getsockname(socket).and_then(SocketAddr::try_from) else { return false };
+    let is_of = |protocol| {
+        let number = match protocol {
+            Protocol::Tcp => ipproto::TCP,
+            Protocol::Udp => ipproto::UDP,
+            Protocol::Sctp => ipproto::SCTP,
+        };
+        sockopt::socket_protocol(socket) == Ok(Some(number))
+    };
+    ports.iter().any(|port| port.host == address && is_of(port.protocol))
+}
+
+fn take_back(owner: ContainerId, published: &Published) -> Result<Firewall, NftError> {
+    let rule = |port: &PublishedPort| PortRule {
+        owner,
+        protocol: port.protocol,
+        host: port.host,
+        container: port.container,
+    };
+    let rules: Vec<PortRule> = published.ports.iter().map(rule).collect();
+    let has_v6 = rules.iter().any(|rule| rule.host.is_ipv6());
+    let stack = if has_v6 { Stack::Dual } else { Stack::V4 };
+    // How `::1` is handled matters to building the tables alone.
+    let firewall = Firewall::open(&Names::of(&published.tag), stack, Ipv6Loopback::Published)?;
+    firewall.unpublish(&rules).map(|()| firewall)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(protocol: Protocol, host: SocketAddr) -> PublishedPort {
+        PublishedPort { protocol, host, container: "10.0.0.2:80".parse().unwrap() }
+    }
+
+    #[test]
+    fn a_socket_is_known_by_address_and_protocol() {
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = tcp.local_addr().unwrap();
+        let socket = OwnedFd::from(tcp);
+        assert!(is_owned(&socket, &[port(Protocol::Tcp, host)]));
+        assert!(!is_owned(&socket, &[port(Protocol::Udp, host)]));
+        assert!(!is_owned(&socket, &[port(Protocol::Tcp, "127.0.0.1:1".parse().unwrap())]));
+        assert!(!is_owned(&socket, &[]));
+        let file = tempfile::tempfile().unwrap();
+        assert!(!is_owned(&file.into(), &[port(Protocol::Tcp, host)]));
+    }
+}

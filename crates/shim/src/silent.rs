@@ -1,0 +1,132 @@
+//! Ends a shim that does not answer: one that is stopped, or that hangs.
+//!
+//! Nobody's word says which process that is: it is the one that holds the container's life. The
+//! kernel tells of a descriptor which locks were taken by it (`/proc/PID/fdinfo`), and a pidfd that
+//! was opened before and has not ended afterwards that it was all of one process.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use sys::Errno;
+use sys::signal::Signal;
+
+use crate::paths::ShimPaths;
+use crate::role::ROLE;
+
+/// How long a killed shim may take to end.
+const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
+/// A shim that does not answer cannot be ended.
+#[derive(Debug, thiserror::Error)]
+pub enum SilentError {
+    /// The processes of the host cannot be listed.
+    #[error("look for the container's shim")]
+    Find(#[source] std::io::Error),
+    /// It cannot be sent a signal, or be waited for.
+    #[error("kill the container's shim, process {}", pid.as_raw_nonzero())]
+    Kill {
+        /// Which process.
+        pid: Pid,
+        /// Why.
+        source: Errno,
+    },
+    /// It hangs in the kernel.
+    #[error(
+        "the container's shim, process {}, was killed but does not end: it is stuck in the kernel",
+        pid.as_raw_nonzero()
+    )]
+    Stuck {
+        /// Which process.
+        pid: Pid,
+    },
+}
+
+/// Kills the shim of a container, if there is one, and waits for its end. Its container dies with
+/// it, but for processes that have got rid of that; they are in the container's cgroup.
+///
+/// # Errors
+/// It cannot be found, or does not end.
+pub fn end_silent(paths: &ShimPaths) -> Result<(), SilentError> {
+    let Some((pid, pidfd)) = holder(paths).map_err(SilentError::Find)? else { return Ok(()) };
+    let failed = |source| SilentError::Kill { pid, source };
+    match sys::process::pidfd_send_signal(&pidfd, Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(errno) => return Err(failed(errno)),
+    }
+    if has_ended(&pidfd, &PATIENCE).map_err(failed)? {
+        Ok(())
+    } else {
+        Err(SilentError::Stuck { pid })
+    }
+}
+
+/// The process that holds the container's life as its shim.
+fn holder(paths: &ShimPaths) -> std::io::Result<Option<(Pid, OwnedFd)>> {
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| Pid::from_raw(name.parse().ok()?)) else {
+            continue;
+        };
+        let Some(lock) = lock_number(pid, paths) else { continue };
+        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+        let is_it = holds(pid, &lock, paths);
+        if is_it && !has_ended(&pidfd, &Timespec { tv_sec: 0, tv_nsec: 0 })? {
+            return Ok(Some((pid, pidfd)));
+        }
+    }
+    Ok(None)
+}
+
+/// By its arguments, which descriptor a process has the lock at, if they are those of this
+/// container's shim. They are a hint alone: any process can have such.
+fn lock_number(pid: Pid, paths: &ShimPaths) -> Option<String> {
+    let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).ok()?;
+    let words: Vec<&str> =
+        line.split(|byte| *byte == 0).map(std::str::from_utf8).collect::<Result<_, _>>().ok()?;
+    let value = |name: &str| {
+        let at = words.iter().position(|word| *word == name)?;
+        words.get(at + 1).copied()
+    };
+    let is_shim = words.get(1).is_some_and(|word| word.as_bytes() == ROLE.to_bytes());
+    let is_meant = is_shim && value("--id") == Some(paths.id.to_string().as_str());
+    value("--lock").filter(|_| is_meant).map(str::to_owned)
+}
+
+/// Whether a process holds the container's life by this descriptor of its.
+fn holds(pid: Pid, number: &str, paths: &ShimPaths) -> bool {
+    let pid = pid.as_raw_nonzero();
+    let theirs = fs::metadata(format!("/proc/{pid}/fd/{number}"));
+    let (Ok(theirs), Ok(named)) = (theirs, fs::metadata(paths.lock())) else { return false };
+    let locks = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap_or_default();
+    (theirs.dev(), theirs.ino()) == (named.dev(), named.ino()) && has_life(&locks)
+}
+
+/// Whether one of the locks that the kernel tells of is that of the first byte.
+fn has_life(fdinfo: &str) -> bool {
+    let locks = fdinfo.lines().filter_map(|line| line.strip_prefix("lock:"));
+    locks.map(|lock| lock.split_whitespace().collect::<Vec<_>>()).any(|lock| {
+        lock.contains(&"OFDLCK") && lock.contains(&"WRITE") && lock.ends_with(&["0", "0"])
+    })
+}
+
+fn has_ended(pidfd: &OwnedFd, patience: &Timespec) -> Result<bool, Errno> {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| poll(&mut fds, Some(patience))).map(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_is_the_first_byte_alone() {
+        let life = "pos:\t0\nflags:\t0100002\nlock:\t1: OFDLCK ADVISORY  WRITE -1 08:01:1319 0 0\n";
+        assert!(has_life(life));
+        assert!(!has_life("lock:\t1: OFDLCK ADVISORY  WRITE -1 08:01:1319 1 1\n"));
+        assert!(!has_life("lock:\t1: FLOCK ADVISORY  WRITE 7 08:01:1319 0 EOF\n"));
+        assert!(!has_life("pos:\t0\n"));
+    }
+}
