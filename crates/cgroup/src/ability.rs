@@ -114,9 +114,39 @@ impl Hierarchies {
         match (self.home(controller), ability) {
             (None, _)
             | (_, Ability::Swappiness | Ability::OomKillDisable | Ability::CpuRealtime) => false,
+            (Some(_), Ability::IoWeight | Ability::IoDeviceWeight) => has_weights_v2(self),
             // A kernel without swap has no such list, and its cgroups no such file.
             (Some(_), Ability::Swap) => std::path::Path::new("/proc/swaps").exists(),
             (Some(_), _) => true,
         }
+    }
+}
+
+/// Whether anything in this kernel heeds weights: the cost model, which has a file in the root, or
+/// BFQ, whose files are in every cgroup but the root, but which a disk can then have as its scheduler.
+fn has_weights_v2(hierarchies: &Hierarchies) -> bool {
+    let Some(unified) = hierarchies.unified() else { return false };
+    let has_model =
+        accessat(unified.root(), "io.cost.qos", Access::EXISTS, AtFlags::empty()).is_ok();
+    has_model
+        || std::fs::read_dir("/sys/block").into_iter().flatten().flatten().any(|disk| {
+            let schedulers = std::fs::read_to_string(disk.path().join("queue/scheduler"));
+            schedulers.is_ok_and(|text| has_word(&text, "bfq"))
+        })
+}
+
+/// Of a list in which the chosen one stands in brackets.
+fn has_word(list: &str, name: &str) -> bool {
+    list.split_whitespace().any(|word| word.trim_matches(['[', ']']) == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scheduler_in_use_is_one_of_those_that_there_are() {
+        assert!(has_word("none mq-deadline [bfq]\n", "bfq") && has_word("[none] bfq", "bfq"));
+        assert!(!has_word("[none] mq-deadline\n", "bfq"));
     }
 }

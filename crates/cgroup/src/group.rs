@@ -14,9 +14,9 @@ use sys::Errno;
 
 use crate::detect::{Controller, Hierarchies, Unified, Version};
 use crate::error::CgroupError;
-use crate::limits::{Limits, Max};
-use crate::plan::{self, Current, Homes, Missing, Write};
-use crate::{file, name, realtime, tree};
+use crate::limits::Max;
+use crate::plan::Homes;
+use crate::{file, name, tree};
 
 /// A cgroup in all hierarchies of the host.
 ///
@@ -222,14 +222,6 @@ impl Cgroup {
             .map(|legacy| (legacy.root(), legacy.mount.as_path()))
     }
 
-    /// Changes limits. What `limits` leaves out stays.
-    pub fn update(&self, limits: &Limits) -> Result<(), CgroupError> {
-        realtime::lend(&self.hierarchies, &self.path, &limits.cpu)?;
-        let homes = self.homes()?;
-        let current = self.current(limits, &homes)?;
-        self.apply(&plan::writes(limits, &homes, &current)?)
-    }
-
     /// Where the controllers are that this cgroup can be limited by.
     pub(crate) fn homes(&self) -> Result<Homes, CgroupError> {
         let legacy = self.hierarchies.legacy().iter();
@@ -243,77 +235,6 @@ impl Cgroup {
             None => Vec::new(),
         };
         Ok(Homes { v1, v2 })
-    }
-
-    pub(crate) fn apply(&self, writes: &[Write]) -> Result<(), CgroupError> {
-        for write in writes {
-            let home = (write.version, Some(write.controller));
-            match (self.write(home, &write.file, &write.value), &write.missing) {
-                (Err(CgroupError::Write { source: Errno::NOENT, .. }), Missing::Ignore) => {}
-                (
-                    Err(CgroupError::Write { source: Errno::NOENT, .. }),
-                    Missing::Instead(file, value),
-                ) => self.write(home, file, value)?,
-                (result, _) => result?,
-            }
-        }
-        Ok(())
-    }
-
-    /// What is there now of what an update must know.
-    fn current(&self, limits: &Limits, homes: &Homes) -> Result<Current, CgroupError> {
-        let mut current = Current::NEW;
-        let memory = &limits.memory;
-        if memory.limit.is_some() || memory.with_swap.is_some() {
-            current.memory_limit = self.memory_limit(homes)?;
-        }
-        if memory.check_before_update {
-            let files = ("memory.usage_in_bytes", "memory.current");
-            let usage = self.read_home(homes, Controller::Memory, files)?;
-            current.memory_usage = usage.and_then(|usage| usage.trim().parse().ok());
-        }
-        let cpu = &limits.cpu;
-        if cpu.quota.is_some() || cpu.period.is_some() || cpu.burst.is_some() {
-            self.read_bandwidth(homes, &mut current)?;
-        }
-        Ok(current)
-    }
-
-    fn memory_limit(&self, homes: &Homes) -> Result<Max, CgroupError> {
-        let files = ("memory.limit_in_bytes", "memory.max");
-        let text = self.read_home(homes, Controller::Memory, files)?;
-        Ok(text.map_or(Max::Unlimited, |text| parse_memory(&text)))
-    }
-
-    fn read_bandwidth(&self, homes: &Homes, current: &mut Current) -> Result<(), CgroupError> {
-        let read = |files| self.read_home(homes, Controller::Cpu, files);
-        // v2 has both in one file, v1 in two.
-        let quota = read(("cpu.cfs_quota_us", "cpu.max"))?.unwrap_or_default();
-        let period = read(("cpu.cfs_period_us", "cpu.max"))?.unwrap_or_default();
-        let mut quota = quota.split_whitespace();
-        current.cpu_quota =
-            quota.next().and_then(|word| word.parse().ok()).map_or(Max::Unlimited, Max::At);
-        let period = period.split_whitespace().last().and_then(|word| word.parse().ok());
-        current.cpu_period = period.unwrap_or(current.cpu_period);
-        // Kernels before 5.14 have no burst.
-        let burst = read(("cpu.cfs_burst_us", "cpu.max.burst")).ok().flatten();
-        current.cpu_burst = burst.and_then(|burst| burst.trim().parse().ok()).unwrap_or(0);
-        Ok(())
-    }
-
-    fn read_home(
-        &self,
-        homes: &Homes,
-        controller: Controller,
-        (v1, v2): (&str, &str),
-    ) -> Result<Option<String>, CgroupError> {
-        if homes.v1.contains(&controller) {
-            return self.read(Version::V1, Some(controller), v1).map(Some);
-        }
-        if homes.v2.contains(&controller) {
-            return self.read(Version::V2, Some(controller), v2).map(Some);
-        }
-        Ok(None)
     }
 
     /// Writes to a file of a controller, or on v2 also to one of no controller.
@@ -353,6 +274,18 @@ impl Cgroup {
             path: self.file_path(version, controller, name),
             source,
         })
+    }
+
+    /// Whether a controller has such a file here.
+    pub(crate) fn has_file(&self, version: Version, controller: Controller, name: &str) -> bool {
+        let exists = |at, path: &str| {
+            rustix::fs::accessat(at, path, rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
+        };
+        match self.locate(version, Some(controller)) {
+            Some(Located::Legacy(root)) => exists(root, &format!("{}/{name}", self.path)),
+            Some(Located::Unified(dir)) => exists(dir, name),
+            None => false,
+        }
     }
 
     fn locate(&self, version: Version, controller: Option<Controller>) -> Option<Located<'_>> {

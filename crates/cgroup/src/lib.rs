@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod ability;
+mod change;
 mod cpuset;
 mod create;
 mod detect;
@@ -28,6 +29,7 @@ mod stats;
 mod tree;
 
 pub use ability::Ability;
+pub use change::Before;
 pub use cpuset::Cpuset;
 pub use detect::{Controller, DetectError, Hierarchies, Layout, Legacy, Unified, Version};
 pub use devices::{Access, BadAccess, DeviceKind, DeviceRule, DeviceRules, Effect};

@@ -12,20 +12,25 @@ use crate::limits::Cpu;
 use crate::{file, tree};
 
 const RUNTIME: &str = "cpu.rt_runtime_us";
-const PERIOD: &str = "cpu.rt_period_us";
+pub(crate) const PERIOD: &str = "cpu.rt_period_us";
 
 /// The kernel's period, in microseconds.
-const USUAL_PERIOD: u64 = 1_000_000;
+pub(crate) const USUAL_PERIOD: u64 = 1_000_000;
 
 /// Gives every cgroup above this one what its other children have and this one wants, if it has less:
 /// nothing is taken from the host that no container asked for.
 pub(crate) fn lend(hierarchies: &Hierarchies, path: &str, cpu: &Cpu) -> Result<(), CgroupError> {
     let Some(legacy) = hierarchies.legacy_of(Controller::Cpu) else { return Ok(()) };
-    let wanted = cpu.realtime_runtime.and_then(|runtime| u64::try_from(runtime).ok()).unwrap_or(0);
-    if wanted == 0 {
+    if cpu.realtime_runtime.is_none() && cpu.realtime_period.is_none() {
         return Ok(());
     }
-    let mut wanted = Share { runtime: wanted, period: cpu.realtime_period.unwrap_or(USUAL_PERIOD) };
+    // What is not given is as it was: a shorter period alone is a larger share as well.
+    let failed = |source| CgroupError::Read { path: legacy.mount.join(path), source };
+    let current = Share::read(legacy.root(), path).map_err(failed)?;
+    let mut wanted = wanted(current, cpu);
+    if wanted.runtime == 0 {
+        return Ok(());
+    }
     let levels: Vec<&str> = prefixes(path).collect();
     let mut raised = Vec::new();
     // From below: what one must have is what the one above it must lend.
@@ -49,6 +54,15 @@ pub(crate) fn lend(hierarchies: &Hierarchies, path: &str, cpu: &Cpu) -> Result<(
         })?;
     }
     Ok(())
+}
+
+/// What a cgroup has after the change.
+fn wanted(current: Share, cpu: &Cpu) -> Share {
+    let given = cpu.realtime_runtime.map(|runtime| u64::try_from(runtime).unwrap_or(0));
+    Share {
+        runtime: given.unwrap_or(current.runtime),
+        period: cpu.realtime_period.unwrap_or(current.period).max(1),
+    }
 }
 
 /// So much in each period, in microseconds.
@@ -101,6 +115,19 @@ fn needed(others: &[Share], wanted: Share, period: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_given_is_as_it_was() {
+        let current = Share { runtime: 300, period: 500 };
+        let given = |realtime_runtime, realtime_period| {
+            let cpu = Cpu { realtime_runtime, realtime_period, ..Cpu::default() };
+            let Share { runtime, period } = wanted(current, &cpu);
+            (runtime, period)
+        };
+        assert_eq!(given(Some(400), None), (400, 500));
+        assert_eq!(given(None, Some(600)), (300, 600));
+        assert_eq!(given(Some(-1), Some(7)), (0, 7));
+    }
 
     #[test]
     fn shares_of_other_periods_are_scaled() {

@@ -17,7 +17,7 @@ use crate::reconcile::hierarchies;
 /// # Errors
 /// It is of a kind that must not be discarded.
 pub(crate) fn settle(limits: &mut Limits) -> Result<Vec<String>, EngineError> {
-    // Few containers ask for anything that must be looked up.
+    // Once for all that is asked.
     let found: OnceCell<Option<Hierarchies>> = OnceCell::new();
     let has = |ability| {
         let hierarchies = found.get_or_init(|| hierarchies().ok());
@@ -25,7 +25,7 @@ pub(crate) fn settle(limits: &mut Limits) -> Result<Vec<String>, EngineError> {
     };
     let mut settling = Settling { limits, has, warnings: Vec::new() };
     settling.memory();
-    settling.oom_switch(Path::new("/sys/fs/cgroup/memory/memory.oom_control").exists());
+    settling.oom_switch();
     settling.processors().map_err(|error| EngineError::Invalid(error.to_owned()))?;
     settling.block_devices();
     Ok(settling.warnings)
@@ -89,7 +89,8 @@ impl<H: Fn(Ability) -> bool> Settling<'_, H> {
 
     /// A switch that only the memory controller of cgroup v1 has is off unless it was turned on; on
     /// other hosts there is none (Docker).
-    fn oom_switch(&mut self, has_switch: bool) {
+    fn oom_switch(&mut self) {
+        let has_switch = (self.has)(Ability::OomKillDisable);
         let wished = self.limits.oom_kill_disable.unwrap_or_default();
         self.limits.oom_kill_disable = has_switch.then_some(wished);
         let warning = match (wished, has_switch, self.limits.memory) {
@@ -322,9 +323,9 @@ mod tests {
     fn a_switch_for_the_oom_killer_is_where_the_kernel_has_one() {
         let switched = |wished, has_switch, memory| {
             let mut limits = Limits { oom_kill_disable: wished, memory, ..Limits::default() };
-            let mut settling =
-                Settling { limits: &mut limits, has: |_| true, warnings: Vec::new() };
-            settling.oom_switch(has_switch);
+            let has = |ability| ability != Ability::OomKillDisable || has_switch;
+            let mut settling = Settling { limits: &mut limits, has, warnings: Vec::new() };
+            settling.oom_switch();
             let warnings = settling.warnings.len();
             (limits.oom_kill_disable, warnings)
         };

@@ -1,7 +1,7 @@
 //! `update`: a container gets other limits and another restart policy, whether it runs or not.
 //!
-//! The kernel is told first and the row is written last; where the kernel refuses, what it had
-//! taken is taken back, and the row stays as it was.
+//! The kernel is told first and the row is written last; what the kernel refuses changes nothing, and
+//! what cannot be written down is taken back.
 
 mod live;
 mod merge;
@@ -12,14 +12,14 @@ mod texts;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use cgroup::{Cgroup, CgroupError};
+use cgroup::{Before, Cgroup, CgroupError};
 use model::NameOrId;
 use model::container::{Limits, PidsLimit, RestartPolicy, SwapLimit};
 use model::mount::Mount;
 use model::port::{ContainerPort, PortBinding};
 use sys::failpoint::Point;
 
-use self::merge::{merge, to_apply, to_undo};
+use self::merge::{merge, to_apply};
 use self::mounts::{At, MountPlan};
 use self::ports::PortPlan;
 use crate::bundle::resources;
@@ -196,12 +196,6 @@ impl LimitChanges {
     }
 }
 
-/// A container before an update.
-struct Before {
-    limits: cgroup::Limits,
-    container: Container,
-}
-
 /// What is to be done beside limits and texts.
 struct Work {
     mounts: MountPlan,
@@ -232,8 +226,8 @@ impl Engine {
             return Err(EngineError::RestartOfAutoRemoved(container.id));
         }
         let mut work = self.plan(&container, &changes)?;
-        let before = Before { limits: to_undo(&limits, &old), container: container.clone() };
-        self.limit(&container, (&to_apply(&limits, &new), &before.limits))?;
+        let before = container.clone();
+        let limited = self.limit(&container, &to_apply(&limits, &new))?;
         container.record.spec.limits = new;
         if let Some(policy) = changes.restart {
             container.record.spec.restart = policy;
@@ -242,6 +236,9 @@ impl Engine {
         if let Err(error) = self.carry_out(&mut container, &changes, &mut work) {
             // This error is the one to tell, not that of what follows from it.
             self.take_back(&before, &work);
+            if let Some((group, limits)) = limited {
+                group.put_back(limits);
+            }
             return Err(error);
         }
         self.pass_on(&container, &changes)?;
@@ -295,48 +292,38 @@ impl Engine {
         if changes.restart.is_some() { self.pass_on_restarts(container) } else { Ok(()) }
     }
 
-    /// Tells the kernel, if the container runs. What it refuses in the middle is taken back.
+    /// Tells the kernel, if the container runs; what it had before.
     fn limit(
         &self,
         container: &Container,
-        (new, old): (&Limits, &cgroup::Limits),
-    ) -> Result<(), EngineError> {
+        new: &Limits,
+    ) -> Result<Option<(Cgroup, Before)>, EngineError> {
         if !self.life(container)?.is_running() {
-            return Ok(());
+            return Ok(None);
         }
         let place = self.cgroup_name(container);
         let group = match Cgroup::open(&hierarchies()?, &place.parent, &place.name) {
             Ok(group) => group,
             // It has ended meanwhile.
-            Err(CgroupError::NotFound(_)) => return Ok(()),
+            Err(CgroupError::NotFound(_)) => return Ok(None),
             Err(error) => return Err(cgroup_error(&error)),
         };
-        let applied = group.update(&in_kernels_words(new)?);
-        if applied.is_err() && self.life(container)?.is_running() {
-            // The first failure is the one to tell.
-            let _ = group.update(old);
-            return applied.map_err(|error| cgroup_error(&error));
+        match group.update(&in_kernels_words(new)?) {
+            Ok(before) => Ok(Some((group, before))),
+            Err(error) if self.life(container)?.is_running() => Err(cgroup_error(&error)),
+            Err(_) => Ok(None),
         }
-        Ok(())
     }
-}
 
-impl Engine {
     /// What could not be done in whole does not hold. Whoever hears of that failure need not hear of
     /// another; what cannot be taken back now is gone with the container's next start.
-    fn take_back(&self, before: &Before, work: &Work) {
-        let container = &before.container;
+    fn take_back(&self, container: &Container, work: &Work) {
         self.unmount_again(container, &work.mounts);
         self.unpublish_again(container, &work.ports);
         let added = mounts::unused(&container.record, &work.mounts.added);
         let _ = self.save_with_volumes(container, &[], &added);
         for name in &work.made {
             let _ = self.store().volumes().remove(name);
-        }
-        let place = self.cgroup_name(container);
-        let Ok(hierarchies) = hierarchies() else { return };
-        if let Ok(group) = Cgroup::open(&hierarchies, &place.parent, &place.name) {
-            let _ = group.update(&before.limits);
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::limits::{Cpu, Max};
 pub(super) fn plan(cpu: &Cpu, current: &Current, plan: &mut Plan<'_>) -> Result<(), LimitError> {
     weight(cpu, plan)?;
     bandwidth(cpu, current, plan)?;
-    realtime(cpu, plan)?;
+    realtime(cpu, current, plan)?;
     placement(cpu, plan)
 }
 
@@ -100,7 +100,9 @@ fn quota_v1(cpu: &Cpu, current: &Current, plan: &mut Plan<'_>) {
     }
 }
 
-fn realtime(cpu: &Cpu, plan: &mut Plan<'_>) -> Result<(), LimitError> {
+/// The kernel refuses more time than there is in a period, and a share that is more than the parent's.
+/// A shorter period makes the share larger, so then the time goes first.
+fn realtime(cpu: &Cpu, current: &Current, plan: &mut Plan<'_>) -> Result<(), LimitError> {
     const LIMIT: &str = "real-time processor bandwidth";
     let Cpu { realtime_period, realtime_runtime, .. } = cpu;
     if realtime_period.is_none() && realtime_runtime.is_none() {
@@ -110,11 +112,12 @@ fn realtime(cpu: &Cpu, plan: &mut Plan<'_>) -> Result<(), LimitError> {
     if version == Version::V2 {
         return Err(LimitError::Unsupported { limit: LIMIT, version });
     }
-    if let Some(period) = realtime_period {
-        plan.write((Controller::Cpu, version), "cpu.rt_period_us", period.to_string());
-    }
-    if let Some(runtime) = realtime_runtime {
-        plan.write((Controller::Cpu, version), "cpu.rt_runtime_us", runtime.to_string());
+    let period = realtime_period.map(|period| ("cpu.rt_period_us", period.to_string()));
+    let runtime = realtime_runtime.map(|runtime| ("cpu.rt_runtime_us", runtime.to_string()));
+    let shortens = realtime_period.is_some_and(|period| period < current.realtime_period);
+    let ordered = if shortens { [runtime, period] } else { [period, runtime] };
+    for (file, value) in ordered.into_iter().flatten() {
+        plan.write((Controller::Cpu, version), file, value);
     }
     Ok(())
 }

@@ -72,6 +72,7 @@ pub(crate) struct Current {
     pub(crate) cpu_quota: Max,
     pub(crate) cpu_period: u64,
     pub(crate) cpu_burst: u64,
+    pub(crate) realtime_period: u64,
 }
 
 impl Current {
@@ -82,6 +83,7 @@ impl Current {
         cpu_quota: Max::Unlimited,
         cpu_period: 100_000,
         cpu_burst: 0,
+        realtime_period: crate::realtime::USUAL_PERIOD,
     };
 }
 

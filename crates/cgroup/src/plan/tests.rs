@@ -448,3 +448,26 @@ fn a_hybrid_host_takes_each_limit_where_its_controller_is() {
     "#]]
     .assert_eq(&planned(&limits, &homes, &Current::NEW));
 }
+
+#[test]
+fn real_time_fits_its_period_at_every_moment() {
+    let pair = |runtime, period| {
+        let pair = Cpu {
+            realtime_runtime: Some(runtime),
+            realtime_period: Some(period),
+            ..Cpu::default()
+        };
+        let current = Current { realtime_period: 500_000, ..Current::NEW };
+        planned(&cpu(pair), &homes(Version::V1), &current)
+    };
+    expect![[r#"
+        V1 cpu.rt_runtime_us = 100
+        V1 cpu.rt_period_us = 1000
+    "#]]
+    .assert_eq(&pair(100, 1000));
+    expect![[r#"
+        V1 cpu.rt_period_us = 900000
+        V1 cpu.rt_runtime_us = 800000
+    "#]]
+    .assert_eq(&pair(800_000, 900_000));
+}

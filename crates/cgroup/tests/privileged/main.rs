@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use cgroup::{
     Ability, Access, Cgroup, CgroupError, Controller, Cpu, DeviceKind, DeviceRule, DeviceRules,
-    Effect, HugePages, Io, LimitError, Limits, Max, Memory, Rdma, Version,
+    Effect, HugePages, Io, LimitError, Limits, Max, Memory, Rdma, Version, View,
 };
 use layouts::{Host, on_each_layout};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -216,6 +216,7 @@ fn what_a_host_says_it_can_limit_it_can() {
             Ability::CpuQuota,
             Ability::CpuRealtime,
             Ability::Cpuset,
+            Ability::IoWeight,
         ] {
             let made = host.try_create(&format!("{ability:?}"), &only(ability));
             assert_eq!(host.hierarchies.can(ability), made.is_ok(), "{ability:?}: {made:?}");
@@ -224,11 +225,6 @@ fn what_a_host_says_it_can_limit_it_can() {
         let memory = has(host, Controller::Memory);
         assert_eq!(host.hierarchies.can(Ability::Memory), memory);
         assert!(can > 0 || !memory);
-        // On v2 a weight needs a scheduler besides, which cgroups do not tell of.
-        if host.hierarchies.home(Controller::Io) == Some(Version::V1) {
-            let made = host.try_create("weight", &only(Ability::IoWeight));
-            assert_eq!(host.hierarchies.can(Ability::IoWeight), made.is_ok(), "{made:?}");
-        }
     });
 }
 
@@ -250,6 +246,58 @@ fn realtime_is_lent_to_the_cgroups_above() {
         // Its own share is not counted twice.
         two.update(&realtime(500)).unwrap();
         assert_eq!(read_to_string(&parent).unwrap().trim(), "800");
+        // The period alone: five times the share.
+        let period = |realtime_period| Limits {
+            cpu: Cpu { realtime_period: Some(realtime_period), ..Cpu::default() },
+            ..Limits::default()
+        };
+        two.update(&period(200_000)).unwrap();
+        assert_eq!(read_to_string(&parent).unwrap().trim(), "2800");
+        // The time alone, of that period.
+        two.update(&realtime(600)).unwrap();
+        assert_eq!(read_to_string(&parent).unwrap().trim(), "3300");
+        // Both, where the one that was is more than the other that will be.
+        let mut both = period(500);
+        both.cpu.realtime_runtime = Some(100);
+        two.update(&both).unwrap();
+    });
+}
+
+/// Whatever comes before it in the order of writing is as it was, given or not.
+#[test]
+fn a_change_that_is_refused_in_the_middle_is_taken_back() {
+    on_each_layout(|host| {
+        let Some(version) = home(host, Controller::Cpuset) else { return };
+        if home(host, Controller::Cpu) != Some(version) {
+            return;
+        }
+        let one = host.create("one", &Limits::default());
+        let files = match version {
+            Version::V1 => ["cpu.shares", "cpuset.cpus", "cpu.cfs_quota_us"],
+            Version::V2 => ["cpu.weight", "cpuset.cpus", "cpu.max"],
+        };
+        let of = |view: &View<'_>, file: &str| {
+            read_to_string(view.mount.join(&host.parent).join("one").join(file)).ok()
+        };
+        let all = || files.map(|file| one.views().find_map(|view| of(&view, file)));
+        let before = all();
+        assert!(before.iter().flatten().count() >= 2, "{before:?}");
+        let cpu = Cpu {
+            shares: Some(700),
+            cpus: Some("0".into()),
+            // There is no such node: the kernel refuses the last of them.
+            mems: Some("4000".into()),
+            ..Cpu::from_nano_cpus(500_000_000)
+        };
+        let mut limits = Limits { cpu, ..Limits::default() };
+        one.update(&limits).unwrap_err();
+        assert_eq!(all(), before);
+        // What was taken whole is put back by whoever has to.
+        limits.cpu.mems = None;
+        let was = one.update(&limits).unwrap();
+        assert_ne!(all(), before);
+        one.put_back(was);
+        assert_eq!(all(), before);
     });
 }
 

@@ -1,16 +1,9 @@
-//! Limits that a container has and limits that it is given: what becomes of both, what the kernel
-//! is told, and how that is taken back. Pure.
+//! Limits that a container has and limits that it is given: what becomes of both, and what the kernel
+//! is told. Pure.
 
-use cgroup::{Cpu, Io, Max, Memory};
-use model::container::{DEFAULT_PIDS_LIMIT, Limits, PidsLimit, SwapLimit};
+use model::container::{Limits, SwapLimit};
 
 use super::{LimitChanges, UpdateError};
-
-/// The kernel's own values.
-const SHARES: u64 = 1024;
-const PERIOD: u64 = 100_000;
-const REALTIME_PERIOD: u64 = 1_000_000;
-const WEIGHT: u16 = 100;
 
 /// What a container has with the changes.
 pub(super) fn merge(old: &Limits, given: &LimitChanges) -> Result<Limits, UpdateError> {
@@ -78,62 +71,10 @@ pub(super) fn to_apply(given: &LimitChanges, new: &Limits) -> Limits {
     }
 }
 
-/// How it was before, for what is given. Processors and memory nodes are not among it: those that a
-/// cgroup has without asking are the host's, and whether there are such as are asked for is known
-/// before the kernel is told anything.
-pub(super) fn to_undo(given: &LimitChanges, old: &Limits) -> cgroup::Limits {
-    let memory = given.memory.is_some() || given.memory_swap.is_some();
-    let max = |limit: Option<u64>| limit.map_or(Max::Unlimited, Max::At);
-    let swap = match (old.memory, old.memory_swap) {
-        (Some(_), Some(SwapLimit::Bytes(bytes))) => Max::At(bytes),
-        (Some(memory), None) => Max::At(memory.saturating_mul(2)),
-        (None, _) | (_, Some(SwapLimit::Unlimited)) => Max::Unlimited,
-    };
-    cgroup::Limits {
-        memory: Memory {
-            limit: memory.then(|| max(old.memory)),
-            with_swap: memory.then_some(swap),
-            reservation: given.memory_reservation.map(|_| max(old.memory_reservation)),
-            ..Memory::default()
-        },
-        cpu: cpu_before(given, old),
-        pids: given.pids.map(|_| match old.pids {
-            PidsLimit::Default => Max::At(DEFAULT_PIDS_LIMIT),
-            PidsLimit::Unlimited => Max::Unlimited,
-            PidsLimit::At(count) => Max::At(count),
-        }),
-        io: Io {
-            weight: given.blkio_weight.map(|_| old.blkio_weight.unwrap_or(WEIGHT)),
-            ..Io::default()
-        },
-        ..cgroup::Limits::default()
-    }
-}
-
-fn cpu_before(given: &LimitChanges, old: &Limits) -> Cpu {
-    let bandwidth =
-        given.nano_cpus.is_some() || given.cpu_period.is_some() || given.cpu_quota.is_some();
-    let before = match old.nano_cpus {
-        Some(nano) => Cpu::from_nano_cpus(nano),
-        None => Cpu {
-            quota: Some(old.cpu_quota.map_or(Max::Unlimited, Max::from_signed)),
-            period: Some(old.cpu_period.unwrap_or(PERIOD)),
-            ..Cpu::default()
-        },
-    };
-    let runtime = i64::try_from(old.cpu_realtime_runtime.unwrap_or(0)).unwrap_or(i64::MAX);
-    let period = old.cpu_realtime_period.unwrap_or(REALTIME_PERIOD);
-    Cpu {
-        shares: given.cpu_shares.map(|_| old.cpu_shares.unwrap_or(SHARES)),
-        realtime_runtime: given.cpu_realtime_runtime.map(|_| runtime),
-        realtime_period: given.cpu_realtime_period.map(|_| period),
-        ..if bandwidth { before } else { Cpu::default() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::container::PidsLimit;
 
     const NOTHING: LimitChanges = LimitChanges {
         memory: None,
@@ -206,23 +147,5 @@ mod tests {
         let quota = |quota| Limits { cpu_quota: Some(quota), ..Limits::default() };
         assert_eq!(merge(&quota(5), &given), Err(UpdateError::NanoCpus("Quota")));
         assert!(merge(&quota(-1), &given).is_ok(), "none is none");
-    }
-
-    #[test]
-    fn what_was_not_limited_is_not_limited_again() {
-        let given = LimitChanges {
-            memory: Some(1),
-            nano_cpus: Some(1),
-            cpu_shares: Some(1),
-            pids: Some(PidsLimit::At(1)),
-            ..NOTHING
-        };
-        let undone = to_undo(&given, &Limits::default());
-        assert_eq!(undone.memory.limit, Some(Max::Unlimited));
-        assert_eq!(undone.memory.with_swap, Some(Max::Unlimited));
-        assert_eq!((undone.cpu.quota, undone.cpu.period), (Some(Max::Unlimited), Some(PERIOD)));
-        assert_eq!((undone.cpu.shares, undone.pids), (Some(SHARES), Some(Max::At(4096))));
-        assert_eq!((undone.memory.reservation, undone.io.weight), (None, None));
-        assert_eq!(to_undo(&NOTHING, &Limits::default()), cgroup::Limits::default());
     }
 }
