@@ -148,7 +148,11 @@ impl Board {
     /// Begins to follow a container, from the beginning or from where it was left.
     fn follow(&mut self, client: &Client, target: Target) {
         let number = match self.targets.iter().position(|known| known.id == target.id) {
-            Some(number) => number,
+            Some(number) => {
+                let known = &mut self.targets[number];
+                known.started = known.started.or(target.started);
+                number
+            }
             None => {
                 self.targets.push(target);
                 self.targets.len() - 1
@@ -212,7 +216,8 @@ async fn lasting(
             started = next(&mut starts) => match started? {
                 Some(event) => {
                     let name = event.actor.attributes.get("name").cloned().unwrap_or_default();
-                    let target = Target::new(event.actor.id, &name);
+                    let started = Some(i128::from(event.time_nano));
+                    let target = Target { started, ..Target::new(event.actor.id, &name) };
                     if board.wants(client, &target).await? {
                         printer.admit(&target.name);
                         board.follow(client, target);

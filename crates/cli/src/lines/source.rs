@@ -16,6 +16,9 @@ pub(super) struct Target {
     pub(super) name: String,
     /// When its last line was written; empty before the first.
     pub(super) last: String,
+    /// When it was first heard to start, in nanoseconds since 1970: what is written from then on is
+    /// news, however little of what was there before is wanted.
+    pub(super) started: Option<i128>,
     /// Whether its log is read at this moment.
     pub(super) is_followed: bool,
     /// Whether it has been started again since.
@@ -25,13 +28,16 @@ pub(super) struct Target {
 impl Target {
     pub(super) fn new(id: String, name: &str) -> Self {
         let name = name.trim_start_matches('/').to_owned();
-        Self { id, name, last: String::new(), is_followed: false, is_wanted_again: false }
+        let last = String::new();
+        Self { id, name, last, started: None, is_followed: false, is_wanted_again: false }
     }
 
-    /// The question for what has been written since its last line.
+    /// The question for what has been written since its last line, or since it was started.
     pub(super) fn rest_of(&self, query: &LogsQuery) -> LogsQuery {
-        let Ok(last) = self.last.parse::<Timestamp>() else { return query.clone() };
-        let next = last.as_nanosecond() + 1;
+        let last = self.last.parse::<Timestamp>().ok();
+        let Some(next) = last.map(|last| last.as_nanosecond() + 1).or(self.started) else {
+            return query.clone();
+        };
         let since =
             format!("{}.{:09}", next.div_euclid(1_000_000_000), next.rem_euclid(1_000_000_000));
         LogsQuery { since: Some(since), tail: None, ..query.clone() }
@@ -107,4 +113,25 @@ async fn pass_on(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_is_what_came_after_the_last_line_or_since_the_first_start() {
+        let query = LogsQuery { tail: Some("0".into()), ..LogsQuery::default() };
+        let rest = |last: &str, started| {
+            let target =
+                Target { last: last.to_owned(), started, ..Target::new(String::new(), "/a") };
+            let rest = target.rest_of(&query);
+            (rest.since, rest.tail)
+        };
+        assert_eq!(rest("", None), (None, Some("0".into())));
+        let started = Some(1_000_000_002);
+        assert_eq!(rest("", started), (Some("1.000000002".into()), None));
+        let last = "1970-01-01T00:00:05.999999999Z";
+        assert_eq!(rest(last, started), (Some("6.000000000".into()), None));
+    }
 }

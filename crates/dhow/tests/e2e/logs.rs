@@ -135,6 +135,31 @@ fn a_name_is_followed_through_restarts_and_new_containers() {
 }
 
 #[test]
+fn what_comes_while_a_name_is_followed_is_shown_from_its_beginning() {
+    let host = host();
+    let run = |name: &str, script: &str| {
+        host.ok(&["run", "-d", "--name", name, "-l", "seen", "busybox", "sh", "-c", script]);
+    };
+    run("old", "echo before");
+    host.ok(&["wait", "old"]);
+    run("ticks", "while :; do echo tick; sleep 0.05; done");
+    let words = ["logs", "-F", "-n", "0", "--no-log-prefix", "--label", "seen"];
+    let mut follower = host.spawn(&mut host.command(&words));
+    let lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut lines = lines.map(Result::unwrap);
+    // Whoever shows the first one listens to starts already.
+    assert_eq!(lines.next().as_deref(), Some("tick"));
+    let mut others = lines.filter(|line| line != "tick");
+    run("new", "echo first");
+    assert_eq!(others.next().as_deref(), Some("first"));
+    // One of which nothing was shown yet.
+    host.ok(&["start", "old"]);
+    assert_eq!(others.next().as_deref(), Some("before"), "of the second start");
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+}
+
+#[test]
 fn the_log_of_a_removed_container_is_kept_for_a_while() {
     let host = host();
     for text in ["first", "second"] {
