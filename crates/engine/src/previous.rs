@@ -92,9 +92,15 @@ impl Engine {
         Ok((kept.about.has_terminal, LogReader::open(path, form, query, None)?))
     }
 
+    /// How many bytes all of them take.
+    #[must_use]
+    pub fn previous_logs_usage(&self) -> u64 {
+        self.kept_logs().iter().map(|kept| kept.bytes).sum()
+    }
+
     /// Forgets all of them; how many bytes that gives back.
     pub fn forget_previous_logs(&self) -> u64 {
-        let bytes = self.kept_logs().iter().map(|kept| kept.bytes).sum();
+        let bytes = self.previous_logs_usage();
         let _ = fs::remove_dir_all(self.previous_root());
         bytes
     }

@@ -136,13 +136,19 @@ fn image_sum(usage: &DiskUsage) -> Sum {
     sum
 }
 
+/// With the logs of those that were removed: a prune of containers removes them as well.
 fn container_sum(usage: &DiskUsage) -> Sum {
-    let mut sum = Sum::default();
+    let logs = previous_logs(usage);
+    let mut sum = Sum { bytes: logs, reclaimable: logs, ..Sum::default() };
     for container in usage.containers.iter().flatten() {
         let active = matches!(container.state.as_str(), "running" | "paused" | "restarting");
         sum.add(Activity::in_use(active), container.size_rw.unwrap_or(0));
     }
     sum
+}
+
+fn previous_logs(usage: &DiskUsage) -> i64 {
+    usage.dhow.as_ref().map_or(0, |own| own.previous_logs)
 }
 
 fn volume_sum(usage: &DiskUsage) -> Sum {
@@ -175,13 +181,17 @@ pub(crate) fn sections(usage: &DiskUsage, clock: &Clock) -> Result<String, Failu
         Ok::<_, Failure>(format!("{kind}\n\n{table}"))
     };
     let cache = format!("Build cache usage: {}", size(cache_sum(usage).bytes));
+    let logs = match previous_logs(usage) {
+        0 => String::new(),
+        bytes => format!("\nLogs of removed containers: {}\n", size(bytes)),
+    };
     let parts = [
         lists("Images space usage:", IMAGES, &|format| {
             image_list(usage, Cut::Short, format, clock)
         })?,
         lists("Containers space usage:", CONTAINERS, &|format| {
             container_list(usage, Cut::Short, format, clock)
-        })?,
+        })? + &logs,
         lists("Local Volumes space usage:", VOLUMES, &|_| volume_list(usage))?,
         lists(&cache, CACHE, &|_| cache_list(usage, Cut::Short, clock))?,
     ];
@@ -333,6 +343,17 @@ mod tests {
             CACHE ID   CACHE TYPE   SIZE      CREATED   LAST USED   USAGE     SHARED
         "#]]
         .assert_eq(&shown);
+    }
+
+    #[test]
+    fn logs_of_removed_containers_are_theirs() {
+        let own = docker_api::types::usage::OwnUsage { previous_logs: 500 };
+        let usage = DiskUsage { dhow: Some(own), ..used() };
+        let sum = container_sum(&usage);
+        assert_eq!((sum.count, sum.bytes, sum.reclaimable), (2, 4500, 3500));
+        let Ok(shown) = sections(&usage, &super::super::tests::clock()) else { panic!() };
+        let told = "c2\n\nLogs of removed containers: 500B\n\nLocal Volumes";
+        assert!(shown.contains(told), "{shown}");
     }
 
     #[test]

@@ -57,6 +57,29 @@ fn usage_is_counted_to_the_byte() {
 }
 
 #[test]
+fn what_is_kept_of_removed_containers_is_counted_and_pruned() {
+    let host = host();
+    host.ok(&["run", "--name", "gone", "busybox", "sh", "-c", "yes | head -n 5000"]);
+    host.ok(&["rm", "gone"]);
+    let line = || {
+        let shown = host.ok(&["system", "df", "--format", LINE]);
+        shown.lines().nth(1).unwrap_or_default().to_owned()
+    };
+    let counted = line();
+    let fields: Vec<&str> = counted.split('|').collect();
+    let size = fields[3];
+    assert!(size.ends_with("kB") && counted == format!("Containers|0|0|{size}|{size} (100%)"));
+    let all = host.ok(&["system", "df", "-v"]);
+    assert!(all.contains(&format!("\nLogs of removed containers: {size}\n")), "{all}");
+    // They fit no filter.
+    host.ok(&["container", "prune", "-f", "--filter", "label=x"]);
+    assert_eq!(line(), counted);
+    let pruned = host.ok(&["container", "prune", "-f"]);
+    assert_eq!(pruned, format!("Total reclaimed space: {size}"));
+    assert_eq!(line(), "Containers|0|0|0B|0B");
+}
+
+#[test]
 fn layers_that_two_images_have_are_counted_once() {
     let host = host();
     let archive = host.scratch().join("same.tar");

@@ -18,6 +18,17 @@ pub struct DiskUsage {
     /// Only in API versions before 1.42.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub builder_size: Option<i64>,
+    /// What dhow keeps besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dhow: Option<OwnUsage>,
+}
+
+/// What dhow keeps that Docker does not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct OwnUsage {
+    /// Bytes of the logs of containers that were removed; a prune of containers removes them.
+    pub previous_logs: i64,
 }
 
 /// One piece of a builder's cache.

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use docker_api::types::usage::{BuildPruned, DiskUsage};
+use docker_api::types::usage::{BuildPruned, DiskUsage, OwnUsage};
 use engine::view::ListQuery;
 use engine::{Engine, EngineError};
 use jiff::Timestamp;
@@ -52,7 +52,11 @@ fn count(engine: &Engine, kinds: &[Kind]) -> Result<DiskUsage, EngineError> {
     let mut usage = DiskUsage::default();
     for kind in kinds {
         match kind {
-            Kind::Containers => usage.containers = Some(containers(engine)?),
+            Kind::Containers => {
+                usage.containers = Some(containers(engine)?);
+                let previous_logs = raise::signed(engine.previous_logs_usage());
+                usage.dhow = Some(OwnUsage { previous_logs });
+            }
             Kind::Images => {
                 let counted = engine.images_usage()?;
                 usage.layers_size = raise::signed(counted.layers);
