@@ -1,5 +1,6 @@
 //! Runs programs and installs packages, and says what it does.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -21,7 +22,19 @@ pub(crate) fn say(text: &str) {
 pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(workspace());
+    if program == "cargo" {
+        // What cargo tells the programs that it runs of their package: the script that builds `ring`
+        // takes it for a change, and all that stands on it is built anew.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_package(name)) {
+            command.env_remove(name);
+        }
+    }
     command
+}
+
+fn is_of_package(variable: &OsStr) -> bool {
+    let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_", "CARGO_PRIMARY_"];
+    variable.to_str().is_some_and(|name| told.iter().any(|begin| name.starts_with(begin)))
 }
 
 /// dhow on state roots of its own, below `roots`.

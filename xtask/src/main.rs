@@ -19,9 +19,13 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   demo          build dhow, make images from Debian packages and run a web server from one
-  test          install what the tests need, run them all, count what is left on the host
+  test [--testbed]
+                install what the tests need, run them all, count what is left on the host;
+                and then the privileged ones on the testbed
   testbed [--hybrid] [FILTER...]
                 run the privileged tests on a throw-away host with systemd and cgroup v2
+  testbed --kernel
+                build a fuller kernel for that host, once, in over ten minutes
   leaks PROGRAM [ARGUMENT...]
                 run a program and count what it leaves on the host
   soak [N]      N containers come and go (2000), 20 at a time; what stays must not grow
@@ -71,6 +75,11 @@ fn run(words: &[&str]) -> Result<()> {
         ["images", dir] => images::make(dir.as_ref()).map(drop),
         ["demo"] => steps::demo(),
         ["test"] => steps::test(),
+        ["test", "--testbed"] => {
+            steps::test()?;
+            testbed::run(Layout::Unified, &[])
+        }
+        ["testbed", "--kernel"] => testbed::kernel(),
         ["testbed", "--hybrid", filters @ ..] => testbed::run(Layout::Hybrid, filters),
         ["testbed", filters @ ..] => testbed::run(Layout::Unified, filters),
         ["leaks", program, arguments @ ..] => steps::leaks(program, arguments),

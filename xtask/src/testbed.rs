@@ -21,7 +21,8 @@ const PACKAGES: [&str; 3] = ["cgroup", "runtime", "dhow"];
 
 /// Tests that need an address translated: the network's own, and those that publish a port or
 /// read what a bridge leaves behind.
-const NETWORKED: &str = "network:: faults:: a_name_or_a_port_in_use a_life_is_told_from_its_making_to_its_end descriptors_of_the_caller_stay_outside";
+const NETWORKED: &str = "network:: faults:: a_name_or_a_port_in_use a_life_is_told_from_its_making_to_its_end descriptors_of_the_caller_stay_outside \
+     a_start_that_is_killed_is_tried_again one_that_cannot_be_started_again_stays_as_it_ended it_has_a_network_a_terminal_an_init_and_limits";
 
 /// Tests that User Mode Linux cannot pass: it has a writable `/proc/exitcode`, no other kernel does.
 const REAL_KERNEL: &str = "nothing_of_proc_or_sys_can_be_written";
@@ -34,6 +35,8 @@ const JOB: &str = r#"set -eu
 binary=$1 networked=$2 left_out=; shift 2
 export DHOW_TEST_IMAGES=/host
 umount --lazy /tmp || true
+# One disk whose scheduler heeds weights, where the kernel has such.
+echo bfq >/sys/block/loop7/queue/scheduler || true
 mkdir -p "$(dirname "$binary")"; cp /host/dhow "$binary"
 [ ! -e /proc/exitcode ] || left_out=$1; shift
 if nft add table inet probe && nft add chain inet probe nat '{ type nat hook postrouting priority 100; }'; then
@@ -75,6 +78,14 @@ pub(crate) enum Layout {
     Hybrid,
 }
 
+/// Builds the fuller kernel, which is used from then on.
+///
+/// # Errors
+/// Its sources cannot be had, or do not build.
+pub(crate) fn kernel() -> Result<()> {
+    testbed(&["kernel"])
+}
+
 /// Builds, boots, tests; `filters` are the test harness's own.
 ///
 /// # Errors
@@ -86,20 +97,25 @@ pub(crate) fn run(layout: Layout, filters: &[&str]) -> Result<()> {
     fs::create_dir_all(&share).with_context(|| format!("make {}", share.display()))?;
     let binary = collect(&share)?;
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let script = text(&host::workspace().join("xtask/testbed/testbed.py"));
     let (share_name, log, binary) = (text(&share), text(&dir.join("console.log")), text(&binary));
-    let mut arguments = vec![&*script, "run", "--verbose", "--timeout", "1200", "--log", &log];
+    let mut arguments = vec!["run", "--verbose", "--timeout", "1800", "--log", &log];
     if layout == Layout::Hybrid {
         arguments.extend(["--append", HYBRID]);
     }
     arguments.extend(["--ro", &share_name, "--", "sh", "-c", JOB, "job", &binary]);
     arguments.extend([NETWORKED, REAL_KERNEL]);
     arguments.extend(filters);
-    let mut command = host::command("python3", &arguments);
+    testbed(&arguments)
+}
+
+fn testbed(arguments: &[&str]) -> Result<()> {
+    let script = host::workspace().join("xtask/testbed/testbed.py");
+    let script = script.to_string_lossy();
+    let mut command = host::command("python3", &[&[&*script], arguments].concat());
     if std::env::var_os("TESTBED_CACHE").is_none() {
-        command.env("TESTBED_CACHE", dir.join("cache"));
+        command.env("TESTBED_CACHE", host::workspace().join("target/testbed/cache"));
     }
-    host::finish(command, "testbed", &["run"])
+    host::finish(command, "testbed", &arguments[..1])
 }
 
 /// Puts the tests, the binary and this program where the host finds them; where the tests look

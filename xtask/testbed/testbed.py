@@ -2,6 +2,8 @@
 """testbed: run a command on a throw-away Debian host (systemd, cgroup v2, AppArmor, unprivileged user).
 
   testbed build                          make the kernel and the root image (once; kept in $TESTBED_CACHE)
+  testbed kernel                         build a fuller kernel (once; over ten minutes of CPU time), which is
+                                         used from then on: two CPUs, cpuset, PSI, Landlock, BFQ, nftables with NAT
   testbed run [options] -- COMMAND...    boot, run COMMAND, power off; exit with its code
   testbed fsck FILE                      check and repair a data disk after a crash
 
@@ -37,6 +39,8 @@ def apt_mirror():
     sys.exit("testbed: apt has no mirror configured; set TESTBED_MIRROR")
 
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+SOURCE = "linux-source-7.2"
 SUITE, MIRROR = "trixie", os.environ.get("TESTBED_MIRROR") or apt_mirror()
 CACHE = os.environ.get("TESTBED_CACHE", "/var/cache/testbed")
 PACKAGES = """systemd-sysv libpam-systemd dbus dbus-user-session udev kmod procps e2fsprogs uidmap slirp4netns
@@ -109,9 +113,19 @@ def sparse(path, mib, *mke2fs):
         sh(["mke2fs", "-q", "-F", "-t", "ext4", *mke2fs, path])
 
 
+def cache_path(name, key):
+    return f"{CACHE}/{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+
+
+def full_kernel():
+    """What the fuller kernel is kept under."""
+    with open(f"{HERE}/kernel.config") as f:
+        return "full", SOURCE + f.read()
+
+
 def cached(name, key, make):
     """The directory that make(tmp, directory) fills, made once for each key."""
-    path = f"{CACHE}/{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    path = cache_path(name, key)
     if not os.path.exists(path):
         print(f"testbed: making {path}", file=sys.stderr)
         os.makedirs(CACHE, exist_ok=True)
@@ -127,15 +141,34 @@ def cached(name, key, make):
     return path
 
 
+def download(tmp, suite, packages):
+    """Download packages of another suite of Debian's into tmp, without touching how this machine's apt is set up."""
+    with open(f"{tmp}/list", "w") as f:
+        f.write(f"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {MIRROR} {suite} main\n")
+    apt = (f"apt-get -qq -o Dir::Etc::SourceList={tmp}/list -o Dir::Etc::SourceParts=- -o Dir::State::Lists={tmp}/lists "
+           "-o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false -o APT::Sandbox::User=root -o Acquire::Check-Valid-Until=false")
+    sh(f"set -e; cd {tmp}; mkdir -p lists/partial; {apt} update; {apt} download {packages}", stdout=sys.stderr)
+
+
+def make_full_kernel(tmp, done):
+    """User Mode Linux from Debian's newest sources, with kernel.config."""
+    need("gcc", "make", "flex", "bison", "bc", "xz=xz-utils", "strip=binutils")
+    download(tmp, SUITE + "-backports", SOURCE)
+    sh(f"""set -e; cd {tmp}; mkdir src
+        dpkg-deb --fsys-tarfile ./*.deb | tar -xO ./usr/src/{SOURCE}.tar.xz | tar -xJ --strip-components=1 -C src \\
+            --exclude='*.rst' --exclude='*.dts*' --exclude='*.yaml' --exclude='*/tools/testing/*' --exclude='*/amd/include/*'
+        cd src; cp {HERE}/kernel.config .config; make ARCH=um olddefconfig; make ARCH=um -j"$(nproc)" linux
+        mods={done}/modules/$(make -s ARCH=um kernelrelease); mkdir -p "$mods"
+        strip -o {done}/linux linux; cp modules.builtin modules.builtin.modinfo "$mods"; touch "$mods/modules.order"
+        """, stdout=sys.stderr)
+
+
 def make_kernel(tmp, done):
     """User Mode Linux from sid, for its seccomp mode: several times faster than the ptrace mode before Linux 6.16."""
     need("strip=binutils")
-    with open(f"{tmp}/list", "w") as f:
-        f.write(f"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {MIRROR} sid main\n")
-    apt = (f"apt-get -qq -o Dir::Etc::SourceList={tmp}/list -o Dir::Etc::SourceParts=- -o Dir::State::Lists={tmp}/lists "
-           "-o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false -o APT::Sandbox::User=root -o Acquire::Check-Valid-Until=false")
+    download(tmp, "sid", "user-mode-linux libc6")
     # it wants a newer libc than this host may have, so it gets its own, found from its working directory
-    sh(f"""set -e; cd {tmp}; mkdir -p lists/partial; {apt} update; {apt} download user-mode-linux libc6; for d in *.deb; do dpkg-deb -x $d .; done
+    sh(f"""set -e; cd {tmp}; for d in *.deb; do dpkg-deb -x $d .; done
         sed 's#/lib64/ld-linux-x86-64\\.so\\.2#.//lib/ld-linux-x86-64.so.2#' usr/bin/linux.uml >{done}/linux; chmod 755 {done}/linux
         find usr/lib/uml/modules -name '*.ko' -exec strip -g {{}} +; mv usr/lib/uml/modules {done}/; mkdir {done}/lib
         cp usr/lib/x86_64-linux-gnu/libc.so.6 usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 {done}/lib""", stdout=sys.stderr)
@@ -155,8 +188,9 @@ def make_root(tmp, done):
 
 
 def kernel():
-    """A directory with linux and modules/: Debian's User Mode Linux, or what TESTBED_UML names in its place."""
-    return os.environ.get("TESTBED_UML") or cached("uml", MIRROR, make_kernel)
+    """A directory with linux and modules/: what TESTBED_UML names, the fuller one if it was built, or Debian's User Mode Linux."""
+    full = cache_path(*full_kernel())
+    return os.environ.get("TESTBED_UML") or (full if os.path.exists(full) else cached("uml", MIRROR, make_kernel))
 
 
 def uml(root, tmp, args, fds, disks, boot):
@@ -262,6 +296,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("build")
+    verbs.add_parser("kernel")
     verbs.add_parser("fsck").add_argument("file")
     option = verbs.add_parser("run").add_argument
     option("--vm", choices=("uml", "qemu"), default="uml")
@@ -282,6 +317,8 @@ def main():
     args = parser.parse_args()
     if args.verb == "fsck":
         return subprocess.run(["e2fsck", "-fy", args.file]).returncode
+    if args.verb == "kernel":
+        return print(cached(*full_kernel(), make_full_kernel))
     if args.verb == "build":
         args = parser.parse_args(["run", "--", "true"])
     with tempfile.TemporaryDirectory(prefix="testbed-") as tmp:
