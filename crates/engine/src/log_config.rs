@@ -13,7 +13,7 @@ use model::template::{
     Elem, Functions, List, Map, Method, MissingKey, Origin, Struct, Template, Value,
 };
 use regex_lite::Regex;
-use shim::protocol::{LogConfig, LogCopy, LogSink, SinkAddress, SinkForm};
+use shim::protocol::{LogConfig, LogCopy, LogSink, SinkAddress, SinkForm, SinkTls};
 
 use crate::container::Container;
 use crate::{Engine, EngineError};
@@ -99,6 +99,13 @@ impl Engine {
             SyslogAddress::UnixDatagram(path) => SinkAddress::UnixDatagram(path.into()),
             SyslogAddress::Udp(host, port) => SinkAddress::Udp(look_up(host, *port)?),
             SyslogAddress::Tcp(host, port) => SinkAddress::Tcp(look_up(host, *port)?),
+            SyslogAddress::Tls(tls) => SinkAddress::Tls(Box::new(SinkTls {
+                address: look_up(&tls.host, tls.port)?,
+                name: tls.host.clone(),
+                authority: tls.authority.as_ref().map(PathBuf::from),
+                identity: tls.identity.as_ref().map(|(chain, key)| (chain.into(), key.into())),
+                trust: tls.trust,
+            })),
         })
     }
 }

@@ -93,6 +93,35 @@ pub enum SyslogAddress {
     Udp(String, u16),
     /// `tcp://host:514`: host and port.
     Tcp(String, u16),
+    /// `tcp+tls://host:514`.
+    Tls(SyslogTls),
+}
+
+/// A syslog daemon behind TLS. Files are the host's, read at each start.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SyslogTls {
+    /// Also the name that its certificate must be for.
+    pub host: String,
+    /// Of TCP.
+    pub port: u16,
+    /// An authority beside those of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+    /// What is shown to the daemon: certificates and their key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<(String, String)>,
+    /// Whom it may be.
+    pub trust: TlsTrust,
+}
+
+/// Whose certificate is taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum TlsTrust {
+    /// One by an authority, for the name.
+    Verified,
+    /// Anybody's.
+    Anyone,
 }
 
 /// How a syslog message is written.

@@ -19,7 +19,7 @@ use model::{ExecId, ExitCode, Life, RootTag, Signal};
 use serde::{Deserialize, Serialize};
 
 pub use descriptors::{FdRole, NamespaceKind};
-pub use log::{LogConfig, LogCopy, LogSink, SinkAddress, SinkForm};
+pub use log::{LogConfig, LogCopy, LogSink, SinkAddress, SinkForm, SinkTls};
 pub use plans::{HealthPlan, Restarts, Restoration};
 
 /// A question or an order.

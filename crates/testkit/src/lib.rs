@@ -1,5 +1,5 @@
 //! Test helpers: throw-away state roots with a dhow that works on them, terminals to run it in,
-//! what is left on a host, small file systems, a registry, and base images.
+//! what is left on a host, small file systems, a registry, a listener behind TLS, and base images.
 //!
 //! Nothing here is linked into the binary.
 
@@ -12,6 +12,7 @@ mod disk;
 mod host;
 mod registry;
 mod terminal;
+mod tls;
 
 pub use busybox::{Image, busybox_archive};
 pub use census::Census;
@@ -20,3 +21,4 @@ pub use disk::{Disk, FileSystem};
 pub use host::{Host, Ran};
 pub use registry::Registry;
 pub use terminal::Terminal;
+pub use tls::{Clients, TlsListener, TlsStream};

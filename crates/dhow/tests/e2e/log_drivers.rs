@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use testkit::Host;
+use testkit::{Clients, Host, TlsListener};
 
 use crate::host;
 
@@ -163,6 +163,47 @@ fn syslog_hears_each_line_and_logs_reads_the_copy() {
     ]);
     let error = host.fails(1, &["logs", "l2"]);
     assert!(error.contains("configured logging driver does not support reading"), "{error}");
+}
+
+#[test]
+fn syslog_hears_each_line_behind_tls() {
+    let host = host();
+    let daemon = TlsListener::bind(Clients::Known).unwrap();
+    let port = daemon.address().unwrap().port();
+    TlsListener::certificates(host.scratch()).unwrap();
+    let heard = std::thread::spawn(move || {
+        let mut all = String::new();
+        daemon.accept().unwrap().read_to_string(&mut all).unwrap();
+        all
+    });
+    let file =
+        |option: &str, name: &str| format!("{option}={}", host.scratch().join(name).display());
+    let options = [
+        format!("syslog-address=tcp+tls://localhost:{port}"),
+        file("syslog-tls-ca-cert", "authority.pem"),
+        file("syslog-tls-cert", "client.pem"),
+        file("syslog-tls-key", "client.key"),
+        "syslog-format=rfc5424".to_owned(),
+        "tag=web".to_owned(),
+    ];
+    let mut run = vec!["run", "--rm", "--log-driver", "syslog"];
+    run.extend(options.iter().flat_map(|option| ["--log-opt", option]));
+    run.extend(["busybox", "sh", "-c", "yes | head -n 20000; echo end"]);
+    host.ok(&run);
+    let heard = heard.join().unwrap();
+    assert_eq!(heard.matches(" web - y\n").count(), 20_000);
+    assert!(heard.ends_with(" web - end\n"));
+    // Somebody else's certificate.
+    let stranger = TlsListener::bind(Clients::Anyone).unwrap();
+    let port = stranger.address().unwrap().port();
+    let met = std::thread::spawn(move || stranger.accept().unwrap().read(&mut [0]).is_err());
+    let address = format!("syslog-address=tcp+tls://127.0.0.1:{port}");
+    let run = ["run", "--rm", "--log-driver", "syslog", "--log-opt", &address, "busybox", "true"];
+    let refused = host.run(&run);
+    assert_ne!(refused.code, Some(0));
+    assert!(refused.err.contains("failed to initialize logging driver: dial tcp+tls 127.0.0.1"));
+    assert!(refused.err.contains("UnknownIssuer"), "{}", refused.err);
+    assert!(met.join().unwrap());
 }
 
 #[test]

@@ -49,6 +49,12 @@ pub(crate) enum LogError {
     Tag(String),
     #[error("syslog-address should be in form proto://address, got {0}")]
     Address(String),
+    #[error("{option} is the absolute path of a file of the host, got {value:?}")]
+    RelativeFile { option: &'static str, value: String },
+    #[error("syslog-tls-cert and syslog-tls-key go together")]
+    HalfIdentity,
+    #[error("{0} needs a syslog-address that begins with tcp+tls://")]
+    WithoutTls(&'static str),
     #[error("invalid syslog facility")]
     Facility,
     #[error("Invalid syslog format")]
@@ -83,7 +89,7 @@ pub(super) fn lower(wire: &LogConfig) -> Result<LogSpec, LowerError> {
         "" | "json-file" => Ok(options.json_file()?),
         "local" => Ok(options.local()?),
         "journald" => Ok(options.journald()?),
-        "syslog" => options.syslog(),
+        "syslog" => Ok(options.syslog()?),
         "none" => {
             options.known("none", &[])?;
             Ok(LogSpec::None)
@@ -121,10 +127,10 @@ impl Options<'_> {
         self.remote(LogTarget::Journald)
     }
 
-    fn syslog(&self) -> Result<LogSpec, LowerError> {
+    fn syslog(&self) -> Result<LogSpec, LogError> {
         self.known("syslog", &[&COMMON, &DETAILS, &syslog::OPTIONS])?;
         let target = syslog::target(|option| self.get(option))?;
-        Ok(self.remote(target)?)
+        self.remote(target)
     }
 
     fn remote(&self, target: LogTarget) -> Result<LogSpec, LogError> {

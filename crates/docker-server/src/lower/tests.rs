@@ -713,10 +713,6 @@ fn what_is_not_there_yet_is_named() {
             host(r#""LogConfig":{"Type":"gelf"}"#),
             "log driver 'gelf' (json-file, local, journald, syslog and none are there)",
         ),
-        (
-            host(r#""LogConfig":{"Type":"syslog","Config":{"syslog-address":"tcp+tls://a"}}"#),
-            "syslog-address with tcp+tls",
-        ),
         (host(r#""SecurityOpt":["label=type:t"]"#), "--security-opt label"),
         (host(r#""Mounts":[{"Type":"image","Target":"/t"}]"#), "mount type 'image'"),
         (image(r#""OnBuild":["RUN x"]"#), "OnBuild"),

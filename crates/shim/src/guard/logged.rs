@@ -7,7 +7,7 @@ use sys::process::Exit;
 
 use super::Guard;
 use super::poller::{Interest, Poller, Token, Watch};
-use crate::log::Log;
+use crate::log::{Awaited, Log};
 use crate::protocol::Target;
 
 /// A log, and the watch on whoever takes it.
@@ -23,13 +23,17 @@ impl Logged {
         Self { log, watch: (0, Watch::new(Token::Log)) }
     }
 
-    /// Watches for room while something waits for it.
+    /// Watches for what the log waits for.
     pub(super) fn rewatch(&mut self, poller: &Poller) {
         let Some((socket, number)) = self.log.socket() else { return };
         if self.watch.0 != number {
             self.watch = (number, Watch::new(Token::Log));
         }
-        let interest = if self.log.wants_room() { Interest::Write } else { Interest::None };
+        let interest = match self.log.awaits() {
+            Awaited::Nothing => Interest::None,
+            Awaited::Room => Interest::Write,
+            Awaited::Words => Interest::Read,
+        };
         // It cannot fail for a valid descriptor but for want of memory; then the log's next line
         // brings us back here.
         let _ = poller.set(socket, &mut self.watch.1, interest);

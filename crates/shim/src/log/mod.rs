@@ -2,7 +2,8 @@
 //! systemd's journal, with a copy that can be read back.
 //!
 //! `record` cuts output into records, `form` says how they look, `file` writes and rotates files,
-//! `pack` compresses them, `sink` sends to another program by way of `peer`; here they are joined.
+//! `pack` compresses them, `sink` sends to another program by way of `peer` and `tls`; here they are
+//! joined.
 //! A log that cannot be written never stops the container: what is lost is counted and told once,
 //! when there is room again.
 
@@ -16,13 +17,14 @@ mod record;
 mod sink;
 mod stamp;
 mod syslog;
+mod tls;
 
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use jiff::tz::TimeZone;
-use model::log::{LogDelivery, LogFiles};
+use model::log::{LogDelivery, LogFiles, SyslogFormat};
 use rustix::process::Pid;
 use sys::process::Exit;
 
@@ -34,7 +36,7 @@ use journal::JournalForm;
 pub use pack::{PACKED, packed_from};
 use peer::Peer;
 use record::Recorder;
-use sink::Sink;
+use sink::{Framing, Sink};
 use syslog::{Sender, SyslogForm};
 
 /// Bytes of records that are collected before they are written.
@@ -62,6 +64,17 @@ pub enum OpenError {
     /// There is no name for this start of the container.
     #[error("read random bytes")]
     Random(#[source] sys::Errno),
+}
+
+/// What has to happen to a connection before the log goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaited {
+    /// Nothing waits for it.
+    Nothing,
+    /// There is room to write.
+    Room,
+    /// The other side says something.
+    Words,
 }
 
 /// One open log.
@@ -155,7 +168,13 @@ impl Log {
         self.sink.as_ref().and_then(Sink::socket)
     }
 
-    /// Whether the connection is to be watched for room to write.
+    /// What the connection is to be watched for.
+    #[must_use]
+    pub fn awaits(&self) -> Awaited {
+        self.sink.as_ref().map_or(Awaited::Nothing, Sink::awaits)
+    }
+
+    /// Whether something is on its way to whoever takes the log, or has yet to go there.
     #[must_use]
     pub fn wants_room(&self) -> bool {
         self.sink.as_ref().is_some_and(Sink::wants_room)
@@ -225,7 +244,16 @@ fn open_sink(sink: &LogSink, delivery: LogDelivery) -> Result<Sink, OpenError> {
     };
     let peer = Peer::open(sink.address.clone())
         .map_err(|source| OpenError::Peer { address: sink.address.to_string(), source })?;
-    Ok(Sink::new(Recorder::new(form), peer, delivery))
+    Ok(Sink::new(Recorder::new(form), (peer, framing(sink)), delivery))
+}
+
+/// RFC 5425 wants lengths; Docker counts so the messages of RFC 5424 that go over TLS, and no others.
+const fn framing(sink: &LogSink) -> Framing {
+    let is_modern = matches!(
+        sink.form,
+        SinkForm::Syslog { format: SyslogFormat::Rfc5424 | SyslogFormat::Rfc5424Micro, .. }
+    );
+    if is_modern && sink.address.tls().is_some() { Framing::Counted } else { Framing::Lines }
 }
 
 /// 32 hex digits that no other log has.

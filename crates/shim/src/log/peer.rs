@@ -16,6 +16,8 @@ use rustix::net::{
 };
 use sys::Errno;
 
+use super::Awaited;
+use super::tls::{Party, Session};
 use crate::protocol::SinkAddress;
 
 /// What programs of the host send their messages to.
@@ -27,11 +29,15 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(30);
 /// Longest message that goes into a datagram; the journal takes longer ones in a file.
 const LONGEST_DATAGRAM: usize = 60 << 10;
+/// How many times 512 bytes of what a peer says are read before it is sent more.
+const SCRAPS: usize = 16;
 
 /// Whoever takes the log.
 #[derive(Debug)]
 pub(super) struct Peer {
     address: SinkAddress,
+    /// Whom TLS is spoken with.
+    party: Option<Box<Party>>,
     state: State,
     /// How long the next wait is.
     patience: Duration,
@@ -41,9 +47,31 @@ pub(super) struct Peer {
 
 #[derive(Debug)]
 enum State {
-    Down { again_at: Instant },
-    Connecting { socket: OwnedFd, until: Instant },
-    Up { socket: OwnedFd, kind: Kind },
+    Down {
+        again_at: Instant,
+    },
+    Connecting {
+        socket: OwnedFd,
+        until: Instant,
+    },
+    /// TLS has yet to be agreed on.
+    Greeting {
+        socket: OwnedFd,
+        session: Session,
+        until: Instant,
+    },
+    Up {
+        socket: OwnedFd,
+        way: Way,
+    },
+}
+
+/// How bytes get there.
+#[derive(Debug)]
+enum Way {
+    Stream,
+    Datagram,
+    Tls(Session),
 }
 
 /// How messages travel.
@@ -65,7 +93,7 @@ pub(super) enum Sent {
     /// None are taken now.
     Full,
     /// The peer is gone.
-    Broken(Errno),
+    Broken(ErrorKind),
 }
 
 impl Peer {
@@ -73,33 +101,46 @@ impl Peer {
     /// start, as in Docker.
     pub(super) fn open(address: SinkAddress) -> io::Result<Self> {
         let state = State::Down { again_at: Instant::now() };
-        let mut peer = Self { address, state, patience: RETRY_FIRST, made: 0 };
+        let party = address.tls().map(Party::read).transpose()?.map(Box::new);
+        let mut peer = Self { address, party, state, patience: RETRY_FIRST, made: 0 };
         peer.connect()?;
-        if let State::Connecting { socket, .. } = &peer.state {
-            wait(socket, CONNECT_LIMIT)?;
+        let until = Instant::now() + CONNECT_LIMIT;
+        while peer.kind().is_none() {
+            if !peer.wait(until.saturating_duration_since(Instant::now())) {
+                return Err(ErrorKind::TimedOut.into());
+            }
             peer.advance(Instant::now())?;
         }
-        match peer.state {
-            State::Up { .. } => Ok(peer),
-            State::Connecting { .. } | State::Down { .. } => Err(ErrorKind::TimedOut.into()),
-        }
+        Ok(peer)
     }
 
     /// How messages travel, while there is a connection.
     pub(super) const fn kind(&self) -> Option<Kind> {
-        match self.state {
-            State::Up { kind, .. } => Some(kind),
-            State::Down { .. } | State::Connecting { .. } => None,
+        match &self.state {
+            State::Up { way: Way::Stream | Way::Tls(_), .. } => Some(Kind::Stream),
+            State::Up { way: Way::Datagram, .. } => Some(Kind::Datagram),
+            State::Down { .. } | State::Connecting { .. } | State::Greeting { .. } => None,
         }
     }
 
-    /// What to watch for room to write, and its number.
+    /// What to watch, and its number.
     pub(super) fn socket(&self) -> Option<(BorrowedFd<'_>, u32)> {
         match &self.state {
-            State::Connecting { socket, .. } | State::Up { socket, .. } => {
-                Some((socket.as_fd(), self.made))
-            }
+            State::Connecting { socket, .. }
+            | State::Greeting { socket, .. }
+            | State::Up { socket, .. } => Some((socket.as_fd(), self.made)),
             State::Down { .. } => None,
+        }
+    }
+
+    /// What has to happen to it before the connection goes on by itself.
+    pub(super) fn awaits(&self) -> Awaited {
+        match &self.state {
+            State::Connecting { .. } => Awaited::Room,
+            State::Greeting { session, .. } if session.has_unsent() => Awaited::Room,
+            State::Greeting { .. } => Awaited::Words,
+            State::Up { way: Way::Tls(session), .. } if session.has_unsent() => Awaited::Room,
+            State::Down { .. } | State::Up { .. } => Awaited::Nothing,
         }
     }
 
@@ -107,45 +148,61 @@ impl Peer {
     pub(super) const fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Down { again_at } => Some(again_at),
-            State::Connecting { until, .. } => Some(until),
+            State::Connecting { until, .. } | State::Greeting { until, .. } => Some(until),
             State::Up { .. } => None,
         }
     }
 
-    /// Goes on with making a connection.
+    /// Goes on with making a connection, and with what waits in it.
     pub(super) fn advance(&mut self, now: Instant) -> io::Result<()> {
-        let made = match &self.state {
-            State::Up { .. } => return Ok(()),
-            State::Down { again_at } if *again_at > now => return Ok(()),
-            State::Down { .. } => self.connect(),
-            State::Connecting { socket, until } => match finished(socket) {
-                Ok(None) if *until > now => return Ok(()),
-                Ok(None) => Err(ErrorKind::TimedOut.into()),
-                Ok(Some(())) => {
-                    self.up();
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            },
-        };
+        let made = self.step(now);
         if made.is_err() {
             self.down(now);
         }
         made
     }
 
+    fn step(&mut self, now: Instant) -> io::Result<()> {
+        let until = match &mut self.state {
+            State::Up { socket, way: Way::Tls(session) } => return session.flush(socket),
+            State::Up { .. } => return Ok(()),
+            State::Down { again_at } if *again_at > now => return Ok(()),
+            State::Down { .. } => return self.connect(),
+            State::Connecting { socket, until } => {
+                if finished(socket)?.is_some() {
+                    return self.connected();
+                }
+                *until
+            }
+            State::Greeting { socket, session, until } => {
+                session.go_on(socket)?;
+                if !session.is_greeting() {
+                    self.agreed();
+                    return Ok(());
+                }
+                *until
+            }
+        };
+        if until > now { Ok(()) } else { Err(ErrorKind::TimedOut.into()) }
+    }
+
     /// Sends as much as is taken now: of a datagram all or nothing.
     pub(super) fn send(&mut self, bytes: &[u8], now: Instant) -> Sent {
-        let State::Up { socket, kind } = &self.state else { return Sent::Full };
-        if *kind == Kind::Stream && has_ended(socket) {
-            self.down(now);
-            return Sent::Broken(Errno::PIPE);
-        }
-        let sent = match (&self.address, *kind) {
+        let State::Up { socket, way } = &mut self.state else { return Sent::Full };
+        let sent = match (&self.address, way) {
+            (_, Way::Tls(session)) => match session.send(socket, bytes) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Err(Errno::AGAIN),
+                Err(error) => {
+                    self.down(now);
+                    return Sent::Broken(error.kind());
+                }
+                Ok(count) => Ok(count),
+            },
+            (_, Way::Stream) if has_ended(socket) => Err(Errno::PIPE),
             (SinkAddress::Journal(_), _) if bytes.len() > LONGEST_DATAGRAM => {
                 send_file(socket, bytes)
             }
-            _ => retry(|| send(socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)),
+            _ => send_now(socket, bytes),
         };
         match sent {
             Ok(count) => {
@@ -155,46 +212,69 @@ impl Peer {
             Err(Errno::AGAIN | Errno::NOBUFS) => Sent::Full,
             // What the kernel was told of an earlier datagram; this one has not been tried.
             Err(Errno::CONNREFUSED) if matches!(self.address, SinkAddress::Udp(_)) => {
-                let again =
-                    retry(|| send(socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT));
-                again.map_or(Sent::Full, Sent::SomeAfterRefusal)
+                send_now(socket, bytes).map_or(Sent::Full, Sent::SomeAfterRefusal)
             }
             Err(errno) => {
                 self.down(now);
-                Sent::Broken(errno)
+                Sent::Broken(io::Error::from(errno).kind())
             }
         }
     }
 
-    /// Waits until the peer takes more, or this long.
+    /// Waits until the connection goes on or takes more, or this long.
     pub(super) fn wait(&self, limit: Duration) -> bool {
-        self.socket().is_some_and(|(socket, _)| wait(socket, limit).is_ok())
+        let events = match self.awaits() {
+            Awaited::Words => PollFlags::IN,
+            Awaited::Room | Awaited::Nothing => PollFlags::OUT,
+        };
+        self.socket().is_some_and(|(socket, _)| wait(socket, events, limit).is_ok())
+    }
+
+    /// Nothing more is sent.
+    pub(super) fn close(&mut self) {
+        if let State::Up { socket, way: Way::Tls(session) } = &mut self.state {
+            session.close(socket);
+        }
     }
 
     fn connect(&mut self) -> io::Result<()> {
-        let (socket, kind, is_made) = match &self.address {
+        let (socket, way, is_made) = match &self.address {
             SinkAddress::Host => connect_host()?,
-            SinkAddress::Unix(path) => connect_unix(path, Kind::Stream)?,
+            SinkAddress::Unix(path) => connect_unix(path, Way::Stream)?,
             SinkAddress::UnixDatagram(path) | SinkAddress::Journal(path) => {
-                connect_unix(path, Kind::Datagram)?
+                connect_unix(path, Way::Datagram)?
             }
-            SinkAddress::Udp(address) => connect_inet(*address, Kind::Datagram)?,
-            SinkAddress::Tcp(address) => connect_inet(*address, Kind::Stream)?,
+            SinkAddress::Udp(address) => connect_inet(*address, Way::Datagram)?,
+            SinkAddress::Tcp(address) => connect_inet(*address, Way::Stream)?,
+            SinkAddress::Tls(tls) => connect_inet(tls.address, Way::Stream)?,
         };
         self.made = self.made.wrapping_add(1);
-        self.state = if is_made {
-            State::Up { socket, kind }
-        } else {
-            State::Connecting { socket, until: Instant::now() + CONNECT_LIMIT }
-        };
+        if is_made && self.party.is_none() {
+            self.state = State::Up { socket, way };
+            return Ok(());
+        }
+        self.state = State::Connecting { socket, until: Instant::now() + CONNECT_LIMIT };
+        if is_made { self.connected() } else { Ok(()) }
+    }
+
+    /// A connection of TCP is made.
+    fn connected(&mut self) -> io::Result<()> {
+        let session = self.party.as_ref().map(|party| party.greet()).transpose()?;
+        let down = State::Down { again_at: Instant::now() };
+        if let State::Connecting { socket, until } = std::mem::replace(&mut self.state, down) {
+            self.state = match session {
+                Some(session) => State::Greeting { socket, session, until },
+                None => State::Up { socket, way: Way::Stream },
+            };
+        }
         Ok(())
     }
 
-    fn up(&mut self) {
+    /// Both sides of TLS know each other.
+    fn agreed(&mut self) {
         let down = State::Down { again_at: Instant::now() };
-        if let State::Connecting { socket, .. } = std::mem::replace(&mut self.state, down) {
-            // Only connections of TCP take a while.
-            self.state = State::Up { socket, kind: Kind::Stream };
+        if let State::Greeting { socket, session, .. } = std::mem::replace(&mut self.state, down) {
+            self.state = State::Up { socket, way: Way::Tls(session) };
         }
     }
 
@@ -204,13 +284,13 @@ impl Peer {
     }
 }
 
-type Connected = (OwnedFd, Kind, bool);
+type Connected = (OwnedFd, Way, bool);
 
 fn connect_host() -> io::Result<Connected> {
     let mut last = ErrorKind::NotFound.into();
     for path in HOST {
-        for kind in [Kind::Datagram, Kind::Stream] {
-            match connect_unix(Path::new(path), kind) {
+        for way in [Way::Datagram, Way::Stream] {
+            match connect_unix(Path::new(path), way) {
                 Ok(connected) => return Ok(connected),
                 Err(error) => last = error,
             }
@@ -219,17 +299,17 @@ fn connect_host() -> io::Result<Connected> {
     Err(last)
 }
 
-fn connect_unix(path: &Path, kind: Kind) -> io::Result<Connected> {
-    let socket = make(AddressFamily::UNIX, kind)?;
+fn connect_unix(path: &Path, way: Way) -> io::Result<Connected> {
+    let socket = make(AddressFamily::UNIX, &way)?;
     // The backlog of one who listens may be full; then it is tried again, as anything else.
     retry(|| connect(&socket, &SocketAddrUnix::new(path)?))?;
-    Ok((socket, kind, true))
+    Ok((socket, way, true))
 }
 
-fn connect_inet(address: SocketAddr, kind: Kind) -> io::Result<Connected> {
+fn connect_inet(address: SocketAddr, way: Way) -> io::Result<Connected> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = make(family, kind)?;
-    if kind == Kind::Stream {
+    let socket = make(family, &way)?;
+    if !matches!(way, Way::Datagram) {
         // A host that is gone is known to be after this long, not after the kernel's quarter of an
         // hour; and one that nothing is sent to, by its keep-alive.
         let limit = u32::try_from(super::sink::STALL_LIMIT.as_millis()).unwrap_or(u32::MAX);
@@ -237,23 +317,23 @@ fn connect_inet(address: SocketAddr, kind: Kind) -> io::Result<Connected> {
         sockopt::set_socket_keepalive(&socket, true)?;
     }
     match retry(|| connect(&socket, &address)) {
-        Ok(()) => Ok((socket, kind, true)),
-        Err(Errno::INPROGRESS) => Ok((socket, kind, false)),
+        Ok(()) => Ok((socket, way, true)),
+        Err(Errno::INPROGRESS) => Ok((socket, way, false)),
         Err(errno) => Err(errno.into()),
     }
 }
 
-fn make(family: AddressFamily, kind: Kind) -> io::Result<OwnedFd> {
-    let kind = match kind {
-        Kind::Stream => SocketType::STREAM,
-        Kind::Datagram => SocketType::DGRAM,
+fn make(family: AddressFamily, way: &Way) -> io::Result<OwnedFd> {
+    let kind = match way {
+        Way::Stream | Way::Tls(_) => SocketType::STREAM,
+        Way::Datagram => SocketType::DGRAM,
     };
     Ok(socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?)
 }
 
 /// Whether a connection that was begun is made.
 fn finished(socket: &OwnedFd) -> io::Result<Option<()>> {
-    if wait(socket, Duration::ZERO).is_err() {
+    if wait(socket, PollFlags::OUT, Duration::ZERO).is_err() {
         return Ok(None);
     }
     match sockopt::socket_error(socket)? {
@@ -262,22 +342,22 @@ fn finished(socket: &OwnedFd) -> io::Result<Option<()>> {
     }
 }
 
-fn wait(socket: impl AsFd, limit: Duration) -> io::Result<()> {
+fn wait(socket: impl AsFd, events: PollFlags, limit: Duration) -> io::Result<()> {
     let limit = Timespec {
         tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: limit.subsec_nanos().into(),
     };
-    match retry(|| poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&limit)))? {
+    match retry(|| poll(&mut [PollFd::new(&socket, events)], Some(&limit)))? {
         0 => Err(ErrorKind::TimedOut.into()),
         _ => Ok(()),
     }
 }
 
 /// Whether the other side has closed: what is sent to it would be lost without a word. Whatever it
-/// says is read and forgotten.
+/// says is read and forgotten; of one that says very much, only so much at a time.
 fn has_ended(socket: &OwnedFd) -> bool {
     let mut scrap = [0; 512];
-    loop {
+    for _ in 0..SCRAPS {
         match retry(|| recv(socket, &mut scrap, RecvFlags::DONTWAIT)) {
             Ok((0, _)) => return true,
             Ok(_) => {}
@@ -285,6 +365,11 @@ fn has_ended(socket: &OwnedFd) -> bool {
             Err(_) => return true,
         }
     }
+    false
+}
+
+fn send_now(socket: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
+    retry(|| send(socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT))
 }
 
 /// Hands a message over as a sealed file: how systemd's journal takes long ones.
@@ -308,4 +393,25 @@ fn send_file(socket: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
 
 fn retry<T>(call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     rustix::io::retry_on_intr(call)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_who_talks_without_end_is_not_listened_to_without_end() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let all = rustix::io::write(&theirs, &[b'x'; 64 << 10]).unwrap();
+        assert!(all > 512 * SCRAPS, "{all}");
+        let ours = OwnedFd::from(ours);
+        assert!(!has_ended(&ours));
+        let mut left = vec![0; all];
+        let (left, _) = recv(&ours, &mut left, RecvFlags::DONTWAIT).unwrap();
+        assert_eq!(left, all - 512 * SCRAPS);
+        // Its end is seen once all of that is read.
+        rustix::io::write(&theirs, b"bye").unwrap();
+        drop(theirs);
+        assert!(has_ended(&ours));
+    }
 }

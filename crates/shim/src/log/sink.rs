@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use model::log::LogDelivery;
 
+use super::Awaited;
 use super::peer::{Kind, Peer, Sent};
 use super::record::Recorder;
 use crate::protocol::StreamKind;
@@ -27,11 +28,21 @@ const BLOCKING_LIMIT: usize = 256 << 10;
 pub(super) struct Sink {
     recorder: Recorder,
     peer: Peer,
+    framing: Framing,
     queue: Queue,
     delivery: LogDelivery,
     limit: usize,
     progress: Progress,
     losses: Losses,
+}
+
+/// How the peer tells one message from the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// By what is in it.
+    Lines,
+    /// Each has its length in front.
+    Counted,
 }
 
 /// Whether the peer takes what waits for it.
@@ -62,14 +73,18 @@ struct Queue {
 }
 
 impl Sink {
-    pub(super) fn new(recorder: Recorder, peer: Peer, delivery: LogDelivery) -> Self {
+    pub(super) fn new(
+        recorder: Recorder,
+        (peer, framing): (Peer, Framing),
+        delivery: LogDelivery,
+    ) -> Self {
         let limit = match delivery {
             LogDelivery::Blocking => BLOCKING_LIMIT,
             LogDelivery::NonBlocking { buffer } => usize::try_from(buffer).unwrap_or(usize::MAX),
         };
         let losses = Losses { all: 0, untold: 0, why: String::new() };
         let (queue, progress) = (Queue::default(), Progress::Flows);
-        Self { recorder, peer, queue, delivery, limit, progress, losses }
+        Self { recorder, peer, framing, queue, delivery, limit, progress, losses }
     }
 
     /// Takes one read's worth of output.
@@ -94,6 +109,7 @@ impl Sink {
     pub(super) fn flush(&mut self, now: Instant) {
         if let Err(error) = self.peer.advance(now) {
             self.losses.because(error.kind());
+            self.queue.rewind();
         }
         while !self.queue.lengths.is_empty() {
             let Some(kind) = self.peer.kind() else { break };
@@ -111,8 +127,8 @@ impl Sink {
                     self.stall(now);
                     return;
                 }
-                Sent::Broken(errno) => {
-                    self.losses.because(io::Error::from(errno).kind());
+                Sent::Broken(why) => {
+                    self.losses.because(why);
                     self.queue.rewind();
                     // How long the next one takes nothing is its own time.
                     self.progress = Progress::Flows;
@@ -138,7 +154,19 @@ impl Sink {
 
     /// Whether something waits for room, or for the connection to be made.
     pub(super) fn wants_room(&self) -> bool {
-        self.peer.kind().is_none() || !self.queue.lengths.is_empty()
+        self.peer.kind().is_none() || !self.is_all_sent()
+    }
+
+    /// What the connection is to be watched for.
+    pub(super) fn awaits(&self) -> Awaited {
+        match self.peer.awaits() {
+            Awaited::Nothing if !self.queue.lengths.is_empty() => Awaited::Room,
+            awaited @ (Awaited::Nothing | Awaited::Room | Awaited::Words) => awaited,
+        }
+    }
+
+    fn is_all_sent(&self) -> bool {
+        self.queue.lengths.is_empty() && self.peer.awaits() == Awaited::Nothing
     }
 
     /// When to look again though nothing has happened.
@@ -193,7 +221,7 @@ impl Sink {
             // tell of the loss of notes.
             let is_alone = self.queue.lengths.is_empty();
             if waits || is_alone || self.queue.bytes.len() + message.len() <= self.limit {
-                self.queue.push(message);
+                self.queue.push(message, self.framing);
             } else {
                 self.losses.all += 1;
                 self.losses.untold += 1;
@@ -234,8 +262,9 @@ impl Drop for Sink {
             let now = Instant::now();
             self.flush(now);
             let left = end.saturating_duration_since(now);
-            let is_done = self.queue.lengths.is_empty() || self.peer.kind().is_none();
+            let is_done = self.is_all_sent() || self.peer.kind().is_none();
             if is_done || left.is_zero() || !self.peer.wait(left) {
+                self.peer.close();
                 return;
             }
         }
@@ -243,9 +272,13 @@ impl Drop for Sink {
 }
 
 impl Queue {
-    fn push(&mut self, message: &[u8]) {
+    fn push(&mut self, message: &[u8], framing: Framing) {
+        let before = self.bytes.len();
+        if framing == Framing::Counted {
+            self.bytes.extend(format!("{} ", message.len()).as_bytes());
+        }
         self.bytes.extend(message);
-        self.lengths.push_back(message.len());
+        self.lengths.push_back(self.bytes.len() - before);
     }
 
     /// What to send next: of a stream as much as lies together, else one message.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use model::log::{Compression, LogDelivery, LogFiles, SyslogFormat};
+use model::log::{Compression, LogDelivery, LogFiles, SyslogFormat, TlsTrust};
 use serde::{Deserialize, Serialize};
 
 /// Where output goes.
@@ -82,6 +82,40 @@ pub enum SinkAddress {
     Udp(SocketAddr),
     /// TCP.
     Tcp(SocketAddr),
+    /// TLS.
+    Tls(Box<SinkTls>),
+}
+
+/// Who is at the other end of TLS. The files are read when the log is opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkTls {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What its certificate is for.
+    pub name: String,
+    /// An authority beside those of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<PathBuf>,
+    /// Certificates and their key, to be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Whose certificate is taken.
+    pub trust: TlsTrust,
+}
+
+impl SinkAddress {
+    /// With whom TLS is spoken, if it is.
+    pub(crate) const fn tls(&self) -> Option<&SinkTls> {
+        match self {
+            Self::Tls(tls) => Some(tls),
+            Self::Host
+            | Self::Unix(_)
+            | Self::UnixDatagram(_)
+            | Self::Journal(_)
+            | Self::Udp(_)
+            | Self::Tcp(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for SinkAddress {
@@ -94,6 +128,7 @@ impl fmt::Display for SinkAddress {
             }
             Self::Udp(address) => write!(f, "udp {address}"),
             Self::Tcp(address) => write!(f, "tcp {address}"),
+            Self::Tls(tls) => write!(f, "tcp+tls {}", tls.address),
         }
     }
 }

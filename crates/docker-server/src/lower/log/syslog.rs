@@ -1,9 +1,8 @@
 //! The options of the driver `syslog`.
 
-use model::log::{LogTarget, SyslogAddress, SyslogFormat};
+use model::log::{LogTarget, SyslogAddress, SyslogFormat, SyslogTls, TlsTrust};
 
 use super::LogError;
-use crate::lower::{LowerError, Unsupported};
 
 /// Beside those that other drivers have.
 pub(super) const OPTIONS: [&str; 7] = [
@@ -27,20 +26,59 @@ const DEFAULT_FACILITY: u8 = 3;
 const DEFAULT_PORT: u16 = 514;
 
 /// Reads where messages go, and how they are written.
-pub(super) fn target<'o>(
-    option: impl Fn(&str) -> Option<&'o str>,
-) -> Result<LogTarget, LowerError> {
-    if let Some(tls) = OPTIONS[3..].iter().find(|name| option(name).is_some()) {
-        return Err(Unsupported::new(format!("log option '{tls}'")).into());
+pub(super) fn target<'o>(option: impl Fn(&str) -> Option<&'o str>) -> Result<LogTarget, LogError> {
+    let mut address = address(option("syslog-address").unwrap_or_default())?;
+    if let SyslogAddress::Tls(tls) = &mut address {
+        options_of_tls(tls, &option)?;
+    } else {
+        no_options_of_tls(&option)?;
     }
     Ok(LogTarget::Syslog {
-        address: address(option("syslog-address").unwrap_or_default())?,
+        address,
         facility: facility(option("syslog-facility").unwrap_or_default())?,
         format: format(option("syslog-format").unwrap_or_default())?,
     })
 }
 
-fn address(text: &str) -> Result<SyslogAddress, LowerError> {
+/// Docker takes any value of the last one for yes, `false` among them; who asks for a certificate to
+/// be checked shall have it checked.
+fn options_of_tls<'o>(
+    tls: &mut SyslogTls,
+    option: &impl Fn(&str) -> Option<&'o str>,
+) -> Result<(), LogError> {
+    let file = |name: &'static str| -> Result<Option<String>, LogError> {
+        let given = option(name).filter(|path| !path.is_empty());
+        let absolute = |path: &str| match path.starts_with('/') {
+            true => Ok(path.to_owned()),
+            false => Err(LogError::RelativeFile { option: name, value: path.to_owned() }),
+        };
+        given.map(absolute).transpose()
+    };
+    let [_, _, _, authority, chain, key, skip] = OPTIONS;
+    tls.authority = file(authority)?;
+    tls.identity = match (file(chain)?, file(key)?) {
+        (None, None) => None,
+        (Some(chain), Some(key)) => Some((chain, key)),
+        (Some(_), None) | (None, Some(_)) => return Err(LogError::HalfIdentity),
+    };
+    tls.trust = match option(skip).unwrap_or("false") {
+        "" | "1" | "t" | "T" | "TRUE" | "true" | "True" => TlsTrust::Anyone,
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => TlsTrust::Verified,
+        value => {
+            let (option, value) = (skip.to_owned(), value.to_owned());
+            return Err(LogError::Truth { option, value });
+        }
+    };
+    Ok(())
+}
+
+/// Docker takes them and does nothing.
+fn no_options_of_tls<'o>(option: &impl Fn(&str) -> Option<&'o str>) -> Result<(), LogError> {
+    let given = OPTIONS[3..].iter().copied().find(|name| option(name).is_some());
+    given.map_or(Ok(()), |name| Err(LogError::WithoutTls(name)))
+}
+
+fn address(text: &str) -> Result<SyslogAddress, LogError> {
     if text.is_empty() {
         return Ok(SyslogAddress::Host);
     }
@@ -49,15 +87,16 @@ fn address(text: &str) -> Result<SyslogAddress, LowerError> {
     match scheme {
         "unix" if rest.starts_with('/') => Ok(SyslogAddress::Unix(rest.to_owned())),
         "unixgram" if rest.starts_with('/') => Ok(SyslogAddress::UnixDatagram(rest.to_owned())),
-        "udp" | "tcp" => {
+        "udp" | "tcp" | "tcp+tls" => {
             let (host, port) = host_and_port(rest).ok_or_else(wrong)?;
+            let (authority, identity, trust) = (None, None, TlsTrust::Verified);
             Ok(match scheme {
                 "udp" => SyslogAddress::Udp(host, port),
-                _ => SyslogAddress::Tcp(host, port),
+                "tcp" => SyslogAddress::Tcp(host, port),
+                _ => SyslogAddress::Tls(SyslogTls { host, port, authority, identity, trust }),
             })
         }
-        "tcp+tls" => Err(Unsupported::new("syslog-address with tcp+tls").into()),
-        _ => Err(wrong().into()),
+        _ => Err(wrong()),
     }
 }
 
@@ -119,8 +158,42 @@ mod tests {
         ] {
             assert_eq!(address(text).ok(), want, "{text}");
         }
-        let tls = address("tcp+tls://a:6514").unwrap_err().to_string();
-        assert!(tls.contains("tcp+tls"), "{tls}");
+    }
+
+    fn tls_of(target: LogTarget) -> SyslogTls {
+        let LogTarget::Syslog { address: SyslogAddress::Tls(tls), .. } = target else {
+            panic!("{target:?}")
+        };
+        tls
+    }
+
+    #[test]
+    fn tls_says_who_may_be_there() {
+        let read = |options: &[(&str, &str)]| {
+            let all: std::collections::BTreeMap<_, _> = options.iter().copied().collect();
+            target(|name| all.get(name).copied()).map(tls_of)
+        };
+        let at = ("syslog-address", "tcp+tls://logs.example:6514");
+        let plain = read(&[at]).unwrap();
+        assert_eq!((plain.host.as_str(), plain.port), ("logs.example", 6514));
+        assert_eq!(
+            (plain.authority, plain.identity, plain.trust),
+            (None, None, TlsTrust::Verified)
+        );
+        let [_, _, _, ca, cert, key, skip] = OPTIONS;
+        let whole = read(&[at, (ca, "/ca"), (cert, "/c"), (key, "/k"), (skip, "true")]).unwrap();
+        assert_eq!(whole.authority.as_deref(), Some("/ca"));
+        assert_eq!(whole.identity, Some(("/c".into(), "/k".into())));
+        assert_eq!(whole.trust, TlsTrust::Anyone);
+        assert_eq!(read(&[at, (skip, "false")]).unwrap().trust, TlsTrust::Verified);
+        for (options, why) in [
+            ([at, (ca, "ca.pem")], LogError::RelativeFile { option: ca, value: "ca.pem".into() }),
+            ([at, (cert, "/c")], LogError::HalfIdentity),
+            ([at, (skip, "x")], LogError::Truth { option: skip.into(), value: "x".into() }),
+            ([("syslog-address", "tcp://a"), (ca, "/ca")], LogError::WithoutTls(ca)),
+        ] {
+            assert_eq!(read(&options).unwrap_err(), why);
+        }
     }
 
     #[test]
