@@ -11,7 +11,7 @@ use oci_spec::runtime::Spec;
 use shim::protocol::{FdRole, NamespaceKind};
 use store::container_layer::{ContainerLayer, Persistence};
 use sys::failpoint::Point;
-use sys::mount::Depth;
+use sys::mount::{Attributes, Depth, Propagation};
 use sys::root::{Final, Root};
 use sys::users::{self, Databases};
 
@@ -77,8 +77,14 @@ impl Base {
                 Ok::<_, EngineError>(tree)
             }),
             (Self::Directory(path), users) => {
-                let tree = sys::mount::clone_tree(path.as_path(), Depth::Recursive)
-                    .map_err(|errno| EngineError::file("clone the mount of", path)(errno.into()))?;
+                let cannot =
+                    |errno: sys::Errno| EngineError::file("clone the mount of", path)(errno.into());
+                let tree = sys::mount::clone_tree(path.as_path(), Depth::Recursive);
+                let tree = tree.map_err(cannot)?;
+                // systemd shares every mount: the container's would be the host's as well, and the
+                // kernel makes such a one nobody's root.
+                let private = Attributes::propagation(Propagation::Private);
+                sys::mount::set_attr(&tree, Depth::Recursive, &private).map_err(cannot)?;
                 users.map_or(Ok(()), |users| users.show(&tree, Depth::Recursive, path))?;
                 Ok(tree)
             }

@@ -5,6 +5,7 @@
 //! must not be writable, one that an older kernel lacks is not missed.
 
 use expect_test::{Expect, expect};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use crate::host;
 
@@ -64,6 +65,37 @@ fn programs_can_tell_that_they_are_in_a_container() {
     std::fs::copy("/bin/busybox", tree.join("bin/busybox")).unwrap();
     let tree = tree.to_string_lossy();
     host.fails(1, &["run", "--rm", "--rootfs", &tree, "/bin/busybox", "test", "-e", "/.dockerenv"]);
+}
+
+/// A mount that goes with the test.
+struct Mounted(std::path::PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        rustix::mount::unmount(&self.0, UnmountFlags::DETACH).unwrap();
+    }
+}
+
+/// As every mount is where systemd is process 1.
+#[test]
+fn a_root_directory_on_a_shared_mount_is_the_containers_alone() {
+    let host = host();
+    let tree = host.scratch().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    rustix::mount::mount("none", &tree, "tmpfs", MountFlags::empty(), None).unwrap();
+    let mounted = Mounted(tree.clone());
+    rustix::mount::mount_change(&tree, MountPropagationFlags::SHARED).unwrap();
+    for dir in ["bin", "proc", "m"] {
+        std::fs::create_dir(tree.join(dir)).unwrap();
+    }
+    std::fs::copy("/bin/busybox", tree.join("bin/busybox")).unwrap();
+    let script = "/bin/busybox mount -t tmpfs none /m && echo in > /m/file && echo out > /file";
+    let path = tree.to_string_lossy();
+    let run = ["run", "--rm", "--privileged", "--rootfs", &path, "/bin/busybox", "sh", "-c"];
+    host.ok(&[&run[..], &[script]].concat());
+    assert_eq!(std::fs::read_to_string(tree.join("file")).unwrap(), "out\n");
+    assert!(!tree.join("m/file").exists(), "what is mounted inside stays there");
+    drop(mounted);
 }
 
 #[test]
