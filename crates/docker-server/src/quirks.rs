@@ -90,6 +90,11 @@ impl ApiVersion {
         self >= Self::one(47)
     }
 
+    /// 1.48: images can be mounted.
+    pub(crate) fn has_image_mounts(self) -> bool {
+        self >= Self::one(48)
+    }
+
     /// 1.45: a part of a volume can be mounted.
     pub(crate) fn has_subpath(self) -> bool {
         self >= Self::one(45)

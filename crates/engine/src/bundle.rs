@@ -253,6 +253,8 @@ fn takes(mount: &WishedMount, path: &str) -> bool {
             !matches!(propagation, Propagation::Shared | Propagation::RecursiveShared)
         }
         MountSource::Tmpfs { .. } => mount.access == Access::ReadWrite,
+        // Nothing can be made in it.
+        MountSource::Image { .. } => false,
         MountSource::Volume { .. } => true,
     };
     can && path != mount.target && path.starts_with(&mount.target)
@@ -348,6 +350,7 @@ pub(crate) fn user_mount(attached: &AttachedMount) -> Result<Mount, OciSpecError
             bind(source, &wish.target, &[kind, propagation.word(), access])
         }
         MountSource::Volume { .. } => bind(source, &wish.target, &["rbind", "rprivate", access]),
+        MountSource::Image { .. } => bind(source, &wish.target, &["bind", "rprivate", "ro"]),
         MountSource::Tmpfs { size, mode, options } => tmpfs(wish, *size, *mode, options),
     }
 }

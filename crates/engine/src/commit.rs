@@ -116,7 +116,10 @@ fn own_config(container: &Container, image: &RunConfig) -> RunConfig {
     let working_dir = spec.process.working_dir.as_ref();
     let anonymous = resolved.mounts.iter().filter_map(|mount| match &mount.source {
         MountSource::Volume { name: None, .. } => Some(mount.target.to_string_lossy().into_owned()),
-        MountSource::Volume { .. } | MountSource::Bind { .. } | MountSource::Tmpfs { .. } => None,
+        MountSource::Volume { .. }
+        | MountSource::Bind { .. }
+        | MountSource::Image { .. }
+        | MountSource::Tmpfs { .. } => None,
     });
     let exposed = resolved.exposed.iter().map(|port| (port.to_string(), json!({})));
     RunConfig {

@@ -8,6 +8,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use model::ContainerId;
 use model::container::UserNamespace;
 use model::mount::{Access, MountSource, Recursion};
 use rustix::fs::{AtFlags, FileType, Mode, StatxFlags};
@@ -148,7 +149,7 @@ impl Engine {
             places.push(Place { tree, target, access, kind: Kind::Lasting });
         }
         for mount in &record.mounts {
-            let tree = self.tree_of(mount)?;
+            let tree = self.tree_of(&container.id, mount)?;
             let (target, access) = (mount.mount.target.clone(), mount.mount.access);
             places.extend(tree.map(|(tree, kind)| Place {
                 tree,
@@ -161,8 +162,17 @@ impl Engine {
         Ok(places)
     }
 
-    fn tree_of(&self, mount: &NamedMount) -> Result<Option<(OwnedFd, Kind)>, EngineError> {
+    fn tree_of(
+        &self,
+        container: &ContainerId,
+        mount: &NamedMount,
+    ) -> Result<Option<(OwnedFd, Kind)>, EngineError> {
         let (path, depth) = match (&mount.mount.source, &mount.volume) {
+            (MountSource::Image { part, .. }, _) => {
+                let Some(image) = mount.image else { return Ok(None) };
+                let tree = self.image_tree(container, image, part.as_deref(), None)?;
+                return Ok(Some((tree, Kind::Lasting)));
+            }
             (MountSource::Bind { path, recursive: Recursion::TopOnly, .. }, _) => {
                 (path.clone(), Depth::Single)
             }

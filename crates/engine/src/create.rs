@@ -8,6 +8,7 @@ use store::ContainerRow;
 use sys::failpoint::Point;
 
 use crate::container::{Container, OpLock, durability, now, to_json};
+use crate::image_mount::images;
 use crate::inherit::joined;
 use crate::record::{Filling, NamedMount, Progress, Record};
 use crate::resolve::resolve;
@@ -38,7 +39,7 @@ impl Engine {
         let resolved = resolve(&id, &spec, &config, &self.host_name())?;
         check_sources(&resolved.mounts)?;
         let inherited = self.inherited(&spec.files)?;
-        let mounts = joined(name_volumes(&resolved.mounts)?, inherited, &spec.files);
+        let mounts = joined(self.named_mounts(&resolved.mounts)?, inherited, &spec.files);
         check_volumes(&mounts)?;
         let has_volumes = mounts.iter().any(|mount| mount.volume.is_some());
         let progress = if has_volumes { Progress::Creating } else { Progress::Ready };
@@ -56,6 +57,23 @@ impl Engine {
         self.tell(&container, "create", &[]);
         drop(making);
         Ok(Created { id, warnings })
+    }
+
+    /// Draws names for anonymous volumes, and finds the images that are mounted.
+    pub(crate) fn named_mounts(&self, mounts: &[Mount]) -> Result<Vec<NamedMount>, EngineError> {
+        let name = |source: &MountSource| match source {
+            MountSource::Volume { name: Some(name), .. } => Ok(Some(name.clone())),
+            MountSource::Volume { name: None, .. } => random::volume_name().map(Some),
+            MountSource::Bind { .. } | MountSource::Image { .. } | MountSource::Tmpfs { .. } => {
+                Ok(None)
+            }
+        };
+        let named = |mount: &Mount| {
+            let volume = name(&mount.source)?;
+            let image = self.image_of_mount(&mount.source)?;
+            Ok(NamedMount { mount: mount.clone(), volume, image, filling: Filling::Done })
+        };
+        mounts.iter().map(named).collect()
     }
 
     fn image_config(&self, source: &Source) -> Result<(Option<ImageId>, RunConfig), EngineError> {
@@ -89,13 +107,14 @@ impl Engine {
             auto_remove: record.spec.removal == Removal::Auto,
             record: to_json(&record),
         };
+        let mounted = images(&record.mounts);
         let mut making = None;
         for attempt in 1.. {
             let with = || {
                 making = Some(self.make_locked(&id)?);
                 Ok(())
             };
-            match self.store().containers().insert_with(&row, durability(&row), with) {
+            match self.store().containers().insert_with(&row, &mounted, durability(&row), with) {
                 Ok(()) => break,
                 Err(EngineError::NameTaken { .. }) if given.is_none() => {
                     row.name = generated_name(&id, attempt)?;
@@ -133,7 +152,10 @@ pub(crate) fn check_sources(mounts: &[Mount]) -> Result<(), EngineError> {
             MountSource::Bind { path, missing: MissingSource::Refuse, .. } if !path.exists() => {
                 return Err(EngineError::NoBindSource(path.clone()));
             }
-            MountSource::Bind { .. } | MountSource::Volume { .. } | MountSource::Tmpfs { .. } => {}
+            MountSource::Bind { .. }
+            | MountSource::Volume { .. }
+            | MountSource::Image { .. }
+            | MountSource::Tmpfs { .. } => {}
         }
     }
     Ok(())
@@ -145,18 +167,4 @@ pub(crate) fn check_volumes(mounts: &[NamedMount]) -> Result<(), EngineError> {
         (Some(name), MountSource::Volume { wish, .. }) => check_options(name, &wish.options),
         _ => Ok(()),
     })
-}
-
-/// Draws names for anonymous volumes.
-pub(crate) fn name_volumes(mounts: &[Mount]) -> Result<Vec<NamedMount>, EngineError> {
-    let name = |source: &MountSource| match source {
-        MountSource::Volume { name: Some(name), .. } => Ok(Some(name.clone())),
-        MountSource::Volume { name: None, .. } => random::volume_name().map(Some),
-        MountSource::Bind { .. } | MountSource::Tmpfs { .. } => Ok(None),
-    };
-    let named = |mount: &Mount| {
-        let volume = name(&mount.source)?;
-        Ok(NamedMount { mount: mount.clone(), volume, filling: Filling::Done })
-    };
-    mounts.iter().map(named).collect()
 }

@@ -141,7 +141,11 @@ impl Engine {
             name: name.clone(),
             path: self.paths().volume_data(name),
         };
-        MountView { mount: named.mount.clone(), volume: named.volume.as_ref().map(place) }
+        MountView {
+            mount: named.mount.clone(),
+            volume: named.volume.as_ref().map(place),
+            image: named.image,
+        }
     }
 
     fn files(&self, container: &Container, life: &Life) -> Result<FilesView, EngineError> {

@@ -2,9 +2,9 @@
 //! detached mount, its users, its files, its place on the network, its filter.
 
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use model::ContainerId;
 use model::container::{InitProcess, NetworkMode, Removal, Source};
 use model::mount::{Access, MissingSource, MountSource};
 use oci_spec::runtime::Spec;
@@ -16,6 +16,7 @@ use sys::root::{Final, Root};
 use sys::users::{self, Databases};
 
 use crate::bundle::{self, Attached, AttachedMount, UserIds};
+use crate::caller::Caller;
 use crate::container::{Container, read_own, write_own};
 use crate::container_files::mount_id;
 use crate::etc_files::{self, Loopback};
@@ -165,7 +166,7 @@ impl Engine {
         let filter = self.seccomp(&record.spec.security, caps)?;
         let (rootfs, mut user) = self.settled_rootfs(container, around.users.as_ref())?;
         user.groups.append(&mut given.groups);
-        let sources = self.mount_sources(container)?;
+        let sources = self.mount_sources(container, around.users.as_ref())?;
         let attached = Attached {
             env: given.env,
             more_mounts: given.mounts,
@@ -286,10 +287,14 @@ impl Engine {
     }
 
     /// Where each of the user's mounts comes from; what `-v` may make is made.
-    fn mount_sources(&self, container: &Container) -> Result<Sources, EngineError> {
+    fn mount_sources(
+        &self,
+        container: &Container,
+        users: Option<&Users>,
+    ) -> Result<Sources, EngineError> {
         let mut sources = Sources::default();
         for named in &container.record.mounts {
-            let source = self.mount_source(named, &mut sources.trees)?;
+            let source = self.mount_source(&container.id, users, named, &mut sources.trees)?;
             sources.mounts.push(AttachedMount { wish: named.mount.clone(), source });
         }
         Ok(sources)
@@ -297,10 +302,18 @@ impl Engine {
 
     pub(crate) fn mount_source(
         &self,
+        container: &ContainerId,
+        users: Option<&Users>,
         named: &NamedMount,
         trees: &mut Vec<(PathBuf, OwnedFd)>,
     ) -> Result<Option<PathBuf>, EngineError> {
         match (&named.mount.source, &named.volume) {
+            (MountSource::Image { part, .. }, _) => {
+                let Some(image) = named.image else { return Ok(None) };
+                let tree = self.image_tree(container, image, part.as_deref(), users)?;
+                trees.push((named.mount.target.clone(), tree));
+                Ok(Some(self.paths().container_dir(container)))
+            }
             (MountSource::Bind { path, missing, propagation, .. }, _) => {
                 make_missing(path, *missing)?;
                 propagation::check(path, *propagation)?;
@@ -422,14 +435,12 @@ fn persistence(container: &Container) -> Persistence {
     }
 }
 
-/// `-v` makes a directory where its source is missing.
+/// `-v` makes a directory where its source is missing. It belongs to whoever asks.
 fn make_missing(path: &Path, missing: MissingSource) -> Result<(), EngineError> {
     if missing == MissingSource::Refuse || path.exists() {
         return Ok(());
     }
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
-    made.map_err(EngineError::file("make the bind source", path))?;
-    set_mode(path, 0o755)
+    Caller::of_process().make_dir(path)
 }
 
 /// An empty file in a volume, whose content nobody vouches for.

@@ -41,6 +41,9 @@ pub(crate) struct NamedMount {
     pub(crate) mount: Mount,
     /// The volume's name, drawn for an anonymous one.
     pub(crate) volume: Option<String>,
+    /// The image that is mounted; only mounts of images have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) image: Option<ImageId>,
     /// Whether the volume still has to be filled from the image: an update has added it and was cut
     /// short. Those of the first records are filled.
     #[serde(default, skip_serializing_if = "Filling::is_done")]

@@ -17,8 +17,10 @@ use crate::userns::Users;
 /// do not ask for the container's ids, and what devices bring along. Its root has no more rights over
 /// the host's files than anybody. Our own init can be executed whoever it belongs to.
 pub(crate) fn with_host_ids(attached: &Attached) -> HashSet<&Path> {
+    // An image's tree has the container's ids already: its layers have.
     let is_hosts = |mount: &&AttachedMount| {
-        matches!(mount.wish.source, MountSource::Bind { ids: Ids::Host, .. })
+        let source = &mount.wish.source;
+        matches!(source, MountSource::Bind { ids: Ids::Host, .. } | MountSource::Image { .. })
     };
     let users = attached.mounts.iter().filter(is_hosts).map(|mount| mount.wish.target.as_path());
     let devices = attached.more_mounts.iter().map(|mount| mount.destination().as_path());

@@ -300,6 +300,8 @@ pub struct MountView {
     pub mount: Mount,
     /// For a volume: its name, drawn for an anonymous one, and where it lies.
     pub volume: Option<VolumePlace>,
+    /// The image that is mounted.
+    pub image: Option<ImageId>,
 }
 
 /// A volume's name and directory.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use model::ContainerId;
 use model::id::is_plain_name;
 use model::mount::{MountSource, VolumeWish};
-use store::{VolumeRow, VolumeRowError};
+use model::{ContainerId, ImageId};
+use store::{Rewired, VolumeRow, VolumeRowError};
 use sys::failpoint::Point;
 
 use crate::container::{Container, now};
@@ -96,17 +96,18 @@ impl Engine {
         self.fill_volumes(container)
     }
 
-    /// Replaces a container's record together with the volumes that it uses: those of `added` are
+    /// Replaces a container's record together with the volumes and images that it mounts: those of `added` are
     /// made if they are not there, those of `unused` stay. Returns the names of those that were made.
     pub(crate) fn rewire_volumes(
         &self,
         container: &ContainerId,
         record: &str,
-        added: &[NamedMount],
-        unused: &[String],
+        (added, unused): (&[NamedMount], &[String]),
+        images: &[ImageId],
     ) -> Result<Vec<String>, EngineError> {
         let rows: Vec<VolumeRow> = added.iter().filter_map(row_of).collect();
-        let there = self.store().volumes().rewire(container, record, &rows, unused);
+        let mounts = Rewired { added: &rows, unused, images };
+        let there = self.store().volumes().rewire(container, record, &mounts);
         Ok(self.tell_made(&rows, &there.map_err(volume_error)?))
     }
 
@@ -148,6 +149,7 @@ fn volume_error(error: VolumeRowError) -> EngineError {
         VolumeRowError::InUse { name, by } => EngineError::VolumeInUse { name, by },
         VolumeRowError::NoSuchVolume(name) => EngineError::NoSuchVolume(name),
         VolumeRowError::NoSuchContainer(id) => EngineError::NoSuchContainer(id.to_string()),
+        VolumeRowError::NoSuchImage(id) => EngineError::image_gone(id),
         VolumeRowError::Db(error) => error.into(),
         error @ (VolumeRowError::Make { .. } | VolumeRowError::Trash(_)) => store_error(error),
     }

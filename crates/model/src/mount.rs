@@ -63,6 +63,13 @@ pub enum MountSource {
         #[serde(default, skip_serializing_if = "VolumeWish::is_default")]
         wish: VolumeWish,
     },
+    /// The files of an image, read-only.
+    Image {
+        /// As typed.
+        name: String,
+        /// The part of it that is mounted, relative and without `..`; `None` is all of it.
+        part: Option<PathBuf>,
+    },
     /// Memory.
     Tmpfs {
         /// Bytes; `None` leaves the kernel's half of memory.
@@ -394,7 +401,9 @@ mod tests {
     fn only_a_bind_says_whose_ids_it_shows() {
         let ids = |spec: &str| match read(spec).source {
             MountSource::Bind { ids, .. } => ids,
-            other @ (MountSource::Volume { .. } | MountSource::Tmpfs { .. }) => panic!("{other:?}"),
+            other @ (MountSource::Volume { .. }
+            | MountSource::Image { .. }
+            | MountSource::Tmpfs { .. }) => panic!("{other:?}"),
         };
         assert_eq!(ids("/a:/b"), Ids::Host);
         assert_eq!(ids("/a:/b:ro,idmap"), Ids::Container);

@@ -7,7 +7,6 @@ mod docker;
 mod import;
 mod load;
 mod members;
-mod outer;
 mod save;
 mod sources;
 
@@ -34,14 +33,13 @@ pub enum LoadError {
     #[error("read the archive: {0}")]
     Read(#[from] io::Error),
     /// The archive is compressed in a way that dhow does not read.
-    #[error("the archive is compressed with {0}: decompress it first; gzip and zstd are read")]
+    #[error(
+        "the archive is compressed with {0}: decompress it first; gzip, zstd, xz and bzip2 are read"
+    )]
     Compression(&'static str),
     /// The compressed data are damaged.
     #[error("decompress the archive: {0}")]
     Decompress(io::Error),
-    /// It grows beyond all measure.
-    #[error("decompression bomb: the archive unpacks to more than {0} times its size")]
-    Bomb(u64),
     /// It is no tar, or a damaged one.
     #[error("the archive cannot be read: {0}")]
     Tar(#[from] TarError),

@@ -9,7 +9,7 @@ mod usage;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use model::{ContainerId, Digest};
+use model::{ContainerId, Digest, ImageId};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::MountAttrFlags;
 use sys::mount::{Depth, Layer, Overlay, OverlayError, Param};
@@ -116,14 +116,41 @@ impl Store {
                  LEFT JOIN layers l ON l.diff_id = c.diff_id
                  WHERE c.container = ?1 ORDER BY c.position",
                 [Text(*id)],
-                |row| {
-                    let diff_id = row.get::<_, Text<Digest>>(1)?.0;
-                    let number: Option<i64> = row.get(0)?;
-                    Ok((diff_id, number.map(|_| layers::read_row(row)).transpose()?))
-                },
+                read_pinned,
             )
         })?;
         self.sound_trees(rows)
+    }
+
+    /// The files of an image that a container mounts, of the layers that its row has pinned for that.
+    /// It has nothing to write to.
+    ///
+    /// # Errors
+    /// As [`Store::container_layer`].
+    pub fn mounted_image(
+        &self,
+        id: &ContainerId,
+        image: ImageId,
+    ) -> Result<ContainerLayer, LayerError> {
+        let rows = self.inner.db.read("find the layers of a mounted image", |tx| {
+            tx.all(
+                "SELECT l.number, c.diff_id, l.entries, l.bytes, l.opaque FROM mounted_layers c
+                 LEFT JOIN layers l ON l.diff_id = c.diff_id
+                 WHERE c.container = ?1 AND c.image = ?2 ORDER BY c.position",
+                (Text(*id), Text(image)),
+                read_pinned,
+            )
+        })?;
+        let mut lowers = self.sound_trees(rows)?;
+        let dir = self.inner.layout.container(id);
+        // One alone would be no overlay, and an image may have none.
+        for name in ["empty", "empty.below"].into_iter().take(2_usize.saturating_sub(lowers.len()))
+        {
+            let empty = dir.join(name);
+            make_dir(&empty).map_err(LayerError::io("create", &empty))?;
+            lowers.push(empty);
+        }
+        Ok(ContainerLayer { id: *id, dir, lowers, xattrs: self.inner.xattrs() })
     }
 
     fn sound_trees(
@@ -171,6 +198,12 @@ impl Inner {
             if fields == ["0", "0", "4294967295"] { Xattrs::Trusted } else { Xattrs::User }
         })
     }
+}
+
+fn read_pinned(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Digest, Option<LayerRow>)> {
+    let diff_id = row.get::<_, Text<Digest>>(1)?.0;
+    let number: Option<i64> = row.get(0)?;
+    Ok((diff_id, number.map(|_| layers::read_row(row)).transpose()?))
 }
 
 /// The root of the tree looks like the uppermost layer's: the overlay shows the upper directory's
@@ -284,14 +317,41 @@ impl ContainerLayer {
     pub fn lower_tree(&self) -> Result<Root, MountError> {
         match &self.lowers[..] {
             [only] => Ok(Root::open(only).map_err(LayerError::root(only))?),
-            _ => {
-                let options: &[Param<'_>] = match self.xattrs {
-                    Xattrs::Trusted => &[],
-                    Xattrs::User => &[Param::Flag(c"userxattr")],
-                };
-                self.overlay(None, options).map(Root::from_fd)
-            }
+            _ => self.mount_lowers().map(Root::from_fd),
         }
+    }
+
+    const fn lower_options(&self) -> &'static [Param<'static>] {
+        match self.xattrs {
+            Xattrs::Trusted => &[],
+            Xattrs::User => &[Param::Flag(c"userxattr")],
+        }
+    }
+
+    /// Mounts the lower layers alone, of which there must be two.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn mount_lowers(&self) -> Result<OwnedFd, MountError> {
+        self.overlay(None, self.lower_options())
+    }
+
+    /// The same with the ids of a user namespace, as [`ContainerLayer::mount_shown`].
+    ///
+    /// # Errors
+    /// What the kernel says; it takes layers by descriptor since 6.13.
+    pub fn mount_lowers_shown<E: From<MountError>>(
+        &self,
+        show: impl Fn(OwnedFd, &Path) -> Result<OwnedFd, E>,
+    ) -> Result<OwnedFd, E> {
+        let tree = |path: &PathBuf| {
+            let tree = sys::mount::clone_tree(path.as_path(), Depth::Single);
+            show(tree.map_err(|errno| self.failed(errno))?, path)
+        };
+        let lowers = self.lowers.iter().map(tree).collect::<Result<Vec<_>, E>>()?;
+        let lowers: Vec<Layer<'_>> = lowers.iter().map(|fd| Layer::Fd(fd.as_fd())).collect();
+        let overlay = Overlay { lowers: &lowers, upper: None, options: self.lower_options() };
+        Ok(self.mounted(&overlay)?)
     }
 
     fn overlay(

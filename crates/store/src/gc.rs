@@ -141,6 +141,7 @@ pub(crate) fn collect(tx: &Tx<'_>, inner: &Inner, moved: &mut Moved) -> Result<(
         "SELECT number FROM layers l
          WHERE NOT EXISTS (SELECT 1 FROM image_layers WHERE diff_id = l.diff_id)
            AND NOT EXISTS (SELECT 1 FROM container_layers WHERE diff_id = l.diff_id)
+           AND NOT EXISTS (SELECT 1 FROM mounted_layers WHERE diff_id = l.diff_id)
            AND NOT EXISTS (SELECT 1 FROM lease_layers WHERE diff_id = l.diff_id)",
         [],
         |row| row.get(0),

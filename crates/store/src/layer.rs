@@ -11,6 +11,7 @@ mod extract;
 mod hash;
 mod law;
 mod merge;
+pub(crate) mod outer;
 mod pack;
 mod parents;
 mod unpack;

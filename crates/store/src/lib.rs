@@ -40,7 +40,7 @@ pub use db::containers::{ContainerRow, ContainerRowError, Containers, Found};
 pub use db::id_ranges::IdRanges;
 pub use db::networks::{NetworkRow, NetworkRowError, Networks};
 pub use db::ports::{PortError, PortLease, Ports};
-pub use db::volumes::{VolumeRow, VolumeRowError, Volumes};
+pub use db::volumes::{Rewired, VolumeRow, VolumeRowError, Volumes};
 pub use db::{DbError, Durability};
 pub use gc::{GcError, RemovedContainer};
 pub use images::{

@@ -10,7 +10,7 @@
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::thread::UnshareFlags;
+use rustix::thread::{CapabilitySet, UnshareFlags};
 
 /// Gives the calling thread a private umask of 0, so that `open` and `mkdir` create with exactly
 /// the mode asked for.
@@ -47,6 +47,40 @@ pub fn own_files_as(id: u32) -> Result<(), Errno> {
     }
     rustix::thread::set_capabilities(None, before)
 }
+
+/// Lets the calling thread act on files as another user does, without capabilities over them: what
+/// that user may not do fails, and what is made is that user's. For good: it ends with the work. A
+/// caller with other supplementary groups than this process has is none to act as.
+///
+/// # Errors
+/// `EPERM` without the right to do so.
+pub fn act_as(uid: u32, gid: u32) -> Result<(), Errno> {
+    for (set, id) in [(libc::SYS_setfsgid, gid), (libc::SYS_setfsuid, uid)] {
+        // SAFETY: both calls take a number, and change this thread's credentials alone.
+        unsafe { libc::syscall(set, id) };
+        // They tell only what was before; asking is setting what cannot be set.
+        // SAFETY: as above.
+        let now = unsafe { libc::syscall(set, u32::MAX) };
+        if now != libc::c_long::from(id) {
+            return Err(Errno::PERM);
+        }
+    }
+    if uid == 0 {
+        return Ok(());
+    }
+    // The kernel takes these away with the user, unless it was told not to.
+    let mut left = rustix::thread::capabilities(None)?;
+    left.effective -= OVER_FILES;
+    rustix::thread::set_capabilities(None, left)
+}
+
+/// Capabilities that lift what a file's mode and owner say.
+const OVER_FILES: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::MKNOD);
 
 #[cfg(test)]
 mod tests {

@@ -484,3 +484,38 @@ fn a_start_waits_for_a_copy_into_what_does_not_run() {
     assert_eq!(Ran::new(&start.wait_with_output().unwrap()).out, "whole");
     host.ok(&["rm", "cc"]);
 }
+
+/// Archives as people have them; nothing of the container's unpacks them.
+#[test]
+fn archives_are_unpacked_whatever_they_are_compressed_with() {
+    let host = host();
+    let dir = host.scratch();
+    shell(
+        dir,
+        "mkdir d; echo text >d/f; tar cf d.tar d; xz -k d.tar; bzip2 -k d.tar; gzip -k d.tar",
+    );
+    host.ok(&["create", "--name", "cc", "--network", "none", "busybox", "cat", "/x/d/f"]);
+    for name in ["d.tar", "d.tar.xz", "d.tar.bz2", "d.tar.gz"] {
+        let archive = fs::read(dir.join(name)).unwrap();
+        host.ok(&["cp", "-q", dir.join("d").to_str().unwrap(), "cc:/x"]);
+        let ran = host.feed(&["cp", "-", "cc:/x"], &archive);
+        assert_eq!(ran.code, Some(0), "{name}: {}", ran.err);
+        assert_eq!(host.ok(&["start", "-a", "cc"]), "text", "{name}");
+        host.ok(&["rm", "cc"]);
+        host.ok(&["create", "--name", "cc", "--network", "none", "busybox", "cat", "/x/d/f"]);
+        // The same of whole images and of root file systems.
+        let id = host.feed(&["import", "-", "tree:1"], &archive);
+        assert!(id.out.starts_with("sha256:"), "{name}: {}", id.err);
+        let mount = "type=image,src=tree:1,dst=/t,image-subpath=d";
+        let read = ["run", "--rm", "--network", "none", "--mount", mount, "busybox", "cat", "/t/f"];
+        assert_eq!(host.ok(&read), "text", "{name}");
+    }
+    let cut = fs::read(dir.join("d.tar.xz")).unwrap();
+    assert_eq!(host.feed(&["cp", "-", "cc:/"], &cut[..cut.len() / 2]).code, Some(1));
+    host.ok(&["save", "-o", dir.join("i.tar").to_str().unwrap(), "busybox"]);
+    shell(dir, "xz -1k i.tar; bzip2 -k i.tar");
+    for name in ["i.tar.xz", "i.tar.bz2"] {
+        let loaded = host.ok(&["load", "-i", dir.join(name).to_str().unwrap()]);
+        assert_eq!(loaded, "Loaded image: busybox:latest", "{name}");
+    }
+}

@@ -22,6 +22,7 @@ mod flags;
 mod health;
 mod hogs;
 mod hostile_images;
+mod image_mounts;
 mod images;
 mod inside;
 mod life;

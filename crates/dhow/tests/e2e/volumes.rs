@@ -292,3 +292,86 @@ fn a_bind_makes_its_source_if_it_is_told_to() {
     host.ok(&words);
     assert!(source.join("f").exists());
 }
+
+/// As in Docker: also what comes from another container, or is the image's, takes a standard place.
+#[test]
+fn an_inherited_mount_takes_the_place_of_a_standard_one() {
+    let host = host();
+    let places = ["/dev/shm", "/dev/mqueue", "/sys"];
+    let volumes: Vec<String> = places.iter().map(|place| format!("VOLUME {place}")).collect();
+    let changes = volumes.iter().flat_map(|volume| ["-c", volume.as_str()]);
+    host.ok(&["create", "--name", "made", "busybox"]);
+    let commit: Vec<&str> =
+        ["commit"].into_iter().chain(changes).chain(["made", "vols:1"]).collect();
+    host.ok(&commit);
+    let kinds = |options: &[&str]| {
+        let look = [
+            "sh",
+            "-c",
+            "mount | grep -E ' (/dev/shm|/dev/mqueue|/sys) ' | cut -d' ' -f3,5 | sort",
+        ];
+        host.ok(&[&["run", "--rm", "--network", "none"], options, &look].concat())
+    };
+    let standard = "/dev/mqueue mqueue\n/dev/shm tmpfs\n/sys sysfs";
+    assert_eq!(kinds(&["busybox"]), standard);
+    let of_image = kinds(&["vols:1"]);
+    for (line, place) in of_image.lines().zip(["/dev/mqueue", "/dev/shm", "/sys"]) {
+        assert!(line.starts_with(place) && !standard.contains(line), "{of_image}");
+    }
+    host.ok(&["create", "--name", "ff", "-v", "vol:/dev/shm", "busybox"]);
+    let inherited = kinds(&["--volumes-from", "ff", "busybox"]);
+    assert!(
+        !inherited.contains("/dev/shm tmpfs") && inherited.contains("/sys sysfs"),
+        "{inherited}"
+    );
+    // Nothing stands in for procfs, whoever asks.
+    host.ok(&["commit", "-c", "VOLUME /proc", "made", "proc:1"]);
+    let refused = host.fails(125, &["run", "--rm", "--network", "none", "proc:1", "true"]);
+    assert!(refused.contains("cannot be mounted inside /proc"), "{refused}");
+}
+
+/// It is made as whoever calls, who has no more rights by that.
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "setpriv(1) makes a caller who is not the process's user"
+)]
+fn a_new_directory_of_a_bind_belongs_to_the_caller() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    let host = host();
+    let open = host.scratch().join("open");
+    let closed = host.scratch().join("closed");
+    for dir in [&open, &closed] {
+        fs::create_dir(dir).unwrap();
+    }
+    fs::set_permissions(host.scratch(), fs::Permissions::from_mode(0o755)).unwrap();
+    chown(&open, Some(4711), Some(4711)).unwrap();
+    let run = |dir: &std::path::Path| {
+        let bind = format!("{}:/new", dir.display());
+        let words = ["run", "--rm", "--network", "none", "-v", &bind, "busybox", "true"];
+        let command = host.command(&words);
+        let mut caller = std::process::Command::new("setpriv");
+        caller
+            .args(["--ruid=4711", "--rgid=4712", "--keep-groups"])
+            .arg(command.get_program())
+            .args(command.get_args());
+        for (name, value) in command.get_envs() {
+            value.map(|value| caller.env(name, value));
+        }
+        let output = caller.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let new = open.join("some/new");
+    assert_eq!(run(&new), (Some(0), String::new()));
+    for dir in [&new, &open.join("some")] {
+        let stat = fs::metadata(dir).unwrap();
+        assert_eq!((stat.uid(), stat.gid(), stat.mode() & 0o777), (4711, 4712, 0o755), "{dir:?}");
+    }
+    let (code, refused) = run(&closed.join("new"));
+    assert!(code == Some(125) && refused.contains("Permission denied"), "{code:?} {refused}");
+    assert_eq!(fs::read_dir(&closed).unwrap().count(), 0);
+    // Whoever is root has root's.
+    let bind = format!("{}:/new", closed.join("roots").display());
+    host.ok(&["run", "--rm", "--network", "none", "-v", &bind, "busybox", "true"]);
+    assert_eq!(fs::metadata(closed.join("roots")).unwrap().uid(), 0);
+}

@@ -92,9 +92,11 @@ pub(crate) enum FilesError {
     #[error("error looking up volume plugin {0}: plugin {0:?} not found")]
     Driver(String),
     #[error(
-        "invalid mount config for type \"volume\": subpath must be a relative path within the volume"
+        "invalid mount config for type \"{0}\": subpath must be a relative path within the {0}"
     )]
-    Part,
+    Part(&'static str),
+    #[error("Mount type \"Image\" needs API v1.48 or newer")]
+    OldImage,
     #[error("VolumeOptions.Subpath needs API v1.45 or newer")]
     OldPart,
     #[error("invalid mount path: '{0}' mount path must be absolute")]
@@ -204,7 +206,8 @@ fn mount(wire: &WireMount, api: ApiVersion) -> Result<Mount, LowerError> {
         "bind" => "bind",
         "volume" => "volume",
         "tmpfs" => "tmpfs",
-        later @ ("image" | "npipe" | "cluster") => {
+        "image" => "image",
+        later @ ("npipe" | "cluster") => {
             return Err(Unsupported::new(format!("mount type '{later}'")).into());
         }
         other => return Err(FilesError::UnknownType(other.to_owned()).into()),
@@ -214,6 +217,9 @@ fn mount(wire: &WireMount, api: ApiVersion) -> Result<Mount, LowerError> {
     let source = match kind {
         "bind" => bind(wire, api)?,
         "volume" => volume(wire, api)?,
+        "image" => {
+            return Ok(Mount { target, source: image(wire, api)?, access: Access::ReadOnly });
+        }
         _ => mount_tmpfs(wire)?,
     };
     Ok(Mount { target, source, access: access(wire, api)? })
@@ -303,7 +309,7 @@ fn volume(wire: &WireMount, api: ApiVersion) -> Result<MountSource, LowerError> 
     let part = match options.subpath.as_str() {
         "" => None,
         _ if !api.has_subpath() => return Err(FilesError::OldPart.into()),
-        path => Some(part(path)?),
+        path => Some(part("volume", path)?),
     };
     // A part has what it has.
     let copy_up = if options.no_copy || part.is_some() { CopyUp::Never } else { CopyUp::WhenEmpty };
@@ -314,13 +320,28 @@ fn volume(wire: &WireMount, api: ApiVersion) -> Result<MountSource, LowerError> 
     Ok(MountSource::Volume { name, copy_up, part, wish })
 }
 
-fn part(path: &str) -> Result<PathBuf, LowerError> {
-    text::plain("volume subpath", path)?;
+fn image(wire: &WireMount, api: ApiVersion) -> Result<MountSource, LowerError> {
+    if !api.has_image_mounts() {
+        return Err(FilesError::OldImage.into());
+    }
+    if wire.source.is_empty() {
+        return Err(FilesError::Missing { kind: "image", field: "Source" }.into());
+    }
+    let options = wire.image_options.clone().unwrap_or_default();
+    let part = match options.subpath.as_str() {
+        "" => None,
+        path => Some(part("image", path)?),
+    };
+    Ok(MountSource::Image { name: wire.source.clone(), part })
+}
+
+fn part(kind: &'static str, path: &str) -> Result<PathBuf, LowerError> {
+    text::plain("mount subpath", path)?;
     let is_inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
     if Path::new(path).components().all(is_inside) {
         Ok(PathBuf::from(path))
     } else {
-        Err(FilesError::Part.into())
+        Err(FilesError::Part(kind).into())
     }
 }
 

@@ -714,7 +714,7 @@ fn what_is_not_there_yet_is_named() {
             "log driver 'gelf' (json-file, local, journald, syslog and none are there)",
         ),
         (host(r#""SecurityOpt":["label=type:t"]"#), "--security-opt label"),
-        (host(r#""Mounts":[{"Type":"image","Target":"/t"}]"#), "mount type 'image'"),
+        (host(r#""Mounts":[{"Type":"npipe","Target":"/t"}]"#), "mount type 'npipe'"),
         (image(r#""OnBuild":["RUN x"]"#), "OnBuild"),
     ] {
         let want = (501, format!("not supported yet: {what}"));

@@ -43,6 +43,14 @@ fn point(view: &MountView, files: &FilesSpec) -> Option<MountPoint> {
                 propagation: String::new(),
             })
         }
+        // Docker shows where it is mounted on the host; here it is nowhere.
+        MountSource::Image { name, .. } => Some(MountPoint {
+            kind: "image".to_owned(),
+            name: name.clone(),
+            source: view.image.map(|id| id.to_string()).unwrap_or_default(),
+            destination,
+            ..MountPoint::default()
+        }),
         MountSource::Tmpfs { .. } if files.tmpfs.keys().any(|target| is_at(mount, target)) => None,
         MountSource::Tmpfs { .. } => {
             Some(MountPoint { kind: "tmpfs".to_owned(), destination, rw, ..MountPoint::default() })

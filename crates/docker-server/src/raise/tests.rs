@@ -30,6 +30,7 @@ fn view(body: &str) -> ContainerView {
     let place = |mount: &model::mount::Mount| MountView {
         volume: matches!(mount.source, model::mount::MountSource::Volume { .. })
             .then(|| VolumePlace { name: "v".to_owned(), path: "/vols/v/_data".into() }),
+        image: None,
         mount: mount.clone(),
     };
     ContainerView {

@@ -18,7 +18,8 @@ use super::{MountChanges, UpdateError};
 use crate::bundle::{self, AttachedMount};
 use crate::container::{Container, to_json};
 use crate::container_files::{mount_id, with_live_files};
-use crate::create::{check_sources, check_volumes, name_volumes};
+use crate::create::{check_sources, check_volumes};
+use crate::image_mount::images;
 use crate::join::{Init, LiveFiles};
 use crate::mount_table::entries;
 use crate::prepare::store_error;
@@ -42,7 +43,7 @@ impl Engine {
         at: At,
     ) -> Result<MountPlan, EngineError> {
         check_sources(&changes.add)?;
-        let new = name_volumes(&changes.add)?;
+        let new = self.named_mounts(&changes.add)?;
         check_volumes(&new)?;
         plan(&container.record, &changes.rm, new, at)
             .map_err(|source| EngineError::Update { id: container.id, source })
@@ -57,7 +58,8 @@ impl Engine {
         unused: &[String],
     ) -> Result<Vec<String>, EngineError> {
         let json = to_json(&container.record);
-        self.rewire_volumes(&container.id, &json, added, unused)
+        let images = images(&container.record.mounts);
+        self.rewire_volumes(&container.id, &json, (added, unused), &images)
     }
 
     /// Mounts what is new, if the container runs; its volumes are filled in any case.
@@ -137,15 +139,17 @@ impl Engine {
     ) -> Result<Later, EngineError> {
         let users = live.users(container)?;
         let mut ready = Vec::new();
-        let source = self.mount_source(named, &mut ready)?;
+        let source = self.mount_source(&container.id, users.as_ref(), named, &mut ready)?;
         let attached = AttachedMount { wish: named.mount.clone(), source };
         let mount = bundle::user_mount(&attached)
             .map_err(|error| EngineError::Invalid(error.to_string()))?;
-        let has_host_ids = matches!(named.mount.source, MountSource::Bind { ids: Ids::Host, .. });
-        let shown = users.as_ref().filter(|_| !has_host_ids);
+        let wish = &named.mount.source;
+        let stays =
+            matches!(wish, MountSource::Bind { ids: Ids::Host, .. } | MountSource::Image { .. });
+        let shown = users.as_ref().filter(|_| !stays);
         let source = match named.mount.source {
             MountSource::Tmpfs { .. } => None,
-            MountSource::Bind { .. } | MountSource::Volume { .. } => {
+            MountSource::Bind { .. } | MountSource::Volume { .. } | MountSource::Image { .. } => {
                 Some(tree(&mount, ready.pop().map(|(_, tree)| tree), shown)?)
             }
         };

@@ -138,7 +138,12 @@ mod tests {
     fn named(spec: &str) -> NamedMount {
         let volume = spec.split_once(':').map(|(name, _)| name).filter(|n| !n.starts_with('/'));
         let volume = volume.map(str::to_owned);
-        NamedMount { mount: parse_volume(spec).unwrap(), volume, filling: Filling::Done }
+        NamedMount {
+            mount: parse_volume(spec).unwrap(),
+            volume,
+            image: None,
+            filling: Filling::Done,
+        }
     }
 
     fn planned(there: &[&str], rm: &[&str], new: &[&str], at: At) -> Result<String, String> {

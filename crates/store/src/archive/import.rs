@@ -7,6 +7,7 @@ use model::{ImageId, Platform, Reference};
 
 use crate::Store;
 use crate::images::compose;
+use crate::layer::{UnpackError, outer};
 use crate::layers::{LayerError, chain};
 use crate::operation::BeginError;
 use crate::operation::publish::{NewImage, PublishError};
@@ -31,6 +32,9 @@ pub struct Import {
 /// Why nothing was imported. Nothing of it is left.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
+    /// What the archive is compressed with.
+    #[error("{}", chain(.0))]
+    Archive(UnpackError),
     /// The archive.
     #[error("{}", chain(.0))]
     Layer(#[from] LayerError),
@@ -43,13 +47,14 @@ pub enum ImportError {
 }
 
 impl Store {
-    /// Makes an image of one layer of a tar: plain, gzip or zstd.
+    /// Makes an image of one layer of a tar, plain or compressed with gzip, zstd, xz or bzip2.
     ///
     /// # Errors
     /// What is wrong with the archive, and where.
     pub fn import(&self, archive: impl Read, import: &Import) -> Result<ImageId, ImportError> {
         let operation = self.begin()?;
         let layer = operation.begin_unknown_layer("the root file system")?;
+        let archive = outer::as_layer(archive).map_err(ImportError::Archive)?;
         let arrived = operation.receive(layer, archive)?;
         let composed = compose(&configuration(import), &[arrived.spec()]);
         let image = NewImage {

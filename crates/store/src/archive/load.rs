@@ -1,19 +1,23 @@
 //! `load`: from an archive to images in the store.
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 
 use model::{ImageId, Platform, Reference};
 use sys::failpoint::{Point, reach};
 
+use super::LoadError;
 use super::members::Members;
 use super::sources::{self, Source};
-use super::{LoadError, outer};
 use crate::Store;
+use crate::layer::{CodecError, UnpackError, outer};
 use crate::oci::LayerSpec;
 use crate::operation::Operation;
 use crate::operation::publish::NewImage;
 use crate::operation::receive::BeginLayer;
+
+/// Bytes read at once.
+const BUFFER: usize = 1 << 18;
 
 /// How an archive is loaded.
 #[derive(Debug, Clone)]
@@ -36,7 +40,8 @@ pub struct Loaded {
 }
 
 impl Store {
-    /// Loads every image of an archive: docker-archive or OCI archive, plain, gzip or zstd.
+    /// Loads every image of an archive: docker-archive or OCI archive, plain or compressed with
+    /// gzip, zstd, xz or bzip2.
     /// `progress` hears the name of each member that was taken.
     ///
     /// # Errors
@@ -48,8 +53,9 @@ impl Store {
         progress: &mut dyn FnMut(&str),
     ) -> Result<Vec<Loaded>, LoadError> {
         let operation = self.begin()?;
-        let mut plain = outer::decompress(archive)?;
-        if outer::is_empty(&mut plain)? {
+        let opened: Box<dyn Read + Send> = Box::new(outer::open(archive).map_err(unopened)?);
+        let mut plain = BufReader::with_capacity(BUFFER, opened);
+        if plain.fill_buf()?.is_empty() {
             return Err(LoadError::NotAnImage);
         }
         let members = Members::read(plain, &operation, progress)?;
@@ -61,6 +67,18 @@ impl Store {
         operation.keep_only(&blobs, &layers);
         specs.into_iter().try_for_each(|spec| complete(&operation, spec))?;
         publish(&operation, sources, options.now_ns)
+    }
+}
+
+fn unopened(error: UnpackError) -> LoadError {
+    match error {
+        UnpackError::Codec(CodecError::Unsupported(name)) => LoadError::Compression(name),
+        UnpackError::Codec(CodecError::Decode { source, .. }) => LoadError::Decompress(source),
+        UnpackError::Read(error) => LoadError::Read(error),
+        other @ (UnpackError::Codec(CodecError::Mismatch { .. })
+        | UnpackError::Apply(_)
+        | UnpackError::TooLarge(_)
+        | UnpackError::Bomb(_)) => LoadError::Decompress(std::io::Error::other(other)),
     }
 }
 

@@ -81,17 +81,18 @@ impl Containers<'_> {
         row: &ContainerRow,
         durability: Durability,
     ) -> Result<(), ContainerRowError> {
-        self.insert_with(row, durability, || Ok(()))
+        self.insert_with(row, &[], durability, || Ok(()))
     }
 
-    /// The same; what `with` makes is there before anybody can see the row, and no collection
-    /// takes it away in between.
+    /// The same, with the images that the container mounts; what `with` makes is there before anybody
+    /// can see the row, and no collection takes it away in between.
     ///
     /// # Errors
     /// The name is taken, or the image is gone; whatever `with` says.
     pub fn insert_with<E: From<ContainerRowError> + From<DbError>>(
         &self,
         row: &ContainerRow,
+        mounted: &[ImageId],
         durability: Durability,
         with: impl FnOnce() -> Result<(), E>,
     ) -> Result<(), E> {
@@ -110,6 +111,7 @@ impl Containers<'_> {
                 ),
             )?;
             row.image.map_or(Ok(()), |image| pin_layers(tx, &row.id, image))?;
+            pin_mounted(tx, &row.id, mounted)?;
             with()
         })
     }
@@ -283,11 +285,37 @@ fn check_name(tx: &Tx<'_>, name: &ContainerName) -> Result<(), ContainerRowError
     by.map_or(Ok(()), |by| Err(ContainerRowError::NameTaken { name: name.clone(), by }))
 }
 
-fn pin_layers(tx: &Tx<'_>, id: &ContainerId, image: ImageId) -> Result<(), ContainerRowError> {
-    let exists = tx.first("SELECT 1 FROM images WHERE id = ?1", [Text(image)], |_| Ok(()))?;
-    if exists.is_none() {
-        return Err(ContainerRowError::NoSuchImage(image));
+/// Keeps the layers of the images that a container mounts, and of no others. Of one that it mounts
+/// already they are kept as they are: it may be gone.
+pub(super) fn pin_mounted(
+    tx: &Tx<'_>,
+    id: &ContainerId,
+    mounted: &[ImageId],
+) -> Result<(), ContainerRowError> {
+    let sql = "SELECT image FROM mounted_images WHERE container = ?1";
+    let there = tx.all(sql, [Text(*id)], |row| Ok(row.get::<_, Text<ImageId>>(0)?.0))?;
+    for image in there.iter().filter(|image| !mounted.contains(image)) {
+        let sql = "DELETE FROM mounted_images WHERE container = ?1 AND image = ?2";
+        tx.execute(sql, (Text(*id), Text(*image)))?;
     }
+    for image in mounted.iter().filter(|image| !there.contains(image)) {
+        exists(tx, *image)?;
+        let sql = "INSERT OR IGNORE INTO mounted_images (container, image) VALUES (?1, ?2)";
+        tx.execute(sql, (Text(*id), Text(*image)))?;
+        let sql = "INSERT OR IGNORE INTO mounted_layers (container, image, position, diff_id)
+                   SELECT ?1, image, position, diff_id FROM image_layers WHERE image = ?2";
+        tx.execute(sql, (Text(*id), Text(*image)))?;
+    }
+    Ok(())
+}
+
+fn exists(tx: &Tx<'_>, image: ImageId) -> Result<(), ContainerRowError> {
+    let found = tx.first("SELECT 1 FROM images WHERE id = ?1", [Text(image)], |_| Ok(()))?;
+    found.ok_or(ContainerRowError::NoSuchImage(image))
+}
+
+fn pin_layers(tx: &Tx<'_>, id: &ContainerId, image: ImageId) -> Result<(), ContainerRowError> {
+    exists(tx, image)?;
     tx.execute(
         "INSERT INTO container_layers (container, position, diff_id)
          SELECT ?1, position, diff_id FROM image_layers WHERE image = ?2",

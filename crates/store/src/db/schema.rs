@@ -3,10 +3,10 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// `PRAGMA user_version` of a file with all of `STEPS`.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 /// Step `n` leads from version `n` to `n + 1`. Published steps never change.
-const STEPS: [&str; 3] = [INITIAL, AUTO_REMOVED, ID_RANGES];
+const STEPS: [&str; 4] = [INITIAL, AUTO_REMOVED, ID_RANGES, MOUNTED_IMAGES];
 
 /// Digests and ids are text, so that a person with `sqlite3` can read them.
 ///
@@ -160,6 +160,25 @@ CREATE TABLE id_ranges (
     container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE
 );
 CREATE INDEX id_ranges_by_container ON id_ranges(container);
+";
+
+/// Images that containers have mounted, and the layers that they keep for that.
+const MOUNTED_IMAGES: &str = "
+CREATE TABLE mounted_images (
+    container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+    image TEXT NOT NULL,
+    PRIMARY KEY (container, image)
+) WITHOUT ROWID;
+CREATE INDEX mounted_images_by_image ON mounted_images(image);
+CREATE TABLE mounted_layers (
+    container TEXT NOT NULL,
+    image TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    diff_id TEXT NOT NULL,
+    PRIMARY KEY (container, image, position),
+    FOREIGN KEY (container, image) REFERENCES mounted_images(container, image) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE INDEX mounted_layers_by_diff ON mounted_layers(diff_id);
 ";
 
 /// Runs the missing steps in one transaction. The caller holds the setup lock.

@@ -9,10 +9,11 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use model::ContainerId;
+use model::{ContainerId, ImageId};
 use rusqlite::Row;
 use sys::failpoint::{Point, reach};
 
+use super::containers::ContainerRowError;
 use super::{Db, DbError, Durability, IsFull, Text, Tx};
 use crate::container_layer::file_bytes;
 use crate::layers::LayerError;
@@ -36,6 +37,17 @@ pub struct VolumeRow {
     pub created_ns: i64,
 }
 
+/// What a container mounts from now on.
+#[derive(Debug, Clone, Copy)]
+pub struct Rewired<'a> {
+    /// Volumes that are new; those that are not there are made.
+    pub added: &'a [VolumeRow],
+    /// Names of volumes that it uses no more; they stay.
+    pub unused: &'a [String],
+    /// All images.
+    pub images: &'a [ImageId],
+}
+
 /// Why a volume was not used or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeRowError {
@@ -53,6 +65,9 @@ pub enum VolumeRowError {
     /// There is no such container.
     #[error("no such container: {0}")]
     NoSuchContainer(ContainerId),
+    /// An image that is to be mounted is gone.
+    #[error("no such image: {0}")]
+    NoSuchImage(ImageId),
     /// Its directory cannot be made.
     #[error("make {path}: {source}")]
     Make {
@@ -76,8 +91,20 @@ impl IsFull for VolumeRowError {
             Self::InUse { .. }
             | Self::NoSuchVolume(_)
             | Self::NoSuchContainer(_)
+            | Self::NoSuchImage(_)
             | Self::Make { .. }
             | Self::Trash(_) => false,
+        }
+    }
+}
+
+impl From<ContainerRowError> for VolumeRowError {
+    fn from(error: ContainerRowError) -> Self {
+        match error {
+            ContainerRowError::NoSuchImage(id) => Self::NoSuchImage(id),
+            ContainerRowError::NoSuchContainer(id)
+            | ContainerRowError::NameTaken { by: id, .. } => Self::NoSuchContainer(id),
+            ContainerRowError::Db(error) => Self::Db(error),
         }
     }
 }
@@ -116,27 +143,27 @@ impl Volumes<'_> {
         self.create("use volumes", |tx, stale| self.used(tx, container, rows, stale))
     }
 
-    /// Replaces a container's record, and with it the volumes that it uses: those of `add` are made
-    /// if they are not there, those of `drop` stay and are used no more. Returns the rows of `add`.
+    /// Replaces a container's record, and with it the volumes and images that it mounts. Returns the
+    /// rows of the volumes that it uses from now on.
     ///
     /// # Errors
-    /// There is no such container; the database, the directories.
+    /// There is no such container or image; the database, the directories.
     pub fn rewire(
         &self,
         container: &ContainerId,
         record: &str,
-        add: &[VolumeRow],
-        drop: &[String],
+        mounts: &Rewired<'_>,
     ) -> Result<Vec<VolumeRow>, VolumeRowError> {
         self.create("change the volumes of a container", |tx, stale| {
             if !super::containers::set_record(tx, container, record)? {
                 return Err(VolumeRowError::NoSuchContainer(*container));
             }
-            for name in drop {
+            super::containers::pin_mounted(tx, container, mounts.images)?;
+            for name in mounts.unused {
                 let sql = "DELETE FROM volume_uses WHERE volume = ?1 AND container = ?2";
                 tx.execute(sql, (name, Text(*container)))?;
             }
-            self.used(tx, container, add, stale)
+            self.used(tx, container, mounts.added, stale)
         })
     }
 

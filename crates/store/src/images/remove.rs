@@ -119,8 +119,8 @@ struct Decision {
 impl Images<'_> {
     /// Removes a name, and the image with its last name, or an image by its id.
     ///
-    /// `running` are the containers that run now; those that were created from the image are known
-    /// here. Layers that a container needs stay until it goes.
+    /// `running` are the containers that run now; those that were created from the image or mount it
+    /// are known here. Layers that a container needs stay until it goes.
     ///
     /// # Errors
     /// There is no such image, or it is needed: nothing has been removed.
@@ -167,7 +167,7 @@ fn step(point: Point, layout: &Layout) -> Result<(), TrashError> {
     reach(point).map_err(|errno| TrashError::Move { path, source: errno.into() })
 }
 
-/// The containers that were created from the image, and those of all that run.
+/// The containers that were created from the image or mount it, and those of all that run.
 struct Users<'u> {
     all: &'u [ContainerId],
     running: &'u BTreeSet<ContainerId>,
@@ -281,7 +281,9 @@ fn check_users(force: Force, users: &Users<'_>) -> Result<(), Conflict> {
 }
 
 fn users(tx: &Tx<'_>, id: &ImageId) -> Result<Vec<ContainerId>, DbError> {
-    let sql = "SELECT id FROM containers WHERE image = ?1 ORDER BY created_ns, id";
+    let sql = "SELECT id FROM containers
+               WHERE image = ?1 OR id IN (SELECT container FROM mounted_images WHERE image = ?1)
+               ORDER BY created_ns, id";
     tx.all(sql, [Text(*id)], |row| Ok(row.get::<_, Text<_>>(0)?.0))
 }
 
@@ -305,7 +307,8 @@ fn apply(tx: &Tx<'_>, image: &ImageRecord, decision: &Decision) -> Result<Vec<Re
 fn is_unused(tx: &Tx<'_>, layer: &super::ImageLayer) -> Result<bool, DbError> {
     let used = tx.first(
         "SELECT 1 FROM image_layers WHERE chain_id = ?1
-         UNION ALL SELECT 1 FROM container_layers WHERE diff_id = ?2 LIMIT 1",
+         UNION ALL SELECT 1 FROM container_layers WHERE diff_id = ?2
+         UNION ALL SELECT 1 FROM mounted_layers WHERE diff_id = ?2 LIMIT 1",
         (Text(layer.chain_id), Text(layer.diff_id)),
         |_| Ok(()),
     )?;

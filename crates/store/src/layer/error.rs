@@ -168,7 +168,7 @@ pub enum UnpackError {
     #[error("the layer unpacks to more than {0} bytes")]
     TooLarge(u64),
     /// It unpacks to far more than it is.
-    #[error("decompression bomb: the layer unpacks to more than {0} times its size")]
+    #[error("decompression bomb: it unpacks to more than {0} times its size")]
     Bomb(u64),
 }
 

@@ -11,9 +11,9 @@ use sys::userns::IdMap;
 
 use crate::tar::{Entry, Kind, Reader, WriteError, Writer};
 
-use super::codec::{self, CodecError, Decoder};
 use super::error::{ApplyError, Bytes, Refusal, UnpackError};
 use super::extract::{Extractor, plain};
+use super::outer;
 use super::{Applied, ApplyOptions};
 
 /// Bytes read and written at once.
@@ -150,12 +150,7 @@ fn merge_here(
     options: &MergeOptions,
 ) -> Result<Applied, UnpackError> {
     sys::fs_context::private_umask_zero().map_err(|errno| ApplyError::Thread(errno.into()))?;
-    let source = BufReader::with_capacity(BUFFER, source);
-    let (magic, source) = codec::start(source).map_err(UnpackError::Read)?;
-    let compression = codec::choose(None, &magic)?;
-    let decoder = Decoder::new(source, compression)
-        .map_err(|source| CodecError::Decode { compression, source })?;
-    let source = BufReader::with_capacity(BUFFER, decoder);
+    let source = BufReader::with_capacity(BUFFER, outer::open(source)?);
     Ok(Extractor::on_tree(dest, options).run(source)?)
 }
 

@@ -257,7 +257,8 @@ fn what_is_no_image_archive_is_named() {
         (b"".to_vec(), "no image archive"),
         (b"junk".repeat(500), "not a tar header"),
         (vec![0; 4096], "no image archive"),
-        (b"\xfd7zXZ\0 and so on".to_vec(), "compressed with xz"),
+        (b"\xfd7zXZ\0 and so on".to_vec(), "XZ"),
+        (b"\x04\x22\x4d\x18 and so on".to_vec(), "compressed with lz4"),
         (tar(&[("etc/passwd", b"root")]), "a root file system becomes an image with `dhow import`"),
     ] {
         let error = place.load(junk).unwrap_err().to_string();

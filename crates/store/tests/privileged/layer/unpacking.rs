@@ -182,7 +182,7 @@ fn bombs_stop_at_their_limit() {
     let error = layer::measure(&bomb[..], None, Limits::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "decompression bomb: the layer unpacks to more than 1000 times its size"
+        "decompression bomb: it unpacks to more than 1000 times its size"
     );
 }
 
