@@ -308,7 +308,7 @@ fn damaged_archives_leave_nothing() {
         ("cut in the layer", whole[..whole.len() / 2].to_vec(), "truncated"),
         ("flipped", flipped, "0.tar"),
         ("cut gzip", vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1], "deflate"),
-        ("xz", b"\xfd7zXZ\0\0\x04".repeat(100), "xz"),
+        ("xz", b"\xfd7zXZ\0\0\x04".repeat(100), "XZ"),
         (
             "config outside",
             docker_archive("../../../../etc/passwd", "layer.tar"),
