@@ -18,13 +18,12 @@ use sys::users::{self, Databases};
 use crate::bundle::{self, Attached, AttachedMount, UserIds};
 use crate::caller::Caller;
 use crate::container::{Container, read_own, write_own};
-use crate::container_files::mount_id;
 use crate::etc_files::{self, Loopback};
 use crate::limits::Numbered;
 use crate::ports::Publication;
-use crate::record::{Endpoint, Mounted, NamedMount, Record};
+use crate::record::{Endpoint, NamedMount, Record};
 use crate::start::Prepared;
-use crate::trees::{trees, with_host_ids};
+use crate::trees::{mounted, trees, with_host_ids};
 use crate::userns::Users;
 use crate::volume_source::VolumeFiles;
 use crate::{Engine, EngineError, cdi, processors, propagation, security};
@@ -398,27 +397,6 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-/// By what the kernel will know the user's mounts: a detached tree keeps its number where it goes.
-fn mounted(
-    record: &Record,
-    spec: &Spec,
-    fds: &[(FdRole, OwnedFd)],
-) -> Result<Vec<Mounted>, EngineError> {
-    let mut all = Vec::new();
-    for (role, tree) in fds {
-        let FdRole::Tree(index) = role else { continue };
-        let target =
-            spec.mounts().iter().flatten().nth(*index).map(oci_spec::runtime::Mount::destination);
-        let is_users =
-            |target: &&PathBuf| record.mounts.iter().any(|it| it.mount.target == **target);
-        let Some(target) = target.filter(is_users) else { continue };
-        let id = mount_id(tree)
-            .map_err(|errno| EngineError::file("look at the mount for", target)(errno.into()))?;
-        all.push(Mounted { target: target.clone(), id });
-    }
-    Ok(all)
 }
 
 /// The files of a container's directory that name it and what it can reach, and where it sees them.

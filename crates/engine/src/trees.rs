@@ -11,6 +11,8 @@ use sys::mount::Depth;
 
 use crate::EngineError;
 use crate::bundle::{self, Attached, AttachedMount};
+use crate::container_files::mount_id;
+use crate::record::{Mounted, Record};
 use crate::userns::Users;
 
 /// What is mounted as it is on the host, also where there is a user namespace: the user's binds that
@@ -68,4 +70,24 @@ pub(crate) fn tree(
     };
     shown.map_or(Ok(()), |users| users.show(&tree, depth, &source))?;
     Ok(tree)
+}
+
+/// By what the kernel will know the user's mounts: a detached tree keeps its number where it goes.
+pub(crate) fn mounted(
+    record: &Record,
+    spec: &Spec,
+    fds: &[(FdRole, OwnedFd)],
+) -> Result<Vec<Mounted>, EngineError> {
+    let mut all = Vec::new();
+    for (role, tree) in fds {
+        let FdRole::Tree(index) = role else { continue };
+        let target = spec.mounts().iter().flatten().nth(*index).map(Mount::destination);
+        let is_users =
+            |target: &&PathBuf| record.mounts.iter().any(|it| it.mount.target == **target);
+        let Some(target) = target.filter(is_users) else { continue };
+        let id = mount_id(tree)
+            .map_err(|errno| EngineError::file("look at the mount for", target)(errno.into()))?;
+        all.push(Mounted { target: target.clone(), id });
+    }
+    Ok(all)
 }
