@@ -23,6 +23,8 @@ const GROUP: &str = "root:x:0:\ntty:x:5:\nwww:x:33:\nextra:x:77:www\nnogroup:x:6
 pub struct Image {
     name: String,
     layers: Vec<Vec<u8>>,
+    /// What its configuration says of containers, beside or in place of the usual.
+    says: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Image {
@@ -33,12 +35,21 @@ impl Image {
     pub fn busybox() -> Result<Self> {
         let layer = layer()
             .with_context(|| format!("make a layer of {PROGRAM}; is busybox-static installed?"))?;
-        Ok(Self { name: "busybox:latest".to_owned(), layers: vec![layer] })
+        Ok(Self::of_layer("busybox:latest", layer))
     }
 
     /// An image of one layer, a plain tar.
     pub(crate) fn of_layer(name: &str, layer: Vec<u8>) -> Self {
-        Self { name: name.to_owned(), layers: vec![layer] }
+        Self { name: name.to_owned(), layers: vec![layer], says: serde_json::Map::new() }
+    }
+
+    /// The same under another name, whose configuration says this of containers: an object, as
+    /// `{"User": "www"}`.
+    #[must_use]
+    pub fn saying(mut self, name: &str, config: &serde_json::Value) -> Self {
+        name.clone_into(&mut self.name);
+        self.says.extend(config.as_object().cloned().unwrap_or_default());
+        self
     }
 
     /// The same under another name with one more layer, of files in `/data`.
@@ -63,11 +74,15 @@ impl Image {
         let history = serde_json::json!({
             "created": "2026-01-01T00:00:00Z", "created_by": "testkit",
         });
+        let mut said = serde_json::Map::new();
+        said.insert("Cmd".to_owned(), serde_json::json!(["sh"]));
+        said.insert("Env".to_owned(), serde_json::json!([path]));
+        said.extend(self.says.clone());
         let config = serde_json::json!({
             "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
             "os": "linux",
             "created": "2026-01-01T00:00:00Z",
-            "config": { "Cmd": ["sh"], "Env": [path] },
+            "config": said,
             "rootfs": { "type": "layers", "diff_ids": diff_ids },
             "history": vec![history; self.layers.len()],
         });

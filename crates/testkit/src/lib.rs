@@ -1,5 +1,6 @@
 //! Test helpers: throw-away state roots with a dhow that works on them, terminals to run it in,
-//! what is left on a host, small file systems, a registry, a listener behind TLS, and base images.
+//! what is left on a host, small file systems, a registry, a listener behind TLS, paths that change
+//! places, and base images.
 //!
 //! Nothing here is linked into the binary.
 
@@ -11,6 +12,7 @@ mod debian;
 mod disk;
 mod host;
 mod registry;
+mod swap;
 mod terminal;
 mod tls;
 
@@ -20,5 +22,6 @@ pub use debian::{criu, systemd_archive};
 pub use disk::{Disk, FileSystem};
 pub use host::{Host, Ran};
 pub use registry::Registry;
+pub use swap::Swap;
 pub use terminal::Terminal;
 pub use tls::{Clients, TlsListener, TlsStream};

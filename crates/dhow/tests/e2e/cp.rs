@@ -5,10 +5,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{CWD, RenameFlags};
-use testkit::{Host, Ran};
+use testkit::{Host, Ran, Swap};
 
 use crate::events::now;
 use crate::host;
@@ -386,27 +384,19 @@ fn links_that_are_swapped_lead_nowhere_outside() {
     host.ok(&[&["run", "-d", "--name", "run"], &words[..]].concat());
     host.ok(&[&["create", "--name", "lone"], &words[..]].concat());
     while host.ok(&["logs", "run"]) != "up" {}
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let (a, b) = (dir.join("racing/a"), dir.join("racing/b"));
-            while !done.load(Ordering::Relaxed) {
-                rustix::fs::renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE).unwrap();
-            }
-        });
-        let file = dir.join("f");
-        let file = file.to_str().unwrap();
-        let mut copied = 0;
-        for round in 0..40 {
-            let who = if round % 2 == 0 { "run" } else { "lone" };
-            let read = host.run(&["cp", &format!("{who}:/r/a/secret"), "-"]);
-            assert!(!read.out.contains("secret\n"), "{}", read.out);
-            let wrote = host.run(&["cp", file, &format!("{who}:/r/a/")]);
-            copied += usize::from(wrote.code == Some(0));
-        }
-        done.store(true, Ordering::Relaxed);
-        assert!(copied > 0, "nothing was copied at all");
-    });
+    let swap = Swap::start(&dir.join("racing/a"), &dir.join("racing/b"));
+    let file = dir.join("f");
+    let file = file.to_str().unwrap();
+    let mut copied = 0;
+    for round in 0..40 {
+        let who = if round % 2 == 0 { "run" } else { "lone" };
+        let read = host.run(&["cp", &format!("{who}:/r/a/secret"), "-"]);
+        assert!(!read.out.contains("secret\n"), "{}", read.out);
+        let wrote = host.run(&["cp", file, &format!("{who}:/r/a/")]);
+        copied += usize::from(wrote.code == Some(0));
+    }
+    drop(swap);
+    assert!(copied > 0, "nothing was copied at all");
     assert_eq!(fs::read_dir(dir.join("canary")).unwrap().count(), 1, "the host was written to");
     // A link that stays inside is followed.
     host.ok(&["cp", dir.join("f").to_str().unwrap(), "run:/var/run/x"]);

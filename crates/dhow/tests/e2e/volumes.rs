@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{CWD, RenameFlags};
+use testkit::Swap;
 
 use crate::host;
 
@@ -125,26 +124,17 @@ fn a_part_that_is_swapped_leads_nowhere_outside() {
     fs::write(data.join("part/inside"), "").unwrap();
     fs::write(canary.join("outside"), "").unwrap();
     symlink(&canary, data.join("other")).unwrap();
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                let (a, b) = (data.join("part"), data.join("other"));
-                rustix::fs::renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE).unwrap();
-            }
-        });
-        let mount = "type=volume,src=vol,dst=/m,volume-subpath=part";
-        let mut mounted = 0;
-        for _ in 0..20 {
-            let words =
-                ["run", "--rm", "--network", "none", "--mount", mount, "busybox", "ls", "/m"];
-            let ran = host.run(&words);
-            assert!(!ran.out.contains("outside"), "{}", ran.out);
-            mounted += usize::from(ran.out == "inside");
-        }
-        done.store(true, Ordering::Relaxed);
-        assert!(mounted > 0, "nothing was mounted at all");
-    });
+    let swap = Swap::start(&data.join("part"), &data.join("other"));
+    let mount = "type=volume,src=vol,dst=/m,volume-subpath=part";
+    let words = ["run", "--rm", "--network", "none", "--mount", mount, "busybox", "ls", "/m"];
+    let mut mounted = 0;
+    for _ in 0..20 {
+        let ran = host.run(&words);
+        assert!(!ran.out.contains("outside"), "{}", ran.out);
+        mounted += usize::from(ran.out == "inside");
+    }
+    drop(swap);
+    assert!(mounted > 0, "nothing was mounted at all");
     host.ok(&["volume", "rm", "vol"]);
 }
 
