@@ -12,7 +12,7 @@ use model::container::{ContainerSpec, NamespaceSpec, Terminal};
 use model::mount::{Access, Mount as WishedMount, MountSource, Propagation, Recursion};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
-    BoxBuilder as ConsoleBuilder, Capability, Linux, LinuxBuilder, LinuxCapabilities,
+    BoxBuilder as ConsoleBuilder, Capability, Hooks, Linux, LinuxBuilder, LinuxCapabilities,
     LinuxCapabilitiesBuilder, LinuxDevice, LinuxDeviceCgroup, Mount, MountBuilder, PosixRlimit,
     Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
@@ -31,6 +31,8 @@ pub(crate) struct Attached {
     pub(crate) env: Vec<String>,
     /// Of its devices.
     pub(crate) more_mounts: Vec<Mount>,
+    /// Of its devices.
+    pub(crate) hooks: Hooks,
     /// Looked up in the container's own passwd and group.
     pub(crate) user: UserIds,
     /// Path of the container's cgroup below each hierarchy's mount.
@@ -132,7 +134,7 @@ pub(crate) fn spec(
     let domain = wished.network.domainname.as_deref().unwrap_or_default();
     // Whoever shares the host's names does not change them.
     let names_host = wished.security.uts == NamespaceSpec::Host;
-    SpecBuilder::default()
+    let mut spec = SpecBuilder::default()
         .version("1.2.1".to_owned())
         .root(
             RootBuilder::default()
@@ -146,7 +148,9 @@ pub(crate) fn spec(
         .mounts(mounts(wished, attached)?)
         .linux(linux(wished, attached)?)
         .annotations(wished.annotations.clone().into_iter().collect::<HashMap<_, _>>())
-        .build()
+        .build()?;
+    spec.set_hooks(Some(attached.hooks.clone()).filter(|hooks| *hooks != Hooks::default()));
+    Ok(spec)
 }
 
 fn variables(wished: &ContainerSpec, resolved: &Resolved, attached: &Attached) -> Vec<String> {

@@ -10,8 +10,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use model::container::DeviceRequest;
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType, Mount, MountBuilder};
+use oci_spec::runtime::{
+    Hook, Hooks, LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType, Mount, MountBuilder,
+};
 
+use crate::userns::Users;
 use crate::{Engine, EngineError, security};
 use spec::{DeviceNode, Edits, Format, Spec};
 
@@ -32,6 +35,7 @@ pub(crate) struct Given {
     pub(crate) rules: Vec<LinuxDeviceCgroup>,
     pub(crate) mounts: Vec<Mount>,
     pub(crate) groups: Vec<u32>,
+    pub(crate) hooks: Hooks,
 }
 
 /// The devices of a host.
@@ -202,15 +206,25 @@ fn read(path: &Path) -> Result<Spec, String> {
 }
 
 impl Given {
+    /// Whether a container with these users can have it all.
+    ///
+    /// # Errors
+    /// Hooks are the host's root, who would do their work in namespaces that are not.
+    pub(crate) fn check(&self, users: Option<&Users>) -> Result<(), EngineError> {
+        if users.is_none() || self.hooks == Hooks::default() {
+            return Ok(());
+        }
+        let why = "a device that needs hooks cannot be given to a container with a user namespace of its own: \
+                   use --userns=host";
+        Err(EngineError::Invalid(why.to_owned()))
+    }
+
     fn add(&mut self, name: &str, edits: &Edits) -> Result<(), EngineError> {
         let lacks = |what: String| {
             Err(EngineError::Invalid(format!(
                 "CDI device {name} needs {what}, which dhow does not have yet"
             )))
         };
-        if let Some(hook) = edits.hooks.first() {
-            return lacks(format!("the {} hook {}", hook.hook_name, hook.path.display()));
-        }
         if edits.intel_rdt.is_some() {
             return lacks("intelRdt".to_owned());
         }
@@ -224,6 +238,9 @@ impl Given {
         }
         for mount in &edits.mounts {
             self.mounts.push(oci_mount(mount)?);
+        }
+        for hook in &edits.hooks {
+            add_hook(&mut self.hooks, hook)?;
         }
         Ok(())
     }
@@ -262,6 +279,26 @@ pub(crate) fn put_node(nodes: &mut Vec<LinuxDevice>, node: LinuxDevice) {
         Some(there) => *there = node,
         None => nodes.push(node),
     }
+}
+
+/// In the order of the devices, as each moment wants it.
+fn add_hook(hooks: &mut Hooks, wished: &spec::Hook) -> Result<(), EngineError> {
+    let mut hook = Hook::default();
+    hook.set_path(wished.path.clone())
+        .set_args(Some(wished.args.clone()).filter(|args| !args.is_empty()))
+        .set_env(Some(wished.env.clone()))
+        .set_timeout(wished.timeout);
+    let list = match wished.hook_name.as_str() {
+        "prestart" => hooks.prestart_mut(),
+        "createRuntime" => hooks.create_runtime_mut(),
+        "createContainer" => hooks.create_container_mut(),
+        "startContainer" => hooks.start_container_mut(),
+        "poststart" => hooks.poststart_mut(),
+        "poststop" => hooks.poststop_mut(),
+        other => return Err(EngineError::Invalid(format!("hook {other:?} is not known"))),
+    };
+    list.get_or_insert_default().push(hook);
+    Ok(())
 }
 
 fn oci_mount(mount: &spec::Mount) -> Result<Mount, EngineError> {

@@ -156,6 +156,7 @@ impl Engine {
         let caps = security::capabilities(&record.spec.security)?;
         let mut devices = security::devices(&record.spec.security, caps)?;
         let mut given = self.cdi(&record.spec.security.device_requests)?;
+        given.check(around.users.as_ref())?;
         for node in given.nodes.drain(..) {
             cdi::put_node(&mut devices.nodes, node);
         }
@@ -169,6 +170,7 @@ impl Engine {
         let attached = Attached {
             env: given.env,
             more_mounts: given.mounts,
+            hooks: given.hooks,
             user,
             cgroup: PathBuf::from("/")
                 .join(self.paths().cgroup_parent())

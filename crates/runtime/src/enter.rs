@@ -45,6 +45,7 @@ pub fn enter(enter: Enter<'_>) -> Result<Running, LaunchError> {
         given: Namespaces::NONE,
         filter: if enter.filter.is_some() { Filter::Given } else { Filter::None },
         orphan: enter.orphan,
+        hooks_at: None,
     };
     let plan = plan::plan_exec(enter.process, enter.facts, enter.users, &extras)?;
     let start = Start {
@@ -60,6 +61,7 @@ pub fn enter(enter: Enter<'_>) -> Result<Running, LaunchError> {
         filter: enter.filter,
         stdio: enter.stdio,
         terminal: plan.terminal,
+        hooks: None,
     };
     start.run()?.go()
 }

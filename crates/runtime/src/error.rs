@@ -8,6 +8,7 @@ use std::fmt;
 use sys::Errno;
 use sys::process::Exit;
 
+use crate::hooks::HookError;
 use crate::plan::PlanError;
 
 /// A failed start. Whatever it was, nothing of the container is left running.
@@ -34,6 +35,9 @@ pub enum LaunchError {
         /// Why not.
         errno: Reason,
     },
+    /// A hook failed.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// The child ended before it had said how far it came.
     #[error("init ended during its start{}", exit.map_or_else(String::new, |e| format!(": {e:?}")))]
     Died {
@@ -80,7 +84,11 @@ impl LaunchError {
             Self::Exec { errno, .. } | Self::WorkingDirectory { errno, .. } => {
                 Some(if errno.errno == Errno::NOENT { 127 } else { 126 })
             }
-            Self::Plan(_) | Self::Prepare { .. } | Self::Init { .. } | Self::Died { .. } => None,
+            Self::Plan(_)
+            | Self::Prepare { .. }
+            | Self::Init { .. }
+            | Self::Hook(_)
+            | Self::Died { .. } => None,
         }
     }
 

@@ -19,6 +19,8 @@ pub struct HostFacts {
     pub cgroups: CgroupView,
     /// Whether AppArmor is on.
     pub apparmor: bool,
+    /// Whether SELinux is on.
+    pub selinux: bool,
 }
 
 /// The control group hierarchies that a container can be shown.
@@ -62,6 +64,9 @@ impl HostFacts {
             cgroups: cgroup_view()?,
             apparmor: Path::new("/sys/module/apparmor/parameters/enabled").exists()
                 && read("/sys/module/apparmor/parameters/enabled")?.starts_with('Y'),
+            // Its file system is there where it is on and has a policy; an empty directory is there
+            // where the kernel merely knows it.
+            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
         })
     }
 }

@@ -12,6 +12,7 @@ use crate::copy_up;
 use crate::error::LaunchError;
 use crate::facts::HostFacts;
 use crate::filled;
+use crate::hooks::Hooks;
 use crate::plan::{self, Extras, Filter, InitPlan, Join, Origin, Orphan, PlanError, Tree};
 use crate::start::{CgroupEntry, FilterRef, Ready, Start, Stdio};
 
@@ -38,6 +39,8 @@ pub struct Launch<'a> {
     pub cgroup: CgroupEntry<'a>,
     /// Its seccomp filter.
     pub filter: Option<FilterRef<'a>>,
+    /// Its hooks; a specification that has some needs it.
+    pub hooks: Option<Hooks<'a>>,
     /// What happens to it when this process dies.
     pub orphan: Orphan,
 }
@@ -52,6 +55,7 @@ impl Launch<'_> {
             given,
             filter: if self.filter.is_some() { Filter::Given } else { Filter::None },
             orphan: self.orphan,
+            hooks_at: self.hooks.map(|hooks| hooks.root()),
         };
         plan::plan(self.spec, self.facts, &extras)
     }
@@ -88,6 +92,7 @@ pub fn launch(launch: Launch<'_>) -> Result<Ready, LaunchError> {
         filter: launch.filter,
         stdio: launch.stdio,
         terminal: plan.terminal,
+        hooks: launch.hooks,
     };
     start.run()
 }

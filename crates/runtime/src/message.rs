@@ -20,6 +20,8 @@ const HEADER: usize = 9;
 pub(crate) enum Report {
     /// All is set up; a terminal's master comes with it.
     Ready,
+    /// The namespaces and mounts are there, the root is not entered yet: now hooks are run.
+    AtHooks,
     /// The process goes on as another, a sibling, whose pidfd comes with it.
     Born {
         /// Its number, as whoever has made it sees it.
@@ -38,6 +40,9 @@ pub(crate) enum Report {
 
 /// The bytes of `Ready`.
 pub(crate) const READY: [u8; 1] = *b"r";
+
+/// The bytes of `AtHooks`.
+pub(crate) const AT_HOOKS: [u8; 1] = *b"h";
 
 /// The bytes of `Born`.
 pub(crate) fn born(pid: i32) -> [u8; 5] {
@@ -64,6 +69,9 @@ impl Report {
         if bytes == READY {
             return Some(Self::Ready);
         }
+        if bytes == AT_HOOKS {
+            return Some(Self::AtHooks);
+        }
         let (tag, rest) = bytes.split_first()?;
         if *tag == b'b' {
             return Some(Self::Born { pid: i32::from_le_bytes(rest.try_into().ok()?) });
@@ -89,6 +97,7 @@ mod tests {
         let said = Report::Failed { step: 7, errno: Errno::PERM, detail: String::new() };
         assert_eq!(heard, Some(said));
         assert_eq!(Report::parse(&READY), Some(Report::Ready));
+        assert_eq!(Report::parse(&AT_HOOKS), Some(Report::AtHooks));
         assert_eq!(Report::parse(&born(70_000)), Some(Report::Born { pid: 70_000 }));
         assert_eq!(Report::parse(b"b12"), None);
         assert_eq!(Report::parse(b"f123"), None);

@@ -12,6 +12,7 @@ use sys::process::{Child, CloneArgs, ExecStrings, Namespaces};
 use sys::seccomp::{Flags, Instruction};
 
 use crate::error::{LaunchError, Missing, Reason};
+use crate::hooks::Hooks;
 use crate::init::{self, Hands};
 use crate::message::{self, Report};
 use crate::plan::{Candidates, Program, Terminal};
@@ -86,6 +87,7 @@ pub(crate) struct Start<'a> {
     pub(crate) filter: Option<FilterRef<'a>>,
     pub(crate) stdio: Stdio,
     pub(crate) terminal: Terminal,
+    pub(crate) hooks: Option<Hooks<'a>>,
 }
 
 impl Start<'_> {
@@ -125,7 +127,7 @@ impl Start<'_> {
         };
         let waiting =
             Ready { child, terminal: None, channel, steps: self.steps, program: self.program };
-        waiting.until_ready()
+        waiting.until_ready(self.hooks)
     }
 }
 
@@ -148,7 +150,7 @@ impl Ready {
         self.terminal.as_ref().map(AsFd::as_fd)
     }
 
-    fn until_ready(mut self) -> Result<Self, LaunchError> {
+    fn until_ready(mut self, hooks: Option<Hooks<'_>>) -> Result<Self, LaunchError> {
         let mut fds = Vec::new();
         loop {
             match self.hear(&mut fds)? {
@@ -157,9 +159,20 @@ impl Ready {
                     return Ok(self);
                 }
                 Some(Report::Born { pid }) => self.follow(pid, fds.pop())?,
+                Some(Report::AtHooks) => self = self.run_hooks(hooks)?,
                 report => return Err(self.fail(report)),
             }
         }
+    }
+
+    fn run_hooks(self, hooks: Option<Hooks<'_>>) -> Result<Self, LaunchError> {
+        let done = hooks.map_or(Ok(()), |hooks| hooks.create(self.child.pid, self.pidfd()));
+        if let Err(error) = done {
+            self.abort();
+            return Err(error.into());
+        }
+        self.say_go()?;
+        Ok(self)
     }
 
     /// The process goes on as a sibling, which is our child as well.
@@ -177,15 +190,7 @@ impl Ready {
     /// # Errors
     /// If a step failed; the process is gone then and has been reaped.
     pub fn go(self) -> Result<Running, LaunchError> {
-        match sys::fdpass::send(&self.channel, &[message::GO], &[]) {
-            // It has ended already. What it may have said is still there to be heard.
-            Err(error) if error.errno() == Some(Errno::PIPE) => {}
-            Err(error) => {
-                let errno = error.errno().unwrap_or(Errno::IO);
-                return Err(LaunchError::prepare("say go to", "the process")(errno));
-            }
-            Ok(_) => {}
-        }
+        self.say_go()?;
         match self.hear(&mut Vec::new())? {
             // execve has closed the channel.
             None => {
@@ -193,6 +198,18 @@ impl Ready {
                 Ok(Running { pid, pidfd, terminal: self.terminal })
             }
             report => Err(self.fail(report)),
+        }
+    }
+
+    fn say_go(&self) -> Result<(), LaunchError> {
+        match sys::fdpass::send(&self.channel, &[message::GO], &[]) {
+            // It has ended already. What it may have said is still there to be heard.
+            Err(error) if error.errno() == Some(Errno::PIPE) => Ok(()),
+            Err(error) => {
+                let errno = error.errno().unwrap_or(Errno::IO);
+                Err(LaunchError::prepare("say go to", "the process")(errno))
+            }
+            Ok(_) => Ok(()),
         }
     }
 
@@ -227,7 +244,9 @@ impl Ready {
                     None => LaunchError::Died { exit },
                 }
             }
-            Some(Report::Ready | Report::Born { .. }) | None => LaunchError::Died { exit },
+            Some(Report::Ready | Report::AtHooks | Report::Born { .. }) | None => {
+                LaunchError::Died { exit }
+            }
         }
     }
 }
@@ -315,12 +334,12 @@ fn above_streams(fd: OwnedFd, what: &'static str) -> Result<OwnedFd, LaunchError
 
 /// While it lives, children of this thread are born into another pid namespace. That saves a
 /// second clone, and the child stays a child of this process.
-struct BornInto {
+pub(crate) struct BornInto {
     own: OwnedFd,
 }
 
 impl BornInto {
-    fn enter(target: BorrowedFd<'_>) -> Result<Self, LaunchError> {
+    pub(crate) fn enter(target: BorrowedFd<'_>) -> Result<Self, LaunchError> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let own = rustix::fs::openat(CWD, c"/proc/thread-self/ns/pid", flags, Mode::empty())
             .map_err(LaunchError::prepare("open", "/proc/thread-self/ns/pid"))?;
@@ -329,7 +348,7 @@ impl BornInto {
         Ok(Self { own })
     }
 
-    fn leave(self) -> Result<(), LaunchError> {
+    pub(crate) fn leave(self) -> Result<(), LaunchError> {
         sys::process::setns(&self.own, Namespaces::PID)
             .map_err(LaunchError::prepare("leave", "the pid namespace of the container"))
     }

@@ -36,6 +36,10 @@ pub enum Step {
     MakeBench(CString),
     /// Attach the root file system.
     AttachRoot,
+    /// Attach it at this directory of the host, where hooks find it.
+    AttachRootAt(CString),
+    /// Tell the parent that hooks may be run, and wait until they have been.
+    AwaitHooks,
     /// Make a mount and attach it below the root.
     Mount(Box<MountStep>),
     /// Make a device node in the root file system.
@@ -86,6 +90,8 @@ pub enum Step {
     RaiseAmbient(u64),
     /// Set the AppArmor profile of the program.
     AppArmor(CString),
+    /// Let the program run with this label of SELinux.
+    SeLinux(CString),
     /// Go to the working directory.
     ChangeDirectory(CString),
     /// Find the program as the user who will run it.
@@ -280,6 +286,10 @@ impl fmt::Display for Step {
             Self::MakeMask(_) => f.write_str("make the mask"),
             Self::MakeBench(path) => write!(f, "mount a tmpfs on {}", path.to_string_lossy()),
             Self::AttachRoot => f.write_str("attach the root file system"),
+            Self::AttachRootAt(path) => {
+                write!(f, "attach the root file system at {}", path.to_string_lossy())
+            }
+            Self::AwaitHooks => f.write_str("await hooks"),
             Self::Mount(mount) => write!(f, "mount {} on {}", mount.source, mount.target),
             Self::Node(place, node) => write!(f, "make {node} {place}"),
             Self::MakeWorkingDirectory(place) => write!(f, "make working directory {place}"),
@@ -309,6 +319,7 @@ impl fmt::Display for Step {
             Self::AppArmor(profile) => {
                 write!(f, "set AppArmor profile {:?}", profile.to_string_lossy())
             }
+            Self::SeLinux(label) => write!(f, "set SELinux label {:?}", label.to_string_lossy()),
             Self::ChangeDirectory(path) => write!(f, "go to {}", path.to_string_lossy()),
             Self::FindProgram => f.write_str("find the program"),
             Self::DieWithParent => f.write_str("die with the parent"),

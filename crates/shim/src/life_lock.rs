@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use sys::Errno;
 
-use crate::paths::ShimPaths;
+use crate::paths::{ShimPaths, remove_bundle};
 
 /// Who holds this owns the container's life.
 const LIFE: u32 = 0;
@@ -141,6 +141,7 @@ impl LifeLock {
     /// the lock.
     pub fn remove_dir(self) {
         let (dir, lock) = (self.paths.dir(), self.paths.lock());
+        remove_bundle(&self.paths.bundle());
         // Whatever is there: a shim that was killed may have left a record half-written.
         let entries = std::fs::read_dir(&dir).into_iter().flatten().flatten();
         for path in entries.map(|entry| entry.path()).filter(|path| *path != lock) {

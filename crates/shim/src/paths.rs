@@ -55,6 +55,12 @@ impl ShimPaths {
         self.dir().join("died.json")
     }
 
+    /// What hooks look at, for a container that has some.
+    #[must_use]
+    pub(crate) fn bundle(&self) -> PathBuf {
+        self.dir().join("bundle")
+    }
+
     /// What its events tell of the container.
     #[must_use]
     pub fn about(&self) -> PathBuf {
@@ -66,6 +72,18 @@ impl ShimPaths {
     pub fn exit_record(&self) -> PathBuf {
         self.root.join("containers").join(self.id.to_string()).join("exit.json")
     }
+}
+
+/// The specification, in a bundle.
+pub(crate) const BUNDLE_CONFIG: &str = "config.json";
+/// Where the root file system is shown, in a bundle.
+pub(crate) const BUNDLE_ROOT: &str = "rootfs";
+
+/// Removes a bundle, and never more than was made of it: what may be mounted there is nobody's to delete.
+pub(crate) fn remove_bundle(dir: &Path) {
+    let _ = std::fs::remove_file(dir.join(BUNDLE_CONFIG));
+    let _ = std::fs::remove_dir(dir.join(BUNDLE_ROOT));
+    let _ = std::fs::remove_dir(dir);
 }
 
 /// Connects to a socket by a path of any length.

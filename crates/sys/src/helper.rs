@@ -9,11 +9,13 @@
 )]
 
 mod family;
+mod inside;
 mod run;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+pub use inside::inside;
 pub use run::{Bounds, Ran, RunError, run};
 
 /// A foreign program and the reason to start it.

@@ -122,6 +122,15 @@ fn devices_of_the_host_are_mapped_in_every_form() {
     let missing = "error gathering device information while adding custom device \"/dev/nope\": no such file or directory";
     assert!(run("/dev/nope", "true").err.contains(missing));
     assert!(run("/etc/passwd", "true").err.contains("\"/etc/passwd\": not a device node"));
+    // A directory without any is none either.
+    let empty = dir.join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let said = run(&format!("{}:/dev/empty", empty.display()), "true").err;
+    assert!(said.contains(&format!("\"{}\": not a device node", empty.display())), "{said}");
+    // Of two at one place the first is there.
+    let twice = ["run", "--rm", "--device", "/dev/zero:/dev/x", "--device", "/dev/null:/dev/x"];
+    let look = ["busybox", "stat", "-c", "%t:%T", "/dev/x"];
+    assert_eq!(host.ok(&[&twice[..], &look].concat()), "1:5");
     // Who may everything gets the one that was asked for as well.
     let mapped = format!("{}:/dev/mine", at("one"));
     let all = [
@@ -137,4 +146,78 @@ fn devices_of_the_host_are_mapped_in_every_form() {
         "/dev/mine",
     ];
     assert_eq!(host.ok(&all), "1:3");
+}
+
+/// What NVIDIA's files have: a program of the host that looks for the root file system in the bundle.
+#[test]
+fn hooks_of_a_device_change_the_container() {
+    let host = host();
+    let dir = host.scratch().to_owned();
+    let program = dir.join("hook");
+    let script = format!(
+        "#!/bin/sh\nstate=$(cat)\nbundle=$(echo \"$state\" | sed 's/.*\"bundle\":\"\\([^\"]*\\)\".*/\\1/')\n\
+         echo $1 >>{0}/log; [ -e {0}/fail.$1 ] && {{ echo it is broken >&2; exit 2; }}\n\
+         [ $1 = container ] && ln -s lib.so.1 $bundle/rootfs/usr/lib.so && grep -c createContainer $bundle/config.json >$bundle/rootfs/etc/hooked\n\
+         exit 0\n",
+        dir.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    let runs = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, runs).unwrap();
+    let hook = |moment: &str, name: &str| {
+        format!(
+            r#"{{"hookName":"{moment}","path":"{}","args":["hook","{name}"],"env":["PATH=/bin:/usr/bin"]}}"#,
+            program.display()
+        )
+    };
+    let hooks = [
+        ("createContainer", "container"),
+        ("createRuntime", "runtime"),
+        ("poststart", "after"),
+        ("poststop", "end"),
+    ];
+    let hooks = hooks.map(|(moment, name)| hook(moment, name)).join(",");
+    specify(
+        &host,
+        "hooks.json",
+        &format!(
+            r#"{{"cdiVersion":"0.6.0","kind":"dhow.test/hook","devices":[{{"name":"one","containerEdits":{{"mounts":[
+        {{"hostPath":"/bin/busybox","containerPath":"/usr/tool","options":["ro"]}}],"hooks":[{hooks}]}}}}]}}"#
+        ),
+    );
+    let look = "readlink /usr/lib.so; cat /etc/hooked; wc -l </proc/self/mountinfo; test -e /usr/tool && echo tool";
+    let run = ["--network", "none", "--device", "dhow.test/hook=one", "--name", "hh"];
+    let ran =
+        host.ok(&[&["run", "--read-only"], &run[..], &["busybox", "sh", "-c", look]].concat());
+    let lines: Vec<&str> = ran.lines().collect();
+    assert_eq!((lines[0], lines[1], lines[3]), ("lib.so.1", "1", "tool"), "{ran}");
+    let log = || std::fs::read_to_string(dir.join("log")).unwrap();
+    assert_eq!(log(), "runtime\ncontainer\nafter\nend\n");
+    host.until_idle();
+    assert_eq!(
+        std::fs::read_dir(host.run_root().join("c")).unwrap().count(),
+        0,
+        "a bundle is left"
+    );
+    host.ok(&["rm", "hh"]);
+    // Each that fails before the program runs, or as it does, ends the start.
+    for (name, moment) in [("container", "createContainer"), ("after", "poststart")] {
+        std::fs::write(dir.join(format!("fail.{name}")), "").unwrap();
+        let said = host.fails(125, &[&["run"], &run[..], &["busybox", "sleep", "1000"]].concat());
+        let wanted = format!("{moment} hook {}: exit status: 2: it is broken", program.display());
+        assert!(said.contains(&wanted), "{said}");
+        assert_eq!(host.ok(&["ps", "-q"]), "");
+        host.ok(&["rm", "hh"]);
+        std::fs::remove_file(dir.join(format!("fail.{name}"))).unwrap();
+    }
+    // Of one at the end the log tells.
+    std::fs::write(dir.join("fail.end"), "").unwrap();
+    host.ok(&[&["run"], &run[..], &["busybox", "true"]].concat());
+    let wanted =
+        format!("[dhow: poststop hook {}: exit status: 2: it is broken]", program.display());
+    assert_eq!(host.run(&["logs", "hh"]).err, wanted);
+    host.ok(&["rm", "hh"]);
+    let refused =
+        host.fails(125, &[&["run", "--userns=auto"], &run[..], &["busybox", "true"]].concat());
+    assert!(refused.contains("a device that needs hooks"), "{refused}");
 }

@@ -106,12 +106,14 @@ pub(crate) struct Mount {
 pub(crate) struct Hook {
     pub(crate) hook_name: String,
     pub(crate) path: PathBuf,
-    #[serde(default, rename = "args")]
-    _args: Vec<String>,
-    #[serde(default, rename = "env")]
-    _env: Vec<String>,
-    #[serde(default, rename = "timeout")]
-    _timeout: Option<i64>,
+    /// The program's name first.
+    #[serde(default)]
+    pub(crate) args: Vec<String>,
+    #[serde(default)]
+    pub(crate) env: Vec<String>,
+    /// In seconds.
+    #[serde(default)]
+    pub(crate) timeout: Option<i64>,
 }
 
 /// A file that is no specification.
@@ -181,6 +183,25 @@ pub(crate) fn is_name(text: &str, more: &str) -> bool {
         && text.chars().all(|c| plain(c) || more.contains(c))
 }
 
+/// When hooks are run, as specifications call it.
+const MOMENTS: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
+fn check_hook(hook: &Hook) -> Result<(), SpecError> {
+    let why = if !MOMENTS.contains(&hook.hook_name.as_str()) {
+        "its hookName is not known"
+    } else if !hook.path.is_absolute() {
+        "it must be absolute"
+    } else if hook.timeout.is_some_and(|seconds| seconds <= 0) {
+        "its timeout is not greater than zero"
+    } else if !hook.env.iter().all(|entry| entry.find('=').is_some_and(|at| at > 0)) {
+        "its env is not made of NAME=VALUE"
+    } else {
+        return Ok(());
+    };
+    Err(SpecError::Edit { what: "hook", path: hook.path.clone(), why })
+}
+
 fn check_edits(edits: &Edits) -> Result<(), SpecError> {
     for node in &edits.device_nodes {
         let wrong = |why| SpecError::Edit { what: "device node", path: node.path.clone(), why };
@@ -200,6 +221,7 @@ fn check_edits(edits: &Edits) -> Result<(), SpecError> {
             return Err(wrong("its permissions are not made of r, w and m"));
         }
     }
+    edits.hooks.iter().try_for_each(check_hook)?;
     for mount in &edits.mounts {
         if !mount.host_path.is_absolute() || !mount.container_path.is_absolute() {
             let (what, path) = ("mount", mount.container_path.clone());

@@ -109,12 +109,41 @@ fn what_is_not_there_is_told_with_its_reasons() {
 }
 
 #[test]
-fn what_dhow_lacks_is_named() {
-    let hook = r#"{"cdiVersion":"1.0.0","kind":"a.b/c","devices":[{"name":"d","containerEdits":
-        {"hooks":[{"hookName":"createContainer","path":"/usr/bin/hook","args":["hook"]}]}}]}"#;
-    let error = registry(&[("low/h.json", hook)]).given(&["a.b/c=d".to_owned()]).unwrap_err();
-    let want = "CDI device a.b/c=d needs the createContainer hook /usr/bin/hook, which dhow does not have yet";
-    assert_eq!(error.to_string(), want);
+fn hooks_come_in_the_order_of_the_devices() {
+    let json = r#"{"cdiVersion":"1.0.0","kind":"a.b/c","devices":[
+        {"name":"d","containerEdits":{"hooks":[
+            {"hookName":"createContainer","path":"/usr/bin/hook","args":["hook","second"],"env":["A=b"],"timeout":3}]}}],
+        "containerEdits":{"hooks":[
+            {"hookName":"createContainer","path":"/usr/bin/hook","args":["hook","first"]},
+            {"hookName":"poststop","path":"/usr/bin/last"}]}}"#;
+    let given = registry(&[("low/h.json", json)]).given(&["a.b/c=d".to_owned()]).unwrap();
+    let list = given.hooks.create_container().clone().unwrap();
+    let args: Vec<_> = list.iter().map(|hook| hook.args().clone().unwrap().join(" ")).collect();
+    assert_eq!(args, ["hook first", "hook second"]);
+    assert_eq!((list[1].timeout(), list[1].env()), (Some(3), &Some(vec!["A=b".to_owned()])));
+    assert_eq!(given.hooks.poststop().as_ref().unwrap()[0].args(), &None);
+}
+
+#[test]
+fn hooks_that_cannot_be_run_make_no_specification() {
+    for (hook, why) in [
+        (r#"{"hookName":"createcontainer","path":"/x"}"#, "its hookName is not known"),
+        (r#"{"hookName":"createContainer","path":"x"}"#, "it must be absolute"),
+        (
+            r#"{"hookName":"createContainer","path":"/x","timeout":0}"#,
+            "its timeout is not greater than zero",
+        ),
+        (
+            r#"{"hookName":"createContainer","path":"/x","env":["A"]}"#,
+            "its env is not made of NAME=VALUE",
+        ),
+    ] {
+        let json = format!(
+            r#"{{"cdiVersion":"1.0.0","kind":"a.b/c","devices":[{{"name":"d","containerEdits":{{"hooks":[{hook}]}}}}]}}"#
+        );
+        let text = registry(&[("low/h.json", &json)]).given(&["a.b/c=d".to_owned()]).unwrap_err();
+        assert!(text.to_string().contains(why), "{hook}: {text}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The last steps: who the process is, where it is, and the program.
 
 use std::ffi::CStr;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::process::Signal;
@@ -38,14 +39,14 @@ impl Init<'_> {
     /// Tells the parent that all is set up, with the master of the terminal, and waits for its go.
     pub(super) fn await_go(&mut self) -> Done {
         let terminal = self.terminal.take();
+        let master = terminal.as_ref().map(|pty| pty.master.as_fd());
+        self.ask(&message::READY, master.as_slice())
+    }
+
+    /// Says something to the parent, and waits for its go.
+    pub(super) fn ask(&self, said: &[u8], fds: &[BorrowedFd<'_>]) -> Done {
         let channel = self.hands.channel;
-        let sent = match &terminal {
-            Some(pty) => {
-                use std::os::fd::AsFd;
-                sys::fdpass::send(channel, &message::READY, &[pty.master.as_fd()])
-            }
-            None => sys::fdpass::send(channel, &message::READY, &[]),
-        };
+        let sent = sys::fdpass::send(channel, said, fds);
         sent.map_err(|error| error.errno().unwrap_or(Errno::IO))?;
         let mut word = [0_u8; 1];
         let read = rustix::io::retry_on_intr(|| rustix::io::read(channel, &mut word))?;

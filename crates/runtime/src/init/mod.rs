@@ -190,6 +190,12 @@ impl<'a> Init<'a> {
             Step::MakeMask(file) => self.make_mask(*file)?,
             Step::MakeBench(path) => self.make_bench(path)?,
             Step::AttachRoot => sys::mount::attach_on_root(self.root()?)?,
+            Step::AttachRootAt(path) => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let place = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+                sys::mount::attach(self.root()?, place)?;
+            }
+            Step::AwaitHooks => self.ask(&message::AT_HOOKS, &[])?,
             Step::Mount(mount) => self.mount(mount)?,
             Step::Node(place, node) => self.node(place, node)?,
             Step::MakeWorkingDirectory(place) => {
@@ -222,6 +228,8 @@ impl<'a> Init<'a> {
             Step::SetCapabilities(sets) => finish::set_capabilities(sets)?,
             Step::RaiseAmbient(mask) => finish::raise_ambient(*mask)?,
             Step::AppArmor(profile) => self.write_proc(c"self/attr/apparmor/exec", profile)?,
+            // SELinux has no directory of its own there: the file is that of whichever module came first.
+            Step::SeLinux(label) => self.write_proc(c"self/attr/exec", label)?,
             Step::ChangeDirectory(path) => self.change_directory(path)?,
             Step::FindProgram => self.find_program()?,
             Step::DieWithParent => finish::die_with_parent()?,

@@ -6,6 +6,16 @@ pub enum PlanError {
     /// A field that must be there.
     #[error("{0} is missing")]
     Missing(&'static str),
+    /// A hook that cannot be run.
+    #[error("{moment} hook {}: {why}", path.display())]
+    Hook {
+        /// When.
+        moment: &'static str,
+        /// Its program.
+        path: std::path::PathBuf,
+        /// Why not.
+        why: &'static str,
+    },
     /// A field that asks for what is not there.
     #[error("{0} is not supported")]
     Unsupported(&'static str),

@@ -17,7 +17,7 @@ mod tests;
 mod text;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Linux, LinuxIdMapping, Process, Spec};
 use sys::mount::{Depth, Propagation};
@@ -25,6 +25,7 @@ use sys::process::Namespaces;
 use sys::userns::IdMap;
 
 use crate::facts::HostFacts;
+use crate::hooks;
 use crate::step::{MaskFile, Place, Step, Symlinks, attribute_names, propagation_name};
 
 pub use error::PlanError;
@@ -44,6 +45,8 @@ pub struct Extras {
     pub filter: Filter,
     /// What happens to the process when its parent dies.
     pub orphan: Orphan,
+    /// Where on the host hooks find the root file system; a specification with hooks needs it.
+    pub hooks_at: Option<PathBuf>,
 }
 
 /// Whether a compiled seccomp filter comes along. The profile in the specification is not looked
@@ -112,8 +115,10 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
     let linux = spec.linux().as_ref().ok_or(PlanError::Missing("linux"))?;
     let process = spec.process().as_ref().ok_or(PlanError::Missing("process"))?;
     refuse_unsupported(spec, linux)?;
+    let label = mount_label(linux, facts)?;
     let choice = namespaces::choose(linux, extras.given)?;
     let users = id_map(linux)?;
+    let hooks = hooks_at(spec, extras, users)?;
     if users.is_some() != choice.user().is_some() {
         return Err(PlanError::Missing("either linux.uidMappings or a user namespace"));
     }
@@ -124,7 +129,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
     let root = root_propagation(linux)?;
     let console = if terminal.is_some() { dev::Console::Present } else { dev::Console::Absent };
     let (dev, nodes) = dev::plan(linux.devices().as_deref().unwrap_or_default(), console)?;
-    let context = mounts::Context { cgroups: &facts.cgroups, propagation: root, dev, users };
+    let context = mounts::Context { cgroups: &facts.cgroups, propagation: root, dev, users, label };
     let mounts = mounts::plan(spec.mounts().as_deref().unwrap_or_default(), &context)?;
     if terminal.is_some() && !mounts.has_terminals {
         return Err(PlanError::Missing("a devpts mount on /dev/pts for process.terminal"));
@@ -135,7 +140,12 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
         Some(map) => process::outer_steps(process, facts, map)?,
         None => Vec::new(),
     };
-    let mut steps = enter_steps(&choice, before, masked.is_empty());
+    let mut steps = enter_steps(&choice, before);
+    let mask = (!masked.is_empty()).then(|| make_mask(&choice));
+    // Hooks see the host's root, which the mask would cover.
+    let (early, late) = if hooks.is_none() { (mask, None) } else { (None, mask) };
+    steps.extend(early);
+    steps.push(attach_root(hooks)?);
     steps.extend(mounts.steps);
     steps.extend(nodes);
     let cwd = process::working_directory(process)?;
@@ -152,6 +162,9 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
     let writes = own == process::Users::Hosts && process::writes_to_proc(process);
     steps.extend((sysctls || writes).then_some(Step::OwnProc));
     steps.extend(kernel_steps(spec, linux, &choice, extras)?);
+    // Before the root is read-only: what hooks change is the root file system.
+    steps.extend(hooks.map(|_| Step::AwaitHooks));
+    steps.extend(late);
     steps.extend(restrict_steps(spec, linux)?);
     steps.push(Step::EnterRoot);
     if let how @ (Propagation::Shared | Propagation::Unbindable | Propagation::Slave) = root {
@@ -212,12 +225,9 @@ pub fn plan_exec(
 
 fn refuse_unsupported(spec: &Spec, linux: &Linux) -> Result<(), PlanError> {
     let listens = linux.seccomp().as_ref().is_some_and(|s| s.listener_path().is_some());
-    let labelled = linux.mount_label().as_deref().is_some_and(|label| !label.is_empty());
     let asked = [
-        (spec.hooks().is_some(), "hooks"),
         (spec.vm().is_some(), "vm"),
         (listens, "linux.seccomp.listenerPath"),
-        (labelled, "linux.mountLabel"),
         (linux.intel_rdt().is_some(), "linux.intelRdt"),
         (linux.memory_policy().is_some(), "linux.memoryPolicy"),
         (linux.personality().is_some(), "linux.personality"),
@@ -228,6 +238,15 @@ fn refuse_unsupported(spec: &Spec, linux: &Linux) -> Result<(), PlanError> {
         Some((_, field)) => Err(PlanError::Unsupported(field)),
         None => Ok(()),
     }
+}
+
+/// The label of SELinux that the files of new mounts have.
+fn mount_label<'a>(linux: &'a Linux, facts: &HostFacts) -> Result<Option<&'a str>, PlanError> {
+    let label = linux.mount_label().as_deref().filter(|label| !label.is_empty());
+    if label.is_some() && !facts.selinux {
+        return Err(PlanError::Unsupported("linux.mountLabel without SELinux in the kernel"));
+    }
+    Ok(label)
 }
 
 /// Binds without a propagation of their own, and the root itself, follow this one. Nothing said
@@ -260,8 +279,8 @@ pub fn id_map(linux: &Linux) -> Result<Option<IdMap>, PlanError> {
     Ok(users)
 }
 
-/// Into cgroup and namespaces, and the root file system attached.
-fn enter_steps(choice: &namespaces::Choice, before: Vec<Step>, nothing_masked: bool) -> Vec<Step> {
+/// Into cgroup and namespaces.
+fn enter_steps(choice: &namespaces::Choice, before: Vec<Step>) -> Vec<Step> {
     let mut steps = vec![Step::JoinCgroup];
     if let Some(slot) = choice.user() {
         steps.extend(before);
@@ -274,12 +293,37 @@ fn enter_steps(choice: &namespaces::Choice, before: Vec<Step>, nothing_masked: b
         steps.push(Step::NewCgroupNamespace);
     }
     steps.push(Step::IsolateMounts);
-    if !nothing_masked {
-        let is_own = choice.user().is_some();
-        steps.push(Step::MakeMask(if is_own { MaskFile::Empty } else { MaskFile::Null }));
-    }
-    steps.push(Step::AttachRoot);
     steps
+}
+
+fn make_mask(choice: &namespaces::Choice) -> Step {
+    let is_own = choice.user().is_some();
+    Step::MakeMask(if is_own { MaskFile::Empty } else { MaskFile::Null })
+}
+
+/// Where the root file system is attached for hooks; `None` if there are none.
+fn hooks_at<'a>(
+    spec: &Spec,
+    extras: &'a Extras,
+    users: Option<IdMap>,
+) -> Result<Option<&'a Path>, PlanError> {
+    if !hooks::any(spec) {
+        return Ok(None);
+    }
+    if let Some((moment, path, why)) = hooks::wrong(spec) {
+        return Err(PlanError::Hook { moment: moment.name(), path, why });
+    }
+    // Its root sees nothing of the host's directories, where the root file system is shown.
+    if users.is_some() {
+        return Err(PlanError::Unsupported("hooks with a user namespace"));
+    }
+    extras.hooks_at.as_deref().map(Some).ok_or(PlanError::Missing("a bundle for hooks"))
+}
+
+/// On `/` no directory of the host is needed; hooks want to find it by a path.
+fn attach_root(hooks: Option<&Path>) -> Result<Step, PlanError> {
+    let Some(path) = hooks else { return Ok(Step::AttachRoot) };
+    Ok(Step::AttachRootAt(text::c_string("root.path", &path.to_string_lossy())?))
 }
 
 /// Names, parameters and keys of the new namespaces.

@@ -63,7 +63,12 @@ pub(super) struct Context<'a> {
     pub(super) dev: Vec<Entry>,
     /// The map of the user namespace, if there is one.
     pub(super) users: Option<IdMap>,
+    /// The label of SELinux that new file systems have.
+    pub(super) label: Option<&'a str>,
 }
+
+/// File systems that take one label for all of their files.
+const LABELLED: [&str; 3] = ["tmpfs", "devpts", "ramfs"];
 
 /// Files of procfs that tools like LXCFS replace; everything else below /proc stays the kernel's.
 const REPLACEABLE: [&str; 9] = [
@@ -250,6 +255,12 @@ impl Mounts {
 
     fn add_new(&mut self, reading: Reading<'_>, context: &Context<'_>) -> Result<(), PlanError> {
         let mut params = reading.params()?;
+        // The kernel's own file systems are labelled by the policy, and a label that a mount names stands.
+        let is_labelled = reading.options.params.iter().any(|(key, _)| key == "context");
+        let label = context.label.filter(|_| !is_labelled && LABELLED.contains(&reading.kind));
+        if let Some(label) = label {
+            params.push((c"context".to_owned(), Some(c_string("linux.mountLabel", label)?)));
+        }
         self.has_terminals |= reading.kind == "devpts" && reading.destination == "/dev/pts";
         let is_dev = reading.destination == "/dev" && reading.kind == "tmpfs";
         if let Some(map) = context.users.filter(|_| is_dev || reading.options.copy_up) {

@@ -122,13 +122,19 @@ fn limits_and_score(process: &Process) -> Result<Vec<Step>, PlanError> {
     Ok(steps)
 }
 
-fn profile(process: &Process) -> Result<Option<Step>, PlanError> {
+/// What security modules are told about the program that is executed next.
+fn profile(process: &Process) -> Result<Vec<Step>, PlanError> {
+    let mut steps = Vec::new();
     let profile = process.apparmor_profile().as_deref().unwrap_or_default();
-    if profile.is_empty() || profile == "unconfined" {
-        return Ok(None);
+    if !profile.is_empty() && profile != "unconfined" {
+        let value = c_string("process.apparmorProfile", &format!("exec {profile}"))?;
+        steps.push(Step::AppArmor(value));
     }
-    let value = c_string("process.apparmorProfile", &format!("exec {profile}"))?;
-    Ok(Some(Step::AppArmor(value)))
+    let label = process.selinux_label().as_deref().unwrap_or_default();
+    if !label.is_empty() {
+        steps.push(Step::SeLinux(c_string("process.selinuxLabel", label)?));
+    }
+    Ok(steps)
 }
 
 /// Everything between the mounts and the program; `outer` was done before.
@@ -195,7 +201,10 @@ fn refuse_unsupported(process: &Process, facts: &HostFacts) -> Result<(), PlanEr
     let set = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
     let confined = process.apparmor_profile().as_deref().is_some_and(|p| p != "unconfined");
     let asked = [
-        (set(process.selinux_label()), "process.selinuxLabel"),
+        (
+            set(process.selinux_label()) && !facts.selinux,
+            "process.selinuxLabel without SELinux in the kernel",
+        ),
         (
             set(process.apparmor_profile()) && confined && !facts.apparmor,
             "process.apparmorProfile without AppArmor in the kernel",
@@ -212,8 +221,10 @@ fn refuse_unsupported(process: &Process, facts: &HostFacts) -> Result<(), PlanEr
 
 /// Whether a step writes to this process's own files of procfs.
 pub(super) fn writes_to_proc(process: &Process) -> bool {
-    let profile = process.apparmor_profile().as_deref().unwrap_or_default();
-    process.oom_score_adj().is_some() || !profile.is_empty()
+    let set = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
+    process.oom_score_adj().is_some()
+        || set(process.apparmor_profile())
+        || set(process.selinux_label())
 }
 
 /// The working directory, which must be absolute.

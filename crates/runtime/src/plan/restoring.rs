@@ -47,6 +47,10 @@ pub(crate) fn restoring(
     if plan.terminal == Terminal::Yes {
         return Err(PlanError::Unsupported("a checkpoint of a container with a terminal"));
     }
+    // What they have done to the container is not in the checkpoint, and here they are not run.
+    if plan.steps.contains(&Step::AwaitHooks) {
+        return Err(PlanError::Unsupported("a checkpoint of a container with hooks"));
+    }
     let mut out = Restoring {
         steps: vec![Step::JoinCgroup],
         trees: Vec::new(),
@@ -177,10 +181,16 @@ mod tests {
             last_capability: 40,
             cgroups: CgroupView::Unified,
             apparmor: false,
+            selinux: false,
         };
         let id = "c1".to_owned();
-        let extras =
-            Extras { id, given: Namespaces::NONE, filter: Filter::None, orphan: Orphan::Dies };
+        let extras = Extras {
+            id,
+            given: Namespaces::NONE,
+            filter: Filter::None,
+            orphan: Orphan::Dies,
+            hooks_at: None,
+        };
         plan(&spec, &facts, &extras).unwrap()
     }
 

@@ -9,7 +9,13 @@ use crate::capabilities::CapSet;
 use crate::facts::CgroupView;
 
 fn facts(cgroups: CgroupView) -> HostFacts {
-    HostFacts { capabilities: CapSet::up_to(40), last_capability: 40, cgroups, apparmor: false }
+    HostFacts {
+        capabilities: CapSet::up_to(40),
+        last_capability: 40,
+        cgroups,
+        apparmor: false,
+        selinux: false,
+    }
 }
 
 fn extras() -> Extras {
@@ -18,6 +24,7 @@ fn extras() -> Extras {
         given: Namespaces::NONE,
         filter: Filter::None,
         orphan: Orphan::Lives,
+        hooks_at: None,
     }
 }
 
@@ -404,7 +411,7 @@ fn processes_that_cannot_be_are_refused_with_their_field() {
         process.oomScoreAdj: 1001 is out of range
         process.rlimits[].soft: 2 is out of range
         process.apparmorProfile without AppArmor in the kernel is not supported
-        process.selinuxLabel is not supported"#]]
+        process.selinuxLabel without SELinux in the kernel is not supported"#]]
     .assert_eq(&refusals(wrong));
 }
 
@@ -438,4 +445,79 @@ fn an_exec_joins_and_then_does_the_same_as_a_start() {
         await go
         execute the program"#]]
     .assert_eq(&lines.join("\n"));
+}
+
+/// Where there is SELinux, the program has its label, and so have the file systems that are made.
+#[test]
+fn labels_are_given_to_the_program_and_to_new_mounts() {
+    let label = "system_u:system_r:container_t:s0:c1,c2";
+    let files = "system_u:object_r:container_file_t:s0:c1,c2";
+    let mut spec = with(small(), "/process/selinuxLabel", json!(label));
+    spec["linux"]["mountLabel"] = json!(files);
+    let lines = |spec: &Value, facts: &HostFacts| {
+        let spec = serde_json::from_value(spec.clone()).unwrap();
+        plan(&spec, facts, &extras()).map_err(|error| error.to_string()).map(|p| p.to_string())
+    };
+    let host = facts(CgroupView::Unified);
+    let refused = "process.selinuxLabel without SELinux in the kernel is not supported";
+    assert_eq!(
+        lines(&with(small(), "/process/selinuxLabel", json!(label)), &host),
+        Err(refused.to_owned())
+    );
+    let refused = "linux.mountLabel without SELinux in the kernel is not supported";
+    assert_eq!(lines(&spec, &host), Err(refused.to_owned()));
+    let plan = lines(&spec, &HostFacts { selinux: true, ..host }).unwrap();
+    let labelled: Vec<&str> = plan.lines().filter(|line| line.contains("s0:c1,c2")).collect();
+    let dev =
+        labelled.iter().any(|line| line.starts_with("mount tmpfs on /dev") && line.contains(files));
+    assert!(dev && !labelled.iter().any(|line| line.contains("proc on")), "{labelled:?}");
+    let set = plan.find(&format!("set SELinux label {label:?}")).unwrap();
+    assert!(plan.find("make a procfs of its own").unwrap() < set, "{plan}");
+    assert!(set < plan.find("execute the program").unwrap());
+    let twice = with(
+        small(),
+        "/mounts",
+        json!([
+            { "destination": "/proc", "type": "proc", "source": "proc" },
+            { "destination": "/t", "type": "tmpfs", "source": "t", "options": ["context=own"] },
+        ]),
+    );
+    let mut spec = twice;
+    spec["linux"]["mountLabel"] = json!(files);
+    let host = HostFacts { selinux: true, ..facts(CgroupView::Unified) };
+    let plan = lines(&spec, &host).unwrap();
+    assert!(
+        plan.lines().any(|line| line.contains("on /t ")
+            && line.contains("context=own")
+            && !line.contains(files)),
+        "{plan}"
+    );
+}
+
+/// The root file system is where hooks look for it, and can be written to while they run.
+#[test]
+fn hooks_are_awaited_before_the_root_is_entered() {
+    let mut spec = with(small(), "/hooks", json!({ "createContainer": [{ "path": "/bin/hook" }] }));
+    spec["root"]["readonly"] = json!(true);
+    let planned = |spec: &Value, extras: &Extras| {
+        let spec = serde_json::from_value(spec.clone()).unwrap();
+        let plan = plan(&spec, &facts(CgroupView::Unified), extras);
+        plan.map_err(|error| error.to_string()).map(|plan| plan.to_string())
+    };
+    assert_eq!(planned(&spec, &extras()), Err("a bundle for hooks is missing".to_owned()));
+    let with_bundle = Extras { hooks_at: Some("/run/b/rootfs".into()), ..extras() };
+    let plan = planned(&spec, &with_bundle).unwrap();
+    let order = [
+        "attach the root file system at /run/b/rootfs",
+        "await hooks",
+        "make the root file system read-only",
+        "enter the root file system",
+    ];
+    let places: Vec<usize> = order.iter().map(|line| plan.find(line).unwrap()).collect();
+    assert!(places.is_sorted(), "{plan}");
+    spec["hooks"] = json!({ "createContainer": [{ "path": "bin/hook" }] });
+    let wrong = planned(&spec, &with_bundle).unwrap_err();
+    assert_eq!(wrong, "createContainer hook bin/hook: its path is not absolute");
+    let plan = planned(&small(), &with_bundle).unwrap();
+    assert!(plan.contains("attach the root file system\n") && !plan.contains("hooks"), "{plan}");
 }

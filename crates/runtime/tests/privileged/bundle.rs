@@ -27,6 +27,11 @@ const APPLETS: [&str; 24] = [
 /// that has inherited a descriptor for writing makes executing that program fail (`ETXTBSY`).
 static CLONING: RwLock<()> = RwLock::new(());
 
+/// While it is held no program is being written.
+pub(crate) fn while_nothing_is_written() -> std::sync::RwLockReadGuard<'static, ()> {
+    CLONING.read().unwrap()
+}
+
 /// `runtime::launch`, for tests that run beside each other.
 pub(crate) fn start(launch: Launch<'_>) -> Result<Ready, LaunchError> {
     let _guard = CLONING.read().unwrap();
@@ -127,6 +132,7 @@ impl Bundle {
             stdio,
             cgroup: CgroupEntry::default(),
             filter: None,
+            hooks: None,
             orphan: Orphan::Dies,
         }
     }

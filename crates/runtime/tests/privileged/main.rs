@@ -6,6 +6,7 @@
 
 mod bundle;
 mod exec;
+mod hooks;
 mod isolation;
 mod mounts;
 mod process;

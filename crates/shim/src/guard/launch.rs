@@ -11,7 +11,9 @@ use model::container::Stdin;
 use model::life::StartFailure;
 use oci_spec::runtime::{Process, Spec};
 use runtime::seccomp::Program;
-use runtime::{CgroupEntry, Enter, FilterRef, HostFacts, LaunchError, Orphan, Running, Stdio};
+use runtime::{
+    CgroupEntry, Enter, FilterRef, Hooks, HostFacts, LaunchError, Orphan, Running, Stdio,
+};
 use rustix::process::Pid;
 use sys::Errno;
 use sys::failpoint::{Point, pass, reach};
@@ -19,6 +21,7 @@ use sys::process::Namespaces;
 use sys::userns::IdMap;
 
 use super::effects::{chain, failed};
+use super::hooks::{self, Bundle, Inside};
 use super::logged::Logged;
 use super::poller::{Interest, ProcKey, Token, Watch};
 use super::proc::{Proc, ProcIo};
@@ -115,6 +118,9 @@ impl Guard {
         let Some(container) = &self.container else { return Err(failure("no container")) };
         let (streams, stdio) = streams(key, launch.spec.process().as_ref(), launch.stdin)?;
         let id = self.paths.id.to_string();
+        let bundle = container.bundle.as_ref();
+        let hooks =
+            bundle.map(|bundle| Hooks { spec: &launch.spec, id: &id, bundle: bundle.path() });
         let wished = runtime::Launch {
             spec: &launch.spec,
             facts: &container.facts,
@@ -125,6 +131,7 @@ impl Guard {
             stdio,
             cgroup: entry(&container.cgroup)?,
             filter: filter.as_ref().map(reference),
+            hooks,
             orphan: Orphan::Dies,
         };
         if let Some(restoration) = &launch.restoration {
@@ -133,7 +140,8 @@ impl Guard {
         }
         let ready = runtime::launch(wished).map_err(|error| refusal(&error))?;
         pass(Point::ShimReady);
-        let running = ready.go().map_err(|error| refusal(&error))?;
+        let inside = Inside { container, filter: filter.as_ref(), id: &id };
+        let running = hooks::go(ready, hooks, &inside).map_err(|error| refusal(&error))?;
         pass(Point::ShimRunning);
         self.adopt(Target::Container, running, streams)
     }
@@ -161,6 +169,7 @@ impl Guard {
             exit_record: launch.exit_record.clone(),
             published: launch.published.clone(),
             ports: given.ports,
+            bundle: Bundle::make(&self.paths, &launch.spec)?,
         });
         step(Point::ShimCgroup)?;
         self.delegate()?;
@@ -302,10 +311,13 @@ impl Guard {
     pub(super) fn tear_down(&mut self) {
         self.release_network();
         self.procs.clear();
-        if let Some(container) = self.container.take() {
+        if let Some(mut container) = self.container.take() {
             // One that cannot be removed now is found by `reconcile`.
             let _ = container.cgroup.remove();
             pass(Point::ShimTornDown);
+            if let Some(bundle) = &container.bundle {
+                self.after_the_end(bundle, container.log.as_mut());
+            }
         }
     }
 }
@@ -378,7 +390,7 @@ fn make_cgroup(
     made.map_err(|error| failure(chain(&error)))
 }
 
-fn entry(cgroup: &Cgroup) -> Result<CgroupEntry<'_>, StartFailure> {
+pub(super) fn entry(cgroup: &Cgroup) -> Result<CgroupEntry<'_>, StartFailure> {
     let entry = cgroup.entry().map_err(|error| failure(chain(&error)))?;
     Ok(CgroupEntry { into: cgroup.clone_into(), procs: entry.into_files() })
 }
@@ -398,7 +410,7 @@ fn read_filter(file: &mut OwnedFd) -> Result<Program, StartFailure> {
     Program::from_bytes(&bytes).ok_or_else(|| failure("the seccomp filter is damaged"))
 }
 
-fn reference(program: &Program) -> FilterRef<'_> {
+pub(super) fn reference(program: &Program) -> FilterRef<'_> {
     FilterRef { instructions: &program.instructions, flags: program.flags }
 }
 
@@ -407,7 +419,7 @@ fn step(point: Point) -> Result<(), StartFailure> {
     reach(point).map_err(|errno| failure(failed("pass", errno)))
 }
 
-fn failure(message: impl Into<String>) -> StartFailure {
+pub(super) fn failure(message: impl Into<String>) -> StartFailure {
     StartFailure { code: FAILED, message: message.into() }
 }
 

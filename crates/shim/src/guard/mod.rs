@@ -10,6 +10,7 @@ mod check;
 mod clients;
 mod conn;
 mod effects;
+mod hooks;
 mod launch;
 mod logged;
 mod oom;
@@ -119,6 +120,8 @@ struct Container {
     published: Option<Published>,
     /// Sockets that reserve the published ports.
     ports: Vec<OwnedFd>,
+    /// What its hooks look at, if it has some.
+    bundle: Option<hooks::Bundle>,
 }
 
 /// Whether all of a container's processes are in its one control group.

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -27,7 +27,12 @@ pub struct Ran {
     pub status: ExitStatus,
     /// What it wrote to its standard output.
     pub stdout: Vec<u8>,
+    /// The last that it wrote to its standard error, if that was to be a pipe.
+    pub stderr: Vec<u8>,
 }
+
+/// How much of standard error is kept.
+const TAIL: usize = 4096;
 
 /// Why a program did not come to its end. It is gone all the same.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +54,8 @@ pub enum RunError {
     Pipe(#[from] io::Error),
 }
 
-/// Runs `command` with `input` as its standard input. Its standard error is ours.
+/// Runs `command` with `input` as its standard input. Its standard error is what the caller has made it:
+/// ours, or a pipe.
 ///
 /// The end of the program is the end, even if it left somebody behind who holds its output open.
 /// It stays in our process group: a helper may ask for a passphrase at the terminal, and only the
@@ -63,7 +69,7 @@ pub fn run(command: &mut Command, input: &[u8], bounds: Bounds) -> Result<Ran, R
     let mut talk = Talk::new(&mut child, input, bounds);
     let told = match &mut talk {
         Ok(talk) => talk.finish(&child),
-        Err(_) => Ok(Vec::new()),
+        Err(_) => Ok((Vec::new(), Vec::new())),
     };
     if talk.is_err() || told.is_err() {
         // While its output is still open: one that ends for want of a reader leaves its family to
@@ -72,7 +78,8 @@ pub fn run(command: &mut Command, input: &[u8], bounds: Bounds) -> Result<Ran, R
     }
     let status = child.wait()?;
     talk?;
-    Ok(Ran { status, stdout: told? })
+    let (stdout, stderr) = told?;
+    Ok(Ran { status, stdout, stderr })
 }
 
 /// A file that is there may want an interpreter that is not: that is another error.
@@ -91,6 +98,8 @@ struct Talk<'t> {
     input: &'t [u8],
     stdout: Option<ChildStdout>,
     output: Vec<u8>,
+    stderr: Option<ChildStderr>,
+    complaint: Vec<u8>,
     bounds: Bounds,
     deadline: Instant,
 }
@@ -98,14 +107,17 @@ struct Talk<'t> {
 impl<'t> Talk<'t> {
     fn new(child: &mut Child, input: &'t [u8], bounds: Bounds) -> Result<Self, RunError> {
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        for pipe in stdin.iter().map(AsFd::as_fd).chain(stdout.iter().map(AsFd::as_fd)) {
+        let stderr = child.stderr.take();
+        let ends = stdin.iter().map(AsFd::as_fd).chain(stdout.iter().map(AsFd::as_fd));
+        for pipe in ends.chain(stderr.iter().map(AsFd::as_fd)) {
             rustix::io::ioctl_fionbio(pipe, true).map_err(io::Error::from)?;
         }
         let deadline = Instant::now() + bounds.time;
-        Ok(Self { stdin, input, stdout, output: Vec::new(), bounds, deadline })
+        let (output, complaint) = (Vec::new(), Vec::new());
+        Ok(Self { stdin, input, stdout, output, stderr, complaint, bounds, deadline })
     }
 
-    fn finish(&mut self, child: &Child) -> Result<Vec<u8>, RunError> {
+    fn finish(&mut self, child: &Child) -> Result<(Vec<u8>, Vec<u8>), RunError> {
         let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty());
         let pidfd = pidfd.map_err(io::Error::from)?;
         loop {
@@ -113,8 +125,10 @@ impl<'t> Talk<'t> {
             let has_ended = self.wait(pidfd.as_fd())?;
             self.give()?;
             self.take()?;
+            self.hear()?;
             if has_ended {
-                return Ok(std::mem::take(&mut self.output));
+                let output = std::mem::take(&mut self.output);
+                return Ok((output, std::mem::take(&mut self.complaint)));
             }
         }
     }
@@ -128,6 +142,7 @@ impl<'t> Talk<'t> {
         let mut fds = vec![PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
         fds.extend(self.stdin.iter().map(|pipe| PollFd::new(pipe, PollFlags::OUT)));
         fds.extend(self.stdout.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        fds.extend(self.stderr.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         let timeout = Timespec::try_from(left).ok();
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => Ok(!fds[0].revents().is_empty()),
@@ -168,6 +183,28 @@ impl<'t> Talk<'t> {
     }
 }
 
+impl Talk<'_> {
+    /// What is written to standard error is read for as long as it comes, and its end kept.
+    fn hear(&mut self) -> Result<(), RunError> {
+        let mut buffer = [0; TAIL];
+        while let Some(pipe) = &mut self.stderr {
+            match pipe.read(&mut buffer) {
+                Ok(0) => self.stderr = None,
+                Ok(count) => {
+                    self.complaint.extend_from_slice(&buffer[..count]);
+                    self.complaint.drain(..self.complaint.len().saturating_sub(TAIL));
+                }
+                Err(error) if is_for_later(&error) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+            if Instant::now() > self.deadline {
+                return Err(RunError::TooLong(self.bounds.time));
+            }
+        }
+        Ok(())
+    }
+}
+
 fn is_for_later(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
@@ -183,6 +220,24 @@ mod tests {
     }
 
     const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn the_end_of_a_complaint_is_kept() {
+        let bounds = Bounds { time: LONG, output: 10 };
+        let script = "yes x | head -n 100000 >&2; echo the end >&2; exit 3";
+        let mut command = Command::new("sh");
+        let ran = run(command.args(["-c", script]).stderr(Stdio::piped()), b"", bounds).unwrap();
+        assert_eq!((ran.status.code(), ran.stderr.len()), (Some(3), TAIL));
+        assert!(ran.stderr.ends_with(b"x\nthe end\n"));
+    }
+
+    #[test]
+    fn whoever_complains_for_ever_is_ended() {
+        let bounds = Bounds { time: Duration::from_millis(50), output: 10 };
+        let mut command = Command::new("sh");
+        let loud = run(command.args(["-c", "exec yes >&2"]).stderr(Stdio::piped()), b"", bounds);
+        assert!(matches!(loud, Err(RunError::TooLong(_))), "{loud:?}");
+    }
 
     #[test]
     fn what_goes_in_comes_out() {

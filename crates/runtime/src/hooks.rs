@@ -1,0 +1,404 @@
+//! Hooks of a specification: programs that its author wants to be run at points of a container's life.
+//!
+//! Those of the runtime namespace, and `createContainer`, which looks at the container's mounts before
+//! they are all there is, are programs of the host (invariant I7): their path is resolved where this process
+//! is, before any namespace is entered. `startContainer` is a program of the container, run as its own
+//! process is. Each is told the container's state on its standard input, has so much time, and ends the
+//! start if it fails.
+
+use std::ffi::CString;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio as Streams;
+use std::time::{Duration, Instant};
+
+use oci_spec::runtime::{Hook, Process, Spec};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::Pid;
+use serde_json::json;
+use sys::Errno;
+use sys::helper::{self, Bounds, Helper};
+use sys::process::{Exit, Namespaces};
+use sys::signal::Signal;
+
+use crate::error::LaunchError;
+use crate::start::{BornInto, Running, Stdio};
+
+/// How long a hook may take that does not say: whoever waits for the container waits for it too.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How much a hook may say. It is not kept.
+const MAX_OUTPUT: usize = 1 << 20;
+/// How much of its complaint is told.
+const TAIL: usize = 1024;
+
+/// What a hook of the container namespace joins; the pid namespace it is born into.
+const JOINED: Namespaces = Namespaces::MOUNT
+    .union(Namespaces::UTS)
+    .union(Namespaces::IPC)
+    .union(Namespaces::NET)
+    .union(Namespaces::CGROUP);
+
+/// When a hook is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// As `createRuntime`, and before it. Deprecated.
+    Prestart,
+    /// Namespaces and mounts are there, the root is not entered yet; on the host.
+    CreateRuntime,
+    /// The same, in the container's namespaces.
+    CreateContainer,
+    /// Before the program, as it.
+    StartContainer,
+    /// The program runs; on the host.
+    Poststart,
+    /// All is gone; on the host.
+    Poststop,
+}
+
+impl Moment {
+    /// As specifications call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Prestart => "prestart",
+            Self::CreateRuntime => "createRuntime",
+            Self::CreateContainer => "createContainer",
+            Self::StartContainer => "startContainer",
+            Self::Poststart => "poststart",
+            Self::Poststop => "poststop",
+        }
+    }
+
+    /// What the container is then.
+    const fn status(self) -> &'static str {
+        match self {
+            Self::Prestart | Self::CreateRuntime | Self::CreateContainer => "creating",
+            Self::StartContainer => "created",
+            Self::Poststart => "running",
+            Self::Poststop => "stopped",
+        }
+    }
+}
+
+/// A hook that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} hook {}: {why}", moment.name(), path.display())]
+pub struct HookError {
+    moment: Moment,
+    path: PathBuf,
+    why: String,
+}
+
+/// The hooks of one container.
+#[derive(Debug, Clone, Copy)]
+pub struct Hooks<'a> {
+    /// What they are in.
+    pub spec: &'a Spec,
+    /// The container's id.
+    pub id: &'a str,
+    /// A directory with the specification as `config.json`, and in it the place that it calls its root:
+    /// there the hooks of the container namespace find the root file system.
+    pub bundle: &'a Path,
+}
+
+/// Whether a specification has hooks at all.
+#[must_use]
+pub fn any(spec: &Spec) -> bool {
+    MOMENTS.iter().any(|moment| !of(spec, *moment).is_empty())
+}
+
+const MOMENTS: [Moment; 6] = [
+    Moment::Prestart,
+    Moment::CreateRuntime,
+    Moment::CreateContainer,
+    Moment::StartContainer,
+    Moment::Poststart,
+    Moment::Poststop,
+];
+
+/// The hooks of a moment, in order.
+#[must_use]
+pub fn of(spec: &Spec, moment: Moment) -> &[Hook] {
+    let Some(hooks) = spec.hooks() else { return &[] };
+    let list = match moment {
+        Moment::Prestart => hooks.prestart(),
+        Moment::CreateRuntime => hooks.create_runtime(),
+        Moment::CreateContainer => hooks.create_container(),
+        Moment::StartContainer => hooks.start_container(),
+        Moment::Poststart => hooks.poststart(),
+        Moment::Poststop => hooks.poststop(),
+    };
+    list.as_deref().unwrap_or_default()
+}
+
+/// What is wrong with the hooks of a specification: the first of them, its moment, and why.
+pub(crate) fn wrong(spec: &Spec) -> Option<(Moment, PathBuf, &'static str)> {
+    MOMENTS.into_iter().find_map(|moment| {
+        of(spec, moment).iter().find_map(|hook| {
+            let why = if !hook.path().is_absolute() {
+                "its path is not absolute"
+            } else if hook.timeout().is_some_and(|seconds| seconds <= 0) {
+                "its timeout is not greater than zero"
+            } else {
+                return None;
+            };
+            Some((moment, hook.path().clone(), why))
+        })
+    })
+}
+
+impl Hooks<'_> {
+    /// Where hooks of the container namespace find the root file system: what the specification says.
+    pub(crate) fn root(&self) -> PathBuf {
+        let path = self.spec.root().as_ref().map_or(Path::new("rootfs"), |root| root.path());
+        self.bundle.join(path)
+    }
+
+    /// All that come before the root is entered.
+    pub(crate) fn create(&self, pid: Pid, process: BorrowedFd<'_>) -> Result<(), HookError> {
+        let host = pid.as_raw_nonzero().get();
+        for moment in [Moment::Prestart, Moment::CreateRuntime] {
+            self.on_host(moment, Some(host))?;
+        }
+        for hook in of(self.spec, Moment::CreateContainer) {
+            let moment = Moment::CreateContainer;
+            let failed = |why: String| HookError { moment, path: hook.path().clone(), why };
+            let lost = |errno: Errno| failed(format!("enter the container's namespaces: {errno}"));
+            let inside = number_inside(pid).map_err(failed)?;
+            let mut command = command(hook);
+            let target = process.try_clone_to_owned();
+            let target = target.map_err(|error| failed(error.to_string()))?;
+            helper::inside(&mut command, target, JOINED);
+            let born = BornInto::enter(process).map_err(|error| failed(error.to_string()))?;
+            let ran = self.run(moment, hook, &mut command, Some(inside));
+            born.leave().map_err(|_| lost(Errno::PERM))?;
+            ran?;
+        }
+        Ok(())
+    }
+
+    /// Those that are run before the program, and as it would be. `enter` starts a process in the
+    /// container.
+    ///
+    /// # Errors
+    /// The first that fails.
+    pub fn start_container(
+        &self,
+        pid: Pid,
+        mut enter: impl FnMut(&Process, Stdio) -> Result<Running, LaunchError>,
+    ) -> Result<(), HookError> {
+        let moment = Moment::StartContainer;
+        for hook in of(self.spec, moment) {
+            let failed = |why: String| HookError { moment, path: hook.path().clone(), why };
+            let Some(mut process) = self.spec.process().clone() else { return Ok(()) };
+            process.set_terminal(Some(false));
+            process.set_args(Some(arguments(hook)));
+            process.set_env(Some(hook.env().clone().unwrap_or_default()));
+            let state = self.state(moment, Some(number_inside(pid).map_err(failed)?));
+            let (stdio, said) = streams(&state).map_err(|error| failed(error.to_string()))?;
+            let running = enter(&process, stdio).map_err(|error| failed(error.to_string()))?;
+            judge_inside(running, said, patience(hook)).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Those that are run when the program runs.
+    ///
+    /// # Errors
+    /// The first that fails: the container is then to be ended.
+    pub fn poststart(&self, pid: Pid) -> Result<(), HookError> {
+        self.on_host(Moment::Poststart, Some(pid.as_raw_nonzero().get()))
+    }
+
+    /// Those that are run when all is gone; all of them, whatever becomes of one.
+    #[must_use]
+    pub fn poststop(&self) -> Vec<HookError> {
+        let moment = Moment::Poststop;
+        let hooks = of(self.spec, moment).iter();
+        hooks.filter_map(|hook| self.run(moment, hook, &mut command(hook), None).err()).collect()
+    }
+
+    fn on_host(&self, moment: Moment, pid: Option<i32>) -> Result<(), HookError> {
+        let mut hooks = of(self.spec, moment).iter();
+        hooks.try_for_each(|hook| self.run(moment, hook, &mut command(hook), pid))
+    }
+
+    fn run(
+        &self,
+        moment: Moment,
+        hook: &Hook,
+        command: &mut std::process::Command,
+        pid: Option<i32>,
+    ) -> Result<(), HookError> {
+        let failed = |why: String| HookError { moment, path: hook.path().clone(), why };
+        let bounds = Bounds { time: patience(hook), output: MAX_OUTPUT };
+        command.current_dir(self.bundle).stderr(Streams::piped());
+        let ran = helper::run(command, &self.state(moment, pid), bounds);
+        let ran = ran.map_err(|error| failed(error.to_string()))?;
+        if ran.status.success() {
+            return Ok(());
+        }
+        Err(failed(complaint(&ran.status.to_string(), &ran.stderr)))
+    }
+
+    /// What a hook reads (runtime.md of the specification, "State").
+    fn state(&self, moment: Moment, pid: Option<i32>) -> Vec<u8> {
+        let mut state = json!({
+            "ociVersion": self.spec.version(),
+            "id": self.id,
+            "status": moment.status(),
+            "bundle": self.bundle,
+            "annotations": self.spec.annotations().clone().unwrap_or_default(),
+        });
+        if let Some(pid) = pid {
+            state["pid"] = pid.into();
+        }
+        state.to_string().into_bytes()
+    }
+}
+
+/// How a hook ended, and the last of what it complained about.
+fn complaint(end: &str, said: &[u8]) -> String {
+    let tail = &said[said.len().saturating_sub(TAIL)..];
+    let words = String::from_utf8_lossy(tail);
+    match words.trim() {
+        "" => end.to_owned(),
+        words => format!("{end}: {}", words.replace('\n', "; ")),
+    }
+}
+
+/// A program of the host, with nothing of this process's but what it is given.
+fn command(hook: &Hook) -> std::process::Command {
+    let mut command = helper::command(Helper::OciHook(hook.path()));
+    let mut arguments = arguments(hook).into_iter();
+    if let Some(name) = arguments.next() {
+        command.arg0(name);
+    }
+    command.args(arguments).env_clear();
+    let variables = hook.env().iter().flatten().filter_map(|entry| entry.split_once('='));
+    command.envs(variables);
+    command
+}
+
+fn arguments(hook: &Hook) -> Vec<String> {
+    let named = hook.args().clone().unwrap_or_default();
+    if named.is_empty() { vec![hook.path().to_string_lossy().into_owned()] } else { named }
+}
+
+fn patience(hook: &Hook) -> Duration {
+    let seconds = hook.timeout().and_then(|seconds| u64::try_from(seconds).ok());
+    seconds.map_or(PATIENCE, Duration::from_secs)
+}
+
+/// A process's number in its own pid namespace.
+fn number_inside(pid: Pid) -> Result<i32, String> {
+    let path = format!("/proc/{}/status", pid.as_raw_nonzero());
+    let text = std::fs::read_to_string(&path).map_err(|error| format!("read {path}: {error}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let number = line.and_then(|line| line.split_whitespace().last()?.parse().ok());
+    number.ok_or_else(|| format!("{path} names no number"))
+}
+
+/// The streams of a hook in the container: it reads the state and complains into a pipe.
+fn streams(state: &[u8]) -> std::io::Result<(Stdio, std::io::PipeReader)> {
+    let name = CString::default();
+    let memory = rustix::fs::memfd_create(&name, rustix::fs::MemfdFlags::CLOEXEC)?;
+    let mut stdin = std::fs::File::from(memory);
+    stdin.write_all(state)?;
+    std::io::Seek::rewind(&mut stdin)?;
+    let null = std::fs::File::options().write(true).open("/dev/null")?;
+    let (said, stderr) = std::io::pipe()?;
+    rustix::io::ioctl_fionbio(&said, true)?;
+    let stdio = Stdio::Pipes { stdin: stdin.into(), stdout: null.into(), stderr: stderr.into() };
+    Ok((stdio, said))
+}
+
+/// Waits for a hook in the container, which is our child.
+fn judge_inside(
+    running: Running,
+    mut said: std::io::PipeReader,
+    patience: Duration,
+) -> Result<(), String> {
+    let deadline = Instant::now() + patience;
+    let mut words = Vec::new();
+    let in_time = listen(&running.pidfd, &mut said, &mut words, deadline);
+    if in_time != Ok(true) {
+        let _ = sys::process::pidfd_send_signal(&running.pidfd, Signal::KILL);
+    }
+    let exit = sys::process::wait(&running.pidfd).map_err(|errno| errno.to_string())?;
+    match (in_time, exit) {
+        (Ok(false), _) => Err(format!("it did not end within {} s", patience.as_secs())),
+        (Err(errno), _) => Err(format!("wait for it: {errno}")),
+        (Ok(true), Exit::Code(0)) => Ok(()),
+        (Ok(true), Exit::Code(code)) => Err(complaint(&format!("exit status: {code}"), &words)),
+        (Ok(true), end) => Err(complaint(&format!("{end:?}"), &words)),
+    }
+}
+
+/// Takes what a process says until it has ended; false if it does not in time.
+fn listen(
+    process: &OwnedFd,
+    said: &mut std::io::PipeReader,
+    words: &mut Vec<u8>,
+    deadline: Instant,
+) -> Result<bool, Errno> {
+    let mut buffer = [0; TAIL];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut polled = [
+            PollFd::new(process, PollFlags::IN),
+            PollFd::from_borrowed_fd(said.as_fd(), PollFlags::IN),
+        ];
+        match rustix::event::poll(&mut polled, Timespec::try_from(left).ok().as_ref()) {
+            Ok(0) => return Ok(false),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        let has_ended = !polled[0].revents().is_empty();
+        while let Ok(count @ 1..) = said.read(&mut buffer) {
+            words.extend_from_slice(&buffer[..count]);
+            words.drain(..words.len().saturating_sub(TAIL));
+        }
+        if has_ended {
+            return Ok(true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(hooks: &serde_json::Value) -> Spec {
+        let text = json!({ "ociVersion": "1.2.0", "root": { "path": "rootfs" }, "hooks": hooks });
+        serde_json::from_value(text).unwrap()
+    }
+
+    #[test]
+    fn hooks_that_cannot_be_run_are_named() {
+        let why = |hook: serde_json::Value| {
+            wrong(&spec(&json!({ "createContainer": [hook] })))
+                .map(|(moment, path, why)| format!("{} {} {why}", moment.name(), path.display()))
+        };
+        assert_eq!(why(json!({ "path": "/bin/x", "timeout": 1 })), None);
+        let relative = "createContainer x its path is not absolute";
+        assert_eq!(why(json!({ "path": "x" })).as_deref(), Some(relative));
+        let timeout = "createContainer /x its timeout is not greater than zero";
+        for seconds in [0, -1] {
+            let hook = json!({ "path": "/x", "timeout": seconds });
+            assert_eq!(why(hook).as_deref(), Some(timeout));
+        }
+        assert!(!any(&spec(&json!({}))) && any(&spec(&json!({ "poststop": [{ "path": "/x" }] }))));
+    }
+
+    #[test]
+    fn what_a_hook_says_is_told_by_its_end() {
+        assert_eq!(complaint("exit status: 1", b""), "exit status: 1");
+        assert_eq!(complaint("exit status: 1", b"one\ntwo\n"), "exit status: 1: one; two");
+        let long = [vec![b'a'; 5000], b"the end\n".to_vec()].concat();
+        let told = complaint("x", &long);
+        assert!(told.ends_with("aathe end") && told.len() < TAIL + 10, "{}", told.len());
+    }
+}
