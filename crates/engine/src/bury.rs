@@ -56,7 +56,8 @@ impl Engine {
                 code: UNSEEN_EXIT,
                 oom: false,
                 since: start.at,
-                at: now(),
+                // A clock that was set back makes nothing end before it began.
+                at: now().max(start.at),
                 by_hand: ByHand::No,
             };
             // As its shim would do it: on a full disk nobody knows the end, and it can be removed.

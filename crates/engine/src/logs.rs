@@ -102,7 +102,9 @@ impl LogReader {
 
 fn select(query: &LogQuery, record: LogRecord) -> Seen<LogRecord> {
     if query.until.is_some_and(|until| record.time > until) {
-        return Seen::TooLate;
+        // Behind it may be earlier ones, of after a clock was set back. Who follows has seen the moment
+        // come, as in Docker.
+        return if query.follow.is_some() { Seen::TooLate } else { Seen::Passed };
     }
     let is_late_enough = query.since.is_none_or(|since| record.time >= since);
     let is_wanted = match record.stream {
@@ -270,6 +272,26 @@ mod tests {
             read(&[(0, 6)], LogQuery { since: Some(from), until: Some(to), ..query() }),
             ["2", "3", "4"]
         );
+    }
+
+    /// The clock was set back between the third line and the fourth.
+    #[test]
+    fn times_select_where_the_clock_has_gone_back() {
+        let moment = |second: u32| format!("2026-01-01T00:00:{second:02}Z").parse().unwrap();
+        let files = [(40, 43), (10, 14)];
+        let until = |second| LogQuery { until: Some(moment(second)), ..query() };
+        assert_eq!(read(&files, until(41)), ["40", "41", "10", "11", "12", "13"]);
+        assert_eq!(read(&files, until(11)), ["10", "11"]);
+        let since = |second| LogQuery { since: Some(moment(second)), ..query() };
+        assert_eq!(read(&files, since(12)), ["40", "41", "42", "12", "13"]);
+        assert_eq!(read(&files, since(41)), ["41", "42"]);
+        // The last lines are those that were written last.
+        assert_eq!(
+            read(&files, LogQuery { tail: Some(5), ..query() }),
+            ["42", "10", "11", "12", "13"]
+        );
+        let both = LogQuery { since: Some(moment(11)), until: Some(moment(41)), ..query() };
+        assert_eq!(read(&files, both), ["40", "41", "11", "12", "13"]);
     }
 
     #[test]

@@ -151,6 +151,7 @@ impl Engine {
         sys::failpoint::pass(Point::StartSaved);
         let fds: Vec<_> = prepared.fds.iter().map(|(_, fd)| fd.as_fd()).collect();
         let launch = self.launch_message(container, &prepared, log, beginning);
+        let launch = Launch { decided: Some(at), ..launch };
         self.leave_about(container, prepared.endpoint.as_ref());
         let started = self.leave_probe(container, &prepared.spec).and_then(|()| {
             shim.launch(launch, &fds).map_err(|error| call_error(&container.id, error))
@@ -201,6 +202,7 @@ impl Engine {
             health: self.health_plan(container),
             revival: beginning.revival(),
             restoration: beginning.restoration(),
+            decided: None,
         }
     }
 

@@ -208,6 +208,10 @@ pub struct Launch {
     /// What it is made of instead of being started; `None`: it is started.
     #[serde(default)]
     pub restoration: Option<Box<Restoration>>,
+    /// When it was decided. The process did not begin earlier, whatever a clock that was set back
+    /// meanwhile says; ends are told apart by that.
+    #[serde(default)]
+    pub decided: Option<Timestamp>,
 }
 
 /// The ports that a container publishes.

@@ -221,9 +221,13 @@ fn discard_unowned(layout: &Layout, path: PathBuf, kind: Kind) -> Result<(), GcE
 }
 
 fn is_old(path: &Path) -> bool {
-    let age = |modified| SystemTime::now().duration_since(modified).ok();
     let modified = std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
-    modified.and_then(age).is_some_and(|age| age > PARTIAL_KEPT)
+    modified.is_some_and(|modified| age(modified, SystemTime::now()) > PARTIAL_KEPT)
+}
+
+/// One that is far in the future is of a clock that has been set back since, and as old.
+fn age(modified: SystemTime, now: SystemTime) -> Duration {
+    now.duration_since(modified).unwrap_or_else(|ahead| ahead.duration())
 }
 
 fn step(point: Point, layout: &Layout) -> Result<(), GcError> {
@@ -315,4 +319,19 @@ fn remove_unused(
         }
     }
     Ok(gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_download_is_as_old_as_it_is_far_away() {
+        let (now, day) = (SystemTime::UNIX_EPOCH + 3 * PARTIAL_KEPT, PARTIAL_KEPT);
+        let second = Duration::from_secs(1);
+        assert!(age(now - second, now) < day && age(now + second, now) < day);
+        assert!(age(now - day - second, now) > day);
+        // A clock that was set back: it would never be old otherwise.
+        assert!(age(now + day + second, now) > day);
+    }
 }

@@ -134,16 +134,19 @@ impl Guard {
             hooks,
             orphan: Orphan::Dies,
         };
-        if let Some(restoration) = &launch.restoration {
-            let running = restore(wished, restoration)?;
-            return self.adopt(Target::Container, running, streams);
-        }
-        let ready = runtime::launch(wished).map_err(|error| refusal(&error))?;
-        pass(Point::ShimReady);
-        let inside = Inside { container, filter: filter.as_ref(), id: &id };
-        let running = hooks::go(ready, hooks, &inside).map_err(|error| refusal(&error))?;
-        pass(Point::ShimRunning);
-        self.adopt(Target::Container, running, streams)
+        let running = if let Some(restoration) = &launch.restoration {
+            restore(wished, restoration)?
+        } else {
+            let ready = runtime::launch(wished).map_err(|error| refusal(&error))?;
+            pass(Point::ShimReady);
+            let inside = Inside { container, filter: filter.as_ref(), id: &id };
+            let running = hooks::go(ready, hooks, &inside).map_err(|error| refusal(&error))?;
+            pass(Point::ShimRunning);
+            running
+        };
+        forget_earlier_end(&launch);
+        let started = self.adopt(Target::Container, running, streams)?;
+        Ok(Started { since: started.since.max(launch.decided.unwrap_or(started.since)), ..started })
     }
 
     /// Makes what a container has besides its processes. What is made is torn down again by
@@ -336,6 +339,14 @@ fn restore(
         launch: wished,
     });
     restored.map_err(|error| failure(format!("restore the checkpoint: {}", chain(&error))))
+}
+
+/// Which life an end belongs to is told by the clock, which may have been set back since the one before.
+/// The end before a revival stays until that is known to have come.
+fn forget_earlier_end(launch: &Launch) {
+    if launch.revival == 0 {
+        let _ = std::fs::remove_file(&launch.exit_record);
+    }
 }
 
 /// What we keep, and what the process gets.

@@ -342,7 +342,8 @@ impl Machine {
             code,
             oom: oom == Oom::Seen || running.oom == Oom::Seen,
             since: running.started.since,
-            at: now.wall,
+            // A clock that was set back makes nothing end before it began.
+            at: now.wall.max(running.started.since),
             by_hand: self.restart.by_hand(),
         };
         let again = self.restart.after(code, now.elapsed.saturating_sub(running.since));

@@ -4,6 +4,7 @@ use super::*;
 
 use model::Signal;
 
+mod clock;
 mod health;
 mod restart;
 
@@ -25,12 +26,15 @@ const STOP: StopDefaults = StopDefaults { signal: Signal::TERM, timeout: StopTim
 struct Shim {
     machine: Machine,
     elapsed: Duration,
+    /// What the clock on the wall shows then.
+    wall: fn(i64) -> i64,
 }
 
 impl Shim {
     fn new() -> Self {
         let now = Now { elapsed: Duration::ZERO, wall: Timestamp::UNIX_EPOCH };
-        let mut shim = Self { machine: Machine::new(now), elapsed: Duration::ZERO };
+        let wall = |elapsed| 1_000 + elapsed;
+        let mut shim = Self { machine: Machine::new(now), elapsed: Duration::ZERO, wall };
         shim.on(Event::Connected(A));
         shim.on(Event::Connected(B));
         shim
@@ -44,7 +48,8 @@ impl Shim {
     }
 
     fn on(&mut self, event: Event) -> String {
-        let wall = Timestamp::new(1_000 + i64::try_from(self.elapsed.as_secs()).unwrap(), 0);
+        let seconds = i64::try_from(self.elapsed.as_secs()).unwrap();
+        let wall = Timestamp::new((self.wall)(seconds), 0);
         let now = Now { elapsed: self.elapsed, wall: wall.unwrap() };
         let effects = self.machine.on(event, now);
         effects.iter().map(|effect| show(effect) + "\n").collect()
@@ -130,6 +135,7 @@ fn launch(reap: Option<&str>) -> Box<Launch> {
         health: None,
         revival: 0,
         restoration: None,
+        decided: None,
     })
 }
 

@@ -138,6 +138,7 @@ impl Container {
             health: None,
             revival: 0,
             restoration: None,
+            decided: None,
         }
     }
 
