@@ -203,6 +203,9 @@ fn add_mapping(devices: &mut Devices, mapping: &DeviceMapping) -> Result<(), Eng
     } else {
         vec![node(&mapping.host)?]
     };
+    if found.is_empty() {
+        return Err(no_device(&mapping.host, "not a device node"));
+    }
     for mut device in found {
         let below = device.path().strip_prefix(&mapping.host).unwrap_or(Path::new(""));
         let inside = if below.as_os_str().is_empty() {
@@ -212,19 +215,25 @@ fn add_mapping(devices: &mut Devices, mapping: &DeviceMapping) -> Result<(), Eng
         };
         device.set_path(inside);
         devices.rules.push(rule_for(&device, &mapping.permissions)?);
-        devices.nodes.push(device);
+        // Of two at one place the first is there, as in Docker; either may be used.
+        if devices.nodes.iter().all(|there| there.path() != device.path()) {
+            devices.nodes.push(device);
+        }
     }
     Ok(())
 }
 
+/// Docker's words.
+fn no_device(path: &Path, why: &str) -> EngineError {
+    let path = path.display();
+    invalid(format_args!(
+        "error gathering device information while adding custom device \"{path}\": {why}"
+    ))
+}
+
 /// One device of the host.
 pub(crate) fn node(path: &Path) -> Result<LinuxDevice, EngineError> {
-    let failed = |why: &str| {
-        let path = path.display();
-        invalid(format_args!(
-            "error gathering device information while adding custom device \"{path}\": {why}"
-        ))
-    };
+    let failed = |why: &str| no_device(path, why);
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -28,10 +28,13 @@ pub(crate) fn device(text: &str) -> Result<Device, String> {
         [host, inside, mode] => (host, inside, mode),
         _ => return Err(format!("bad format for path: {text}")),
     };
+    if host.is_empty() {
+        return Err(format!("bad format for path: {text}"));
+    }
     if !is_mode(mode) {
         return Err(format!("bad mode specified: {mode}"));
     }
-    if host.is_empty() || !inside.starts_with('/') {
+    if !inside.starts_with('/') {
         return Err(format!("{inside} is not an absolute path"));
     }
     Ok(Device::File(DeviceMapping {
@@ -210,7 +213,10 @@ mod tests {
             ("vendor.com/class=name", "cdi vendor.com/class=name"),
             ("/dev/a:/b:xx", "bad mode specified: xx"),
             ("a:b:c:d", "bad format for path: a:b:c:d"),
-            (":", " is not an absolute path"),
+            (":", "bad format for path: :"),
+            ("", "bad format for path: "),
+            (":/dev/a", "bad format for path: :/dev/a"),
+            ("/dev/a::rw", " is not an absolute path"),
         ] {
             assert_eq!(shown(text), want, "{text}");
         }

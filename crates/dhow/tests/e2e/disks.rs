@@ -92,6 +92,72 @@ fn a_full_data_root_is_named_and_nothing_is_left() {
     assert_eq!(host.settled(&before, |_| false), Vec::<String>::new());
 }
 
+/// A container whose own disk, and dhow's, is full can still be looked at, entered, stopped and removed,
+/// and what could not be done has not been done by half.
+#[test]
+fn a_container_on_a_full_disk_can_be_worked_with() {
+    let place = scratch();
+    let disk = Disk::memory(&place.path().join("data"), 24 * MIB);
+    let host = Host::with_roots(DHOW, &disk.path().join("root"), &place.path().join("run"));
+    let archive = testkit::busybox_archive(host.scratch()).unwrap();
+    host.ok(&["load", "-q", "-i", &archive.to_string_lossy()]);
+    let mount = "type=tmpfs,destination=/own,tmpfs-size=64k";
+    let run =
+        ["run", "-d", "--name", "full", "--network", "none", "-v", "vol:/vol", "--mount", mount];
+    let says = "echo before; trap 'echo asked; exit 7' TERM; while :; do sleep 0.1; done";
+    host.ok(&[&run[..], &["--cpu-shares", "512", "busybox", "sh", "-c", says]].concat());
+    while host.ok(&["logs", "full"]) != "before" {}
+    let sh = |script: &str| host.run(&["exec", "full", "sh", "-c", script]);
+
+    // Its own disk: its own business.
+    let own = sh("dd if=/dev/zero of=/own/x 2>&1");
+    assert!(own.code == Some(1) && own.out.contains(FULL), "{own:?}");
+    let before = host.ok(&["inspect", "full"]);
+    let filler = disk.fill();
+    for file in ["/vol/x", "/x"] {
+        let ran = sh(&format!("dd if=/dev/zero of={file} 2>&1"));
+        assert!(ran.code == Some(1) && ran.out.contains(FULL), "{file}: {ran:?}");
+    }
+    // What it says to its log is lost, and nothing waits for it.
+    let loud = sh(
+        "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done >/proc/1/fd/1; echo done",
+    );
+    assert_eq!(loud.out, "done", "{}", loud.err);
+    assert!(host.ok(&["logs", "full"]).starts_with("before"));
+
+    // What cannot be written down is refused in one line, and has not happened.
+    for words in [&["update", "--cpu-shares", "256", "full"][..], &["commit", "full", "made"]] {
+        let said = host.fails(1, words);
+        assert!(said.contains(FULL) || said.contains("full"), "{words:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{words:?}: {said}");
+    }
+    assert_eq!(host.ok(&["inspect", "full"]), before);
+    assert_eq!(host.ok(&["images", "-q", "made"]), "");
+    let shares = "cat /sys/fs/cgroup/cpu/cpu.shares /sys/fs/cgroup/cpu.weight 2>/dev/null";
+    let shares = sh(shares).out;
+    assert!(
+        ["512", "59", "20"].contains(&&*shares),
+        "the kernel's and the record's differ: {shares}"
+    );
+    assert_eq!(host.ok(&["ps", "--format", "{{.Names}} {{.State}}"]), "full running");
+    assert_eq!(sh("echo alive").out, "alive");
+
+    // It hears that it is to stop, and whoever stops it hears of it.
+    host.ok(&["stop", "-t", "20", "full"]);
+    let status = host.ok(&["ps", "-a", "--format", "{{.Status}}"]);
+    assert!(status.starts_with("Exited"), "{status}");
+    assert!(host.ok(&["logs", "full"]).starts_with("before"));
+    let said = host.fails(1, &["start", "full"]);
+    assert!(said.to_lowercase().contains("full") || said.contains(FULL), "{said}");
+    std::fs::remove_file(filler).unwrap();
+    host.ok(&["start", "full"]);
+    while !host.ok(&["logs", "--tail", "1", "full"]).contains("before") {}
+    assert_eq!(sh("echo alive").out, "alive");
+    let _ = disk.fill();
+    host.ok(&["rm", "-f", "full"]);
+    assert_eq!(host.ok(&["ps", "-aq"]), "");
+}
+
 #[test]
 fn a_full_runtime_root_is_named_and_nothing_is_left() {
     let place = scratch();
