@@ -105,6 +105,7 @@ pub(crate) fn one(mount: &Mount) -> Result<MountStep, PlanError> {
         propagation: Propagation::Private,
         dev: Vec::new(),
         users: None,
+        label: None,
     };
     let mut planned = Mounts::default();
     planned.add(0, mount, &context)?;
