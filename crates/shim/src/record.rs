@@ -106,6 +106,19 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Record
     parsed.map(Some).map_err(|source| RecordError::Damaged { path: path.to_owned(), source })
 }
 
+/// Takes the room on disk that a value will need, so that it can be written once the disk is full: an end
+/// is told apart from one that nobody saw by that.
+pub(crate) fn reserve(path: &Path) {
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(beside(path));
+    // Where there is no room now there may be some later.
+    let _ = file.and_then(|mut file| file.write_all(&[b' '; USUAL]));
+}
+
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension("json.new")
+}
+
 /// Replaces the file by this value, unless it is longer than what would be read.
 pub(crate) fn write(path: &Path, value: &impl Serialize) -> Result<(), RecordError> {
     let failed = |source| RecordError::Write { path: path.to_owned(), source };
@@ -113,16 +126,20 @@ pub(crate) fn write(path: &Path, value: &impl Serialize) -> Result<(), RecordErr
     if text.len() > MAX {
         return Err(failed(ErrorKind::FileTooLarge.into()));
     }
-    let beside = path.with_extension("json.new");
+    let beside = beside(path);
     let mut options = std::fs::OpenOptions::new();
     let mut file = options
         .write(true)
         .create(true)
-        .truncate(true)
+        // What is there may be the room that was reserved.
+        .truncate(false)
         .mode(0o600)
         .open(&beside)
         .map_err(failed)?;
-    let done = file.write_all(&text).and_then(|()| std::fs::rename(&beside, path));
+    let done = file
+        .write_all(&text)
+        .and_then(|()| file.set_len(text.len() as u64))
+        .and_then(|()| std::fs::rename(&beside, path));
     if done.is_err() {
         let _ = std::fs::remove_file(&beside);
     }
@@ -147,6 +164,19 @@ mod tests {
         assert!(matches!(error, RecordError::Write { .. }));
         assert_eq!(read::<String>(&path).unwrap(), Some(longest));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_was_reserved_is_written_to_and_becomes_the_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("exit.json");
+        reserve(&path);
+        assert_eq!(read::<String>(&path).unwrap(), None);
+        let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&path.metadata().unwrap());
+        let reserved = inode(&beside(&path));
+        write(&path, &"short").unwrap();
+        assert_eq!(read::<String>(&path).unwrap().as_deref(), Some("short"));
+        assert_eq!((inode(&path), std::fs::read_dir(dir.path()).unwrap().count()), (reserved, 1));
     }
 
     #[test]

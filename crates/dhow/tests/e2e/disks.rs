@@ -145,7 +145,7 @@ fn a_container_on_a_full_disk_can_be_worked_with() {
     // It hears that it is to stop, and whoever stops it hears of it.
     host.ok(&["stop", "-t", "20", "full"]);
     let status = host.ok(&["ps", "-a", "--format", "{{.Status}}"]);
-    assert!(status.starts_with("Exited"), "{status}");
+    assert!(status.starts_with("Exited (7) "), "{status}");
     assert!(host.ok(&["logs", "full"]).starts_with("before"));
     let said = host.fails(1, &["start", "full"]);
     assert!(said.to_lowercase().contains("full") || said.contains(FULL), "{said}");

@@ -105,7 +105,7 @@ impl Guard {
         self.release_network();
         pass(Point::ShimUnpublished);
         if let Some(container) = &self.container {
-            // On a full disk the end stays unknown, and the clients that wait hear of it.
+            // Where no room was reserved a full disk leaves it unknown, but to the clients that wait.
             let _ = record::write(&container.exit_record, exit);
         }
         pass(Point::ShimExitRecorded);

@@ -32,7 +32,7 @@ use crate::machine::{ConnId, Event};
 use crate::protocol::{
     CgroupName, ExecStart, FdRole, Launch, NamespaceKind, Restoration, Started, Target,
 };
-use crate::resources;
+use crate::{record, resources};
 
 /// What Docker calls a start that failed before the program could be looked for.
 const FAILED: ExitCode = ExitCode(128);
@@ -144,7 +144,7 @@ impl Guard {
             pass(Point::ShimRunning);
             running
         };
-        forget_earlier_end(&launch);
+        make_room_for_the_end(&launch);
         let started = self.adopt(Target::Container, running, streams)?;
         Ok(Started { since: started.since.max(launch.decided.unwrap_or(started.since)), ..started })
     }
@@ -341,11 +341,15 @@ fn restore(
     restored.map_err(|error| failure(format!("restore the checkpoint: {}", chain(&error))))
 }
 
-/// Which life an end belongs to is told by the clock, which may have been set back since the one before.
-/// The end before a revival stays until that is known to have come.
-fn forget_earlier_end(launch: &Launch) {
+/// Which life an end belongs to is told by the clock, which may have been set back since the one before:
+/// that goes, but the end before a revival stays until the revival is known to have come. One that will
+/// have to be written down has room on the disk from now on.
+fn make_room_for_the_end(launch: &Launch) {
     if launch.revival == 0 {
         let _ = std::fs::remove_file(&launch.exit_record);
+    }
+    if launch.reap.is_none() {
+        record::reserve(&launch.exit_record);
     }
 }
 
