@@ -234,8 +234,9 @@ impl Names {
         }
         let id = match engine.store().networks().by_name(name)? {
             Some(row) => Some(row.id),
-            // Nobody has asked for it yet.
-            None if is_built_in(name) => Some(engine.built_in(name)?),
+            // Nobody has asked for it yet. Where its id cannot be written down (a full disk) none is shown:
+            // whoever looks at a container is not to be kept from it.
+            None if is_built_in(name) => engine.built_in(name).ok(),
             None => None,
         };
         self.networks.insert(name.to_owned(), id);

@@ -112,8 +112,8 @@ fn a_container_on_a_full_disk_can_be_worked_with() {
     // Its own disk: its own business.
     let own = sh("dd if=/dev/zero of=/own/x 2>&1");
     assert!(own.code == Some(1) && own.out.contains(FULL), "{own:?}");
-    let before = host.ok(&["inspect", "full"]);
     let filler = disk.fill();
+    let before = host.ok(&["inspect", "full"]);
     for file in ["/vol/x", "/x"] {
         let ran = sh(&format!("dd if=/dev/zero of={file} 2>&1"));
         assert!(ran.code == Some(1) && ran.out.contains(FULL), "{file}: {ran:?}");
