@@ -95,7 +95,10 @@ fn none_host_and_anothers_network() {
         let mut all = vec!["run", "--rm"];
         all.extend(args);
         all.extend(["busybox", "ls", "/sys/class/net"]);
-        host.ok(&all)
+        let shown = host.ok(&all);
+        // A kernel that has tunnels built in puts these into each new namespace.
+        let own = shown.lines().filter(|name| !["sit0", "tunl0", "ip6tnl0"].contains(name));
+        own.collect::<Vec<_>>().join("\n")
     };
     assert_eq!(links(&["--network", "none"]), "lo");
     assert!(
