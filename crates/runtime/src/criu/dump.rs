@@ -79,7 +79,7 @@ pub fn dump(dump: &Dump<'_>, seal: impl FnOnce() -> Seal) -> Result<(), CriuErro
     // It has the other end of our socket.
     drop(command);
     let mut seal = Some(seal);
-    let answer = talk.ask(&request(dump, &images), None, |script, _| match script {
+    let answer = talk.ask(&request(dump, &images), None, |notify, _| match notify.script() {
         "post-dump" => match seal.take().map(|seal| seal()) {
             Some(Seal::Kept) => Word::GoOn,
             Some(Seal::Lost) | None => Word::Stop,

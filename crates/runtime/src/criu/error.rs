@@ -28,6 +28,9 @@ pub enum CriuError {
     /// It has said no.
     #[error("criu: {0}")]
     Refused(String),
+    /// What it has made is not what the specification describes. It never ran.
+    #[error("{0}: that is more than the container may have")]
+    Excess(String),
     /// There was no answer.
     #[error("criu: {what}{}", said(.log))]
     Lost {

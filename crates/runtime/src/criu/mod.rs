@@ -12,6 +12,7 @@ mod log;
 mod restore;
 mod survey;
 mod talk;
+mod verify;
 mod wire;
 
 pub use dump::{After, Dump, Seal, dump};

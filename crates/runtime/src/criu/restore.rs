@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +16,8 @@ use super::dump::common;
 use super::error::CriuError;
 use super::survey::Descriptors;
 use super::talk::{Talk, Word};
-use super::wire::{Inherit, Kind, Options, Request, Response};
+use super::verify::{Bounds, verify};
+use super::wire::{Inherit, Kind, Notify, Options, Request, Response};
 use super::{LOG, MASK_DIRECTORY, MASK_FILE, NETWORK, log};
 use crate::error::LaunchError;
 use crate::launch::{Given, Launch};
@@ -81,6 +82,7 @@ fn at_work(restore: Restore<'_>, plan: &InitPlan, bench: &Path) -> Result<Runnin
     let open = |path: &Path| File::open(path).map_err(|error| opened(path, &error));
     let (images, work) = (open(restore.images)?, open(restore.work)?);
     let log = restore.work.join(LOG);
+    let bounds = Bounds::of(plan, restore.launch.facts.last_capability);
     let Launch { rootfs, trees: brought, namespaces, stdio, cgroup, .. } = restore.launch;
     let inherited = inherited(namespaces, stdio, restore.descriptors)?;
     let mask = Mask { file: MASK_FILE, directory: MASK_DIRECTORY };
@@ -116,19 +118,52 @@ fn at_work(restore: Restore<'_>, plan: &InitPlan, bench: &Path) -> Result<Runnin
     };
     let request =
         Request { kind: Kind::Restore.into(), options: Some(options), notify_success: None };
-    let answer = talk.ask(&request, Some(LONGEST), |_, _| Word::GoOn);
+    let mut watch = Watch { plan, bounds, criu: criu.pidfd.as_fd(), first: None, wrong: None };
+    let answer = talk.ask(&request, Some(LONGEST), |notify, _| watch.on(notify));
     drop(talk);
     if answer.is_err() {
         // It may hang. What it has made ends with it, or is killed with the control group.
         let _ = sys::process::pidfd_send_signal(&criu.pidfd, sys::signal::Signal::KILL);
     }
     let _ = sys::process::wait(&criu.pidfd);
+    if let Some(wrong) = watch.wrong {
+        return Err(CriuError::Excess(wrong).into());
+    }
     match answer {
         Ok(answer) if answer.success => Ok(running(&answer)?),
         Ok(Response { message, errno, .. }) => {
             Err(CriuError::refused(log::errors(&log), message, errno).into())
         }
         Err(error) => Err(CriuError::lost(&error, log::errors(&log)).into()),
+    }
+}
+
+/// Looks at what criu makes before it runs.
+struct Watch<'a> {
+    plan: &'a InitPlan,
+    bounds: Bounds,
+    criu: BorrowedFd<'a>,
+    first: Option<Pid>,
+    wrong: Option<String>,
+}
+
+impl Watch<'_> {
+    fn on(&mut self, notify: &Notify) -> Word {
+        self.first = notify.pid.and_then(Pid::from_raw).or(self.first);
+        if notify.script() == "pre-resume" {
+            self.wrong = self.look();
+        }
+        if self.wrong.is_none() { Word::GoOn } else { Word::Stop }
+    }
+
+    /// All is made, and stands still. What is too much is killed with all that is in its namespace, and
+    /// criu with it: at this stage it does not give up, but would wait for the dead for ever.
+    fn look(&self) -> Option<String> {
+        let Some(first) = self.first else { return Some("what was made is not known".to_owned()) };
+        let wrong = verify(first, self.plan, &self.bounds).err()?;
+        let _ = rustix::process::kill_process(first, rustix::process::Signal::KILL);
+        let _ = sys::process::pidfd_send_signal(self.criu, sys::signal::Signal::KILL);
+        Some(wrong)
     }
 }
 

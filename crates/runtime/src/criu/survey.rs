@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
+use sys::Errno;
 use sys::root::{Final, Root};
 
 use super::error::SurveyError;
@@ -47,7 +48,8 @@ pub fn survey(pid: Pid, given: &[PathBuf]) -> Result<Survey, SurveyError> {
     let mounts: Vec<Mount> = mounts.lines().filter_map(Mount::parse).collect();
     let host = Proc::own().text("mountinfo")?;
     let host = host.lines().filter_map(Mount::parse).map(|mount| mount.device).collect();
-    let given = given.iter().map(|place| proc.resolve(place)).collect::<Result<Vec<_>, _>>()?;
+    let given = given.iter().filter_map(|place| proc.resolve(place).transpose());
+    let given = given.collect::<Result<Vec<_>, _>>()?;
     let mut external = externals(&mounts, &host, &given)?;
     let net = proc.namespace("net")?;
     if net != Proc::own().namespace("net")? {
@@ -90,20 +92,26 @@ impl Proc {
         Ok(self.look(&path, fs::metadata(&path))?.ino())
     }
 
-    /// Where a place is, symbolic links of the image followed.
-    fn resolve(&self, place: &Path) -> Result<Given, SurveyError> {
+    /// Where a place is, symbolic links of the image followed; `None` for one that is not there: what
+    /// an update has promised for the next start.
+    fn resolve(&self, place: &Path) -> Result<Option<Given>, SurveyError> {
         let find = || {
             let root = Root::open(self.0.join("root"))?;
             let found = root.resolve(place, Final::Follow)?;
             Ok::<_, sys::root::RootError>(found)
         };
-        let found = find().map_err(|error| SurveyError::Look {
-            what: place.display().to_string(),
-            source: error.errno().map_or_else(|| io::Error::other(error), io::Error::from),
-        })?;
+        let found = match find() {
+            Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::NOTDIR)) => {
+                return Ok(None);
+            }
+            found => found.map_err(|error| SurveyError::Look {
+                what: place.display().to_string(),
+                source: error.errno().map_or_else(|| io::Error::other(error), io::Error::from),
+            })?,
+        };
         let link = fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd()));
         let text = |path: &Path| path.to_string_lossy().into_owned();
-        Ok(Given { asked: text(place), found: text(&self.look(place, link)?) })
+        Ok(Some(Given { asked: text(place), found: text(&self.look(place, link)?) }))
     }
 
     /// One of the standard streams, if it comes from outside.

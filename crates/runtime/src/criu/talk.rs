@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use sys::Errno;
 use sys::fdpass::PassError;
 
-use super::wire::{Kind, Request, Response};
+use super::wire::{Kind, Notify, Request, Response};
 
 /// Longer than any answer.
 const LONGEST: usize = 64 << 10;
@@ -59,7 +59,7 @@ impl Talk {
         &self,
         request: &Request,
         limit: Option<Duration>,
-        mut meanwhile: impl FnMut(&str, Vec<OwnedFd>) -> Word,
+        mut meanwhile: impl FnMut(&Notify, Vec<OwnedFd>) -> Word,
     ) -> Result<Response, TalkError> {
         let deadline = limit.map(|limit| (Instant::now() + limit, limit));
         self.say(request)?;
@@ -74,8 +74,8 @@ impl Talk {
             if response.kind != i32::from(Kind::Notify) {
                 return answer_to(request, response);
             }
-            let script = response.notify.and_then(|notify| notify.script).unwrap_or_default();
-            let goes_on = meanwhile(&script, fds) == Word::GoOn;
+            let notify = response.notify.unwrap_or_default();
+            let goes_on = meanwhile(&notify, fds) == Word::GoOn;
             let kind = Kind::Notify.into();
             self.say(&Request { kind, options: None, notify_success: Some(goes_on) })?;
         }
@@ -121,7 +121,6 @@ fn answer_to(request: &Request, response: Response) -> Result<Response, TalkErro
 
 #[cfg(test)]
 mod tests {
-    use super::super::wire::Notify;
     use super::*;
 
     fn response(kind: Kind, success: bool) -> Response {
@@ -155,8 +154,8 @@ mod tests {
             vec![Response { notify, ..response(Kind::Notify, true) }, response(Kind::Dump, false)];
         let criu = criu(theirs, says);
         let mut scripts = Vec::new();
-        let answer = talk.ask(&request(), None, |script, _| {
-            scripts.push(script.to_owned());
+        let answer = talk.ask(&request(), None, |notify, _| {
+            scripts.push(notify.script().to_owned());
             Word::Stop
         });
         assert!(!answer.unwrap().success);
