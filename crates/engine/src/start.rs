@@ -133,7 +133,11 @@ impl Engine {
         self.fill_due(container)?;
         let prepared = self.prepare(container)?;
         let endpoint = prepared.endpoint.clone();
-        let mounted = prepared.mounted.clone();
+        let mounted = match &beginning {
+            Beginning::Start | Beginning::Revival(_) => prepared.mounted.clone(),
+            // criu mounts copies, whose numbers nobody knows.
+            Beginning::Restore(_) => Vec::new(),
+        };
         let again_failed = None;
         let start = Start { at, endpoint, failed: None, restarts: revival, again_failed, mounted };
         container.record.progress = Progress::Started(match container.record.last_start() {

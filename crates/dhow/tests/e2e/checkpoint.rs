@@ -294,3 +294,33 @@ fn a_checkpoint_that_others_can_write_is_not_believed() {
     host.ok(&["start", "--checkpoint", "one", "cc"]);
     goes_on(&host, "cc");
 }
+
+/// Each is written down from a container that may do something, for one that may not.
+#[test]
+fn what_comes_back_may_do_no_more_than_its_container() {
+    let host = host();
+    let dir = host.scratch().join("kept");
+    let place = |name: &str| dir.join(look(&host, name, "{{.Id}}")).join("checkpoints");
+    let kept = dir.display().to_string();
+    for (more, less, why) in [
+        (&["--cap-add", "SYS_ADMIN"][..], &[][..], "CapBnd"),
+        (&["--security-opt", "seccomp=unconfined"], &[], "no filter of system calls"),
+        (&[], &["--read-only"], "/ is less restricted"),
+    ] {
+        let run = ["--network", "none", "--name"];
+        let name = [&["run", "-d"][..], &run, &["more"], more].concat();
+        host.ok(&[&name[..], &["busybox", "sh", "-c", COUNT]].concat());
+        host.ok(&["checkpoint", "create", "--checkpoint-dir", &kept, "more", "one"]);
+        let name = [&["run", "-d"][..], &run, &["less"], less].concat();
+        host.ok(&[&name[..], &["busybox", "sh", "-c", COUNT]].concat());
+        host.ok(&["kill", "less"]);
+        let before = numbers(&host, "less");
+        fs::create_dir_all(place("less").parent().unwrap()).unwrap();
+        fs::rename(place("more"), place("less")).unwrap();
+        let start = ["start", "--checkpoint", "one", "--checkpoint-dir", &kept, "less"];
+        let told = host.fails(1, &start);
+        assert!(told.contains(why) && told.contains("more than the container may"), "{told}");
+        assert_eq!(numbers(&host, "less"), before, "{why}: it ran");
+        host.ok(&["rm", "-f", "more", "less"]);
+    }
+}
