@@ -24,10 +24,11 @@ const PACKAGES: [&str; 3] = ["cgroup", "runtime", "dhow"];
 const NETWORKED: &str = "network:: faults:: a_name_or_a_port_in_use a_life_is_told_from_its_making_to_its_end descriptors_of_the_caller_stay_outside \
      a_start_that_is_killed_is_tried_again one_that_cannot_be_started_again_stays_as_it_ended it_has_a_network_a_terminal_an_init_and_limits";
 
-/// Tests that User Mode Linux cannot pass: it has a writable `/proc/exitcode`, no other kernel does, and
-/// takes calls of every architecture for its own.
-const REAL_KERNEL: &str =
-    "nothing_of_proc_or_sys_can_be_written calls_of_another_architecture_do_not_exist";
+/// Tests that User Mode Linux cannot pass: it has a writable `/proc/exitcode`, no other kernel does, takes
+/// calls of every architecture for its own, is none that criu can write processes of down on, and
+/// has no XFS.
+const REAL_KERNEL: &str = "nothing_of_proc_or_sys_can_be_written calls_of_another_architecture_do_not_exist \
+     checkpoint:: death_at_each_step_is_forgotten what_was_acknowledged_survives_a_power_cut_on_xfs";
 
 /// What the host does. `$1` is where the tests look for the binary, `$2` and `$3` are the lists
 /// above, the rest are test filters. `/tmp` is to be on the disk, as the state of dhow is. A kernel
