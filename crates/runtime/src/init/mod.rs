@@ -18,6 +18,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::pipe::PipeFlags;
 use rustix::process::{DumpableBehavior, Rlimit};
 use rustix::thread::LinkNameSpaceType;
 use sys::Errno;
@@ -160,17 +161,30 @@ impl<'a> Init<'a> {
     }
 
     /// A process cannot enter a user namespace and then be the first of a pid namespace that belongs
-    /// to it: a sibling goes on in its place.
+    /// to it: a sibling goes on in its place. It says nothing before this one has said its last: the
+    /// parent hears one after the other.
     fn be_born(&mut self, kinds: Namespaces, steps: &[Step], next: usize) -> Done {
         let channel = self.hands.channel;
+        let (turn, pass) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        let mut pass = Some(pass);
         let born = sys::process::clone_sibling(kinds, || {
+            // Its own copy would keep it from seeing that the other has ended without a word.
+            drop(pass.take());
+            let has_turn = rustix::io::retry_on_intr(|| rustix::io::read(&turn, &mut [0; 1]));
+            if has_turn != Ok(1) {
+                return FAILED;
+            }
             // The terminal wants the leader of a session.
             let _ = rustix::process::setsid();
             self.carry_out(steps, next)
         })?;
         let told = message::born(born.pid.as_raw_nonzero().get());
         let sent = sys::fdpass::send(channel, &told, &[born.pidfd.as_fd()]);
-        Ok(sent.map(drop).map_err(|error| error.errno().unwrap_or(Errno::IO))?)
+        sent.map_err(|error| error.errno().unwrap_or(Errno::IO))?;
+        if let Some(pass) = &pass {
+            write_whole(pass.as_fd(), b"g")?;
+        }
+        Ok(())
     }
 
     fn perform(&mut self, step: &Step) -> Done {
