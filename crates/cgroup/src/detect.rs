@@ -223,11 +223,42 @@ impl Hierarchies {
         self.legacy().iter().find(|legacy| legacy.controllers.contains(&controller))
     }
 
+    /// The v1 hierarchy that is asked who is in a cgroup.
+    pub(crate) fn legacy_tracking(&self) -> Option<&Legacy> {
+        let preferred = [Controller::Pids, Controller::Freezer, Controller::Memory];
+        let found = preferred.into_iter().find_map(|controller| self.legacy_of(controller));
+        found.or_else(|| self.legacy().first())
+    }
+
+    /// The hierarchy that is asked who is in a cgroup, alone.
+    pub(crate) fn tracking(&self) -> Result<Self, Errno> {
+        let layout = match &*self.0 {
+            Layout::V2(_) => return Ok(self.clone()),
+            Layout::Hybrid(_, unified) => {
+                Layout::V2(Unified { mount: unified.mount.clone(), root: again(unified.root())? })
+            }
+            Layout::V1(_) => {
+                let legacy = self.legacy_tracking().ok_or(Errno::NOENT)?;
+                Layout::V1(vec![Legacy {
+                    controllers: legacy.controllers.clone(),
+                    options: legacy.options.clone(),
+                    mount: legacy.mount.clone(),
+                    root: again(legacy.root())?,
+                }])
+            }
+        };
+        Ok(Self(Arc::new(layout)))
+    }
+
     /// Where this process is in the v2 hierarchy: what a user's session was delegated lies there.
     pub fn own_unified_path() -> Result<Option<String>, DetectError> {
         let text = std::fs::read(SELF_CGROUP).map_err(|error| unread(SELF_CGROUP, &error))?;
         Ok(parse_unified_path(&String::from_utf8_lossy(&text)))
     }
+}
+
+fn again(root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    rustix::io::fcntl_dupfd_cloexec(root, 3)
 }
 
 fn unread(path: impl Into<PathBuf>, error: &std::io::Error) -> DetectError {

@@ -1,14 +1,13 @@
 //! Cgroups that their container divides among cgroups of its own, as systemd does: handing one to the
-//! root of its user namespace, and the way in for whoever comes later.
+//! root of its user namespace.
 //!
 //! Only what delegation takes changes hands (cgroups(7)): the directory and the lists of its members.
 //! The files of its limits stay where they are. Of version 1 only a hierarchy without controllers is
 //! handed on.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, chownat, openat};
-use rustix::process::Pid;
+use rustix::fs::{AtFlags, Gid, Uid, chownat};
 use sys::Errno;
 
 use crate::error::CgroupError;
@@ -18,33 +17,7 @@ use crate::group::Cgroup;
 const FILES: [&str; 5] =
     ["", "/cgroup.procs", "/cgroup.threads", "/cgroup.subtree_control", "/tasks"];
 
-/// Where a process is in the hierarchy of version 2.
-fn unified_path(table: &str) -> Option<&str> {
-    table.lines().find_map(|line| line.strip_prefix("0::/"))
-}
-
 impl Cgroup {
-    /// The directory on v2 that this process of the cgroup is in, to be born in as well: once the
-    /// controllers of a cgroup are given to those below it, it takes no processes of its own (`EBUSY`).
-    ///
-    /// # Errors
-    /// The process has ended, or is elsewhere.
-    pub fn beside(&self, pid: Pid) -> Result<OwnedFd, CgroupError> {
-        let table = format!("/proc/{}/cgroup", pid.as_raw_nonzero());
-        let failed = |source| CgroupError::Read { path: table.clone().into(), source };
-        let unified = self.hierarchies.unified().ok_or_else(|| failed(Errno::OPNOTSUPP))?;
-        let text = std::fs::read_to_string(&table)
-            .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
-        let own = unified_path(&text).ok_or_else(|| failed(Errno::NOENT))?;
-        let below = own.strip_prefix(self.path.as_str());
-        if !below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
-            return Err(failed(Errno::XDEV));
-        }
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        openat(unified.root(), own, flags, Mode::empty())
-            .map_err(|source| CgroupError::Read { path: unified.mount.join(own), source })
-    }
-
     /// Gives it to the user and the group of this number.
     ///
     /// # Errors
@@ -74,16 +47,5 @@ fn give(root: BorrowedFd<'_>, path: &str, id: u32) -> Result<(), Errno> {
     match chownat(root, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => Ok(()),
         given => given,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_is_where_the_line_of_version_2_says() {
-        assert_eq!(unified_path("5:pids:/a\n0::/dhow/x/init.scope\n"), Some("dhow/x/init.scope"));
-        assert_eq!(unified_path("5:pids:/a\n"), None);
     }
 }

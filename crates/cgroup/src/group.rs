@@ -151,8 +151,18 @@ impl Cgroup {
 
     /// The way into what `clone3` cannot be told: the v1 hierarchies. Empty on v2.
     pub fn entry(&self) -> Result<Entry, CgroupError> {
+        self.entry_of(self)
+    }
+
+    /// The same for a process of one of its parts. It is born in the part's [`Cgroup::clone_into`].
+    ///
+    /// # Errors
+    /// One cannot be opened.
+    pub fn entry_of(&self, part: &Self) -> Result<Entry, CgroupError> {
+        let own = part.hierarchies.legacy();
         let open = |legacy: &crate::Legacy| {
-            let path = format!("{}/tasks", self.path);
+            let is_parts = own.iter().any(|own| own.mount == legacy.mount);
+            let path = format!("{}/tasks", if is_parts { &part.path } else { &self.path });
             let flags = OFlags::WRONLY | OFlags::CLOEXEC;
             openat(legacy.root(), &path, flags, Mode::empty())
                 .map_err(|source| CgroupError::Read { path: legacy.mount.join(&path), source })
@@ -214,12 +224,8 @@ impl Cgroup {
 
     /// The v1 hierarchy that is asked who is in the cgroup.
     pub(crate) fn legacy_tracking(&self) -> Option<(BorrowedFd<'_>, &Path)> {
-        let preferred = [Controller::Pids, Controller::Freezer, Controller::Memory];
-        preferred
-            .into_iter()
-            .find_map(|controller| self.hierarchies.legacy_of(controller))
-            .or_else(|| self.hierarchies.legacy().first())
-            .map(|legacy| (legacy.root(), legacy.mount.as_path()))
+        let legacy = self.hierarchies.legacy_tracking();
+        legacy.map(|legacy| (legacy.root(), legacy.mount.as_path()))
     }
 
     /// Where the controllers are that this cgroup can be limited by.

@@ -22,6 +22,7 @@ mod kill;
 mod limits;
 mod name;
 mod oom;
+mod part;
 mod plan;
 mod realtime;
 mod remove;
@@ -40,5 +41,6 @@ pub use limits::{
     ThrottleKind,
 };
 pub use name::BadName;
+pub use part::{Parts, Removed};
 pub use plan::LimitError;
 pub use stats::{CpuStats, IoEntry, IoStats, MemoryStats, PidsStats, Stats};

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use cgroup::{
     Ability, Access, Cgroup, CgroupError, Controller, Cpu, DeviceKind, DeviceRule, DeviceRules,
-    Effect, HugePages, Io, LimitError, Limits, Max, Memory, Rdma, Version, View,
+    Effect, HugePages, Io, LimitError, Limits, Max, Memory, Rdma, Removed, Version, View,
 };
 use layouts::{Host, on_each_layout};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -23,8 +23,14 @@ use sys::signal::Signal;
 
 /// Starts a process that enters a cgroup and then runs `body`, which must not allocate.
 fn start_in(cgroup: &Cgroup, body: impl FnOnce() -> i32) -> Child {
-    let entry = cgroup.entry().unwrap();
-    let args = CloneArgs { cgroup: cgroup.clone_into(), ..CloneArgs::default() };
+    start_in_part(cgroup, cgroup, body)
+}
+
+/// The same in a part of a cgroup.
+fn start_in_part(whole: &Cgroup, part: &Cgroup, body: impl FnOnce() -> i32) -> Child {
+    let entry = whole.entry_of(part).unwrap();
+    let cgroup = part.clone_into().or(whole.clone_into());
+    let args = CloneArgs { cgroup, ..CloneArgs::default() };
     clone3(&args, || match entry.enter() {
         Ok(()) => body(),
         Err(_) => 99,
@@ -552,6 +558,54 @@ fn a_fork_bomb_is_killed_to_the_last() {
         assert_eq!(wait(&child.pidfd), Ok(Exit::Signal(Signal::KILL)));
         cgroup.remove().unwrap();
         assert!(directories(&cgroup).iter().all(|directory| !directory.exists()));
+    });
+}
+
+#[test]
+fn a_part_is_told_from_the_rest_and_killed_without_it() {
+    on_each_layout(|host| {
+        let pids = has(host, Controller::Pids).then_some(Max::At(60));
+        let whole = host.create("one", &Limits { pids, ..Limits::default() });
+        let other = idle_in(&whole);
+        let parts = whole.parts().unwrap();
+        let part = parts.make("exec-1").unwrap();
+        assert!(matches!(parts.make("exec-1"), Err(CgroupError::Exists(_))));
+        // One that limits nothing has the limits of the whole: even a bomb does.
+        let bomb = pids.map(|_| start_in_part(&whole, &part, fork_for_ever));
+        let child = start_in_part(&whole, &part, || {
+            let _ = poll(&mut [], None);
+            0
+        });
+        while part.pids().unwrap().len() < if bomb.is_some() { 15 } else { 1 } {
+            std::thread::yield_now();
+        }
+        assert!(!part.pids().unwrap().contains(&other.pid));
+        assert!(whole.pids().unwrap().contains(&child.pid));
+        assert_eq!(part.remove_part().unwrap(), Removed::InUse);
+        let watch = part.watch_members();
+        assert_eq!(watch.is_some(), host.hierarchies.unified().is_some());
+        part.start_kill().unwrap();
+        for child in bomb.into_iter().chain([child]) {
+            assert_eq!(wait(&child.pidfd), Ok(Exit::Signal(Signal::KILL)));
+        }
+        while part.remove_part().unwrap() == Removed::InUse {}
+        if let Some(watch) = watch {
+            let mut fds = [PollFd::new(&watch, PollFlags::PRI)];
+            assert_eq!(poll(&mut fds, None), Ok(1), "the last one's end is told");
+        }
+        assert_eq!(whole.pids().unwrap(), [other.pid]);
+        // What is left of parts goes with the whole.
+        let left = parts.make("exec-2").unwrap();
+        let child = start_in_part(&whole, &left, || {
+            let _ = poll(&mut [], None);
+            0
+        });
+        whole.kill().unwrap();
+        for child in [child, other] {
+            assert_eq!(wait(&child.pidfd), Ok(Exit::Signal(Signal::KILL)));
+        }
+        whole.remove().unwrap();
+        assert_eq!(part.remove_part().unwrap(), Removed::Yes, "it has gone already");
     });
 }
 
