@@ -94,6 +94,8 @@ pub(crate) enum ExecRoute {
     Inspect,
     /// dhow's own.
     Kill,
+    /// dhow's own.
+    Keep,
 }
 
 /// Operations on one image.
@@ -150,6 +152,7 @@ fn system(method: &str, path: &[&str]) -> Option<Route> {
         ("POST", ["dhow", "reconcile"]) => Route::Reconcile,
         ("POST", ["dhow", "start"]) => Route::StartWished,
         ("POST", ["dhow", "exec", id, "kill"]) => Route::Exec(id_of(id)?, ExecRoute::Kill),
+        ("POST", ["dhow", "exec", id, "keep"]) => Route::Exec(id_of(id)?, ExecRoute::Keep),
         ("GET", ["events"]) => Route::Events,
         ("GET", ["plugins"]) => Route::PluginList,
         ("GET", ["plugins", name @ .., "json"]) => Route::Plugin(join(name)?),

@@ -9,9 +9,12 @@ use model::image::RunConfig;
 use model::mount::MountSource;
 use model::{ImageId, NameOrId, Reference};
 use serde_json::json;
+use shim::protocol::Refusal;
+use shim::{CallError, Shim};
 
 use crate::changes::OURS;
 use crate::container::{Container, now};
+use crate::guard::call_error;
 use crate::prepare::store_error;
 use crate::resolve::variable_name;
 use crate::view::{CommitOptions, Freezing};
@@ -87,26 +90,34 @@ impl Engine {
         if freezing == Freezing::No || !self.life(container)?.is_running() {
             return Ok(None);
         }
-        let who = NameOrId::new(container.id.to_string());
-        match self.pause(&who) {
-            Ok(()) => Ok(Some(Frozen { engine: self, who })),
+        let Some(mut shim) = self.shim(&container.id)? else { return Ok(None) };
+        match shim.pause_while_connected() {
+            Ok(()) => {}
             // It stands still anyway.
-            Err(EngineError::AlreadyPaused(_) | EngineError::NotRunning(_)) => Ok(None),
-            Err(error) => Err(error),
+            Err(
+                CallError::Gone | CallError::Refused(Refusal::AlreadyPaused | Refusal::NotRunning),
+            ) => return Ok(None),
+            Err(error) => return Err(call_error(&container.id, error)),
         }
+        self.tell(container, "pause", &[]);
+        Ok(Some(Frozen { engine: self, container: container.clone(), shim }))
     }
 }
 
-/// A container that stands still for as long as this lives.
+/// A container that stands still for as long as this lives: also if this process is killed, since its
+/// shim does not thaw it later than its connection breaks.
 struct Frozen<'e> {
     engine: &'e Engine,
-    who: NameOrId,
+    container: Container,
+    shim: Shim,
 }
 
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
         // Somebody else may have thawed, stopped or removed it.
-        let _ = self.engine.unpause(&self.who);
+        if self.shim.resume().is_ok() {
+            self.engine.tell(&self.container, "unpause", &[]);
+        }
     }
 }
 

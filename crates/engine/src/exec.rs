@@ -53,6 +53,8 @@ enum ExecProgress {
     Started,
     /// Its process ended, or could not be started. Written when somebody saw that.
     Ended(ExitCode),
+    /// The OOM killer took its process.
+    OutOfMemory(ExitCode),
 }
 
 impl Engine {
@@ -125,20 +127,30 @@ impl Engine {
         }
     }
 
+    /// Lets an exec go on without its client, who is about to leave it.
+    ///
+    /// # Errors
+    /// There is none any more.
+    pub fn exec_keep(&self, id: &ExecId) -> Result<(), EngineError> {
+        self.keep_exec(id, &self.exec_record(id)?)
+    }
+
+    fn keep_exec(&self, id: &ExecId, record: &ExecRecord) -> Result<(), EngineError> {
+        let bound = record.spec.ends_with_client;
+        let shim = if bound { self.shim(&record.container)? } else { None };
+        match shim.map_or(Ok(()), |mut shim| shim.exec_keep(*id)) {
+            Ok(()) | Err(CallError::Gone) => Ok(()),
+            Err(error) => Err(call_error(&record.container, error)),
+        }
+    }
+
     /// Tells that a client has left an exec by its keys.
     ///
     /// # Errors
     /// There is none, or no such container, any more.
     pub fn exec_detached(&self, id: &ExecId) -> Result<(), EngineError> {
         let record = self.exec_record(id)?;
-        if record.spec.ends_with_client
-            && let Some(mut shim) = self.shim(&record.container)?
-        {
-            match shim.exec_keep(*id) {
-                Ok(()) | Err(CallError::Gone) => {}
-                Err(error) => return Err(call_error(&record.container, error)),
-            }
-        }
+        self.keep_exec(id, &record)?;
         let container = self.reread(&record.container)?;
         self.tell(&container, "exec_detach", &[("execID", id.to_string())]);
         Ok(())
@@ -157,19 +169,20 @@ impl Engine {
         let record = self.exec_record(id)?;
         let life = match record.progress {
             ExecProgress::Created => ExecLife::Created,
-            ExecProgress::Ended(code) => ExecLife::Exited { code },
+            ExecProgress::Ended(code) => ExecLife::Exited { code, oom: false },
+            ExecProgress::OutOfMemory(code) => ExecLife::Exited { code, oom: true },
             ExecProgress::Started => self.exec_life(&record.container, id)?,
         };
         Ok(ExecView { id: *id, container: record.container, spec: record.spec, life })
     }
 
     fn exec_life(&self, container: &ContainerId, id: &ExecId) -> Result<ExecLife, EngineError> {
-        let ended_with_its_container = ExecLife::Exited { code: ExitCode(137) };
+        let ended_with_its_container = ExecLife::Exited { code: ExitCode(137), oom: false };
         let Some(mut shim) = self.shim(container)? else { return Ok(ended_with_its_container) };
         match shim.exec_state(*id) {
             Ok(info) => Ok(match info.state {
                 ExecState::Running(started) => ExecLife::Running { pid: started.pid },
-                ExecState::Exited { code, .. } => ExecLife::Exited { code },
+                ExecState::Exited { code, oom, .. } => ExecLife::Exited { code, oom },
             }),
             // One of an earlier life, or that ended too long ago: nobody knows how.
             Err(CallError::Refused(Refusal::NoSuchExec))
@@ -212,7 +225,7 @@ impl Engine {
         Ok(id)
     }
 
-    /// Sends a signal to an exec and to all of its session.
+    /// Sends a signal to an exec and to all that it has started.
     ///
     /// # Errors
     /// It does not run.
@@ -288,13 +301,14 @@ impl Engine {
     ) -> Result<(), EngineError> {
         match record.progress {
             ExecProgress::Created => {}
-            ExecProgress::Ended(_) => {
+            ExecProgress::Ended(_) | ExecProgress::OutOfMemory(_) => {
                 // As above.
                 let _ = std::fs::remove_file(path);
             }
             ExecProgress::Started => match self.exec_life(&record.container, id) {
-                Ok(ExecLife::Exited { code }) => {
-                    record.progress = ExecProgress::Ended(code);
+                Ok(ExecLife::Exited { code, oom }) => {
+                    let ended = if oom { ExecProgress::OutOfMemory } else { ExecProgress::Ended };
+                    record.progress = ended(code);
                     self.save_exec(id, &record)?;
                 }
                 Ok(ExecLife::Created | ExecLife::Running { .. }) => {}

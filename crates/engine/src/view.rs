@@ -402,6 +402,8 @@ pub enum ExecLife {
     Exited {
         /// How.
         code: ExitCode,
+        /// Whether the OOM killer took it.
+        oom: bool,
     },
 }
 

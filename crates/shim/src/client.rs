@@ -178,6 +178,18 @@ impl Shim {
         done(self.ask(&Request::Pause)?)
     }
 
+    /// Freezes the container for as long as this connection is there, or until it is thawed.
+    ///
+    /// # Errors
+    /// As [`Shim::pause`].
+    pub fn pause_while_connected(&mut self) -> Result<(), CallError> {
+        match self.ask(&Request::PauseWhileConnected) {
+            // One of an older version, which does not know the question.
+            Err(CallError::Failed(_)) => self.pause(),
+            asked => done(asked?),
+        }
+    }
+
     /// Thaws the container.
     ///
     /// # Errors
@@ -412,7 +424,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let info = |n: u32| ExecInfo {
             exec: ExecId::from_random([n.to_le_bytes()[0]; 32]),
-            state: ExecState::Exited { code: ExitCode(255), pid: 4_194_304 },
+            state: ExecState::Exited { code: ExitCode(255), pid: 4_194_304, oom: false },
         };
         let told: Vec<ExecInfo> = (0..4096).map(info).collect();
         let answer = serde_json::to_vec(&Reply::Execs(told.clone())).unwrap();

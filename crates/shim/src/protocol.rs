@@ -90,6 +90,9 @@ pub enum Request {
     },
     /// Freeze the container.
     Pause,
+    /// Freeze it for as long as this connection is there: it is thawed when that breaks, unless
+    /// somebody has done it before.
+    PauseWhileConnected,
     /// Thaw it.
     Resume,
     /// This client removes the container after its end. If the connection breaks before it has
@@ -274,7 +277,7 @@ pub enum WithoutClient {
     /// It goes on.
     #[default]
     Stays,
-    /// It is told to end (SIGHUP), and killed if it does not; all of its session.
+    /// It is told to end (SIGHUP), and killed if it does not, with all that it has started.
     Ends,
 }
 
@@ -406,6 +409,9 @@ pub enum ExecState {
         code: ExitCode,
         /// What its process was on the host.
         pid: u32,
+        /// Whether the OOM killer took it.
+        #[serde(default)]
+        oom: bool,
     },
 }
 

@@ -5,13 +5,14 @@ use super::exec_list;
 use crate::argv::{Arity, Flags, Outcome, command};
 use crate::cx::{self, Cx};
 use crate::error::{Failure, api_message, os_error};
+use crate::human;
 use crate::parse::env::{self, Bare, Variable};
 use crate::session::signals::Proxy;
 use crate::session::stay::{exit_code, session_keys, told};
 use crate::session::{Ended, Process, Session, Setup, terminal};
 use crate::starting::start_code;
-use docker_api::ApiError;
-use docker_api::types::exec::{ExecCreate, ExecStart, Extension};
+use docker_api::types::exec::{ExecCreate, ExecInspect, ExecStart, Extension};
+use docker_api::{ApiError, Client};
 use model::detach::DetachKeys;
 use std::process::ExitCode;
 
@@ -90,7 +91,20 @@ async fn exec(cx: &Cx, args: ExecArgs) -> Outcome {
         return Err(Failure::error(DETACHED));
     }
     let state = client.exec_inspect(&id).await?.value;
+    if state.oom_killed {
+        cx.warn(&out_of_memory(client, &state).await);
+    }
     Ok(exit_code(state.exit_code.unwrap_or(0)))
+}
+
+/// What to say of a command that the kernel has killed.
+async fn out_of_memory(client: &Client, exec: &ExecInspect) -> String {
+    let id = exec.id.get(..12).unwrap_or(&exec.id);
+    // It may have been removed meanwhile.
+    let container = client.container_inspect(&exec.container_id).await.ok();
+    let limit = container.map(|found| found.value.host_config.memory).filter(|limit| *limit > 0);
+    let limit = limit.map(|limit| format!(", limit {}", human::binary_size(human::float(limit))));
+    format!("dhow: exec {id} was killed: out of memory{}", limit.unwrap_or_default())
 }
 
 /// A command that is not there has a code of its own, as in a shell.
@@ -127,9 +141,8 @@ impl ExecArgs {
             env: (!variables.is_empty()).then_some(variables),
             working_dir: self.workdir.clone().unwrap_or_default(),
             cmd: Some(self.command.clone().into()),
-            // A field that Docker's daemon does not know, and ignores. Who has a terminal may leave
-            // by the detach keys, and that must not look like an end.
-            dhow: (!self.keep && !self.tty).then_some(Extension { ends_with_client: true }),
+            // A field that Docker's daemon does not know, and ignores.
+            dhow: (!self.keep).then_some(Extension { ends_with_client: true }),
         })
     }
 }

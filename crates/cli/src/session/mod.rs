@@ -94,7 +94,14 @@ impl Session {
         loop {
             tokio::select! {
                 ended = &mut pump => { ended?; return Ok(Ended::Output); }
-                () = &mut feed => return Ok(Ended::Detached),
+                () = &mut feed => {
+                    if let Process::Exec(id) = process {
+                        // While the connection is there, whose end would take the process along. Another
+                        // daemon than ours knows nothing of this, and keeps it anyway.
+                        let _ = client.exec_keep(id).await;
+                    }
+                    return Ok(Ended::Detached);
+                }
                 caught = self.signals.next() => self.caught(client, process, caught).await?,
             }
         }

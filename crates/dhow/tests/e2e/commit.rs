@@ -182,3 +182,24 @@ fn an_import_takes_the_same_changes() {
     assert!(refused.contains("FOO is not a valid change command"), "{refused}");
     host.ok(&["rm", "c1"]);
 }
+
+#[test]
+fn a_container_goes_on_whose_commit_is_killed() {
+    let host = host();
+    host.ok(&["run", "-d", "--name", "c1", "busybox", "sleep", "1000"]);
+    let mut commit = host.command(&["commit", "c1", "made"]);
+    let killed = commit.env("DHOW_FAILPOINT", "publish.sync=kill").output().unwrap();
+    assert_eq!(killed.status.code(), None);
+    let status = ["inspect", "-f", "{{.State.Status}}", "c1"];
+    while host.ok(&status) != "running" {}
+    let until = now();
+    let events = ["events", "--until", &until, "-f", "container=c1", "--format", "{{.Action}}"];
+    let told = host.ok(&events);
+    assert!(told.contains("pause\nunpause"), "{told}");
+    assert_eq!(host.ok(&["exec", "c1", "echo", "on"]), "on");
+    // One that was frozen before stays so.
+    host.ok(&["pause", "c1"]);
+    let mut commit = host.command(&["commit", "c1", "made"]);
+    commit.env("DHOW_FAILPOINT", "publish.sync=kill").output().unwrap();
+    assert_eq!(host.ok(&status), "paused");
+}

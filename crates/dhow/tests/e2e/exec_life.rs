@@ -111,3 +111,81 @@ fn an_exec_that_its_client_detaches_from_goes_on() {
     host.ok(&["exec", "c1", "true"]);
     assert_eq!(sleeps(&host, "c1", "2003"), "1");
 }
+
+/// The parts of its execs that a container's cgroup has.
+fn parts(host: &Host, container: &str) -> usize {
+    let id = host.ok(&["inspect", "-f", "{{.Id}}", container]);
+    let mounts = std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
+    let tag = model::RootTag::of_path(host.root().as_os_str().as_encoded_bytes());
+    let whole =
+        mounts.chain(["/sys/fs/cgroup".into()]).map(|m| m.join(tag.dashed("dhow")).join(&id));
+    let inside = whole.filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten();
+    inside.filter(|entry| entry.file_name().to_string_lossy().starts_with("exec-")).count()
+}
+
+/// Starts something in another session, says so, and waits.
+fn and_another(seconds: &str) -> String {
+    format!("setsid sleep {seconds} & sleep {seconds}")
+}
+
+#[test]
+fn what_has_left_its_session_goes_with_an_exec_that_is_ended() {
+    let host = host();
+    sleeper(&host, "c1");
+    // Its client goes, and it has a terminal.
+    let script = and_another("2011");
+    let terminal = host.terminal(&["exec", "-it", "c1", "sh", "-c", &script]);
+    while sleeps(&host, "c1", "2011") != "2" {}
+    terminal.signal(rustix::process::Signal::KILL);
+    while sleeps(&host, "c1", "2011") != "0" {}
+    // Somebody kills it.
+    let script = and_another("2012");
+    let mut client = host.spawn(&mut host.command(&["exec", "c1", "sh", "-c", &script]));
+    while sleeps(&host, "c1", "2012") != "2" {}
+    let listed = running(&host, "c1");
+    let id = listed[0].split_whitespace().next().unwrap().to_owned();
+    host.ok(&["exec", "kill", &id]);
+    while sleeps(&host, "c1", "2012") != "0" {}
+    assert_eq!(client.wait().unwrap().code(), Some(137));
+    while parts(&host, "c1") != 0 {}
+}
+
+#[test]
+fn what_an_exec_leaves_behind_goes_on_and_its_part_goes_with_it() {
+    let host = host();
+    sleeper(&host, "c1");
+    host.ok(&["exec", "c1", "sh", "-c", "sleep 2013 >/dev/null 2>&1 &"]);
+    while sleeps(&host, "c1", "2013") != "1" {}
+    assert_eq!(parts(&host, "c1"), 1);
+    host.ok(&["exec", "c1", "busybox", "killall", "sleep"]);
+    while sleeps(&host, "c1", "2013") != "0" {}
+    while parts(&host, "c1") != 0 {}
+    // What is left when the container ends goes with it.
+    host.ok(&["exec", "c1", "sh", "-c", "sleep 2014 >/dev/null 2>&1 &"]);
+    host.ok(&["exec", "-d", "c1", "sleep", "2014"]);
+    host.ok(&["stop", "-t", "0", "c1"]);
+    assert_eq!(parts(&host, "c1"), 0);
+}
+
+#[test]
+fn an_exec_that_runs_out_of_memory_says_so() {
+    let host = host();
+    let options = ["run", "-d", "-m", "16m", "--memory-swap", "16m", "--name", "c1", "busybox"];
+    host.ok(&[&options[..], &["sleep", "1000"]].concat());
+    let hog = ["exec", "c1", "sh", "-c", "exec tail -c 64m /dev/zero"];
+    let ran = host.run(&hog);
+    assert_eq!(ran.code, Some(137), "{}", ran.err);
+    assert!(ran.err.starts_with("dhow: exec "), "{}", ran.err);
+    assert!(ran.err.ends_with(" was killed: out of memory, limit 16MiB"), "{}", ran.err);
+    // One that is killed for another reason does not.
+    let ran = host.run(&["exec", "c1", "sh", "-c", "kill -9 $$"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(137), ""));
+    let until = crate::events::now();
+    let format = "{{.Action}} {{.Actor.Attributes.oom}}";
+    let events = host.ok(&["events", "--until", &until, "--format", format]);
+    let told = |line: &str| events.lines().filter(|told| *told == line).count();
+    assert_eq!(
+        (told("oom <no value>"), told("exec_die true"), told("exec_die <no value>")),
+        (1, 1, 1)
+    );
+}

@@ -261,3 +261,36 @@ fn names_are_taken_as_the_api_shows_them_and_never_empty() {
     }
     assert_eq!(host.fails(1, &["inspect", ""]), empty);
 }
+
+/// The kernel drops a signal for which the first process has no handler.
+#[test]
+fn who_cannot_hear_its_stop_signal_is_not_waited_for() {
+    let host = host();
+    // Far longer than this test may take.
+    let run = |name: &str, command: &[&str]| {
+        let options = ["run", "-d", "--stop-timeout", "3600", "--name", name, "busybox"];
+        host.ok(&[&options[..], command].concat());
+    };
+    run("deaf", &["sleep", "1000"]);
+    assert_eq!(host.ok(&["stop", "deaf"]), "deaf");
+    let state = "{{.State.ExitCode}}";
+    assert_eq!(host.ok(&["inspect", "-f", state, "deaf"]), "137");
+    let until = crate::events::now();
+    let format = "{{.Action}} {{.Actor.Attributes.signal}}";
+    let asked = ["events", "--until", &until, "-f", "container=deaf", "--format", format];
+    let told = host.ok(&asked);
+    assert!(told.contains("kill 15\nunheard 15\nkill 9\ndie"), "{told}");
+    // One that comes to hear it a moment later is asked again.
+    run(
+        "late",
+        &["sh", "-c", "while ! [ -e /now ]; do :; done; trap 'exit 7' TERM; while :; do :; done"],
+    );
+    let mut stop = host.spawn(&mut host.command(&["stop", "late"]));
+    host.ok(&["exec", "late", "touch", "/now"]);
+    assert!(stop.wait().unwrap().success());
+    assert_eq!(host.ok(&["inspect", "-f", state, "late"]), "7");
+    // `--init` has handlers.
+    host.ok(&["run", "-d", "--init", "--name", "init", "busybox", "sleep", "1000"]);
+    host.ok(&["stop", "init"]);
+    assert_eq!(host.ok(&["inspect", "-f", state, "init"]), "143");
+}

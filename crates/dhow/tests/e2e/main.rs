@@ -31,6 +31,7 @@ mod limits;
 mod log_drivers;
 mod logs;
 mod network;
+mod orphans;
 mod pull;
 mod recipe;
 mod refusals;

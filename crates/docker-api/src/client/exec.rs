@@ -46,6 +46,11 @@ impl Client {
         self.done(Call::post(path).query(query)).await.map(drop)
     }
 
+    /// Lets it go on when the connection of its client ends (dhow's own).
+    pub async fn exec_keep(&self, id: &str) -> Result<(), ApiError> {
+        self.done(Call::post(format!("/dhow{}", path(id, "/keep")))).await.map(drop)
+    }
+
     /// Sets the size of its terminal.
     pub async fn exec_resize(&self, id: &str, height: u16, width: u16) -> Result<(), ApiError> {
         let query = Query::default().set("h", height.to_string()).set("w", width.to_string());

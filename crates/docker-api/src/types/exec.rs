@@ -64,6 +64,9 @@ pub struct ExecInspect {
     pub container_id: String,
     pub detach_keys: Option<String>,
     pub pid: i64,
+    /// dhow's own: the kernel killed it, since the container's memory ran out.
+    #[serde(rename = "OOMKilled", skip_serializing_if = "is_zero")]
+    pub oom_killed: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -44,6 +44,10 @@ pub(super) async fn one(call: Call, id: &str, operation: ExecRoute) -> Result<Re
             call.run_brief(move |engine| engine.exec_resize(&exec, size)).await?;
             Ok(reply::empty(StatusCode::OK))
         }
+        ExecRoute::Keep => {
+            call.run_brief(move |engine| engine.exec_keep(&exec)).await?;
+            Ok(reply::empty(StatusCode::NO_CONTENT))
+        }
         ExecRoute::Start | ExecRoute::Kill => start(call, exec).await,
     }
 }

@@ -11,7 +11,7 @@ pub(crate) fn exec(view: &ExecView) -> ExecInspect {
     let (running, pid, exit_code) = match view.life {
         ExecLife::Created => (false, 0, None),
         ExecLife::Running { pid } => (true, pid, None),
-        ExecLife::Exited { code } => (false, 0, Some(i64::from(code.0))),
+        ExecLife::Exited { code, .. } => (false, 0, Some(i64::from(code.0))),
     };
     ExecInspect {
         id: view.id.to_string(),
@@ -31,5 +31,6 @@ pub(crate) fn exec(view: &ExecView) -> ExecInspect {
         container_id: view.container.to_string(),
         detach_keys: spec.detach_keys.clone(),
         pid: i64::from(pid),
+        oom_killed: matches!(view.life, ExecLife::Exited { oom: true, .. }),
     }
 }

@@ -26,6 +26,10 @@ impl Guard {
             Effect::Exec(conn, start) => self.on_exec(conn, *start),
             Effect::Stream(conn, attachment) => self.stream(conn, attachment),
             Effect::Signal(target, signal, reach) => self.signal(target, signal, reach),
+            Effect::Listen(signal) => {
+                let hearing = self.init_hearing(signal);
+                self.events.push_back(Event::Hearing(signal, hearing));
+            }
             Effect::Freeze(conn, wanted) => self.freeze(conn, wanted),
             Effect::Thaw => {
                 // What stays frozen is seen by `stop` and `kill`, which wait for the end.
@@ -62,6 +66,11 @@ impl Guard {
 
     fn signal(&mut self, target: Target, signal: model::Signal, reach: Reach) {
         let Some(signal) = sys::signal::Signal::from_number(signal.number()) else { return };
+        if signal == sys::signal::Signal::KILL
+            && let Some(proc) = self.procs.values_mut().find(|proc| proc.target == target)
+        {
+            proc.oom_since = None;
+        }
         match reach {
             Reach::Everyone => self.signal_everyone(target, signal),
             Reach::Process => {

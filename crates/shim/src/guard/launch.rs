@@ -23,6 +23,7 @@ use sys::userns::IdMap;
 use super::effects::{chain, failed};
 use super::hooks::{self, Bundle, Inside};
 use super::logged::Logged;
+use super::parts::part_name;
 use super::poller::{Interest, ProcKey, Token, Watch};
 use super::proc::{Proc, ProcIo};
 use super::{Container, Groups, Guard, oom};
@@ -145,7 +146,7 @@ impl Guard {
             running
         };
         make_room_for_the_end(&launch);
-        let started = self.adopt(Target::Container, running, streams)?;
+        let started = self.adopt(Target::Container, running, None, streams)?;
         Ok(Started { since: started.since.max(launch.decided.unwrap_or(started.since)), ..started })
     }
 
@@ -160,8 +161,14 @@ impl Guard {
         let users = users(&launch.spec)?;
         home::settle(&hierarchies, &self.paths.cgroup);
         let oom = cgroup.oom_fd().map_err(|error| failure(chain(&error)));
+        let parts = cgroup.parts().map_err(|error| {
+            let _ = cgroup.remove();
+            failure(chain(&error))
+        })?;
         self.container = Some(Container {
             cgroup,
+            parts,
+            leftovers: Vec::new(),
             log: log.map(Logged::new),
             oom: None,
             oom_told: oom::Told::default(),
@@ -216,26 +223,33 @@ impl Guard {
         let filter = container.filter.as_mut().map(read_filter).transpose()?;
         let init = self.procs.values().find(|proc| proc.target == Target::Container);
         let Some(init) = init else { return Err(failure("the container has ended")) };
-        let beside = match container.groups {
-            Groups::Whole => None,
-            // Where that cannot be told, the kernel's answer is the one to tell.
-            Groups::Divided => container.cgroup.beside(init.pid).ok(),
-        };
-        let mut cgroup = entry(&container.cgroup)?;
-        cgroup.into = beside.as_ref().map(AsFd::as_fd).or(cgroup.into);
-        let running = runtime::enter(Enter {
-            process: &start.process,
-            facts: &container.facts,
-            users: container.users,
-            id: &id,
-            container: init.pidfd.as_fd(),
-            stdio,
-            cgroup,
-            filter: filter.as_ref().map(reference),
-            orphan: Orphan::Dies,
+        let part = container.parts.make(&part_name(start.exec));
+        let part = part.map_err(|error| failure(chain(&error)))?;
+        let cgroup = container.cgroup.entry_of(&part).map(|entry| CgroupEntry {
+            into: part.clone_into().or(container.cgroup.clone_into()),
+            procs: entry.into_files(),
         });
-        let running = running.map_err(|error| refusal(&error))?;
-        self.adopt(Target::Exec(start.exec), running, streams)
+        let running = cgroup.map_err(|error| failure(chain(&error))).and_then(|cgroup| {
+            let entered = runtime::enter(Enter {
+                process: &start.process,
+                facts: &container.facts,
+                users: container.users,
+                id: &id,
+                container: init.pidfd.as_fd(),
+                stdio,
+                cgroup,
+                filter: filter.as_ref().map(reference),
+                orphan: Orphan::Dies,
+            });
+            entered.map_err(|error| refusal(&error))
+        });
+        match running {
+            Ok(running) => self.adopt(Target::Exec(start.exec), running, Some(part), streams),
+            Err(failure) => {
+                self.leave_part(start.exec, part);
+                Err(failure)
+            }
+        }
     }
 
     /// Begins to look after a process that runs.
@@ -243,6 +257,7 @@ impl Guard {
         &mut self,
         target: Target,
         running: Running,
+        part: Option<Cgroup>,
         streams: Streams,
     ) -> Result<Started, StartFailure> {
         let Streams { key, io, stdin } = streams;
@@ -255,13 +270,17 @@ impl Guard {
         let watched = io.and_then(|mut io| io.update_watch(&self.poller).map(|()| io));
         match watched {
             Ok(io) => {
-                self.procs.insert(key, Proc { target, pid, pidfd, io });
+                let oom_since = Some(self.elapsed());
+                self.procs.insert(key, Proc { target, pid, pidfd, io, part, oom_since });
                 let pid = pid.as_raw_nonzero().get().unsigned_abs();
                 Ok(Started { pid, since: Timestamp::now() })
             }
             Err(errno) => {
                 let _ = sys::process::pidfd_send_signal(&pidfd, sys::signal::Signal::KILL);
                 let _ = sys::process::wait(&pidfd);
+                if let (Target::Exec(exec), Some(part)) = (target, part) {
+                    self.leave_part(exec, part);
+                }
                 Err(failure(failed("carry the streams of the process", errno)))
             }
         }
@@ -274,22 +293,16 @@ impl Guard {
         }
     }
 
-    /// Sends a signal to all of a process's own: the container's cgroup, or an exec's session.
+    /// Sends a signal to all of a process's own: the container's, or those of an exec.
     pub(super) fn signal_everyone(&self, target: Target, signal: sys::signal::Signal) {
-        let Some(container) = &self.container else { return };
-        if target == Target::Container && signal == sys::signal::Signal::KILL {
+        let Some(cgroup) = self.cgroup_of(target) else { return };
+        if signal == sys::signal::Signal::KILL {
             // Their ends are events: the init's comes when we have reaped its execs. Whom this
             // cannot kill, the machine gives up waiting for.
-            let _ = container.cgroup.start_kill();
+            let _ = cgroup.start_kill();
             return;
         }
-        let leader = self.procs.values().find(|proc| proc.target == target).map(|proc| proc.pid);
-        let is_meant = |pid: &Pid| match target {
-            Target::Container => true,
-            // An exec has a session of its own, which its children stay in unless they leave it.
-            Target::Exec(_) => rustix::process::getsid(Some(*pid)).ok() == leader,
-        };
-        let members = || container.cgroup.pids().unwrap_or_default();
+        let members = || cgroup.pids().unwrap_or_default();
         let flags = rustix::process::PidfdFlags::empty();
         let held = members()
             .into_iter()
@@ -298,7 +311,7 @@ impl Guard {
         // A number that still is in the cgroup belongs to whom the descriptor was opened for.
         let still = members();
         for (pid, pidfd) in held {
-            if still.contains(&pid) && is_meant(&pid) {
+            if still.contains(&pid) {
                 let _ = sys::process::pidfd_send_signal(&pidfd, signal);
             }
         }

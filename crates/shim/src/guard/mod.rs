@@ -10,10 +10,12 @@ mod check;
 mod clients;
 mod conn;
 mod effects;
+mod hearing;
 mod hooks;
 mod launch;
 mod logged;
 mod oom;
+mod parts;
 mod poller;
 mod proc;
 mod publish;
@@ -27,7 +29,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use cgroup::Cgroup;
+use cgroup::{Cgroup, Parts};
 use jiff::Timestamp;
 use model::ExitCode;
 use net::nft::Firewall;
@@ -106,6 +108,10 @@ struct Listener {
 #[derive(Debug)]
 struct Container {
     cgroup: Cgroup,
+    /// Where its execs' parts are made.
+    parts: Parts,
+    /// Those of execs that have ended, and in which somebody still is.
+    leftovers: Vec<parts::Leftover>,
     log: Option<Logged>,
     /// The kernel's notices of OOM kills.
     oom: Option<OwnedFd>,
@@ -229,6 +235,7 @@ impl Guard {
             Token::Signals => self.on_signals(),
             Token::Oom => self.on_oom_notice(),
             Token::Log => self.on_log(),
+            Token::Parts => self.on_parts(),
             Token::Conn(id) => self.on_conn(id, ready.hung_up),
             Token::Output(key, stream) => self.on_output(key, stream),
             Token::Input(key) => self.on_input_room(key),
@@ -316,7 +323,12 @@ impl Guard {
         match target {
             Target::Exec(exec) => {
                 self.drain(key);
-                self.events.push_back(Event::ExecExited(exec, code));
+                let oom = self.oom_of_exec(key, code);
+                let part = self.procs.get_mut(&key).and_then(|proc| proc.part.take());
+                if let Some(part) = part {
+                    self.leave_part(exec, part);
+                }
+                self.events.push_back(Event::ExecExited(exec, code, oom));
             }
             Target::Container => {
                 // Without a pid namespace of its own, its other processes are still there; what

@@ -29,6 +29,8 @@ pub(crate) enum Token {
     Oom,
     /// Whoever takes the log.
     Log,
+    /// Members of the execs' parts of the cgroup.
+    Parts,
     /// A client.
     Conn(ConnId),
     /// Output of a process.
@@ -44,6 +46,7 @@ impl Token {
             Self::Signals => (1, 0),
             Self::Oom => (2, 0),
             Self::Log => (7, 0),
+            Self::Parts => (8, 0),
             Self::Conn(ConnId(number)) => (3, number),
             Self::Output(ProcKey(number), StreamKind::Stdout) => (4, number),
             Self::Output(ProcKey(number), StreamKind::Stderr) => (5, number),
@@ -63,6 +66,7 @@ impl Token {
             5 => Self::Output(ProcKey(number), StreamKind::Stderr),
             6 => Self::Input(ProcKey(number)),
             7 => Self::Log,
+            8 => Self::Parts,
             _ => return None,
         })
     }
@@ -81,6 +85,8 @@ pub(crate) enum Interest {
     Write,
     /// Either.
     Both,
+    /// Something has changed: how files of cgroups tell it.
+    Change,
 }
 
 impl Interest {
@@ -101,6 +107,7 @@ impl Interest {
             Self::Read => Some(EventFlags::IN),
             Self::Write => Some(EventFlags::OUT),
             Self::Both => Some(EventFlags::IN.union(EventFlags::OUT)),
+            Self::Change => Some(EventFlags::PRI),
         }
     }
 }
@@ -204,6 +211,7 @@ mod tests {
             Token::Signals,
             Token::Oom,
             Token::Log,
+            Token::Parts,
             Token::Conn(ConnId(u32::MAX)),
             Token::Output(ProcKey(1), StreamKind::Stdout),
             Token::Output(ProcKey(2), StreamKind::Stderr),

@@ -1,7 +1,9 @@
 //! One process's ends of its streams: pipes or a terminal.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
+use cgroup::Cgroup;
 use model::container::{Stdin, TerminalSize};
 use rustix::fs::OFlags;
 use rustix::process::Pid;
@@ -18,6 +20,10 @@ pub(super) struct Proc {
     pub(super) pid: Pid,
     pub(super) pidfd: OwnedFd,
     pub(super) io: ProcIo,
+    /// The part of the container's cgroup that an exec has.
+    pub(super) part: Option<Cgroup>,
+    /// Since when an OOM kill may be what ended it; `None` once it was killed from here.
+    pub(super) oom_since: Option<Duration>,
 }
 
 /// Our ends of a process's streams.

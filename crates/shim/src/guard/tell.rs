@@ -10,7 +10,7 @@ use model::{Event, EventKind, ExecId};
 use super::Guard;
 use crate::about::{About, Use};
 use crate::journal::Journal;
-use crate::machine::News;
+use crate::machine::{News, Oom};
 use crate::paths::ShimPaths;
 use crate::protocol::ExitRecord;
 
@@ -25,8 +25,13 @@ impl Guard {
                 let action = format!("health_status: {}", status.word());
                 return self.append(&[self.event(about, &action, Vec::new())]);
             }
-            News::ExecEnded(exec, code) => {
-                ("exec_die", vec![("execID", exec.to_string()), ("exitCode", code.0.to_string())])
+            // Our own words: Docker waits its time out and says nothing.
+            News::Unheard(signal) => ("unheard", vec![("signal", signal.number().to_string())]),
+            News::Thawed => ("unpause", Vec::new()),
+            News::ExecEnded(exec, code, oom) => {
+                let mut more = vec![("execID", exec.to_string()), ("exitCode", code.0.to_string())];
+                more.extend((oom == Oom::Seen).then(|| ("oom", "true".to_owned())));
+                ("exec_die", more)
             }
         };
         self.append(&[self.event(about, action, more)]);

@@ -27,7 +27,12 @@ impl Machine {
             Ending::No | Ending::Asked { kill_at: None } | Ending::Killed { .. } => wanted,
         };
         running.ending = Ending::Asked { kill_at };
-        self.signal_and_thaw(stop.signal, now)
+        // Who is looked at after it was sent the signal may have taken its handler away in that.
+        let look =
+            kill_at.is_some_and(|at| at > now.elapsed).then_some(Effect::Listen(stop.signal));
+        let mut effects = Vec::from_iter(look);
+        effects.extend(self.signal_and_thaw(stop.signal, now));
+        effects
     }
 
     /// Sends the init a signal on which it can act; a container that goes on runs from here on, and is
@@ -75,6 +80,7 @@ impl Running {
         ];
         if self.freeze == Freeze::Frozen {
             self.freeze = Freeze::Thawed;
+            self.frozen_for = None;
             effects.push(Effect::Thaw);
             effects.push(Effect::RecordLife(self.life()));
         }
@@ -83,6 +89,7 @@ impl Running {
 
     pub(super) fn kill(&mut self, by: Escalated, now: Now) -> Vec<Effect> {
         self.ending = Ending::Killed { give_up_at: Some(now.elapsed + KILL_LIMIT), by };
+        self.deaf = None;
         self.signal_and_thaw(Signal::KILL)
     }
 }

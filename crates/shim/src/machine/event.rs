@@ -48,8 +48,10 @@ pub(crate) enum Event {
     ExecFailed(ConnId, ExecId, StartFailure),
     /// The init has ended and all of its output is read; whether the OOM killer struck.
     InitExited(ExitCode, Oom),
-    /// An exec has ended and all of its output is read.
-    ExecExited(ExecId, ExitCode),
+    /// An exec has ended and all of its output is read; whether the OOM killer took it.
+    ExecExited(ExecId, ExitCode, Oom),
+    /// To `Effect::Listen`: what the init would do with this signal.
+    Hearing(Signal, Hearing),
     /// The OOM killer struck in the container's cgroup.
     OomKill,
     /// `Effect::Check` is done: this process runs.
@@ -105,6 +107,16 @@ pub(crate) enum Oom {
     Seen,
 }
 
+/// Whether a process can act on a signal. The kernel drops one for which the first process of a pid
+/// namespace has neither a handler nor a place to keep it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hearing {
+    /// It can, or nobody can tell.
+    Hears,
+    /// It would be dropped.
+    Deaf,
+}
+
 /// Whether a cgroup runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freeze {
@@ -127,6 +139,8 @@ pub(crate) enum Effect {
     Stream(ConnId, Attachment),
     /// Send a signal.
     Signal(Target, Signal, Reach),
+    /// Look whether the init would hear this signal at all; `Hearing` follows.
+    Listen(Signal),
     /// Freeze or thaw for a client; `Froze` follows.
     Freeze(ConnId, Freeze),
     /// Thaw, so that a signal can act.
@@ -171,8 +185,12 @@ pub(crate) enum News {
     Signalled(Signal),
     /// The OOM killer struck.
     OutOfMemory,
-    /// An exec has ended.
-    ExecEnded(ExecId, ExitCode),
+    /// The container was killed, since its first process would never hear this signal.
+    Unheard(Signal),
+    /// It goes on, since the client has gone that had it frozen.
+    Thawed,
+    /// An exec has ended; whether the OOM killer took it.
+    ExecEnded(ExecId, ExitCode, Oom),
     /// Its health has changed.
     Health(HealthStatus),
 }

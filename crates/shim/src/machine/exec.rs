@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use model::{ExecId, ExitCode, Signal};
 
-use super::{ConnId, Effect, Now};
+use super::{ConnId, Effect, Now, Oom};
 use crate::protocol::{ExecInfo, ExecState, Reach, Refusal, Started, Target};
 
 /// How long an ended exec is remembered, as in Docker: a health check starts one every few seconds
@@ -18,7 +18,7 @@ pub(super) const REMEMBERED: usize = 4096;
 const GRACE: Duration = Duration::from_secs(10);
 
 /// What a process gets whose container ends: it was killed by signal 9.
-pub(super) const KILLED: ExitCode = ExitCode(137);
+pub(crate) const KILLED: ExitCode = ExitCode(137);
 
 #[derive(Debug)]
 enum Phase {
@@ -28,6 +28,7 @@ enum Phase {
     Exited {
         code: ExitCode,
         pid: u32,
+        oom: Oom,
     },
 }
 
@@ -37,7 +38,7 @@ pub(super) struct Execs {
     known: BTreeMap<ExecId, Phase>,
     /// Those that have ended, and when: the oldest first.
     ended: VecDeque<(Duration, ExecId)>,
-    /// Those that end with their clients.
+    /// Those that end with their clients, or were told to end.
     bound: Vec<(ExecId, Bound)>,
 }
 
@@ -46,7 +47,11 @@ pub(super) struct Execs {
 enum Bound {
     /// It ends when this client goes.
     To(ConnId),
-    /// The client has gone; it is killed at this time.
+    /// Somebody has sent it a signal to end. If it does, those of its processes that do not are killed
+    /// a while later.
+    Asked,
+    /// What is left of it is killed at this time: its client has gone, or it has ended as it was asked
+    /// to.
     Until(Duration),
 }
 
@@ -84,6 +89,17 @@ impl Execs {
         self.bound.push((exec, Bound::To(conn)));
     }
 
+    /// It is sent a signal; what it has started ends with it if that is one to end.
+    pub(super) fn signalled(&mut self, exec: ExecId, signal: Signal) {
+        const TO_END: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
+        let is_ending = |(bound, how): &(ExecId, Bound)| {
+            *bound == exec && matches!(how, Bound::Asked | Bound::Until(_))
+        };
+        if TO_END.contains(&signal) && !self.bound.iter().any(is_ending) {
+            self.bound.push((exec, Bound::Asked));
+        }
+    }
+
     /// It goes on without a client.
     pub(super) fn keep(&mut self, exec: ExecId) {
         self.bound.retain(|(bound, _)| *bound != exec);
@@ -105,7 +121,7 @@ impl Execs {
     pub(super) fn deadline(&self) -> Option<Duration> {
         let until = |(_, bound): &(ExecId, Bound)| match bound {
             Bound::Until(until) => Some(*until),
-            Bound::To(_) => None,
+            Bound::To(_) | Bound::Asked => None,
         };
         self.bound.iter().filter_map(until).min()
     }
@@ -117,13 +133,24 @@ impl Execs {
         due.map(|(exec, _)| signal(exec, Signal::KILL)).collect()
     }
 
-    pub(super) fn exited(&mut self, exec: ExecId, code: ExitCode, now: Now) {
+    pub(super) fn exited(&mut self, exec: ExecId, code: ExitCode, oom: Oom, now: Now) {
         let Some(Phase::Running(started)) = self.known.get(&exec) else { return };
         let pid = started.pid;
-        self.known.insert(exec, Phase::Exited { code, pid });
-        self.keep(exec);
+        self.known.insert(exec, Phase::Exited { code, pid, oom });
+        self.exited_bound(exec, now);
         self.ended.push_back((now.elapsed, exec));
         self.forget_oldest(now);
+    }
+
+    /// One that ends by itself leaves what it has started behind, as in Docker. With one that was to
+    /// end, all of it goes.
+    fn exited_bound(&mut self, exec: ExecId, now: Now) {
+        self.bound.retain(|(bound, how)| *bound != exec || !matches!(how, Bound::To(_)));
+        for (bound, how) in &mut self.bound {
+            if *bound == exec && *how == Bound::Asked {
+                *how = Bound::Until(now.elapsed + GRACE);
+            }
+        }
     }
 
     /// Ends those that still ran; they died with the container.
@@ -135,8 +162,9 @@ impl Execs {
             .map(|(exec, _)| *exec)
             .collect();
         for exec in &running {
-            self.exited(*exec, KILLED, now);
+            self.exited(*exec, KILLED, Oom::Unseen, now);
         }
+        self.bound.clear();
         running.into_iter()
     }
 
@@ -166,7 +194,7 @@ impl Execs {
     }
 }
 
-/// To all of its session.
+/// To all that it has started.
 const fn signal(exec: ExecId, signal: Signal) -> Effect {
     Effect::Signal(Target::Exec(exec), signal, Reach::Everyone)
 }
@@ -175,7 +203,9 @@ fn info_of(exec: ExecId, phase: &Phase) -> Option<ExecInfo> {
     let state = match phase {
         Phase::Starting => return None,
         Phase::Running(started) => ExecState::Running(*started),
-        Phase::Exited { code, pid } => ExecState::Exited { code: *code, pid: *pid },
+        Phase::Exited { code, pid, oom } => {
+            ExecState::Exited { code: *code, pid: *pid, oom: *oom == Oom::Seen }
+        }
     };
     Some(ExecInfo { exec, state })
 }

@@ -4,9 +4,11 @@
 //! again, the execs, the duty to remove, and when the shim may end. Streams are not its business: `guard` carries
 //! them. Time comes in with each event.
 
+mod deaf;
 mod ending;
 mod event;
 mod exec;
+mod freeze;
 mod health;
 mod removal;
 mod requests;
@@ -23,10 +25,13 @@ use crate::protocol::{
     Delivery, Escalated, ExitRecord, HealthPlan, Refusal, Reply, Started, State, StopDefaults,
     Target, Which,
 };
+use deaf::Deaf;
 pub(crate) use event::{
-    After, Attachment, ConnId, Effect, Event, Finish, Freeze, News, Now, Oom, Reviver, Traces,
+    After, Attachment, ConnId, Effect, Event, Finish, Freeze, Hearing, News, Now, Oom, Reviver,
+    Traces,
 };
 use exec::Execs;
+pub(crate) use exec::KILLED;
 use health::Health;
 pub(crate) use health::{Checked, Verdict};
 use removal::{Duty, Removal};
@@ -81,8 +86,12 @@ struct Running {
     since: Duration,
     stop: StopDefaults,
     freeze: Freeze,
+    /// The client that is to have it frozen, or has.
+    frozen_for: Option<ConnId>,
     oom: Oom,
     ending: Ending,
+    /// Set while it does not hear the signal that asks it to end.
+    deaf: Option<Deaf>,
 }
 
 /// How far a stop has come.
@@ -164,6 +173,7 @@ impl Machine {
             Event::Connected(conn) => self.on_connected(conn, now),
             Event::Closed(conn) => {
                 let mut effects = self.execs.client_gone(conn, now);
+                effects.extend(self.thaw_after(conn, now));
                 effects.extend(self.on_closed(conn));
                 effects
             }
@@ -183,15 +193,16 @@ impl Machine {
                 vec![Effect::Reply(conn, Reply::LaunchFailed(failure))]
             }
             Event::InitExited(code, oom) => self.on_init_exited(code, oom, now),
-            Event::ExecExited(exec, code) => {
-                self.execs.exited(exec, code, now);
+            Event::ExecExited(exec, code, oom) => {
+                self.execs.exited(exec, code, oom, now);
                 let mut effects = vec![
-                    Effect::Tell(News::ExecEnded(exec, code)),
+                    Effect::Tell(News::ExecEnded(exec, code, oom)),
                     Effect::EndStreams(Target::Exec(exec)),
                 ];
                 effects.extend(self.on_check_exited(exec, code, now));
                 effects
             }
+            Event::Hearing(signal, hearing) => self.on_hearing(signal, hearing, now),
             Event::OomKill => self.on_oom_kill(),
             Event::CheckRuns(exec, started) => {
                 self.execs.started(exec, started);
@@ -219,7 +230,8 @@ impl Machine {
                     Ending::Asked { kill_at } => kill_at,
                     Ending::Killed { give_up_at, .. } => give_up_at,
                 };
-                let others = [self.health.deadline(), self.execs.deadline()];
+                let deaf = running.deaf.map(|deaf| deaf.look_at);
+                let others = [self.health.deadline(), self.execs.deadline(), deaf];
                 ending.into_iter().chain(others.into_iter().flatten()).min()
             }
             Phase::Waiting { at } => Some(*at),
@@ -279,8 +291,10 @@ impl Machine {
             since: now.elapsed,
             stop,
             freeze: Freeze::Thawed,
+            frozen_for: None,
             oom: Oom::Unseen,
             ending: Ending::No,
+            deaf: None,
         };
         let life = running.life();
         self.phase = Phase::Running(running);
@@ -313,28 +327,6 @@ impl Machine {
         effects
     }
 
-    fn on_froze(
-        &mut self,
-        conn: ConnId,
-        wanted: Freeze,
-        result: Result<(), String>,
-        now: Now,
-    ) -> Vec<Effect> {
-        let Phase::Running(running) = &mut self.phase else {
-            return refuse(conn, Refusal::NotRunning);
-        };
-        match result {
-            Err(message) => vec![Effect::Reply(conn, Reply::Failed { message })],
-            Ok(()) => {
-                running.freeze = wanted;
-                let mut effects =
-                    vec![Effect::RecordLife(running.life()), Effect::Reply(conn, Reply::Ok)];
-                effects.extend(self.health.froze(wanted, now));
-                effects
-            }
-        }
-    }
-
     fn on_init_exited(&mut self, code: ExitCode, oom: Oom, now: Now) -> Vec<Effect> {
         let Phase::Running(running) = &self.phase else { return Vec::new() };
         let running_oom = running.oom;
@@ -362,7 +354,7 @@ impl Machine {
         let _ = self.health.stop();
         // Those that still ran died with the container, and are told of before it.
         let killed: Vec<ExecId> = self.execs.container_exited(now).collect();
-        let ended = |exec: &ExecId| Effect::Tell(News::ExecEnded(*exec, exec::KILLED));
+        let ended = |exec: &ExecId| Effect::Tell(News::ExecEnded(*exec, KILLED, Oom::Unseen));
         let mut effects: Vec<Effect> = killed.iter().map(ended).collect();
         if oom == Oom::Seen && running_oom == Oom::Unseen {
             effects.push(Effect::Tell(News::OutOfMemory));
@@ -424,6 +416,11 @@ impl Machine {
             | Phase::Waiting { .. }
             | Phase::Reviving { .. } => return Vec::new(),
         };
+        if let Some(deaf) = running.deaf.filter(|deaf| is_due(Some(deaf.look_at))) {
+            // What it says decides; until then nobody looks again.
+            running.deaf = Some(Deaf { look_at: Duration::MAX, ..deaf });
+            return vec![Effect::Listen(deaf.signal)];
+        }
         match running.ending {
             Ending::Asked { kill_at } if is_due(kill_at) => running.kill(Escalated::Killed, now),
             Ending::Killed { give_up_at, by } if is_due(give_up_at) => {

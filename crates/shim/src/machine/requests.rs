@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use model::Signal;
 use model::container::{StopTimeout, TerminalSize};
+use model::{ExecId, Signal};
 
 use super::{
     After, Attachment, ConnId, Effect, Ending, Finish, Freeze, Launching, Machine, News, Now,
@@ -36,13 +36,7 @@ impl Machine {
                 self.kill(conn, signal, reach, now)
             }
             Request::Kill { target: Target::Exec(exec), signal, reach } => {
-                match self.execs.require_running(exec) {
-                    Err(refusal) => refuse(conn, refusal),
-                    Ok(()) => vec![
-                        Effect::Signal(Target::Exec(exec), signal, reach),
-                        Effect::Reply(conn, Reply::Ok),
-                    ],
-                }
+                self.signal_exec(conn, exec, signal, reach)
             }
             Request::Stop { signal, timeout, then } => {
                 let effects = self.stop(conn, signal, timeout, now);
@@ -63,8 +57,9 @@ impl Machine {
                 self.execs.keep(exec);
                 answer(conn, Ok(()))
             }
-            Request::Pause => self.freeze(conn, Freeze::Frozen, Refusal::AlreadyPaused),
-            Request::Resume => self.freeze(conn, Freeze::Thawed, Refusal::NotPaused),
+            Request::Pause => self.freeze(conn, None, Freeze::Frozen),
+            Request::PauseWhileConnected => self.freeze(conn, Some(conn), Freeze::Frozen),
+            Request::Resume => self.freeze(conn, None, Freeze::Thawed),
             Request::Claim => answer(conn, self.removal.claim(conn)),
             Request::Release => answer(conn, self.removal.release(conn)),
             Request::SetRestarts(restarts) => {
@@ -150,6 +145,23 @@ impl Machine {
         };
         effects.push(Effect::Reply(conn, Reply::Ok));
         effects
+    }
+
+    fn signal_exec(
+        &mut self,
+        conn: ConnId,
+        exec: ExecId,
+        signal: Signal,
+        reach: Reach,
+    ) -> Vec<Effect> {
+        if let Err(refusal) = self.execs.require_running(exec) {
+            return refuse(conn, refusal);
+        }
+        if reach == Reach::Everyone {
+            self.execs.signalled(exec, signal);
+        }
+        let signal = Effect::Signal(Target::Exec(exec), signal, reach);
+        vec![signal, Effect::Reply(conn, Reply::Ok)]
     }
 
     /// There is no process to be sent a signal; what counts is whether it keeps it from being
@@ -247,15 +259,22 @@ impl Machine {
         vec![Effect::Exec(conn, start)]
     }
 
-    fn freeze(&self, conn: ConnId, wanted: Freeze, already: Refusal) -> Vec<Effect> {
-        match &self.phase {
+    fn freeze(&mut self, conn: ConnId, frozen_for: Option<ConnId>, wanted: Freeze) -> Vec<Effect> {
+        let already = match wanted {
+            Freeze::Frozen => Refusal::AlreadyPaused,
+            Freeze::Thawed => Refusal::NotPaused,
+        };
+        match &mut self.phase {
             // On cgroup v1 a frozen process would not even die of SIGKILL.
             Phase::Running(Running { ending: Ending::Killed { .. }, .. })
             | Phase::Idle { .. }
             | Phase::Launching(_) => refuse(conn, Refusal::NotRunning),
             Phase::Waiting { .. } | Phase::Reviving { .. } => refuse(conn, Refusal::Restarting),
             Phase::Running(running) if running.freeze == wanted => refuse(conn, already),
-            Phase::Running(_) => vec![Effect::Freeze(conn, wanted)],
+            Phase::Running(running) => {
+                running.frozen_for = frozen_for;
+                vec![Effect::Freeze(conn, wanted)]
+            }
         }
     }
 

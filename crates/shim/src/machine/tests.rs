@@ -97,6 +97,7 @@ fn show(effect: &Effect) -> String {
         Effect::EndStreams(Target::Exec(_)) => "end streams of exec".to_owned(),
         Effect::Stream(..)
         | Effect::Signal(..)
+        | Effect::Listen(_)
         | Effect::Freeze(..)
         | Effect::Thaw
         | Effect::Resize(..)
@@ -271,6 +272,7 @@ fn a_stop_asks_then_kills_then_gives_up() {
     check(
         &shim.ask(A, stop(None)),
         expect![[r#"
+            Listen(Signal(15))
             Tell(Signalled(Signal(15)))
             Signal(Container, Signal(15), Process)
         "#]],
@@ -352,6 +354,7 @@ fn a_paused_container_is_signalled_and_then_thawed() {
     check(
         &shim.ask(A, stop(None)),
         expect![[r#"
+            Listen(Signal(15))
             Tell(Signalled(Signal(15)))
             Signal(Container, Signal(15), Process)
             Thaw
@@ -410,6 +413,7 @@ fn sigterm_to_the_shim_stops_the_container() {
     check(
         &shim.on(Event::Terminate),
         expect![[r#"
+            Listen(Signal(15))
             Tell(Signalled(Signal(15)))
             Signal(Container, Signal(15), Process)
         "#]],
@@ -434,9 +438,9 @@ fn an_exec_lives_and_is_remembered() {
     );
     assert_eq!(shim.ask(B, exec_start(1)), "reply to 2: Refused(ExecExists)\n");
     check(
-        &shim.on(Event::ExecExited(exec(1), ExitCode(4))),
+        &shim.on(Event::ExecExited(exec(1), ExitCode(4), Oom::Unseen)),
         expect![[r#"
-            Tell(ExecEnded(0101010101010101010101010101010101010101010101010101010101010101, ExitCode(4)))
+            Tell(ExecEnded(0101010101010101010101010101010101010101010101010101010101010101, ExitCode(4), Unseen))
             end streams of exec
         "#]],
     );
@@ -474,7 +478,7 @@ fn end_execs(shim: &mut Shim, numbers: std::ops::Range<u16>) {
         let id = numbered(number);
         shim.machine.execs.begin(id).unwrap();
         shim.on(Event::ExecLaunched(A, id, started(9), None));
-        shim.on(Event::ExecExited(id, ExitCode(0)));
+        shim.on(Event::ExecExited(id, ExitCode(0), Oom::Unseen));
     }
 }
 
@@ -780,10 +784,112 @@ fn an_exec_ends_with_its_client_if_that_was_asked_for() {
     assert!(killed.ends_with("Signal(9), Everyone)\n"), "{killed}");
     assert_eq!(shim.elapsed, Duration::from_secs(10));
     assert_eq!(shim.machine.deadline(), None);
-    // One that ends by itself is not killed later.
+    // One that ends by itself leaves what it has started behind.
     let mut shim = Shim::running(None);
     run(&mut shim, A, start(1), 1);
+    shim.on(Event::ExecExited(exec(1), ExitCode(0), Oom::Unseen));
     shim.on(Event::Closed(A));
-    shim.on(Event::ExecExited(exec(1), ExitCode(0)));
+    assert_eq!(shim.machine.deadline(), None);
+}
+
+#[test]
+fn what_is_left_of_an_exec_that_was_to_end_is_killed_a_while_later() {
+    let running = || {
+        let mut shim = Shim::running(None);
+        shim.ask(B, exec_start(1));
+        shim.on(Event::ExecLaunched(B, exec(1), started(8), None));
+        shim
+    };
+    let signal = |shim: &mut Shim, signal, reach| {
+        let target = Target::Exec(exec(1));
+        shim.ask(A, Request::Kill { target, signal, reach });
+    };
+    let exits = |shim: &mut Shim| shim.on(Event::ExecExited(exec(1), ExitCode(0), Oom::Unseen));
+    let mut shim = running();
+    signal(&mut shim, Signal::TERM, Reach::Everyone);
+    assert_eq!(shim.machine.deadline(), None, "it may have another use for that signal");
+    exits(&mut shim);
+    let killed = shim.tick();
+    assert!(killed.ends_with("Signal(9), Everyone)\n"), "{killed}");
+    assert_eq!((shim.elapsed, shim.machine.deadline()), (Duration::from_secs(10), None));
+    // Signals of other use, and those to one process alone, have nothing to do with its end.
+    for (number, reach) in [
+        "USR1".parse().map(|signal| (signal, Reach::Everyone)).unwrap(),
+        (Signal::TERM, Reach::Process),
+    ] {
+        let mut shim = running();
+        signal(&mut shim, number, reach);
+        exits(&mut shim);
+        assert_eq!(shim.machine.deadline(), None);
+    }
+}
+
+#[test]
+fn a_container_that_was_frozen_for_a_client_goes_on_without_it() {
+    let frozen = || {
+        let mut shim = Shim::running(None);
+        assert_eq!(shim.ask(A, Request::PauseWhileConnected), "Freeze(ConnId(1), Frozen)\n");
+        shim.on(Event::Froze(A, Freeze::Frozen, Ok(())));
+        shim
+    };
+    let mut shim = frozen();
+    assert_eq!(shim.on(Event::Closed(B)), "");
+    assert_eq!(shim.on(Event::Closed(A)), "Thaw\nrecord running\nTell(Thawed)\n");
+    // Somebody else has let it go on, or has frozen it since for as long as it may be.
+    let mut shim = frozen();
+    shim.ask(B, Request::Resume);
+    shim.on(Event::Froze(B, Freeze::Thawed, Ok(())));
+    shim.ask(B, Request::Pause);
+    shim.on(Event::Froze(B, Freeze::Frozen, Ok(())));
+    assert_eq!(shim.on(Event::Closed(A)), "");
+    // One that is frozen already is frozen for whoever did that.
+    assert_eq!(shim.ask(C, Request::PauseWhileConnected), "reply to 3: Refused(AlreadyPaused)\n");
+    assert_eq!(shim.on(Event::Closed(C)), "");
+}
+
+/// A machine whose container runs for so long and was asked to end, but is deaf.
+fn deaf(runs: Duration) -> Shim {
+    let mut shim = Shim::running(None);
+    shim.elapsed = runs;
+    let asked = shim.ask(A, Request::Stop { signal: None, timeout: None, then: Then::Stay });
+    assert!(asked.starts_with("Listen(Signal(15))\nTell(Signalled("), "{asked}");
+    assert_eq!(shim.on(Event::Hearing(Signal::TERM, Hearing::Deaf)), "");
+    shim
+}
+
+#[test]
+fn who_does_not_hear_its_signal_is_killed_after_some_looks() {
+    for (runs, limit) in [(1, 1000), (60, 100)] {
+        let runs = Duration::from_secs(runs);
+        let mut shim = deaf(runs);
+        let killed = loop {
+            assert_eq!(shim.tick(), "Listen(Signal(15))\n");
+            let effects = shim.on(Event::Hearing(Signal::TERM, Hearing::Deaf));
+            if !effects.is_empty() {
+                break effects;
+            }
+        };
+        assert!(killed.starts_with("Tell(Unheard(Signal(15)))\n"), "{killed}");
+        assert!(killed.contains("Signal(Container, Signal(9), Process)"), "{killed}");
+        assert_eq!(shim.elapsed - runs, Duration::from_millis(limit));
+        assert!(shim.exits(137).contains("stopped 137 escalated=Killed"));
+    }
+}
+
+#[test]
+fn who_hears_its_signal_a_moment_later_gets_it_then_and_has_its_time() {
+    let mut shim = deaf(Duration::from_secs(1));
+    shim.tick();
+    let again = shim.on(Event::Hearing(Signal::TERM, Hearing::Hears));
+    assert_eq!(again, "Signal(Container, Signal(15), Process)\n");
+    assert_eq!(shim.machine.deadline(), Some(Duration::from_secs(11)));
+}
+
+#[test]
+fn who_has_for_ever_is_never_looked_at() {
+    let mut shim = Shim::running(None);
+    let timeout = Some(StopTimeout::Forever);
+    let asked = shim.ask(A, Request::Stop { signal: None, timeout, then: Then::Stay });
+    assert!(asked.starts_with("Tell(Signalled("), "{asked}");
     assert_eq!(shim.machine.deadline(), None);
 }

@@ -37,7 +37,7 @@ fn a_life(wall: fn(i64) -> i64) -> (String, ExitRecord) {
     told += &tick(&mut shim);
     told += &shim.on(Event::CheckRuns(exec(1), started(8)));
     told += &tick(&mut shim);
-    told += &shim.on(Event::ExecExited(exec(1), ExitCode(137)));
+    told += &shim.on(Event::ExecExited(exec(1), ExitCode(137), Oom::Unseen));
     told += &shim.exits(3);
     told += &tick(&mut shim);
     told += &shim.ask(B, stop(None));

@@ -43,7 +43,7 @@ impl Shim {
     }
 
     fn check_ends(&mut self, code: u8) -> String {
-        let all = self.on(Event::ExecExited(exec(1), ExitCode(code)));
+        let all = self.on(Event::ExecExited(exec(1), ExitCode(code), Oom::Unseen));
         let rest =
             all.lines().filter(|line| !line.contains("ExecEnded") && !line.contains("end streams"));
         rest.map(|line| format!("{line}\n")).collect()
