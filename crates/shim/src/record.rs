@@ -93,8 +93,9 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Record
     };
     let mut start = [0; USUAL];
     let len = (&file).read(&mut start).map_err(failed)?;
-    // This is left of a file that a power cut met after its name and before its content.
-    if len == 0 {
+    // This is left of a file that a power cut met after its name and before its content: nothing, or the
+    // room that was kept for it.
+    if start[..len].iter().all(|byte| matches!(byte, b' ' | 0)) {
         return Ok(None);
     }
     let mut text = std::borrow::Cow::from(&start[..len]);
@@ -172,6 +173,10 @@ mod tests {
         let path = dir.path().join("exit.json");
         reserve(&path);
         assert_eq!(read::<String>(&path).unwrap(), None);
+        // A power cut may keep the name and the length of a record, and the room's content.
+        std::fs::write(dir.path().join("cut.json"), [b' '; 100]).unwrap();
+        assert_eq!(read::<String>(&dir.path().join("cut.json")).unwrap(), None);
+        std::fs::remove_file(dir.path().join("cut.json")).unwrap();
         let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&path.metadata().unwrap());
         let reserved = inode(&beside(&path));
         write(&path, &"short").unwrap();
