@@ -192,8 +192,9 @@ fn hooks_of_a_device_change_the_container() {
     let lines: Vec<&str> = ran.lines().collect();
     assert_eq!((lines[0], lines[1], lines[3]), ("lib.so.1", "1", "tool"), "{ran}");
     let log = || std::fs::read_to_string(dir.join("log")).unwrap();
-    assert_eq!(log(), "runtime\ncontainer\nafter\nend\n");
+    // The last one is run by the guardian on its way out.
     host.until_idle();
+    assert_eq!(log(), "runtime\ncontainer\nafter\nend\n");
     assert_eq!(
         std::fs::read_dir(host.run_root().join("c")).unwrap().count(),
         0,
@@ -213,6 +214,7 @@ fn hooks_of_a_device_change_the_container() {
     // Of one at the end the log tells.
     std::fs::write(dir.join("fail.end"), "").unwrap();
     host.ok(&[&["run"], &run[..], &["busybox", "true"]].concat());
+    host.until_idle();
     let wanted =
         format!("[dhow: poststop hook {}: exit status: 2: it is broken]", program.display());
     assert_eq!(host.run(&["logs", "hh"]).err, wanted);
