@@ -71,4 +71,15 @@ impl Cgroup {
         }
         Err(CgroupError::NoFreezer)
     }
+
+    /// Whether its processes are frozen, or are being frozen.
+    pub fn is_frozen(&self) -> Result<bool, CgroupError> {
+        if self.clone_into().is_some() {
+            return Ok(self.read(HOME_V2.0, HOME_V2.1, "cgroup.freeze")?.trim() == "1");
+        }
+        if self.hierarchies.legacy_of(Controller::Freezer).is_some() {
+            return Ok(self.read(HOME_V1.0, HOME_V1.1, STATE)?.trim() != "THAWED");
+        }
+        Ok(false)
+    }
 }

@@ -170,6 +170,18 @@ impl Cgroup {
         self.hierarchies.legacy().iter().map(open).collect::<Result<_, _>>().map(Entry)
     }
 
+    /// What tells this cgroup from an earlier or later one of its name: the number of its directory in the
+    /// hierarchy that is asked who is in it.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn inode(&self) -> Result<u64, CgroupError> {
+        let Some((root, mount)) = self.tracking() else { return Ok(0) };
+        let stat = rustix::fs::statat(root, self.path.as_str(), AtFlags::SYMLINK_NOFOLLOW);
+        stat.map(|stat| stat.st_ino)
+            .map_err(|source| CgroupError::Read { path: mount.join(&self.path), source })
+    }
+
     /// Moves a process with all its threads into the cgroup.
     pub fn add(&self, pid: Pid) -> Result<(), CgroupError> {
         let value = pid.as_raw_nonzero().to_string();

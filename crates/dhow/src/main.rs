@@ -8,6 +8,7 @@ mod archives;
 mod credential;
 mod init;
 mod local;
+mod oci;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -40,6 +41,9 @@ fn main() -> ExitCode {
         {
             local::revive(data.into(), run.into(), id)
         }
+        _ if program.file_name().is_some_and(|name| name == "runc") => oci::main(&arguments),
+        [role, ..] if role == oci::ROLE => oci::main(&arguments[1..]),
+        [role, ..] if role == oci::SEALED => runtime::oci::main(arguments[2..].to_vec()),
         _ => {
             sys::heap::ask_seldom();
             let wiring = cli::Wiring {

@@ -332,5 +332,5 @@ impl Engine {
 fn in_kernels_words(limits: &Limits) -> Result<cgroup::Limits, EngineError> {
     let invalid = |error: &dyn std::error::Error| EngineError::Invalid(error.to_string());
     let words = resources::changed(limits, &Numbered::default()).map_err(|e| invalid(&e))?;
-    shim::cgroup_limits(&words).map_err(|e| invalid(&e))
+    runtime::resources::limits(&words).map_err(|e| invalid(&e))
 }

@@ -8,7 +8,7 @@ use sys::userns::IdMap;
 
 use crate::error::LaunchError;
 use crate::facts::HostFacts;
-use crate::plan::{self, Extras, Filter, Orphan};
+use crate::plan::{self, Extras, Filter, Keyring, Orphan, Starter};
 use crate::start::{CgroupEntry, FilterRef, Running, Start, Stdio};
 
 /// A process to be started in a container.
@@ -32,6 +32,10 @@ pub struct Enter<'a> {
     pub filter: Option<FilterRef<'a>>,
     /// What happens to it when this process dies.
     pub orphan: Orphan,
+    /// Whose session keyring it has.
+    pub keyring: Keyring,
+    /// How many descriptors from 3 on its program inherits.
+    pub preserved: u32,
 }
 
 /// Starts a process in a container. It is a child of the calling process, which must reap it: the
@@ -46,6 +50,9 @@ pub fn enter(enter: Enter<'_>) -> Result<Running, LaunchError> {
         filter: if enter.filter.is_some() { Filter::Given } else { Filter::None },
         orphan: enter.orphan,
         hooks_at: None,
+        keyring: enter.keyring,
+        preserved: enter.preserved,
+        starter: Starter::Parent,
     };
     let plan = plan::plan_exec(enter.process, enter.facts, enter.users, &extras)?;
     let start = Start {
@@ -62,6 +69,7 @@ pub fn enter(enter: Enter<'_>) -> Result<Running, LaunchError> {
         stdio: enter.stdio,
         terminal: plan.terminal,
         hooks: None,
+        door: None,
     };
     start.run()?.go()
 }

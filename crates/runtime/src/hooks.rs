@@ -23,7 +23,6 @@ use sys::helper::{self, Bounds, Helper};
 use sys::process::{Exit, Namespaces};
 use sys::signal::Signal;
 
-use crate::error::LaunchError;
 use crate::start::{BornInto, Running, Stdio};
 
 /// How long a hook may take that does not say: whoever waits for the container waits for it too.
@@ -184,17 +183,20 @@ impl Hooks<'_> {
     ///
     /// # Errors
     /// The first that fails.
-    pub fn start_container(
+    pub fn start_container<E: std::fmt::Display>(
         &self,
         pid: Pid,
-        mut enter: impl FnMut(&Process, Stdio) -> Result<Running, LaunchError>,
+        mut enter: impl FnMut(&Process, Stdio) -> Result<Running, E>,
     ) -> Result<(), HookError> {
         let moment = Moment::StartContainer;
         for hook in of(self.spec, moment) {
             let failed = |why: String| HookError { moment, path: hook.path().clone(), why };
             let Some(mut process) = self.spec.process().clone() else { return Ok(()) };
             process.set_terminal(Some(false));
-            process.set_args(Some(arguments(hook)));
+            // A process is found by its first argument; what a hook calls itself may name no file.
+            let path = hook.path().to_string_lossy().into_owned();
+            let rest = arguments(hook).into_iter().skip(1);
+            process.set_args(Some(std::iter::once(path).chain(rest).collect()));
             process.set_env(Some(hook.env().clone().unwrap_or_default()));
             let state = self.state(moment, Some(number_inside(pid).map_err(failed)?));
             let (stdio, said) = streams(&state).map_err(|error| failed(error.to_string()))?;

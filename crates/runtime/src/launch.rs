@@ -1,6 +1,6 @@
 //! Starts a container: opens what the plan needs, then lets `start` run it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use oci_spec::runtime::Spec;
@@ -13,7 +13,9 @@ use crate::error::LaunchError;
 use crate::facts::HostFacts;
 use crate::filled;
 use crate::hooks::Hooks;
-use crate::plan::{self, Extras, Filter, InitPlan, Join, Origin, Orphan, PlanError, Tree};
+use crate::plan::{
+    self, Extras, Filter, InitPlan, Join, Keyring, Origin, Orphan, PlanError, Starter, Tree,
+};
 use crate::start::{CgroupEntry, FilterRef, Ready, Start, Stdio};
 
 /// A container to be started.
@@ -43,6 +45,12 @@ pub struct Launch<'a> {
     pub hooks: Option<Hooks<'a>>,
     /// What happens to it when this process dies.
     pub orphan: Orphan,
+    /// Whose session keyring it has.
+    pub keyring: Keyring,
+    /// How many descriptors from 3 on its program inherits.
+    pub preserved: u32,
+    /// A listening socket at which it waits, once it is [`Ready`] and left alone, for whoever starts it.
+    pub door: Option<BorrowedFd<'a>>,
 }
 
 impl Launch<'_> {
@@ -56,6 +64,9 @@ impl Launch<'_> {
             filter: if self.filter.is_some() { Filter::Given } else { Filter::None },
             orphan: self.orphan,
             hooks_at: self.hooks.map(|hooks| hooks.root()),
+            keyring: self.keyring,
+            preserved: self.preserved,
+            starter: if self.door.is_some() { Starter::Visitor } else { Starter::Parent },
         };
         plan::plan(self.spec, self.facts, &extras)
     }
@@ -93,6 +104,7 @@ pub fn launch(launch: Launch<'_>) -> Result<Ready, LaunchError> {
         stdio: launch.stdio,
         terminal: plan.terminal,
         hooks: launch.hooks,
+        door: launch.door,
     };
     start.run()
 }

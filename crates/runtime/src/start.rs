@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Pid;
+use serde::{Deserialize, Serialize};
 use sys::Errno;
 use sys::process::{Child, CloneArgs, ExecStrings, Namespaces};
 use sys::seccomp::{Flags, Instruction};
@@ -88,6 +89,18 @@ pub(crate) struct Start<'a> {
     pub(crate) stdio: Stdio,
     pub(crate) terminal: Terminal,
     pub(crate) hooks: Option<Hooks<'a>>,
+    pub(crate) door: Option<BorrowedFd<'a>>,
+}
+
+/// What a process does once it was started by a visitor, to explain what goes wrong then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LastSteps {
+    /// The index of the first of them.
+    first: usize,
+    /// What each is called.
+    names: Vec<String>,
+    /// As it was given.
+    program: String,
 }
 
 impl Start<'_> {
@@ -105,6 +118,7 @@ impl Start<'_> {
             cgroups: &self.cgroup.procs,
             streams: streams.as_ref().map(|streams| streams.each_ref().map(AsFd::as_fd)),
             channel: theirs.as_fd(),
+            door: self.door,
             filter: self.filter.map(|filter| (filter.instructions, filter.flags)),
             candidates: self.program.candidates.paths(),
             in_path: matches!(self.program.candidates, Candidates::InPath(_)),
@@ -213,6 +227,29 @@ impl Ready {
         }
     }
 
+    /// Leaves it to a visitor to let it run. Returns when it waits for one.
+    ///
+    /// # Errors
+    /// As [`Ready::go`].
+    pub(crate) fn leave(self) -> Result<Running, LaunchError> {
+        self.say_go()?;
+        match self.hear(&mut Vec::new())? {
+            Some(Report::Ready) => {
+                let Child { pid, pidfd } = self.child;
+                Ok(Running { pid, pidfd, terminal: self.terminal })
+            }
+            report => Err(self.fail(report)),
+        }
+    }
+
+    /// What it does once a visitor has said start.
+    pub(crate) fn last_steps(&self) -> LastSteps {
+        let waits = self.steps.iter().position(|step| matches!(step, Step::AwaitStart));
+        let first = waits.map_or(self.steps.len(), |at| at + 1);
+        let names = self.steps[first..].iter().map(Step::to_string).collect();
+        LastSteps { first, names, program: self.program.name.clone() }
+    }
+
     /// Ends it instead of letting it run, and reaps it.
     pub fn abort(self) {
         let Self { child, channel, .. } = self;
@@ -249,6 +286,35 @@ impl Ready {
             }
         }
     }
+}
+
+/// Says start to a process that was left to visitors. Returns when its program runs.
+///
+/// # Errors
+/// If a step failed; the process has ended then.
+pub(crate) fn knock(visitor: BorrowedFd<'_>, last: &LastSteps) -> Result<(), LaunchError> {
+    let failed = |errno| LaunchError::prepare("start", "the process")(errno);
+    let sent = sys::fdpass::send(visitor, &[message::GO], &[]);
+    sent.map_err(|error| failed(error.errno().unwrap_or(Errno::IO)))?;
+    let mut bytes = [0; message::MAX];
+    let heard = sys::fdpass::recv(visitor, &mut bytes, &mut Vec::new());
+    let len = heard.map_err(|error| failed(error.errno().unwrap_or(Errno::IO)))?;
+    if len == 0 {
+        return Ok(());
+    }
+    let Some(Report::Failed { step, errno, detail }) = Report::parse(&bytes[..len]) else {
+        return Err(failed(Errno::PROTO));
+    };
+    let at = step.checked_sub(last.first);
+    let name = at.and_then(|at| last.names.get(at)).cloned().unwrap_or_default();
+    let (path, errno) = (last.program.clone(), Reason { errno, detail });
+    Err(if name != Step::Execute.to_string() {
+        LaunchError::Init { step: name, errno }
+    } else if errno.errno == Errno::ACCESS {
+        LaunchError::NotExecutable { path, errno }
+    } else {
+        LaunchError::Exec { path, errno }
+    })
 }
 
 /// What the failure of a step means to people.

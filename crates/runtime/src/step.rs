@@ -98,12 +98,14 @@ pub enum Step {
     FindProgram,
     /// Die if the parent dies.
     DieWithParent,
-    /// Let the program inherit the standard streams alone.
-    KeepStreamsOnly,
+    /// Let the program inherit the descriptors below this number alone.
+    KeepDescriptors(u32),
     /// Let the program inherit this descriptor of the parent's as well.
     Inherit(Slot),
     /// Tell the parent that all is set up, and wait until it says go.
     AwaitGo,
+    /// Wait at the door until somebody says go.
+    AwaitStart,
     /// Load the seccomp filter.
     LoadFilter,
     /// Become the program.
@@ -323,9 +325,10 @@ impl fmt::Display for Step {
             Self::ChangeDirectory(path) => write!(f, "go to {}", path.to_string_lossy()),
             Self::FindProgram => f.write_str("find the program"),
             Self::DieWithParent => f.write_str("die with the parent"),
-            Self::KeepStreamsOnly => f.write_str("keep the standard streams only"),
+            Self::KeepDescriptors(first) => write!(f, "keep the descriptors below {first} only"),
             Self::Inherit(slot) => write!(f, "let the program inherit descriptor {slot}"),
             Self::AwaitGo => f.write_str("await go"),
+            Self::AwaitStart => f.write_str("await start"),
             Self::LoadFilter => f.write_str("load the seccomp filter"),
             Self::Execute => f.write_str("execute the program"),
         }

@@ -26,7 +26,6 @@ mod outbox;
 pub mod paths;
 pub mod protocol;
 mod record;
-mod resources;
 mod role;
 mod silent;
 
@@ -40,6 +39,5 @@ pub use journal::Journal;
 pub use life_lock::{LifeLock, Liveness, LockError, probe};
 pub use paths::ShimPaths;
 pub use record::{RecordError, read_exit, read_last_words, read_state, write_exit};
-pub use resources::{ResourceError, limits as cgroup_limits};
 pub use role::{ROLE, main};
 pub use silent::{SilentError, end_silent};

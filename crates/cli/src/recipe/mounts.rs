@@ -168,7 +168,9 @@ fn csv(mount: &Mount) -> String {
             vec![format!("tmpfs-mode={:o}", mode.as_i64().unwrap_or_default())]
         }
         Tree::Array(all) => all.iter().map(|one| format!("{name}={}", plain(one))).collect(),
-        value => vec![format!("{name}={}", plain(&value))],
+        value @ (Tree::Null | Tree::Number(_) | Tree::String(_) | Tree::Object(_)) => {
+            vec![format!("{name}={}", plain(&value))]
+        }
     };
     fields(mount).into_iter().flat_map(words).map(quoted).collect::<Vec<_>>().join(",")
 }

@@ -31,6 +31,7 @@ mod limits;
 mod log_drivers;
 mod logs;
 mod network;
+mod oci;
 mod orphans;
 mod pull;
 mod recipe;

@@ -104,6 +104,7 @@ fn at_work(restore: Restore<'_>, plan: &InitPlan, bench: &Path) -> Result<Runnin
         stdio: Stdio::Pipes { stdin: theirs, stdout: null()?, stderr: null()? },
         terminal: Terminal::No,
         hooks: None,
+        door: None,
     };
     let criu = start.run()?.go()?;
     let inherit = keys.into_iter().zip(&joins).map(|(key, fd)| Inherit { key, fd: fd.as_raw_fd() });

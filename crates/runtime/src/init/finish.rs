@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use rustix::fs::{Access, AtFlags, CWD, FileType};
+use rustix::net::SocketFlags;
 use rustix::process::Signal;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use sys::Errno;
@@ -52,6 +53,24 @@ impl Init<'_> {
         let read = rustix::io::retry_on_intr(|| rustix::io::read(channel, &mut word))?;
         // The end of the stream: the parent is gone, or has thought better of it.
         if read == 1 && word[0] == message::GO { Ok(()) } else { Err(Errno::PIPE.into()) }
+    }
+
+    /// Tells the parent that it may go, and waits for the visitor who says start. One who comes and
+    /// leaves without a word, killed perhaps, is not heeded.
+    pub(super) fn await_start(&mut self) -> Done {
+        let door = self.hands.door.ok_or(Errno::BADF)?;
+        sys::fdpass::send(self.hands.channel, &message::READY, &[])
+            .map_err(|error| error.errno().unwrap_or(Errno::IO))?;
+        loop {
+            let visitor =
+                rustix::io::retry_on_intr(|| rustix::net::accept_with(door, SocketFlags::CLOEXEC))?;
+            let mut word = [0_u8; 1];
+            let read = rustix::io::retry_on_intr(|| rustix::io::read(&visitor, &mut word));
+            if read == Ok(1) && word[0] == message::GO {
+                self.visitor = Some(visitor);
+                return Ok(());
+            }
+        }
     }
 
     pub(super) fn load_filter(&self) -> Done {

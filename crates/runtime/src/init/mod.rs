@@ -47,6 +47,8 @@ pub(crate) struct Hands<'a> {
     pub(crate) streams: Option<[BorrowedFd<'a>; 3]>,
     /// To the parent. Not number 0, 1 or 2.
     pub(crate) channel: BorrowedFd<'a>,
+    /// Listens for whoever says start, if the parent does not.
+    pub(crate) door: Option<BorrowedFd<'a>>,
     /// The seccomp filter.
     pub(crate) filter: Option<(&'a [Instruction], Flags)>,
     /// Where the program may be.
@@ -118,6 +120,8 @@ struct Init<'a> {
     terminal: Option<Pty>,
     /// Index of the candidate that was found.
     program: usize,
+    /// Whoever has said start, and hears of what fails from then on.
+    visitor: Option<OwnedFd>,
 }
 
 impl<'a> Init<'a> {
@@ -130,6 +134,7 @@ impl<'a> Init<'a> {
             proc: None,
             terminal: None,
             program: 0,
+            visitor: None,
         }
     }
 
@@ -157,7 +162,8 @@ impl<'a> Init<'a> {
     fn tell(&self, index: usize, fault: &Fault) {
         let (bytes, len) = message::failed(index, fault.errno, &fault.log);
         // Nobody is left to hear if this fails too: the parent is gone.
-        let _ = sys::fdpass::send(self.hands.channel, &bytes[..len], &[]);
+        let visitor = self.visitor.as_ref().map(AsFd::as_fd);
+        let _ = sys::fdpass::send(visitor.unwrap_or(self.hands.channel), &bytes[..len], &[]);
     }
 
     /// A process cannot enter a user namespace and then be the first of a pid namespace that belongs
@@ -247,12 +253,13 @@ impl<'a> Init<'a> {
             Step::ChangeDirectory(path) => self.change_directory(path)?,
             Step::FindProgram => self.find_program()?,
             Step::DieWithParent => finish::die_with_parent()?,
-            Step::KeepStreamsOnly => sys::process::close_on_exec_from(3)?,
+            Step::KeepDescriptors(first) => sys::process::close_on_exec_from(*first)?,
             Step::Inherit(slot) => {
                 let fd = self.hands.joins.get(*slot).ok_or(Errno::BADF)?;
                 rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
             }
             Step::AwaitGo => self.await_go()?,
+            Step::AwaitStart => self.await_start()?,
             Step::LoadFilter => self.load_filter()?,
             Step::Execute => return Err(self.execute().into()),
         }

@@ -32,6 +32,7 @@ pub use error::PlanError;
 pub(crate) use mounts::one as one_mount;
 pub use mounts::{Params, Tree};
 pub use namespaces::{Join, Origin};
+pub(crate) use options::words as mount_options;
 pub use process::{Candidates, Program};
 
 /// What a plan depends on besides the specification and the host.
@@ -47,6 +48,30 @@ pub struct Extras {
     pub orphan: Orphan,
     /// Where on the host hooks find the root file system; a specification with hooks needs it.
     pub hooks_at: Option<PathBuf>,
+    /// Whose session keyring it has.
+    pub keyring: Keyring,
+    /// How many descriptors from 3 on its program inherits.
+    pub preserved: u32,
+    /// Who lets it run its program.
+    pub starter: Starter,
+}
+
+/// Whose session keyring a process has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keyring {
+    /// One of its own.
+    New,
+    /// That of whoever starts it.
+    Callers,
+}
+
+/// Who lets a process that is set up run its program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Starter {
+    /// Its parent.
+    Parent,
+    /// Whoever comes to a door that the parent leaves open.
+    Visitor,
 }
 
 /// Whether a compiled seccomp filter comes along. The profile in the specification is not looked
@@ -210,7 +235,7 @@ pub fn plan_exec(
         steps.extend(process::writes_to_proc(process).then_some(Step::OwnProc));
         process::Users::Hosts
     };
-    steps.push(Step::SessionKeyring(keyring(extras)?));
+    steps.extend(keyring(extras)?);
     let terminal = process::terminal(process)?;
     if let Some(size) = terminal {
         steps.push(Step::OpenTerminal(size));
@@ -345,12 +370,18 @@ fn kernel_steps(
     }
     steps.extend(host.map(|name| Step::HostName(name.to_owned())));
     steps.extend(domain.map(|name| Step::DomainName(name.to_owned())));
-    steps.push(Step::SessionKeyring(keyring(extras)?));
+    steps.extend(keyring(extras)?);
     Ok(steps)
 }
 
-fn keyring(extras: &Extras) -> Result<std::ffi::CString, PlanError> {
-    text::c_string("id", &format!("_ses.{}", extras.id))
+fn keyring(extras: &Extras) -> Result<Option<Step>, PlanError> {
+    match extras.keyring {
+        Keyring::Callers => Ok(None),
+        Keyring::New => {
+            let name = text::c_string("id", &format!("_ses.{}", extras.id))?;
+            Ok(Some(Step::SessionKeyring(name)))
+        }
+    }
 }
 
 /// What the program must not write or see.

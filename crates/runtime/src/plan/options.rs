@@ -76,6 +76,19 @@ const UNSUPPORTED: [&str; 9] = [
 /// Words that say what is the case anyway, or that only mount(8) heeds.
 const WITHOUT_EFFECT: [&str; 4] = ["defaults", "loud", "silent", "nomand"];
 
+/// Every word that a mount may have, in order.
+pub(crate) fn words() -> Vec<String> {
+    let attributes =
+        ATTRIBUTES.iter().flat_map(|(name, _)| [(*name).to_owned(), format!("r{name}")]);
+    let propagations =
+        PROPAGATIONS.iter().flat_map(|(name, _)| [(*name).to_owned(), format!("r{name}")]);
+    let others = ["bind", "rbind", "tmpcopyup"].into_iter().chain(WITHOUT_EFFECT);
+    let mut words: Vec<String> =
+        attributes.chain(propagations).chain(others.map(str::to_owned)).collect();
+    words.sort_unstable();
+    words
+}
+
 impl Options {
     const NONE: Self = Self {
         bind: None,

@@ -12,7 +12,7 @@ use sys::pty::Size;
 use sys::userns::IdMap;
 
 use super::text::c_string;
-use super::{Extras, Filter, Orphan, PlanError};
+use super::{Extras, Filter, Orphan, PlanError, Starter};
 use crate::capabilities::{CapSet, Capability};
 use crate::facts::HostFacts;
 use crate::step::{Capabilities, Gid, Identity, Limit, Resource, Step, Uid};
@@ -184,7 +184,10 @@ pub(super) fn steps(
     if extras.orphan == Orphan::Dies {
         steps.push(Step::DieWithParent);
     }
-    steps.extend([Step::KeepStreamsOnly, Step::AwaitGo]);
+    steps.extend([Step::KeepDescriptors(extras.preserved.saturating_add(3)), Step::AwaitGo]);
+    if extras.starter == Starter::Visitor {
+        steps.push(Step::AwaitStart);
+    }
     if extras.filter == Filter::Given {
         steps.push(Step::LoadFilter);
     }

@@ -69,7 +69,7 @@ pub(crate) fn restoring(
             out.lay(mount, &plan.trees, bench)?;
         }
     }
-    out.steps.extend([Step::StandardStreams(Uid::ROOT), Step::KeepStreamsOnly]);
+    out.steps.extend([Step::StandardStreams(Uid::ROOT), Step::KeepDescriptors(3)]);
     out.steps.extend((0..inherited).map(Step::Inherit));
     out.steps.extend([Step::AwaitGo, Step::Execute]);
     Ok(out)
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use crate::capabilities::CapSet;
     use crate::facts::{CgroupView, HostFacts};
-    use crate::plan::{Extras, Filter, Orphan, plan, write_step};
+    use crate::plan::{Extras, Filter, Keyring, Orphan, Starter, plan, write_step};
 
     fn planned(terminal: bool) -> InitPlan {
         let spec: Spec = serde_json::from_value(json!({
@@ -190,6 +190,9 @@ mod tests {
             filter: Filter::None,
             orphan: Orphan::Dies,
             hooks_at: None,
+            keyring: Keyring::New,
+            preserved: 0,
+            starter: Starter::Parent,
         };
         plan(&spec, &facts, &extras).unwrap()
     }

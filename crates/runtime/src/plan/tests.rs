@@ -25,6 +25,9 @@ fn extras() -> Extras {
         filter: Filter::None,
         orphan: Orphan::Lives,
         hooks_at: None,
+        keyring: Keyring::New,
+        preserved: 0,
+        starter: Starter::Parent,
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::RwLock;
 
 use oci_spec::runtime::{Process, Spec};
 use runtime::{
-    CgroupEntry, Enter, FilterRef, HostFacts, Launch, LaunchError, Orphan, Ready, Running, Stdio,
+    CgroupEntry, Enter, FilterRef, HostFacts, Keyring, Launch, LaunchError, Orphan, Ready, Running,
+    Stdio,
 };
 use serde_json::{Value, json};
 use sys::mount::{Attributes, Depth, Propagation};
@@ -134,6 +135,9 @@ impl Bundle {
             filter: None,
             hooks: None,
             orphan: Orphan::Dies,
+            keyring: Keyring::New,
+            preserved: 0,
+            door: None,
         }
     }
 
@@ -215,6 +219,8 @@ impl Sleeper {
             cgroup: CgroupEntry::default(),
             filter: None,
             orphan: Orphan::Dies,
+            keyring: Keyring::New,
+            preserved: 0,
         }
     }
 

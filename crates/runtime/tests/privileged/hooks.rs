@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
-use runtime::{CgroupEntry, Enter, Hooks, HostFacts, Launch, LaunchError, Orphan, Ready};
+use runtime::{CgroupEntry, Enter, Hooks, HostFacts, Keyring, Launch, LaunchError, Orphan, Ready};
 use serde_json::{Value, json};
 use sys::process::Exit;
 
@@ -171,6 +171,8 @@ fn one_of_the_containers_is_run_as_it_is() {
                 cgroup: CgroupEntry::default(),
                 filter: None,
                 orphan: Orphan::Dies,
+                keyring: Keyring::New,
+                preserved: 0,
             })
         });
         if let Some(ends) = ends {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use model::life::StartFailure;
 use oci_spec::runtime::Spec;
 use runtime::hooks;
-use runtime::{Enter, HookError, Hooks, LaunchError, Orphan, Ready, Running};
+use runtime::{Enter, HookError, Hooks, Keyring, LaunchError, Orphan, Ready, Running};
 
 use super::launch::{entry, failure, reference};
 use super::logged::Logged;
@@ -108,6 +108,8 @@ fn start_container(ready: &Ready, hooks: Hooks<'_>, inside: &Inside<'_>) -> Resu
             cgroup,
             filter: filter.map(reference),
             orphan: Orphan::Dies,
+            keyring: Keyring::New,
+            preserved: 0,
         })
     })
 }

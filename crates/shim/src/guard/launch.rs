@@ -12,7 +12,7 @@ use model::life::StartFailure;
 use oci_spec::runtime::{Process, Spec};
 use runtime::seccomp::Program;
 use runtime::{
-    CgroupEntry, Enter, FilterRef, Hooks, HostFacts, LaunchError, Orphan, Running, Stdio,
+    CgroupEntry, Enter, FilterRef, Hooks, HostFacts, Keyring, LaunchError, Orphan, Running, Stdio,
 };
 use rustix::process::Pid;
 use sys::Errno;
@@ -33,7 +33,8 @@ use crate::machine::{ConnId, Event};
 use crate::protocol::{
     CgroupName, ExecStart, FdRole, Launch, NamespaceKind, Restoration, Started, Target,
 };
-use crate::{record, resources};
+use crate::record;
+use runtime::resources;
 
 /// What Docker calls a start that failed before the program could be looked for.
 const FAILED: ExitCode = ExitCode(128);
@@ -134,6 +135,9 @@ impl Guard {
             filter: filter.as_ref().map(reference),
             hooks,
             orphan: Orphan::Dies,
+            keyring: Keyring::New,
+            preserved: 0,
+            door: None,
         };
         let running = if let Some(restoration) = &launch.restoration {
             restore(wished, restoration)?
@@ -240,6 +244,8 @@ impl Guard {
                 cgroup,
                 filter: filter.as_ref().map(reference),
                 orphan: Orphan::Dies,
+                keyring: Keyring::New,
+                preserved: 0,
             });
             entered.map_err(|error| refusal(&error))
         });

@@ -62,17 +62,51 @@ pub fn limits(resources: &LinuxResources) -> Result<Limits> {
     })
 }
 
+/// What every container of an OCI runtime may use besides what its specification says: to make nodes, and
+/// the devices that the runtime makes for it (config-linux.md, "Default Devices"). As kind, major, minor.
+const ALWAYS: [(DeviceKind, Option<u32>, Option<u32>); 10] = [
+    (DeviceKind::Char, None, None),
+    (DeviceKind::Block, None, None),
+    (DeviceKind::Char, Some(1), Some(3)),
+    (DeviceKind::Char, Some(1), Some(5)),
+    (DeviceKind::Char, Some(1), Some(7)),
+    (DeviceKind::Char, Some(1), Some(8)),
+    (DeviceKind::Char, Some(1), Some(9)),
+    (DeviceKind::Char, Some(5), Some(0)),
+    (DeviceKind::Char, Some(5), Some(2)),
+    // The terminals of its devpts.
+    (DeviceKind::Char, Some(136), None),
+];
+
+/// The device rules of a specification, and behind them those that every container has.
+pub(crate) fn devices_with_defaults(resources: &LinuxResources) -> Result<DeviceRules> {
+    let rules = resources.devices().iter().flatten().map(device);
+    let always = ALWAYS.iter().map(|(kind, major, minor)| {
+        let access = if major.is_some() { "rwm" } else { "m" };
+        Ok(DeviceRule {
+            effect: Effect::Allow,
+            kind: *kind,
+            major: *major,
+            minor: *minor,
+            access: Access::parse(access)?,
+        })
+    });
+    rules.chain(always).collect::<Result<Vec<_>>>().map(DeviceRules::new)
+}
+
 /// The device rules of a specification. Without any, every device is denied.
-pub(crate) fn devices(resources: &LinuxResources) -> Result<DeviceRules> {
+pub fn devices(resources: &LinuxResources) -> Result<DeviceRules> {
     let rules = resources.devices().iter().flatten().map(device);
     rules.collect::<Result<Vec<_>>>().map(DeviceRules::new)
 }
 
 fn memory(memory: &LinuxMemory) -> Result<Memory> {
-    if memory.kernel().is_some() {
+    // Go programs write 0 for what they do not want to say.
+    let said = |value: Option<i64>| value.filter(|value| *value != 0).map(Max::from_signed);
+    if said(memory.kernel()).is_some() {
         return Err(ResourceError::Unsupported("memory.kernel"));
     }
-    if memory.kernel_tcp().is_some() {
+    if said(memory.kernel_tcp()).is_some() {
         return Err(ResourceError::Unsupported("memory.kernelTCP"));
     }
     if memory.use_hierarchy() == Some(false) {
@@ -86,9 +120,9 @@ fn memory(memory: &LinuxMemory) -> Result<Memory> {
         u8::try_from(value).map_err(|_| out)
     });
     Ok(Memory {
-        limit: memory.limit().map(Max::from_signed),
-        reservation: memory.reservation().map(Max::from_signed),
-        with_swap: memory.swap().map(Max::from_signed),
+        limit: said(memory.limit()),
+        reservation: said(memory.reservation()),
+        with_swap: said(memory.swap()),
         swappiness: swappiness.transpose()?,
         disable_oom_killer: memory.disable_oom_killer().unwrap_or(false),
         check_before_update: memory.check_before_update().unwrap_or(false),

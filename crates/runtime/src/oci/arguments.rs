@@ -1,0 +1,322 @@
+//! The command line, which is runc's: what engines put on it, typed.
+//!
+//! Owns the words alone. Flags that only mean something to runc itself are taken and do nothing where
+//! that is what they do there as well; those that dhow cannot honour are refused by their verbs.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Run OCI containers
+#[derive(Debug, Parser)]
+#[command(name = "oci", disable_version_flag = true, arg_required_else_help = true)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) globals: Globals,
+    #[command(subcommand)]
+    pub(super) verb: Option<Verb>,
+}
+
+// No doc comment: clap would take it for the help of the program.
+#[derive(Debug, Args)]
+pub(super) struct Globals {
+    /// Tell which version this is
+    #[arg(short, long)]
+    pub(super) version: bool,
+    /// Taken for the sake of engines that say it: there is no more to tell
+    #[arg(long)]
+    pub(super) debug: bool,
+    /// Write messages to this file instead of to the standard error
+    #[arg(long, value_name = "FILE")]
+    pub(super) log: Option<PathBuf>,
+    /// How messages are written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) log_format: LogFormat,
+    /// Where the state of containers is kept; it should not outlive a boot
+    #[arg(long, value_name = "DIR")]
+    pub(super) root: Option<PathBuf>,
+    /// Let systemd make the control groups: cgroupsPath is slice:prefix:name then
+    #[arg(long)]
+    pub(super) systemd_cgroup: bool,
+    /// Without root's rights: true is not supported
+    #[arg(long, value_name = "true|false|auto", default_value = "auto", num_args = 0..=1, default_missing_value = "true")]
+    pub(super) rootless: Rootless,
+}
+
+/// How messages are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// `time="…" level=error msg="…"`
+    Text,
+    /// An object on each line.
+    Json,
+}
+
+/// Whether failures of control groups are passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Rootless {
+    True,
+    False,
+    Auto,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Create a container, whose process waits for `start`
+    Create(Create),
+    /// Run the process of a created container
+    Start(Id),
+    /// Create a container and start it
+    Run(Run),
+    /// Run one more process in a running container
+    Exec(Exec),
+    /// Signal the process of a container
+    Kill(Kill),
+    /// Remove what is left of a container
+    Delete(Delete),
+    /// List containers
+    List(List),
+    /// List the processes of a container
+    Ps(Ps),
+    /// Tell the state of a container
+    State(Id),
+    /// Freeze a container
+    Pause(Id),
+    /// Thaw a container
+    Resume(Id),
+    /// Change the limits of a container
+    Update(Update),
+    /// Tell what a container uses
+    Events(Events),
+    /// Write a specification to begin with
+    Spec(SpecArgs),
+    /// Tell which features there are
+    Features,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Id {
+    /// The container's id
+    pub(super) id: String,
+}
+
+/// What `create` and `run` have in common.
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// Directory with config.json
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub(super) bundle: PathBuf,
+    /// Socket that the terminal's master is sent to
+    #[arg(long, value_name = "PATH")]
+    pub(super) console_socket: Option<PathBuf>,
+    /// Socket that a pidfd of the process is sent to
+    #[arg(long, value_name = "PATH")]
+    pub(super) pidfd_socket: Option<PathBuf>,
+    /// File that the process id is written to
+    #[arg(long, value_name = "FILE")]
+    pub(super) pid_file: Option<PathBuf>,
+    /// Do not use pivot_root, for a root on a ramdisk
+    #[arg(long)]
+    pub(super) no_pivot: bool,
+    /// Keep the session keyring of the caller
+    #[arg(long)]
+    pub(super) no_new_keyring: bool,
+    /// How many descriptors from 3 on the process inherits
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) preserve_fds: u32,
+    #[command(flatten)]
+    pub(super) id: Id,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// Do not wait for the process
+    #[arg(short, long)]
+    pub(super) detach: bool,
+    /// Keep the state of the container when its process has ended
+    #[arg(long)]
+    pub(super) keep: bool,
+    /// Do not become the parent of the container's orphans
+    #[arg(long)]
+    pub(super) no_subreaper: bool,
+    #[command(flatten)]
+    pub(super) create: Create,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Exec {
+    /// Socket that the terminal's master is sent to
+    #[arg(long, value_name = "PATH")]
+    pub(super) console_socket: Option<PathBuf>,
+    /// Socket that a pidfd of the process is sent to
+    #[arg(long, value_name = "PATH")]
+    pub(super) pidfd_socket: Option<PathBuf>,
+    /// Working directory
+    #[arg(long, value_name = "DIR")]
+    pub(super) cwd: Option<String>,
+    /// Variables: NAME=VALUE
+    #[arg(short, long, value_name = "VARIABLE")]
+    pub(super) env: Vec<String>,
+    /// Give it a terminal
+    #[arg(short, long)]
+    pub(super) tty: bool,
+    /// User: uid[:gid]
+    #[arg(short, long, value_name = "UID[:GID]")]
+    pub(super) user: Option<String>,
+    /// More groups
+    #[arg(short = 'g', long, value_name = "GID")]
+    pub(super) additional_gids: Vec<u32>,
+    /// File with a process of the specification
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) process: Option<PathBuf>,
+    /// Do not wait for the process
+    #[arg(short, long)]
+    pub(super) detach: bool,
+    /// File that the process id is written to
+    #[arg(long, value_name = "FILE")]
+    pub(super) pid_file: Option<PathBuf>,
+    /// SELinux label
+    #[arg(long, value_name = "LABEL")]
+    pub(super) process_label: Option<String>,
+    /// AppArmor profile
+    #[arg(long, value_name = "PROFILE")]
+    pub(super) apparmor: Option<String>,
+    /// Let the process gain no privileges
+    #[arg(long)]
+    pub(super) no_new_privs: bool,
+    /// Add a capability
+    #[arg(short, long, value_name = "CAPABILITY")]
+    pub(super) cap: Vec<String>,
+    /// How many descriptors from 3 on the process inherits
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) preserve_fds: u32,
+    /// Enter also a container that is frozen
+    #[arg(long)]
+    pub(super) ignore_paused: bool,
+    #[command(flatten)]
+    pub(super) id: Id,
+    /// Program and arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(super) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Kill {
+    /// Signal all processes of the container
+    #[arg(short, long, action = ArgAction::SetTrue)]
+    pub(super) all: bool,
+    #[command(flatten)]
+    pub(super) id: Id,
+    /// Name or number
+    #[arg(default_value = "SIGTERM")]
+    pub(super) signal: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Delete {
+    /// Kill it first if it runs
+    #[arg(short, long)]
+    pub(super) force: bool,
+    #[command(flatten)]
+    pub(super) id: Id,
+}
+
+/// `table` or `json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Shape {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// table or json
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub(super) format: Shape,
+    /// Ids alone
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Ps {
+    /// table or json
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub(super) format: Shape,
+    #[command(flatten)]
+    pub(super) id: Id,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Events {
+    /// Time between two figures, such as 5s
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub(super) interval: String,
+    /// Tell once
+    #[arg(long)]
+    pub(super) stats: bool,
+    #[command(flatten)]
+    pub(super) id: Id,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SpecArgs {
+    /// Directory to write to
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub(super) bundle: PathBuf,
+    /// For an ordinary user
+    #[arg(long)]
+    pub(super) rootless: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Update {
+    /// File with resources of the specification; - is the standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) resources: Option<PathBuf>,
+    /// Weight of block I/O
+    #[arg(long, value_name = "WEIGHT")]
+    pub(super) blkio_weight: Option<u16>,
+    /// Microseconds
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub(super) cpu_period: Option<u64>,
+    /// Microseconds in a period
+    #[arg(long, value_name = "MICROSECONDS", allow_hyphen_values = true)]
+    pub(super) cpu_quota: Option<i64>,
+    /// Microseconds that may be saved up
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub(super) cpu_burst: Option<u64>,
+    /// Relative weight
+    #[arg(long, value_name = "SHARES")]
+    pub(super) cpu_share: Option<u64>,
+    /// Microseconds
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub(super) cpu_rt_period: Option<u64>,
+    /// Microseconds in a period
+    #[arg(long, value_name = "MICROSECONDS", allow_hyphen_values = true)]
+    pub(super) cpu_rt_runtime: Option<i64>,
+    /// Processors
+    #[arg(long, value_name = "LIST")]
+    pub(super) cpuset_cpus: Option<String>,
+    /// Memory nodes
+    #[arg(long, value_name = "LIST")]
+    pub(super) cpuset_mems: Option<String>,
+    /// Only when nobody else wants the processors: 0 or 1
+    #[arg(long, value_name = "0|1")]
+    pub(super) cpu_idle: Option<i64>,
+    /// Bytes
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    pub(super) memory: Option<i64>,
+    /// Bytes
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    pub(super) memory_reservation: Option<i64>,
+    /// Bytes of memory and swap together
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    pub(super) memory_swap: Option<i64>,
+    /// Processes and threads
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(super) pids_limit: Option<i64>,
+    #[command(flatten)]
+    pub(super) id: Id,
+}

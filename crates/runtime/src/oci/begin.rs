@@ -1,0 +1,57 @@
+//! `start`: lets the process of a created container run its program.
+
+use std::os::fd::AsFd;
+
+use sys::Errno;
+use sys::process::pidfd_send_signal;
+use sys::signal::Signal;
+
+use super::fault::Fault;
+use super::inside::{Inside, Terms};
+use super::record::{Place, Process, Record, Status};
+use super::state;
+use crate::hooks::{self, Hooks, Moment};
+use crate::plan::Orphan;
+
+/// Starts it. Returns when its program runs, or with why it does not.
+pub(super) fn start(place: &Place, record: &Record) -> Result<(), Fault> {
+    match state::status(place, record)? {
+        Status::Created => {}
+        Status::Stopped => return Err(Fault::Stopped),
+        Status::Running => return Err(Fault::Running),
+        Status::Paused => return Err(Fault::config("cannot start a paused container")),
+    }
+    let Some(container) = Process::find(record)? else { return Err(Fault::Stopped) };
+    let pid = container.pid;
+    let socket = match place.visit() {
+        // Its process has ended between our looks.
+        Err(Errno::CONNREFUSED) => return Err(Fault::Stopped),
+        socket => socket.map_err(|errno| Fault::Call("reach the container's process", errno))?,
+    };
+    let spec = place.spec()?;
+    let hooks = Hooks { spec: &spec, id: &record.id, bundle: &record.bundle };
+    let done = before(&hooks, record, &container).and_then(|()| {
+        crate::start::knock(socket.as_fd(), &record.last)?;
+        let door = place.door();
+        std::fs::remove_file(&door).map_err(Fault::file("remove", door))?;
+        Ok(hooks.poststart(pid)?)
+    });
+    if done.is_err() {
+        // A container whose hooks fail does not go on.
+        let _ = pidfd_send_signal(&container.pidfd, Signal::KILL);
+    }
+    done
+}
+
+/// What is run in the container before its program.
+fn before(hooks: &Hooks<'_>, record: &Record, container: &Process) -> Result<(), Fault> {
+    if hooks::of(hooks.spec, Moment::StartContainer).is_empty() {
+        return Ok(());
+    }
+    let inside = Inside::of(record, hooks.spec, &container.pidfd)?;
+    let pid = container.pid;
+    Ok(hooks.start_container(pid, |process, stdio| inside.enter(process, stdio, TERMS))?)
+}
+
+/// A hook ends with the command that runs it.
+const TERMS: Terms = Terms { orphan: Orphan::Dies, preserved: 0 };

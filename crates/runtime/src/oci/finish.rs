@@ -1,0 +1,146 @@
+//! `kill` and `delete`: how containers end.
+
+use std::time::Duration;
+
+use cgroup::CgroupError;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
+use sys::Errno;
+use sys::process::pidfd_send_signal;
+use sys::signal::Signal;
+
+use super::arguments::{Delete, Kill};
+use super::fault::{self, Fault, Level};
+use super::record::{Group, Home, Place, Process, Record, Status};
+use super::state;
+use crate::hooks::Hooks;
+
+/// How long a killed process may take to end. One that hangs in the kernel takes longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Signals its process, or all of its processes.
+pub(super) fn kill(home: &Home<'_>, args: &Kill) -> Result<(), Fault> {
+    let number: model::Signal =
+        args.signal.parse().map_err(|error| Fault::Config(format!("{error}")))?;
+    let signal = Signal::from_number(number.into())
+        .ok_or_else(|| Fault::Config(format!("{number} is no signal")))?;
+    let place = home.find(&args.id.id)?;
+    let record = place.record()?;
+    if args.all {
+        return signal_all(&record, signal);
+    }
+    let Some(process) = Process::find(&record)? else { return Err(Fault::NotRunning) };
+    match pidfd_send_signal(&process.pidfd, signal) {
+        Err(Errno::SRCH) => return Err(Fault::NotRunning),
+        sent => sent.map_err(|errno| Fault::Call("signal the container's process", errno))?,
+    }
+    if signal == Signal::KILL { let_die(&record) } else { Ok(()) }
+}
+
+/// What version 1 has frozen dies once it is thawed.
+fn let_die(record: &Record) -> Result<(), Fault> {
+    let thawed = state::cgroup(&record.cgroup)
+        .and_then(|cgroup| if cgroup.is_frozen()? { Ok(cgroup.thaw()?) } else { Ok(()) });
+    match thawed {
+        // It has ended, and somebody has removed it.
+        Err(Fault::Cgroup(CgroupError::NotFound(_))) => Ok(()),
+        thawed => thawed,
+    }
+}
+
+fn signal_all(record: &Record, signal: Signal) -> Result<(), Fault> {
+    let cgroup = match state::cgroup(&record.cgroup) {
+        Err(Fault::Cgroup(CgroupError::NotFound(_))) => return Err(Fault::NotRunning),
+        cgroup => cgroup?,
+    };
+    if signal == Signal::KILL {
+        return Ok(cgroup.start_kill()?);
+    }
+    for pid in cgroup.pids()? {
+        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
+        let sent = pidfd.and_then(|pidfd| pidfd_send_signal(&pidfd, signal));
+        match sent {
+            // It has ended between our looks.
+            Err(Errno::SRCH) => {}
+            sent => {
+                sent.map_err(|errno| Fault::Call("signal a process of the container", errno))?
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes what is left of it.
+pub(super) fn delete(home: &Home<'_>, args: &Delete) -> Result<(), Fault> {
+    let place = match home.take(&args.id.id) {
+        Err(Fault::NoContainer) if args.force => return Ok(()),
+        place => place?,
+    };
+    let record = match place.record() {
+        // Its creation was killed, and its process with it.
+        Err(Fault::NoContainer) if args.force => return abandon(place),
+        record => record?,
+    };
+    match state::status(&place, &record)? {
+        Status::Stopped => {}
+        // runc deletes one that was never started without being forced to.
+        Status::Created => end(&record)?,
+        Status::Running | Status::Paused if args.force => end(&record)?,
+        status @ (Status::Running | Status::Paused) => {
+            return Err(Fault::NotStopped { id: record.id, status });
+        }
+    }
+    remove(home, place, &record)
+}
+
+/// Removes a container whose process has ended. Its last hooks are run; what they fail in is told and
+/// stops nothing.
+pub(super) fn remove(home: &Home<'_>, place: Place, record: &Record) -> Result<(), Fault> {
+    remove_group(&record.cgroup)?;
+    let spec = place.spec()?;
+    place.remove()?;
+    let hooks = Hooks { spec: &spec, id: &record.id, bundle: &record.bundle };
+    for error in hooks.poststop() {
+        fault::tell(home.globals, Level::Warning, &error);
+    }
+    Ok(())
+}
+
+/// Removes what there is of a container that was never made.
+fn abandon(place: Place) -> Result<(), Fault> {
+    match place.claimed() {
+        Err(Fault::NoContainer) => {}
+        group => remove_group(&group?)?,
+    }
+    place.remove()
+}
+
+/// Removes a control group with all that is in it, if it is this one and not another of its path.
+pub(super) fn remove_group(group: &Group) -> Result<(), Fault> {
+    let removed = state::cgroup(group).and_then(|cgroup| {
+        cgroup.kill()?;
+        Ok(cgroup.remove()?)
+    });
+    match removed {
+        // Somebody else has removed it already.
+        Err(Fault::Cgroup(CgroupError::NotFound(_))) => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Kills its process and waits until it has ended.
+fn end(record: &Record) -> Result<(), Fault> {
+    let Some(process) = Process::find(record)? else { return Ok(()) };
+    match pidfd_send_signal(&process.pidfd, Signal::KILL) {
+        Err(Errno::SRCH) => return Ok(()),
+        sent => sent.map_err(|errno| Fault::Call("kill the container's process", errno))?,
+    }
+    let_die(record)?;
+    let mut ready = [PollFd::new(&process.pidfd, PollFlags::IN)];
+    let patience = Timespec::try_from(PATIENCE).ok();
+    let ended = retry_on_intr(|| poll(&mut ready, patience.as_ref()));
+    match ended.map_err(|errno| Fault::Call("wait for the container's process", errno))? {
+        0 => Err(Fault::config("the container's process does not end though it was killed")),
+        _ => Ok(()),
+    }
+}

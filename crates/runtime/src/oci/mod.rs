@@ -1,0 +1,116 @@
+//! The OCI runtime command line: what engines call in place of runc.
+//!
+//! Each verb is a short function over a state root: no daemon, no database, no shim. Owns what runc's
+//! callers rely on: arguments, words, exit codes, files. What a container is, is the rest of this crate's.
+
+mod arguments;
+mod begin;
+mod bundle;
+mod console;
+mod create;
+mod fault;
+mod features;
+mod filter;
+mod finish;
+mod foreground;
+mod group;
+mod inside;
+mod more;
+mod record;
+mod run;
+mod sample;
+mod state;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Globals, Rootless, Verb};
+use fault::{Fault, Level};
+use record::Home;
+
+/// The newest version of the specification whose fields are known.
+const OCI_VERSION: &str = "1.3.0";
+
+/// What a failure of ours ends with, as runc's.
+const FAILED: u8 = 1;
+
+/// The same of an `exec`, whose program may end with 1 itself.
+const EXEC_FAILED: u8 = 255;
+
+/// Runs one command; `arguments` begin with the name of the program.
+#[must_use]
+pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    let parsed = match Arguments::try_parse_from(arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // Help goes to the standard output and is no failure.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(FAILED) } else { ExitCode::SUCCESS };
+        }
+    };
+    let Arguments { globals, verb } = parsed;
+    match (globals.version, verb) {
+        (true, _) | (false, None) => end(&globals, say(&version()).map(|()| 0), FAILED),
+        (false, Some(verb)) => {
+            let failed = if matches!(verb, Verb::Exec(_)) { EXEC_FAILED } else { FAILED };
+            end(&globals, carry_out(&globals, &verb), failed)
+        }
+    }
+}
+
+fn end(globals: &Globals, done: Result<u8, Fault>, failed: u8) -> ExitCode {
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(fault) => {
+            fault::tell(globals, Level::Error, &fault);
+            ExitCode::from(failed)
+        }
+    }
+}
+
+/// Engines read the lines of it by their first word.
+fn version() -> String {
+    format!("dhow version {}\nspec: {OCI_VERSION}\n", env!("CARGO_PKG_VERSION"))
+}
+
+fn carry_out(globals: &Globals, verb: &Verb) -> Result<u8, Fault> {
+    if globals.systemd_cgroup {
+        return Err(Fault::config(
+            "--systemd-cgroup is not supported: make control groups by cgroupfs",
+        ));
+    }
+    if globals.rootless == Rootless::True {
+        return Err(Fault::config("--rootless=true is not supported"));
+    }
+    let home = Home::new(globals);
+    match verb {
+        Verb::Run(args) => return run::run(&home, args),
+        Verb::Exec(args) => return more::exec(&home, args),
+        Verb::Create(args) => create::create(&home, args, create::Company::Detached).map(drop)?,
+        Verb::Start(args) => {
+            let place = home.take(&args.id)?;
+            begin::start(&place, &place.record()?)?;
+        }
+        Verb::Kill(args) => finish::kill(&home, args)?,
+        Verb::Delete(args) => finish::delete(&home, args)?,
+        Verb::List(args) => state::list(&home, args)?,
+        Verb::Ps(args) => group::ps(&home, args)?,
+        Verb::State(args) => state::state(&home, &args.id)?,
+        Verb::Pause(args) => group::pause(&home, &args.id)?,
+        Verb::Resume(args) => group::resume(&home, &args.id)?,
+        Verb::Update(args) => group::update(&home, args)?,
+        Verb::Events(args) => group::events(&home, args)?,
+        Verb::Spec(args) => sample::spec(args)?,
+        Verb::Features => features::features()?,
+    }
+    Ok(0)
+}
+
+/// What a command was asked to tell.
+fn say(text: &str) -> Result<(), Fault> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Fault::Output)
+}

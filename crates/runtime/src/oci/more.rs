@@ -1,0 +1,138 @@
+//! `exec`: one more process in a running container.
+
+use std::fs;
+
+use oci_spec::runtime::{Capability, Process, Spec};
+use sys::process::Exit;
+
+use super::arguments::Exec;
+use super::console;
+use super::create::Company;
+use super::fault::Fault;
+use super::foreground;
+use super::inside::{Inside, Terms};
+use super::record::{self, Home, Status};
+use super::state;
+use crate::Running;
+use crate::plan::Orphan;
+
+/// Runs it. Returns its exit code, or 0 at once if it is not waited for.
+pub(super) fn exec(home: &Home<'_>, args: &Exec) -> Result<u8, Fault> {
+    let place = home.find(&args.id.id)?;
+    let record = place.record()?;
+    match state::status(&place, &record)? {
+        Status::Running => {}
+        Status::Paused if args.ignore_paused => {}
+        status @ (Status::Created | Status::Paused | Status::Stopped) => {
+            // runc enters one that was created as well, which engines do not do.
+            return Err(Fault::NoExec(status));
+        }
+    }
+    let Some(container) = record::Process::find(&record)? else {
+        return Err(Fault::NoExec(Status::Stopped));
+    };
+    let spec = place.spec()?;
+    drop(place);
+    let process = process(args, &spec)?;
+    let terminal = process.terminal().unwrap_or(false);
+    let company = if args.detach { Company::Detached } else { Company::Foreground };
+    let console = console::of(args.console_socket.as_deref(), terminal, company)?;
+    let pidfd = console::connect(args.pidfd_socket.as_deref())?;
+    let signals = match company {
+        Company::Foreground => Some(foreground::listen()?),
+        Company::Detached => None,
+    };
+    let orphan = if args.detach { Orphan::Lives } else { Orphan::Dies };
+    let terms = Terms { orphan, preserved: args.preserve_fds };
+    let inside = Inside::of(&record, &spec, &container.pidfd)?;
+    let running = inside.enter(&process, console::streams(terminal)?, terms)?;
+    let Running { pid, pidfd: handle, terminal: master } = running;
+    if let (Some(socket), Some(master)) = (&console, &master) {
+        console::send_master(socket, master)?;
+    }
+    if let Some(socket) = &pidfd {
+        console::send(socket, &handle, b"pidfd")?;
+    }
+    console::write_pid(args.pid_file.as_deref(), pid.as_raw_nonzero().get())?;
+    let Some(signals) = signals else { return Ok(0) };
+    let master = master.filter(|_| console.is_none());
+    foreground::stay(&handle, master, &signals).map(Exit::shell_code)
+}
+
+/// The process that is asked for: a file, or the container's own with another command.
+fn process(args: &Exec, spec: &Spec) -> Result<Process, Fault> {
+    if let Some(path) = &args.process {
+        let bytes = fs::read(path).map_err(Fault::file("read", path))?;
+        return serde_json::from_slice(&bytes).map_err(|error| Fault::Json(path.clone(), error));
+    }
+    let mut process =
+        spec.process().clone().ok_or_else(|| Fault::config("config.json has no process"))?;
+    if args.command.is_empty() {
+        return Err(Fault::config("process args cannot be empty"));
+    }
+    process.set_args(Some(args.command.clone()));
+    process.set_terminal(Some(args.tty));
+    if let Some(cwd) = &args.cwd {
+        process.set_cwd(cwd.into());
+    }
+    if !args.env.is_empty() {
+        let own = process.env().clone().unwrap_or_default();
+        process.set_env(Some([own, args.env.clone()].concat()));
+    }
+    if let Some(profile) = &args.apparmor {
+        process.set_apparmor_profile(Some(profile.clone()));
+    }
+    if let Some(label) = &args.process_label {
+        process.set_selinux_label(Some(label.clone()));
+    }
+    if args.no_new_privs {
+        process.set_no_new_privileges(Some(true));
+    }
+    user(args, &mut process)?;
+    capabilities(args, &mut process)?;
+    Ok(process)
+}
+
+fn user(args: &Exec, process: &mut Process) -> Result<(), Fault> {
+    let mut user = process.user().clone();
+    if let Some(text) = &args.user {
+        let number = |text: &str| {
+            text.parse::<u32>()
+                .map_err(|_| Fault::Config(format!("--user {text}: it is no number")))
+        };
+        let (uid, gid) = text.split_once(':').map_or((text.as_str(), None), |(u, g)| (u, Some(g)));
+        user.set_uid(number(uid)?);
+        if let Some(gid) = gid {
+            user.set_gid(number(gid)?);
+        }
+    }
+    if !args.additional_gids.is_empty() {
+        let own = user.additional_gids().clone().unwrap_or_default();
+        user.set_additional_gids(Some([own, args.additional_gids.clone()].concat()));
+    }
+    process.set_user(user);
+    Ok(())
+}
+
+/// Those that are added go to all sets but the inheritable and ambient ones, as runc has it since 1.2.
+fn capabilities(args: &Exec, process: &mut Process) -> Result<(), Fault> {
+    if args.cap.is_empty() {
+        return Ok(());
+    }
+    let mut sets = process.capabilities().clone().unwrap_or_default();
+    for name in &args.cap {
+        let bare = name.strip_prefix("CAP_").unwrap_or(name);
+        let one: Capability =
+            bare.parse().map_err(|_| Fault::Config(format!("--cap {name}: there is none")))?;
+        let with = |set: &Option<std::collections::HashSet<Capability>>| {
+            let mut set = set.clone().unwrap_or_default();
+            set.insert(one);
+            Some(set)
+        };
+        let (bounding, effective, permitted) =
+            (with(sets.bounding()), with(sets.effective()), with(sets.permitted()));
+        sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
+    }
+    process.set_capabilities(Some(sets));
+    Ok(())
+}

@@ -1,0 +1,325 @@
+//! What is known of a container between two commands, and what it is doing now.
+//!
+//! A directory for each container under the state root, with `state.json`, a copy of its specification,
+//! a lock, and, until it is started, the socket that its process waits at. Everything is replaced whole,
+//! nothing is synced: the state root does not outlive a boot.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Spec;
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::Pid;
+use serde::{Deserialize, Serialize};
+use sys::Errno;
+
+use super::arguments::Globals;
+use super::fault::Fault;
+
+/// The name of the socket.
+const DOOR: &str = "start.sock";
+
+/// The name of what was claimed.
+const GROUP: &str = "cgroup.json";
+
+/// The longest id.
+const LONGEST: usize = 1024;
+
+/// What a container is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Status {
+    /// Its process waits for `start`.
+    Created,
+    /// Its process runs.
+    Running,
+    /// It is frozen.
+    Paused,
+    /// Its process has ended.
+    Stopped,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+/// What `create` writes down.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Record {
+    pub(super) oci_version: String,
+    pub(super) id: String,
+    /// As the host sees it.
+    pub(super) pid: i32,
+    /// Clock ticks after boot: with the pid it names one process and no other.
+    pub(super) started: u64,
+    pub(super) bundle: PathBuf,
+    pub(super) rootfs: PathBuf,
+    /// RFC 3339.
+    pub(super) created: String,
+    /// Who called `create`.
+    pub(super) owner: u32,
+    pub(super) annotations: BTreeMap<String, String>,
+    pub(super) cgroup: Group,
+    /// What its process does after it was started, to explain what goes wrong then.
+    pub(super) last: crate::start::LastSteps,
+}
+
+/// A control group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Group {
+    pub(super) parent: String,
+    pub(super) name: String,
+    /// Its own number: another container may have one of the same path by now. `None` until it is made.
+    pub(super) number: Option<u64>,
+}
+
+/// The state root.
+#[derive(Debug)]
+pub(super) struct Home<'a> {
+    path: PathBuf,
+    /// Where is told what goes wrong.
+    pub(super) globals: &'a Globals,
+}
+
+/// The directory of one container.
+#[derive(Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+    /// Held for its lock by those who create, start or delete. Whoever looks or signals needs none: records
+    /// are replaced whole, and a hook or a frozen process may keep the others waiting.
+    _lock: Option<OwnedFd>,
+}
+
+impl<'a> Home<'a> {
+    pub(super) fn new(globals: &'a Globals) -> Self {
+        Self { path: globals.root.clone().unwrap_or_else(default_root), globals }
+    }
+
+    /// The directory of a container that is there.
+    pub(super) fn find(&self, id: &str) -> Result<Place, Fault> {
+        Ok(Place { path: self.path(id)?, _lock: None })
+    }
+
+    /// The same, with nobody else who creates, starts or deletes it.
+    pub(super) fn take(&self, id: &str) -> Result<Place, Fault> {
+        Place::lock(self.path(id)?, Lock::There)
+    }
+
+    /// Makes the directory of a new container.
+    pub(super) fn reserve(&self, id: &str) -> Result<Place, Fault> {
+        let path = self.path(id)?;
+        let make = |path: &Path| fs::DirBuilder::new().mode(0o700).create(path);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.path)
+            .map_err(Fault::file("make", &self.path))?;
+        match make(&path) {
+            Ok(()) => Place::lock(path, Lock::New),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Fault::Exists),
+            Err(error) => Err(Fault::File("make", path, error)),
+        }
+    }
+
+    /// The ids of all containers, in order.
+    pub(super) fn ids(&self) -> Result<Vec<String>, Fault> {
+        let entries = match fs::read_dir(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(Fault::file("list", &self.path))?,
+        };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        // What is no id is being removed, or somebody else's.
+        let mut ids: Vec<String> = names.filter(|name| is_id(name)).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    fn path(&self, id: &str) -> Result<PathBuf, Fault> {
+        if is_id(id) { Ok(self.path.join(id)) } else { Err(Fault::BadId(id.to_owned())) }
+    }
+}
+
+fn is_id(id: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
+    let is_short = !id.is_empty() && id.len() <= LONGEST;
+    is_short && id.chars().all(is_plain) && !matches!(id, "." | "..")
+}
+
+/// Whether a container's lock is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lock {
+    New,
+    There,
+}
+
+/// The state of root's containers, and of each user's own.
+fn default_root() -> PathBuf {
+    let user = rustix::process::geteuid();
+    if user.is_root() {
+        return "/run/dhow-oci".into();
+    }
+    match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(directory) => PathBuf::from(directory).join("dhow-oci"),
+        None => format!("/tmp/dhow-oci-{}", user.as_raw()).into(),
+    }
+}
+
+impl Place {
+    fn lock(path: PathBuf, lock: Lock) -> Result<Self, Fault> {
+        let name = path.join("lock");
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(lock == Lock::New).mode(0o600);
+        let file = match options.open(&name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(Fault::NoContainer),
+            file => OwnedFd::from(file.map_err(Fault::file("open", &name))?),
+        };
+        // A lock of this process alone: the container's own process, which has a copy of the descriptor
+        // until it executes its program, does not hold it.
+        rustix::fs::fcntl_lock(&file, FlockOperation::LockExclusive)
+            .map_err(|errno| Fault::Call("lock the container", errno))?;
+        // It may have been deleted while we waited, and another one of its name be there by now.
+        let ours = rustix::fs::fstat(&file).map(|stat| (stat.st_dev, stat.st_ino));
+        let there = rustix::fs::stat(&name).map(|stat| (stat.st_dev, stat.st_ino));
+        match (ours, there) {
+            (Ok(ours), Ok(there)) if ours == there => Ok(Self { path, _lock: Some(file) }),
+            _ => Err(Fault::NoContainer),
+        }
+    }
+
+    /// Where its process waits until it is started.
+    pub(super) fn door(&self) -> PathBuf {
+        self.path.join(DOOR)
+    }
+
+    /// Whether its process waits there. The door of one whose `start` was killed leads nowhere: a program
+    /// that runs listens no more. A visitor who says nothing is not heeded.
+    pub(super) fn is_waited_at(&self) -> Result<bool, Fault> {
+        if !self.door().exists() {
+            return Ok(false);
+        }
+        match self.visit() {
+            Ok(_) => Ok(true),
+            Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(false),
+            Err(errno) => Err(Fault::Call("look for the container's process", errno)),
+        }
+    }
+
+    /// Comes to the door.
+    pub(super) fn visit(&self) -> Result<OwnedFd, Errno> {
+        let flags = SocketFlags::CLOEXEC;
+        let kind = SocketType::SEQPACKET;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None)?;
+        let (address, _directory) = self.address()?;
+        rustix::net::connect(&socket, &address)?;
+        Ok(socket)
+    }
+
+    /// The door's address, however long the path of the directory is: an address takes 107 bytes. It
+    /// holds for as long as the descriptor is open.
+    pub(super) fn address(&self) -> Result<(SocketAddrUnix, OwnedFd), Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(&self.path, flags, Mode::empty())?;
+        let path = format!("/proc/self/fd/{}/{DOOR}", directory.as_raw_fd());
+        Ok((SocketAddrUnix::new(path)?, directory))
+    }
+
+    /// Writes down what it is. From now on it is there for others.
+    pub(super) fn save(&self, record: &Record, spec: &Spec) -> Result<(), Fault> {
+        self.write("config.json", spec)?;
+        self.write("state.json", record)
+    }
+
+    /// Writes down which control group is about to be made, so that one whose making was killed is found.
+    pub(super) fn claim(&self, group: &Group) -> Result<(), Fault> {
+        self.write(GROUP, group)
+    }
+
+    /// The control group that may have been made.
+    pub(super) fn claimed(&self) -> Result<Group, Fault> {
+        self.read(GROUP)
+    }
+
+    pub(super) fn record(&self) -> Result<Record, Fault> {
+        self.read("state.json")
+    }
+
+    pub(super) fn spec(&self) -> Result<Spec, Fault> {
+        self.read("config.json")
+    }
+
+    /// Takes all of it away: at once for others, under a name that is no id, and then bit by bit.
+    pub(super) fn remove(self) -> Result<(), Fault> {
+        let failed = |source| Fault::File("remove", self.path.clone(), source);
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(format!("~{}", std::process::id()));
+        let gone = self.path.with_file_name(name);
+        fs::rename(&self.path, &gone).map_err(failed)?;
+        fs::remove_dir_all(&gone).map_err(failed)
+    }
+
+    fn write(&self, name: &str, value: &impl Serialize) -> Result<(), Fault> {
+        let path = self.path.join(name);
+        let staged = self.path.join(format!("{name}.new"));
+        let bytes = serde_json::to_vec(value).map_err(|error| Fault::Json(path.clone(), error))?;
+        let written = File::create(&staged).and_then(|mut file| file.write_all(&bytes));
+        written.map_err(Fault::file("write", &staged))?;
+        fs::rename(&staged, &path).map_err(Fault::file("write", &path))
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, Fault> {
+        let path = self.path.join(name);
+        let bytes = match fs::read(&path) {
+            // One that is being created, or whose creation was killed.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(Fault::NoContainer),
+            bytes => bytes.map_err(Fault::file("read", &path))?,
+        };
+        serde_json::from_slice(&bytes).map_err(|error| Fault::Json(path, error))
+    }
+}
+
+/// The process of a container, while it is there.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) pid: Pid,
+    pub(super) pidfd: OwnedFd,
+}
+
+impl Process {
+    /// Finds that of a record, if it lives. Its number may be another process's by now: that one began later.
+    pub(super) fn find(record: &Record) -> Result<Option<Self>, Fault> {
+        let Some(pid) = Pid::from_raw(record.pid) else { return Ok(None) };
+        let pidfd = match rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
+            Err(Errno::SRCH) => return Ok(None),
+            pidfd => pidfd.map_err(|errno| Fault::Call("open the process", errno))?,
+        };
+        // Read after it was opened: the number cannot change hands behind a pidfd.
+        Ok(match beginning(pid) {
+            Some((started, true)) if started == record.started => Some(Self { pid, pidfd }),
+            Some(_) | None => None,
+        })
+    }
+}
+
+/// When a process began, in ticks after boot, and whether it is more than a zombie.
+pub(super) fn beginning(pid: Pid) -> Option<(u64, bool)> {
+    let text = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    // The name, in parentheses, may have anything in it.
+    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    let started = fields.nth(18)?.parse().ok()?;
+    Some((started, !matches!(state, "Z" | "X")))
+}

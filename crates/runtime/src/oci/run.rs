@@ -1,0 +1,72 @@
+//! `run`: create, start, and stay until the process ends.
+
+use sys::process::Exit;
+
+use super::arguments::Run;
+use super::create::{Company, Created, create};
+use super::fault::Fault;
+use super::record::{Home, Place, Record};
+use super::{begin, finish, foreground};
+use crate::Running;
+
+/// Runs a container. Returns the exit code of its process, or 0 at once if it is not waited for.
+pub(super) fn run(home: &Home<'_>, args: &Run) -> Result<u8, Fault> {
+    if args.detach {
+        let Created { place, record, running } = create(home, &args.create, Company::Detached)?;
+        return begin(home, place, &record, &running).map(|_| 0);
+    }
+    if !args.no_subreaper {
+        let own = Some(rustix::process::getpid());
+        rustix::process::set_child_subreaper(own)
+            .map_err(|errno| Fault::Call("become the parent of orphans", errno))?;
+    }
+    let signals = foreground::listen()?;
+    let Created { place, record, running } = create(home, &args.create, Company::Foreground)?;
+    let place = begin(home, place, &record, &running)?;
+    // Other commands must be able to act on it meanwhile.
+    drop(place);
+    let master = running.terminal.filter(|_| args.create.console_socket.is_none());
+    let exit = match foreground::stay(&running.pidfd, master, &signals) {
+        Ok(exit) => exit,
+        Err(fault) => {
+            // Nobody looks after it any more.
+            let _ = sys::process::pidfd_send_signal(&running.pidfd, sys::signal::Signal::KILL);
+            let _ = sys::process::wait(&running.pidfd);
+            let _ = remove(home, &record);
+            return Err(fault);
+        }
+    };
+    if !args.keep {
+        remove(home, &record)?;
+    }
+    Ok(Exit::shell_code(exit))
+}
+
+/// Removes it, unless somebody else has, who may have made another one of its name.
+fn remove(home: &Home<'_>, record: &Record) -> Result<(), Fault> {
+    let place = match home.take(&record.id) {
+        Err(Fault::NoContainer) => return Ok(()),
+        place => place?,
+    };
+    match place.record() {
+        Ok(there) if (there.pid, there.started) == (record.pid, record.started) => {
+            finish::remove(home, place, record)
+        }
+        Ok(_) | Err(Fault::NoContainer) => Ok(()),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Starts it. One that does not start is gone.
+fn begin(
+    home: &Home<'_>,
+    place: Place,
+    record: &Record,
+    running: &Running,
+) -> Result<Place, Fault> {
+    let Err(fault) = begin::start(&place, record) else { return Ok(place) };
+    let _ = sys::process::pidfd_send_signal(&running.pidfd, sys::signal::Signal::KILL);
+    let _ = sys::process::wait(&running.pidfd);
+    let _ = finish::remove(home, place, record);
+    Err(fault)
+}
