@@ -47,6 +47,18 @@ impl Cgroup {
         Ok(Parts { hierarchies, whole: self.path.clone() })
     }
 
+    /// Whether somebody has given controllers to those below it: version 2 lets no process enter it then
+    /// (`EBUSY`), but a part of it.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn is_divided(&self) -> Result<bool, CgroupError> {
+        let Some(dir) = self.clone_into() else { return Ok(false) };
+        let enabled = file::read(dir, "cgroup.subtree_control")
+            .map_err(|source| CgroupError::Read { path: self.place(), source })?;
+        Ok(!enabled.trim().is_empty())
+    }
+
     /// Removes a part that nobody is in, and what was made below it, without waiting.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use cgroup::Cgroup;
+use cgroup::{Cgroup, CgroupError};
 use oci_spec::runtime::{Process, Spec};
 use sys::userns::IdMap;
 
@@ -50,6 +50,19 @@ impl<'a> Inside<'a> {
         })
     }
 
+    /// A part for one process; an earlier command of this number may have left some.
+    fn part(&self) -> Result<Cgroup, Fault> {
+        let parts = self.cgroup.parts()?;
+        let own = std::process::id();
+        let mut n = 0_u32;
+        loop {
+            match parts.make(&format!("exec-{own}-{n}")) {
+                Err(CgroupError::Exists(_)) => n += 1,
+                made => return Ok(made?),
+            }
+        }
+    }
+
     /// Starts a process in the container.
     pub(super) fn enter(
         &self,
@@ -57,7 +70,14 @@ impl<'a> Inside<'a> {
         stdio: Stdio,
         terms: Terms,
     ) -> Result<Running, Fault> {
-        let entry = self.cgroup.entry()?;
+        // One whose program has divided its control group takes processes in a part of it alone. The part
+        // goes with the container.
+        let part = if self.cgroup.is_divided()? { Some(self.part()?) } else { None };
+        let entry = match &part {
+            Some(part) => self.cgroup.entry_of(part)?,
+            None => self.cgroup.entry()?,
+        };
+        let into = part.as_ref().and_then(Cgroup::clone_into).or(self.cgroup.clone_into());
         Ok(crate::enter(Enter {
             process,
             facts: &self.facts,
@@ -65,7 +85,7 @@ impl<'a> Inside<'a> {
             users: self.users,
             container: self.container.as_fd(),
             stdio,
-            cgroup: CgroupEntry { into: self.cgroup.clone_into(), procs: entry.into_files() },
+            cgroup: CgroupEntry { into, procs: entry.into_files() },
             filter: self.filter.as_ref().map(|filter| FilterRef {
                 instructions: &filter.instructions,
                 flags: filter.flags,
