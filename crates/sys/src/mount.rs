@@ -187,7 +187,12 @@ pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<(), Errno> {
 
 /// Takes a mount away, with all that is mounted below it, from the calling thread's mount namespace;
 /// `mount` is open on its root. It ends when nobody uses it any more.
+///
+/// What is below it goes from here alone, whoever shares it.
 pub fn detach(mount: impl AsFd) -> Result<(), Errno> {
+    // Of a shared mount the kernel would take what is below it away from all peers, the host's included.
+    let private = Attributes::propagation(Propagation::Private);
+    set_attr(&mount, Depth::Recursive, &private)?;
     // The last component is a magic link to what is open, whatever its name means by now; so it has
     // to be followed.
     let path = format!("/proc/thread-self/fd/{}", mount.as_fd().as_raw_fd());

@@ -3,7 +3,9 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use testkit::Host;
 
 use crate::host;
@@ -149,6 +151,52 @@ fn a_container_that_moves_directories_loses_no_other_mount() {
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
     let refused = host.fails(1, &["update", "--mount", "type=tmpfs,dst=/m1/tty", "u1"]);
     assert!(refused.contains("too many levels of symbolic links"), "{refused}");
+}
+
+/// A directory of the host on a shared mount, with a tmpfs below it that has a file.
+struct SharedTree(PathBuf);
+
+impl SharedTree {
+    fn make(dir: &Path) -> Self {
+        fs::create_dir(dir).unwrap();
+        rustix::mount::mount_bind(dir, dir).unwrap();
+        let tree = Self(dir.to_owned());
+        let shared = MountPropagationFlags::SHARED | MountPropagationFlags::REC;
+        rustix::mount::mount_change(dir, shared).unwrap();
+        fs::create_dir(dir.join("sub")).unwrap();
+        rustix::mount::mount("none", dir.join("sub"), "tmpfs", MountFlags::empty(), None).unwrap();
+        fs::write(dir.join("sub/file"), "host").unwrap();
+        tree
+    }
+
+    fn is_whole(&self) -> bool {
+        self.0.join("sub/file").exists()
+    }
+}
+
+impl Drop for SharedTree {
+    fn drop(&mut self) {
+        rustix::mount::unmount(&self.0, UnmountFlags::DETACH).unwrap();
+    }
+}
+
+/// What is taken from the container is not taken from the host, nor when an update fails.
+#[test]
+fn a_shared_mount_goes_from_the_container_alone() {
+    let host = host();
+    let tree = SharedTree::make(&host.scratch().join("tree"));
+    let bind = format!("{}:/m:rshared", tree.0.display());
+    host.ok(&["run", "-d", "--name", "u1", "-v", &bind, "--read-only", "busybox", "sleep", "1000"]);
+    assert_eq!(mounted(&host, "u1"), ["/m/sub:rw", "/m:rw"]);
+    host.ok(&["update", "--mount-rm", "/m", "u1"]);
+    assert_eq!(mounted(&host, "u1"), Vec::<String>::new());
+    assert!(tree.is_whole(), "the host has lost what is mounted below");
+    // The second place cannot be made, so the first mount is taken back.
+    let bind = format!("{}:/home:rshared", tree.0.display());
+    host.fails(1, &["update", "-v", &bind, "-v", "x1:/new", "u1"]);
+    assert!(tree.is_whole(), "the host has lost what is mounted below");
+    let table = host.ok(&["exec", "u1", "cat", "/proc/self/mounts"]);
+    assert!(!table.contains(" /home "), "{table}");
 }
 
 #[test]
