@@ -67,7 +67,7 @@ pub(super) struct UpdateArgs {
     /// Memory and swap together; -1 is unlimited swap
     #[arg(long, value_name = "bytes")]
     memory_swap: Option<SwapBytes>,
-    /// Mount something: type=bind|volume|tmpfs,source=…,target=…
+    /// Mount something: type=bind|volume|tmpfs|image,source=…,target=…
     #[arg(long, value_name = "mount")]
     mount: Vec<MountFlag>,
     /// Unmount what is mounted at a path of the container; a volume stays

@@ -20,7 +20,7 @@ pub(super) struct StorageOptions {
     /// Give GPUs ('all' for all)
     #[arg(long, value_name = "gpu-request")]
     gpus: Vec<Gpus>,
-    /// Mount something: type=bind|volume|tmpfs,source=…,target=…
+    /// Mount something: type=bind|volume|tmpfs|image,source=…,target=…
     #[arg(long, value_name = "mount")]
     mount: Vec<MountFlag>,
     /// Make the root file system read-only
