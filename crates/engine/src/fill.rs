@@ -28,18 +28,20 @@ impl Engine {
     /// Fills those of a new container's volumes that are empty, the directory's own owner and mode
     /// included.
     pub(crate) fn fill_volumes(&self, container: &Container) -> Result<(), EngineError> {
-        self.fill_from(container, || Ok(Root::from_fd(self.rootfs(container)?)))
+        self.fill_from(container, |_| true, || Ok(Root::from_fd(self.rootfs(container)?)))
     }
 
     fn fill_from(
         &self,
         container: &Container,
+        is_meant: impl Fn(&NamedMount) -> bool,
         source: impl FnOnce() -> Result<Root, EngineError>,
     ) -> Result<(), EngineError> {
         let wanting: Vec<_> = container
             .record
             .mounts
             .iter()
+            .filter(|mount| is_meant(mount))
             .filter_map(|mount| {
                 self.wants_filling(mount).then_some((mount, mount.volume.as_ref()?))
             })
@@ -66,8 +68,8 @@ impl Engine {
         if !container.record.mounts.iter().any(is_due) {
             return Ok(());
         }
-        // It may run, and what it has written is not the image's.
-        self.fill_from(container, || self.image_files(container))?;
+        // It may run, and what it has written, or emptied, is not the image's.
+        self.fill_from(container, is_due, || self.image_files(container))?;
         for mount in &mut container.record.mounts {
             mount.filling = Filling::Done;
         }
