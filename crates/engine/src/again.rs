@@ -43,7 +43,7 @@ impl Engine {
         } else {
             Start { restarts: revival, again_failed: Some(failure_of(&error)), ..last }
         };
-        container.record.progress = Progress::Started(start);
+        container.record.progress = Progress::Started(Box::new(start));
         self.save(&container)?;
         // An address that stays behind is taken back by the next that looks.
         let _ = self.store().release(id);

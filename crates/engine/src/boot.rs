@@ -141,6 +141,7 @@ mod tests {
                 restarts,
                 again_failed: None,
                 mounted: Vec::new(),
+                unseen: Vec::new(),
             };
             is_wished(policy, &start, ExitCode(code), by_hand)
         };

@@ -1,6 +1,6 @@
 //! A container's files as it sees them, whether it runs or not.
 //!
-//! Of one that runs, what its first process has as its root, with all that is mounted there. Of
+//! Of one that runs, the root of its first process's mount namespace, with all that is mounted there. Of
 //! another the root file system with its volumes and binds, put together in a mount namespace of a
 //! thread's own, which goes with the thread. Paths in it are resolved by the kernel below that root;
 //! the container may move things about meanwhile. Not owned: what is done there.
@@ -203,8 +203,8 @@ pub(crate) fn with_live_files<T: Send>(
         UserNamespace::Host => None,
         UserNamespace::Auto => files.ids,
     };
-    files.with(|root| {
-        let work = || work(Files { root, ids, memory: &[] });
+    files.with(|inside| {
+        let work = || work(Files { root: &inside.root, ids, memory: &[] });
         match ids {
             Some(ids) => as_root_of(ids, work),
             None => work(),

@@ -1,6 +1,8 @@
 //! What a container takes from another one that runs: its namespaces, and with its network its
 //! names and their files.
 
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +21,6 @@ use sys::userns::IdMap;
 use crate::bundle;
 use crate::container::Container;
 use crate::guard::call_error;
-use crate::prepare::store_error;
 use crate::{Engine, EngineError};
 
 /// How far containers that share the network of one that shares the network of one are followed.
@@ -39,10 +40,32 @@ pub(crate) struct Init {
 /// becomes of the container.
 #[derive(Debug)]
 pub(crate) struct LiveFiles {
-    root: Root,
     namespace: OwnedFd,
     /// What its user namespace says, which may be the host's.
     pub(crate) ids: Option<IdMap>,
+}
+
+/// What a thread in a container's mount namespace has of it.
+#[derive(Debug)]
+pub(crate) struct Inside {
+    /// The root of the namespace, whatever its processes have as theirs.
+    pub(crate) root: Root,
+    table: File,
+}
+
+impl Inside {
+    /// The list of the mounts below the root as they are now, for [`crate::mount_table`].
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub(crate) fn mount_table(&self) -> Result<Vec<u8>, EngineError> {
+        let mut table = Vec::new();
+        let mut file = &self.table;
+        file.rewind()
+            .and_then(|()| file.read_to_end(&mut table))
+            .map_err(EngineError::file("read", "the mounts of a container"))?;
+        Ok(table)
+    }
 }
 
 impl LiveFiles {
@@ -54,13 +77,13 @@ impl LiveFiles {
     /// The namespace cannot be entered; what `work` says.
     pub(crate) fn with<T: Send>(
         &self,
-        work: impl FnOnce(&Root) -> Result<T, EngineError> + Send,
+        work: impl FnOnce(&Inside) -> Result<T, EngineError> + Send,
     ) -> Result<T, EngineError> {
         let inside = || {
-            enter_mounts(&self.namespace).map_err(|errno| {
+            let inside = enter_mounts(&self.namespace).map_err(|errno| {
                 EngineError::file("enter", "a container's mount namespace")(errno.into())
             })?;
-            work(&self.root)
+            work(&inside)
         };
         // A panic aborts the program, so that there is always an outcome.
         std::thread::scope(|scope| scope.spawn(inside).join())
@@ -69,19 +92,27 @@ impl LiveFiles {
 }
 
 /// Takes the calling thread into a mount namespace and leaves it its root and working directory.
-fn enter_mounts(namespace: &OwnedFd) -> Result<(), Errno> {
+///
+/// Who enters has the namespace's root as its own for a moment. A process in there may have another
+/// one, whose list of mounts would lack all that lies above.
+fn enter_mounts(namespace: &OwnedFd) -> Result<Inside, Errno> {
     let open = |path| {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open(path, flags, Mode::empty())
     };
-    let (root, here) = (open("/")?, open("."));
+    // What is mounted on the container's `/proc` is the container's affair.
+    let (root, proc, here) = (open("/")?, open("/proc")?, open("."));
     // A thread that shares its working directory with others may not leave its namespace.
     sys::fs_context::private_umask_zero()?;
     sys::process::setns(namespace, Namespaces::MOUNT)?;
+    let inside = Root::from_fd(open("/")?);
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let table = rustix::fs::openat(&proc, "thread-self/mountinfo", flags, Mode::empty())?;
     rustix::process::fchdir(&root)?;
     rustix::process::chroot(".")?;
     // Where the program was started may be gone.
-    here.map_or(Ok(()), |here| rustix::process::fchdir(&here))
+    here.map_or(Ok(()), |here| rustix::process::fchdir(&here))?;
+    Ok(Inside { root: inside, table: table.into() })
 }
 
 /// The first line of a file like `uid_map`.
@@ -98,7 +129,7 @@ impl Init {
     pub(crate) fn namespace(&self, kind: NamespaceKind) -> Result<OwnedFd, EngineError> {
         let name = file_name(kind);
         let path = PathBuf::from(format!("/proc/{}/ns/{name}", self.pid.as_raw_nonzero()));
-        let opened = std::fs::File::open(&path);
+        let opened = File::open(&path);
         // Asked after the file was opened: whose number it was then, it was all the time before.
         if self.has_ended()? {
             return Err(EngineError::NotRunning(self.container));
@@ -119,14 +150,13 @@ impl Init {
         cloned.unwrap_or(Err(Errno::INTR))
     }
 
-    /// Its files, as it sees them.
+    /// The files of its mount namespace.
     ///
     /// # Errors
     /// It has ended.
     pub(crate) fn files(&self) -> Result<LiveFiles, EngineError> {
         let proc = PathBuf::from(format!("/proc/{}", self.pid.as_raw_nonzero()));
-        let namespace = std::fs::File::open(proc.join("ns/mnt"));
-        let root = Root::open(proc.join("root"));
+        let namespace = File::open(proc.join("ns/mnt"));
         let ids = std::fs::read_to_string(proc.join("uid_map"));
         // As for a namespace: whose number it was then, it was all the time before.
         if self.has_ended()? {
@@ -134,23 +164,7 @@ impl Init {
         }
         let namespace = namespace.map_err(EngineError::file("open", proc.join("ns/mnt")))?;
         let ids = ids.map_err(EngineError::file("read", proc.join("uid_map")))?;
-        let root = root.map_err(store_error)?;
-        Ok(LiveFiles { root, namespace: namespace.into(), ids: first_range(&ids) })
-    }
-
-    /// The list of its mounts, as [`crate::mount_table`] reads it.
-    ///
-    /// # Errors
-    /// It has ended.
-    pub(crate) fn mount_table(&self) -> Result<String, EngineError> {
-        let path = PathBuf::from(format!("/proc/{}/mountinfo", self.pid.as_raw_nonzero()));
-        let table = std::fs::read(&path);
-        // As for a namespace: whose number it was then, it was all the time before.
-        if self.has_ended()? {
-            return Err(EngineError::NotRunning(self.container));
-        }
-        let table = table.map_err(EngineError::file("read", &path))?;
-        Ok(String::from_utf8_lossy(&table).into_owned())
+        Ok(LiveFiles { namespace: namespace.into(), ids: first_range(&ids) })
     }
 
     fn has_ended(&self) -> Result<bool, EngineError> {

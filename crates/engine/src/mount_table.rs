@@ -4,43 +4,41 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-/// One mount.
+/// One mount. Names are bytes: not every one is text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry<'a> {
     /// The number that `statx(2)` gives as well.
     pub(crate) id: u64,
-    /// What of its file system it shows.
-    pub(crate) root: &'a str,
-    /// Where it is, as the owner of the list sees it, escaped.
-    pub(crate) point: &'a str,
+    /// What of its file system it shows, escaped.
+    pub(crate) root: &'a [u8],
+    point: &'a [u8],
     /// `shared:N`, `master:N` and their like, between spaces.
-    pub(crate) optional: &'a str,
+    pub(crate) optional: &'a [u8],
     /// The kind of its file system.
-    pub(crate) kind: &'a str,
-    /// What mount(8) shows as its device.
-    pub(crate) source: &'a str,
+    pub(crate) kind: &'a [u8],
 }
 
 impl<'a> Entry<'a> {
-    fn read(line: &'a str) -> Option<Self> {
-        let (own, of_kind) = line.split_once(" - ")?;
-        let mut fields = own.splitn(7, ' ');
-        let id = fields.next()?.parse().ok()?;
+    fn read(line: &'a [u8]) -> Option<Self> {
+        let is_space = |byte: &u8| *byte == b' ';
+        let end = line.windows(3).position(|bytes| bytes == b" - ")?;
+        let mut fields = line[..end].splitn(7, is_space);
+        let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
         let (root, point) = (fields.nth(2)?, fields.next()?);
         let optional = fields.nth(1).unwrap_or_default();
-        let mut fields = of_kind.split(' ');
-        Some(Self { id, root, point, optional, kind: fields.next()?, source: fields.next()? })
+        let kind = line[end + 3..].split(is_space).next()?;
+        Some(Self { id, root, point, optional, kind })
     }
 
-    /// Where it is.
+    /// Where it is, as the owner of the list sees it.
     pub(crate) fn path(&self) -> PathBuf {
-        OsString::from_vec(unescape(self.point.as_bytes())).into()
+        OsString::from_vec(unescape(self.point)).into()
     }
 }
 
 /// Every mount of a list.
-pub(crate) fn entries(table: &str) -> impl Iterator<Item = Entry<'_>> {
-    table.lines().filter_map(Entry::read)
+pub(crate) fn entries(table: &[u8]) -> impl Iterator<Item = Entry<'_>> {
+    table.split(|byte| *byte == b'\n').filter_map(Entry::read)
 }
 
 /// Spaces, tabs, newlines and backslashes are three octal digits behind a backslash.
@@ -64,17 +62,24 @@ mod tests {
 
     #[test]
     fn a_line_is_read_with_what_is_optional_and_without() {
-        let table = "22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
+        let table = b"22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
                      31 22 0:27 /part /a\\040b\\134c rw shared:5 master:9 - tmpfs none rw\n\
                      nonsense\n";
-        let read: Vec<Entry<'_>> = entries(table).collect();
-        let shown = |entry: &Entry<'_>| {
+        let text = String::from_utf8_lossy;
+        let shown = |entry: Entry<'_>| {
             let path = entry.path().display().to_string();
-            format!("{} {} {path} {:?} {}", entry.id, entry.root, entry.optional, entry.kind)
+            let [root, optional, kind] = [entry.root, entry.optional, entry.kind].map(text);
+            format!("{} {root} {path} {optional:?} {kind}", entry.id)
         };
-        let shown: Vec<String> = read.iter().map(shown).collect();
+        let shown: Vec<String> = entries(table).map(shown).collect();
         assert_eq!(shown, [r#"22 / / "" ext4"#, r#"31 /part /a b\c "shared:5 master:9" tmpfs"#]);
-        assert_eq!(read[1].source, "none");
+    }
+
+    #[test]
+    fn a_path_need_not_be_text() {
+        let table = b"31 22 0:27 / /a\xff rw - tmpfs none rw\n";
+        let path = entries(table).next().unwrap().path();
+        assert_eq!(path.as_os_str().as_encoded_bytes(), b"/a\xff");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Whether a bind's source can pass mounts on: `shared` and `slave` say how the container sees the
 //! host's later mounts, and a private mount of the host tells nobody of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use model::mount::Propagation;
 use rustix::fs::{AtFlags, CWD, StatxFlags};
@@ -24,11 +24,12 @@ pub(crate) fn check(source: &Path, wished: Propagation) -> Result<(), EngineErro
     let table = std::fs::read(MOUNTINFO).map_err(EngineError::file("read", MOUNTINFO))?;
     let stat = rustix::fs::statx(CWD, source, AtFlags::empty(), StatxFlags::MNT_ID);
     let stat = stat.map_err(|error| EngineError::file("look at", source)(error.into()))?;
-    match refusal(&String::from_utf8_lossy(&table), stat.stx_mnt_id, wanted) {
+    match refusal(&table, stat.stx_mnt_id, wanted) {
         None => Ok(()),
         Some((point, kind)) => Err(EngineError::Invalid(format!(
-            "path {} is mounted on {point} but it is not a {kind} mount",
-            source.display()
+            "path {} is mounted on {} but it is not a {kind} mount",
+            source.display(),
+            point.display()
         ))),
     }
 }
@@ -41,15 +42,15 @@ enum Wanted {
 }
 
 /// Where the mount is and what it is not; `None` if it will do.
-fn refusal(table: &str, id: u64, wanted: Wanted) -> Option<(&str, &'static str)> {
-    let (tag, kind): (&[&str], _) = match wanted {
-        Wanted::Shared => (&["shared:"], "shared"),
-        Wanted::SharedOrSlave => (&["shared:", "master:"], "shared or slave"),
+fn refusal(table: &[u8], id: u64, wanted: Wanted) -> Option<(PathBuf, &'static str)> {
+    let (tag, kind): (&[&[u8]], _) = match wanted {
+        Wanted::Shared => (&[b"shared:"], "shared"),
+        Wanted::SharedOrSlave => (&[b"shared:", b"master:"], "shared or slave"),
     };
     let entry = entries(table).find(|entry| entry.id == id)?;
-    let mut optional = entry.optional.split(' ');
+    let mut optional = entry.optional.split(|byte| *byte == b' ');
     let fits = optional.any(|field| tag.iter().any(|tag| field.starts_with(tag)));
-    (!fits).then_some((entry.point, kind))
+    (!fits).then_some((entry.path(), kind))
 }
 
 #[cfg(test)]
@@ -58,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_private_mount_passes_nothing_on() {
-        let table = "22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
+        let table = b"22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
                      30 22 0:26 / /shared rw shared:5 - tmpfs tmpfs rw\n\
                      31 22 0:27 / /slave rw master:5 - tmpfs shared:9 rw\n";
         for (id, wanted, want) in [
@@ -71,6 +72,7 @@ mod tests {
             // Of another namespace: nothing is known.
             (99, Wanted::Shared, None),
         ] {
+            let want = want.map(|(point, kind)| (PathBuf::from(point), kind));
             assert_eq!(refusal(table, id, wanted), want, "{id} {wanted:?}");
         }
     }

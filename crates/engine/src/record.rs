@@ -82,7 +82,7 @@ pub(crate) enum Progress {
     /// Never started.
     Ready,
     /// It has been started at least once.
-    Started(Start),
+    Started(Box<Start>),
 }
 
 /// What one start was given.
@@ -106,6 +106,9 @@ pub(crate) struct Start {
     /// By what the kernel knows the user's mounts; what was started by an earlier dhow has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) mounted: Vec<Mounted>,
+    /// Where the init has made a tmpfs that the user wished, whose number nobody has seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) unseen: Vec<PathBuf>,
 }
 
 /// A mount that a start has made, or an update since.
@@ -114,8 +117,14 @@ pub(crate) struct Start {
 pub(crate) struct Mounted {
     /// Where, as it was asked for.
     pub(crate) target: PathBuf,
-    /// Its number. No other mount has it while this one lives.
+    /// Its number in the list of mounts. No other mount has it while this one lives.
     pub(crate) id: u64,
+    /// Its number that no other mount will ever have, where the kernel gives such (6.8).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unique: Option<u64>,
+    /// Device and inode of its root, where the kernel does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) root: Option<(u64, u64)>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -12,6 +12,7 @@ use sys::failpoint::Point;
 use crate::container::{Container, now};
 use crate::guard::call_error;
 use crate::record::{Endpoint, Mounted, Progress, Start};
+use crate::trees::unseen;
 use crate::view::{CheckpointPlace, StartOutcome};
 use crate::{Engine, EngineError};
 
@@ -133,21 +134,25 @@ impl Engine {
         self.fill_due(container)?;
         let prepared = self.prepare(container)?;
         let endpoint = prepared.endpoint.clone();
-        let mounted = match &beginning {
-            Beginning::Start | Beginning::Revival(_) => prepared.mounted.clone(),
-            // criu mounts copies, whose numbers nobody knows.
-            Beginning::Restore(_) => Vec::new(),
-        };
-        let again_failed = None;
-        let start = Start { at, endpoint, failed: None, restarts: revival, again_failed, mounted };
-        container.record.progress = Progress::Started(match container.record.last_start() {
-            // Until it runs again, what counts is how it ended before.
-            Some(last) if revival > 0 => {
-                let (endpoint, mounted) = (start.endpoint.clone(), start.mounted.clone());
-                Start { endpoint, mounted, ..last.clone() }
+        let (mounted, unseen) = match &beginning {
+            Beginning::Start | Beginning::Revival(_) => {
+                (prepared.mounted.clone(), unseen(&container.record))
             }
-            Some(_) | None => start.clone(),
-        });
+            // criu mounts copies, whose numbers nobody knows.
+            Beginning::Restore(_) => (Vec::new(), Vec::new()),
+        };
+        let (failed, again_failed) = (None, None);
+        let start =
+            Start { at, endpoint, failed, restarts: revival, again_failed, mounted, unseen };
+        container.record.progress =
+            Progress::Started(Box::new(match container.record.last_start() {
+                // Until it runs again, what counts is how it ended before.
+                Some(last) if revival > 0 => {
+                    let Start { endpoint, mounted, unseen, .. } = start.clone();
+                    Start { endpoint, mounted, unseen, ..last.clone() }
+                }
+                Some(_) | None => start.clone(),
+            }));
         if let Err(error) = self.save(container) {
             let _ = self.unpublish(&prepared.network);
             return Err(error);
@@ -165,7 +170,7 @@ impl Engine {
             Ok(_) => {
                 self.admit_early_senders(&prepared.network);
                 if revival > 0 {
-                    container.record.progress = Progress::Started(start);
+                    container.record.progress = Progress::Started(Box::new(start));
                     // It runs, whatever its row says of it.
                     let _ = self.save(container);
                 }
@@ -243,9 +248,11 @@ impl Engine {
         }
         let released = self.store().release(&container.id);
         let failed = Some(failure_of(error));
-        let (endpoint, again_failed, mounted) = (None, None, Vec::new());
-        let start = Start { at: now(), endpoint, failed, restarts: 0, again_failed, mounted };
-        container.record.progress = Progress::Started(start);
+        let (endpoint, again_failed) = (None, None);
+        let (mounted, unseen) = (Vec::new(), Vec::new());
+        let start =
+            Start { at: now(), endpoint, failed, restarts: 0, again_failed, mounted, unseen };
+        container.record.progress = Progress::Started(Box::new(start));
         self.save(container)?;
         Ok(released?)
     }

@@ -1,18 +1,20 @@
 //! The detached trees of a container's binds, and whose ids each of them shows.
 
 use std::collections::HashSet;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use model::mount::{Ids, MountSource};
 use oci_spec::runtime::{Mount, Spec};
+use rustix::fs::{AtFlags, StatxFlags};
 use shim::protocol::FdRole;
+use sys::Errno;
 use sys::mount::Depth;
 
 use crate::EngineError;
 use crate::bundle::{self, Attached, AttachedMount};
 use crate::container_files::mount_id;
-use crate::record::{Mounted, Record};
+use crate::record::{Mounted, NamedMount, Record};
 use crate::userns::Users;
 
 /// What is mounted as it is on the host, also where there is a user namespace: the user's binds that
@@ -85,9 +87,30 @@ pub(crate) fn mounted(
         let is_users =
             |target: &&PathBuf| record.mounts.iter().any(|it| it.mount.target == **target);
         let Some(target) = target.filter(is_users) else { continue };
-        let id = mount_id(tree)
+        let noted = note(target, tree)
             .map_err(|errno| EngineError::file("look at the mount for", target)(errno.into()))?;
-        all.push(Mounted { target: target.clone(), id });
+        all.push(noted);
     }
     Ok(all)
+}
+
+/// Where the init will make a tmpfs that the user wished.
+pub(crate) fn unseen(record: &Record) -> Vec<PathBuf> {
+    let is_tmpfs = |it: &&NamedMount| matches!(it.mount.source, MountSource::Tmpfs { .. });
+    record.mounts.iter().filter(is_tmpfs).map(|it| it.mount.target.clone()).collect()
+}
+
+/// By what the kernel knows the mount that something is in.
+///
+/// # Errors
+/// What `statx(2)` gives.
+pub(crate) fn note(target: &Path, at: impl AsFd) -> Result<Mounted, Errno> {
+    // STATX_MNT_ID_UNIQUE, in place of the number that is used again.
+    const UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+    let at = at.as_fd();
+    let stat = rustix::fs::statx(at, c"", AtFlags::EMPTY_PATH, UNIQUE | StatxFlags::INO)?;
+    let unique = (stat.stx_mask & UNIQUE.bits() != 0).then_some(stat.stx_mnt_id);
+    let device = rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor);
+    let root = unique.is_none().then_some((device, stat.stx_ino));
+    Ok(Mounted { target: target.to_owned(), id: mount_id(at)?, unique, root })
 }

@@ -8,6 +8,7 @@ mod merge;
 mod mounts;
 mod ports;
 mod texts;
+mod unmount;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -150,6 +151,9 @@ pub enum UpdateError {
     /// There is no such binding.
     #[error("port {0} is not published")]
     NotPublished(ContainerPort),
+    /// At a start one of them would fail.
+    #[error("port {0} is published there already")]
+    PublishedTwice(ContainerPort),
     /// What has no place on a bridge publishes nothing.
     #[error("conflicting options: port publishing and the network mode {0}")]
     NoBridge(&'static str),
@@ -212,7 +216,7 @@ impl Engine {
     ///
     /// # Errors
     /// There is no such container, the changes do not suit what stays, or the kernel refuses them. The
-    /// container is then as before.
+    /// container is then as before, but for mounts and ports that had gone already.
     pub fn update(&self, who: &NameOrId, changes: Changes) -> Result<Vec<String>, EngineError> {
         let mut alone = changes.limits.alone();
         processors::check(&alone)?;
@@ -271,10 +275,10 @@ impl Engine {
         self.mount_added(container, &work.mounts)?;
         self.publish_added(container, &work.ports)?;
         EngineError::step(Point::UpdateAdded)?;
-        self.unmount_removed(container, &work.mounts)?;
-        self.unpublish_removed(container, &work.ports)?;
+        self.unmount_removed(container, &mut work.mounts)?;
+        self.unpublish_removed(container, &mut work.ports)?;
         EngineError::step(Point::UpdateTaken)?;
-        mounts::remove(&mut container.record, &work.mounts);
+        mounts::remove(&mut container.record, &work.mounts.removed);
         ports::remove(&mut container.record, &work.ports);
         let unused = mounts::unused(&container.record, &work.mounts.removed);
         self.save_with_volumes(container, &[], &unused).map(drop)
@@ -315,13 +319,18 @@ impl Engine {
         }
     }
 
-    /// What could not be done in whole does not hold. Whoever hears of that failure need not hear of
-    /// another; what cannot be taken back now is gone with the container's next start.
-    fn take_back(&self, container: &Container, work: &Work) {
-        self.unmount_again(container, &work.mounts);
-        self.unpublish_again(container, &work.ports);
-        let added = mounts::unused(&container.record, &work.mounts.added);
-        let _ = self.save_with_volumes(container, &[], &added);
+    /// What could not be done in whole does not hold; only what has gone has gone. Whoever hears of that
+    /// failure need not hear of another; what cannot be taken back now is gone with the container's next
+    /// start.
+    fn take_back(&self, before: &Container, work: &Work) {
+        self.unmount_again(before, &work.mounts);
+        self.unpublish_again(before, &work.ports);
+        let mut left = before.clone();
+        mounts::remove(&mut left.record, &work.mounts.gone);
+        ports::remove_gone(&mut left.record, &work.ports);
+        let mut unused = mounts::unused(&left.record, &work.mounts.added);
+        unused.extend(mounts::unused(&left.record, &work.mounts.gone));
+        let _ = self.save_with_volumes(&left, &[], &unused);
         for name in &work.made {
             let _ = self.store().volumes().remove(name);
         }

@@ -86,6 +86,7 @@ places! {
     WaitRemoved = "wait.removed": "Who waits has removed the container; the shim does not know.",
 
     UpdateSaved = "update.saved": "The row has what is new; nothing is mounted or published.",
+    UpdateNoted = "update.noted": "The row has the numbers of what is new; nothing is mounted.",
     UpdateAdded = "update.added": "What is new is there, and so is what goes.",
     UpdateTaken = "update.taken": "What goes is gone; the row still has it.",
 

@@ -199,6 +199,75 @@ fn a_shared_mount_goes_from_the_container_alone() {
     assert!(!table.contains(" /home "), "{table}");
 }
 
+/// What goes is what was made for the update, whatever has come to look like it since.
+#[test]
+fn a_mount_of_the_containers_own_stays() {
+    let host = host();
+    let options = ["run", "-d", "--name", "u1", "--privileged", "--network", "none"];
+    let mounts = ["-v", "/m/a", "-v", "/m/b", "--tmpfs", "/m/t", "busybox", "sleep", "1000"];
+    host.ok(&[&options[..], &mounts].concat());
+    // What has been made in vain has no number yet, and there is one tmpfs.
+    let vain = ["update", "--mount", "type=tmpfs,dst=/m/new", "-v", "x1:/proc/1", "u1"];
+    assert!(host.fails(1, &vain).contains("cannot be mounted inside /proc"));
+    assert_eq!(mounted(&host, "u1"), ["/m/a:rw", "/m/b:rw", "/m/t:rw"]);
+    // All or nothing: the later of these places is covered.
+    let cover = |place: &str| format!("mount -t tmpfs none {place}");
+    host.ok(&["exec", "u1", "sh", "-c", &cover("/m/a")]);
+    let both = ["update", "--mount-rm", "/m/b", "--mount-rm", "/m/a", "u1"];
+    assert!(host.fails(1, &both).contains("something else is mounted over /m/a"));
+    assert_eq!(mounted(&host, "u1"), ["/m/a:rw", "/m/a:rw", "/m/b:rw", "/m/t:rw"]);
+    // The numbers of what has gone are used again.
+    let again = "umount /m/a && umount /m/a && for n in 1 2 3 4 5 6 7 8; do mkdir /m/n$n && mount -t tmpfs none /m/n$n; done";
+    host.ok(&["exec", "u1", "sh", "-c", again]);
+    host.ok(&both);
+    let left = mounted(&host, "u1");
+    assert_eq!(left.iter().filter(|at| at.starts_with("/m/n")).count(), 8, "{left:?}");
+    assert_eq!((left.len(), left.last().map(|at| &at[..])), (9, Some("/m/t:rw")));
+}
+
+/// What its first process sees is not all that is there, and names need not be text.
+#[test]
+fn a_container_whose_first_process_has_another_root_is_updated_as_any() {
+    let host = host();
+    let script = "mkdir -p /jail/bin; cp /bin/busybox /jail/bin; mv /m1 /m$(printf '\\377'); \
+        exec busybox chroot /jail /bin/busybox sleep 1000";
+    let options = ["run", "-d", "--name", "u1", "-v", "aa:/m1/old", "-v", "bb:/m2"];
+    host.ok(&[&options[..], &["busybox", "sh", "-c", script]].concat());
+    host.ok(&["exec", "u1", "sh", "-c", "until grep -q sleep /proc/1/cmdline; do :; done"]);
+    let update = ["update", "-v", "cc:/m3", "--mount-rm", "/m1/old", "--mount-rm", "/m2", "u1"];
+    host.ok(&update);
+    assert_eq!(mounted(&host, "u1"), ["/m3:rw"]);
+}
+
+#[test]
+fn a_volume_that_was_emptied_stays_empty() {
+    let host = host();
+    host.ok(&["run", "-d", "--name", "u1", "-v", "aa:/var", "busybox", "sleep", "1000"]);
+    host.ok(&["exec", "u1", "rm", "-r", "/var/www"]);
+    host.ok(&["update", "-v", "bb:/bin", "u1"]);
+    assert_eq!(host.ok(&["exec", "u1", "ls", "/var"]), "");
+    assert!(host.ok(&["exec", "u1", "ls", "/bin"]).contains("busybox"));
+}
+
+/// What has gone is not said to be there, though the update has failed.
+#[test]
+fn an_update_that_fails_late_leaves_what_is_true() {
+    let host = host();
+    let options = ["run", "-d", "--name", "u1", "-v", "aa:/m/a", "-p", "127.0.0.1:0:80"];
+    host.ok(&[&options[..], &["-p", "127.0.0.1:0:81", "busybox", "sleep", "1000"]].concat());
+    let kept = host.ok(&["port", "u1", "81"]);
+    let words = ["update", "--mount-rm", "/m/a", "--publish-rm", "80", "-v", "bb:/m/b", "u1"];
+    let mut update = host.command(&words);
+    let failed = update.env("DHOW_FAILPOINT", "update.taken=error").output().unwrap();
+    assert_eq!(failed.status.code(), Some(1));
+    assert_eq!(mounted(&host, "u1"), Vec::<String>::new());
+    let shown = "{{len .Mounts}} {{json .HostConfig.Binds}} {{len .HostConfig.PortBindings}}";
+    assert_eq!(host.ok(&["inspect", "-f", shown, "u1"]), "0 null 1");
+    assert_eq!(host.ok(&["port", "u1"]), format!("81/tcp -> {kept}"));
+    host.ok(&["volume", "rm", "aa"]);
+    host.ok(&["restart", "-t", "0", "u1"]);
+}
+
 #[test]
 fn a_container_with_users_of_its_own_gets_mounts_with_its_ids() {
     let host = host();

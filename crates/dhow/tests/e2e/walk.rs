@@ -72,7 +72,7 @@ const fn scenarios(point: Point) -> &'static [Scenario] {
         P::RemoveLife => &[Remove, Reap],
         P::RemoveLocked | P::RemoveMoved | P::RemoveRow => &[Remove, Reap, Run],
         P::RemoveFiles => &[Remove, Reap, Run],
-        P::UpdateSaved | P::UpdateAdded | P::UpdateTaken => &[Update],
+        P::UpdateSaved | P::UpdateNoted | P::UpdateAdded | P::UpdateTaken => &[Update],
         P::RemoveVolumeRow => &[VolumeRemove],
         P::OperationBegin | P::OperationLease | P::OperationLeased => &[Pull, Load],
         P::BlobHalf | P::BlobStaged | P::LayerBegun | P::LayerSealed => &[Pull, Load],

@@ -14,6 +14,8 @@ use crate::record::{Filling, NamedMount, Record};
 pub(super) struct MountPlan {
     pub(super) added: Vec<NamedMount>,
     pub(super) removed: Vec<NamedMount>,
+    /// Of these, what is not mounted any more.
+    pub(super) gone: Vec<NamedMount>,
 }
 
 /// Whether what is there cannot be mounted anew in another order.
@@ -37,7 +39,9 @@ pub(super) fn plan(
         let found = record.mounts.iter().find(|mount| mount.mount.target == *target);
         found.cloned().ok_or_else(|| UpdateError::NotMounted(target.clone()))
     };
-    let removed = rm.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    let mut removed = rm.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    removed.sort_by(|a, b| a.mount.target.cmp(&b.mount.target));
+    removed.dedup();
     new.sort_by(|a, b| a.mount.target.cmp(&b.mount.target));
     let there = record.mounts.iter().map(target);
     for (index, mount) in new.iter().enumerate() {
@@ -52,7 +56,7 @@ pub(super) fn plan(
     for mount in &mut new {
         mount.filling = if mount.volume.is_some() { Filling::Due } else { Filling::Done };
     }
-    Ok(MountPlan { added: new, removed })
+    Ok(MountPlan { added: new, removed, gone: Vec::new() })
 }
 
 /// In a container that runs nothing can be mounted below what is there already, nor stay when that
@@ -100,17 +104,29 @@ pub(super) fn add(record: &mut Record, changes: &MountChanges, plan: &MountPlan)
 }
 
 /// Forgets what has gone, also what the user had wished.
-pub(super) fn remove(record: &mut Record, plan: &MountPlan) {
-    let stays = |at: &Path| !plan.removed.iter().any(|mount| target(mount) == at);
+pub(super) fn remove(record: &mut Record, gone: &[NamedMount]) {
+    let stays = |at: &Path| !gone.iter().any(|mount| target(mount) == at);
     record.mounts.retain(|mount| stays(target(mount)));
     record.resolved.mounts.retain(|mount| stays(&mount.target));
     let files = &mut record.spec.files;
     files.mounts.retain(|mount| stays(&mount.target));
     files.binds.retain(|spec| parse_volume(spec).is_ok_and(|mount| stays(&mount.target)));
     files.tmpfs.retain(|typed, _| clean_target(typed).is_some_and(|target| stays(&target)));
+    files.asked.retain(|text| asked_at(text).is_none_or(|target| stays(&target)));
     if let Some(start) = record.last_start_mut() {
         start.mounted.retain(|mounted| stays(&mounted.target));
+        start.unseen.retain(|target| stays(target));
     }
+}
+
+/// Where the words of a door mount something; they say more, which is the door's affair.
+fn asked_at(text: &str) -> Option<PathBuf> {
+    #[derive(serde::Deserialize)]
+    struct Asked {
+        #[serde(rename = "Target")]
+        target: String,
+    }
+    clean_target(&serde_json::from_str::<Asked>(text).ok()?.target)
 }
 
 /// The volumes of `mounts` that a record does not use.
@@ -190,9 +206,14 @@ mod tests {
     #[test]
     fn a_record_has_what_is_new_and_forgets_what_goes() {
         let mut record = record();
-        let added = MountPlan { added: vec![named("vol:/b"), named("/src:/a")], removed: vec![] };
-        let changes =
-            MountChanges { binds: vec!["vol:/b".into(), "/src:/a".into()], ..Default::default() };
+        let added =
+            MountPlan { added: vec![named("vol:/b"), named("/src:/a")], ..Default::default() };
+        let asked = ["/a", "/b/"].map(|target| format!(r#"{{"Target":"{target}","Type":"bind"}}"#));
+        let changes = MountChanges {
+            binds: vec!["vol:/b".into(), "/src:/a".into()],
+            asked: asked.to_vec(),
+            ..Default::default()
+        };
         add(&mut record, &changes, &added);
         let targets = |record: &Record| {
             record.mounts.iter().map(|m| target(m).to_owned()).collect::<Vec<_>>()
@@ -200,11 +221,12 @@ mod tests {
         assert_eq!(targets(&record), [PathBuf::from("/a"), PathBuf::from("/b")]);
         assert_eq!(record.spec.files.binds, ["vol:/b", "/src:/a"]);
         assert!(unused(&record, &added.added).is_empty());
-        let gone = MountPlan { added: vec![], removed: vec![named("vol:/b")] };
+        let gone = [named("vol:/b")];
         remove(&mut record, &gone);
+        assert_eq!(record.spec.files.asked, asked[..1]);
         assert_eq!(targets(&record), [PathBuf::from("/a")]);
         assert_eq!(record.spec.files.binds, ["/src:/a"]);
         assert_eq!((record.spec.files.mounts.len(), record.resolved.mounts.len()), (1, 1));
-        assert_eq!(unused(&record, &gone.removed), ["vol"]);
+        assert_eq!(unused(&record, &gone), ["vol"]);
     }
 }

@@ -6,7 +6,7 @@
 use std::os::fd::AsFd;
 
 use model::container::NetworkMode;
-use model::port::{ContainerPort, PortBinding};
+use model::port::{ContainerPort, HostPort, PortBinding};
 use net::bridge;
 use net::nft::PortRule;
 use net::ports::Reserved;
@@ -30,6 +30,35 @@ pub(super) struct PortPlan {
     reserved: Vec<Reserved>,
     /// What of its endpoint goes.
     leaving: Vec<PublishedPort>,
+    state: Leaving,
+    old: Old,
+}
+
+/// Whether what goes is published.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Leaving {
+    #[default]
+    Published,
+    TakenBack,
+}
+
+/// How many there were before; what is new comes behind them, and may be the same as one that goes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Old {
+    wished: usize,
+    resolved: usize,
+    endpoint: usize,
+}
+
+impl Old {
+    fn of(record: &Record) -> Self {
+        let endpoint = record.last_start().and_then(|start| start.endpoint.as_ref());
+        Self {
+            wished: record.spec.network.published.len(),
+            resolved: record.resolved.published.len(),
+            endpoint: endpoint.map_or(0, |endpoint| endpoint.ports.len()),
+        }
+    }
 }
 
 impl PortPlan {
@@ -51,16 +80,30 @@ pub(super) fn add(record: &mut Record, plan: &PortPlan) {
     }
 }
 
-/// Forgets what has gone.
+/// Forgets what goes.
 pub(super) fn remove(record: &mut Record, plan: &PortPlan) {
-    let is_new = |binding: &PortBinding| plan.added.contains(binding);
-    let stays =
-        |binding: &PortBinding| is_new(binding) || !plan.removed.contains(&binding.container);
-    record.spec.network.published.retain(stays);
-    record.resolved.published.retain(stays);
+    let goes = |binding: &PortBinding| plan.removed.contains(&binding.container);
+    drop_old(&mut record.spec.network.published, plan.old.wished, goes);
+    drop_old(&mut record.resolved.published, plan.old.resolved, goes);
     if let Some(endpoint) = endpoint_mut(record) {
-        endpoint.ports.retain(|port| !plan.leaving.contains(port));
+        drop_old(&mut endpoint.ports, plan.old.endpoint, |port| plan.leaving.contains(port));
     }
+}
+
+/// Forgets what has gone, if the update ends before its time.
+pub(super) fn remove_gone(record: &mut Record, plan: &PortPlan) {
+    match plan.state {
+        Leaving::TakenBack => remove(record, plan),
+        Leaving::Published => {}
+    }
+}
+
+fn drop_old<T>(list: &mut Vec<T>, old: usize, goes: impl Fn(&T) -> bool) {
+    let mut index = 0;
+    list.retain(|item| {
+        index += 1;
+        index > old || !goes(item)
+    });
 }
 
 fn endpoint_mut(record: &mut Record) -> Option<&mut Endpoint> {
@@ -80,10 +123,23 @@ fn check(record: &Record, changes: &PortChanges) -> Result<(), UpdateError> {
     }
     let is_published =
         |port: &ContainerPort| record.resolved.published.iter().any(|it| it.container == *port);
-    match changes.rm.iter().find(|port| !is_published(port)) {
-        Some(port) => Err(UpdateError::NotPublished(*port)),
-        None => Ok(()),
+    if let Some(port) = changes.rm.iter().find(|port| !is_published(port)) {
+        return Err(UpdateError::NotPublished(*port));
     }
+    let stays = |binding: &&PortBinding| !changes.rm.contains(&binding.container);
+    for (index, binding) in changes.add.iter().enumerate() {
+        let stay = record.resolved.published.iter().filter(stays);
+        let is_there = stay.chain(&changes.add[..index]).any(|other| other == binding);
+        // Of a range or any port, each may have one of its own.
+        if is_there && is_exact(binding) {
+            return Err(UpdateError::PublishedTwice(binding.container));
+        }
+    }
+    Ok(())
+}
+
+fn is_exact(binding: &PortBinding) -> bool {
+    matches!(binding.host, HostPort::Within(range) if range.first == range.last)
 }
 
 impl Engine {
@@ -99,6 +155,7 @@ impl Engine {
         let mut plan = PortPlan {
             added: changes.add.clone(),
             removed: changes.rm.clone(),
+            old: Old::of(&container.record),
             ..PortPlan::default()
         };
         let Some(endpoint) = endpoint(container).filter(|_| at == At::Work) else {
@@ -136,13 +193,20 @@ impl Engine {
     pub(super) fn unpublish_removed(
         &self,
         container: &Container,
-        plan: &PortPlan,
+        plan: &mut PortPlan,
     ) -> Result<(), EngineError> {
         if plan.leaving.is_empty() {
             return Ok(());
         }
-        self.firewall()?.unpublish(&rules_of(container, &plan.leaving)).map_err(net_error)?;
-        self.tell_ports(container, &plan.leaving, &[])
+        let rules = rules_of(container, &plan.leaving);
+        self.firewall()?.unpublish(&rules).map_err(net_error)?;
+        if let Err(error) = self.tell_ports(container, &plan.leaving, &[]) {
+            // The shim still has their sockets. This error is the one to tell.
+            let _ = self.publish_rules(&rules);
+            return Err(error);
+        }
+        plan.state = Leaving::TakenBack;
+        Ok(())
     }
 
     /// Takes back what was new after all; `container` is what it was before.
@@ -154,7 +218,11 @@ impl Engine {
         if let Ok(firewall) = self.firewall() {
             let _ = firewall.unpublish(&rules_of(container, &new));
         }
-        let _ = self.tell_ports(container, &[], &[]);
+        let gone = match plan.state {
+            Leaving::TakenBack => &plan.leaving[..],
+            Leaving::Published => &[],
+        };
+        let _ = self.tell_ports(container, gone, &[]);
     }
 
     /// Tells the shim what the record has of ports, but those that go. One that has ended has taken
@@ -185,4 +253,61 @@ fn endpoint(container: &Container) -> Option<&Endpoint> {
 fn rules_of(container: &Container, ports: &[PublishedPort]) -> Vec<PortRule> {
     let Some(endpoint) = endpoint(container) else { return Vec::new() };
     rules(container, &Endpoint { ports: ports.to_vec(), ..endpoint.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use model::port::parse_publish;
+
+    use super::*;
+
+    fn bindings(typed: &[&str]) -> Vec<PortBinding> {
+        typed.iter().flat_map(|text| parse_publish(text).unwrap()).collect()
+    }
+
+    fn published(typed: &[&str]) -> Record {
+        let first = include_str!("../record/first.json");
+        let mut record: Record = serde_json::from_str(first).unwrap();
+        record.spec.network.mode = NetworkMode::Bridge;
+        record.spec.network.published = bindings(typed);
+        record.resolved.published = bindings(typed);
+        record
+    }
+
+    /// What is there after an update.
+    fn updated(there: &[&str], new: &[&str], rm: &[&str]) -> Result<Vec<PortBinding>, UpdateError> {
+        let mut record = published(there);
+        let rm: Vec<_> = bindings(rm).iter().map(|binding| binding.container).collect();
+        let changes = PortChanges { add: bindings(new), rm };
+        check(&record, &changes)?;
+        let (added, removed) = (changes.add, changes.rm);
+        let plan = PortPlan { added, removed, old: Old::of(&record), ..PortPlan::default() };
+        add(&mut record, &plan);
+        remove(&mut record, &plan);
+        assert_eq!(record.spec.network.published, record.resolved.published);
+        Ok(record.resolved.published)
+    }
+
+    #[test]
+    fn a_port_is_published_once() {
+        let kept = bindings(&["82:82", "8080:80"]);
+        assert_eq!(updated(&["8080:80", "82:82"], &["8080:80"], &["80"]), Ok(kept));
+        let twice = |new: &[&str]| updated(&["8080:80"], new, &[]);
+        let port = bindings(&["80"])[0].container;
+        assert_eq!(twice(&["8080:80"]), Err(UpdateError::PublishedTwice(port)));
+        assert_eq!(twice(&["8081:80", "8081:80"]), Err(UpdateError::PublishedTwice(port)));
+        assert!(twice(&["8081:80", "80", "80"]).is_ok());
+    }
+
+    #[test]
+    fn what_has_gone_is_forgotten_and_nothing_else() {
+        let mut record = published(&["8080:80", "82:82"]);
+        let removed = vec![bindings(&["80"])[0].container];
+        let mut plan = PortPlan { removed, old: Old::of(&record), ..PortPlan::default() };
+        remove_gone(&mut record, &plan);
+        assert_eq!(record.resolved.published.len(), 2);
+        plan.state = Leaving::TakenBack;
+        remove_gone(&mut record, &plan);
+        assert_eq!(record.resolved.published, bindings(&["82:82"]));
+    }
 }
