@@ -323,7 +323,7 @@ fn judge_inside(
     mut said: std::io::PipeReader,
     patience: Duration,
 ) -> Result<(), String> {
-    let deadline = Instant::now() + patience;
+    let deadline = helper::deadline(patience);
     let mut words = Vec::new();
     let in_time = listen(&running.pidfd, &mut said, &mut words, deadline);
     if in_time != Ok(true) {
@@ -393,6 +393,24 @@ mod tests {
             assert_eq!(why(hook).as_deref(), Some(timeout));
         }
         assert!(!any(&spec(&json!({}))) && any(&spec(&json!({ "poststop": [{ "path": "/x" }] }))));
+    }
+
+    #[test]
+    fn a_hook_may_have_as_long_as_can_be_said() {
+        let hooks = json!([{ "path": "/bin/true", "timeout": i64::MAX }]);
+        let mut spec = spec(&json!({ "startContainer": hooks, "poststop": hooks }));
+        spec.set_process(Some(Process::default()));
+        let hooks = Hooks { spec: &spec, id: "one", bundle: Path::new("/") };
+        assert_eq!(hooks.poststop(), []);
+        // What is entered is no container here, but a process all the same.
+        let mut entered = 0;
+        let enter = |_: &Process, _: Stdio| -> Result<Running, Errno> {
+            entered += 1;
+            let child = sys::process::clone3(&sys::process::CloneArgs::default(), || 0)?;
+            Ok(Running { pid: child.pid, pidfd: child.pidfd, terminal: None })
+        };
+        assert_eq!(hooks.start_container(rustix::process::getpid(), enter), Ok(()));
+        assert_eq!(entered, 1);
     }
 
     #[test]

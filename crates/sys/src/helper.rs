@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use inside::inside;
-pub use run::{Bounds, Ran, RunError, run};
+pub use run::{Bounds, Ran, RunError, deadline, run};
 
 /// A foreign program and the reason to start it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

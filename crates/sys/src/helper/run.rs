@@ -54,6 +54,17 @@ pub enum RunError {
     Pipe(#[from] io::Error),
 }
 
+/// Longer than anybody waits.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// So far from now. What is beyond the clock's reach, as the longest time that a specification can name
+/// is, is a century away.
+#[must_use]
+pub fn deadline(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or_else(|| now + CENTURY)
+}
+
 /// Runs `command` with `input` as its standard input. Its standard error is what the caller has made it:
 /// ours, or a pipe.
 ///
@@ -112,7 +123,7 @@ impl<'t> Talk<'t> {
         for pipe in ends.chain(stderr.iter().map(AsFd::as_fd)) {
             rustix::io::ioctl_fionbio(pipe, true).map_err(io::Error::from)?;
         }
-        let deadline = Instant::now() + bounds.time;
+        let deadline = deadline(bounds.time);
         let (output, complaint) = (Vec::new(), Vec::new());
         Ok(Self { stdin, input, stdout, output, stderr, complaint, bounds, deadline })
     }
@@ -267,6 +278,14 @@ mod tests {
         assert!(matches!(slow, RunError::TooLong(_)), "{slow}");
         let loud = shell("exec yes", b"", LONG).unwrap_err();
         assert!(matches!(loud, RunError::TooMuch(200_000)), "{loud}");
+    }
+
+    #[test]
+    fn a_program_may_have_more_time_than_the_clock_has() {
+        for seconds in [i64::MAX.unsigned_abs(), u64::MAX] {
+            let ran = shell("echo done", b"", Duration::from_secs(seconds)).unwrap();
+            assert_eq!(ran.stdout, b"done\n");
+        }
     }
 
     #[test]
