@@ -11,13 +11,18 @@ use crate::error::CgroupError;
 use crate::group::{Cgroup, parse_memory};
 use crate::limits::{Limits, Max};
 use crate::plan::{self, Current, Homes, Missing, Write};
-use crate::realtime;
+use crate::realtime::{self, Lent};
 
-/// What the files of a cgroup had before a change, in the order in which they were written.
+/// What was there before a change.
 ///
 /// Limits of single devices are not among it.
 #[derive(Debug, Default)]
-pub struct Before(Vec<(Place, String)>);
+pub struct Before {
+    /// What the cgroup's files had, in the order in which they were written.
+    files: Vec<(Place, String)>,
+    /// What the cgroups above it had.
+    lent: Lent,
+}
 
 /// A file of a controller.
 type Place = (Version, Controller, String);
@@ -29,25 +34,31 @@ impl Cgroup {
     /// # Errors
     /// The kernel refuses one, or has no such limit.
     pub fn update(&self, limits: &Limits) -> Result<Before, CgroupError> {
-        realtime::lend(&self.hierarchies, &self.path, &limits.cpu)?;
-        let homes = self.homes()?;
-        let current = self.current(limits, &homes)?;
         let mut before = Before::default();
-        for write in plan::writes(limits, &homes, &current)? {
-            if let Err(error) = self.change(&write, &mut before) {
+        match self.change_all(limits, &mut before) {
+            Ok(()) => Ok(before),
+            Err(error) => {
                 self.put_back(before);
-                return Err(error);
+                Err(error)
             }
         }
-        Ok(before)
     }
 
     /// Takes a change back. Whoever does has an error to tell already, so that none comes from here.
     pub fn put_back(&self, before: Before) {
         // The last first: every moment on the way back is one that the kernel has allowed.
-        for ((version, controller, file), value) in before.0.into_iter().rev() {
+        for ((version, controller, file), value) in before.files.into_iter().rev() {
             let _ = self.write((version, Some(controller)), &file, &value);
         }
+        realtime::take_back(&self.hierarchies, &self.path, before.lent);
+    }
+
+    fn change_all(&self, limits: &Limits, before: &mut Before) -> Result<(), CgroupError> {
+        let _turn = realtime::lend(&self.hierarchies, &self.path, &limits.cpu, &mut before.lent)?;
+        let homes = self.homes()?;
+        let current = self.current(limits, &homes)?;
+        let writes = plan::writes(limits, &homes, &current)?;
+        writes.iter().try_for_each(|write| self.change(write, before))
     }
 
     fn change(&self, write: &Write, before: &mut Before) -> Result<(), CgroupError> {
@@ -55,7 +66,9 @@ impl Cgroup {
         let home = (write.version, Some(write.controller));
         let was = self.read(write.version, home.1, file).ok().and_then(|text| earlier(&text));
         self.apply(std::slice::from_ref(write))?;
-        before.0.extend(was.map(|was| ((write.version, write.controller, file.to_owned()), was)));
+        before
+            .files
+            .extend(was.map(|was| ((write.version, write.controller, file.to_owned()), was)));
         Ok(())
     }
 

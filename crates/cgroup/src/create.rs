@@ -14,7 +14,8 @@ use crate::error::CgroupError;
 use crate::group::{Cgroup, roots};
 use crate::limits::Limits;
 use crate::plan::{self, Current, Homes, LimitError};
-use crate::{file, name, realtime, tree};
+use crate::realtime::{self, Lent};
+use crate::{file, name, tree};
 
 /// What every cgroup on v2 should have, for limits that come later and for statistics.
 const CORE: [Controller; 4] =
@@ -41,14 +42,16 @@ impl Cgroup {
         let parent = name::parent(parent)?;
         let mut cgroup = Self { hierarchies: hierarchies.clone(), path, unified: None };
         cgroup.make_directories(parent)?;
+        let mut lent = Lent::default();
         let made = cgroup
             .open_made()
-            .and_then(|()| cgroup.limit(parent, limits))
+            .and_then(|()| cgroup.limit(parent, limits, &mut lent))
             .and_then(|()| cgroup.restrict_devices(devices));
         match made {
             Ok(()) => Ok(cgroup),
             Err(error) => {
                 // The first failure is the one to tell; nobody is in the cgroup who could keep it.
+                realtime::give_up(hierarchies, &cgroup.path, lent);
                 drop(cgroup.remove());
                 Err(error)
             }
@@ -87,8 +90,8 @@ impl Cgroup {
         Ok(())
     }
 
-    fn limit(&self, parent: &str, limits: &Limits) -> Result<(), CgroupError> {
-        realtime::lend(&self.hierarchies, &self.path, &limits.cpu)?;
+    fn limit(&self, parent: &str, limits: &Limits, lent: &mut Lent) -> Result<(), CgroupError> {
+        let _turn = realtime::lend(&self.hierarchies, &self.path, &limits.cpu, lent)?;
         let mut homes = self.homes()?;
         let mut writes = plan::writes(limits, &homes, &Current::NEW);
         if let Some(unified) = self.hierarchies.unified() {

@@ -89,6 +89,14 @@ pub enum CgroupError {
         /// Why.
         source: Errno,
     },
+    /// Nobody else may change the cgroups above this one meanwhile, and somebody does not let go.
+    #[error("lock cgroup {path}")]
+    Lock {
+        /// The topmost of them.
+        path: PathBuf,
+        /// Why; `ETIMEDOUT` if another process holds the lock.
+        source: Errno,
+    },
     /// The kernel did not stop all processes in time.
     #[error("cgroup {0} did not freeze")]
     NotFrozen(PathBuf),
@@ -97,9 +105,11 @@ pub enum CgroupError {
         "freezing needs the cgroup controller `freezer` or cgroup v2, and this host has neither"
     )]
     NoFreezer,
-    /// A process could not be sent `SIGKILL`.
-    #[error("kill process {pid} of cgroup {path}")]
-    Kill {
+    /// A process could not be sent a signal.
+    #[error("send signal {number} to process {pid} of cgroup {path}")]
+    Signal {
+        /// The signal's.
+        number: u8,
         /// The process.
         pid: i32,
         /// The cgroup.

@@ -1,4 +1,4 @@
-//! Killing everything in a cgroup, so that nothing is left, whatever it does.
+//! Signals for everything in a cgroup, and killing it so that nothing is left, whatever it does.
 //!
 //! v2 kills all at once (`cgroup.kill`, 5.14). On v1 nothing may be born any more, then all that is
 //! there is killed by pidfd: a pid read from a list may name another process by the time it is used,
@@ -10,8 +10,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use sys::Errno;
+use sys::process::pidfd_send_signal;
+use sys::signal::Signal;
 
 use crate::detect::{Controller, Version};
 use crate::error::CgroupError;
@@ -82,6 +84,22 @@ impl Cgroup {
         killed
     }
 
+    /// Sends a signal to every process in the cgroup and below it; all get it, whatever becomes of one.
+    /// Whoever is born meanwhile may not, but for SIGKILL ([`Cgroup::start_kill`]), from which nobody
+    /// gets away.
+    ///
+    /// # Errors
+    /// The list cannot be read, or the first process that could not be signalled.
+    pub fn signal(&self, signal: Signal) -> Result<(), CgroupError> {
+        if signal == Signal::KILL {
+            return self.start_kill();
+        }
+        let Some(tracking @ (root, mount)) = self.tracking() else { return Ok(()) };
+        let listed = self.pids_in(root, mount)?;
+        let sent = listed.chunks(BATCH).map(|batch| self.signal_batch(tracking, batch, signal));
+        sent.fold(Ok(()), Result::and)
+    }
+
     fn unkillable(&self, pids: Vec<Pid>) -> CgroupError {
         let pids = pids.into_iter().map(|pid| pid.as_raw_nonzero().get()).collect();
         CgroupError::Unkillable { path: self.place(), pids }
@@ -123,7 +141,7 @@ impl Cgroup {
             let mut listed = self.pids_in(root, mount)?;
             listed.retain(|pid| !killed.contains(pid));
             for batch in listed.chunks(BATCH) {
-                self.kill_batch((root, mount), batch)?;
+                self.signal_batch((root, mount), batch, Signal::KILL)?;
             }
             // What v1 has frozen takes the signal when it goes on, whoever froze it.
             if self.hierarchies.legacy_of(Controller::Freezer).is_some() {
@@ -159,26 +177,38 @@ impl Cgroup {
         }
     }
 
-    fn kill_batch(
+    fn signal_batch(
         &self,
         (root, mount): (BorrowedFd<'_>, &Path),
         batch: &[Pid],
+        signal: Signal,
     ) -> Result<(), CgroupError> {
-        let held = hold(batch);
-        let still: HashSet<Pid> = self.pids_in(root, mount)?.into_iter().collect();
-        let members = held.iter().filter(|(pid, _)| still.contains(pid));
-        members.into_iter().try_for_each(|(pid, pidfd)| self.kill_one(*pid, pidfd))
+        let members = still_listed(batch, || self.pids_in(root, mount))?;
+        let sent = members.iter().map(|(pid, pidfd)| self.signal_one(*pid, pidfd, signal));
+        sent.fold(Ok(()), Result::and)
     }
 
-    fn kill_one(&self, pid: Pid, pidfd: &OwnedFd) -> Result<(), CgroupError> {
-        match pidfd_send_signal(pidfd, Signal::KILL) {
+    fn signal_one(&self, pid: Pid, pidfd: &OwnedFd, signal: Signal) -> Result<(), CgroupError> {
+        match pidfd_send_signal(pidfd, signal) {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(source) => {
-                let pid = pid.as_raw_nonzero().get();
-                Err(CgroupError::Kill { pid, path: self.place(), source })
+                let (number, pid) = (signal.number(), pid.as_raw_nonzero().get());
+                Err(CgroupError::Signal { number, pid, path: self.place(), source })
             }
         }
     }
+}
+
+/// Pidfds of those whom a second look at the list, when they are open, still finds: a number that is in
+/// it then is of the process that was opened, which has not ended yet.
+fn still_listed(
+    listed: &[Pid],
+    look: impl FnOnce() -> Result<Vec<Pid>, CgroupError>,
+) -> Result<Vec<(Pid, OwnedFd)>, CgroupError> {
+    let mut held = hold(listed);
+    let still: HashSet<Pid> = look()?.into_iter().collect();
+    held.retain(|(pid, _)| still.contains(pid));
+    Ok(held)
 }
 
 /// Pidfds of those that still exist.
@@ -203,4 +233,38 @@ pub(crate) fn wait_for(held: &[(Pid, OwnedFd)], deadline: Deadline) -> Result<()
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use sys::process::{Child, CloneArgs, Exit, clone3, wait};
+
+    fn idle() -> Child {
+        let wait = || {
+            loop {
+                let _ = rustix::event::poll(&mut [], None);
+            }
+        };
+        clone3(&CloneArgs::default(), wait).unwrap()
+    }
+
+    #[test]
+    fn a_number_is_whose_it_is_at_the_second_look() {
+        let (member, left) = (idle(), idle());
+        // One has left the cgroup meanwhile: its number may have been another's all along.
+        let held = still_listed(&[member.pid, left.pid], || Ok(vec![member.pid])).unwrap();
+        assert_eq!(held.iter().map(|(pid, _)| *pid).collect::<Vec<_>>(), [member.pid]);
+        // One has ended, and a new process of the cgroup has its number: what is held is the old one.
+        let held = still_listed(&[left.pid], || {
+            pidfd_send_signal(&left.pidfd, Signal::KILL).unwrap();
+            wait(&left.pidfd).unwrap();
+            Ok(vec![left.pid])
+        });
+        let held = held.unwrap();
+        assert_eq!(pidfd_send_signal(&held[0].1, Signal::TERM), Err(Errno::SRCH));
+        pidfd_send_signal(&member.pidfd, Signal::KILL).unwrap();
+        assert_eq!(wait(&member.pidfd), Ok(Exit::Signal(Signal::KILL)));
+    }
 }

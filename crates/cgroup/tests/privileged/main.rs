@@ -40,8 +40,13 @@ fn start_in_part(whole: &Cgroup, part: &Cgroup, body: impl FnOnce() -> i32) -> C
 
 /// A process that waits to be killed. Returns when it is in the cgroup.
 fn idle_in(cgroup: &Cgroup) -> Child {
+    idle_in_part(cgroup, cgroup)
+}
+
+/// The same in a part of a cgroup.
+fn idle_in_part(whole: &Cgroup, part: &Cgroup) -> Child {
     let (reader, writer) = rustix::pipe::pipe().unwrap();
-    let child = start_in(cgroup, || {
+    let child = start_in_part(whole, part, || {
         let _ = rustix::io::write(&writer, b"x");
         loop {
             let _ = poll(&mut [], None);
@@ -234,20 +239,27 @@ fn what_a_host_says_it_can_limit_it_can() {
     });
 }
 
+fn realtime(runtime: i64) -> Limits {
+    let cpu = Cpu { realtime_runtime: Some(runtime), ..Cpu::default() };
+    Limits { cpu, ..Limits::default() }
+}
+
+/// Where it stands how much the parent of this host's cgroups has.
+fn lent_file(host: &Host, cgroup: &Cgroup) -> PathBuf {
+    let mut views = cgroup.views();
+    let view = views.find(|view| view.options.split(',').any(|it| it == "cpu")).unwrap();
+    view.mount.join(&host.parent).join("cpu.rt_runtime_us")
+}
+
 #[test]
 fn realtime_is_lent_to_the_cgroups_above() {
     on_each_layout(|host| {
         if !host.hierarchies.can(Ability::CpuRealtime) {
             return;
         }
-        let realtime = |runtime| Limits {
-            cpu: Cpu { realtime_runtime: Some(runtime), ..Cpu::default() },
-            ..Limits::default()
-        };
         let one = host.create("one", &realtime(300));
         let two = host.create("two", &realtime(400));
-        let view = one.views().find(|view| view.options.split(',').any(|it| it == "cpu")).unwrap();
-        let parent = view.mount.join(&host.parent).join("cpu.rt_runtime_us");
+        let parent = lent_file(host, &one);
         assert_eq!(read_to_string(&parent).unwrap().trim(), "700");
         // Its own share is not counted twice.
         two.update(&realtime(500)).unwrap();
@@ -266,6 +278,80 @@ fn realtime_is_lent_to_the_cgroups_above() {
         let mut both = period(500);
         both.cpu.realtime_runtime = Some(100);
         two.update(&both).unwrap();
+    });
+}
+
+#[test]
+fn what_was_lent_for_a_change_that_is_refused_is_taken_back() {
+    on_each_layout(|host| {
+        let is_there = home(host, Controller::Cpuset) == Some(Version::V1);
+        if !host.hierarchies.can(Ability::CpuRealtime) || !is_there {
+            return;
+        }
+        let one = host.create("one", &realtime(300));
+        let parent = lent_file(host, &one);
+        let above = parent.parent().unwrap().parent().unwrap().join("cpu.rt_runtime_us");
+        let lent = || [&parent, &above].map(|file| read_to_string(file).unwrap());
+        let before = lent();
+        assert_eq!(before[0], "300\n");
+        let mut refused = realtime(900);
+        // There is no such node.
+        refused.cpu.mems = Some("4000".into());
+        one.update(&refused).unwrap_err();
+        assert_eq!(lent(), before);
+        host.try_create("two", &refused).unwrap_err();
+        assert_eq!(lent(), before);
+        // What is put back is not taken from who has borrowed of it meanwhile.
+        let was = one.update(&realtime(800)).unwrap();
+        let two = host.create("two", &realtime(200));
+        assert_eq!(lent()[0], "1000\n");
+        one.put_back(was);
+        assert_eq!(lent()[0], "500\n");
+        two.update(&realtime(100)).unwrap();
+        assert_eq!(lent()[0], "500\n");
+    });
+}
+
+#[test]
+fn who_borrow_at_the_same_time_all_get_what_they_want() {
+    on_each_layout(|host| {
+        if !host.hierarchies.can(Ability::CpuRealtime) {
+            return;
+        }
+        let names = ["one", "two", "three", "four"];
+        let groups = names.map(|name| host.create(name, &Limits::default()));
+        let parent = lent_file(host, &groups[0]);
+        for round in 1..=20 {
+            std::thread::scope(|scope| {
+                for group in &groups {
+                    scope.spawn(|| group.update(&realtime(round * 100)).unwrap());
+                }
+            });
+            let lent = read_to_string(&parent).unwrap();
+            assert_eq!(lent.trim(), (round * 400).to_string());
+        }
+    });
+}
+
+#[test]
+fn a_signal_is_for_all_in_a_cgroup_and_below_it() {
+    on_each_layout(|host| {
+        let cgroup = host.create("one", &Limits::default());
+        let part = cgroup.parts().unwrap().make("part").unwrap();
+        let inside = [idle_in(&cgroup), idle_in(&cgroup)];
+        let below = idle_in_part(&cgroup, &part);
+        let outside = host.create("two", &Limits::default());
+        let other = idle_in(&outside);
+        cgroup.signal(Signal::TERM).unwrap();
+        for child in inside.iter().chain([&below]) {
+            assert_eq!(wait(&child.pidfd), Ok(Exit::Signal(Signal::TERM)));
+        }
+        // Nobody is no error, and nobody else was meant.
+        cgroup.signal(Signal::TERM).unwrap();
+        assert_eq!(outside.pids().unwrap(), [other.pid]);
+        outside.signal(Signal::KILL).unwrap();
+        assert_eq!(wait(&other.pidfd), Ok(Exit::Signal(Signal::KILL)));
+        assert_eq!(part.remove_part().unwrap(), Removed::Yes);
     });
 }
 
@@ -570,12 +656,9 @@ fn a_part_is_told_from_the_rest_and_killed_without_it() {
         let parts = whole.parts().unwrap();
         let part = parts.make("exec-1").unwrap();
         assert!(matches!(parts.make("exec-1"), Err(CgroupError::Exists(_))));
+        let child = idle_in_part(&whole, &part);
         // One that limits nothing has the limits of the whole: even a bomb does.
         let bomb = pids.map(|_| start_in_part(&whole, &part, fork_for_ever));
-        let child = start_in_part(&whole, &part, || {
-            let _ = poll(&mut [], None);
-            0
-        });
         while part.pids().unwrap().len() < if bomb.is_some() { 15 } else { 1 } {
             std::thread::yield_now();
         }

@@ -53,21 +53,7 @@ fn signal_all(record: &Record, signal: Signal) -> Result<(), Fault> {
         Err(Fault::Cgroup(CgroupError::NotFound(_))) => return Err(Fault::NotRunning),
         cgroup => cgroup?,
     };
-    if signal == Signal::KILL {
-        return Ok(cgroup.start_kill()?);
-    }
-    for pid in cgroup.pids()? {
-        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
-        let sent = pidfd.and_then(|pidfd| pidfd_send_signal(&pidfd, signal));
-        match sent {
-            // It has ended between our looks.
-            Err(Errno::SRCH) => {}
-            sent => {
-                sent.map_err(|errno| Fault::Call("signal a process of the container", errno))?
-            }
-        }
-    }
-    Ok(())
+    Ok(cgroup.signal(signal)?)
 }
 
 /// Removes what is left of it.

@@ -14,7 +14,6 @@ use runtime::seccomp::Program;
 use runtime::{
     CgroupEntry, Enter, FilterRef, Hooks, HostFacts, Keyring, LaunchError, Orphan, Running, Stdio,
 };
-use rustix::process::Pid;
 use sys::Errno;
 use sys::failpoint::{Point, pass, reach};
 use sys::process::Namespaces;
@@ -302,25 +301,9 @@ impl Guard {
     /// Sends a signal to all of a process's own: the container's, or those of an exec.
     pub(super) fn signal_everyone(&self, target: Target, signal: sys::signal::Signal) {
         let Some(cgroup) = self.cgroup_of(target) else { return };
-        if signal == sys::signal::Signal::KILL {
-            // Their ends are events: the init's comes when we have reaped its execs. Whom this
-            // cannot kill, the machine gives up waiting for.
-            let _ = cgroup.start_kill();
-            return;
-        }
-        let members = || cgroup.pids().unwrap_or_default();
-        let flags = rustix::process::PidfdFlags::empty();
-        let held = members()
-            .into_iter()
-            .filter_map(|pid| Some((pid, rustix::process::pidfd_open(pid, flags).ok()?)));
-        let held: Vec<(Pid, OwnedFd)> = held.collect();
-        // A number that still is in the cgroup belongs to whom the descriptor was opened for.
-        let still = members();
-        for (pid, pidfd) in held {
-            if still.contains(&pid) {
-                let _ = sys::process::pidfd_send_signal(&pidfd, signal);
-            }
-        }
+        // Their ends are events: the init's comes when we have reaped its execs. Whom SIGKILL cannot end,
+        // the machine gives up waiting for.
+        let _ = cgroup.signal(signal);
     }
 
     /// Kills whoever is in the container's cgroup. Whom it cannot kill, `reconcile` finds.
