@@ -101,9 +101,19 @@ pub fn resolve(text: &str, databases: &Databases<'_>) -> Result<Identity, UserEr
     };
     groups.retain(|group| *group != gid);
     groups.insert(0, gid);
-    let home = line.map(|line| String::from_utf8_lossy(line.home).into_owned());
-    let home = home.filter(|home| !home.is_empty()).unwrap_or_else(|| "/".to_owned());
-    Ok(Identity { uid, gid, groups, home })
+    Ok(Identity { uid, gid, groups, home: home_in(line.as_ref()) })
+}
+
+/// The home directory of a user; the first line that has the number, `/` if none has.
+#[must_use]
+pub fn home(uid: u32, passwd_file: &[u8]) -> String {
+    home_in(passwd_lines(passwd_file).find(|line| line.uid == uid).as_ref())
+}
+
+/// A variable of an environment cannot have a zero byte, so that a home with one is none.
+fn home_in(line: Option<&PasswdLine<'_>>) -> String {
+    let named = line.map(|line| String::from_utf8_lossy(line.home).into_owned());
+    named.filter(|home| !home.is_empty() && !home.contains('\0')).unwrap_or_else(|| "/".to_owned())
 }
 
 /// Resolves one group, as `--group-add` names it.
@@ -277,6 +287,9 @@ mod tests {
         assert_eq!(home("nohome"), "/");
         assert_eq!(home("4711"), "/");
         assert_eq!(resolve("7:8", &Databases::default()).unwrap().home, "/");
+        let by_number = [33, 34, 4711].map(|uid| super::home(uid, PASSWD));
+        assert_eq!(by_number, ["/var/www", "/", "/"]);
+        assert_eq!(super::home(1, b"one:x:1:1::/a\0b:/bin/sh\n"), "/");
     }
 
     #[test]
