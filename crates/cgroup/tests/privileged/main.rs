@@ -322,10 +322,9 @@ fn who_borrow_at_the_same_time_all_get_what_they_want() {
         let groups = names.map(|name| host.create(name, &Limits::default()));
         let parent = lent_file(host, &groups[0]);
         for round in 1..=20 {
+            let borrow = |group: &Cgroup| group.update(&realtime(round * 100)).unwrap();
             std::thread::scope(|scope| {
-                for group in &groups {
-                    scope.spawn(|| group.update(&realtime(round * 100)).unwrap());
-                }
+                let _ = groups.each_ref().map(|group| scope.spawn(move || borrow(group)));
             });
             let lent = read_to_string(&parent).unwrap();
             assert_eq!(lent.trim(), (round * 400).to_string());
@@ -679,10 +678,7 @@ fn a_part_is_told_from_the_rest_and_killed_without_it() {
         assert_eq!(whole.pids().unwrap(), [other.pid]);
         // What is left of parts goes with the whole.
         let left = parts.make("exec-2").unwrap();
-        let child = start_in_part(&whole, &left, || {
-            let _ = poll(&mut [], None);
-            0
-        });
+        let child = idle_in_part(&whole, &left);
         whole.kill().unwrap();
         for child in [child, other] {
             assert_eq!(wait(&child.pidfd), Ok(Exit::Signal(Signal::KILL)));
