@@ -170,9 +170,9 @@ fn a_container_from_create_to_delete() {
 #[test]
 fn run_ends_as_its_process_does() {
     let bundle = Bundle::new();
-    bundle.runs(&["sh", "-c", "echo out; echo err >&2; exit 7"]);
+    bundle.runs(&["sh", "-c", "echo out $HOME; echo err >&2; exit 7"]);
     let ran = bundle.run(&["run", "one"]);
-    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(7), "out", "err"));
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(7), "out /", "err"));
     bundle.nothing_is_left();
     bundle.ok_code(&["run", "--keep", "one"], 7);
     assert_eq!(bundle.state("one")["status"], "stopped");
@@ -387,13 +387,16 @@ fn a_process_without_a_socket_has_our_terminal() {
     bundle.ok(&["start", "one"]);
     let ran = bundle.run(&["exec", "-t", "one", "sh", "-c", "tty; exit 4"]);
     assert_eq!((ran.code, ran.out.as_str()), (Some(4), "/dev/pts/0\r"), "{}", ran.err);
+    // As the container's own files say.
+    fs::create_dir(bundle.path().join("rootfs/etc")).unwrap();
+    fs::write(bundle.path().join("rootfs/etc/passwd"), "u:x:7:8::/home/u:/bin/sh\n").unwrap();
     let process = json!({
-        "args": ["sh", "-c", "echo $A; id -u"], "cwd": "/", "env": ["A=b", "PATH=/bin"],
+        "args": ["sh", "-c", "echo $A $HOME; id -u"], "cwd": "/", "env": ["A=b", "PATH=/bin"],
         "user": { "uid": 7, "gid": 8 },
     });
     fs::write(bundle.path().join("process.json"), process.to_string()).unwrap();
     let ran = bundle.run(&["exec", "--process", "process.json", "one"]);
-    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "b\n7"), "{}", ran.err);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "b /home/u\n7"), "{}", ran.err);
     bundle.ok(&["delete", "-f", "one"]);
     bundle.nothing_is_left();
 }

@@ -14,6 +14,7 @@ use sys::mount::{Attributes, Depth, Propagation};
 use super::arguments::Create;
 use super::bundle::{self, Bundle};
 use super::console;
+use super::environment;
 use super::fault::Fault;
 use super::filter;
 use super::finish;
@@ -122,11 +123,15 @@ fn start(place: &Place, args: &Create, bundle: &Bundle, cgroup: &Cgroup) -> Resu
     let filter = filter::of(&bundle.spec, &facts)?;
     let rootfs = root(bundle).map_err(|errno| Fault::Call("open the root file system", errno))?;
     let door = listen(place)?;
-    let process = bundle.spec.process().as_ref();
+    let mut spec = bundle.spec.clone();
+    if let Some(process) = spec.process_mut() {
+        environment::complete(process, rootfs.as_fd());
+    }
+    let process = spec.process().as_ref();
     let terminal = process.is_some_and(|process| process.terminal().unwrap_or(false));
     let entry = cgroup.entry()?;
     Ok(crate::launch(Launch {
-        spec: &bundle.spec,
+        spec: &spec,
         facts: &facts,
         id: &args.id.id,
         rootfs,

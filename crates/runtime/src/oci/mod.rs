@@ -8,6 +8,7 @@ mod begin;
 mod bundle;
 mod console;
 mod create;
+mod environment;
 mod fault;
 mod features;
 mod filter;

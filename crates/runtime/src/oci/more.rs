@@ -1,13 +1,16 @@
 //! `exec`: one more process in a running container.
 
 use std::fs;
+use std::os::fd::AsFd;
 
 use oci_spec::runtime::{Capability, Process, Spec};
+use rustix::fs::{Mode, OFlags};
 use sys::process::Exit;
 
 use super::arguments::Exec;
 use super::console;
 use super::create::Company;
+use super::environment;
 use super::fault::Fault;
 use super::foreground;
 use super::inside::{Inside, Terms};
@@ -15,6 +18,9 @@ use super::record::{self, Home, Status};
 use super::state;
 use crate::Running;
 use crate::plan::Orphan;
+
+/// How the root file system is looked at.
+const ROOT: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Runs it. Returns its exit code, or 0 at once if it is not waited for.
 pub(super) fn exec(home: &Home<'_>, args: &Exec) -> Result<u8, Fault> {
@@ -33,7 +39,10 @@ pub(super) fn exec(home: &Home<'_>, args: &Exec) -> Result<u8, Fault> {
     };
     let spec = place.spec()?;
     drop(place);
-    let process = process(args, &spec)?;
+    let mut process = process(args, &spec)?;
+    let rootfs = rustix::fs::open(&record.rootfs, ROOT, Mode::empty())
+        .map_err(|errno| Fault::Call("open the root file system", errno))?;
+    environment::complete(&mut process, rootfs.as_fd());
     let terminal = process.terminal().unwrap_or(false);
     let company = if args.detach { Company::Detached } else { Company::Foreground };
     let console = console::of(args.console_socket.as_deref(), terminal, company)?;
