@@ -3,18 +3,20 @@
 //! What criu has to be told is `runtime::criu`'s matter. Here is what a checkpoint is on disk, what
 //! may become one, and how it comes about whole or not at all (`docs/design/checkpoint.md`).
 
+mod kept;
+
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use model::container::{InitProcess, NamespaceSpec, Removal, Terminal};
 use model::id::is_plain_name;
 use model::mount::MountSource;
 use model::{ContainerId, Life, NameOrId, Signal};
-use runtime::criu::{self, After, Descriptors, Dump, Seal};
+use runtime::criu::{self, After, Dump, Seal, Survey};
 use rustix::process::Pid;
-use serde::{Deserialize, Serialize};
 use shim::Shim;
 use shim::protocol::{ExecState, Restoration};
 use sys::failpoint::{Point, pass};
@@ -26,30 +28,27 @@ use crate::guard::call_error;
 use crate::prepare::etc_sources;
 use crate::view::{CheckpointOptions, CheckpointPlace};
 use crate::{Engine, EngineError};
+use kept::{Kept, Shelf, Stage};
 
 /// Where a container's checkpoints are, in its directory or in one of the caller's.
 const CHECKPOINTS: &str = "checkpoints";
-/// What a checkpoint is, beside criu's files. It is written last.
-const MANIFEST: &str = "dhow.json";
-/// Longest manifest that is read.
-const MAX_MANIFEST: u64 = 64 << 10;
-/// Begins the name of what is being written or removed; no checkpoint is called so.
-const UNFINISHED: char = '.';
 /// What is left of criu's last failure, in the container's directory.
 const FAILURE_LOG: &str = "criu.log";
 /// Where criu works at a restore, in the container's directory.
 const WORK: &str = "restore";
 
-/// What of a checkpoint is dhow's own.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Manifest {
-    version: u32,
-    descriptors: Descriptors,
+/// How a container is written down.
+struct Writing<'a> {
+    program: &'a Path,
+    survey: &'a Survey,
+    after: After,
 }
 
-/// The only version so far.
-const VERSION: u32 = 1;
+/// Whether a container's shim was told to end it.
+enum End {
+    Said,
+    Unsaid,
+}
 
 impl Engine {
     /// Writes a container that runs down. It ends with that, unless it is to go on.
@@ -63,12 +62,12 @@ impl Engine {
         options: CheckpointOptions,
     ) -> Result<(), EngineError> {
         let id = self.find(who)?.id;
-        let all = self.checkpoints_of(&id, place)?;
+        let shelf = self.shelf_of(&id, place)?;
         let program = self.criu()?;
         let (lock, container) = self.lock(&id)?;
         let (pid, mut shim) = self.writable_down(&container, place, options.after)?;
-        let target = all.join(&place.name);
-        if target.exists() {
+        let kept = shelf.make()?;
+        if kept.is_taken(&place.name)? {
             return Err(EngineError::CheckpointExists {
                 name: place.name.clone(),
                 container: container.name().to_owned(),
@@ -76,26 +75,8 @@ impl Engine {
         }
         let survey = criu::survey(pid, &self.given_places(&container)?)
             .map_err(|error| cannot(&container, error))?;
-        let stage = stage(&all, &place.name)?;
-        let dump =
-            Dump { program: &program, survey: &survey, images: &stage, after: options.after };
-        let mut sealed = Ok(());
-        let done = criu::dump(&dump, || {
-            pass(Point::CheckpointWritten);
-            sealed = seal(&stage, &target, &survey.descriptors);
-            pass(Point::CheckpointSealed);
-            if sealed.is_ok() {
-                sealed = end(&mut shim, &container, options.after);
-            }
-            if sealed.is_ok() { Seal::Kept } else { Seal::Lost }
-        });
-        if sealed.is_err() || done.is_err() {
-            let log = self.keep_criu_log(&id, &stage);
-            let _ = fs::remove_dir_all(&stage);
-            sealed?;
-            return done.map_err(|error| self.failed(&container, &error, log));
-        }
-        let _ = fs::remove_file(target.join(criu::LOG));
+        let writing = Writing { program: &program, survey: &survey, after: options.after };
+        self.write_down(&container, kept.stage(&place.name)?, &writing, &mut shim)?;
         if options.after == After::Ends {
             shim.killed().map_err(|error| call_error(&id, error))?;
         }
@@ -107,6 +88,42 @@ impl Engine {
         Ok(())
     }
 
+    /// Writes it down whole, or not at all.
+    fn write_down(
+        &self,
+        container: &Container,
+        mut stage: Stage<'_>,
+        writing: &Writing<'_>,
+        shim: &mut Shim,
+    ) -> Result<(), EngineError> {
+        let Writing { program, survey, after } = *writing;
+        let images = stage.as_fd().try_clone_to_owned();
+        let images = images.map_err(EngineError::file("open", CHECKPOINTS))?;
+        let dump = Dump { program, survey, images: images.as_fd(), after };
+        let mut end = Ok(End::Unsaid);
+        let done = criu::dump(&dump, || {
+            pass(Point::CheckpointWritten);
+            let sealed = stage.seal(&survey.descriptors);
+            pass(Point::CheckpointSealed);
+            end = sealed.and_then(|()| say_end(shim, container, after));
+            if end.is_ok() { Seal::Kept } else { Seal::Lost }
+        });
+        let failed = match (end, done) {
+            // criu had no more to do than to let go, and the kernel does that for it.
+            (Ok(End::Said), _) | (Ok(End::Unsaid), Ok(())) => {
+                stage.keep();
+                return Ok(());
+            }
+            (end, done) => end.map(|_| done),
+        };
+        let log = stage.log().and_then(|log| self.keep_criu_log(&container.id, log)).ok();
+        stage.discard();
+        match failed? {
+            Err(error) => Err(self.failed(container, &error, log)),
+            Ok(()) => Ok(()),
+        }
+    }
+
     /// The names of a container's checkpoints, in order.
     ///
     /// # Errors
@@ -116,14 +133,8 @@ impl Engine {
         who: &NameOrId,
         dir: Option<&Path>,
     ) -> Result<Vec<String>, EngineError> {
-        let all = self.checkpoint_dir(&self.find(who)?.id, dir)?;
-        let mut names = Vec::new();
-        for entry in entries(&all)? {
-            let is_whole = all.join(&entry).join(MANIFEST).is_file();
-            names.extend(Some(entry).filter(|name| is_whole && is_plain_name(name)));
-        }
-        names.sort_unstable();
-        Ok(names)
+        let kept = self.shelf(&self.find(who)?.id, dir)?.open()?;
+        kept.map_or_else(|| Ok(Vec::new()), |kept| kept.whole())
     }
 
     /// Removes a checkpoint.
@@ -136,31 +147,28 @@ impl Engine {
         place: &CheckpointPlace,
     ) -> Result<(), EngineError> {
         let id = self.find(who)?.id;
-        let all = self.checkpoints_of(&id, place)?;
+        let shelf = self.shelf_of(&id, place)?;
         let (_lock, container) = self.lock(&id)?;
-        let target = existing(&all, &container, place)?;
-        sweep(&all)?;
-        let gone = unfinished(&all, &place.name);
-        fs::rename(&target, &gone).map_err(EngineError::file("remove", &target))?;
-        fs::remove_dir_all(&gone).map_err(EngineError::file("remove", gone))
+        existing(&shelf, &container, place)?.remove(&place.name)
     }
 
-    /// Everything that a start from a checkpoint needs beside what any start needs.
+    /// Everything that a start from a checkpoint needs beside what any start needs, and the checkpoint:
+    /// what was looked at is what criu reads.
     pub(crate) fn restoration(
         &self,
         container: &Container,
         place: &CheckpointPlace,
-    ) -> Result<Restoration, EngineError> {
-        let all = self.checkpoints_of(&container.id, place)?;
-        let images = existing(&all, container, place)?;
+    ) -> Result<(Restoration, OwnedFd), EngineError> {
+        let shelf = self.shelf_of(&container.id, place)?;
+        let kept = existing(&shelf, container, place)?;
         let program = self.criu()?;
-        check_owner(&images)?;
-        let manifest = read_manifest(&images.join(MANIFEST))?;
+        let (images, descriptors) = kept.images(&place.name)?;
         let work = self.paths().container_dir(&container.id).join(WORK);
         // A restore that was killed has left it.
         remove_tree(&work)?;
-        make_dir(&work)?;
-        Ok(Restoration { program, images, work, descriptors: manifest.descriptors })
+        let made = fs::DirBuilder::new().mode(0o700).create(&work);
+        made.map_err(EngineError::file("make", &work))?;
+        Ok((Restoration { program, work, descriptors }, images))
     }
 
     /// Takes away what a restore has worked with, and says where its log is if it has failed.
@@ -170,7 +178,10 @@ impl Engine {
         work: &Path,
         done: Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        let log = done.as_ref().err().and_then(|_| self.keep_criu_log(&container.id, work));
+        let log = done.as_ref().err().and_then(|_| {
+            let log = File::open(work.join(criu::LOG)).ok()?;
+            self.keep_criu_log(&container.id, log).ok()
+        });
         // What stays is overwritten by the next.
         let _ = remove_tree(work);
         match (done, log) {
@@ -187,22 +198,30 @@ impl Engine {
         helper::find(wanted).ok_or_else(|| EngineError::NoCriu(wanted.to_owned()))
     }
 
-    /// Where the checkpoints of a container are among which one is named.
-    pub(crate) fn checkpoints_of(
+    /// Whether a checkpoint can be called so, and be there.
+    pub(crate) fn check_checkpoint_place(
         &self,
         id: &ContainerId,
         place: &CheckpointPlace,
-    ) -> Result<PathBuf, EngineError> {
+    ) -> Result<(), EngineError> {
+        self.shelf_of(id, place).map(drop)
+    }
+
+    /// Where the checkpoints of a container are among which one is named.
+    fn shelf_of(&self, id: &ContainerId, place: &CheckpointPlace) -> Result<Shelf, EngineError> {
         if !is_plain_name(&place.name) {
             return Err(EngineError::BadCheckpointName(place.name.clone()));
         }
-        self.checkpoint_dir(id, place.dir.as_deref())
+        self.shelf(id, place.dir.as_deref())
     }
 
-    fn checkpoint_dir(&self, id: &ContainerId, dir: Option<&Path>) -> Result<PathBuf, EngineError> {
+    fn shelf(&self, id: &ContainerId, dir: Option<&Path>) -> Result<Shelf, EngineError> {
+        let own = CHECKPOINTS.to_owned();
         match dir {
-            None => Ok(self.paths().container_dir(id).join(CHECKPOINTS)),
-            Some(dir) if dir.is_absolute() => Ok(dir.join(id.to_string()).join(CHECKPOINTS)),
+            None => Ok(Shelf { base: self.paths().container_dir(id), levels: vec![own] }),
+            Some(dir) if dir.is_absolute() => {
+                Ok(Shelf { base: dir.to_owned(), levels: vec![id.to_string(), own] })
+            }
             Some(dir) => Err(EngineError::Invalid(format!(
                 "the directory of checkpoints {:?} is not absolute",
                 dir.display()
@@ -269,10 +288,10 @@ impl Engine {
     }
 
     /// Keeps the log of a criu that failed.
-    fn keep_criu_log(&self, id: &ContainerId, dir: &Path) -> Option<PathBuf> {
+    fn keep_criu_log(&self, id: &ContainerId, mut log: File) -> io::Result<PathBuf> {
         let kept = self.paths().container_dir(id).join(FAILURE_LOG);
-        // A directory of the caller's may be on another file system.
-        fs::copy(dir.join(criu::LOG), &kept).is_ok().then_some(kept)
+        io::copy(&mut log, &mut File::create(&kept)?)?;
+        Ok(kept)
     }
 
     fn failed(
@@ -316,116 +335,28 @@ fn told_by(log: &Path) -> String {
     format!(" (all of it: {})", log.display())
 }
 
-/// An empty directory for what is being written.
-fn stage(all: &Path, name: &str) -> Result<PathBuf, EngineError> {
-    make_dirs(all)?;
-    sweep(all)?;
-    let stage = unfinished(all, name);
-    make_dir(&stage)?;
-    Ok(stage)
-}
-
-/// Makes what was written last, and gives it its name.
-fn seal(stage: &Path, target: &Path, descriptors: &Descriptors) -> Result<(), EngineError> {
-    let manifest = Manifest { version: VERSION, descriptors: descriptors.clone() };
-    let path = stage.join(MANIFEST);
-    let write = || {
-        fs::write(&path, serde_json::to_vec(&manifest).map_err(io::Error::other)?)?;
-        // The container may end with this.
-        rustix::fs::syncfs(File::open(stage)?)?;
-        fs::rename(stage, target)?;
-        File::open(target.parent().unwrap_or(target))?.sync_all()
-    };
-    write().map_err(EngineError::file("write the checkpoint", target))
-}
-
 /// Its end is somebody's wish: its restart policy does not start it again. The kernel kills it while
 /// it stands still, so it does nothing more; that it is dead is known when criu lets go of it.
-fn end(shim: &mut Shim, container: &Container, after: After) -> Result<(), EngineError> {
+fn say_end(shim: &mut Shim, container: &Container, after: After) -> Result<End, EngineError> {
     match after {
-        After::Runs => Ok(()),
+        After::Runs => Ok(End::Unsaid),
         After::Ends => {
-            shim.send_kill(Signal::KILL).map_err(|error| call_error(&container.id, error))
+            let sent = shim.send_kill(Signal::KILL);
+            sent.map(|()| End::Said).map_err(|error| call_error(&container.id, error))
         }
     }
-}
-
-fn unfinished(all: &Path, name: &str) -> PathBuf {
-    all.join(format!("{UNFINISHED}{name}"))
-}
-
-/// Removes what was never finished. Whoever holds the container's lock is the only one at work.
-fn sweep(all: &Path) -> Result<(), EngineError> {
-    for name in entries(all)?.iter().filter(|name| name.starts_with(UNFINISHED)) {
-        remove_tree(&all.join(name))?;
-    }
-    Ok(())
-}
-
-fn entries(dir: &Path) -> Result<Vec<String>, EngineError> {
-    let list = match fs::read_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        list => list.map_err(EngineError::file("read", dir))?,
-    };
-    Ok(list.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
 }
 
 fn existing(
-    all: &Path,
+    shelf: &Shelf,
     container: &Container,
     place: &CheckpointPlace,
-) -> Result<PathBuf, EngineError> {
-    let target = all.join(&place.name);
-    if target.join(MANIFEST).is_file() {
-        return Ok(target);
-    }
-    Err(EngineError::NoSuchCheckpoint {
+) -> Result<Kept, EngineError> {
+    let kept = shelf.open()?.filter(|kept| kept.has(&place.name));
+    kept.ok_or_else(|| EngineError::NoSuchCheckpoint {
         name: place.name.clone(),
         container: container.name().to_owned(),
     })
-}
-
-/// Whoever can write there decides what runs with the rights of the host's root: criu believes what
-/// it reads.
-fn check_owner(images: &Path) -> Result<(), EngineError> {
-    let entries = entries(images)?.into_iter().map(|name| images.join(name));
-    for path in entries.chain([images.to_owned()]) {
-        let found = fs::symlink_metadata(&path).map_err(EngineError::file("look at", &path))?;
-        let is_ours = found.uid() == rustix::process::geteuid().as_raw();
-        if !is_ours || found.mode() & 0o022 != 0 || found.is_symlink() {
-            return Err(EngineError::Invalid(format!(
-                "the checkpoint is not trusted: others than its owner could have written {}",
-                path.display()
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn read_manifest(path: &Path) -> Result<Manifest, EngineError> {
-    let read = || {
-        let file = File::open(path)?;
-        if file.metadata()?.len() > MAX_MANIFEST {
-            return Err(io::Error::other("it is too long"));
-        }
-        let manifest: Manifest = serde_json::from_reader(file).map_err(io::Error::other)?;
-        if manifest.version == VERSION {
-            Ok(manifest)
-        } else {
-            Err(io::Error::other(format!("it is of version {}", manifest.version)))
-        }
-    };
-    read().map_err(EngineError::file("read the checkpoint", path))
-}
-
-fn make_dir(path: &Path) -> Result<(), EngineError> {
-    let made = fs::DirBuilder::new().mode(0o700).create(path);
-    made.map_err(EngineError::file("make", path))
-}
-
-fn make_dirs(path: &Path) -> Result<(), EngineError> {
-    let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(path);
-    made.map_err(EngineError::file("make", path))
 }
 
 fn remove_tree(path: &Path) -> Result<(), EngineError> {

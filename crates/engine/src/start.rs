@@ -1,6 +1,6 @@
 //! `start`: everything that a container's init needs is prepared here, then its shim launches it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use model::container::{DEFAULT_STOP_TIMEOUT, Removal};
 use model::life::StartFailure;
@@ -34,21 +34,29 @@ pub(crate) enum Beginning {
     Start,
     /// Its restart policy wants it, for the n-th time.
     Revival(u32),
-    /// Somebody wants it as it was.
-    Restore(Restoration),
+    /// Somebody wants it as it was: from the checkpoint that has been looked at.
+    Restore(Restoration, OwnedFd),
 }
 
 impl Beginning {
     fn revival(&self) -> u32 {
         match self {
             Self::Revival(number) => *number,
-            Self::Start | Self::Restore(_) => 0,
+            Self::Start | Self::Restore(..) => 0,
         }
     }
 
-    fn restoration(self) -> Option<Box<Restoration>> {
+    fn restoration(&self) -> Option<Box<Restoration>> {
         match self {
-            Self::Restore(restoration) => Some(Box::new(restoration)),
+            Self::Restore(restoration, _) => Some(Box::new(restoration.clone())),
+            Self::Start | Self::Revival(_) => None,
+        }
+    }
+
+    /// What it is made of.
+    fn checkpoint(&self) -> Option<(FdRole, BorrowedFd<'_>)> {
+        match self {
+            Self::Restore(_, images) => Some((FdRole::Checkpoint, images.as_fd())),
             Self::Start | Self::Revival(_) => None,
         }
     }
@@ -82,7 +90,7 @@ impl Engine {
     ) -> Result<StartOutcome, EngineError> {
         let id = self.find(who)?.id;
         if let Some(place) = checkpoint {
-            self.checkpoints_of(&id, place)?;
+            self.check_checkpoint_place(&id, place)?;
         }
         let (lock, mut container) = self.lock(&id)?;
         match self.life(&container)? {
@@ -102,9 +110,10 @@ impl Engine {
         let started = match checkpoint {
             None => self.launch(&mut container, Beginning::Start),
             Some(place) => {
-                let restoration = self.restoration(&container, place)?;
+                let (restoration, images) = self.restoration(&container, place)?;
                 let work = restoration.work.clone();
-                let started = self.launch(&mut container, Beginning::Restore(restoration));
+                let beginning = Beginning::Restore(restoration, images);
+                let started = self.launch(&mut container, beginning);
                 self.restored(&container, &work, started)
             }
         };
@@ -139,7 +148,7 @@ impl Engine {
                 (prepared.mounted.clone(), unseen(&container.record))
             }
             // criu mounts copies, whose numbers nobody knows.
-            Beginning::Restore(_) => (Vec::new(), Vec::new()),
+            Beginning::Restore(..) => (Vec::new(), Vec::new()),
         };
         let (failed, again_failed) = (None, None);
         let start =
@@ -158,9 +167,10 @@ impl Engine {
             return Err(error);
         }
         sys::failpoint::pass(Point::StartSaved);
-        let fds: Vec<_> = prepared.fds.iter().map(|(_, fd)| fd.as_fd()).collect();
-        let launch = self.launch_message(container, &prepared, log, beginning);
-        let launch = Launch { decided: Some(at), ..launch };
+        let fds = prepared.fds.iter().map(|(role, fd)| (*role, fd.as_fd()));
+        let (roles, fds): (Vec<_>, Vec<_>) = fds.chain(beginning.checkpoint()).unzip();
+        let launch = self.launch_message(container, &prepared, log, &beginning);
+        let launch = Launch { fds: roles, decided: Some(at), ..launch };
         self.leave_about(container, prepared.endpoint.as_ref());
         let started = self.leave_probe(container, &prepared.spec).and_then(|()| {
             shim.launch(launch, &fds).map_err(|error| call_error(&container.id, error))
@@ -189,14 +199,14 @@ impl Engine {
         container: &Container,
         prepared: &Prepared,
         log: LogConfig,
-        beginning: Beginning,
+        beginning: &Beginning,
     ) -> Launch {
         let resolved = &container.record.resolved;
         let spec = &container.record.spec;
         let reap = ["reap".to_owned(), container.id.to_string()];
         Launch {
             spec: Box::new(prepared.spec.clone()),
-            fds: prepared.fds.iter().map(|(role, _)| *role).collect(),
+            fds: Vec::new(),
             stdin: spec.process.stdin,
             log,
             cgroup: self.cgroup_name(container),

@@ -295,6 +295,57 @@ fn a_checkpoint_that_others_can_write_is_not_believed() {
     goes_on(&host, "cc");
 }
 
+/// A directory that anybody can write to: what lies there already may be somebody's trap.
+#[test]
+fn where_others_write_nothing_of_theirs_is_followed_removed_or_believed() {
+    let host = host();
+    count(&host, "cc", &["--network", "none"]);
+    let (shared, victim) = (host.scratch().join("shared"), host.scratch().join("victim"));
+    for dir in [&shared, &victim] {
+        fs::create_dir(dir).unwrap();
+    }
+    fs::create_dir(victim.join(".ssh")).unwrap();
+    fs::create_dir(victim.join("one")).unwrap();
+    fs::write(victim.join("one/dhow.json"), "{}").unwrap();
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).unwrap();
+    let own = shared.join(look(&host, "cc", "{{.Id}}"));
+    let kept = shared.display().to_string();
+    let on = |words: &[&str], name: &str| {
+        [words, &["--checkpoint-dir", &kept, "cc", name][..]].concat().join(" ")
+    };
+    let all_refused = |name: &str| {
+        for words in [&["checkpoint", "create"][..], &["checkpoint", "rm"]] {
+            let words = on(words, name);
+            let told = host.fails(1, &words.split(' ').collect::<Vec<_>>());
+            assert!(told.contains("not trusted"), "{words}: {told}");
+        }
+        assert!(victim.join(".ssh").exists() && victim.join("one").exists());
+    };
+    fs::create_dir(&own).unwrap();
+    std::os::unix::fs::symlink(&victim, own.join("checkpoints")).unwrap();
+    all_refused("one");
+    fs::remove_file(own.join("checkpoints")).unwrap();
+    fs::create_dir(own.join("checkpoints")).unwrap();
+    std::os::unix::fs::symlink(victim.join(".ssh"), own.join("checkpoints/.one")).unwrap();
+    fs::create_dir(own.join("checkpoints/one")).unwrap();
+    fs::write(own.join("checkpoints/one/dhow.json"), "{}").unwrap();
+    // Whoever owns a level above decides what is below it.
+    std::os::unix::fs::chown(&own, Some(1000), None).unwrap();
+    all_refused("one");
+    std::os::unix::fs::chown(&own, Some(0), None).unwrap();
+    fs::set_permissions(own.join("checkpoints"), fs::Permissions::from_mode(0o777)).unwrap();
+    all_refused("one");
+    fs::remove_dir_all(&own).unwrap();
+    std::os::unix::fs::symlink(&victim, &own).unwrap();
+    all_refused("one");
+    fs::remove_file(&own).unwrap();
+    // It is good for ours.
+    let create = on(&["checkpoint", "create"], "one");
+    host.ok(&create.split(' ').collect::<Vec<_>>());
+    host.ok(&["start", "--checkpoint", "one", "--checkpoint-dir", &kept, "cc"]);
+    assert!(is_counted(&goes_on(&host, "cc")));
+}
+
 /// Each is written down from a container that may do something, for one that may not.
 #[test]
 fn what_comes_back_may_do_no_more_than_its_container() {

@@ -1,7 +1,6 @@
 //! Writes a container down.
 
-use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Stdio;
@@ -30,7 +29,7 @@ pub struct Dump<'a> {
     /// What was found.
     pub survey: &'a Survey,
     /// Where it is written: a directory, for the log as well.
-    pub images: &'a Path,
+    pub images: BorrowedFd<'a>,
     /// What becomes of the container then.
     pub after: After,
 }
@@ -62,10 +61,6 @@ pub enum Seal {
 /// # Errors
 /// criu cannot do it. The container goes on.
 pub fn dump(dump: &Dump<'_>, seal: impl FnOnce() -> Seal) -> Result<(), CriuError> {
-    let images = File::open(dump.images).map_err(|error| CriuError::Open {
-        path: dump.images.to_owned(),
-        errno: Errno::from_io_error(&error).unwrap_or(Errno::IO),
-    })?;
     let start = |errno| CriuError::Start { program: dump.program.to_owned(), errno };
     let (talk, theirs) = Talk::pair().map_err(start)?;
     let mut command = helper::command(Helper::Criu(dump.program));
@@ -79,7 +74,7 @@ pub fn dump(dump: &Dump<'_>, seal: impl FnOnce() -> Seal) -> Result<(), CriuErro
     // It has the other end of our socket.
     drop(command);
     let mut seal = Some(seal);
-    let answer = talk.ask(&request(dump, &images), None, |notify, _| match notify.script() {
+    let answer = talk.ask(&request(dump), None, |notify, _| match notify.script() {
         "post-dump" => match seal.take().map(|seal| seal()) {
             Some(Seal::Kept) => Word::GoOn,
             Some(Seal::Lost) | None => Word::Stop,
@@ -88,7 +83,7 @@ pub fn dump(dump: &Dump<'_>, seal: impl FnOnce() -> Seal) -> Result<(), CriuErro
     });
     drop(talk);
     let _ = criu.wait();
-    let errors = || log::errors(&dump.images.join(LOG));
+    let errors = || log::errors(dump.images);
     match answer {
         Ok(answer) if answer.success => Ok(()),
         Ok(answer) => {
@@ -99,10 +94,10 @@ pub fn dump(dump: &Dump<'_>, seal: impl FnOnce() -> Seal) -> Result<(), CriuErro
     }
 }
 
-fn request(dump: &Dump<'_>, images: &File) -> Request {
+fn request(dump: &Dump<'_>) -> Request {
     let options = Options {
-        images: images.as_raw_fd(),
-        work: Some(images.as_raw_fd()),
+        images: dump.images.as_raw_fd(),
+        work: Some(dump.images.as_raw_fd()),
         pid: Some(dump.survey.pid.as_raw_nonzero().get()),
         leave_running: Some(dump.after == After::Runs),
         external: dump.survey.external.clone(),

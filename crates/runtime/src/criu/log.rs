@@ -2,7 +2,11 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::os::fd::AsFd;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::LOG;
 
 /// The end of a log that is looked at.
 const LAST: u64 = 256 << 10;
@@ -12,10 +16,11 @@ const LINES: usize = 3;
 /// Errors that criu survives.
 const HARMLESS: [&str; 2] = ["Can't setup RLIMIT_NOFILE", "exited, status="];
 
-/// Its last errors, on one line; nothing if it could not even begin a log.
-pub(super) fn errors(path: &Path) -> String {
+/// The last errors of the log in a directory, on one line; nothing if it could not even begin a log.
+pub(super) fn errors(work: impl AsFd) -> String {
     let read = || {
-        let mut file = File::open(path)?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mut file = File::from(rustix::fs::openat(work, LOG, flags, Mode::empty())?);
         let len = file.metadata()?.len();
         file.seek(SeekFrom::Start(len.saturating_sub(LAST)))?;
         let mut bytes = Vec::new();
@@ -52,6 +57,6 @@ mod tests {
             "Can't lookup mount=24 for fd=0 path=/dev/null; Dump files (pid: 6770) failed with -1; Dumping FAILED."
         );
         assert_eq!(last_errors(""), "");
-        assert_eq!(errors(Path::new("/no/such/log")), "");
+        assert_eq!(errors(File::open("/proc/self").unwrap()), "");
     }
 }

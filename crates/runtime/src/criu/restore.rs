@@ -18,7 +18,7 @@ use super::survey::Descriptors;
 use super::talk::{Talk, Word};
 use super::verify::{Bounds, verify};
 use super::wire::{Inherit, Kind, Notify, Options, Request, Response};
-use super::{LOG, MASK_DIRECTORY, MASK_FILE, NETWORK, log};
+use super::{MASK_DIRECTORY, MASK_FILE, NETWORK, log};
 use crate::error::LaunchError;
 use crate::launch::{Given, Launch};
 use crate::plan::restoring::{Mask, Restoring, restoring};
@@ -38,8 +38,8 @@ const ENVIRONMENT: &std::ffi::CStr =
 pub struct Restore<'a> {
     /// The program.
     pub program: &'a Path,
-    /// What was written.
-    pub images: &'a Path,
+    /// What was written: a directory.
+    pub images: BorrowedFd<'a>,
     /// An empty directory to work in. The log stays there.
     pub work: &'a Path,
     /// What its streams were.
@@ -80,8 +80,7 @@ fn opened(path: &Path, error: &std::io::Error) -> CriuError {
 
 fn at_work(restore: Restore<'_>, plan: &InitPlan, bench: &Path) -> Result<Running, RestoreError> {
     let open = |path: &Path| File::open(path).map_err(|error| opened(path, &error));
-    let (images, work) = (open(restore.images)?, open(restore.work)?);
-    let log = restore.work.join(LOG);
+    let (images, work) = (restore.images, open(restore.work)?);
     let bounds = Bounds::of(plan, restore.launch.facts.last_capability);
     let Launch { rootfs, trees: brought, namespaces, stdio, cgroup, .. } = restore.launch;
     let inherited = inherited(namespaces, stdio, restore.descriptors)?;
@@ -133,9 +132,9 @@ fn at_work(restore: Restore<'_>, plan: &InitPlan, bench: &Path) -> Result<Runnin
     match answer {
         Ok(answer) if answer.success => Ok(running(&answer)?),
         Ok(Response { message, errno, .. }) => {
-            Err(CriuError::refused(log::errors(&log), message, errno).into())
+            Err(CriuError::refused(log::errors(&work), message, errno).into())
         }
-        Err(error) => Err(CriuError::lost(&error, log::errors(&log)).into()),
+        Err(error) => Err(CriuError::lost(&error, log::errors(&work)).into()),
     }
 }
 

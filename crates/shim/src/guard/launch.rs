@@ -48,6 +48,7 @@ struct Given {
     trees: Vec<(usize, OwnedFd)>,
     filter: Option<OwnedFd>,
     ports: Vec<OwnedFd>,
+    checkpoint: Option<OwnedFd>,
 }
 
 impl Given {
@@ -64,6 +65,7 @@ impl Given {
                 FdRole::Tree(mount) => given.trees.push((*mount, fd)),
                 FdRole::Seccomp => given.filter = Some(fd),
                 FdRole::Port => given.ports.push(fd),
+                FdRole::Checkpoint => given.checkpoint = Some(fd),
             }
         }
         Ok(given)
@@ -114,6 +116,7 @@ impl Guard {
         let filter = given.filter.as_mut().map(read_filter).transpose()?;
         let namespaces = std::mem::take(&mut given.namespaces);
         let trees = std::mem::take(&mut given.trees);
+        let checkpoint = given.checkpoint.take();
         self.open_container(&launch, given)?;
         let key = ProcKey(self.next_number());
         let Some(container) = &self.container else { return Err(failure("no container")) };
@@ -139,7 +142,7 @@ impl Guard {
             door: None,
         };
         let running = if let Some(restoration) = &launch.restoration {
-            restore(wished, restoration)?
+            restore(wished, restoration, checkpoint.as_ref())?
         } else {
             let ready = runtime::launch(wished).map_err(|error| refusal(&error))?;
             pass(Point::ShimReady);
@@ -332,10 +335,13 @@ impl Guard {
 fn restore(
     wished: runtime::Launch<'_>,
     restoration: &Restoration,
+    images: Option<&OwnedFd>,
 ) -> Result<Running, StartFailure> {
+    // A path could lead elsewhere than it did when its owner was looked at.
+    let images = images.ok_or_else(|| failure("there is no checkpoint"))?;
     let restored = runtime::criu::restore(runtime::criu::Restore {
         program: &restoration.program,
-        images: &restoration.images,
+        images: images.as_fd(),
         work: &restoration.work,
         descriptors: &restoration.descriptors,
         launch: wished,

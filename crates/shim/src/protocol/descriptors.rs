@@ -15,6 +15,8 @@ pub enum FdRole {
     Seccomp,
     /// A socket that reserves a published port: held until the port is taken back.
     Port,
+    /// The directory of the checkpoint that it is made of.
+    Checkpoint,
 }
 
 /// The kinds of namespaces that a container may share with another.

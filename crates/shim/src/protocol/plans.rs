@@ -40,13 +40,13 @@ pub struct Restarts {
     pub stop_signal: Option<Signal>,
 }
 
-/// A checkpoint that a container is made of.
+/// How a container is made of the checkpoint that comes with its launch ([`FdRole::Checkpoint`]).
+///
+/// [`FdRole::Checkpoint`]: super::FdRole::Checkpoint
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restoration {
     /// criu, absolute.
     pub program: PathBuf,
-    /// Its directory.
-    pub images: PathBuf,
     /// An empty directory to work in. The log stays there.
     pub work: PathBuf,
     /// What the streams were.
