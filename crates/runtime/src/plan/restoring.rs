@@ -71,7 +71,7 @@ pub(crate) fn restoring(
     }
     out.steps.extend([Step::StandardStreams(Uid::ROOT), Step::KeepDescriptors(3)]);
     out.steps.extend((0..inherited).map(Step::Inherit));
-    out.steps.extend([Step::AwaitGo, Step::Execute]);
+    out.steps.extend([Step::DieWithParent, Step::AwaitGo, Step::Execute]);
     Ok(out)
 }
 
@@ -224,6 +224,7 @@ mod tests {
             keep the standard streams only
             let the program inherit descriptor 0
             let the program inherit descriptor 1
+            die with the parent
             await go
             execute the program
             mask-file is /work/bench/mask/null

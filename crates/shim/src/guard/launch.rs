@@ -99,7 +99,11 @@ impl Guard {
                 self.wake_feeders(Target::Container);
                 Event::Launched(conn, started)
             }
-            Err(failure) => Event::LaunchFailed(conn, failure),
+            Err(failure) => {
+                // criu may have made processes before it failed, or was killed.
+                self.kill_leftovers();
+                Event::LaunchFailed(conn, failure)
+            }
         };
         // Parsing a specification leaves much to free behind.
         let now = self.elapsed();
