@@ -346,6 +346,66 @@ fn where_others_write_nothing_of_theirs_is_followed_removed_or_believed() {
     assert!(is_counted(&goes_on(&host, "cc")));
 }
 
+/// Something in the place of criu that reads its request, does this, and ends.
+fn other_criu(host: &Host, does: &str) -> PathBuf {
+    let path = host.scratch().join("other-criu");
+    let hear = "hear() { dd bs=65536 count=1 of=/dev/null 2>/dev/null; }";
+    fs::write(&path, format!("#!/bin/sh\n{hear}\nhear\n{does}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+fn is_running(words: &[&str]) -> bool {
+    let wanted: String = words.iter().map(|word| format!("{word}\0")).collect();
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let mut told = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    told.any(|told| told == wanted.as_bytes())
+}
+
+#[test]
+fn a_criu_that_dies_while_it_restores_leaves_no_process() {
+    let host = host();
+    count(&host, "cc", &["--network", "none"]);
+    host.ok(&["checkpoint", "create", "cc", "one"]);
+    let seconds = format!("61.{}", std::process::id());
+    // That it all went well is not believed of one that has not shown what it made.
+    for (answer, why) in
+        [("", "ended without an answer"), ("printf '\\010\\002\\020\\001' >&0", "has not shown")]
+    {
+        let does = format!("sleep {seconds} </dev/null >/dev/null 2>&1 &\n{answer}");
+        let mut start = host.command(&["start", "--checkpoint", "one", "cc"]);
+        let told = start.env("DHOW_CRIU", other_criu(&host, &does)).output().unwrap();
+        let told = String::from_utf8(told.stderr).unwrap();
+        assert!(told.contains(why), "{told}");
+        assert!(!is_running(&["sleep", &seconds]), "{why}");
+    }
+    host.ok(&["start", "--checkpoint", "one", "cc"]);
+    goes_on(&host, "cc");
+}
+
+#[test]
+fn a_criu_that_dies_when_all_is_written_leaves_a_checkpoint_or_none() {
+    let host = host();
+    count(&host, "cc", &["--network", "none"]);
+    // It says that all is written, and does not stay for the answer.
+    let does = "printf '\\010\\006\\020\\001\\052\\013\\012\\011post-dump' >&0; hear";
+    let criu = other_criu(&host, does);
+    let create = |more: &[&str]| {
+        let words = [&["checkpoint", "create"][..], more, &["cc", "one"]].concat();
+        host.command(&words).env("DHOW_CRIU", &criu).output().unwrap()
+    };
+    let told = String::from_utf8(create(&["--leave-running"]).stderr).unwrap();
+    assert!(told.contains("ended without an answer"), "{told}");
+    let dir = container_dir(&host, "cc").join("checkpoints");
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+    goes_on(&host, "cc");
+    // The container's end has been asked for by then.
+    let done = create(&[]);
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(look(&host, "cc", "{{.State.Status}} {{.State.ExitCode}}"), "exited 137");
+    assert_eq!(host.ok(&["checkpoint", "ls", "cc"]), "CHECKPOINT NAME\none");
+}
+
 /// Each is written down from a container that may do something, for one that may not.
 #[test]
 fn what_comes_back_may_do_no_more_than_its_container() {
@@ -357,12 +417,19 @@ fn what_comes_back_may_do_no_more_than_its_container() {
         (&["--cap-add", "SYS_ADMIN"][..], &[][..], "CapBnd"),
         (&["--security-opt", "seccomp=unconfined"], &[], "no filter of system calls"),
         (&[], &["--read-only"], "/ is less restricted"),
+        (&["--network", "host"], &["--network", "bridge"], "in another net namespace"),
+        // Without its mount criu has nothing in the place of the host's.
+        (&["--ipc", "host"], &["-v", "/dev/shm:/dev/shm"], "in the host's ipc namespace"),
+        (&["--uts", "host"], &[], "in the host's uts namespace"),
     ] {
-        let run = ["--network", "none", "--name"];
-        let name = [&["run", "-d"][..], &run, &["more"], more].concat();
+        let run = ["--name"];
+        let none = |more: &[&'static str]| -> &'static [&'static str] {
+            if more.contains(&"--network") { &[] } else { &["--network", "none"] }
+        };
+        let name = [&["run", "-d"][..], none(more), &run, &["more"], more].concat();
         host.ok(&[&name[..], &["busybox", "sh", "-c", COUNT]].concat());
         host.ok(&["checkpoint", "create", "--checkpoint-dir", &kept, "more", "one"]);
-        let name = [&["run", "-d"][..], &run, &["less"], less].concat();
+        let name = [&["run", "-d"][..], none(less), &run, &["less"], less].concat();
         host.ok(&[&name[..], &["busybox", "sh", "-c", COUNT]].concat());
         host.ok(&["kill", "less"]);
         let before = numbers(&host, "less");

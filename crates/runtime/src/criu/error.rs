@@ -31,6 +31,9 @@ pub enum CriuError {
     /// What it has made is not what the specification describes. It never ran.
     #[error("{0}: that is more than the container may have")]
     Excess(String),
+    /// It has never said that all was made: nobody could look at it before it ran.
+    #[error("criu has not shown what it made before that ran")]
+    Unseen,
     /// There was no answer.
     #[error("criu: {what}{}", said(.log))]
     Lost {

@@ -8,6 +8,7 @@
 
 mod dump;
 mod error;
+mod homes;
 mod log;
 mod restore;
 mod survey;

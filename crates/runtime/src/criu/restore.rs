@@ -14,6 +14,7 @@ use sys::process::Namespaces;
 
 use super::dump::common;
 use super::error::CriuError;
+use super::homes::Homes;
 use super::survey::Descriptors;
 use super::talk::{Talk, Word};
 use super::verify::{Bounds, verify};
@@ -82,6 +83,8 @@ fn at_work(restore: Restore<'_>, plan: &InitPlan, bench: &Path) -> Result<Runnin
     let open = |path: &Path| File::open(path).map_err(|error| opened(path, &error));
     let (images, work) = (restore.images, open(restore.work)?);
     let bounds = Bounds::of(plan, restore.launch.facts.last_capability);
+    let unseen = |error: std::io::Error| opened(Path::new("/proc/self/ns"), &error);
+    let homes = Homes::of(plan, &restore.launch.namespaces).map_err(unseen)?;
     let Launch { rootfs, trees: brought, namespaces, stdio, cgroup, .. } = restore.launch;
     let inherited = inherited(namespaces, stdio, restore.descriptors)?;
     let mask = Mask { file: MASK_FILE, directory: MASK_DIRECTORY };
@@ -118,7 +121,9 @@ fn at_work(restore: Restore<'_>, plan: &InitPlan, bench: &Path) -> Result<Runnin
     };
     let request =
         Request { kind: Kind::Restore.into(), options: Some(options), notify_success: None };
-    let mut watch = Watch { plan, bounds, criu: criu.pidfd.as_fd(), first: None, wrong: None };
+    let homes = homes.without_mounts_of(criu.pid).map_err(unseen)?;
+    let (first, verdict) = (None, Verdict::Unseen);
+    let mut watch = Watch { plan, bounds, homes, criu: criu.pidfd.as_fd(), first, verdict };
     let answer = talk.ask(&request, Some(LONGEST), |notify, _| watch.on(notify));
     drop(talk);
     if answer.is_err() {
@@ -126,44 +131,54 @@ fn at_work(restore: Restore<'_>, plan: &InitPlan, bench: &Path) -> Result<Runnin
         let _ = sys::process::pidfd_send_signal(&criu.pidfd, sys::signal::Signal::KILL);
     }
     let _ = sys::process::wait(&criu.pidfd);
-    if let Some(wrong) = watch.wrong {
-        return Err(CriuError::Excess(wrong).into());
-    }
-    match answer {
-        Ok(answer) if answer.success => Ok(running(&answer)?),
-        Ok(Response { message, errno, .. }) => {
+    match (watch.verdict, answer) {
+        (Verdict::Excess(wrong), _) => Err(CriuError::Excess(wrong).into()),
+        (Verdict::Unseen, Ok(answer)) if answer.success => Err(CriuError::Unseen.into()),
+        (Verdict::Fine, Ok(answer)) if answer.success => Ok(running(&answer)?),
+        (_, Ok(Response { message, errno, .. })) => {
             Err(CriuError::refused(log::errors(&work), message, errno).into())
         }
-        Err(error) => Err(CriuError::lost(&error, log::errors(&work)).into()),
+        (_, Err(error)) => Err(CriuError::lost(&error, log::errors(&work)).into()),
     }
+}
+
+/// Whether a container is no more than it may be.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Nobody has looked.
+    Unseen,
+    Fine,
+    /// What is too much.
+    Excess(String),
 }
 
 /// Looks at what criu makes before it runs.
 struct Watch<'a> {
     plan: &'a InitPlan,
     bounds: Bounds,
+    homes: Homes,
     criu: BorrowedFd<'a>,
     first: Option<Pid>,
-    wrong: Option<String>,
+    verdict: Verdict,
 }
 
 impl Watch<'_> {
     fn on(&mut self, notify: &Notify) -> Word {
         self.first = notify.pid.and_then(Pid::from_raw).or(self.first);
         if notify.script() == "pre-resume" {
-            self.wrong = self.look();
+            self.verdict = self.look().map_or_else(Verdict::Excess, |()| Verdict::Fine);
         }
-        if self.wrong.is_none() { Word::GoOn } else { Word::Stop }
+        if matches!(self.verdict, Verdict::Excess(_)) { Word::Stop } else { Word::GoOn }
     }
 
     /// All is made, and stands still. What is too much is killed with all that is in its namespace, and
     /// criu with it: at this stage it does not give up, but would wait for the dead for ever.
-    fn look(&self) -> Option<String> {
-        let Some(first) = self.first else { return Some("what was made is not known".to_owned()) };
-        let wrong = verify(first, self.plan, &self.bounds).err()?;
-        let _ = rustix::process::kill_process(first, rustix::process::Signal::KILL);
-        let _ = sys::process::pidfd_send_signal(self.criu, sys::signal::Signal::KILL);
-        Some(wrong)
+    fn look(&self) -> Result<(), String> {
+        let first = self.first.ok_or("what was made is not known")?;
+        verify(first, self.plan, &self.bounds, &self.homes).inspect_err(|_| {
+            let _ = rustix::process::kill_process(first, rustix::process::Signal::KILL);
+            let _ = sys::process::pidfd_send_signal(self.criu, sys::signal::Signal::KILL);
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Looks whether a container that criu has made is the one that its specification describes, before
 //! any of it runs.
 //!
-//! criu makes credentials, filters and attributes of mounts as they were written down, maybe of a
+//! criu makes credentials, filters, namespaces and attributes of mounts as they were written down, maybe of a
 //! container that was allowed more. What is there may be less than the specification allows (a
 //! process gives up what it does not need), never more.
 
@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::StatVfsMountFlags;
 use rustix::process::Pid;
@@ -18,6 +18,7 @@ use sys::Errno;
 use sys::mount::MountAttrFlags;
 use sys::root::{Final, Root};
 
+use super::homes::{Homes, process};
 use crate::plan::InitPlan;
 use crate::step::{Place, Step, Symlinks};
 
@@ -49,14 +50,7 @@ impl Bounds {
 
     /// What a thread has too much, by its `status`.
     fn excess(&self, status: &str) -> Option<String> {
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.map(str::trim).unwrap_or_default()
-        };
-        // It has ended, and waits for its parent: criu made it for no more than that.
-        if field("State").starts_with('Z') {
-            return None;
-        }
+        let field = |name| field(status, name);
         for set in ["CapBnd", "CapPrm", "CapEff", "CapInh", "CapAmb"] {
             // What cannot be read is everything.
             let held = u64::from_str_radix(field(set), 16).unwrap_or(u64::MAX);
@@ -74,8 +68,14 @@ impl Bounds {
 }
 
 /// Looks at all processes of a container, and at its mounts. An answer is what is wrong.
-pub(super) fn verify(first: Pid, plan: &InitPlan, bounds: &Bounds) -> Result<(), String> {
-    let proc = PathBuf::from(format!("/proc/{}", first.as_raw_nonzero()));
+pub(super) fn verify(
+    first: Pid,
+    plan: &InitPlan,
+    bounds: &Bounds,
+    homes: &Homes,
+) -> Result<(), String> {
+    let proc = process(first);
+    homes.check_first(&proc)?;
     let root = Root::open(proc.join("root")).map_err(|error| error.to_string())?;
     for step in &plan.steps {
         check_mount(&root, step)?;
@@ -86,14 +86,29 @@ pub(super) fn verify(first: Pid, plan: &InitPlan, bounds: &Bounds) -> Result<(),
         for thread in fs::read_dir(process.join("task")).map_err(failed)? {
             let thread = thread.map_err(failed)?.path();
             let status = fs::read_to_string(thread.join("status")).map_err(failed)?;
-            if let Some(excess) = bounds.excess(&status) {
-                return Err(format!("a process of the checkpoint has {excess}"));
+            if !has_ended(&status) {
+                let excess = bounds
+                    .excess(&status)
+                    .map(|it| format!("a process of the checkpoint has {it}"));
+                excess.map_or(Ok(()), Err)?;
+                homes.check(&thread)?;
             }
             let children = fs::read_to_string(thread.join("children")).map_err(failed)?;
             processes.extend(children.split_whitespace().map(|pid| Path::new("/proc").join(pid)));
         }
     }
     Ok(())
+}
+
+/// The value of a line of `status`.
+fn field<'a>(status: &'a str, name: &str) -> &'a str {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.map(str::trim).unwrap_or_default()
+}
+
+/// It waits for its parent: criu made it for no more than that.
+fn has_ended(status: &str) -> bool {
+    field(status, "State").starts_with('Z')
 }
 
 /// Whether a mount is as restricted as a start would make it.
@@ -175,7 +190,7 @@ mod tests {
         assert_eq!(excess(&status("000000000000000b", 0, 1)), "no filter of system calls");
         assert_eq!(excess(&status("000000000000000b", 2, 0)), "no no_new_privs");
         let zombie = status("000001ffffffffff", 0, 0).replace("sh\n", "sh\nState:\tZ (zombie)\n");
-        assert_eq!(BOUNDS.excess(&zombie), None);
+        assert!(has_ended(&zombie) && !has_ended(&status("0", 0, 0)));
         // What is not told is not believed.
         assert_eq!(excess(""), "CapBnd ffffffffffffffff");
         let free = Bounds { is_filtered: false, gains_nothing: false, ..BOUNDS };
