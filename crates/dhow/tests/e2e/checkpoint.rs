@@ -314,7 +314,12 @@ fn where_others_write_nothing_of_theirs_is_followed_removed_or_believed() {
         [words, &["--checkpoint-dir", &kept, "cc", name][..]].concat().join(" ")
     };
     let all_refused = |name: &str| {
-        for words in [&["checkpoint", "create"][..], &["checkpoint", "rm"]] {
+        // Before another is written, what begins with a dot is swept away.
+        for (words, name) in [
+            (&["checkpoint", "create"][..], "two"),
+            (&["checkpoint", "create"], name),
+            (&["checkpoint", "rm"], name),
+        ] {
             let words = on(words, name);
             let told = host.fails(1, &words.split(' ').collect::<Vec<_>>());
             assert!(told.contains("not trusted"), "{words}: {told}");

@@ -221,7 +221,7 @@ mod tests {
             mount cgroup2 on /m2 [ro] source=cgroup
             mount /srv on /m3 [ all:ro rslave]
             take the standard streams
-            keep the standard streams only
+            keep the descriptors below 3 only
             let the program inherit descriptor 0
             let the program inherit descriptor 1
             die with the parent
