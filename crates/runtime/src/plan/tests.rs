@@ -101,7 +101,7 @@ fn in_a_user_namespace() {
         set capabilities 0
         go to /
         find the program
-        keep the standard streams only
+        keep the descriptors below 3 only
         await go
         execute the program
     "#]]
@@ -136,7 +136,7 @@ fn the_least() {
             set capabilities 0
             go to /
             find the program
-            keep the standard streams only
+            keep the descriptors below 3 only
             await go
             execute the program
         "#]],
@@ -233,7 +233,7 @@ fn everything_at_once() {
         go to /srv/app
         find the program
         die with the parent
-        keep the standard streams only
+        keep the descriptors below 3 only
         await go
         load the seccomp filter
         set capabilities 0
@@ -287,7 +287,7 @@ fn a_filter_without_no_new_privs_keeps_one_capability_until_it_is_loaded() {
         set capabilities 200000
         go to /
         find the program
-        keep the standard streams only
+        keep the descriptors below 3 only
         await go
         load the seccomp filter
         set capabilities 0
@@ -298,7 +298,7 @@ fn a_filter_without_no_new_privs_keeps_one_capability_until_it_is_loaded() {
         set capabilities 0
         go to /
         find the program
-        keep the standard streams only
+        keep the descriptors below 3 only
         await go
         load the seccomp filter
         execute the program
@@ -444,7 +444,7 @@ fn an_exec_joins_and_then_does_the_same_as_a_start() {
         set capabilities 0
         go to /srv/app
         find the program
-        keep the standard streams only
+        keep the descriptors below 3 only
         await go
         execute the program"#]]
     .assert_eq(&lines.join("\n"));
