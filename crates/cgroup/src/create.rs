@@ -75,7 +75,7 @@ impl Cgroup {
     /// Takes back what was just made, and only that: what was there before stays.
     fn unmake(&self, made: &[BorrowedFd<'_>]) {
         for root in made {
-            let _ = tree::remove(*root, &self.path);
+            let _ = tree::remove(*root, &self.path, tree::Reach::Whole);
         }
     }
 

@@ -41,6 +41,6 @@ pub use limits::{
     ThrottleKind,
 };
 pub use name::BadName;
-pub use part::{Parts, Removed};
+pub use part::{Parts, Removed, Settled};
 pub use plan::LimitError;
 pub use stats::{CpuStats, IoEntry, IoStats, MemoryStats, PidsStats, Stats};

@@ -16,7 +16,11 @@ use crate::detect::Hierarchies;
 use crate::error::CgroupError;
 use crate::file;
 use crate::group::{Cgroup, roots};
-use crate::tree;
+use crate::tree::{self, Reach};
+
+/// How many steps are taken to remove a part: its container may go on making cgroups below it. What
+/// that leaves goes the next time, or with the container.
+const STEPS: usize = 512;
 
 /// Where the parts of a cgroup are.
 #[derive(Debug)]
@@ -31,8 +35,17 @@ pub struct Parts {
 pub enum Removed {
     /// It has, now or before.
     Yes,
-    /// Somebody is in it.
+    /// Somebody is in it, or it has more below it than are removed at a time.
     InUse,
+}
+
+/// Whether the cgroup of a watch still is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// The watch waits for the next change.
+    Waits,
+    /// It has been removed: the watch tells of nothing any more, and never rests.
+    Gone,
 }
 
 impl Cgroup {
@@ -65,7 +78,7 @@ impl Cgroup {
     /// The kernel refuses for another reason than that somebody is.
     pub fn remove_part(&self) -> Result<Removed, CgroupError> {
         for (root, mount) in roots(&self.hierarchies) {
-            match tree::remove(root, &self.path) {
+            match tree::remove(root, &self.path, Reach::Steps(STEPS)) {
                 Ok(()) => {}
                 Err(Errno::BUSY | Errno::NOTEMPTY) => return Ok(Removed::InUse),
                 Err(source) => {
@@ -82,15 +95,16 @@ impl Cgroup {
     pub fn watch_members(&self) -> Option<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let watch = openat(self.clone_into()?, c"cgroup.events", flags, Mode::empty()).ok()?;
-        Self::settle(&watch);
-        Some(watch)
+        (Self::settle(&watch) == Settled::Waits).then_some(watch)
     }
 
     /// Makes such a descriptor wait for the next time.
-    pub fn settle(watch: &OwnedFd) {
-        // What cannot be read is of a part that is gone, and is closed soon.
-        let _ = rustix::fs::seek(watch, rustix::fs::SeekFrom::Start(0));
-        let _ = file::read_all(watch);
+    pub fn settle(watch: &OwnedFd) -> Settled {
+        let start = rustix::fs::seek(watch, rustix::fs::SeekFrom::Start(0));
+        match start.and_then(|_| file::read_all(watch)) {
+            Ok(_) => Settled::Waits,
+            Err(_) => Settled::Gone,
+        }
     }
 }
 

@@ -15,7 +15,8 @@ use crate::error::CgroupError;
 use crate::file::{self, Deadline};
 use crate::group::{Cgroup, roots};
 use crate::kill::{hold, wait_for};
-use crate::{name, tree};
+use crate::name;
+use crate::tree::{self, Reach};
 
 /// How long processes that are on their way out are waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -42,7 +43,7 @@ impl Cgroup {
         deadline: Deadline,
     ) -> Result<(), CgroupError> {
         loop {
-            let source = match tree::remove(root, &self.path) {
+            let source = match tree::remove(root, &self.path, Reach::Whole) {
                 Ok(()) => return Ok(()),
                 Err(errno) => errno,
             };

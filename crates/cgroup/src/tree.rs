@@ -62,9 +62,48 @@ pub(crate) fn walk(
     Ok(())
 }
 
-/// Removes a cgroup and all below it, the deepest first. `EBUSY` if one has processes; it is no
-/// error if there is nothing.
-pub(crate) fn remove(at: BorrowedFd<'_>, path: &str) -> Result<(), Errno> {
+/// The name of one directory in a directory, if there is any.
+fn child(dir: impl AsFd) -> Result<Option<CString>, Errno> {
+    for entry in Dir::read_from(dir)? {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(Errno::NOENT) => break,
+            Err(errno) => return Err(errno),
+        };
+        let name = entry.file_name();
+        if entry.file_type() == FileType::Directory && name != c"." && name != c".." {
+            return Ok(Some(name.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// How far a removal goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reach {
+    /// To the end: nobody makes more meanwhile.
+    Whole,
+    /// For so many steps down or up: somebody may make as many as are removed.
+    Steps(usize),
+}
+
+impl Reach {
+    /// Whether there is one more step, which is taken.
+    const fn step(&mut self) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Steps(0) => false,
+            Self::Steps(left) => {
+                *left -= 1;
+                true
+            }
+        }
+    }
+}
+
+/// Removes a cgroup and all below it, the deepest first. `EBUSY` if one has processes, or if there are
+/// more than it reaches; it is no error if there is nothing.
+pub(crate) fn remove(at: BorrowedFd<'_>, path: &str, mut reach: Reach) -> Result<(), Errno> {
     match unlink(at, path) {
         Ok(()) => return Ok(()),
         // Either children or processes.
@@ -73,8 +112,8 @@ pub(crate) fn remove(at: BorrowedFd<'_>, path: &str) -> Result<(), Errno> {
     }
     let mut here = openat(at, path, DIRECTORY, Mode::empty())?;
     let mut names: Vec<CString> = Vec::new();
-    loop {
-        if let Some(child) = children(&here)?.pop() {
+    while reach.step() {
+        if let Some(child) = child(&here)? {
             match openat(&here, &child, DIRECTORY, Mode::empty()) {
                 Ok(fd) => here = fd,
                 Err(Errno::NOENT) => continue,
@@ -87,6 +126,7 @@ pub(crate) fn remove(at: BorrowedFd<'_>, path: &str) -> Result<(), Errno> {
         here = up(&here)?;
         unlink(here.as_fd(), &name)?;
     }
+    Err(Errno::BUSY)
 }
 
 fn unlink(at: BorrowedFd<'_>, name: impl rustix::path::Arg) -> Result<(), Errno> {

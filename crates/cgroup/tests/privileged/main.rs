@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use cgroup::{
     Ability, Access, Cgroup, CgroupError, Controller, Cpu, DeviceKind, DeviceRule, DeviceRules,
-    Effect, HugePages, Io, LimitError, Limits, Max, Memory, Rdma, Removed, Version, View,
+    Effect, HugePages, Io, LimitError, Limits, Max, Memory, Rdma, Removed, Settled, Version, View,
 };
 use layouts::{Host, on_each_layout};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -685,6 +685,44 @@ fn a_part_is_told_from_the_rest_and_killed_without_it() {
         }
         whole.remove().unwrap();
         assert_eq!(part.remove_part().unwrap(), Removed::Yes, "it has gone already");
+    });
+}
+
+#[test]
+fn a_part_with_more_below_it_than_are_removed_at_a_time_is_removed_bit_by_bit() {
+    on_each_layout(|host| {
+        let whole = host.create("one", &Limits::default());
+        let part = whole.parts().unwrap().make("exec-1").unwrap();
+        let dirs = directories(&part);
+        let dir = dirs.iter().find(|dir| dir.exists()).unwrap();
+        (0..600).for_each(|number| std::fs::create_dir(dir.join(number.to_string())).unwrap());
+        assert_eq!(part.remove_part().unwrap(), Removed::InUse);
+        let left = std::fs::read_dir(dir).unwrap().flatten();
+        let left = left.filter(|entry| entry.file_type().unwrap().is_dir()).count();
+        assert!(0 < left && left < 600, "{left}");
+        // The whole is removed at once.
+        whole.remove().unwrap();
+    });
+}
+
+#[test]
+fn a_watch_tells_that_its_part_has_gone() {
+    on_each_layout(|host| {
+        let whole = host.create("one", &Limits::default());
+        let parts = whole.parts().unwrap();
+        let part = parts.make("exec-1").unwrap();
+        if let Some(watch) = part.watch_members() {
+            assert_eq!(Cgroup::settle(&watch), Settled::Waits);
+            assert_eq!(part.remove_part().unwrap(), Removed::Yes);
+            // One of the same name is another.
+            let part = parts.make("exec-1").unwrap();
+            assert_eq!(Cgroup::settle(&watch), Settled::Gone);
+            assert_eq!(
+                part.watch_members().map(|watch| Cgroup::settle(&watch)),
+                Some(Settled::Waits)
+            );
+        }
+        whole.remove().unwrap();
     });
 }
 

@@ -6,7 +6,7 @@
 
 use std::os::fd::OwnedFd;
 
-use cgroup::{Cgroup, Removed};
+use cgroup::{Cgroup, Removed, Settled};
 use model::ExecId;
 
 use super::Guard;
@@ -18,17 +18,17 @@ use crate::protocol::Target;
 pub(super) struct Leftover {
     exec: ExecId,
     part: Cgroup,
-    /// Tells when the last has gone; `None` on version 1 of cgroups, where the next exec's end is the
-    /// time to look.
+    /// Tells when the last has gone; `None` where nothing does, as on version 1 of cgroups: there the
+    /// next exec's end is the time to look.
     members: Option<OwnedFd>,
 }
 
 impl Leftover {
     /// Whether somebody is still in there.
-    fn stays(&self) -> bool {
-        if let Some(members) = &self.members {
-            Cgroup::settle(members);
-        }
+    fn stays(&mut self) -> bool {
+        // The container may have removed it and made another of its name: the watch would wake us for
+        // ever. The next exec's end is the time to look then.
+        self.members.take_if(|members| Cgroup::settle(members) == Settled::Gone);
         // One that cannot be removed goes with the container.
         !matches!(self.part.remove_part(), Ok(Removed::Yes))
     }
@@ -58,7 +58,7 @@ impl Guard {
         if matches!(part.remove_part(), Ok(Removed::Yes)) {
             return;
         }
-        let leftover = Leftover { exec, members: part.watch_members(), part };
+        let mut leftover = Leftover { exec, members: part.watch_members(), part };
         if let Some(members) = &leftover.members {
             // The descriptor leaves the set when it is closed. Without a place in it, the next exec's
             // end is the time to look.
@@ -73,7 +73,7 @@ impl Guard {
     /// Looks whether parts are empty.
     pub(super) fn on_parts(&mut self) {
         if let Some(container) = &mut self.container {
-            container.leftovers.retain(Leftover::stays);
+            container.leftovers.retain_mut(Leftover::stays);
         }
     }
 }
