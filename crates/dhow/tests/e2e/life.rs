@@ -262,6 +262,23 @@ fn names_are_taken_as_the_api_shows_them_and_never_empty() {
     assert_eq!(host.fails(1, &["inspect", ""]), empty);
 }
 
+/// One that waits for signals is shown by the kernel as if it did not block them.
+#[test]
+fn a_first_process_that_waits_for_signals_has_its_time() {
+    let host = host();
+    let script = "echo ::sysinit:/bin/true >/etc/inittab; exec busybox init";
+    host.ok(&["run", "-d", "--name", "waits", "busybox", "sh", "-c", script]);
+    let pid = host.ok(&["inspect", "-f", "{{.State.Pid}}", "waits"]);
+    // `rt_sigtimedwait` of either architecture.
+    let waits = |call: &str| call.starts_with("128 ") || call.starts_with("137 ");
+    while !waits(&std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap()) {}
+    // Longer than one that is deaf is looked at; this one does not end by what it hears.
+    host.ok(&["stop", "-s", "HUP", "-t", "2", "waits"]);
+    let until = crate::events::now();
+    let told = host.ok(&["events", "--until", &until, "-f", "container=waits"]);
+    assert!(told.contains("container kill") && !told.contains("unheard"), "{told}");
+}
+
 /// The kernel drops a signal for which the first process has no handler.
 #[test]
 fn who_cannot_hear_its_stop_signal_is_not_waited_for() {
