@@ -47,9 +47,9 @@ pub(super) struct Execs {
 enum Bound {
     /// It ends when this client goes.
     To(ConnId),
-    /// Somebody has sent it a signal to end. If it does, those of its processes that do not are killed
-    /// a while later.
-    Asked,
+    /// Somebody has sent it a signal to end. If it does by this time, those of its processes that do not
+    /// are killed a while later; if it does not, it has another use for the signal.
+    AskedUntil(Duration),
     /// What is left of it is killed at this time: its client has gone, or it has ended as it was asked
     /// to.
     Until(Duration),
@@ -81,7 +81,7 @@ impl Execs {
 
     pub(super) fn forget(&mut self, exec: ExecId) {
         self.known.remove(&exec);
-        self.keep(exec);
+        self.bound.retain(|(bound, _)| *bound != exec);
     }
 
     /// It ends when this client goes.
@@ -90,19 +90,21 @@ impl Execs {
     }
 
     /// It is sent a signal; what it has started ends with it if that is one to end.
-    pub(super) fn signalled(&mut self, exec: ExecId, signal: Signal) {
-        const TO_END: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
-        let is_ending = |(bound, how): &(ExecId, Bound)| {
-            *bound == exec && matches!(how, Bound::Asked | Bound::Until(_))
-        };
-        if TO_END.contains(&signal) && !self.bound.iter().any(is_ending) {
-            self.bound.push((exec, Bound::Asked));
+    pub(super) fn signalled(&mut self, exec: ExecId, signal: Signal, now: Now) {
+        // Not SIGHUP: to many it says that they have something to read anew.
+        const TO_END: [Signal; 3] = [Signal::INT, Signal::QUIT, Signal::TERM];
+        let is_ending =
+            |(bound, how): &(ExecId, Bound)| *bound == exec && matches!(how, Bound::Until(_));
+        if !TO_END.contains(&signal) || self.bound.iter().any(is_ending) {
+            return;
         }
+        self.bound.retain(|(bound, how)| *bound != exec || !matches!(how, Bound::AskedUntil(_)));
+        self.bound.push((exec, Bound::AskedUntil(now.elapsed + GRACE)));
     }
 
-    /// It goes on without a client.
+    /// It goes on without a client. Who has asked it to end is another matter.
     pub(super) fn keep(&mut self, exec: ExecId) {
-        self.bound.retain(|(bound, _)| *bound != exec);
+        self.bound.retain(|(bound, how)| *bound != exec || !matches!(how, Bound::To(_)));
     }
 
     /// A client has gone; what it leaves is told to end.
@@ -121,7 +123,7 @@ impl Execs {
     pub(super) fn deadline(&self) -> Option<Duration> {
         let until = |(_, bound): &(ExecId, Bound)| match bound {
             Bound::Until(until) => Some(*until),
-            Bound::To(_) | Bound::Asked => None,
+            Bound::To(_) | Bound::AskedUntil(_) => None,
         };
         self.bound.iter().filter_map(until).min()
     }
@@ -145,9 +147,16 @@ impl Execs {
     /// One that ends by itself leaves what it has started behind, as in Docker. With one that was to
     /// end, all of it goes.
     fn exited_bound(&mut self, exec: ExecId, now: Now) {
-        self.bound.retain(|(bound, how)| *bound != exec || !matches!(how, Bound::To(_)));
+        self.bound.retain(|(bound, how)| {
+            let is_over = match how {
+                Bound::To(_) => true,
+                Bound::AskedUntil(until) => *until < now.elapsed,
+                Bound::Until(_) => false,
+            };
+            *bound != exec || !is_over
+        });
         for (bound, how) in &mut self.bound {
-            if *bound == exec && *how == Bound::Asked {
+            if *bound == exec && matches!(how, Bound::AskedUntil(_)) {
                 *how = Bound::Until(now.elapsed + GRACE);
             }
         }

@@ -36,7 +36,10 @@ impl Machine {
                 self.kill(conn, signal, reach, now)
             }
             Request::Kill { target: Target::Exec(exec), signal, reach } => {
-                self.signal_exec(conn, exec, signal, reach)
+                match self.signal_exec(exec, signal, reach, now) {
+                    Ok(effect) => vec![effect, Effect::Reply(conn, Reply::Ok)],
+                    Err(refusal) => refuse(conn, refusal),
+                }
             }
             Request::Stop { signal, timeout, then } => {
                 let effects = self.stop(conn, signal, timeout, now);
@@ -149,19 +152,16 @@ impl Machine {
 
     fn signal_exec(
         &mut self,
-        conn: ConnId,
         exec: ExecId,
         signal: Signal,
         reach: Reach,
-    ) -> Vec<Effect> {
-        if let Err(refusal) = self.execs.require_running(exec) {
-            return refuse(conn, refusal);
-        }
+        now: Now,
+    ) -> Result<Effect, Refusal> {
+        self.execs.require_running(exec)?;
         if reach == Reach::Everyone {
-            self.execs.signalled(exec, signal);
+            self.execs.signalled(exec, signal, now);
         }
-        let signal = Effect::Signal(Target::Exec(exec), signal, reach);
-        vec![signal, Effect::Reply(conn, Reply::Ok)]
+        Ok(Effect::Signal(Target::Exec(exec), signal, reach))
     }
 
     /// There is no process to be sent a signal; what counts is whether it keeps it from being

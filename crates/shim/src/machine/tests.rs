@@ -812,9 +812,22 @@ fn what_is_left_of_an_exec_that_was_to_end_is_killed_a_while_later() {
     let killed = shim.tick();
     assert!(killed.ends_with("Signal(9), Everyone)\n"), "{killed}");
     assert_eq!((shim.elapsed, shim.machine.deadline()), (Duration::from_secs(10), None));
+    // One that ends long after did not end by it.
+    let mut shim = running();
+    signal(&mut shim, Signal::TERM, Reach::Everyone);
+    shim.elapsed += Duration::from_secs(11);
+    exits(&mut shim);
+    assert_eq!(shim.machine.deadline(), None);
+    // That it is kept after its client does not undo what it was asked.
+    let mut shim = running();
+    signal(&mut shim, Signal::TERM, Reach::Everyone);
+    shim.ask(A, Request::ExecKeep { exec: exec(1) });
+    exits(&mut shim);
+    assert!(shim.machine.deadline().is_some());
     // Signals of other use, and those to one process alone, have nothing to do with its end.
     for (number, reach) in [
         "USR1".parse().map(|signal| (signal, Reach::Everyone)).unwrap(),
+        (Signal::HUP, Reach::Everyone),
         (Signal::TERM, Reach::Process),
     ] {
         let mut shim = running();
