@@ -18,8 +18,8 @@ use sys::fdpass::{self, PassError};
 use crate::frame::{FrameError, MAX_LARGE, MAX_SMALL};
 use crate::paths::{self, ShimPaths};
 use crate::protocol::{
-    Delivery, Escalated, ExecInfo, ExecStart, ExitRecord, Launch, Published, Reach, Refusal, Reply,
-    Request, Restarts, Started, State, Target, Then, Until, Which,
+    Delivery, Escalated, ExecInfo, ExecStart, ExitRecord, Launch, NOT_UNDERSTOOD, Published, Reach,
+    Refusal, Reply, Request, Restarts, Started, State, Target, Then, Until, Which,
 };
 
 /// A question was not answered as it should be.
@@ -185,7 +185,7 @@ impl Shim {
     pub fn pause_while_connected(&mut self) -> Result<(), CallError> {
         match self.ask(&Request::PauseWhileConnected) {
             // One of an older version, which does not know the question.
-            Err(CallError::Failed(_)) => self.pause(),
+            Err(CallError::Failed(message)) if message.starts_with(NOT_UNDERSTOOD) => self.pause(),
             asked => done(asked?),
         }
     }
@@ -467,6 +467,22 @@ mod tests {
         let mut shim = Shim::over(ours);
         shim.give_up_if_silent(Duration::from_millis(20));
         (shim, guard)
+    }
+
+    #[test]
+    fn only_who_does_not_know_the_question_is_asked_for_another_pause() {
+        let asked = |answer: &str| {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            for reply in [Reply::Failed { message: answer.to_owned() }, Reply::Ok] {
+                let reply = serde_json::to_vec(&reply).unwrap();
+                fdpass::send_frame(&theirs, &reply, &[]).unwrap();
+            }
+            Shim::over(ours).pause_while_connected().map_err(|error| error.to_string())
+        };
+        let unknown =
+            "the shim does not understand the request: unknown variant `PauseWhileConnected`";
+        assert_eq!(asked(unknown), Ok(()));
+        assert_eq!(asked("freeze the container"), Err("freeze the container".to_owned()));
     }
 
     #[test]

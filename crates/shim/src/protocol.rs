@@ -22,6 +22,9 @@ pub use descriptors::{FdRole, NamespaceKind};
 pub use log::{LogConfig, LogCopy, LogSink, SinkAddress, SinkForm, SinkTls};
 pub use plans::{HealthPlan, Restarts, Restoration};
 
+/// How the answer to a question begins that the shim does not know: of any version.
+pub(crate) const NOT_UNDERSTOOD: &str = "the shim does not understand the request";
+
 /// A question or an order.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {

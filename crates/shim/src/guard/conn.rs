@@ -11,7 +11,7 @@ use super::poller::{Interest, Poller, Token, Watch, Wish};
 use crate::frame::FrameReader;
 use crate::machine::{Attachment, ConnId};
 use crate::outbox::{Form, Outbox, Piece};
-use crate::protocol::{Delivery, Reply, Request, StreamKind, Target};
+use crate::protocol::{Delivery, NOT_UNDERSTOOD, Reply, Request, StreamKind, Target};
 
 /// How long an observer may take for the rest of its output, and any client for closing, once
 /// the end has come.
@@ -107,7 +107,7 @@ impl Conn {
                 }
                 Err(error) => {
                     fds.clear();
-                    let message = format!("the shim does not understand the request: {error}");
+                    let message = format!("{NOT_UNDERSTOOD}: {error}");
                     self.reply(&Reply::Failed { message });
                 }
             }
