@@ -4,11 +4,13 @@
 //! kernel tells of a descriptor which locks were taken by it (`/proc/PID/fdinfo`), and a pidfd that
 //! was opened before and has not ended afterwards that it was all of one process.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use sys::Errno;
 use sys::signal::Signal;
@@ -18,6 +20,9 @@ use crate::role::ROLE;
 
 /// How long a killed shim may take to end.
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
+/// How much of a file about a process is read: its arguments are two paths and some numbers.
+const MOST: u64 = 16 << 10;
 
 /// A shim that does not answer cannot be ended.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +77,7 @@ fn holder(paths: &ShimPaths) -> std::io::Result<Option<(Pid, OwnedFd)>> {
         };
         let Some(lock) = lock_number(pid, paths) else { continue };
         let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
-        let is_it = holds(pid, &lock, paths);
+        let is_it = holds(pid, lock, paths);
         if is_it && !has_ended(&pidfd, &Timespec { tv_sec: 0, tv_nsec: 0 })? {
             return Ok(Some((pid, pidfd)));
         }
@@ -82,8 +87,13 @@ fn holder(paths: &ShimPaths) -> std::io::Result<Option<(Pid, OwnedFd)>> {
 
 /// By its arguments, which descriptor a process has the lock at, if they are those of this
 /// container's shim. They are a hint alone: any process can have such.
-fn lock_number(pid: Pid, paths: &ShimPaths) -> Option<String> {
-    let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).ok()?;
+fn lock_number(pid: Pid, paths: &ShimPaths) -> Option<u32> {
+    let line = read(&format!("/proc/{}/cmdline", pid.as_raw_nonzero())).ok()?;
+    lock_in(&line, &paths.id.to_string())
+}
+
+/// The descriptor that a command line names as the lock, if it is that of this container's shim.
+fn lock_in(line: &[u8], id: &str) -> Option<u32> {
     let words: Vec<&str> =
         line.split(|byte| *byte == 0).map(std::str::from_utf8).collect::<Result<_, _>>().ok()?;
     let value = |name: &str| {
@@ -91,17 +101,31 @@ fn lock_number(pid: Pid, paths: &ShimPaths) -> Option<String> {
         words.get(at + 1).copied()
     };
     let is_shim = words.get(1).is_some_and(|word| word.as_bytes() == ROLE.to_bytes());
-    let is_meant = is_shim && value("--id") == Some(paths.id.to_string().as_str());
-    value("--lock").filter(|_| is_meant).map(str::to_owned)
+    let is_meant = is_shim && value("--id") == Some(id);
+    value("--lock").filter(|_| is_meant)?.parse().ok()
 }
 
 /// Whether a process holds the container's life by this descriptor of its.
-fn holds(pid: Pid, number: &str, paths: &ShimPaths) -> bool {
+fn holds(pid: Pid, number: u32, paths: &ShimPaths) -> bool {
     let pid = pid.as_raw_nonzero();
-    let theirs = fs::metadata(format!("/proc/{pid}/fd/{number}"));
-    let (Ok(theirs), Ok(named)) = (theirs, fs::metadata(paths.lock())) else { return false };
-    let locks = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap_or_default();
-    (theirs.dev(), theirs.ino()) == (named.dev(), named.ino()) && has_life(&locks)
+    let file = |path: &Path| {
+        // What a container serves itself (FUSE) is not asked: it might not answer.
+        let stat = statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::INO).ok()?;
+        Some((stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino))
+    };
+    let theirs = file(Path::new(&format!("/proc/{pid}/fd/{number}")));
+    if theirs.is_none() || theirs != file(&paths.lock()) {
+        return false;
+    }
+    let locks = read(&format!("/proc/{pid}/fdinfo/{number}")).unwrap_or_default();
+    has_life(&String::from_utf8_lossy(&locks))
+}
+
+/// The beginning of a file that the kernel writes: a shim's own is short.
+fn read(path: &str) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MOST).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Whether one of the locks that the kernel tells of is that of the first byte.
@@ -120,6 +144,17 @@ fn has_ended(pidfd: &OwnedFd, patience: &Timespec) -> Result<bool, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Any process can have such arguments; what they name is looked for as root.
+    #[test]
+    fn a_lock_is_a_number() {
+        let line = |lock: &str| format!("dhow\0shim\0--id\0abc\0--lock\0{lock}\0");
+        assert_eq!(lock_in(line("7").as_bytes(), "abc"), Some(7));
+        assert_eq!(lock_in(line("7").as_bytes(), "abd"), None);
+        for foreign in ["../root/fifo", "7/../8", "-1", "99999999999", ""] {
+            assert_eq!(lock_in(line(foreign).as_bytes(), "abc"), None, "{foreign}");
+        }
+    }
 
     #[test]
     fn a_life_is_the_first_byte_alone() {
