@@ -4,12 +4,12 @@
 //! network `lan0` a bridge in it, the client a namespace on that bridge. All of it ends with the
 //! descriptors.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::port::Protocol;
 use model::{ContainerId, RootTag};
@@ -21,6 +21,8 @@ use net::nft::{Firewall, Network, PortRule, Source, Wanted};
 
 /// How long something may take that must happen.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A datagram may be lost while a neighbour is looked for on a busy machine.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long something is given that must not happen.
 const IMPATIENCE: Duration = Duration::from_millis(400);
 
@@ -256,10 +258,17 @@ fn ask_udp(netns: &OwnedFd, to: SocketAddr, patience: Duration) -> std::io::Resu
 fn ask_udp_by(socket: &UdpSocket, to: SocketAddr, patience: Duration) -> std::io::Result<String> {
     let mut buffer = [0; 64];
     socket.connect(to)?;
-    socket.set_read_timeout(Some(patience))?;
-    socket.send(b"who sees whom")?;
-    let length = socket.recv(&mut buffer)?;
-    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    let began = Instant::now();
+    loop {
+        let left = patience.saturating_sub(began.elapsed());
+        socket.set_read_timeout(Some(left.clamp(Duration::from_millis(1), ASK_AGAIN)))?;
+        socket.send(b"who sees whom")?;
+        match socket.recv(&mut buffer) {
+            Ok(length) => return Ok(String::from_utf8_lossy(&buffer[..length]).into_owned()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && left > ASK_AGAIN => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// What the server answers; the answer must come.
