@@ -7,27 +7,29 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags, openat, unlinkat};
 use sys::Errno;
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
+/// The names of the directories in a directory, one after the other; none if it has been removed.
+fn directories(dir: impl AsFd) -> Result<impl Iterator<Item = Result<CString, Errno>>, Errno> {
+    let is_there = |entry: &Result<DirEntry, Errno>| !matches!(entry, Err(Errno::NOENT));
+    let named = |entry: Result<DirEntry, Errno>| match entry {
+        Ok(entry) => {
+            let name = entry.file_name();
+            let is_below = entry.file_type() == FileType::Directory;
+            (is_below && name != c"." && name != c"..").then(|| Ok(name.to_owned()))
+        }
+        Err(errno) => Some(Err(errno)),
+    };
+    Ok(Dir::read_from(dir)?.take_while(is_there).filter_map(named))
+}
+
 /// The names of the directories in a directory; none if it has been removed.
 pub(crate) fn children(dir: impl AsFd) -> Result<Vec<CString>, Errno> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(dir)? {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(Errno::NOENT) => break,
-            Err(errno) => return Err(errno),
-        };
-        let name = entry.file_name();
-        if entry.file_type() == FileType::Directory && name != c"." && name != c".." {
-            names.push(name.to_owned());
-        }
-    }
-    Ok(names)
+    directories(dir)?.collect()
 }
 
 /// Calls `visit` for a cgroup and all below it. Those that vanish meanwhile are left out.
@@ -64,18 +66,7 @@ pub(crate) fn walk(
 
 /// The name of one directory in a directory, if there is any.
 fn child(dir: impl AsFd) -> Result<Option<CString>, Errno> {
-    for entry in Dir::read_from(dir)? {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(Errno::NOENT) => break,
-            Err(errno) => return Err(errno),
-        };
-        let name = entry.file_name();
-        if entry.file_type() == FileType::Directory && name != c"." && name != c".." {
-            return Ok(Some(name.to_owned()));
-        }
-    }
-    Ok(None)
+    directories(dir)?.next().transpose()
 }
 
 /// How far a removal goes.
