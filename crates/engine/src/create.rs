@@ -34,7 +34,7 @@ impl Engine {
         processors::check(&spec.limits)?;
         apparmor::check(&spec.security)?;
         self.pin_joined(&mut spec)?;
-        let mut warnings = limits::settle(&mut spec.limits)?;
+        let mut warnings = limits::settle(self, &mut spec.limits)?;
         let (image, config) = self.image_config(&spec.source)?;
         let resolved = resolve(&id, &spec, &config, &self.host_name())?;
         check_sources(&resolved.mounts)?;

@@ -1,10 +1,13 @@
 //! The engine itself: its roots and its store.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use cgroup::Hierarchies;
 use store::Store;
 
+use crate::EngineError;
 use crate::paths::Paths;
+use crate::reconcile::hierarchies;
 
 /// The verbs on one state root. Cheap to clone; any number of processes may have one.
 #[derive(Debug, Clone)]
@@ -16,6 +19,7 @@ pub struct Engine {
 struct Inner {
     paths: Paths,
     store: Store,
+    hierarchies: OnceLock<Hierarchies>,
 }
 
 impl Engine {
@@ -25,7 +29,8 @@ impl Engine {
     /// A directory cannot be made.
     pub fn open(paths: Paths) -> Result<Self, store::OpenError> {
         let store = Store::open(paths.root())?;
-        Ok(Self { inner: Arc::new(Inner { paths, store }) })
+        let hierarchies = OnceLock::new();
+        Ok(Self { inner: Arc::new(Inner { paths, store, hierarchies }) })
     }
 
     /// Where everything is.
@@ -36,6 +41,19 @@ impl Engine {
 
     pub(crate) fn store(&self) -> &Store {
         &self.inner.store
+    }
+
+    /// The hierarchies of cgroups as they were when this process first looked, for what both a create and
+    /// a start ask: to find them costs some forty calls.
+    ///
+    /// # Errors
+    /// They cannot be found.
+    pub(crate) fn hierarchies(&self) -> Result<&Hierarchies, EngineError> {
+        if let Some(found) = self.inner.hierarchies.get() {
+            return Ok(found);
+        }
+        let found = hierarchies()?;
+        Ok(self.inner.hierarchies.get_or_init(|| found))
     }
 
     /// The host's own name.

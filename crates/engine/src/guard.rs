@@ -77,7 +77,8 @@ impl Engine {
 
     /// The same under the container's lock, where nobody can remove it.
     pub(crate) fn shim_of_locked(&self, id: &ContainerId) -> Result<Shim, EngineError> {
-        shim::ensure(&self.shim_paths(id)).map_err(|error| {
+        let hierarchies = || self.hierarchies().ok().cloned();
+        shim::ensure(&self.shim_paths(id), hierarchies).map_err(|error| {
             if matches!(error, EnsureError::BeingRemoved) {
                 return EngineError::BeingRemoved(id.to_string());
             }

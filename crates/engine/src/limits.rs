@@ -1,28 +1,21 @@
 //! What of a container's limits this host can keep: what its kernel lacks is discarded with a
 //! warning, or refused, in Docker's words; devices are found by their paths.
 
-use std::cell::OnceCell;
 use std::path::Path;
 
-use cgroup::{Ability, Hierarchies};
+use cgroup::Ability;
 use model::block_limits::{BlockLimits, DeviceRate};
 use model::container::{Limits, PidsLimit, SwapLimit};
 use rustix::fs::FileType;
 
-use crate::EngineError;
-use crate::reconcile::hierarchies;
+use crate::{Engine, EngineError};
 
 /// Takes away what this host cannot limit; what the user should know of that.
 ///
 /// # Errors
 /// It is of a kind that must not be discarded.
-pub(crate) fn settle(limits: &mut Limits) -> Result<Vec<String>, EngineError> {
-    // Once for all that is asked.
-    let found: OnceCell<Option<Hierarchies>> = OnceCell::new();
-    let has = |ability| {
-        let hierarchies = found.get_or_init(|| hierarchies().ok());
-        hierarchies.as_ref().is_some_and(|hierarchies| hierarchies.can(ability))
-    };
+pub(crate) fn settle(engine: &Engine, limits: &mut Limits) -> Result<Vec<String>, EngineError> {
+    let has = |ability| engine.hierarchies().is_ok_and(|hierarchies| hierarchies.can(ability));
     let mut settling = Settling { limits, has, warnings: Vec::new() };
     settling.memory();
     settling.oom_switch();

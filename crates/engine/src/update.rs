@@ -221,7 +221,7 @@ impl Engine {
         let mut alone = changes.limits.alone();
         processors::check(&alone)?;
         let (_lock, mut container) = self.lock(&self.find(who)?.id)?;
-        let warnings = settle(&mut alone)?;
+        let warnings = settle(self, &mut alone)?;
         let limits = changes.limits.clone().settled(alone);
         let refused = |source| EngineError::Update { id: container.id, source };
         let old = container.record.spec.limits.clone();

@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
+use cgroup::Hierarchies;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::{FdFlags, fcntl_setfd};
 use sys::Errno;
@@ -61,11 +62,15 @@ pub enum EnsureError {
     Start(#[source] Errno),
 }
 
-/// Connects to the container's shim, and starts it if there is none.
+/// Connects to the container's shim, and starts it if there is none. `hierarchies` are asked for then:
+/// without any it is born where its starter is.
 ///
 /// # Errors
 /// `BeingRemoved` if the lock is held by one who removes the container.
-pub fn ensure(paths: &ShimPaths) -> Result<Shim, EnsureError> {
+pub fn ensure(
+    paths: &ShimPaths,
+    hierarchies: impl FnOnce() -> Option<Hierarchies>,
+) -> Result<Shim, EnsureError> {
     let door = Door::open(paths)?;
     if let Some(lock) = LifeLock::try_take(paths)? {
         set_aside(paths)?;
@@ -74,7 +79,7 @@ pub fn ensure(paths: &ShimPaths) -> Result<Shim, EnsureError> {
         let listener = paths::listen(&socket)
             .map_err(|source| EnsureError::Listen { path: socket, source })?;
         reach(Point::StartListening).map_err(EnsureError::Start)?;
-        start(paths, &lock, &listener)?;
+        start(paths, &lock, &listener, hierarchies())?;
     }
     let connected = Shim::connect(paths);
     drop(door);
@@ -95,12 +100,17 @@ fn set_aside(paths: &ShimPaths) -> Result<(), EnsureError> {
     }
 }
 
-fn start(paths: &ShimPaths, lock: &LifeLock, listener: &UnixListener) -> Result<(), EnsureError> {
+fn start(
+    paths: &ShimPaths,
+    lock: &LifeLock,
+    listener: &UnixListener,
+    hierarchies: Option<Hierarchies>,
+) -> Result<(), EnsureError> {
     let image = sys::exe::sealed()?;
     let null = rustix::fs::openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(EnsureError::Start)?;
     let argv = arguments(paths, lock.file(), listener);
-    let birthplace = crate::home::birthplace(&paths.cgroup);
+    let birthplace = hierarchies.and_then(|found| crate::home::birthplace(&found, &paths.cgroup));
     let envp = ExecStrings::new(sys::failpoint::shim_environment());
     let plan = Exec { image, null, argv, envp };
     let keep = [lock.file().as_fd(), listener.as_fd()];

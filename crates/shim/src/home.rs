@@ -55,8 +55,7 @@ pub fn end_home(hierarchies: &Hierarchies, parent: &str) -> Result<(), CgroupErr
 
 /// The directory to be born in, where there is v2. Where it cannot be made, a shim is born where
 /// its starter is: it works there as well, if not as long.
-pub(crate) fn birthplace(parent: &str) -> Option<OwnedFd> {
-    let hierarchies = Hierarchies::detect().ok()?;
+pub(crate) fn birthplace(hierarchies: &Hierarchies, parent: &str) -> Option<OwnedFd> {
     let dir = hierarchies.unified()?.mount.join(home(parent));
     std::fs::create_dir_all(&dir).ok()?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

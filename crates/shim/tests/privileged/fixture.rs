@@ -102,7 +102,7 @@ impl Container {
 
     /// Its shim, started if need be.
     pub(crate) fn shim(&self) -> Shim {
-        shim::ensure(&self.paths).unwrap()
+        shim::ensure(&self.paths, || cgroup::Hierarchies::detect().ok()).unwrap()
     }
 
     /// A client of its streams.
