@@ -414,3 +414,48 @@ fn a_name_that_engines_know_is_enough() {
     assert!(features["mountOptions"].as_array().unwrap().contains(&json!("rro")));
     assert_eq!(features["linux"]["cgroup"]["systemd"], false);
 }
+
+/// What a `create` that was killed leaves: a directory, and a control group that nobody is in.
+#[test]
+fn what_a_killed_create_has_left_is_found() {
+    let bundle = Bundle::new();
+    bundle.runs(&["sleep", "1000"]);
+    let state = bundle.path().join("state");
+    fs::create_dir_all(state.join("one")).unwrap();
+    assert!(bundle.fails(&["state", "one"]).contains("container does not exist"));
+    bundle.ok(&["delete", "-f", "one"]);
+    // With its control group made, and its number not written down yet.
+    fs::create_dir_all(state.join("two")).unwrap();
+    let claim = json!({ "parent": "dhow-test-oci", "name": bundle.tag(), "number": null });
+    fs::write(state.join("two/cgroup.json"), claim.to_string()).unwrap();
+    let root = fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
+    for root in root.filter(|path| path.join("cgroup.procs").exists()) {
+        drop(fs::create_dir_all(root.join("dhow-test-oci").join(bundle.tag())));
+    }
+    bundle.create("three", &[]);
+    // It is in use by now, and stays.
+    bundle.ok(&["delete", "-f", "two"]);
+    assert_eq!(bundle.state("three")["status"], "created");
+    bundle.ok(&["delete", "three"]);
+    fs::create_dir_all(state.join("four~1/x")).unwrap();
+    assert_eq!(bundle.ok(&["list", "-q"]), "");
+    bundle.create("five", &[]);
+    assert!(!state.join("four~1").exists(), "what a removal has left is swept");
+    bundle.ok(&["delete", "five"]);
+    bundle.nothing_is_left();
+}
+
+#[test]
+fn an_exec_that_nobody_can_be_told_of_does_not_go_on() {
+    let bundle = Bundle::new();
+    bundle.runs(&["sleep", "1000"]);
+    bundle.create("one", &[]);
+    bundle.ok(&["start", "one"]);
+    let ran = bundle.run(&["exec", "-d", "--pid-file", "/nosuch/pid", "one", "sleep", "1000"]);
+    assert_eq!(ran.code, Some(255));
+    assert!(ran.err.contains("/nosuch/pid"), "{}", ran.err);
+    let pids: Vec<i32> = serde_json::from_str(&bundle.ok(&["ps", "-f", "json", "one"])).unwrap();
+    assert_eq!(pids.len(), 1, "only the first process is there");
+    bundle.ok(&["delete", "-f", "one"]);
+    bundle.nothing_is_left();
+}

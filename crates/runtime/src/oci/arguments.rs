@@ -101,12 +101,9 @@ pub(super) struct Id {
     pub(super) id: String,
 }
 
-/// What `create` and `run` have in common.
+// No doc comment: clap would take it for the help of the verb.
 #[derive(Debug, Args)]
-pub(super) struct Create {
-    /// Directory with config.json
-    #[arg(short, long, value_name = "DIR", default_value = ".")]
-    pub(super) bundle: PathBuf,
+pub(super) struct Handles {
     /// Socket that the terminal's master is sent to
     #[arg(long, value_name = "PATH")]
     pub(super) console_socket: Option<PathBuf>,
@@ -116,15 +113,25 @@ pub(super) struct Create {
     /// File that the process id is written to
     #[arg(long, value_name = "FILE")]
     pub(super) pid_file: Option<PathBuf>,
+    /// How many descriptors from 3 on the process inherits
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) preserve_fds: u32,
+}
+
+/// What `create` and `run` have in common.
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// Directory with config.json
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub(super) bundle: PathBuf,
+    #[command(flatten)]
+    pub(super) handles: Handles,
     /// Do not use pivot_root, for a root on a ramdisk
     #[arg(long)]
     pub(super) no_pivot: bool,
     /// Keep the session keyring of the caller
     #[arg(long)]
     pub(super) no_new_keyring: bool,
-    /// How many descriptors from 3 on the process inherits
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(super) preserve_fds: u32,
     #[command(flatten)]
     pub(super) id: Id,
 }
@@ -146,12 +153,8 @@ pub(super) struct Run {
 
 #[derive(Debug, Args)]
 pub(super) struct Exec {
-    /// Socket that the terminal's master is sent to
-    #[arg(long, value_name = "PATH")]
-    pub(super) console_socket: Option<PathBuf>,
-    /// Socket that a pidfd of the process is sent to
-    #[arg(long, value_name = "PATH")]
-    pub(super) pidfd_socket: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) handles: Handles,
     /// Working directory
     #[arg(long, value_name = "DIR")]
     pub(super) cwd: Option<String>,
@@ -173,9 +176,6 @@ pub(super) struct Exec {
     /// Do not wait for the process
     #[arg(short, long)]
     pub(super) detach: bool,
-    /// File that the process id is written to
-    #[arg(long, value_name = "FILE")]
-    pub(super) pid_file: Option<PathBuf>,
     /// SELinux label
     #[arg(long, value_name = "LABEL")]
     pub(super) process_label: Option<String>,
@@ -188,9 +188,6 @@ pub(super) struct Exec {
     /// Add a capability
     #[arg(short, long, value_name = "CAPABILITY")]
     pub(super) cap: Vec<String>,
-    /// How many descriptors from 3 on the process inherits
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(super) preserve_fds: u32,
     /// Enter also a container that is frozen
     #[arg(long)]
     pub(super) ignore_paused: bool,

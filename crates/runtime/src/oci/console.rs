@@ -1,19 +1,22 @@
 //! The standard streams of a process: the caller's own, or a terminal whose master goes to a socket.
 
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::io::fcntl_dupfd_cloexec;
 use sys::Errno;
 
+use super::arguments::Handles;
 use super::create::Company;
 use super::fault::Fault;
 use crate::Stdio;
 
-/// What engines read beside the master.
-const NAME: &[u8] = b"/dev/ptmx";
+/// What engines read beside the master of a terminal.
+const MASTER: &[u8] = b"/dev/ptmx";
+/// The same beside a pidfd.
+const PIDFD: &[u8] = b"pidfd";
 
 /// The streams for a process with or without a terminal.
 pub(super) fn streams(terminal: bool) -> Result<Stdio, Fault> {
@@ -30,38 +33,62 @@ pub(super) fn streams(terminal: bool) -> Result<Stdio, Fault> {
     })
 }
 
-/// Connects to a socket that a descriptor will be sent to, before anything is made.
-pub(super) fn connect(path: Option<&Path>) -> Result<Option<UnixStream>, Fault> {
-    path.map(|path| UnixStream::connect(path).map_err(Fault::file("connect to", path))).transpose()
+/// Where an engine waits for descriptors, connected before anything is made.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    console: Option<UnixStream>,
+    pidfd: Option<UnixStream>,
 }
 
-/// Where the master of a terminal goes: to a socket, or nowhere if whoever asked stays.
-pub(super) fn of(
-    path: Option<&Path>,
-    terminal: bool,
-    company: Company,
-) -> Result<Option<UnixStream>, Fault> {
-    match (company, terminal, path) {
-        (Company::Detached, true, None) => {
-            Err(Fault::config("a terminal of a process that is left alone needs --console-socket"))
+impl Sockets {
+    /// The master of a terminal goes to a socket, or nowhere if whoever asked stays.
+    pub(super) fn connect(
+        handles: &Handles,
+        terminal: bool,
+        company: Company,
+    ) -> Result<Self, Fault> {
+        match (company, terminal, &handles.console_socket) {
+            (Company::Detached, true, None) => {
+                return Err(Fault::config(
+                    "a terminal of a process that is left alone needs --console-socket",
+                ));
+            }
+            (_, false, Some(_)) => {
+                return Err(Fault::config("--console-socket is for a process with a terminal"));
+            }
+            _ => {}
         }
-        (_, false, Some(_)) => {
-            Err(Fault::config("--console-socket is for a process with a terminal"))
+        let connect = |path: &PathBuf| {
+            UnixStream::connect(path).map_err(Fault::file("connect to", path.clone()))
+        };
+        Ok(Self {
+            console: handles.console_socket.as_ref().map(connect).transpose()?,
+            pidfd: handles.pidfd_socket.as_ref().map(connect).transpose()?,
+        })
+    }
+
+    /// Sends what is waited for.
+    pub(super) fn hand_over(
+        &self,
+        master: Option<BorrowedFd<'_>>,
+        pidfd: BorrowedFd<'_>,
+    ) -> Result<(), Fault> {
+        if let (Some(socket), Some(master)) = (&self.console, master) {
+            send(socket, master, MASTER)?;
         }
-        _ => connect(path),
+        self.pidfd.as_ref().map_or(Ok(()), |socket| send(socket, pidfd, PIDFD))
+    }
+
+    /// Whether the terminal is somebody else's.
+    pub(super) const fn takes_terminal(&self) -> bool {
+        self.console.is_some()
     }
 }
 
-/// Sends a descriptor.
-pub(super) fn send(socket: &UnixStream, fd: &OwnedFd, name: &[u8]) -> Result<(), Fault> {
-    let sent = sys::fdpass::send(socket, name, &[fd.as_fd()]);
+fn send(socket: &UnixStream, fd: BorrowedFd<'_>, name: &[u8]) -> Result<(), Fault> {
+    let sent = sys::fdpass::send(socket, name, &[fd]);
     let failed = |errno| Fault::Call("send a descriptor", errno);
     sent.map(drop).map_err(|error| failed(error.errno().unwrap_or(Errno::IO)))
-}
-
-/// Sends the master of a terminal.
-pub(super) fn send_master(socket: &UnixStream, master: &OwnedFd) -> Result<(), Fault> {
-    send(socket, master, NAME)
 }
 
 /// Writes a process id where an engine looks for it, whole or not at all.

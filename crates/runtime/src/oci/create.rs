@@ -13,12 +13,12 @@ use sys::mount::{Attributes, Depth, Propagation};
 
 use super::arguments::Create;
 use super::bundle::{self, Bundle};
-use super::console;
+use super::console::{self, Sockets};
 use super::environment;
 use super::fault::Fault;
 use super::filter;
-use super::finish;
 use super::record::{self, Group, Home, Place, Record};
+use super::state;
 use crate::hooks::{self, Hooks};
 use crate::plan::{Keyring, Orphan};
 use crate::{CgroupEntry, FilterRef, HostFacts, Launch, Ready, Running, resources};
@@ -63,38 +63,34 @@ fn in_place(
     bundle: &Bundle,
     company: Company,
 ) -> Result<(Record, Running), Fault> {
-    let pidfd = console::connect(args.pidfd_socket.as_deref())?;
     let wants = bundle.spec.process().as_ref().is_some_and(|p| p.terminal().unwrap_or(false));
-    let console = console::of(args.console_socket.as_deref(), wants, company)?;
+    let sockets = Sockets::connect(&args.handles, wants, company)?;
     let group = bundle::group(&bundle.spec, &args.id.id)?;
     place.claim(&group)?;
-    let hierarchies = Hierarchies::detect()?;
-    let cgroup = make_cgroup(&hierarchies, &group, &bundle.spec)?;
-    let group = Group { number: Some(cgroup.inode()?), ..group };
-    place.claim(&group)?;
-    let cleaning = group.clone();
-    let made = start(place, args, bundle, &cgroup).and_then(|ready| {
-        let told = ready.terminal().map(|master| {
-            let master = rustix::io::fcntl_dupfd_cloexec(master, 3);
-            master.map_err(|errno| Fault::Call("copy the terminal", errno))
-        });
-        if let (Some(socket), Some(master)) = (&console, told.transpose()?) {
-            console::send_master(socket, &master)?;
-        }
-        if let Some(socket) = &pidfd {
-            let fd = ready.pidfd().try_clone_to_owned();
-            let fd = fd.map_err(Fault::file("copy", "the pidfd"))?;
-            console::send(socket, &fd, b"pidfd")?;
-        }
-        let record = describe(args, bundle, group, &ready)?;
-        place.save(&record, &bundle.spec)?;
-        console::write_pid(args.pid_file.as_deref(), record.pid)?;
-        Ok((record, ready.leave()?))
-    });
+    let cgroup = make_cgroup(state::hierarchies()?, &group, &bundle.spec)?;
+    let made = in_group(place, args, bundle, (&cgroup, group), &sockets);
     if made.is_err() {
-        let _ = finish::remove_group(&cleaning);
+        let _ = cgroup.kill().and_then(|()| cgroup.remove());
     }
     made
+}
+
+/// What comes once its control group is there, which nobody else has been in.
+fn in_group(
+    place: &Place,
+    args: &Create,
+    bundle: &Bundle,
+    (cgroup, group): (&Cgroup, Group),
+    sockets: &Sockets,
+) -> Result<(Record, Running), Fault> {
+    let group = Group { number: Some(cgroup.inode()?), ..group };
+    place.claim(&group)?;
+    let ready = start(place, args, bundle, cgroup)?;
+    sockets.hand_over(ready.terminal(), ready.pidfd())?;
+    let record = describe(args, bundle, group, &ready)?;
+    place.save(&record, &bundle.spec)?;
+    console::write_pid(args.handles.pid_file.as_deref(), record.pid)?;
+    Ok((record, ready.leave()?))
 }
 
 fn make_cgroup(hierarchies: &Hierarchies, group: &Group, spec: &Spec) -> Result<Cgroup, Fault> {
@@ -149,7 +145,7 @@ fn start(place: &Place, args: &Create, bundle: &Bundle, cgroup: &Cgroup) -> Resu
         }),
         orphan: Orphan::Lives,
         keyring: if args.no_new_keyring { Keyring::Callers } else { Keyring::New },
-        preserved: args.preserve_fds,
+        preserved: args.handles.preserve_fds,
         door: Some(door.as_fd()),
     })?)
 }

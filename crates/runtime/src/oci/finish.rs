@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cgroup::CgroupError;
+use cgroup::{Cgroup, CgroupError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use sys::Errno;
@@ -96,13 +96,23 @@ pub(super) fn remove(home: &Home<'_>, place: Place, record: &Record) -> Result<(
 fn abandon(place: Place) -> Result<(), Fault> {
     match place.claimed() {
         Err(Fault::NoContainer) => {}
+        Ok(group) if group.number.is_none() => remove_empty(&group)?,
         group => remove_group(&group?)?,
     }
     place.remove()
 }
 
+/// Removes a control group that may be anybody's, if nobody is in it.
+fn remove_empty(group: &Group) -> Result<(), Fault> {
+    match Cgroup::open(state::hierarchies()?, &group.parent, &group.name) {
+        Err(CgroupError::NotFound(_)) => Ok(()),
+        Ok(cgroup) if !cgroup.pids()?.is_empty() => Ok(()),
+        cgroup => Ok(cgroup?.remove()?),
+    }
+}
+
 /// Removes a control group with all that is in it, if it is this one and not another of its path.
-pub(super) fn remove_group(group: &Group) -> Result<(), Fault> {
+fn remove_group(group: &Group) -> Result<(), Fault> {
     let removed = state::cgroup(group).and_then(|cgroup| {
         cgroup.kill()?;
         Ok(cgroup.remove()?)

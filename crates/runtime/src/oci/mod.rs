@@ -86,7 +86,7 @@ fn carry_out(globals: &Globals, verb: &Verb) -> Result<u8, Fault> {
     if globals.rootless == Rootless::True {
         return Err(Fault::config("--rootless=true is not supported"));
     }
-    let home = Home::new(globals);
+    let home = Home::new(globals)?;
     match verb {
         Verb::Run(args) => return run::run(&home, args),
         Verb::Exec(args) => return more::exec(&home, args),

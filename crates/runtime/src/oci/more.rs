@@ -5,10 +5,11 @@ use std::os::fd::AsFd;
 
 use oci_spec::runtime::{Capability, Process, Spec};
 use rustix::fs::{Mode, OFlags};
-use sys::process::Exit;
+use sys::process::{Exit, pidfd_send_signal};
+use sys::signal::Signal;
 
 use super::arguments::Exec;
-use super::console;
+use super::console::{self, Sockets};
 use super::create::Company;
 use super::environment;
 use super::fault::Fault;
@@ -45,27 +46,30 @@ pub(super) fn exec(home: &Home<'_>, args: &Exec) -> Result<u8, Fault> {
     environment::complete(&mut process, rootfs.as_fd());
     let terminal = process.terminal().unwrap_or(false);
     let company = if args.detach { Company::Detached } else { Company::Foreground };
-    let console = console::of(args.console_socket.as_deref(), terminal, company)?;
-    let pidfd = console::connect(args.pidfd_socket.as_deref())?;
+    let sockets = Sockets::connect(&args.handles, terminal, company)?;
     let signals = match company {
         Company::Foreground => Some(foreground::listen()?),
         Company::Detached => None,
     };
     let orphan = if args.detach { Orphan::Lives } else { Orphan::Dies };
-    let terms = Terms { orphan, preserved: args.preserve_fds };
+    let terms = Terms { orphan, preserved: args.handles.preserve_fds };
     let inside = Inside::of(&record, &spec, &container.pidfd)?;
     let running = inside.enter(&process, console::streams(terminal)?, terms)?;
-    let Running { pid, pidfd: handle, terminal: master } = running;
-    if let (Some(socket), Some(master)) = (&console, &master) {
-        console::send_master(socket, master)?;
+    if let Err(fault) = tell(args, &sockets, &running) {
+        // Nobody would know of it.
+        let _ = pidfd_send_signal(&running.pidfd, Signal::KILL);
+        let _ = sys::process::wait(&running.pidfd);
+        return Err(fault);
     }
-    if let Some(socket) = &pidfd {
-        console::send(socket, &handle, b"pidfd")?;
-    }
-    console::write_pid(args.pid_file.as_deref(), pid.as_raw_nonzero().get())?;
     let Some(signals) = signals else { return Ok(0) };
-    let master = master.filter(|_| console.is_none());
-    foreground::stay(&handle, master, &signals).map(Exit::shell_code)
+    let master = running.terminal.filter(|_| !sockets.takes_terminal());
+    foreground::stay(&running.pidfd, master, &signals).map(Exit::shell_code)
+}
+
+/// Tells whoever asked which process it is.
+fn tell(args: &Exec, sockets: &Sockets, running: &Running) -> Result<(), Fault> {
+    sockets.hand_over(running.terminal.as_ref().map(AsFd::as_fd), running.pidfd.as_fd())?;
+    console::write_pid(args.handles.pid_file.as_deref(), running.pid.as_raw_nonzero().get())
 }
 
 /// The process that is asked for: a file, or the container's own with another command.

@@ -28,6 +28,9 @@ const DOOR: &str = "start.sock";
 /// The name of what was claimed.
 const GROUP: &str = "cgroup.json";
 
+/// In the name of a directory that is being removed, and in no id.
+const GONE: char = '~';
+
 /// The longest id.
 const LONGEST: usize = 1024;
 
@@ -105,8 +108,9 @@ pub(super) struct Place {
 }
 
 impl<'a> Home<'a> {
-    pub(super) fn new(globals: &'a Globals) -> Self {
-        Self { path: globals.root.clone().unwrap_or_else(default_root), globals }
+    pub(super) fn new(globals: &'a Globals) -> Result<Self, Fault> {
+        let path = globals.root.clone().map_or_else(default_root, Ok)?;
+        Ok(Self { path, globals })
     }
 
     /// The directory of a container that is there.
@@ -116,7 +120,7 @@ impl<'a> Home<'a> {
 
     /// The same, with nobody else who creates, starts or deletes it.
     pub(super) fn take(&self, id: &str) -> Result<Place, Fault> {
-        Place::lock(self.path(id)?, Lock::There)
+        Place::lock(self.path(id)?)
     }
 
     /// Makes the directory of a new container.
@@ -128,10 +132,20 @@ impl<'a> Home<'a> {
             .mode(0o700)
             .create(&self.path)
             .map_err(Fault::file("make", &self.path))?;
+        self.sweep();
         match make(&path) {
-            Ok(()) => Place::lock(path, Lock::New),
+            Ok(()) => Place::lock(path),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(Fault::Exists),
             Err(error) => Err(Fault::File("make", path, error)),
+        }
+    }
+
+    /// Takes away what is left of containers whose removal was killed.
+    fn sweep(&self) {
+        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().contains(GONE) {
+                drop(fs::remove_dir_all(entry.path()));
+            }
         }
     }
 
@@ -159,30 +173,25 @@ fn is_id(id: &str) -> bool {
     is_short && id.chars().all(is_plain) && !matches!(id, "." | "..")
 }
 
-/// Whether a container's lock is there already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lock {
-    New,
-    There,
-}
-
 /// The state of root's containers, and of each user's own.
-fn default_root() -> PathBuf {
-    let user = rustix::process::geteuid();
-    if user.is_root() {
-        return "/run/dhow-oci".into();
+fn default_root() -> Result<PathBuf, Fault> {
+    if rustix::process::geteuid().is_root() {
+        return Ok("/run/dhow-oci".into());
     }
-    match std::env::var_os("XDG_RUNTIME_DIR") {
-        Some(directory) => PathBuf::from(directory).join("dhow-oci"),
-        None => format!("/tmp/dhow-oci-{}", user.as_raw()).into(),
-    }
+    // A directory in /tmp could be anybody's.
+    let directory = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let directory = directory.filter(|directory| directory.is_absolute());
+    let missing = || Fault::config("XDG_RUNTIME_DIR is not set: say where the state is by --root");
+    Ok(directory.ok_or_else(missing)?.join("dhow-oci"))
 }
 
 impl Place {
-    fn lock(path: PathBuf, lock: Lock) -> Result<Self, Fault> {
+    fn lock(path: PathBuf) -> Result<Self, Fault> {
         let name = path.join("lock");
+        // Made by whoever comes first, also in what a `create` has left that was killed at once. One that
+        // is removed has another name by then.
         let mut options = OpenOptions::new();
-        options.write(true).create_new(lock == Lock::New).mode(0o600);
+        options.write(true).create(true).truncate(false).mode(0o600);
         let file = match options.open(&name) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(Fault::NoContainer),
             file => OwnedFd::from(file.map_err(Fault::file("open", &name))?),
@@ -265,10 +274,12 @@ impl Place {
     pub(super) fn remove(self) -> Result<(), Fault> {
         let failed = |source| Fault::File("remove", self.path.clone(), source);
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(format!("~{}", std::process::id()));
+        name.push(format!("{GONE}{}", std::process::id()));
         let gone = self.path.with_file_name(name);
         fs::rename(&self.path, &gone).map_err(failed)?;
-        fs::remove_dir_all(&gone).map_err(failed)
+        // What is left of it if we are killed now goes with the next creation.
+        drop(fs::remove_dir_all(&gone));
+        Ok(())
     }
 
     fn write(&self, name: &str, value: &impl Serialize) -> Result<(), Fault> {

@@ -25,7 +25,7 @@ pub(super) fn run(home: &Home<'_>, args: &Run) -> Result<u8, Fault> {
     let place = begin(home, place, &record, &running)?;
     // Other commands must be able to act on it meanwhile.
     drop(place);
-    let master = running.terminal.filter(|_| args.create.console_socket.is_none());
+    let master = running.terminal.filter(|_| args.create.handles.console_socket.is_none());
     let exit = match foreground::stay(&running.pidfd, master, &signals) {
         Ok(exit) => exit,
         Err(fault) => {

@@ -1,5 +1,7 @@
 //! `state` and `list`: what containers do now.
 
+use std::sync::OnceLock;
+
 use cgroup::{Cgroup, CgroupError, Hierarchies};
 use serde_json::json;
 
@@ -8,10 +10,19 @@ use super::fault::Fault;
 use super::record::{Group, Home, Place, Process, Record, Status};
 use super::say;
 
+/// The hierarchies of the host, found once: a verb asks for them several times.
+pub(super) fn hierarchies() -> Result<&'static Hierarchies, Fault> {
+    static FOUND: OnceLock<Hierarchies> = OnceLock::new();
+    if let Some(found) = FOUND.get() {
+        return Ok(found);
+    }
+    let found = Hierarchies::detect()?;
+    Ok(FOUND.get_or_init(|| found))
+}
+
 /// The control group of a container, and no later one of its path.
 pub(super) fn cgroup(group: &Group) -> Result<Cgroup, Fault> {
-    let hierarchies = Hierarchies::detect()?;
-    let cgroup = Cgroup::open(&hierarchies, &group.parent, &group.name)?;
+    let cgroup = Cgroup::open(hierarchies()?, &group.parent, &group.name)?;
     if group.number == Some(cgroup.inode()?) {
         return Ok(cgroup);
     }
