@@ -150,6 +150,21 @@ fn what_has_left_its_session_goes_with_an_exec_that_is_ended() {
     while parts(&host, "c1") != 0 {}
 }
 
+/// As `su` in a container of systemd's, whose session gets a control group of its own.
+#[test]
+fn an_exec_that_has_moved_to_another_control_group_is_ended() {
+    let host = host();
+    host.ok(&["run", "-d", "--privileged", "--name", "c1", "busybox", "sleep", "1000"]);
+    let script = "mkdir /u && mount -t cgroup2 none /u && mkdir /u/other && \
+        echo $$ >/u/other/cgroup.procs && exec sleep 2015";
+    let mut client = host.spawn(&mut host.command(&["exec", "c1", "sh", "-c", script]));
+    while sleeps(&host, "c1", "2015") != "1" {}
+    let id = running(&host, "c1")[0].split_whitespace().next().unwrap().to_owned();
+    host.ok(&["exec", "kill", &id]);
+    assert_eq!(client.wait().unwrap().code(), Some(137));
+    assert_eq!(sleeps(&host, "c1", "2015"), "0");
+}
+
 #[test]
 fn what_an_exec_leaves_behind_goes_on_and_its_part_goes_with_it() {
     let host = host();

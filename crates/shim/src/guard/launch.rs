@@ -311,6 +311,13 @@ impl Guard {
         // Their ends are events: the init's comes when we have reaped its execs. Whom SIGKILL cannot end,
         // the machine gives up waiting for.
         let _ = cgroup.signal(signal);
+        let Ok(members) = cgroup.pids() else { return };
+        // An exec may have moved to another cgroup of its container, as `su` does where systemd runs; one
+        // that has stayed is not told twice.
+        let moved = self.procs.values().filter(|proc| proc.target == target);
+        for proc in moved.filter(|proc| !members.contains(&proc.pid)) {
+            let _ = sys::process::pidfd_send_signal(&proc.pidfd, signal);
+        }
     }
 
     /// Kills whoever is in the container's cgroup. Whom it cannot kill, `reconcile` finds.
