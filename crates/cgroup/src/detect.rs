@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 use sys::Errno;
+use sys::mount_table::entries;
 
 const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 const SELF_CGROUP: &str = "/proc/thread-self/cgroup";
@@ -176,7 +177,7 @@ impl Hierarchies {
             return Ok(Self(Arc::new(Layout::V2(unified))));
         }
         let mountinfo = std::fs::read(MOUNTINFO).map_err(|error| unread(MOUNTINFO, &error))?;
-        let mounts = parse_mountinfo(&String::from_utf8_lossy(&mountinfo));
+        let mounts = parse_mountinfo(&mountinfo);
         let mut legacy = Vec::new();
         for Mount { options, controllers, path } in mounts.v1 {
             let root = open_root(&path)?;
@@ -294,14 +295,13 @@ struct Mount {
 
 /// The cgroup mounts in `/proc/<pid>/mountinfo`; of several of one hierarchy, the first: others are
 /// binds of parts of it into chroots and the like.
-fn parse_mountinfo(text: &str) -> Mounts {
+fn parse_mountinfo(table: &[u8]) -> Mounts {
     let mut mounts = Mounts::default();
-    for line in text.lines() {
-        let Some((kind, path, options)) = parse_mount(line) else { continue };
-        match kind {
-            "cgroup2" if mounts.v2.is_none() => mounts.v2 = Some(path),
-            "cgroup" => {
-                let mount = legacy_mount(options, path);
+    for entry in entries(table) {
+        match entry.kind {
+            b"cgroup2" if mounts.v2.is_none() => mounts.v2 = Some(entry.path()),
+            b"cgroup" => {
+                let mount = legacy_mount(&String::from_utf8_lossy(entry.options), entry.path());
                 let known = mounts.v1.iter().any(|other| other.options == mount.options);
                 if !known && !mount.options.is_empty() {
                     mounts.v1.push(mount);
@@ -311,29 +311,6 @@ fn parse_mountinfo(text: &str) -> Mounts {
         }
     }
     mounts
-}
-
-/// Type, mount point and super block options of one line.
-fn parse_mount(line: &str) -> Option<(&str, PathBuf, &str)> {
-    let (mount, file_system) = line.split_once(" - ")?;
-    let path = mount.split(' ').nth(4)?;
-    let mut fields = file_system.split(' ');
-    let kind = fields.next()?;
-    Some((kind, unescape(path), fields.nth(1)?))
-}
-
-/// The kernel writes space, tab, newline and backslash as three octal digits.
-fn unescape(path: &str) -> PathBuf {
-    let mut parts = path.split('\\');
-    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let code = part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        bytes.extend(code.or(Some(b'\\')));
-        let rest = if code.is_some() { &part[3..] } else { part };
-        bytes.extend(rest.as_bytes());
-    }
-    use std::os::unix::ffi::OsStringExt;
-    std::ffi::OsString::from_vec(bytes).into()
 }
 
 /// Of the super block's options, those that choose the hierarchy.
@@ -359,7 +336,7 @@ mod tests {
     use super::*;
 
     fn check(mountinfo: &str, expected: &Expect) {
-        let mounts = parse_mountinfo(mountinfo);
+        let mounts = parse_mountinfo(mountinfo.as_bytes());
         let mut lines: Vec<String> = mounts
             .v1
             .iter()

@@ -54,7 +54,7 @@ pub(crate) struct Inside {
 }
 
 impl Inside {
-    /// The list of the mounts below the root as they are now, for [`crate::mount_table`].
+    /// The list of the mounts below the root as they are now, for [`sys::mount_table`].
     ///
     /// # Errors
     /// What reading gives.

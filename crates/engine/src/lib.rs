@@ -43,7 +43,6 @@ mod limits;
 mod lines;
 mod log_config;
 mod logs;
-mod mount_table;
 mod names;
 mod network;
 mod paths;

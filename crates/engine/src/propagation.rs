@@ -7,7 +7,7 @@ use model::mount::Propagation;
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 
 use crate::EngineError;
-use crate::mount_table::entries;
+use sys::mount_table::entries;
 
 const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 

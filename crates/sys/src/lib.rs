@@ -20,6 +20,7 @@ pub mod kernel_fs;
 pub mod keyring;
 pub mod lock;
 pub mod mount;
+pub mod mount_table;
 pub mod netlink;
 pub mod netns;
 pub mod process;

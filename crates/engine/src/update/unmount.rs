@@ -10,13 +10,13 @@ use std::path::Path;
 
 use model::mount::MountSource;
 use sys::Errno;
+use sys::mount_table::entries;
 use sys::root::Final;
 
 use super::UpdateError;
 use super::mounts::MountPlan;
 use crate::container::Container;
 use crate::join::Inside;
-use crate::mount_table::entries;
 use crate::prepare::store_error;
 use crate::record::{Mounted, NamedMount, Start};
 use crate::trees::note;

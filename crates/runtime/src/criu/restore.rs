@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use sys::Errno;
+use sys::mount_table::entries;
 use sys::process::Namespaces;
 
 use super::dump::common;
@@ -238,9 +239,9 @@ fn program(path: &Path) -> Result<Program, LaunchError> {
 
 /// What lies on the bench, with what is mounted below it: a bind brings the mounts of its source.
 fn external(layout: &Restoring, criu: Pid) -> Vec<String> {
-    let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", criu.as_raw_nonzero()));
+    let mounts = fs::read(format!("/proc/{}/mountinfo", criu.as_raw_nonzero()));
     let mounts = mounts.unwrap_or_default();
-    let places: Vec<PathBuf> = mounts.lines().filter_map(super::survey::place_of).collect();
+    let places: Vec<PathBuf> = entries(&mounts).map(|mount| mount.path()).collect();
     let mut external = Vec::new();
     for (name, path) in &layout.laid {
         external.push(format!("mnt[{name}]:{}", text(path)));

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use sys::Errno;
+use sys::mount_table::{Entry, entries};
 use sys::root::{Final, Root};
 
 use super::error::SurveyError;
@@ -44,10 +45,8 @@ pub fn survey(pid: Pid, given: &[PathBuf]) -> Result<Survey, SurveyError> {
     if proc.namespace("pid")? == Proc::own().namespace("pid")? {
         return Err(SurveyError::SharedNamespace("pid"));
     }
-    let mounts = proc.text("mountinfo")?;
-    let mounts: Vec<Mount> = mounts.lines().filter_map(Mount::parse).collect();
-    let host = Proc::own().text("mountinfo")?;
-    let host = host.lines().filter_map(Mount::parse).map(|mount| mount.device).collect();
+    let mounts = proc.mounts()?;
+    let host = Proc::own().mounts()?.into_iter().map(|mount| mount.device).collect();
     let given = given.iter().filter_map(|place| proc.resolve(place).transpose());
     let given = given.collect::<Result<Vec<_>, _>>()?;
     let mut external = externals(&mounts, &host, &given)?;
@@ -85,6 +84,11 @@ impl Proc {
 
     fn text(&self, name: &str) -> Result<String, SurveyError> {
         self.look(name, fs::read_to_string(self.0.join(name)))
+    }
+
+    fn mounts(&self) -> Result<Vec<Mount>, SurveyError> {
+        let name = "mountinfo";
+        Ok(Mount::all(&self.look(name, fs::read(self.0.join(name)))?))
     }
 
     fn namespace(&self, kind: &str) -> Result<u64, SurveyError> {
@@ -127,7 +131,7 @@ impl Proc {
         }
         let info = self.text(&format!("fdinfo/{number}"))?;
         let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"));
-        let Some(id) = id.and_then(|id| id.trim().parse::<u32>().ok()) else { return Ok(None) };
+        let Some(id) = id.and_then(|id| id.trim().parse::<u64>().ok()) else { return Ok(None) };
         if mounts.iter().any(|mount| mount.id == id) {
             return Ok(None);
         }
@@ -136,10 +140,10 @@ impl Proc {
     }
 }
 
-/// A line of `mountinfo`.
+/// A mount of the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Mount {
-    id: u32,
+    id: u64,
     device: String,
     root: String,
     place: String,
@@ -147,36 +151,18 @@ struct Mount {
 }
 
 impl Mount {
-    fn parse(line: &str) -> Option<Self> {
-        let (mount, system) = line.split_once(" - ")?;
-        let mut words = mount.split(' ');
-        let id = words.next()?.parse().ok()?;
-        let device = words.nth(1)?.to_owned();
-        let (root, place) = (unescape(words.next()?), unescape(words.next()?));
-        Some(Self { id, device, root, place, kind: system.split(' ').next()?.to_owned() })
+    /// criu's options are text.
+    fn all(table: &[u8]) -> Vec<Self> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let one = |entry: Entry<'_>| Self {
+            id: entry.id,
+            device: text(entry.device),
+            root: text(entry.root),
+            place: entry.path().to_string_lossy().into_owned(),
+            kind: text(entry.kind),
+        };
+        entries(table).map(one).collect()
     }
-}
-
-/// Where a line of `mountinfo` says that something is mounted.
-pub(super) fn place_of(line: &str) -> Option<PathBuf> {
-    Mount::parse(line).map(|mount| PathBuf::from(mount.place))
-}
-
-/// Blanks, line breaks and backslashes are three octal digits there.
-fn unescape(text: &str) -> String {
-    let mut parts = text.split('\\');
-    let mut plain = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let byte = part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match byte {
-            Some(byte) => {
-                plain.push(char::from(byte));
-                plain.push_str(&part[3..]);
-            }
-            None => plain.push_str(part),
-        }
-    }
-    plain
 }
 
 /// The mounts that a restore brings, each with the name that it has then; criu makes the others
@@ -253,8 +239,7 @@ mod tests {
 ";
 
     fn check(container: &str, given: &[(&str, &str)]) -> Result<Vec<String>, String> {
-        let mounts: Vec<Mount> =
-            container.lines().map(|line| Mount::parse(line).unwrap()).collect();
+        let mounts = Mount::all(container.as_bytes());
         let host = ["254:0", "0:60"].map(str::to_owned).into();
         let given = given
             .iter()
@@ -288,13 +273,6 @@ mod tests {
             let refused = check(&format!("{CONTAINER}{line}\n"), &given).unwrap_err();
             assert!(refused.starts_with(why), "{refused}");
         }
-    }
-
-    #[test]
-    fn names_in_mountinfo_are_read_as_they_are() {
-        assert_eq!(unescape(r"/a\040b\134c\011"), "/a b\\c\t");
-        assert_eq!(unescape(r"/a\0"), "/a0");
-        assert_eq!(Mount::parse("46 50 0:39 / / rw"), None);
     }
 
     #[test]

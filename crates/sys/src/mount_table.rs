@@ -6,16 +6,20 @@ use std::path::PathBuf;
 
 /// One mount. Names are bytes: not every one is text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Entry<'a> {
+pub struct Entry<'a> {
     /// The number that `statx(2)` gives as well.
-    pub(crate) id: u64,
+    pub id: u64,
+    /// `major:minor` of its file system.
+    pub device: &'a [u8],
     /// What of its file system it shows, escaped.
-    pub(crate) root: &'a [u8],
+    pub root: &'a [u8],
     point: &'a [u8],
     /// `shared:N`, `master:N` and their like, between spaces.
-    pub(crate) optional: &'a [u8],
+    pub optional: &'a [u8],
     /// The kind of its file system.
-    pub(crate) kind: &'a [u8],
+    pub kind: &'a [u8],
+    /// The options of its file system, with commas.
+    pub options: &'a [u8],
 }
 
 impl<'a> Entry<'a> {
@@ -24,20 +28,22 @@ impl<'a> Entry<'a> {
         let end = line.windows(3).position(|bytes| bytes == b" - ")?;
         let mut fields = line[..end].splitn(7, is_space);
         let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-        let (root, point) = (fields.nth(2)?, fields.next()?);
+        let (device, root, point) = (fields.nth(1)?, fields.next()?, fields.next()?);
         let optional = fields.nth(1).unwrap_or_default();
-        let kind = line[end + 3..].split(is_space).next()?;
-        Some(Self { id, root, point, optional, kind })
+        let mut system = line[end + 3..].split(is_space);
+        let (kind, options) = (system.next()?, system.nth(1)?);
+        Some(Self { id, device, root, point, optional, kind, options })
     }
 
     /// Where it is, as the owner of the list sees it.
-    pub(crate) fn path(&self) -> PathBuf {
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
         OsString::from_vec(unescape(self.point)).into()
     }
 }
 
 /// Every mount of a list.
-pub(crate) fn entries(table: &[u8]) -> impl Iterator<Item = Entry<'_>> {
+pub fn entries(table: &[u8]) -> impl Iterator<Item = Entry<'_>> {
     table.split(|byte| *byte == b'\n').filter_map(Entry::read)
 }
 
@@ -63,16 +69,24 @@ mod tests {
     #[test]
     fn a_line_is_read_with_what_is_optional_and_without() {
         let table = b"22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
-                     31 22 0:27 /part /a\\040b\\134c rw shared:5 master:9 - tmpfs none rw\n\
+                     31 22 0:27 /part /a\\040b\\134c rw shared:5 master:9 - tmpfs none rw,size=1\n\
                      nonsense\n";
         let text = String::from_utf8_lossy;
         let shown = |entry: Entry<'_>| {
             let path = entry.path().display().to_string();
-            let [root, optional, kind] = [entry.root, entry.optional, entry.kind].map(text);
-            format!("{} {root} {path} {optional:?} {kind}", entry.id)
+            let Entry { device, root, optional, kind, options, .. } = entry;
+            let [device, root, optional, kind, options] =
+                [device, root, optional, kind, options].map(text);
+            format!("{} {device} {root} {path} {optional:?} {kind} {options}", entry.id)
         };
         let shown: Vec<String> = entries(table).map(shown).collect();
-        assert_eq!(shown, [r#"22 / / "" ext4"#, r#"31 /part /a b\c "shared:5 master:9" tmpfs"#]);
+        assert_eq!(
+            shown,
+            [
+                r#"22 254:0 / / "" ext4 rw"#,
+                r#"31 0:27 /part /a b\c "shared:5 master:9" tmpfs rw,size=1"#,
+            ]
+        );
     }
 
     #[test]
