@@ -100,6 +100,15 @@ impl Cgroup {
         sent.fold(Ok(()), Result::and)
     }
 
+    /// Pidfds of those of these processes that are in the cgroup or below it: none is of a later process
+    /// with the same number.
+    ///
+    /// # Errors
+    /// The list cannot be read.
+    pub fn hold(&self, pids: &[Pid]) -> Result<Vec<(Pid, OwnedFd)>, CgroupError> {
+        still_listed(pids, || self.pids())
+    }
+
     fn unkillable(&self, pids: Vec<Pid>) -> CgroupError {
         let pids = pids.into_iter().map(|pid| pid.as_raw_nonzero().get()).collect();
         CgroupError::Unkillable { path: self.place(), pids }

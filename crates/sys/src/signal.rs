@@ -19,6 +19,8 @@ impl Signal {
     pub const HUP: Self = Self(1);
     /// Interrupt from the keyboard.
     pub const INT: Self = Self(2);
+    /// Quit from the keyboard.
+    pub const QUIT: Self = Self(3);
     /// Cannot be caught.
     pub const KILL: Self = Self(9);
     /// A write to a pipe that nobody reads.
@@ -29,6 +31,8 @@ impl Signal {
     pub const CHLD: Self = Self(17);
     /// Continue if stopped.
     pub const CONT: Self = Self(18);
+    /// Stand still; cannot be caught.
+    pub const STOP: Self = Self(19);
     /// The terminal has a new size.
     pub const WINCH: Self = Self(28);
 

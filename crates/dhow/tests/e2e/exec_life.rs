@@ -150,19 +150,44 @@ fn what_has_left_its_session_goes_with_an_exec_that_is_ended() {
     while parts(&host, "c1") != 0 {}
 }
 
+/// Mounts the control groups of a privileged container, with one beside those of its execs.
+fn other_group(host: &Host) {
+    host.ok(&["run", "-d", "--privileged", "--name", "c1", "busybox", "sleep", "1000"]);
+    host.ok(&["exec", "c1", "sh", "-c", "mkdir /u && mount -t cgroup2 none /u && mkdir /u/other"]);
+}
+
 /// As `su` in a container of systemd's, whose session gets a control group of its own.
 #[test]
 fn an_exec_that_has_moved_to_another_control_group_is_ended() {
     let host = host();
-    host.ok(&["run", "-d", "--privileged", "--name", "c1", "busybox", "sleep", "1000"]);
-    let script = "mkdir /u && mount -t cgroup2 none /u && mkdir /u/other && \
-        echo $$ >/u/other/cgroup.procs && exec sleep 2015";
+    other_group(&host);
+    // Somebody else is in there.
+    let bystander = "echo $$ >/u/other/cgroup.procs; exec sleep 2017";
+    host.ok(&["exec", "-d", "c1", "sh", "-c", bystander]);
+    // It moves with what it starts, in its session and in another.
+    let script = "echo $$ >/u/other/cgroup.procs; setsid sleep 2015 & sleep 2015 & exec sleep 2015";
     let mut client = host.spawn(&mut host.command(&["exec", "c1", "sh", "-c", script]));
-    while sleeps(&host, "c1", "2015") != "1" {}
-    let id = running(&host, "c1")[0].split_whitespace().next().unwrap().to_owned();
+    while sleeps(&host, "c1", "2015") != "3" {}
+    let listed = running(&host, "c1");
+    let exec = listed.iter().find(|line| line.contains("2015")).unwrap();
+    let id = exec.split_whitespace().next().unwrap().to_owned();
     host.ok(&["exec", "kill", &id]);
     assert_eq!(client.wait().unwrap().code(), Some(137));
-    assert_eq!(sleeps(&host, "c1", "2015"), "0");
+    while sleeps(&host, "c1", "2015") != "0" {}
+    assert_eq!(sleeps(&host, "c1", "2017"), "1");
+}
+
+#[test]
+fn what_an_exec_has_moved_to_another_control_group_ends_with_its_client() {
+    let host = host();
+    other_group(&host);
+    let moved = "echo $$ >/u/other/cgroup.procs; exec setsid sleep 2016";
+    let script = format!("sh -c '{moved}' & sleep 2016");
+    let mut client = host.spawn(&mut host.command(&["exec", "c1", "sh", "-c", &script]));
+    while sleeps(&host, "c1", "2016") != "2" {}
+    client.kill().unwrap();
+    client.wait().unwrap();
+    while sleeps(&host, "c1", "2016") != "0" {}
 }
 
 #[test]

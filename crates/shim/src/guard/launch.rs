@@ -179,6 +179,7 @@ impl Guard {
             cgroup,
             parts,
             leftovers: Vec::new(),
+            told: Vec::new(),
             log: log.map(Logged::new),
             oom: None,
             oom_told: oom::Told::default(),
@@ -302,21 +303,6 @@ impl Guard {
     fn keep_oom_score(&self, process: &mut Process) {
         if process.oom_score_adj().is_none() {
             process.set_oom_score_adj(self.oom_score);
-        }
-    }
-
-    /// Sends a signal to all of a process's own: the container's, or those of an exec.
-    pub(super) fn signal_everyone(&self, target: Target, signal: sys::signal::Signal) {
-        let Some(cgroup) = self.cgroup_of(target) else { return };
-        // Their ends are events: the init's comes when we have reaped its execs. Whom SIGKILL cannot end,
-        // the machine gives up waiting for.
-        let _ = cgroup.signal(signal);
-        let Ok(members) = cgroup.pids() else { return };
-        // An exec may have moved to another cgroup of its container, as `su` does where systemd runs; one
-        // that has stayed is not told twice.
-        let moved = self.procs.values().filter(|proc| proc.target == target);
-        for proc in moved.filter(|proc| !members.contains(&proc.pid)) {
-            let _ = sys::process::pidfd_send_signal(&proc.pidfd, signal);
         }
     }
 

@@ -12,6 +12,7 @@ mod conn;
 mod effects;
 mod hearing;
 mod hooks;
+mod kin;
 mod launch;
 mod logged;
 mod oom;
@@ -112,6 +113,8 @@ struct Container {
     parts: Parts,
     /// Those of execs that have ended, and in which somebody still is.
     leftovers: Vec<parts::Leftover>,
+    /// What execs that were told to end have outside of their parts.
+    told: Vec<kin::Told>,
     log: Option<Logged>,
     /// The kernel's notices of OOM kills.
     oom: Option<OwnedFd>,
