@@ -1,7 +1,6 @@
 //! The way to a container's shim, and what its answers mean here.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use model::{ContainerId, Life};
 use shim::ShimPaths;
@@ -15,9 +14,6 @@ use crate::{Engine, EngineError};
 /// How often a shim that ends before it answers is looked for anew: its container may have ended in
 /// between, but one that dies at its start will always do so.
 pub(crate) const ATTEMPTS: usize = 5;
-
-/// How long a shim may say nothing: twice that, before it is taken for one that never will.
-const SILENT: Duration = Duration::from_secs(5);
 
 /// Becomes readable when a container has ended.
 #[derive(Debug)]
@@ -41,11 +37,7 @@ impl Engine {
 
     /// The container's shim, if it has one.
     pub(crate) fn shim(&self, id: &ContainerId) -> Result<Option<Shim>, EngineError> {
-        let shim = Shim::connect(&self.shim_paths(id)).map_err(|error| shim_error(id, &error))?;
-        Ok(shim.map(|mut shim| {
-            shim.give_up_if_silent(SILENT);
-            shim
-        }))
+        Shim::connect(&self.shim_paths(id)).map_err(|error| shim_error(id, &error))
     }
 
     /// The container's shim, started if need be, and the container as it is then. It is there while
@@ -141,7 +133,7 @@ pub(crate) fn call_error(id: &ContainerId, error: CallError) -> EngineError {
         CallError::LaunchFailed(failure) => EngineError::Start(failure),
         CallError::Refused(refusal) => refused(id, refusal),
         CallError::Failed(what) => EngineError::Shim { id: *id, what },
-        other @ (CallError::Silent
+        other @ (CallError::Silent(_)
         | CallError::Connection(_)
         | CallError::Frame(_)
         | CallError::Json(_)

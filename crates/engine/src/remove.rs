@@ -108,13 +108,15 @@ impl Engine {
                 (_, Some(Ok(()))) => Claim::Ours,
                 (true, Some(Err(CallError::Refused(Refusal::Claimed)))) => Claim::Others,
                 (_, Some(Err(CallError::Gone))) => return Ok(Gone::No),
-                (_, Some(Err(CallError::Silent))) => return self.end_silent(id).map(|()| Gone::No),
+                (_, Some(Err(CallError::Silent(_)))) => {
+                    return self.end_silent(id).map(|()| Gone::No);
+                }
                 (_, Some(Err(error))) => return Err(call_error(id, error)),
                 (_, None) => Claim::None,
             };
         match shim.kill(Signal::KILL, Reach::Everyone) {
             Ok(()) | Err(CallError::Gone | CallError::Refused(Refusal::NotRunning)) => {}
-            Err(CallError::Silent) => return self.end_silent(id).map(|()| Gone::No),
+            Err(CallError::Silent(_)) => return self.end_silent(id).map(|()| Gone::No),
             Err(error) => return Err(call_error(id, error)),
         }
         match claimed {

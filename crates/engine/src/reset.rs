@@ -76,7 +76,7 @@ impl Engine {
     fn end_life(&self, id: &ContainerId) -> Result<(), EngineError> {
         let Ok(Some(mut shim)) = self.shim_to_kill(id) else { return Ok(()) };
         // So that it does not remove what is removed here. Whoever else has claimed that finds nothing.
-        if let Err(CallError::Silent | CallError::Connection(_)) = shim.claim() {
+        if let Err(CallError::Silent(_) | CallError::Connection(_)) = shim.claim() {
             return Ok(());
         }
         // If it does not run, or its shim says nothing any more, that is seen now.

@@ -38,7 +38,7 @@ impl Engine {
         let Some(mut shim) = self.shim_to_kill(id)? else { return Ok(()) };
         match shim.state() {
             Ok(_) | Err(CallError::Gone) => Ok(()),
-            Err(CallError::Silent) => self.end_silent(id),
+            Err(CallError::Silent(_)) => self.end_silent(id),
             Err(error) => Err(call_error(id, error)),
         }
     }

@@ -6,11 +6,12 @@ use model::container::{DEFAULT_STOP_TIMEOUT, Removal};
 use model::life::StartFailure;
 use model::{Life, NameOrId};
 use oci_spec::runtime::Spec;
-use shim::protocol::{FdRole, Launch, LogConfig, Restoration, StopDefaults};
+use shim::protocol::{FdRole, Launch, LogConfig, Restoration, Started, StopDefaults};
+use shim::{CallError, Why};
 use sys::failpoint::Point;
 
 use crate::container::{Container, now};
-use crate::guard::call_error;
+use crate::guard::{call_error, shim_error};
 use crate::record::{Endpoint, Mounted, Progress, Start};
 use crate::trees::unseen;
 use crate::view::{CheckpointPlace, StartOutcome};
@@ -172,9 +173,9 @@ impl Engine {
         let launch = self.launch_message(container, &prepared, log, &beginning);
         let launch = Launch { fds: roles, decided: Some(at), ..launch };
         self.leave_about(container, prepared.endpoint.as_ref());
-        let started = self.leave_probe(container, &prepared.spec).and_then(|()| {
-            shim.launch(launch, &fds).map_err(|error| call_error(&container.id, error))
-        });
+        let started = self
+            .leave_probe(container, &prepared.spec)
+            .and_then(|()| self.launched(container, shim.launch(launch, &fds)));
         sys::failpoint::pass(Point::StartLaunched);
         match started {
             Ok(_) => {
@@ -192,6 +193,26 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    /// What became of a launch. A shim that has not answered would start the container when it goes on,
+    /// after everybody was told that it has not been started: it is ended.
+    fn launched(
+        &self,
+        container: &Container,
+        answer: Result<Started, CallError>,
+    ) -> Result<Started, EngineError> {
+        let id = &container.id;
+        let Err(CallError::Silent(silence)) = answer else {
+            return answer.map_err(|error| call_error(id, error));
+        };
+        shim::end_silent(&self.shim_paths(id)).map_err(|error| shim_error(id, &error))?;
+        let who = silence
+            .pid
+            .map_or_else(String::new, |pid| format!(" (process {})", pid.as_raw_nonzero()));
+        let why = if silence.why == Why::Stopped { "was stopped" } else { "did not answer" };
+        let what = format!("its shim{who} {why} and has been ended; start the container again");
+        Err(EngineError::Shim { id: *id, what })
     }
 
     fn launch_message(

@@ -76,7 +76,7 @@ impl Engine {
         let shim = if signal == Signal::KILL { self.shim_to_kill(id) } else { self.shim(id) };
         let mut shim = shim?.ok_or_else(cannot)?;
         match shim.kill(signal, Reach::Process) {
-            Err(CallError::Silent) if signal == Signal::KILL => {
+            Err(CallError::Silent(_)) if signal == Signal::KILL => {
                 self.end_silent(id)?;
                 self.settle(id)
             }

@@ -56,6 +56,15 @@ pub enum Moment {
     Poststop,
 }
 
+/// When it is that somebody waits for hooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// From the first to `poststart`.
+    Start,
+    /// `poststop`.
+    End,
+}
+
 impl Moment {
     /// As specifications call it.
     #[must_use]
@@ -294,6 +303,23 @@ fn patience(hook: &Hook) -> Duration {
     seconds.map_or(PATIENCE, Duration::from_secs)
 }
 
+/// How long a start may wait for the hooks of a specification, and how long an end; `None` without any.
+#[must_use]
+pub fn longest(spec: &Spec, phase: Phase) -> Option<Duration> {
+    let moments: &[Moment] = match phase {
+        Phase::Start => &[
+            Moment::Prestart,
+            Moment::CreateRuntime,
+            Moment::CreateContainer,
+            Moment::StartContainer,
+            Moment::Poststart,
+        ],
+        Phase::End => &[Moment::Poststop],
+    };
+    let hooks = moments.iter().flat_map(|moment| of(spec, *moment));
+    hooks.map(patience).reduce(Duration::saturating_add)
+}
+
 /// A process's number in its own pid namespace.
 fn number_inside(pid: Pid) -> Result<i32, String> {
     let path = format!("/proc/{}/status", pid.as_raw_nonzero());
@@ -411,6 +437,19 @@ mod tests {
         };
         assert_eq!(hooks.start_container(rustix::process::getpid(), enter), Ok(()));
         assert_eq!(entered, 1);
+    }
+
+    #[test]
+    fn whoever_waits_for_hooks_waits_for_all_of_them() {
+        let spec = spec(&json!({
+            "createRuntime": [{ "path": "/a", "timeout": 5 }, { "path": "/b" }],
+            "poststart": [{ "path": "/c", "timeout": 7 }],
+            "poststop": [{ "path": "/d", "timeout": i64::MAX }, { "path": "/e" }],
+        }));
+        assert_eq!(longest(&spec, Phase::Start), Some(Duration::from_secs(5 + 60 + 7)));
+        let end = longest(&spec, Phase::End);
+        assert!(end > Some(Duration::from_secs(u64::MAX >> 1)), "{end:?}");
+        assert_eq!(longest(&Spec::default(), Phase::End), None);
     }
 
     #[test]

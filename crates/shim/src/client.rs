@@ -17,10 +17,12 @@ use sys::fdpass::{self, PassError};
 
 use crate::frame::{FrameError, MAX_LARGE, MAX_SMALL};
 use crate::paths::{self, ShimPaths};
+use crate::patience::{How, Patience, Quiet};
 use crate::protocol::{
     Delivery, Escalated, ExecInfo, ExecStart, ExitRecord, Launch, NOT_UNDERSTOOD, Published, Reach,
     Refusal, Reply, Request, Restarts, Started, State, Target, Then, Until, Which,
 };
+use crate::silent::{self, Silence};
 
 /// A question was not answered as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +40,8 @@ pub enum CallError {
     #[error("{0}")]
     Failed(String),
     /// The shim says nothing at all: it is stopped, or hangs.
-    #[error("its shim does not answer; `kill` and `rm -f` end it, and its container with it")]
-    Silent,
+    #[error("{0}")]
+    Silent(Silence),
     /// The connection broke.
     #[error("talk to the container's shim")]
     Connection(#[source] PassError),
@@ -54,40 +56,44 @@ pub enum CallError {
     Confused(Box<Reply>),
 }
 
+/// How long a shim may say nothing, unless somebody is less patient.
+const SILENT: Duration = Duration::from_secs(5);
+
 /// A connection to a container's shim.
 #[derive(Debug)]
 pub struct Shim {
     stream: UnixStream,
-    /// How long it may say nothing; `None`: for ever.
-    patience: Option<Duration>,
+    paths: ShimPaths,
+    patience: Patience,
     /// How many times it was asked only whether it still answers, and has not.
     owed: usize,
 }
 
 impl Shim {
-    /// Connects to the shim of a container, if there is one.
+    /// Connects to the shim of a container, if there is one. One that says nothing for five seconds is
+    /// asked how the container is; if it says nothing to that either, a question fails with
+    /// [`CallError::Silent`]. An answer that takes its time is waited for. So is a shim that has written
+    /// down that it is at work, and the start of a process, which is all that a shim does meanwhile: of
+    /// that one it is looked only whether it is stopped.
     ///
     /// # Errors
     /// There is a socket that cannot be connected to.
     pub fn connect(paths: &ShimPaths) -> std::io::Result<Option<Self>> {
         use std::io::ErrorKind::{ConnectionRefused, NotFound};
         match paths::connect(&paths.socket()) {
-            Ok(stream) => Ok(Some(Self::over(stream))),
+            Ok(stream) => Ok(Some(Self::over(stream, paths.clone()))),
             Err(error) if matches!(error.kind(), ConnectionRefused | NotFound) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    const fn over(stream: UnixStream) -> Self {
-        Self { stream, patience: None, owed: 0 }
+    const fn over(stream: UnixStream, paths: ShimPaths) -> Self {
+        Self { stream, paths, patience: Patience::asking(SILENT), owed: 0 }
     }
 
-    /// From now on a shim that says nothing for so long is asked how the container is, and if it
-    /// says nothing to that either, a question fails with [`CallError::Silent`]. An answer that
-    /// takes its time is waited for as before. So is the start of a process, which is all that a
-    /// shim does meanwhile.
+    /// From now on a shim is given up that says nothing for so long.
     pub const fn give_up_if_silent(&mut self, patience: Duration) {
-        self.patience = Some(patience);
+        self.patience = Patience::asking(patience);
     }
 
     /// Starts the container; the descriptors are what [`Launch::fds`] says, in that order.
@@ -95,7 +101,7 @@ impl Shim {
     /// # Errors
     /// `LaunchFailed` with Docker's code and one line.
     pub fn launch(&mut self, launch: Launch, fds: &[BorrowedFd<'_>]) -> Result<Started, CallError> {
-        self.patience = None;
+        self.patience = Patience::looking();
         self.send(&Request::Launch(Box::new(launch)), fds)?;
         started(self.receive()?)
     }
@@ -261,7 +267,7 @@ impl Shim {
         delivery: Delivery,
     ) -> Result<UnixStream, CallError> {
         // What was asked meanwhile would be taken for input.
-        self.patience = None;
+        self.patience = Patience::looking();
         done(self.ask(&Request::Attach { target, streams, delivery })?)?;
         Ok(self.stream)
     }
@@ -272,7 +278,7 @@ impl Shim {
     /// # Errors
     /// `LaunchFailed`, `Refused(Paused)`, `Refused(NotRunning)`, `Refused(ExecExists)`.
     pub fn exec_start(mut self, start: ExecStart) -> Result<(Started, UnixStream), CallError> {
-        self.patience = None;
+        self.patience = Patience::looking();
         let started = started(self.ask(&Request::ExecStart(Box::new(start)))?)?;
         Ok((started, self.stream))
     }
@@ -356,19 +362,23 @@ impl Shim {
 
     /// Waits until the shim says something.
     fn await_word(&mut self) -> Result<(), CallError> {
-        let Some(patience) = self.patience else { return Ok(()) };
-        while !self.is_heard(patience).map_err(|errno| broken(PassError::Recv(errno)))? {
-            if self.owed > 0 {
-                return Err(CallError::Silent);
+        let mut quiet = Quiet::default();
+        while !self.is_heard().map_err(|errno| broken(PassError::Recv(errno)))? {
+            if self.patience.how == How::Asking && self.owed == 0 {
+                self.send(&Request::State, &[])?;
+                self.owed += 1;
+                continue;
             }
-            self.send(&Request::State, &[])?;
-            self.owed += 1;
+            let silence = silent::look(&self.paths);
+            if !quiet.goes_on(silence.why, &self.patience) {
+                return Err(CallError::Silent(silence));
+            }
         }
         Ok(())
     }
 
-    fn is_heard(&self, patience: Duration) -> Result<bool, Errno> {
-        let patience = Timespec::try_from(patience).map_err(|_| Errno::INVAL)?;
+    fn is_heard(&self) -> Result<bool, Errno> {
+        let patience = Timespec::try_from(self.patience.slice).map_err(|_| Errno::INVAL)?;
         let mut fds = [PollFd::new(&self.stream, PollFlags::IN)];
         rustix::io::retry_on_intr(|| poll(&mut fds, Some(&patience))).map(|ready| ready > 0)
     }
@@ -417,7 +427,14 @@ mod tests {
     use super::*;
 
     use crate::protocol::ExecState;
-    use model::ExitCode;
+    use model::{ContainerId, ExitCode};
+
+    /// Nobody guards it.
+    fn paths() -> ShimPaths {
+        let id = ContainerId::from_random([7; 32]);
+        let (root, run) = ("/nonexistent".into(), "/nonexistent".into());
+        ShimPaths { id, root, run, cgroup: "dhow-test".to_owned() }
+    }
 
     #[test]
     fn a_list_of_as_many_execs_as_are_remembered_can_be_heard() {
@@ -433,7 +450,7 @@ mod tests {
             // The one who asked may have gone away.
             let _ = fdpass::send_frame(&theirs, &answer, &[]);
         });
-        let mut shim = Shim::over(ours);
+        let mut shim = Shim::over(ours, paths());
         let heard = shim.execs();
         drop(shim);
         guard.join().unwrap();
@@ -464,7 +481,7 @@ mod tests {
             }
             theirs
         });
-        let mut shim = Shim::over(ours);
+        let mut shim = Shim::over(ours, paths());
         shim.give_up_if_silent(Duration::from_millis(20));
         (shim, guard)
     }
@@ -477,7 +494,7 @@ mod tests {
                 let reply = serde_json::to_vec(&reply).unwrap();
                 fdpass::send_frame(&theirs, &reply, &[]).unwrap();
             }
-            Shim::over(ours).pause_while_connected().map_err(|error| error.to_string())
+            Shim::over(ours, paths()).pause_while_connected().map_err(|error| error.to_string())
         };
         let unknown =
             "the shim does not understand the request: unknown variant `PauseWhileConnected`";
@@ -497,7 +514,7 @@ mod tests {
     fn nobody_waits_for_one_that_says_nothing() {
         let (mut shim, guard) = stopped(0);
         let error = shim.stop(None, None, Then::Stay).unwrap_err();
-        assert!(matches!(error, CallError::Silent), "{error}");
+        assert!(matches!(error, CallError::Silent(_)), "{error}");
         guard.join().unwrap();
     }
 }

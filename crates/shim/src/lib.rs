@@ -24,10 +24,12 @@ pub mod log;
 mod machine;
 mod outbox;
 pub mod paths;
+mod patience;
 pub mod protocol;
 mod record;
 mod role;
 mod silent;
+mod work;
 
 pub use about::{About, Use};
 pub use client::{CallError, Shim};
@@ -40,4 +42,4 @@ pub use life_lock::{LifeLock, Liveness, LockError, probe};
 pub use paths::ShimPaths;
 pub use record::{RecordError, read_exit, read_last_words, read_state, write_exit};
 pub use role::{ROLE, main};
-pub use silent::{SilentError, end_silent};
+pub use silent::{Silence, SilentError, Why, end_silent};

@@ -55,6 +55,12 @@ impl ShimPaths {
         self.dir().join("died.json")
     }
 
+    /// Until when the shim may be at work that takes long, while it is.
+    #[must_use]
+    pub(crate) fn work(&self) -> PathBuf {
+        self.dir().join("work.json")
+    }
+
     /// What hooks look at, for a container that has some.
     #[must_use]
     pub(crate) fn bundle(&self) -> PathBuf {

@@ -1,9 +1,10 @@
-//! Ends a shim that does not answer: one that is stopped, or that hangs.
+//! Looks at a shim that does not answer, and ends one that is stopped or hangs.
 //!
 //! Nobody's word says which process that is: it is the one that holds the container's life. The
 //! kernel tells of a descriptor which locks were taken by it (`/proc/PID/fdinfo`), and a pidfd that
 //! was opened before and has not ended afterwards that it was all of one process.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -17,12 +18,72 @@ use sys::signal::Signal;
 
 use crate::paths::ShimPaths;
 use crate::role::ROLE;
+use crate::work;
 
 /// How long a killed shim may take to end.
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// How much of a file about a process is read: its arguments are two paths and some numbers.
 const MOST: u64 = 16 << 10;
+
+/// What is known of a shim that says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Silence {
+    /// Which process it is, if it can be found.
+    pub pid: Option<Pid>,
+    /// Why it says nothing.
+    pub why: Why,
+}
+
+/// Why a shim says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Somebody has stopped it (SIGSTOP, a debugger).
+    Stopped,
+    /// It does what takes long, and has said so.
+    AtWork,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.pid.map(Pid::as_raw_nonzero);
+        f.write_str("its shim")?;
+        if let Some(number) = number {
+            write!(f, " (process {number})")?;
+        }
+        match (self.why, number) {
+            (Why::Stopped, Some(number)) => {
+                write!(f, " is stopped; `kill -CONT {number}` lets it go on, ")?;
+            }
+            (Why::Stopped | Why::AtWork | Why::Unknown, _) => f.write_str(" does not answer; ")?,
+        }
+        f.write_str("`dhow kill` and `dhow rm -f` end it, and its container with it")
+    }
+}
+
+/// How the shim of a container is that says nothing.
+pub(crate) fn look(paths: &ShimPaths) -> Silence {
+    let Ok(Some((pid, _))) = holder(paths) else {
+        return Silence { pid: None, why: Why::Unknown };
+    };
+    let why = if is_stopped(pid) {
+        Why::Stopped
+    } else if work::is_at_work(paths, pid) {
+        Why::AtWork
+    } else {
+        Why::Unknown
+    };
+    Silence { pid: Some(pid), why }
+}
+
+fn is_stopped(pid: Pid) -> bool {
+    let status = read(&format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap_or_default();
+    let status = String::from_utf8_lossy(&status);
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    state.is_some_and(|state| state.trim_start().starts_with(['T', 't']))
+}
 
 /// A shim that does not answer cannot be ended.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +215,22 @@ mod tests {
         for foreign in ["../root/fifo", "7/../8", "-1", "99999999999", ""] {
             assert_eq!(lock_in(line(foreign).as_bytes(), "abc"), None, "{foreign}");
         }
+    }
+
+    #[test]
+    fn it_says_what_to_do() {
+        let said = |pid, why| Silence { pid: Pid::from_raw(pid), why }.to_string();
+        expect_test::expect![[r#"
+            its shim (process 7) is stopped; `kill -CONT 7` lets it go on, `dhow kill` and `dhow rm -f` end it, and its container with it
+            its shim (process 7) does not answer; `dhow kill` and `dhow rm -f` end it, and its container with it
+            its shim does not answer; `dhow kill` and `dhow rm -f` end it, and its container with it
+        "#]]
+        .assert_eq(&format!(
+            "{}\n{}\n{}\n",
+            said(7, Why::Stopped),
+            said(7, Why::Unknown),
+            said(0, Why::Stopped)
+        ));
     }
 
     #[test]

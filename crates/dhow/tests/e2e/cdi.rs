@@ -5,7 +5,7 @@ use testkit::Host;
 use crate::host;
 
 /// A specification in the test's own configuration.
-fn specify(host: &Host, name: &str, text: &str) {
+pub(crate) fn specify(host: &Host, name: &str, text: &str) {
     let dir = host.scratch().join("etc/cdi");
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::write(dir.join(name), text).unwrap();

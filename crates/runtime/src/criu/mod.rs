@@ -18,7 +18,7 @@ mod wire;
 
 pub use dump::{After, Dump, Seal, dump};
 pub use error::{CriuError, SurveyError};
-pub use restore::{Restore, RestoreError, restore};
+pub use restore::{LONGEST, Restore, RestoreError, restore};
 pub use survey::{Descriptors, Survey, survey};
 
 /// What the file is called, in the directory for work, in which criu tells what it does.

@@ -29,7 +29,7 @@ use crate::start::{Running, Start, Stdio};
 
 /// How long criu may be at one stage. Gigabytes of memory take seconds; one that hangs must not
 /// hold its caller for ever.
-const LONGEST: Duration = Duration::from_mins(10);
+pub const LONGEST: Duration = Duration::from_mins(10);
 
 /// What criu finds its own helpers by: `tar` for what is in a tmpfs.
 const ENVIRONMENT: &std::ffi::CStr =

@@ -11,7 +11,7 @@ use super::poller::{Interest, Wish};
 use super::{Guard, LISTEN_AGAIN};
 use crate::frame::MAX_LARGE;
 use crate::machine::{ConnId, Event};
-use crate::protocol::Reply;
+use crate::protocol::{Reply, Request};
 
 /// How many clients one shim serves at a time; more wait in the backlog.
 const MAX_CLIENTS: usize = 256;
@@ -71,7 +71,7 @@ impl Guard {
     pub(super) fn on_conn(&mut self, id: ConnId, hung_up: bool) {
         let Some(conn) = self.conns.get(&id) else { return };
         match conn.input() {
-            None => self.on_requests(id),
+            None => self.on_requests(id, hung_up),
             Some(_) => {
                 if hung_up {
                     self.on_hang_up(id);
@@ -87,7 +87,7 @@ impl Guard {
         self.rewatch(id);
     }
 
-    fn on_requests(&mut self, id: ConnId) {
+    fn on_requests(&mut self, id: ConnId, hung_up: bool) {
         let now = self.elapsed();
         let Some(conn) = self.conns.get_mut(&id) else { return };
         if conn.receive(self.scratch.warm(now)).is_err() {
@@ -96,6 +96,11 @@ impl Guard {
         }
         while let Some(conn) = self.conns.get_mut(&id) {
             match conn.next_request() {
+                // Who has given up waiting has told its user that nothing was started.
+                Ok(Some(Request::Launch(_) | Request::ExecStart(_))) if hung_up => {
+                    self.close(id);
+                    return;
+                }
                 Ok(Some(request)) => {
                     self.events.push_back(Event::Request(id, request));
                     // The next bytes may already be input, so the answer comes first.

@@ -18,6 +18,7 @@ use super::logged::Logged;
 use super::{Container, Guard};
 use crate::paths::{BUNDLE_CONFIG, BUNDLE_ROOT, ShimPaths, remove_bundle};
 use crate::protocol::StreamKind;
+use crate::work::Work;
 
 /// A container's bundle; it goes with this value.
 #[derive(Debug)]
@@ -119,6 +120,8 @@ impl Guard {
     /// is left to tell it.
     pub(super) fn after_the_end(&self, bundle: &Bundle, log: Option<&mut Logged>) {
         let Some(spec) = bundle.spec() else { return };
+        let longest = hooks::longest(&spec, hooks::Phase::End);
+        let _work = longest.map(|longest| Work::begin(&self.paths, longest));
         let id = self.paths.id.to_string();
         let hooks = Hooks { spec: &spec, id: &id, bundle: bundle.path() };
         let failed = hooks.poststop();

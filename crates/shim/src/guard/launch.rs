@@ -33,6 +33,7 @@ use crate::protocol::{
     CgroupName, ExecStart, FdRole, Launch, NamespaceKind, Restoration, Started, Target,
 };
 use crate::record;
+use crate::work::Work;
 use runtime::resources;
 
 /// What Docker calls a start that failed before the program could be looked for.
@@ -145,6 +146,11 @@ impl Guard {
             preserved: 0,
             door: None,
         };
+        let longest = match &launch.restoration {
+            Some(_) => Some(runtime::criu::LONGEST),
+            None => runtime::hooks::longest(&launch.spec, runtime::hooks::Phase::Start),
+        };
+        let _work = longest.map(|longest| Work::begin(&self.paths, longest));
         let running = if let Some(restoration) = &launch.restoration {
             restore(wished, restoration, checkpoint.as_ref())?
         } else {
