@@ -90,7 +90,9 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let mut update = command("apt-get", &["update", "-q"]);
     update.stdout(Stdio::null());
     finish(update, "apt-get", &["update"])?;
-    let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
+    // Another program may be installing something.
+    let patience = "DPkg::Lock::Timeout=300";
+    let mut arguments = vec!["-o", patience, "install", "-y", "-q", "--no-install-recommends"];
     arguments.extend(missing);
     let mut install = command("apt-get", &arguments);
     install.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());

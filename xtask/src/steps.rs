@@ -9,11 +9,16 @@ use crate::leaks::Snapshot;
 /// What the tests run beside dhow.
 const TEST_PACKAGES: &[&str] = &[
     "busybox-static",
+    "conmon",
+    "containerd",
+    "docker.io",
     "e2fsprogs",
     "gzip",
+    "iproute2",
     "mmdebstrap",
     "mount",
     "nftables",
+    "podman",
     "procps",
     "strace",
     "tar",

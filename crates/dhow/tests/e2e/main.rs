@@ -12,6 +12,7 @@ mod commit;
 mod cp;
 mod disk_usage;
 mod disks;
+mod engines;
 mod escapes;
 mod events;
 mod exec;

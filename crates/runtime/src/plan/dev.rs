@@ -48,6 +48,9 @@ pub(super) fn plan(
         let path = clean(device.path());
         let node = node(device, &path)?;
         match path.strip_prefix("/dev/") {
+            // Engines that give a container all of the host's name this one too, and it would be another
+            // devpts's.
+            Some("ptmx") => {}
             Some(name) => own.push((name.to_owned(), node)),
             None => elsewhere.push(Step::Node(place("linux.devices", device.path())?, node)),
         }
@@ -59,14 +62,15 @@ pub(super) fn plan(
             content.push(Entry::Node(c_string("linux.devices", name)?, node));
         }
     }
-    for (name, node) in own {
-        content.push(Entry::Node(c_string("linux.devices", &name)?, node));
-    }
-    for (name, target) in LINKS {
+    let is_taken = |name: &str| own.iter().any(|(taken, _)| taken == name);
+    for (name, target) in LINKS.into_iter().filter(|(name, _)| !is_taken(name)) {
         content.push(Entry::Link(c_string("/dev", name)?, c_string("/dev", target)?));
     }
-    if console == Console::Present {
+    if console == Console::Present && !is_taken("console") {
         content.push(Entry::File(c"console".to_owned()));
+    }
+    for (name, node) in own {
+        content.push(Entry::Node(c_string("linux.devices", &name)?, node));
     }
     Ok((content, elsewhere))
 }

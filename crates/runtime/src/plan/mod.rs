@@ -24,7 +24,7 @@ use sys::mount::{Depth, Propagation};
 use sys::process::Namespaces;
 use sys::userns::IdMap;
 
-use crate::facts::HostFacts;
+use crate::facts::{CgroupView, HostFacts};
 use crate::hooks;
 use crate::step::{MaskFile, Place, Step, Symlinks, attribute_names, propagation_name};
 
@@ -141,7 +141,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
     let process = spec.process().as_ref().ok_or(PlanError::Missing("process"))?;
     refuse_unsupported(spec, linux)?;
     let label = mount_label(linux, facts)?;
-    let choice = namespaces::choose(linux, extras.given)?;
+    let mut choice = namespaces::choose(linux, extras.given)?;
     let users = id_map(linux)?;
     let hooks = hooks_at(spec, extras, users)?;
     if users.is_some() != choice.user().is_some() {
@@ -154,18 +154,23 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
     let root = root_propagation(linux)?;
     let console = if terminal.is_some() { dev::Console::Present } else { dev::Console::Absent };
     let (dev, nodes) = dev::plan(linux.devices().as_deref().unwrap_or_default(), console)?;
-    let context = mounts::Context { cgroups: &facts.cgroups, propagation: root, dev, users, label };
-    let mounts = mounts::plan(spec.mounts().as_deref().unwrap_or_default(), &context)?;
-    if terminal.is_some() && !mounts.has_terminals {
-        return Err(PlanError::Missing("a devpts mount on /dev/pts for process.terminal"));
-    }
-    let masked = linux.masked_paths().as_deref().unwrap_or_default();
-
+    let wanted = spec.mounts().as_deref().unwrap_or_default();
     let before = match users {
         Some(map) => process::outer_steps(process, facts, map)?,
         None => Vec::new(),
     };
     let mut steps = enter_steps(&choice, before);
+    let is_shown =
+        users.is_none() && facts.cgroups != CgroupView::Unified && mounts::show_cgroups(wanted);
+    let shared_view = is_shown.then(|| choice.keep_cgroup()).flatten();
+    let cgroups = &facts.cgroups;
+    let context = mounts::Context { cgroups, shared_view, propagation: root, dev, users, label };
+    let mounts = mounts::plan(wanted, &context)?;
+    if terminal.is_some() && !mounts.has_terminals {
+        return Err(PlanError::Missing("a devpts mount on /dev/pts for process.terminal"));
+    }
+    let masked = linux.masked_paths().as_deref().unwrap_or_default();
+
     let mask = (!masked.is_empty()).then(|| make_mask(&choice));
     // Hooks see the host's root, which the mask would cover.
     let (early, late) = if hooks.is_none() { (mask, None) } else { (None, mask) };

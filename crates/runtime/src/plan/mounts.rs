@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Mount;
 use sys::mount::{Attributes, Depth, MountAttrFlags, Propagation};
+use sys::process::Namespaces;
 use sys::userns::IdMap;
 
 use super::PlanError;
@@ -58,6 +59,8 @@ pub(super) struct Mounts {
 /// What mounts depend on besides themselves.
 pub(super) struct Context<'a> {
     pub(super) cgroups: &'a CgroupView,
+    /// Where the cgroup namespace is that a container shares with its caller, if it is shown version 1.
+    pub(super) shared_view: Option<Slot>,
     /// Of binds that name none.
     pub(super) propagation: Propagation,
     pub(super) dev: Vec<Entry>,
@@ -86,6 +89,11 @@ const REPLACEABLE: [&str; 9] = [
 /// Options of the /dev that a specification has forgotten.
 const DEV_OPTIONS: [&str; 4] = ["nosuid", "strictatime", "mode=755", "size=65536k"];
 
+/// Whether a container is shown control groups.
+pub(super) fn show_cgroups(mounts: &[Mount]) -> bool {
+    mounts.iter().any(|mount| mount.typ().as_deref() == Some("cgroup"))
+}
+
 pub(super) fn plan(mounts: &[Mount], context: &Context<'_>) -> Result<Mounts, PlanError> {
     let mut planned = Mounts::default();
     if !mounts.iter().any(|mount| clean(mount.destination()) == "/dev") {
@@ -102,6 +110,7 @@ pub(super) fn plan(mounts: &[Mount], context: &Context<'_>) -> Result<Mounts, Pl
 pub(crate) fn one(mount: &Mount) -> Result<MountStep, PlanError> {
     let context = Context {
         cgroups: &CgroupView::Unified,
+        shared_view: None,
         propagation: Propagation::Private,
         dev: Vec::new(),
         users: None,
@@ -313,7 +322,12 @@ impl Mounts {
         let content = hierarchies.iter().map(|list| legacy_entries(list));
         let content = content.collect::<Result<Vec<_>, _>>()?.concat();
         self.steps.push(Step::Mount(Box::new(MountStep { content, ..top })));
+        // A hierarchy of version 1 is mounted from the root of the cgroup namespace on. Without one of its own
+        // a container would see the whole host's: engines expect its own group there, as runc binds it.
+        self.steps.extend(context.shared_view.map(|_| Step::NewCgroupNamespace));
         self.steps.extend(subs.into_iter().map(|sub| Step::Mount(Box::new(sub))));
+        let back = |slot| Step::JoinNamespace(Namespaces::CGROUP, slot);
+        self.steps.extend(context.shared_view.map(back));
         Ok(())
     }
 }

@@ -45,6 +45,16 @@ impl Choice {
         self.joins.iter().position(|join| join.kind == Namespaces::USER)
     }
 
+    /// Where the caller's cgroup namespace is, to come back to it, if the container has no other.
+    pub(super) fn keep_cgroup(&mut self) -> Option<usize> {
+        let kind = Namespaces::CGROUP;
+        let is_shared = !self.new_cgroup && self.joins.iter().all(|join| join.kind != kind);
+        is_shared.then(|| {
+            self.joins.push(Join { kind, origin: Origin::Path("/proc/self/ns/cgroup".into()) });
+            self.joins.len() - 1
+        })
+    }
+
     /// Whether the container does not share this kind with the host.
     pub(super) fn owns(&self, kind: Namespaces) -> bool {
         self.new.contains(kind) || self.joins.iter().any(|join| join.kind == kind)

@@ -1,12 +1,14 @@
 //! Plans of whole specifications, as snapshots.
 
+use std::ffi::CStr;
+
 use expect_test::{Expect, expect};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxDevice, Spec};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::capabilities::CapSet;
-use crate::facts::CgroupView;
+use crate::step::Entry;
 
 fn facts(cgroups: CgroupView) -> HostFacts {
     HostFacts {
@@ -249,11 +251,37 @@ fn version_1_control_groups_are_a_directory_of_mounts() {
     let spec = serde_json::from_value(with(small(), "/mounts", mount)).unwrap();
     let plan = plan(&spec, &facts(CgroupView::Legacy(lists.to_vec())), &extras()).unwrap();
     let text = plan.to_string();
-    let mounts: Vec<&str> = text.lines().filter(|line| line.contains("/cgroup")).collect();
+    let is_about = |line: &&str| line.contains("/cgroup") || line.contains("cgroup namespace");
+    let mounts: Vec<&str> = text.lines().filter(is_about).collect();
     expect![[r#"
+        open cgroup namespace Path("/proc/self/ns/cgroup")
         mount tmpfs on /sys/fs/cgroup [ro,nosuid,nodev,noexec] source=tmpfs mode=755 with 4 entries
+        new cgroup namespace
         mount cgroup on /sys/fs/cgroup/cpu,cpuacct [ro,nosuid,nodev,noexec] source=cgroup cpu cpuacct
-        mount cgroup on /sys/fs/cgroup/systemd [ro,nosuid,nodev,noexec] source=cgroup name=systemd"#]].assert_eq(&mounts.join("\n"));
+        mount cgroup on /sys/fs/cgroup/systemd [ro,nosuid,nodev,noexec] source=cgroup name=systemd
+        join cgroup namespace"#]].assert_eq(&mounts.join("\n"));
+}
+
+#[test]
+fn a_device_of_the_host_takes_the_place_of_a_standard_one_but_not_of_the_terminals() {
+    let device = |path: &str, minor: i64| json!({ "path": path, "type": "c", "major": 5, "minor": minor, "fileMode": 0o600 });
+    let devices = json!([device("/dev/ptmx", 2), device("/dev/tty", 0), device("/dev/core", 7)]);
+    let spec = with(small(), "/linux/devices", devices);
+    let devices: Vec<LinuxDevice> =
+        serde_json::from_value(spec["linux"]["devices"].clone()).unwrap();
+    let (content, elsewhere) = dev::plan(&devices, dev::Console::Absent).unwrap();
+    let named = |wanted: &CStr| {
+        let all = content.iter().filter(|entry| match entry {
+            Entry::Node(name, _) | Entry::Link(name, _) => name.as_c_str() == wanted,
+            Entry::File(_) | Entry::Directory(_) => false,
+        });
+        all.map(|entry| matches!(entry, Entry::Link(..))).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (named(c"ptmx"), named(c"tty"), named(c"core")),
+        (vec![true], vec![false], vec![false])
+    );
+    assert_eq!(elsewhere, Vec::new());
 }
 
 #[test]
