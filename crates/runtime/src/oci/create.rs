@@ -15,7 +15,7 @@ use super::arguments::Create;
 use super::bundle::{self, Bundle};
 use super::console::{self, Sockets};
 use super::environment;
-use super::fault::Fault;
+use super::fault::{self, Fault, Level};
 use super::filter;
 use super::record::{self, Group, Home, Place, Record};
 use super::state;
@@ -48,12 +48,25 @@ pub(super) fn create(home: &Home<'_>, args: &Create, company: Company) -> Result
     let bundle = Bundle::read(&args.bundle)?;
     let place = home.reserve(&args.id.id)?;
     match in_place(&place, args, &bundle, company) {
-        Ok((record, running)) => Ok(Created { place, record, running }),
+        Ok((record, running)) => {
+            warn(home, &bundle.spec);
+            Ok(Created { place, record, running })
+        }
         Err(fault) => {
             // The first failure is the one to tell.
             let _ = place.remove();
             Err(fault)
         }
+    }
+}
+
+/// Tells of what is asked for and limits nothing.
+fn warn(home: &Home<'_>, spec: &Spec) {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    let memory = resources.and_then(|resources| resources.memory().as_ref());
+    if memory.and_then(|memory| memory.kernel()).is_some_and(|bytes| bytes != 0) {
+        let text = "linux.resources.memory.kernel limits nothing in kernels since 5.16";
+        fault::tell(home.globals, Level::Warning, &Fault::config(text));
     }
 }
 

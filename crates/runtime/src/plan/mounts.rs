@@ -239,7 +239,10 @@ impl Mounts {
         mut reading: Reading<'_>,
         context: &Context<'_>,
     ) -> Result<(), PlanError> {
-        if let Some((option, _)) = reading.options.params.first() {
+        // A file system's own parameters say nothing about one that is there already: the kernel passes them
+        // over in mount(2), and engines rely on it. A word that nobody knows may be a mistyped one.
+        if let Some((option, _)) = reading.options.params.iter().find(|(_, value)| value.is_none())
+        {
             return Err(reading.option_error(option));
         }
         if reading.options.copy_up {

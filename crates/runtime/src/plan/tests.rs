@@ -391,7 +391,7 @@ fn what_cannot_be_done_is_refused_with_its_name() {
         mount("/x/../proc/self", "bind", "/x", "rbind"),
         mount("/proc/sys/kernel", "bind", "/x", "rbind"),
         mount("/data", "bind", "relative", "rbind"),
-        mount("/data", "bind", "/x", "size=1m"),
+        mount("/data", "bind", "/x", "sideways"),
         mount("/data", "bind", "/x", "idmap"),
         mount("/data", "tmpfs", "tmpfs", &format!("size={}", "1".repeat(300))),
         device("c"),
@@ -410,7 +410,7 @@ fn what_cannot_be_done_is_refused_with_its_name() {
         mount on "/proc/self": cannot be mounted inside /proc
         mount on "/proc/sys/kernel": cannot be mounted inside /proc
         mount on "/data": the source of a bind must be an absolute path
-        mount on "/data": option "size" is not supported
+        mount on "/data": option "sideways" is not supported
         mount on "/data": option "idmap" is not supported
         mount on "/data": option "size" has more than 255 bytes
         device "/dev/x": its major or minor number is out of range
