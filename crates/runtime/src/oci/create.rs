@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 
 use cgroup::{Cgroup, CgroupError, Hierarchies};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use sys::Errno;
 use sys::mount::{Attributes, Depth, Propagation};
@@ -19,9 +19,10 @@ use super::fault::{self, Fault, Level};
 use super::filter;
 use super::record::{self, Group, Home, Place, Record};
 use super::state;
+use super::users::{self, Open};
 use crate::hooks::{self, Hooks};
-use crate::plan::{Keyring, Orphan};
-use crate::{CgroupEntry, FilterRef, HostFacts, Launch, Ready, Running, resources};
+use crate::plan::{Keyring, Orphan, Surroundings};
+use crate::{CgroupEntry, FilterRef, HostFacts, Launch, LaunchError, Ready, Running, resources};
 
 /// A container whose process waits.
 #[derive(Debug)]
@@ -45,9 +46,9 @@ pub(super) fn create(home: &Home<'_>, args: &Create, company: Company) -> Result
     if args.no_pivot {
         return Err(Fault::config("--no-pivot is not supported: the root has to allow pivot_root"));
     }
-    let bundle = Bundle::read(&args.bundle)?;
+    let mut bundle = Bundle::read(&args.bundle)?;
     let place = home.reserve(&args.id.id)?;
-    match in_place(&place, args, &bundle, company) {
+    match in_place(&place, args, &mut bundle, company) {
         Ok((record, running)) => {
             warn(home, &bundle.spec);
             Ok(Created { place, record, running })
@@ -73,15 +74,17 @@ fn warn(home: &Home<'_>, spec: &Spec) {
 fn in_place(
     place: &Place,
     args: &Create,
-    bundle: &Bundle,
+    bundle: &mut Bundle,
     company: Company,
 ) -> Result<(Record, Running), Fault> {
     let wants = bundle.spec.process().as_ref().is_some_and(|p| p.terminal().unwrap_or(false));
     let sockets = Sockets::connect(&args.handles, wants, company)?;
+    let namespaces = users::settle(&mut bundle.spec)?;
     let group = bundle::group(&bundle.spec, &args.id.id)?;
     place.claim(&group)?;
     let cgroup = make_cgroup(state::hierarchies()?, &group, &bundle.spec)?;
-    let made = in_group(place, args, bundle, (&cgroup, group), &sockets);
+    let made = own_group(&cgroup, &bundle.spec)
+        .and_then(|()| in_group(place, args, bundle, (&cgroup, group, namespaces), &sockets));
     if made.is_err() {
         let _ = cgroup.kill().and_then(|()| cgroup.remove());
     }
@@ -93,12 +96,12 @@ fn in_group(
     place: &Place,
     args: &Create,
     bundle: &Bundle,
-    (cgroup, group): (&Cgroup, Group),
+    (cgroup, group, namespaces): (&Cgroup, Group, Open),
     sockets: &Sockets,
 ) -> Result<(Record, Running), Fault> {
     let group = Group { number: Some(cgroup.inode()?), ..group };
     place.claim(&group)?;
-    let ready = start(place, args, bundle, cgroup)?;
+    let ready = start(place, args, bundle, (cgroup, namespaces))?;
     sockets.hand_over(ready.terminal(), ready.pidfd())?;
     let record = describe(args, bundle, group, &ready)?;
     place.save(&record, &bundle.spec)?;
@@ -127,7 +130,12 @@ fn make_cgroup(hierarchies: &Hierarchies, group: &Group, spec: &Spec) -> Result<
     }
 }
 
-fn start(place: &Place, args: &Create, bundle: &Bundle, cgroup: &Cgroup) -> Result<Ready, Fault> {
+fn start(
+    place: &Place,
+    args: &Create,
+    bundle: &Bundle,
+    (cgroup, namespaces): (&Cgroup, Open),
+) -> Result<Ready, Fault> {
     let facts = HostFacts::detect()?;
     let filter = filter::of(&bundle.spec, &facts)?;
     let rootfs = root(bundle).map_err(|errno| Fault::Call("open the root file system", errno))?;
@@ -145,7 +153,7 @@ fn start(place: &Place, args: &Create, bundle: &Bundle, cgroup: &Cgroup) -> Resu
         id: &args.id.id,
         rootfs,
         trees: Vec::new(),
-        namespaces: Vec::new(),
+        namespaces,
         stdio: console::streams(terminal)?,
         cgroup: CgroupEntry { into: cgroup.clone_into(), procs: entry.into_files() },
         filter: filter
@@ -161,6 +169,25 @@ fn start(place: &Place, args: &Create, bundle: &Bundle, cgroup: &Cgroup) -> Resu
         preserved: args.handles.preserve_fds,
         door: Some(door.as_fd()),
     })?)
+}
+
+/// The container's root owns its control group, if it is shown one that it may write to and can be trusted
+/// with on version 2 (config-linux.md, "Cgroup ownership").
+fn own_group(cgroup: &Cgroup, spec: &Spec) -> Result<(), Fault> {
+    let Some(linux) = spec.linux().as_ref() else { return Ok(()) };
+    let around = Surroundings::of(linux).map_err(LaunchError::from)?;
+    let Some(owner) = around.users.and_then(|maps| maps.user(0)) else { return Ok(()) };
+    let is_shown = spec.mounts().iter().flatten().any(|mount| {
+        let is_group = matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2"));
+        is_group && !mount.options().iter().flatten().any(|option| option == "ro")
+    });
+    let mut namespaces = linux.namespaces().iter().flatten();
+    let is_own = namespaces.any(|one| {
+        one.typ() == LinuxNamespaceType::Cgroup
+            && one.path().as_ref().is_none_or(|path| path.as_os_str().is_empty())
+    });
+    let is_version_2 = state::hierarchies()?.legacy().is_empty();
+    if is_shown && is_own && is_version_2 { Ok(cgroup.give(owner)?) } else { Ok(()) }
 }
 
 /// The root file system as a mount of its own. The kernel makes no mount the root that others share, as

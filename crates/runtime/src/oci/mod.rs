@@ -21,6 +21,7 @@ mod record;
 mod run;
 mod sample;
 mod state;
+mod users;
 
 use std::ffi::OsString;
 use std::io::Write;
