@@ -171,7 +171,8 @@ impl Hooks<'_> {
             self.on_host(moment, Some(host))?;
         }
         let linux = self.spec.linux().as_ref();
-        let has_users = linux.is_some_and(|linux| linux.uid_mappings().is_some());
+        let has_users = linux
+            .is_some_and(|linux| linux.uid_mappings().as_ref().is_some_and(|all| !all.is_empty()));
         let user = if has_users { Namespaces::USER } else { Namespaces::NONE };
         for hook in of(self.spec, Moment::CreateContainer) {
             let moment = Moment::CreateContainer;

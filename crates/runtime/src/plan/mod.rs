@@ -6,6 +6,7 @@
 
 mod around;
 mod dev;
+mod entry;
 mod error;
 mod lists;
 mod mounts;
@@ -19,8 +20,6 @@ mod tests;
 mod text;
 mod turns;
 
-use std::collections::BTreeMap;
-use std::ffi::CString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -148,25 +147,17 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
     refuse_unsupported(spec, linux)?;
     let label = mount_label(linux, facts)?;
     let mut choice = namespaces::choose(linux, extras.given)?;
-    let around = Surroundings::of(linux)?;
+    let around = around(linux, &choice)?;
     let users = around.users.as_ref();
     let hooks = hooks_at(spec, extras)?;
-    if users.is_some() != choice.user().is_some() {
-        return Err(PlanError::Missing("either linux.uidMappings or a user namespace"));
-    }
-    let clocks = clocks(linux, &choice)?;
+    let clocks = entry::clocks(linux, &choice)?;
     let terminal = process::terminal(process)?;
     let root = root_propagation(linux)?;
     let devices =
         dev::plan(linux.devices().as_deref().unwrap_or_default(), terminal.is_some().into())?;
     let wanted = spec.mounts().as_deref().unwrap_or_default();
-    let sets_clocks = clocks.as_ref().is_some_and(|offsets| !offsets.is_empty());
-    let writes_early = users.is_some() && process::writes_to_proc(process);
-    let mut before = Vec::from_iter((writes_early || sets_clocks).then_some(Step::OwnProc));
-    if let Some(maps) = users {
-        before.extend(process::outer_steps(process, facts, maps)?);
-    }
-    let mut steps = enter_steps(&choice, before, clocks);
+    let before = entry::before(process, facts, users, clocks.as_ref())?;
+    let mut steps = entry::steps(&choice, before, clocks);
     let is_shown =
         users.is_none() && facts.cgroups != CgroupView::Unified && mounts::show_cgroups(wanted);
     let shared_view = is_shown.then(|| choice.keep_cgroup()).flatten();
@@ -193,12 +184,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
         mounts.add_node(target, node, users);
     }
     steps.extend(mounts.steps);
-    let cwd = process::working_directory(process)?;
-    if !process::is_root(&cwd) {
-        // Symlinks are followed here, as they are when the directory is entered.
-        let place = text::place("process.cwd", Path::new(&cwd))?;
-        steps.push(Step::MakeWorkingDirectory(Place { symlinks: Symlinks::InRoot, ..place }));
-    }
+    steps.extend(make_working_directory(process)?);
     if let Some(size) = terminal {
         steps.extend([Step::OpenTerminal(size), Step::BindConsole]);
     }
@@ -283,6 +269,17 @@ fn refuse_unsupported(spec: &Spec, linux: &Linux) -> Result<(), PlanError> {
     }
 }
 
+/// Where the program begins, if it is not the root itself.
+fn make_working_directory(process: &Process) -> Result<Option<Step>, PlanError> {
+    let cwd = process::working_directory(process)?;
+    if process::is_root(&cwd) {
+        return Ok(None);
+    }
+    // Symlinks are followed here, as they are when the directory is entered.
+    let place = text::place("process.cwd", Path::new(&cwd))?;
+    Ok(Some(Step::MakeWorkingDirectory(Place { symlinks: Symlinks::InRoot, ..place })))
+}
+
 /// The label of SELinux that the files of new mounts have.
 fn mount_label<'a>(linux: &'a Linux, facts: &HostFacts) -> Result<Option<&'a str>, PlanError> {
     let label = linux.mount_label().as_deref().filter(|label| !label.is_empty());
@@ -303,52 +300,12 @@ fn root_propagation(linux: &Linux) -> Result<Propagation, PlanError> {
     }
 }
 
-/// How far the clocks of a new time namespace are from the host's, as `/proc/<pid>/timens_offsets` takes
-/// it; empty for not at all, `None` without such a namespace.
-fn clocks(linux: &Linux, choice: &namespaces::Choice) -> Result<Option<CString>, PlanError> {
-    let offsets: BTreeMap<_, _> = linux.time_offsets().iter().flatten().collect();
-    if !choice.new_time && !offsets.is_empty() {
-        let (setting, namespace) = ("linux.timeOffsets".to_owned(), "time");
-        return Err(PlanError::NeedsNamespace { setting, namespace });
+fn around(linux: &Linux, choice: &namespaces::Choice) -> Result<Surroundings, PlanError> {
+    let around = Surroundings::of(linux)?;
+    if around.users.is_some() != choice.user().is_some() {
+        return Err(PlanError::Missing("either linux.uidMappings or a user namespace"));
     }
-    let mut text = String::new();
-    for (clock, offset) in offsets {
-        if !matches!(clock.as_str(), "monotonic" | "boottime") {
-            return Err(PlanError::Unsupported(
-                "linux.timeOffsets: a clock that is neither monotonic nor boottime",
-            ));
-        }
-        let (secs, nanos) = (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
-        text.push_str(&format!("{clock} {secs} {nanos}\n"));
-    }
-    let text = text::c_string("linux.timeOffsets", &text)?;
-    Ok(choice.new_time.then_some(text))
-}
-
-/// Into cgroup and namespaces. What others have is joined while this process is the host's root, who may
-/// enter namespaces of every owner.
-fn enter_steps(
-    choice: &namespaces::Choice,
-    before: Vec<Step>,
-    clocks: Option<CString>,
-) -> Vec<Step> {
-    let mut steps = vec![Step::JoinCgroup];
-    steps.extend(before);
-    let joins = choice.joins.iter().enumerate();
-    let joins = joins.filter(|(_, join)| join.kind != Namespaces::USER);
-    steps.extend(joins.map(|(slot, join)| Step::JoinNamespace(join.kind, slot)));
-    steps.extend(clocks.map(Step::NewTimeNamespace));
-    if let Some(slot) = choice.user() {
-        steps.extend([Step::EnterUserNamespace(slot), Step::BecomeRoot]);
-    }
-    if choice.is_reborn() {
-        steps.push(Step::BeBorn(choice.new));
-    }
-    if choice.new_cgroup {
-        steps.push(Step::NewCgroupNamespace);
-    }
-    steps.push(Step::IsolateMounts);
-    steps
+    Ok(around)
 }
 
 fn make_mask(choice: &namespaces::Choice) -> Step {

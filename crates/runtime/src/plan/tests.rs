@@ -302,7 +302,7 @@ fn a_device_of_the_host_takes_the_place_of_a_standard_one_but_not_of_the_termina
     let spec = with(small(), "/linux/devices", devices);
     let devices: Vec<LinuxDevice> =
         serde_json::from_value(spec["linux"]["devices"].clone()).unwrap();
-    let (content, elsewhere) = dev::plan(&devices, dev::Console::Absent).unwrap();
+    let dev::Devices { content, elsewhere } = dev::plan(&devices, dev::Console::Absent).unwrap();
     let named = |wanted: &CStr| {
         let all = content.iter().filter(|entry| match entry {
             Entry::Node(name, _) | Entry::Link(name, _) => name.as_c_str() == wanted,
