@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 
-use crate::conformance;
 use crate::demo;
 use crate::host;
 use crate::leaks::Snapshot;
@@ -43,7 +42,7 @@ pub(crate) fn demo() -> Result<()> {
 /// # Errors
 /// The first step that fails.
 pub(crate) fn test() -> Result<()> {
-    host::install(&[TEST_PACKAGES, conformance::PACKAGES].concat())?;
+    host::install(TEST_PACKAGES)?;
     host::say("rules");
     crate::tidy::check()?;
     host::run("cargo", &["fmt", "--all", "--check"])?;
@@ -54,8 +53,6 @@ pub(crate) fn test() -> Result<()> {
     let before = Snapshot::take()?;
     host::say("tests");
     host::run("cargo", &["test", "--workspace"])?;
-    host::say("the OCI's validation programs");
-    conformance::check(&demo::built("debug")?)?;
     before.nothing_new()
 }
 

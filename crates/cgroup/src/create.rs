@@ -58,6 +58,40 @@ impl Cgroup {
         }
     }
 
+    /// Takes up a cgroup that somebody else has just made, in the hierarchies that he cares for, and makes
+    /// what of it is missing in the others.
+    ///
+    /// What fails leaves it as far as it has come: who has made it takes it away.
+    pub(crate) fn adopt(
+        hierarchies: &Hierarchies,
+        parent: &str,
+        name: &str,
+        limits: &Limits,
+        devices: &DeviceRules,
+    ) -> Result<Self, CgroupError> {
+        let path = name::join(parent, name)?;
+        let parent = name::parent(parent)?;
+        let mut cgroup = Self { hierarchies: hierarchies.clone(), path, unified: None };
+        for (root, mount) in roots(hierarchies) {
+            match make(root, mount, parent, &cgroup.path) {
+                Ok(()) | Err(CgroupError::Exists(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut lent = Lent::default();
+        let made = cgroup
+            .open_made()
+            .and_then(|()| cgroup.limit(parent, limits, &mut lent))
+            .and_then(|()| cgroup.restrict_devices(devices));
+        match made {
+            Ok(()) => Ok(cgroup),
+            Err(error) => {
+                realtime::give_up(hierarchies, &cgroup.path, lent);
+                Err(error)
+            }
+        }
+    }
+
     fn make_directories(&self, parent: &str) -> Result<(), CgroupError> {
         let mut made: Vec<BorrowedFd<'_>> = Vec::new();
         for (root, mount) in roots(&self.hierarchies) {

@@ -194,6 +194,19 @@ pub struct NotExpressible {
 pub(crate) fn v1_writes(
     rules: &DeviceRules,
 ) -> Result<Vec<(&'static str, String)>, NotExpressible> {
+    let (base, exceptions) = exceptions(rules)?;
+    let (default, exception) = match base {
+        Effect::Deny => ("devices.deny", "devices.allow"),
+        Effect::Allow => ("devices.allow", "devices.deny"),
+    };
+    // A new cgroup has its parent's list; ours has none, and that allows everything already.
+    let default = (base == Effect::Deny).then(|| (default, "a".to_owned()));
+    let exceptions = exceptions.iter().map(|rule| (exception, rule.to_string()));
+    Ok(default.into_iter().chain(exceptions).collect())
+}
+
+/// What holds for all devices, and which are exceptions from it.
+pub(crate) fn exceptions(rules: &DeviceRules) -> Result<(Effect, Vec<DeviceRule>), NotExpressible> {
     let (base, rest) = rules.split();
     let mut exceptions: Vec<DeviceRule> = Vec::new();
     for rule in rest {
@@ -203,14 +216,7 @@ pub(crate) fn v1_writes(
             exceptions.push(rule);
         }
     }
-    let (default, exception) = match base {
-        Effect::Deny => ("devices.deny", "devices.allow"),
-        Effect::Allow => ("devices.allow", "devices.deny"),
-    };
-    // A new cgroup has its parent's list; ours has none, and that allows everything already.
-    let default = (base == Effect::Deny).then(|| (default, "a".to_owned()));
-    let exceptions = exceptions.iter().map(|rule| (exception, rule.to_string()));
-    Ok(default.into_iter().chain(exceptions).collect())
+    Ok((base, exceptions))
 }
 
 fn take_back(exceptions: &mut Vec<DeviceRule>, rule: &DeviceRule) -> Result<(), NotExpressible> {

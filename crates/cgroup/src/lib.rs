@@ -27,6 +27,7 @@ mod plan;
 mod realtime;
 mod remove;
 mod stats;
+mod systemd;
 mod tree;
 
 pub use ability::Ability;
@@ -44,3 +45,6 @@ pub use name::BadName;
 pub use part::{Parts, Removed, Settled};
 pub use plan::LimitError;
 pub use stats::{CpuStats, IoEntry, IoStats, MemoryStats, PidsStats, Stats};
+pub use systemd::{
+    BadProperty, BadScope, BusError, Keeper, Manager, Scope, SystemdError, Wish, Wished, bus_socket,
+};

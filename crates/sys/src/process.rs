@@ -234,11 +234,29 @@ pub fn filter(
     })
 }
 
+/// Starts a process that has no descriptor, does nothing and does not outlive this process: for who has to
+/// name a process before there is the one that is meant.
+///
+/// # Errors
+/// The kernel starts no process.
+pub fn placeholder() -> Result<Child, Errno> {
+    let kill = rustix::process::Signal::KILL;
+    fork(move || {
+        let ready = rustix::process::set_parent_process_death_signal(Some(kill));
+        match ready.and_then(|()| close_from(0)) {
+            Ok(()) => loop {
+                rustix::event::pause();
+            },
+            Err(errno) => errno.raw_os_error(),
+        }
+    })
+}
+
 /// Closes every descriptor from this one on, whoever owns them: for a copy of a process that ends
 /// without dropping anything.
 fn close_from(first: u32) -> Result<(), Errno> {
     // SAFETY: no pointer is passed. The descriptors' owners are in memory that is never looked at
-    // again: [`filter`] runs a function that captures nothing, and then exits.
+    // again: [`filter`] runs a function that captures nothing, and then exits; [`placeholder`] waits.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0_u32) }).map(drop)
 }
 

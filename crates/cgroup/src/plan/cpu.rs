@@ -29,7 +29,7 @@ fn weight(cpu: &Cpu, plan: &mut Plan<'_>) -> Result<(), LimitError> {
 /// The v2 weight of v1 shares: the curve 10^((l² + 125 l) / 612 - 7/34) of l = log2(shares), which
 /// takes the least, the default and the most to the least, the default and the most: 2 to 1, 1024 to
 /// 100, 262144 to 10000. The straight line that runtimes used before made 39 of the default.
-fn weight_of(shares: u64) -> u64 {
+pub(crate) fn weight_of(shares: u64) -> u64 {
     if shares <= 2 {
         return 1;
     }

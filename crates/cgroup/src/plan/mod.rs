@@ -10,6 +10,8 @@ mod other;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use cpu::weight_of;
+
 use std::borrow::Cow;
 
 use crate::detect::{Controller, Version};

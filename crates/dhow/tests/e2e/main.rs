@@ -33,7 +33,6 @@ mod log_drivers;
 mod logs;
 mod network;
 mod oci;
-mod oci_spec;
 mod orphans;
 mod pull;
 mod recipe;

@@ -5,24 +5,22 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 
-use cgroup::{Cgroup, CgroupError, Hierarchies};
-use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use cgroup::Cgroup;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use sys::Errno;
 use sys::mount::{Attributes, Depth, Propagation};
 
-use super::arguments::Create;
-use super::bundle::{self, Bundle};
+use super::arguments::{Create, Globals};
+use super::bundle::Bundle;
 use super::console::{self, Sockets};
 use super::environment;
-use super::fault::{self, Fault, Level};
+use super::fault::Fault;
 use super::filter;
 use super::record::{self, Group, Home, Place, Record};
-use super::state;
-use super::users::{self, Open};
+use super::scope::{self, Driver};
 use crate::hooks::{self, Hooks};
-use crate::plan::{Keyring, Orphan, Surroundings};
-use crate::{CgroupEntry, FilterRef, HostFacts, Launch, LaunchError, Ready, Running, resources};
+use crate::plan::{Keyring, Orphan};
+use crate::{CgroupEntry, FilterRef, HostFacts, Launch, Ready, Running};
 
 /// A container whose process waits.
 #[derive(Debug)]
@@ -46,13 +44,10 @@ pub(super) fn create(home: &Home<'_>, args: &Create, company: Company) -> Result
     if args.no_pivot {
         return Err(Fault::config("--no-pivot is not supported: the root has to allow pivot_root"));
     }
-    let mut bundle = Bundle::read(&args.bundle)?;
+    let bundle = Bundle::read(&args.bundle)?;
     let place = home.reserve(&args.id.id)?;
-    match in_place(&place, args, &mut bundle, company) {
-        Ok((record, running)) => {
-            warn(home, &bundle.spec);
-            Ok(Created { place, record, running })
-        }
+    match in_place(&place, home.globals, args, &bundle, company) {
+        Ok((record, running)) => Ok(Created { place, record, running }),
         Err(fault) => {
             // The first failure is the one to tell.
             let _ = place.remove();
@@ -61,32 +56,23 @@ pub(super) fn create(home: &Home<'_>, args: &Create, company: Company) -> Result
     }
 }
 
-/// Tells of what is asked for and limits nothing.
-fn warn(home: &Home<'_>, spec: &Spec) {
-    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-    let memory = resources.and_then(|resources| resources.memory().as_ref());
-    if memory.and_then(|memory| memory.kernel()).is_some_and(|bytes| bytes != 0) {
-        let text = "linux.resources.memory.kernel limits nothing in kernels since 5.16";
-        fault::tell(home.globals, Level::Warning, &Fault::config(text));
-    }
-}
-
 fn in_place(
     place: &Place,
+    globals: &Globals,
     args: &Create,
-    bundle: &mut Bundle,
+    bundle: &Bundle,
     company: Company,
 ) -> Result<(Record, Running), Fault> {
     let wants = bundle.spec.process().as_ref().is_some_and(|p| p.terminal().unwrap_or(false));
     let sockets = Sockets::connect(&args.handles, wants, company)?;
-    let namespaces = users::settle(&mut bundle.spec)?;
-    let group = bundle::group(&bundle.spec, &args.id.id)?;
+    let mut driver = Driver::of(globals, &bundle.spec, &args.id.id)?;
+    let group = driver.group(&bundle.spec, &args.id.id)?;
     place.claim(&group)?;
-    let cgroup = make_cgroup(state::hierarchies()?, &group, &bundle.spec)?;
-    let made = own_group(&cgroup, &bundle.spec)
-        .and_then(|()| in_group(place, args, bundle, (&cgroup, group, namespaces), &sockets));
+    let (cgroup, keeper) = driver.make(&group, &bundle.spec)?;
+    let made = in_group(place, args, bundle, (&cgroup, group.clone()), &sockets);
+    drop(keeper);
     if made.is_err() {
-        let _ = cgroup.kill().and_then(|()| cgroup.remove());
+        let _ = scope::end(&cgroup, &group);
     }
     made
 }
@@ -96,12 +82,12 @@ fn in_group(
     place: &Place,
     args: &Create,
     bundle: &Bundle,
-    (cgroup, group, namespaces): (&Cgroup, Group, Open),
+    (cgroup, group): (&Cgroup, Group),
     sockets: &Sockets,
 ) -> Result<(Record, Running), Fault> {
     let group = Group { number: Some(cgroup.inode()?), ..group };
     place.claim(&group)?;
-    let ready = start(place, args, bundle, (cgroup, namespaces))?;
+    let ready = start(place, args, bundle, cgroup)?;
     sockets.hand_over(ready.terminal(), ready.pidfd())?;
     let record = describe(args, bundle, group, &ready)?;
     place.save(&record, &bundle.spec)?;
@@ -109,33 +95,7 @@ fn in_group(
     Ok((record, ready.leave()?))
 }
 
-fn make_cgroup(hierarchies: &Hierarchies, group: &Group, spec: &Spec) -> Result<Cgroup, Fault> {
-    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
-    let resources = resources.unwrap_or_default();
-    let limits = resources::limits(&resources)?;
-    let devices = resources::devices_with_defaults(&resources)?;
-    let Group { parent, name, .. } = group;
-    let create = || Cgroup::create(hierarchies, parent, name, &limits, &devices);
-    match create() {
-        // Engines make it beforehand, and a container whose start was killed leaves one.
-        Err(CgroupError::Exists(path)) => {
-            let there = Cgroup::open(hierarchies, parent, name)?;
-            if !there.pids()?.is_empty() {
-                return Err(CgroupError::Exists(path).into());
-            }
-            there.remove()?;
-            Ok(create()?)
-        }
-        made => Ok(made?),
-    }
-}
-
-fn start(
-    place: &Place,
-    args: &Create,
-    bundle: &Bundle,
-    (cgroup, namespaces): (&Cgroup, Open),
-) -> Result<Ready, Fault> {
+fn start(place: &Place, args: &Create, bundle: &Bundle, cgroup: &Cgroup) -> Result<Ready, Fault> {
     let facts = HostFacts::detect()?;
     let filter = filter::of(&bundle.spec, &facts)?;
     let rootfs = root(bundle).map_err(|errno| Fault::Call("open the root file system", errno))?;
@@ -153,7 +113,7 @@ fn start(
         id: &args.id.id,
         rootfs,
         trees: Vec::new(),
-        namespaces,
+        namespaces: Vec::new(),
         stdio: console::streams(terminal)?,
         cgroup: CgroupEntry { into: cgroup.clone_into(), procs: entry.into_files() },
         filter: filter
@@ -169,25 +129,6 @@ fn start(
         preserved: args.handles.preserve_fds,
         door: Some(door.as_fd()),
     })?)
-}
-
-/// The container's root owns its control group, if it is shown one that it may write to and can be trusted
-/// with on version 2 (config-linux.md, "Cgroup ownership").
-fn own_group(cgroup: &Cgroup, spec: &Spec) -> Result<(), Fault> {
-    let Some(linux) = spec.linux().as_ref() else { return Ok(()) };
-    let around = Surroundings::of(linux).map_err(LaunchError::from)?;
-    let Some(owner) = around.users.and_then(|maps| maps.user(0)) else { return Ok(()) };
-    let is_shown = spec.mounts().iter().flatten().any(|mount| {
-        let is_group = matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2"));
-        is_group && !mount.options().iter().flatten().any(|option| option == "ro")
-    });
-    let mut namespaces = linux.namespaces().iter().flatten();
-    let is_own = namespaces.any(|one| {
-        one.typ() == LinuxNamespaceType::Cgroup
-            && one.path().as_ref().is_none_or(|path| path.as_os_str().is_empty())
-    });
-    let is_version_2 = state::hierarchies()?.legacy().is_empty();
-    if is_shown && is_own && is_version_2 { Ok(cgroup.give(owner)?) } else { Ok(()) }
 }
 
 /// The root file system as a mount of its own. The kernel makes no mount the root that others share, as

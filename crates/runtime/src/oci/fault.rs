@@ -7,7 +7,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
 
-use cgroup::{CgroupError, DetectError};
+use cgroup::{CgroupError, DetectError, SystemdError};
 use sys::Errno;
 
 use super::arguments::{Globals, LogFormat};
@@ -52,6 +52,8 @@ pub(super) enum Fault {
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
     #[error(transparent)]
+    Systemd(#[from] SystemdError),
+    #[error(transparent)]
     Hierarchies(#[from] DetectError),
     #[error(transparent)]
     Facts(#[from] FactsError),
@@ -59,8 +61,6 @@ pub(super) enum Fault {
     Resources(#[from] ResourceError),
     #[error(transparent)]
     Seccomp(#[from] SeccompError),
-    #[error(transparent)]
-    Users(#[from] sys::userns::UsernsError),
     #[error("write to the standard output")]
     Output(#[source] std::io::Error),
 }

@@ -12,7 +12,7 @@ use sys::signal::Signal;
 use super::arguments::{Delete, Kill};
 use super::fault::{self, Fault, Level};
 use super::record::{Group, Home, Place, Process, Record, Status};
-use super::state;
+use super::{scope, state};
 use crate::hooks::Hooks;
 
 /// How long a killed process may take to end. One that hangs in the kernel takes longer.
@@ -113,10 +113,7 @@ fn remove_empty(group: &Group) -> Result<(), Fault> {
 
 /// Removes a control group with all that is in it, if it is this one and not another of its path.
 fn remove_group(group: &Group) -> Result<(), Fault> {
-    let removed = state::cgroup(group).and_then(|cgroup| {
-        cgroup.kill()?;
-        Ok(cgroup.remove()?)
-    });
+    let removed = state::cgroup(group).and_then(|cgroup| scope::end(&cgroup, group));
     match removed {
         // Somebody else has removed it already.
         Err(Fault::Cgroup(CgroupError::NotFound(_))) => Ok(()),

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::arguments::{Events, Ps, Shape, Update};
 use super::fault::Fault;
 use super::record::{Home, Place, Record, Status};
-use super::{say, state};
+use super::{say, scope, state};
 use crate::resources;
 
 /// A container whose process has not ended.
@@ -71,13 +71,12 @@ fn command(pid: i32) -> String {
 }
 
 pub(super) fn update(home: &Home<'_>, args: &Update) -> Result<(), Fault> {
-    let (_place, _record, cgroup) = living(home, &args.id.id)?;
+    let (_place, record, cgroup) = living(home, &args.id.id)?;
     let resources = match &args.resources {
         Some(path) => read_resources(path)?,
         None => from_flags(args)?,
     };
-    cgroup.update(&resources::limits(&resources)?)?;
-    Ok(())
+    scope::update(&cgroup, &record.cgroup, &resources::limits(&resources)?)
 }
 
 fn read_resources(path: &std::path::Path) -> Result<LinuxResources, Fault> {

@@ -4,12 +4,13 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use cgroup::{Cgroup, CgroupError};
 use oci_spec::runtime::{Process, Spec};
+use sys::userns::IdMap;
 
 use super::fault::Fault;
 use super::filter;
 use super::record::Record;
 use super::state;
-use crate::plan::{Keyring, Orphan, Surroundings};
+use crate::plan::{Keyring, Orphan};
 use crate::seccomp::Program;
 use crate::{CgroupEntry, Enter, FilterRef, HostFacts, LaunchError, Running, Stdio};
 
@@ -20,7 +21,7 @@ pub(super) struct Inside<'a> {
     container: &'a OwnedFd,
     facts: HostFacts,
     filter: Option<Program>,
-    around: Surroundings,
+    users: Option<IdMap>,
     cgroup: Cgroup,
 }
 
@@ -38,13 +39,13 @@ impl<'a> Inside<'a> {
         container: &'a OwnedFd,
     ) -> Result<Self, Fault> {
         let facts = HostFacts::detect()?;
-        let around = spec.linux().as_ref().map(Surroundings::of).transpose();
+        let users = spec.linux().as_ref().map(crate::plan::id_map).transpose();
         Ok(Self {
             id: &record.id,
             container,
             filter: filter::of(spec, &facts)?,
             facts,
-            around: around.map_err(LaunchError::from)?.unwrap_or_default(),
+            users: users.map_err(LaunchError::from)?.flatten(),
             cgroup: state::cgroup(&record.cgroup)?,
         })
     }
@@ -81,7 +82,7 @@ impl<'a> Inside<'a> {
             process,
             facts: &self.facts,
             id: self.id,
-            around: &self.around,
+            users: self.users,
             container: self.container.as_fd(),
             stdio,
             cgroup: CgroupEntry { into, procs: entry.into_files() },

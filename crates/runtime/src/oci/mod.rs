@@ -20,8 +20,8 @@ mod more;
 mod record;
 mod run;
 mod sample;
+mod scope;
 mod state;
-mod users;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -79,11 +79,6 @@ fn version() -> String {
 }
 
 fn carry_out(globals: &Globals, verb: &Verb) -> Result<u8, Fault> {
-    if globals.systemd_cgroup {
-        return Err(Fault::config(
-            "--systemd-cgroup is not supported: make control groups by cgroupfs",
-        ));
-    }
     if globals.rootless == Rootless::True {
         return Err(Fault::config("--rootless=true is not supported"));
     }

@@ -88,6 +88,17 @@ pub(super) struct Group {
     pub(super) name: String,
     /// Its own number: another container may have one of the same path by now. `None` until it is made.
     pub(super) number: Option<u64>,
+    /// systemd's unit, if systemd has made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) unit: Option<Unit>,
+}
+
+/// A unit of systemd's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Unit {
+    pub(super) name: String,
+    /// The socket of the bus that systemd was asked by.
+    pub(super) bus: PathBuf,
 }
 
 /// The state root.

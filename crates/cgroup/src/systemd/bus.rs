@@ -1,0 +1,229 @@
+//! A connection to a bus: who we are, calls and their answers, the ends of jobs.
+//!
+//! Synchronous, with nothing but a socket: it is used where no thread may exist yet.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::wire::{self, Arguments, Malformed, Message, Method, PRELUDE};
+
+/// How long an answer, or the end of a job, is waited for: as long as runc does.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The longest line before messages begin.
+const LONGEST_LINE: usize = 512;
+
+/// The bus itself.
+const BUS: &str = "org.freedesktop.DBus";
+
+/// Why a bus is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    /// Nobody is there, or may be spoken to.
+    #[error("connect to the bus at {path}")]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The connection broke, or nothing came for half a minute.
+    #[error("speak to the bus at {path}")]
+    Speak {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It does not believe who we are.
+    #[error("the bus at {path} refuses us: {answer}")]
+    Refused {
+        /// The socket.
+        path: PathBuf,
+        /// Its words.
+        answer: String,
+    },
+    /// What comes is no message.
+    #[error("the bus at {path} says something that is no message of D-Bus")]
+    Malformed {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// A call failed.
+    #[error("{member}: {text} ({name})")]
+    Call {
+        /// The method.
+        member: String,
+        /// The error's name.
+        name: String,
+        /// Its words.
+        text: String,
+    },
+}
+
+/// The socket that an address of D-Bus names by its path: `unix:path=/run/user/1000/bus,guid=…`; of
+/// several, the first.
+#[must_use]
+pub fn bus_socket(address: &str) -> Option<PathBuf> {
+    let paths = address.split(';').filter_map(|one| one.strip_prefix("unix:"));
+    let mut paths =
+        paths.flat_map(|keys| keys.split(',')).filter_map(|key| key.strip_prefix("path="));
+    paths.find_map(unescape).filter(|path| path.is_absolute())
+}
+
+/// Other bytes than letters, digits and some signs are `%` and two digits.
+fn unescape(text: &str) -> Option<PathBuf> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+                let value = digit(rest.next())? * 16 + digit(rest.next())?;
+                u8::try_from(value).ok()?
+            }
+            byte => byte,
+        });
+    }
+    Some(OsString::from_vec(bytes).into())
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Bus {
+    stream: UnixStream,
+    path: PathBuf,
+    serial: u32,
+    /// Jobs that have ended, with their results, while something else was waited for.
+    ended: VecDeque<(String, String)>,
+}
+
+impl Bus {
+    /// Connects and says who we are. That is left to the kernel: what the socket tells holds in a user
+    /// namespace as well, where our own numbers are not those that the bus knows.
+    pub(super) fn connect(path: &Path) -> Result<Self, BusError> {
+        let connect = |source| BusError::Connect { path: path.to_owned(), source };
+        let stream = UnixStream::connect(path).map_err(connect)?;
+        stream.set_read_timeout(Some(PATIENCE)).map_err(connect)?;
+        stream.set_write_timeout(Some(PATIENCE)).map_err(connect)?;
+        let mut bus = Self { stream, path: path.to_owned(), serial: 0, ended: VecDeque::new() };
+        bus.send(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
+        // It asks for nothing more, and then agrees.
+        for expected in ["DATA", "OK "] {
+            let answer = bus.line()?;
+            if !answer.starts_with(expected) {
+                return Err(BusError::Refused { path: bus.path, answer });
+            }
+        }
+        bus.ask_bus("Hello", Arguments::None)?;
+        Ok(bus)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), BusError> {
+        let Self { stream, path, .. } = self;
+        stream.write_all(bytes).map_err(|source| BusError::Speak { path: path.clone(), source })
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), BusError> {
+        let Self { stream, path, .. } = self;
+        stream.read_exact(bytes).map_err(|source| {
+            // What a socket says whose time is over.
+            let is_late = source.kind() == ErrorKind::WouldBlock;
+            let source = if is_late { ErrorKind::TimedOut.into() } else { source };
+            BusError::Speak { path: path.clone(), source }
+        })
+    }
+
+    fn line(&mut self) -> Result<String, BusError> {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") && line.len() < LONGEST_LINE {
+            let mut byte = [0];
+            self.fill(&mut byte)?;
+            line.extend(byte);
+        }
+        Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+    }
+
+    /// Calls a method of the bus's own.
+    pub(super) fn ask_bus(
+        &mut self,
+        member: &str,
+        arguments: Arguments<'_>,
+    ) -> Result<Option<String>, BusError> {
+        let path = "/org/freedesktop/DBus";
+        self.ask(Method { destination: BUS, path, interface: BUS, member }, arguments)
+    }
+
+    /// Calls a method, and waits for the answer: its first value, if that is a text.
+    pub(super) fn ask(
+        &mut self,
+        method: Method<'_>,
+        arguments: Arguments<'_>,
+    ) -> Result<Option<String>, BusError> {
+        self.serial += 1;
+        let serial = self.serial;
+        self.send(&wire::call(serial, method, arguments))?;
+        loop {
+            match self.next()? {
+                Message::Return { to, text } if to == serial => return Ok(text),
+                Message::Error { to, name, text } if to == serial => {
+                    return Err(BusError::Call { member: method.member.to_owned(), name, text });
+                }
+                Message::JobRemoved { job, result } => self.ended.push_back((job, result)),
+                Message::Return { .. } | Message::Error { .. } | Message::Other => {}
+            }
+        }
+    }
+
+    /// Waits for the end of a job: how it ended.
+    pub(super) fn end_of(&mut self, job: &str) -> Result<String, BusError> {
+        loop {
+            // It may have ended before we were told what it is called.
+            if let Some((_, result)) = self.ended.drain(..).find(|(ended, _)| ended == job) {
+                return Ok(result);
+            }
+            if let Message::JobRemoved { job, result } = self.next()? {
+                self.ended.push_back((job, result));
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<Message, BusError> {
+        let malformed = |path: &Path| {
+            let path = path.to_owned();
+            move |_: Malformed| BusError::Malformed { path }
+        };
+        let mut prelude = [0; PRELUDE];
+        self.fill(&mut prelude)?;
+        let length = wire::whole(prelude).map_err(malformed(&self.path))?;
+        let mut bytes = prelude.to_vec();
+        bytes.resize(length, 0);
+        self.fill(&mut bytes[PRELUDE..])?;
+        wire::read(&bytes).map_err(malformed(&self.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for (address, expected) in [
+            ("unix:path=/run/user/1000/bus", Some("/run/user/1000/bus")),
+            ("tcp:host=x;unix:guid=7,path=/a%20b%2fc", Some("/a b/c")),
+            ("unix:abstract=/tmp/x", None),
+            ("unix:path=bus", None),
+            ("unix:path=/a%2", None),
+            ("/run/bus", None),
+            ("", None),
+        ] {
+            assert_eq!(bus_socket(address), expected.map(PathBuf::from), "{address}");
+        }
+    }
+}

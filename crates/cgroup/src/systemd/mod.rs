@@ -1,0 +1,270 @@
+//! Scopes: cgroups that systemd makes and knows of, for hosts where it is to be the only one who does.
+//!
+//! Owns what systemd is asked for over D-Bus. A scope is made around a process that is there, so a
+//! [`Keeper`] holds its place until the container's own is born in it. Everything else (limits, devices,
+//! freezing, ends) goes through the kernel's files as in any other cgroup, which systemd has delegated;
+//! it is told of limits so that it does not undo them.
+//!
+//! The form of messages is our own: of the crates, rustbus says its numbers of users as they are in its
+//! own user namespace, where the bus knows others, and zbus runs an executor on threads, before a
+//! container's init may have any.
+
+mod annotation;
+mod bus;
+mod properties;
+mod scope;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::path::Path;
+
+use sys::Errno;
+use sys::process::Child;
+use sys::signal::Signal;
+
+pub use annotation::{BadProperty, Wish};
+use bus::Bus;
+pub use bus::{BusError, bus_socket};
+pub use scope::{BadScope, Scope};
+use wire::{Arguments, Method, Property};
+
+use crate::detect::{Controller, Hierarchies, Version};
+use crate::devices::DeviceRules;
+use crate::error::CgroupError;
+use crate::group::Cgroup;
+use crate::limits::Limits;
+
+/// The manager's name, object and interface.
+const NAME: &str = "org.freedesktop.systemd1";
+const OBJECT: &str = "/org/freedesktop/systemd1";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+
+/// What an error of the manager's is called if there is such a unit already.
+const EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
+/// The same if there is none.
+const NO_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+
+/// Why systemd has not done what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum SystemdError {
+    /// It could not be asked, or refused.
+    #[error("ask systemd")]
+    Bus(#[from] BusError),
+    /// A job of its ended in another way than it should.
+    #[error("systemd's job for {unit} ended as {result:?}")]
+    Job {
+        /// The unit.
+        unit: String,
+        /// systemd's word.
+        result: String,
+    },
+    /// What it should answer with was not in the answer.
+    #[error("systemd answers {0} with nothing that is known")]
+    Answer(&'static str),
+    /// Nobody can hold the place.
+    #[error("start a process for {unit}")]
+    Keeper {
+        /// The unit.
+        unit: String,
+        /// Why.
+        source: Errno,
+    },
+    /// On version 1 systemd writes the lists of devices anew, and cannot be told these.
+    #[error("systemd has no words for these device rules, which it would undo on cgroup v1")]
+    Devices,
+    /// The cgroup itself.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+}
+
+/// A process that keeps a new scope from being empty, and ends when this is dropped: once the
+/// container's own process is in there.
+#[derive(Debug)]
+#[must_use = "the scope goes with its last process"]
+pub struct Keeper(Child);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let _ = sys::process::pidfd_send_signal(&self.0.pidfd, Signal::KILL);
+        let _ = sys::process::wait(&self.0.pidfd);
+    }
+}
+
+/// What a new scope is to have.
+#[derive(Debug, Clone, Copy)]
+pub struct Wished<'a> {
+    /// Limits.
+    pub limits: &'a Limits,
+    /// Which devices may be used.
+    pub devices: &'a DeviceRules,
+    /// What else, which overrides what runtimes usually say.
+    pub properties: &'a [Wish],
+}
+
+/// systemd, the host's or a user's own.
+#[derive(Debug)]
+pub struct Manager {
+    bus: Bus,
+    /// Where its own cgroup is, below each hierarchy's root: nothing for the host's.
+    root: String,
+}
+
+impl Manager {
+    /// Speaks to the systemd whose bus is at this socket.
+    ///
+    /// # Errors
+    /// There is no bus, or no systemd on it.
+    pub fn connect(socket: &Path) -> Result<Self, SystemdError> {
+        let mut bus = Bus::connect(socket)?;
+        let interface = "org.freedesktop.DBus.Properties";
+        let get = Method { destination: NAME, path: OBJECT, interface, member: "Get" };
+        let root = bus.ask(get, Arguments::Texts(&[MANAGER, "ControlGroup"]))?;
+        let root = root.ok_or(SystemdError::Answer("Get"))?;
+        Ok(Self { bus, root: root.trim_matches('/').to_owned() })
+    }
+
+    /// Where the slice of a scope is, below each hierarchy's root.
+    #[must_use]
+    pub fn parent(&self, scope: &Scope) -> String {
+        match (self.root.as_str(), scope.parent()) {
+            ("", parent) => parent,
+            (root, parent) if parent.is_empty() => root.to_owned(),
+            (root, parent) => format!("{root}/{parent}"),
+        }
+    }
+
+    /// Makes a scope with these limits.
+    ///
+    /// # Errors
+    /// systemd refuses, or the kernel does; then there is none.
+    pub fn create(
+        &mut self,
+        hierarchies: &Hierarchies,
+        scope: &Scope,
+        wished: Wished<'_>,
+    ) -> Result<(Cgroup, Keeper), SystemdError> {
+        let Wished { limits, devices, properties } = wished;
+        let version = version(hierarchies);
+        let mut wishes = properties::of_limits(limits, version);
+        if version == Version::V1 {
+            wishes.extend(properties::of_devices(devices).ok_or(SystemdError::Devices)?);
+        }
+        wishes.extend(properties.iter().map(|wish| wish.0.clone()));
+        let keeper = self.start(scope, wishes, version)?;
+        let made = Cgroup::adopt(hierarchies, &self.parent(scope), scope.unit(), limits, devices);
+        match made {
+            Ok(cgroup) => Ok((cgroup, keeper)),
+            Err(error) => {
+                // The first failure is the one to tell.
+                drop(keeper);
+                let _ = self.end(scope.unit());
+                let left = Cgroup::open(hierarchies, &self.parent(scope), scope.unit());
+                let _ = left.and_then(|left| left.remove());
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Starts the unit around a process that does nothing.
+    fn start(
+        &mut self,
+        scope: &Scope,
+        wishes: Vec<Property>,
+        version: Version,
+    ) -> Result<Keeper, SystemdError> {
+        let unit = scope.unit();
+        let child = sys::process::placeholder();
+        let child =
+            child.map_err(|source| SystemdError::Keeper { unit: unit.to_owned(), source })?;
+        let keeper = Keeper(child);
+        let mut all = properties::of_new(scope, keeper.0.pid, version);
+        all.retain(|(name, _)| !wishes.iter().any(|(wish, _)| wish == name));
+        all.extend(wishes);
+        self.listen()?;
+        let arguments = Arguments::Transient(unit, "replace", &all);
+        let job = match self.ask("StartTransientUnit", arguments) {
+            // One that failed, and that nobody has forgotten yet.
+            Err(BusError::Call { name, .. }) if name == EXISTS => {
+                self.forget(unit)?;
+                self.ask("StartTransientUnit", arguments)?
+            }
+            job => job?,
+        };
+        self.wait(unit, job.ok_or(SystemdError::Answer("StartTransientUnit"))?.as_str())?;
+        Ok(keeper)
+    }
+
+    /// Tells of new limits, of those that are given.
+    ///
+    /// # Errors
+    /// systemd refuses.
+    pub fn limit(
+        &mut self,
+        hierarchies: &Hierarchies,
+        unit: &str,
+        limits: &Limits,
+    ) -> Result<(), SystemdError> {
+        let wishes = properties::of_limits(limits, version(hierarchies));
+        if wishes.is_empty() {
+            return Ok(());
+        }
+        self.ask("SetUnitProperties", Arguments::Properties(unit, &wishes))?;
+        Ok(())
+    }
+
+    /// Stops a unit, whose processes have ended, and has it forgotten; one that is gone is no error.
+    ///
+    /// # Errors
+    /// systemd refuses, or does not come to an end.
+    pub fn end(&mut self, unit: &str) -> Result<(), SystemdError> {
+        self.listen()?;
+        match self.ask("StopUnit", Arguments::Texts(&[unit, "replace"])) {
+            Ok(job) => {
+                let job = job.ok_or(SystemdError::Answer("StopUnit"))?;
+                self.wait(unit, &job)?;
+            }
+            Err(BusError::Call { name, .. }) if name == NO_UNIT => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        self.forget(unit)
+    }
+
+    fn forget(&mut self, unit: &str) -> Result<(), SystemdError> {
+        match self.ask("ResetFailedUnit", Arguments::Texts(&[unit])) {
+            Ok(_) => Ok(()),
+            Err(BusError::Call { name, .. }) if name == NO_UNIT => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Has the ends of jobs told.
+    fn listen(&mut self) -> Result<(), SystemdError> {
+        let rule =
+            format!("type='signal',sender='{NAME}',interface='{MANAGER}',member='JobRemoved'");
+        self.bus.ask_bus("AddMatch", Arguments::Texts(&[&rule]))?;
+        match self.ask("Subscribe", Arguments::None) {
+            // Nobody has to be told twice.
+            Ok(_) | Err(BusError::Call { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn wait(&mut self, unit: &str, job: &str) -> Result<(), SystemdError> {
+        let result = self.bus.end_of(job)?;
+        if result == "done" {
+            return Ok(());
+        }
+        Err(SystemdError::Job { unit: unit.to_owned(), result })
+    }
+
+    fn ask(&mut self, member: &str, arguments: Arguments<'_>) -> Result<Option<String>, BusError> {
+        let method = Method { destination: NAME, path: OBJECT, interface: MANAGER, member };
+        self.bus.ask(method, arguments)
+    }
+}
+
+/// Which version systemd speaks of: that of the memory controller's hierarchy.
+fn version(hierarchies: &Hierarchies) -> Version {
+    hierarchies.home(Controller::Memory).unwrap_or(Version::V2)
+}

@@ -1,0 +1,158 @@
+//! `--systemd-cgroup`: control groups that systemd makes.
+//!
+//! A host without systemd shows that its lack is told, and that nothing is left.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use super::Bundle;
+
+/// A bundle whose control group is a scope of systemd's.
+struct Scoped {
+    bundle: Bundle,
+    unit: String,
+}
+
+impl Scoped {
+    fn new() -> Self {
+        let bundle = Bundle::new();
+        let tag = bundle.tag();
+        bundle.runs(&["sleep", "1000"]);
+        bundle.change(|spec| {
+            spec["linux"]["cgroupsPath"] = json!(format!("system.slice:dhow:{tag}"));
+            spec["linux"]["resources"]["memory"] = json!({ "limit": 64 << 20 });
+            spec["linux"]["resources"]["pids"] = json!({ "limit": 50 });
+            spec["annotations"] =
+                json!({ "org.systemd.property.TimeoutStopUSec": "uint64 7000000" });
+        });
+        Self { unit: format!("dhow-{tag}.scope"), bundle }
+    }
+
+    /// A verb of a container whose process outlives the command.
+    fn ran(&self, words: &[&str]) -> (bool, String) {
+        let name = self.bundle.path().join("out");
+        let out = fs::File::create(&name).unwrap();
+        let mut command = self.bundle.command(&[&["--systemd-cgroup"], words].concat());
+        command.stdout(out.try_clone().unwrap()).stderr(out);
+        (command.status().unwrap().success(), fs::read_to_string(name).unwrap())
+    }
+
+    #[track_caller]
+    fn ok(&self, words: &[&str]) {
+        let (done, out) = self.ran(words);
+        assert!(done, "{words:?}: {out}");
+    }
+
+    /// What systemd says of a property.
+    fn shown(&self, property: &str) -> String {
+        systemctl(&["show", "--value", "-p", property, &self.unit])
+    }
+
+    fn group(&self) -> std::path::PathBuf {
+        Path::new("/sys/fs/cgroup/system.slice").join(&self.unit)
+    }
+
+    fn file(&self, name: &str) -> String {
+        fs::read_to_string(self.group().join(name)).unwrap().trim().to_owned()
+    }
+
+    #[track_caller]
+    fn nothing_is_left(&self) {
+        assert_eq!(self.shown("LoadState"), "not-found");
+        assert!(!self.group().exists());
+        self.bundle.nothing_is_left();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "systemd is asked by a program that is not ours")]
+fn systemctl(words: &[&str]) -> String {
+    let output = Command::new("systemctl").args(words).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "systemctl {words:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Whether this host has a systemd to ask, on version 2 of cgroups.
+fn has_systemd() -> bool {
+    let there = |path: &str| Path::new(path).exists();
+    there("/run/systemd/system")
+        && there("/run/dbus/system_bus_socket")
+        && there("/sys/fs/cgroup/cgroup.controllers")
+}
+
+#[test]
+fn a_scope_lives_as_long_as_its_container() {
+    let scoped = Scoped::new();
+    if !has_systemd() {
+        let (done, said) = scoped.ran(&["create", "one"]);
+        assert!(!done && said.contains("connect to the bus at"), "{said}");
+        return scoped.bundle.nothing_is_left();
+    }
+    scoped.ok(&["create", "one"]);
+    scoped.ok(&["start", "one"]);
+    let pid = scoped.bundle.state("one")["pid"].to_string();
+    assert_eq!(scoped.file("cgroup.procs"), pid, "nobody else is in there");
+    for (property, expected) in [
+        ("ActiveState", "active"),
+        ("Slice", "system.slice"),
+        ("Delegate", "yes"),
+        ("MemoryMax", "67108864"),
+        ("TasksMax", "50"),
+        ("TimeoutStopUSec", "7s"),
+        ("CollectMode", "inactive-or-failed"),
+    ] {
+        assert_eq!(scoped.shown(property), expected, "{property}");
+    }
+    assert_eq!(scoped.file("memory.max"), "67108864");
+
+    scoped.ok(&["update", "--memory", "33554432", "one"]);
+    assert_eq!(scoped.shown("MemoryMax"), "33554432");
+    systemctl(&["daemon-reload"]);
+    assert_eq!(
+        (scoped.file("memory.max"), scoped.file("pids.max")),
+        ("33554432".into(), "50".into())
+    );
+
+    scoped.ok(&["pause", "one"]);
+    assert_eq!(scoped.bundle.state("one")["status"], "paused");
+    scoped.ok(&["resume", "one"]);
+    assert_eq!(scoped.bundle.ok(&["exec", "one", "cat", "/proc/self/cgroup"]), "0::/");
+    scoped.ok(&["delete", "-f", "one"]);
+    scoped.nothing_is_left();
+}
+
+#[test]
+fn what_fails_or_ends_by_itself_leaves_no_unit() {
+    let scoped = Scoped::new();
+    if !has_systemd() {
+        let (done, said) = scoped.ran(&["run", "one"]);
+        assert!(!done && said.contains("connect to the bus at"), "{said}");
+        return scoped.bundle.nothing_is_left();
+    }
+    scoped.bundle.runs(&["true"]);
+    scoped.ok(&["run", "one"]);
+    scoped.nothing_is_left();
+    scoped.bundle.runs(&["/no/such/program"]);
+    assert!(!scoped.ran(&["run", "two"]).0);
+    scoped.nothing_is_left();
+    scoped.bundle.runs(&["sh", "-c", "exit 3"]);
+    assert!(!scoped.ran(&["run", "three"]).0);
+    scoped.nothing_is_left();
+}
+
+#[test]
+fn names_that_systemd_does_not_have_are_refused() {
+    let scoped = Scoped::new();
+    for (path, word) in [
+        ("/docker/abc", "expected cgroupsPath to be of format"),
+        ("docker:dhow:x", "is no slice of systemd"),
+        ("system.slice:dhow:a/b", "is no name of a unit"),
+    ] {
+        scoped.bundle.change(|spec| spec["linux"]["cgroupsPath"] = json!(path));
+        let (done, said) = scoped.ran(&["create", "one"]);
+        assert!(!done && said.contains(word), "{path}: {said}");
+    }
+    scoped.bundle.nothing_is_left();
+}

@@ -1,0 +1,173 @@
+//! Who makes a container's control group: dhow by itself, or systemd (`--systemd-cgroup`).
+//!
+//! Which systemd is asked is decided here: the host's as root, an ordinary user's own otherwise. How it is
+//! asked is `cgroup`'s.
+
+use std::env::var_os;
+use std::path::PathBuf;
+
+use cgroup::{Cgroup, CgroupError, DeviceRules, Keeper, Limits, Manager, Scope, Wish, Wished};
+use oci_spec::runtime::Spec;
+
+use super::arguments::Globals;
+use super::bundle;
+use super::fault::Fault;
+use super::record::{Group, Unit};
+use super::state;
+use crate::resources;
+
+/// Where the host's bus is if nobody says otherwise.
+const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
+
+/// Who makes it.
+#[derive(Debug)]
+pub(super) enum Driver {
+    /// dhow, by the kernel's files.
+    Files,
+    /// systemd.
+    Systemd(Manager, Scope, PathBuf),
+}
+
+impl Driver {
+    /// Whoever the command line says.
+    pub(super) fn of(globals: &Globals, spec: &Spec, id: &str) -> Result<Self, Fault> {
+        if !globals.systemd_cgroup {
+            return Ok(Self::Files);
+        }
+        let is_users = is_users()?;
+        let slice = if is_users { "user.slice" } else { "system.slice" };
+        let path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
+        let text = path.map(|path| path.to_string_lossy()).unwrap_or_default();
+        let scope = match &*text {
+            "" => Scope::new(slice, "runc", id),
+            text => Scope::parse(text, slice),
+        };
+        let scope = scope.map_err(|error| Fault::Config(error.to_string()))?;
+        let bus = bus(is_users)?;
+        Ok(Self::Systemd(Manager::connect(&bus)?, scope, bus))
+    }
+
+    /// Where it will be.
+    pub(super) fn group(&self, spec: &Spec, id: &str) -> Result<Group, Fault> {
+        match self {
+            Self::Files => bundle::group(spec, id),
+            Self::Systemd(manager, scope, bus) => Ok(Group {
+                parent: manager.parent(scope),
+                name: scope.unit().to_owned(),
+                number: None,
+                unit: Some(Unit { name: scope.unit().to_owned(), bus: bus.clone() }),
+            }),
+        }
+    }
+
+    /// Makes it. The process that keeps it is let go when the container's own is in it.
+    pub(super) fn make(
+        &mut self,
+        group: &Group,
+        spec: &Spec,
+    ) -> Result<(Cgroup, Option<Keeper>), Fault> {
+        let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
+        let resources = resources.unwrap_or_default();
+        let limits = resources::limits(&resources)?;
+        let devices = resources::devices_with_defaults(&resources)?;
+        match self {
+            Self::Files => Ok((by_files(group, &limits, &devices)?, None)),
+            Self::Systemd(manager, scope, _) => {
+                let properties = properties(spec)?;
+                let wished = Wished { limits: &limits, devices: &devices, properties: &properties };
+                let made = manager.create(state::hierarchies()?, scope, wished)?;
+                Ok((made.0, Some(made.1)))
+            }
+        }
+    }
+}
+
+/// What the specification's annotations wish of the unit.
+fn properties(spec: &Spec) -> Result<Vec<Wish>, Fault> {
+    let annotations = spec.annotations().iter().flatten();
+    let wishes = annotations.map(|(name, value)| Wish::parse(name, value));
+    let wishes = wishes.filter_map(Result::transpose).collect::<Result<_, _>>();
+    wishes.map_err(|error| Fault::Config(error.to_string()))
+}
+
+fn by_files(group: &Group, limits: &Limits, devices: &DeviceRules) -> Result<Cgroup, Fault> {
+    let hierarchies = state::hierarchies()?;
+    let Group { parent, name, .. } = group;
+    let create = || Cgroup::create(hierarchies, parent, name, limits, devices);
+    match create() {
+        // Engines make it beforehand, and a container whose start was killed leaves one.
+        Err(CgroupError::Exists(path)) => {
+            let there = Cgroup::open(hierarchies, parent, name)?;
+            if !there.pids()?.is_empty() {
+                return Err(CgroupError::Exists(path).into());
+            }
+            there.remove()?;
+            Ok(create()?)
+        }
+        made => Ok(made?),
+    }
+}
+
+/// Kills whoever is in it and removes it.
+pub(super) fn end(cgroup: &Cgroup, group: &Group) -> Result<(), Fault> {
+    let killed = cgroup.kill();
+    let Some(unit) = &group.unit else {
+        killed?;
+        return Ok(cgroup.remove()?);
+    };
+    // systemd removes it with its last process, which may be now.
+    if let Err(error) = killed {
+        let gone = Cgroup::open(state::hierarchies()?, &group.parent, &group.name);
+        if !matches!(gone, Err(CgroupError::NotFound(_))) {
+            return Err(error.into());
+        }
+    }
+    Manager::connect(&unit.bus)?.end(&unit.name)?;
+    // It knows nothing of some hierarchies of version 1.
+    Ok(cgroup.remove()?)
+}
+
+/// Changes limits, of which systemd is told so that it does not undo them.
+pub(super) fn update(cgroup: &Cgroup, group: &Group, limits: &Limits) -> Result<(), Fault> {
+    let before = cgroup.update(limits)?;
+    let Some(unit) = &group.unit else { return Ok(()) };
+    let hierarchies = state::hierarchies()?;
+    let told = Manager::connect(&unit.bus)
+        .and_then(|mut manager| manager.limit(hierarchies, &unit.name, limits));
+    told.map_err(|error| {
+        cgroup.put_back(before);
+        error.into()
+    })
+}
+
+/// Whether a user's own systemd is meant. Root in a user namespace is nobody to the host's.
+fn is_users() -> Result<bool, Fault> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(true);
+    }
+    let map = std::fs::read_to_string("/proc/self/uid_map");
+    let map = map.map_err(Fault::file("read", "/proc/self/uid_map"))?;
+    let all = ["0", "0", "4294967295"];
+    Ok(!map.split_whitespace().eq(all))
+}
+
+/// The socket of its bus, as D-Bus's variables say it.
+fn bus(is_users: bool) -> Result<PathBuf, Fault> {
+    let (variable, usual) = if is_users {
+        let directory = var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        ("DBUS_SESSION_BUS_ADDRESS", directory.map(|directory| directory.join("bus")))
+    } else {
+        ("DBUS_SYSTEM_BUS_ADDRESS", Some(SYSTEM_BUS.into()))
+    };
+    match var_os(variable).filter(|address| !address.is_empty()) {
+        Some(address) => {
+            let address = address.to_string_lossy();
+            cgroup::bus_socket(&address).ok_or_else(|| {
+                Fault::Config(format!("{variable}={address} names no socket by its path"))
+            })
+        }
+        None => usual.ok_or_else(|| {
+            Fault::config("XDG_RUNTIME_DIR is not set: there is no systemd of this user's to ask")
+        }),
+    }
+}
