@@ -104,8 +104,16 @@ fn request(address: &str) -> Result<String> {
 
 /// The release binary; cargo names its folder after the target.
 pub(crate) fn binary() -> Result<PathBuf> {
+    built("release")
+}
+
+/// The program of a profile, which has been built.
+///
+/// # Errors
+/// It has not.
+pub(crate) fn built(profile: &str) -> Result<PathBuf> {
     let target = host::output("rustc", &["--print", "host-tuple"])?;
-    let path = host::workspace().join("target").join(target.trim()).join("release/dhow");
+    let path = host::workspace().join("target").join(target.trim()).join(profile).join("dhow");
     if path.exists() { Ok(path) } else { bail!("no binary at {}", path.display()) }
 }
 

@@ -1,6 +1,7 @@
 //! Automation: demo, test, testbed, soak, bench, images, tidy.
 
 mod bench;
+mod conformance;
 mod demo;
 mod host;
 mod images;
@@ -26,6 +27,8 @@ usage: cargo xtask COMMAND
                 run the privileged tests on a throw-away host with systemd and cgroup v2
   testbed --kernel
                 build a fuller kernel for that host, once, in over ten minutes
+  conformance --check
+                run the OCI's validation programs and compare with the list in the repository
   leaks PROGRAM [ARGUMENT...]
                 run a program and count what it leaves on the host
   soak [N]      N containers come and go (2000), 20 at a time; what stays must not grow
@@ -83,6 +86,7 @@ fn run(words: &[&str]) -> Result<()> {
         ["testbed", "--hybrid", filters @ ..] => testbed::run(Layout::Hybrid, filters),
         ["testbed", filters @ ..] => testbed::run(Layout::Unified, filters),
         ["leaks", program, arguments @ ..] => steps::leaks(program, arguments),
+        ["conformance", "--check"] => conformance::check(&demo::built("debug")?),
         ["soak"] => steps::soak(soak::CONTAINERS),
         ["soak", number] => steps::soak(number.parse()?),
         ["bench", options @ ..] => bench(options),

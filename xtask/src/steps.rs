@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::conformance;
 use crate::demo;
 use crate::host;
 use crate::leaks::Snapshot;
@@ -42,7 +43,7 @@ pub(crate) fn demo() -> Result<()> {
 /// # Errors
 /// The first step that fails.
 pub(crate) fn test() -> Result<()> {
-    host::install(TEST_PACKAGES)?;
+    host::install(&[TEST_PACKAGES, conformance::PACKAGES].concat())?;
     host::say("rules");
     crate::tidy::check()?;
     host::run("cargo", &["fmt", "--all", "--check"])?;
@@ -53,6 +54,8 @@ pub(crate) fn test() -> Result<()> {
     let before = Snapshot::take()?;
     host::say("tests");
     host::run("cargo", &["test", "--workspace"])?;
+    host::say("the OCI's validation programs");
+    conformance::check(&demo::built("debug")?)?;
     before.nothing_new()
 }
 

@@ -52,6 +52,8 @@ pub struct Memory {
     pub reservation: Option<Max>,
     /// Memory and swap together. Needs a limit of memory unless it is unlimited.
     pub with_swap: Option<Max>,
+    /// Buffers of TCP alone; v1 only.
+    pub tcp: Option<Max>,
     /// How eagerly to swap, up to 100 (200 from kernel 5.8 on); v1 only.
     pub swappiness: Option<u8>,
     /// What runs out of memory waits instead of being killed; v1 only.

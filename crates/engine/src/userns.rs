@@ -48,7 +48,7 @@ impl Engine {
         }
         let pool = pool(&read_own(Path::new(FILES[0]))?, &read_own(Path::new(FILES[1]))?)?;
         let map = self.lease_ids(container, pool)?;
-        let Userns { user, net } = sys::userns::create(map).map_err(store_error)?;
+        let Userns { user, net } = sys::userns::create(&map.into()).map_err(store_error)?;
         Ok(Some(Users { map, user, net: Some(net) }))
     }
 

@@ -4,11 +4,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use oci_spec::runtime::Process;
 use sys::process::Namespaces;
-use sys::userns::IdMap;
 
 use crate::error::LaunchError;
 use crate::facts::HostFacts;
-use crate::plan::{self, Extras, Filter, Keyring, Orphan, Starter};
+use crate::plan::{self, Extras, Filter, Keyring, Orphan, Starter, Surroundings};
 use crate::start::{CgroupEntry, FilterRef, Running, Start, Stdio};
 
 /// A process to be started in a container.
@@ -20,8 +19,8 @@ pub struct Enter<'a> {
     pub facts: &'a HostFacts,
     /// The container's id.
     pub id: &'a str,
-    /// Its user namespace's map, if it has one.
-    pub users: Option<IdMap>,
+    /// What its specification says of all its processes.
+    pub around: &'a Surroundings,
     /// The pidfd of the container's first process, whose namespaces it joins.
     pub container: BorrowedFd<'a>,
     /// Its standard streams.
@@ -54,7 +53,7 @@ pub fn enter(enter: Enter<'_>) -> Result<Running, LaunchError> {
         preserved: enter.preserved,
         starter: Starter::Parent,
     };
-    let plan = plan::plan_exec(enter.process, enter.facts, enter.users, &extras)?;
+    let plan = plan::plan_exec(enter.process, enter.facts, enter.around, &extras)?;
     let start = Start {
         steps: plan.steps,
         program: plan.program,

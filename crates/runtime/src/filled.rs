@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Gid, Mode, Uid};
 use sys::Errno;
 use sys::mount::{MountAttrFlags, Param};
-use sys::userns::IdMap;
+use sys::userns::IdMaps;
 
 use crate::error::{LaunchError, Reason};
 use crate::init;
@@ -22,7 +22,7 @@ use crate::step::{Entry, Node};
 pub(crate) fn tmpfs(
     params: &Params,
     content: &[Entry],
-    map: IdMap,
+    maps: &IdMaps,
 ) -> Result<OwnedFd, LaunchError> {
     let params = params.iter().map(|(key, value)| match value {
         Some(value) => Param::String(key, value),
@@ -35,13 +35,13 @@ pub(crate) fn tmpfs(
         errno: Reason { errno: error.errno(), detail: error.log().to_string() },
     })?;
     for entry in content {
-        fill(made.as_fd(), entry, map)
+        fill(made.as_fd(), entry, maps)
             .map_err(LaunchError::prepare("make", format!("{entry:?} for the container")))?;
     }
     Ok(made)
 }
 
-fn fill(top: BorrowedFd<'_>, entry: &Entry, map: IdMap) -> Result<(), Errno> {
+fn fill(top: BorrowedFd<'_>, entry: &Entry, maps: &IdMaps) -> Result<(), Errno> {
     init::fill(top, entry)?;
     let (path, uid, gid) = match entry {
         Entry::Directory(path) | Entry::File(path) | Entry::Link(path, _) => (path, 0, 0),
@@ -56,15 +56,21 @@ fn fill(top: BorrowedFd<'_>, entry: &Entry, map: IdMap) -> Result<(), Errno> {
     for above in Path::new(OsStr::from_bytes(path.to_bytes())).ancestors().skip(1) {
         if !above.as_os_str().is_empty() {
             let above = CString::new(above.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)?;
-            give(top, &above, outside(0, map), outside(0, map))?;
+            give(top, &above, user(maps, 0), group(maps, 0))?;
         }
     }
-    give(top, path, outside(uid, map), outside(gid, map))
+    give(top, path, user(maps, uid), group(maps, gid))
 }
 
-/// An id of the container as the host sees it. One that the container has not is its root's.
-pub(crate) fn outside(id: u32, map: IdMap) -> u32 {
-    map.first.saturating_add(if id < map.count { id } else { 0 })
+/// A user of the container as the host sees it. What would be one's that the container has not is its
+/// root's.
+pub(crate) fn user(maps: &IdMaps, id: u32) -> u32 {
+    maps.user(id).or(maps.user(0)).unwrap_or(id)
+}
+
+/// The same of a group.
+pub(crate) fn group(maps: &IdMaps, id: u32) -> u32 {
+    maps.group(id).or(maps.group(0)).unwrap_or(id)
 }
 
 fn give(top: BorrowedFd<'_>, path: &CString, uid: u32, gid: u32) -> Result<(), Errno> {

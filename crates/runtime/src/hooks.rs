@@ -170,6 +170,10 @@ impl Hooks<'_> {
         for moment in [Moment::Prestart, Moment::CreateRuntime] {
             self.on_host(moment, Some(host))?;
         }
+        let linux = self.spec.linux().as_ref();
+        let has_users = linux
+            .is_some_and(|linux| linux.uid_mappings().as_ref().is_some_and(|all| !all.is_empty()));
+        let user = if has_users { Namespaces::USER } else { Namespaces::NONE };
         for hook in of(self.spec, Moment::CreateContainer) {
             let moment = Moment::CreateContainer;
             let failed = |why: String| HookError { moment, path: hook.path().clone(), why };
@@ -178,7 +182,7 @@ impl Hooks<'_> {
             let mut command = command(hook);
             let target = process.try_clone_to_owned();
             let target = target.map_err(|error| failed(error.to_string()))?;
-            helper::inside(&mut command, target, JOINED);
+            helper::inside(&mut command, target, JOINED | user);
             let born = BornInto::enter(process).map_err(|error| failed(error.to_string()))?;
             let ran = self.run(moment, hook, &mut command, Some(inside));
             born.leave().map_err(|_| lost(Errno::PERM))?;

@@ -7,10 +7,10 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use oci_spec::runtime::Mount;
-use sys::userns::IdMap;
+use sys::userns::{IdMap, IdMaps};
 
 use crate::error::LaunchError;
-use crate::filled::outside;
+use crate::filled;
 use crate::init;
 use crate::plan;
 use crate::step::{MountStep, Place, Source};
@@ -35,7 +35,7 @@ impl Later {
     ) -> Result<Self, LaunchError> {
         let mut step = plan::one_mount(mount)?;
         if let Some(map) = users {
-            own(&mut step, map);
+            own(&mut step, &map.into());
         }
         let made = init::make(&step, tree).map_err(|errno| LaunchError::Prepare {
             action: "make the mount for",
@@ -63,14 +63,15 @@ impl AsFd for Later {
 
 /// A file system that is made outside of a user namespace gets the owner that its option means inside:
 /// its root, if it names none.
-fn own(step: &mut MountStep, map: IdMap) {
+fn own(step: &mut MountStep, maps: &IdMaps) {
     let Source::New { params, .. } = &mut step.source else { return };
-    for key in [c"uid", c"gid"] {
+    for (key, is_group) in [(c"uid", false), (c"gid", true)] {
         let given = params.iter().position(|(name, _)| name.as_c_str() == key);
         let inside = given.and_then(|at| params.remove(at).1);
         let inside = inside.and_then(|text| text.to_str().ok()?.parse().ok()).unwrap_or(0);
+        let id = if is_group { filled::group(maps, inside) } else { filled::user(maps, inside) };
         // Digits hold no NUL byte.
-        let outside = CString::new(outside(inside, map).to_string()).ok();
+        let outside = CString::new(id.to_string()).ok();
         params.push((key.to_owned(), outside));
     }
 }
@@ -95,7 +96,7 @@ mod tests {
     fn params(options: &[&str], users: Option<IdMap>) -> String {
         let mut step = plan::one_mount(&tmpfs("/x", options)).unwrap();
         if let Some(map) = users {
-            own(&mut step, map);
+            own(&mut step, &map.into());
         }
         let Source::New { params, .. } = step.source else { panic!("{step:?}") };
         let shown = |(key, value): (CString, Option<CString>)| {

@@ -23,10 +23,7 @@ pub(crate) enum Report {
     /// The namespaces and mounts are there, the root is not entered yet: now hooks are run.
     AtHooks,
     /// The process goes on as another, a sibling, whose pidfd comes with it.
-    Born {
-        /// Its number, as whoever has made it sees it.
-        pid: i32,
-    },
+    Born,
     /// A step failed.
     Failed {
         /// Its index.
@@ -45,11 +42,7 @@ pub(crate) const READY: [u8; 1] = *b"r";
 pub(crate) const AT_HOOKS: [u8; 1] = *b"h";
 
 /// The bytes of `Born`.
-pub(crate) fn born(pid: i32) -> [u8; 5] {
-    let mut bytes = [b'b'; 5];
-    bytes[1..].copy_from_slice(&pid.to_le_bytes());
-    bytes
-}
+pub(crate) const BORN: [u8; 1] = *b"b";
 
 /// The bytes of `Failed`, and how many there are. Allocates nothing.
 pub(crate) fn failed(step: usize, errno: Errno, log: &KernelLog) -> ([u8; MAX], usize) {
@@ -72,10 +65,10 @@ impl Report {
         if bytes == AT_HOOKS {
             return Some(Self::AtHooks);
         }
-        let (tag, rest) = bytes.split_first()?;
-        if *tag == b'b' {
-            return Some(Self::Born { pid: i32::from_le_bytes(rest.try_into().ok()?) });
+        if bytes == BORN {
+            return Some(Self::Born);
         }
+        let (tag, rest) = bytes.split_first()?;
         let (step, rest) = rest.split_first_chunk::<4>()?;
         let (errno, words) = rest.split_first_chunk::<4>()?;
         (*tag == b'f').then(|| Self::Failed {
@@ -98,7 +91,7 @@ mod tests {
         assert_eq!(heard, Some(said));
         assert_eq!(Report::parse(&READY), Some(Report::Ready));
         assert_eq!(Report::parse(&AT_HOOKS), Some(Report::AtHooks));
-        assert_eq!(Report::parse(&born(70_000)), Some(Report::Born { pid: 70_000 }));
+        assert_eq!(Report::parse(&BORN), Some(Report::Born));
         assert_eq!(Report::parse(b"b12"), None);
         assert_eq!(Report::parse(b"f123"), None);
         assert_eq!(Report::parse(b""), None);

@@ -103,12 +103,8 @@ pub fn devices(resources: &LinuxResources) -> Result<DeviceRules> {
 fn memory(memory: &LinuxMemory) -> Result<Memory> {
     // Go programs write 0 for what they do not want to say.
     let said = |value: Option<i64>| value.filter(|value| *value != 0).map(Max::from_signed);
-    if said(memory.kernel()).is_some() {
-        return Err(ResourceError::Unsupported("memory.kernel"));
-    }
-    if said(memory.kernel_tcp()).is_some() {
-        return Err(ResourceError::Unsupported("memory.kernelTCP"));
-    }
+    // `kernel` limits nothing in any kernel since 5.16, and the specification recommends against it: like
+    // runc, passed over, and told by whoever reads a specification.
     if memory.use_hierarchy() == Some(false) {
         return Err(ResourceError::Unsupported("memory.useHierarchy"));
     }
@@ -123,6 +119,7 @@ fn memory(memory: &LinuxMemory) -> Result<Memory> {
         limit: said(memory.limit()),
         reservation: said(memory.reservation()),
         with_swap: said(memory.swap()),
+        tcp: said(memory.kernel_tcp()),
         swappiness: swappiness.transpose()?,
         disable_oom_killer: memory.disable_oom_killer().unwrap_or(false),
         check_before_update: memory.check_before_update().unwrap_or(false),
@@ -277,7 +274,10 @@ mod tests {
     #[test]
     fn what_cannot_be_done_is_named() {
         for (json, error) in [
-            (r#"{"memory":{"kernel":1}}"#, "linux.resources.memory.kernel is not supported"),
+            (
+                r#"{"memory":{"useHierarchy":false}}"#,
+                "linux.resources.memory.useHierarchy is not supported",
+            ),
             (
                 r#"{"memory":{"swappiness":300}}"#,
                 "linux.resources.memory.swappiness: 300 is out of range",

@@ -2,7 +2,7 @@
 //!
 //! Shared by `launch` and `enter`. What the child does meanwhile is `init`'s.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -172,7 +172,7 @@ impl Ready {
                     self.terminal = fds.pop();
                     return Ok(self);
                 }
-                Some(Report::Born { pid }) => self.follow(pid, fds.pop())?,
+                Some(Report::Born) => self.follow(fds.pop())?,
                 Some(Report::AtHooks) => self = self.run_hooks(hooks)?,
                 report => return Err(self.fail(report)),
             }
@@ -190,11 +190,10 @@ impl Ready {
     }
 
     /// The process goes on as a sibling, which is our child as well.
-    fn follow(&mut self, pid: i32, pidfd: Option<OwnedFd>) -> Result<(), LaunchError> {
+    fn follow(&mut self, pidfd: Option<OwnedFd>) -> Result<(), LaunchError> {
         let lost = LaunchError::prepare("follow", "the process into its namespaces");
-        let (Some(pid), Some(pidfd)) = (Pid::from_raw(pid), pidfd) else {
-            return Err(lost(Errno::PROTO));
-        };
+        let Some(pidfd) = pidfd else { return Err(lost(Errno::PROTO)) };
+        let Some(pid) = number_of(&pidfd) else { return Err(lost(Errno::SRCH)) };
         let first = std::mem::replace(&mut self.child, Child { pid, pidfd });
         sys::process::wait(&first.pidfd).map(drop).map_err(lost)
     }
@@ -281,11 +280,19 @@ impl Ready {
                     None => LaunchError::Died { exit },
                 }
             }
-            Some(Report::Ready | Report::AtHooks | Report::Born { .. }) | None => {
+            Some(Report::Ready | Report::AtHooks | Report::Born) | None => {
                 LaunchError::Died { exit }
             }
         }
     }
+}
+
+/// The number of a process as this one sees it: whoever has made it may be in a pid namespace of its own.
+fn number_of(pidfd: &OwnedFd) -> Option<Pid> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let text = std::fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+    Pid::from_raw(line.trim().parse().ok()?)
 }
 
 /// Says start to a process that was left to visitors. Returns when its program runs.
@@ -391,7 +398,6 @@ fn channel() -> Result<(OwnedFd, OwnedFd), LaunchError> {
 /// Moves a descriptor to a number above the standard streams, if a caller without those has caused
 /// it to be one of them.
 fn above_streams(fd: OwnedFd, what: &'static str) -> Result<OwnedFd, LaunchError> {
-    use std::os::fd::AsRawFd;
     if fd.as_raw_fd() > 2 {
         return Ok(fd);
     }

@@ -26,6 +26,8 @@ pub enum Step {
     GiveStreams(Uid),
     /// Join the namespace of this kind that the parent opened.
     JoinNamespace(Namespaces, Slot),
+    /// Let those who are born from now on have clocks of their own, that far from the host's.
+    NewTimeNamespace(CString),
     /// Leave the cgroup namespace, so that the control group of now is shown as the root.
     NewCgroupNamespace,
     /// Cut all mounts of the copied mount namespace off from those of the host.
@@ -72,6 +74,8 @@ pub enum Step {
     RootPropagation(Propagation),
     /// Limit a resource.
     Limit(Limit),
+    /// Set how the kernel runs this process.
+    Conduct(Conduct),
     /// Set how likely the OOM killer chooses this process.
     OomScore(CString),
     /// Take the terminal, or the pipes, as standard streams, owned by this user.
@@ -223,6 +227,31 @@ pub struct Limit {
 }
 
 pub use rustix::process::{Gid, Resource, Uid};
+pub use sys::task::Scheduling;
+
+/// How the kernel runs a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Conduct {
+    /// Which Linux it sees.
+    Personality(u32),
+    /// Where its memory lies.
+    MemoryPolicy(MemoryPolicy),
+    /// How it shares processors.
+    Scheduling(Scheduling),
+    /// Its turn at disks: class and level, as ioprio_set(2) has them.
+    IoPriority(u32),
+    /// The processors that it runs on.
+    Affinity(Vec<usize>),
+}
+
+/// Where memory lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryPolicy {
+    /// `MPOL_*`, with its flags.
+    pub mode: u32,
+    /// A mask of nodes; empty for none.
+    pub nodes: Vec<u64>,
+}
 
 /// Who a process runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -283,6 +312,7 @@ impl fmt::Display for Step {
                 write!(f, "give the pipes to user {} of the host", owner.as_raw())
             }
             Self::JoinNamespace(kind, _) => write!(f, "join {kind} namespace"),
+            Self::NewTimeNamespace(_) => f.write_str("new time namespace"),
             Self::NewCgroupNamespace => f.write_str("new cgroup namespace"),
             Self::IsolateMounts => f.write_str("isolate mounts"),
             Self::MakeMask(_) => f.write_str("make the mask"),
@@ -308,6 +338,7 @@ impl fmt::Display for Step {
             Self::EnterRoot => f.write_str("enter the root file system"),
             Self::RootPropagation(how) => write!(f, "make / {}", propagation_name(*how)),
             Self::Limit(limit) => write!(f, "set limit {:?}", limit.resource),
+            Self::Conduct(conduct) => write!(f, "set {conduct}"),
             Self::OomScore(score) => write!(f, "set oom_score_adj {}", score.to_string_lossy()),
             Self::StandardStreams(_) => f.write_str("take the standard streams"),
             Self::Umask(mask) => write!(f, "set umask {mask:04o}"),
@@ -331,6 +362,20 @@ impl fmt::Display for Step {
             Self::AwaitStart => f.write_str("await start"),
             Self::LoadFilter => f.write_str("load the seccomp filter"),
             Self::Execute => f.write_str("execute the program"),
+        }
+    }
+}
+
+impl fmt::Display for Conduct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Personality(domain) => write!(f, "personality {domain:#x}"),
+            Self::MemoryPolicy(policy) => {
+                write!(f, "memory policy {:#x} {:x?}", policy.mode, policy.nodes)
+            }
+            Self::Scheduling(how) => write!(f, "scheduling policy {}", how.policy),
+            Self::IoPriority(value) => write!(f, "I/O priority {}:{}", value >> 13, value & 7),
+            Self::Affinity(processors) => write!(f, "affinity to processors {processors:?}"),
         }
     }
 }

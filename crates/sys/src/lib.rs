@@ -28,6 +28,7 @@ pub mod pty;
 pub mod root;
 pub mod seccomp;
 pub mod signal;
+pub mod task;
 pub mod userns;
 pub mod users;
 pub mod xattr;

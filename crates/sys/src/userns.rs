@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::pipe::PipeFlags;
+use rustix::thread::LinkNameSpaceType;
 
 use crate::Errno;
 use crate::process::{CloneArgs, Namespaces, clone3, wait};
@@ -44,25 +45,92 @@ impl fmt::Display for IdMap {
     }
 }
 
+/// Ids that follow each other, and where they are outside of a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdRange {
+    /// The first, as the namespace has it.
+    pub inside: u32,
+    /// What that is outside.
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
+}
+
+impl fmt::Display for IdRange {
+    /// As a line of `/proc/<pid>/uid_map`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.inside, self.outside, self.count)
+    }
+}
+
+/// The users and the groups of a namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IdMaps {
+    /// Users.
+    pub users: Vec<IdRange>,
+    /// Groups.
+    pub groups: Vec<IdRange>,
+}
+
+impl From<IdMap> for IdMaps {
+    fn from(IdMap { first, count }: IdMap) -> Self {
+        let range = IdRange { inside: 0, outside: first, count };
+        Self { users: vec![range], groups: vec![range] }
+    }
+}
+
+impl IdMaps {
+    /// A user of the namespace as it is outside of it; `None` if it has no such user.
+    #[must_use]
+    pub fn user(&self, id: u32) -> Option<u32> {
+        outside(&self.users, id)
+    }
+
+    /// A group of the namespace as it is outside of it; `None` if it has no such group.
+    #[must_use]
+    pub fn group(&self, id: u32) -> Option<u32> {
+        outside(&self.groups, id)
+    }
+}
+
+fn outside(ranges: &[IdRange], id: u32) -> Option<u32> {
+    let found = ranges.iter().find_map(|range| {
+        let offset = id.checked_sub(range.inside).filter(|offset| *offset < range.count)?;
+        Some((range, offset))
+    });
+    found.and_then(|(range, offset)| range.outside.checked_add(offset))
+}
+
+/// The text of a map's file.
+fn lines(ranges: &[IdRange]) -> String {
+    ranges.iter().map(|range| format!("{range}\n")).collect()
+}
+
 /// Why there is no user namespace.
 #[derive(Debug, thiserror::Error)]
 pub enum UsernsError {
     /// `ENOSPC` at the limit of `/proc/sys/user/max_user_namespaces`, `EPERM` where they are off.
     #[error("create a user namespace")]
     Create(#[source] Errno),
-    /// `EPERM` for ids that the caller may not map.
-    #[error("write {map} to {file} of a user namespace")]
+    /// `EPERM` for ids that the caller may not map, `EINVAL` for ranges that overlap.
+    #[error("write {map:?} to {file} of a user namespace")]
     Map {
         /// Which of the two files.
         file: &'static str,
         /// What was to be written.
-        map: IdMap,
+        map: String,
         /// Why not.
         source: Errno,
     },
     /// A new namespace could not be opened.
     #[error("open a new {0} namespace")]
     Open(&'static str, #[source] Errno),
+    /// What is open is no user namespace, or one that this process may not enter.
+    #[error("enter the user namespace")]
+    Enter(#[source] Errno),
+    /// Its map could not be read.
+    #[error("read {0} of the user namespace")]
+    Read(&'static str, #[source] std::io::Error),
 }
 
 /// A user namespace and what it owns. They live as long as somebody holds or joins them.
@@ -74,38 +142,70 @@ pub struct Userns {
     pub net: OwnedFd,
 }
 
-/// Makes a user namespace whose users and groups are `map`, and a network namespace in it.
+/// Makes a user namespace whose users and groups are `maps`, and a network namespace in it.
 ///
 /// # Errors
 /// See [`UsernsError`].
-pub fn create(map: IdMap) -> Result<Userns, UsernsError> {
+pub fn create(maps: &IdMaps) -> Result<Userns, UsernsError> {
+    while_it_waits(
+        Namespaces::USER | Namespaces::NET,
+        || (),
+        |dir| {
+            write_maps(dir, maps)?;
+            Ok(Userns { user: open(dir, "user")?, net: open(dir, "net")? })
+        },
+    )
+}
+
+/// Makes a user namespace alone.
+///
+/// # Errors
+/// See [`UsernsError`].
+pub fn create_alone(maps: &IdMaps) -> Result<OwnedFd, UsernsError> {
+    while_it_waits(
+        Namespaces::USER,
+        || (),
+        |dir| {
+            write_maps(dir, maps)?;
+            open(dir, "user")
+        },
+    )
+}
+
+/// Looks at the directory in procfs of a process in new namespaces, which does this one thing, waits until
+/// it was looked at, and ends.
+fn while_it_waits<T>(
+    namespaces: Namespaces,
+    first: impl FnOnce(),
+    look: impl FnOnce(&str) -> Result<T, UsernsError>,
+) -> Result<T, UsernsError> {
     let (theirs, ours) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(UsernsError::Create)?;
-    let args = CloneArgs { namespaces: Namespaces::USER | Namespaces::NET, cgroup: None };
     let mut ours = Some(ours);
-    let child = clone3(&args, || {
+    let end = &mut ours;
+    // What `first` holds is let go of here when the process is there.
+    let child = clone3(&CloneArgs { namespaces, cgroup: None }, move || {
         // Without its own copy of our end it sees us let go.
-        drop(ours.take());
+        drop(end.take());
+        first();
         let _ = rustix::io::retry_on_intr(|| rustix::io::read(&theirs, &mut [0_u8; 1]));
         0
     });
     let child = child.map_err(UsernsError::Create)?;
-    let dir = format!("/proc/{}", child.pid.as_raw_nonzero());
-    let made = write_maps(&dir, map)
-        .and_then(|()| Ok(Userns { user: open(&dir, "user")?, net: open(&dir, "net")? }));
+    let seen = look(&format!("/proc/{}", child.pid.as_raw_nonzero()));
     // It is our child and has not been reaped, so its number was its own all the time.
     drop(ours);
     let _ = wait(child.pidfd.as_fd());
-    made
+    seen
 }
 
-fn write_maps(dir: &str, map: IdMap) -> Result<(), UsernsError> {
-    for file in ["uid_map", "gid_map"] {
+fn write_maps(dir: &str, maps: &IdMaps) -> Result<(), UsernsError> {
+    for (file, ranges) in [("uid_map", &maps.users), ("gid_map", &maps.groups)] {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        let text = map.to_string();
+        let text = lines(ranges);
         rustix::fs::openat(CWD, format!("{dir}/{file}"), flags, Mode::empty())
             .and_then(|fd| rustix::io::write(&fd, text.as_bytes()))
-            .map_err(|source| UsernsError::Map { file, map, source })?;
+            .map_err(|source| UsernsError::Map { file, map: text.trim_end().to_owned(), source })?;
     }
     Ok(())
 }
@@ -114,6 +214,53 @@ fn open(dir: &str, kind: &'static str) -> Result<OwnedFd, UsernsError> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, format!("{dir}/ns/{kind}"), flags, Mode::empty())
         .map_err(|source| UsernsError::Open(kind, source))
+}
+
+/// The users and groups of a namespace that is there, as this process sees those outside.
+///
+/// # Errors
+/// It is none, or this process may not enter it.
+pub fn maps_of(userns: impl AsFd) -> Result<IdMaps, UsernsError> {
+    let (heard, told) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(UsernsError::Create)?;
+    let userns = userns.as_fd();
+    let enter = move || {
+        let kind = Some(LinkNameSpaceType::User);
+        let entered = rustix::thread::move_into_link_name_space(userns, kind);
+        let errno = entered.map_or_else(Errno::raw_os_error, |()| 0);
+        let _ = rustix::io::write(&told, &errno.to_le_bytes());
+    };
+    while_it_waits(Namespaces::NONE, enter, |dir| {
+        let mut word = [0_u8; 4];
+        let read = rustix::io::retry_on_intr(|| rustix::io::read(&heard, &mut word));
+        match (read, i32::from_le_bytes(word)) {
+            (Ok(4), 0) => {}
+            (Ok(4), errno) => return Err(UsernsError::Enter(Errno::from_raw_os_error(errno))),
+            (read, _) => return Err(UsernsError::Enter(read.err().unwrap_or(Errno::CHILD))),
+        }
+        Ok(IdMaps { users: read_map(dir, "uid_map")?, groups: read_map(dir, "gid_map")? })
+    })
+}
+
+fn read_map(dir: &str, file: &'static str) -> Result<Vec<IdRange>, UsernsError> {
+    let text = std::fs::read_to_string(format!("{dir}/{file}"))
+        .map_err(|source| UsernsError::Read(file, source))?;
+    Ok(text.lines().filter_map(range).collect())
+}
+
+/// A line of such a file.
+fn range(line: &str) -> Option<IdRange> {
+    let mut fields = line.split_ascii_whitespace().map(|field| field.parse().ok());
+    Some(IdRange { inside: fields.next()??, outside: fields.next()??, count: fields.next()?? })
+}
+
+/// Whether this process is in that namespace.
+///
+/// # Errors
+/// procfs is not there.
+pub fn is_own(userns: impl AsFd) -> Result<bool, Errno> {
+    let there = rustix::fs::fstat(userns)?;
+    let own = rustix::fs::stat(c"/proc/self/ns/user")?;
+    Ok((there.st_dev, there.st_ino) == (own.st_dev, own.st_ino))
 }
 
 /// Runs `work` on a thread whose files belong to the user and group `id`, with the rights of the
@@ -129,4 +276,31 @@ pub fn as_owner<T: Send>(id: u32, work: impl FnOnce() -> T + Send) -> Result<T, 
         });
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_looked_up_in_their_range() {
+        let range = |inside, outside, count| IdRange { inside, outside, count };
+        let users = vec![range(0, 1000, 1), range(1, 100_000, 10), range(20, u32::MAX - 1, 5)];
+        let maps = IdMaps { users, groups: vec![range(0, 7, 2)] };
+        let users = [0, 1, 10, 11, 20, 21, 22].map(|id| maps.user(id));
+        let last = Some(u32::MAX);
+        assert_eq!(
+            users,
+            [Some(1000), Some(100_000), Some(100_009), None, Some(u32::MAX - 1), last, None]
+        );
+        assert_eq!([0, 1, 2].map(|id| maps.group(id)), [Some(7), Some(8), None]);
+        assert_eq!(lines(&maps.groups), "0 7 2\n");
+    }
+
+    #[test]
+    fn a_line_of_a_map_is_read_as_the_kernel_pads_it() {
+        let line = "         1     100000      65536";
+        assert_eq!(range(line), Some(IdRange { inside: 1, outside: 100_000, count: 65_536 }));
+        assert_eq!((range(""), range("1 2"), range("a b c")), (None, None, None));
+    }
 }

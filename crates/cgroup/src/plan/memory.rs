@@ -11,8 +11,9 @@ pub(super) fn plan(
     current: &Current,
     plan: &mut Plan<'_>,
 ) -> Result<(), LimitError> {
-    let Memory { limit, reservation, with_swap, swappiness, disable_oom_killer, .. } = memory;
+    let Memory { limit, reservation, with_swap, tcp, swappiness, disable_oom_killer, .. } = memory;
     let nothing = limit.is_none()
+        && tcp.is_none()
         && reservation.is_none()
         && with_swap.is_none()
         && swappiness.is_none()
@@ -67,6 +68,9 @@ fn v1(memory: &Memory, current: &Current, plan: &mut Plan<'_>) {
     if let Some(reservation) = memory.reservation {
         plan.write(home, "memory.soft_limit_in_bytes", text(reservation, Version::V1));
     }
+    if let Some(tcp) = memory.tcp {
+        plan.write(home, "memory.kmem.tcp.limit_in_bytes", text(tcp, Version::V1));
+    }
     if let Some(swappiness) = memory.swappiness {
         plan.write(home, "memory.swappiness", swappiness.to_string());
     }
@@ -78,6 +82,9 @@ fn v1(memory: &Memory, current: &Current, plan: &mut Plan<'_>) {
 fn v2(memory: &Memory, current: &Current, plan: &mut Plan<'_>) -> Result<(), LimitError> {
     let home = (Controller::Memory, Version::V2);
     let unsupported = |limit| LimitError::Unsupported { limit, version: Version::V2 };
+    if memory.tcp.is_some() {
+        return Err(unsupported("a limit of TCP's memory"));
+    }
     if memory.swappiness.is_some() {
         return Err(unsupported("swappiness"));
     }

@@ -226,6 +226,18 @@ fn the_rest_of_memory() {
 }
 
 #[test]
+fn memory_of_tcp_is_limited_by_version_1_alone() {
+    let memory = Memory { tcp: Some(Max::At(70)), ..Memory::default() };
+    check(
+        &Limits { memory, ..Limits::default() },
+        &expect![[r#"
+        V1 memory.kmem.tcp.limit_in_bytes = 70
+        error: a limit of TCP's memory does not exist on cgroup v2
+    "#]],
+    );
+}
+
+#[test]
 fn processors() {
     check(
         &cpu(Cpu { shares: Some(1024), idle: Some(true), ..Cpu::default() }),

@@ -33,6 +33,7 @@ mod log_drivers;
 mod logs;
 mod network;
 mod oci;
+mod oci_spec;
 mod orphans;
 mod pull;
 mod recipe;

@@ -12,17 +12,19 @@ use serde_json::{Value, json};
 use testkit::Ran;
 
 /// A bundle with busybox, and a state root of its own.
-struct Bundle {
+pub(crate) struct Bundle {
     dir: tempfile::TempDir,
 }
 
 impl Bundle {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("dhow-test-oci-").tempdir().unwrap();
         let bin = dir.path().join("rootfs/bin");
         fs::create_dir_all(&bin).unwrap();
         fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
-        for applet in ["sh", "sleep", "true", "cat", "echo", "ls", "tty", "stty", "id"] {
+        for applet in
+            ["sh", "sleep", "true", "cat", "echo", "ls", "tty", "stty", "id", "uname", "grep"]
+        {
             std::os::unix::fs::symlink("busybox", bin.join(applet)).unwrap();
         }
         let bundle = Self { dir };
@@ -35,54 +37,54 @@ impl Bundle {
         bundle
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
     /// A name that no other test has.
-    fn tag(&self) -> String {
+    pub(crate) fn tag(&self) -> String {
         self.path().file_name().unwrap().to_str().unwrap().replace('.', "")
     }
 
-    fn change(&self, change: impl FnOnce(&mut Value)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Value)) {
         let path = self.path().join("config.json");
         let mut spec = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         change(&mut spec);
         fs::write(&path, spec.to_string()).unwrap();
     }
 
-    fn runs(&self, words: &[&str]) {
+    pub(crate) fn runs(&self, words: &[&str]) {
         self.change(|spec| spec["process"]["args"] = json!(words));
     }
 
     #[expect(clippy::disallowed_methods, reason = "tests run the binary as an engine does")]
-    fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(crate::DHOW);
         command.args(["oci", "--root"]).arg(self.path().join("state")).args(words);
         command.current_dir(self.path()).stdin(Stdio::null());
         command
     }
 
-    fn run(&self, words: &[&str]) -> Ran {
+    pub(crate) fn run(&self, words: &[&str]) -> Ran {
         Ran::new(&self.command(words).output().unwrap())
     }
 
     #[track_caller]
-    fn ok(&self, words: &[&str]) -> String {
+    pub(crate) fn ok(&self, words: &[&str]) -> String {
         let ran = self.run(words);
         assert_eq!(ran.code, Some(0), "{words:?}: {}", ran.err);
         ran.out
     }
 
     #[track_caller]
-    fn fails(&self, words: &[&str]) -> String {
+    pub(crate) fn fails(&self, words: &[&str]) -> String {
         let ran = self.run(words);
         assert_eq!(ran.code, Some(1), "{words:?}: {}", ran.out);
         ran.err
     }
 
     /// Creates a container whose output goes to a file: its process outlives the command.
-    fn create(&self, id: &str, flags: &[&str]) -> PathBuf {
+    pub(crate) fn create(&self, id: &str, flags: &[&str]) -> PathBuf {
         let out = self.path().join(format!("{id}.out"));
         let file = fs::File::create(&out).unwrap();
         let mut command = self.command(&[&["create"], flags, &[id]].concat());
@@ -93,18 +95,18 @@ impl Bundle {
     }
 
     #[track_caller]
-    fn state(&self, id: &str) -> Value {
+    pub(crate) fn state(&self, id: &str) -> Value {
         serde_json::from_str(&self.ok(&["state", id])).unwrap()
     }
 
-    fn groups(&self) -> Vec<PathBuf> {
+    pub(crate) fn groups(&self) -> Vec<PathBuf> {
         let roots = fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
         let all = roots.chain([PathBuf::from("/sys/fs/cgroup")]);
         all.map(|root| root.join("dhow-test-oci").join(self.tag())).filter(|p| p.exists()).collect()
     }
 
     #[track_caller]
-    fn nothing_is_left(&self) {
+    pub(crate) fn nothing_is_left(&self) {
         let state = fs::read_dir(self.path().join("state"));
         let left: Vec<_> = state.into_iter().flatten().flatten().map(|e| e.path()).collect();
         assert_eq!((left, self.groups()), (Vec::new(), Vec::new()));
@@ -215,8 +217,8 @@ fn a_failure_says_why_in_the_log_and_leaves_nothing() {
     {
         assert!(bundle.fails(&["create", id]).contains(why), "{id}");
     }
-    bundle.change(|spec| spec["linux"]["personality"] = json!({ "domain": "LINUX32" }));
-    assert!(bundle.fails(&["run", "one"]).contains("linux.personality is not supported"));
+    bundle.change(|spec| spec["linux"]["intelRdt"] = json!({ "closID": "x" }));
+    assert!(bundle.fails(&["run", "one"]).contains("linux.intelRdt"));
     bundle.nothing_is_left();
 }
 

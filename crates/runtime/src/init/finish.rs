@@ -6,12 +6,12 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::net::SocketFlags;
 use rustix::process::Signal;
-use rustix::thread::{CapabilitySet, CapabilitySets};
+use rustix::thread::{CapabilitySet, CapabilitySets, CpuSet};
 use sys::Errno;
 
 use super::{Done, Init, place};
 use crate::message;
-use crate::step::{Capabilities, Identity};
+use crate::step::{Capabilities, Conduct, Identity};
 
 impl Init<'_> {
     /// Goes to a directory inside of the root. `/proc/self/fd/N`, which could lead to a directory
@@ -133,6 +133,23 @@ pub(super) fn become_user(identity: &Identity) -> Done {
     rustix::thread::set_thread_res_gid(Some(gid), Some(gid), Some(gid))?;
     rustix::thread::set_thread_res_uid(Some(uid), Some(uid), Some(uid))?;
     Ok(rustix::thread::set_keep_capabilities(false)?)
+}
+
+pub(super) fn conduct(conduct: &Conduct) -> Done {
+    Ok(match conduct {
+        Conduct::Personality(domain) => sys::task::set_personality(*domain),
+        Conduct::MemoryPolicy(policy) => sys::task::set_memory_policy(policy.mode, &policy.nodes),
+        Conduct::Scheduling(how) => sys::task::set_scheduling(how),
+        Conduct::IoPriority(value) => sys::task::set_io_priority(*value),
+        Conduct::Affinity(processors) => stay_on(processors),
+    }?)
+}
+
+/// Runs on these processors alone from now on.
+pub(crate) fn stay_on(processors: &[usize]) -> Result<(), Errno> {
+    let mut set = CpuSet::new();
+    processors.iter().for_each(|processor| set.set(*processor));
+    rustix::thread::sched_setaffinity(None, &set)
 }
 
 /// The namespace's root: whoever enters a user namespace has all rights in it, and an id that does not

@@ -9,12 +9,13 @@ mod finish;
 mod mounts;
 mod place;
 
+pub(crate) use finish::stay_on;
 pub(crate) use mounts::{
     EMPTY, NULL, attach_from_outside as attach, fill_from_outside as fill,
     make_from_outside as make,
 };
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -184,8 +185,7 @@ impl<'a> Init<'a> {
             let _ = rustix::process::setsid();
             self.carry_out(steps, next)
         })?;
-        let told = message::born(born.pid.as_raw_nonzero().get());
-        let sent = sys::fdpass::send(channel, &told, &[born.pidfd.as_fd()]);
+        let sent = sys::fdpass::send(channel, &message::BORN, &[born.pidfd.as_fd()]);
         sent.map_err(|error| error.errno().unwrap_or(Errno::IO))?;
         if let Some(pass) = &pass {
             write_whole(pass.as_fd(), b"g")?;
@@ -203,6 +203,7 @@ impl<'a> Init<'a> {
             Step::GiveStreams(owner) => self.give_streams(*owner)?,
             // Whoever carries the steps out does this.
             Step::BeBorn(_) => return Err(Errno::INVAL.into()),
+            Step::NewTimeNamespace(offsets) => self.new_time_namespace(offsets)?,
             Step::NewCgroupNamespace => sys::process::unshare(Namespaces::CGROUP)?,
             Step::IsolateMounts => {
                 sys::mount::set_propagation_of_all(sys::mount::Propagation::Private)?;
@@ -239,6 +240,7 @@ impl<'a> Init<'a> {
                 sys::mount::set_attr(self.root()?, Depth::Single, &how)?;
             }
             Step::Limit(limit) => set_limit(limit)?,
+            Step::Conduct(conduct) => finish::conduct(conduct)?,
             Step::OomScore(score) => self.write_proc(c"self/oom_score_adj", score)?,
             Step::StandardStreams(owner) => self.standard_streams(*owner)?,
             Step::Umask(mask) => drop(rustix::process::umask(Mode::from_bits_truncate(*mask))),
@@ -293,9 +295,15 @@ impl<'a> Init<'a> {
         Ok(rustix::thread::move_into_link_name_space(fd.as_fd(), kind)?)
     }
 
+    fn new_time_namespace(&self, offsets: &CStr) -> Done {
+        sys::process::unshare(Namespaces::TIME)?;
+        if offsets.is_empty() { Ok(()) } else { self.write_proc(c"self/timens_offsets", offsets) }
+    }
+
     fn join_namespace(&self, kind: Namespaces, slot: Slot) -> Done {
         let fd = self.hands.joins.get(slot).ok_or(Errno::BADF)?;
         let kinds = [
+            (Namespaces::TIME, LinkNameSpaceType::Time),
             (Namespaces::NET, LinkNameSpaceType::Network),
             (Namespaces::IPC, LinkNameSpaceType::InterProcessCommunication),
             (Namespaces::UTS, LinkNameSpaceType::HostNameAndNISDomainName),
@@ -307,7 +315,7 @@ impl<'a> Init<'a> {
 }
 
 /// A kernel without keyrings has none to hide.
-fn session_keyring(name: &std::ffi::CStr) -> Result<(), Errno> {
+fn session_keyring(name: &CStr) -> Result<(), Errno> {
     match sys::keyring::join_session(name) {
         Err(Errno::NOSYS) => Ok(()),
         other => other,

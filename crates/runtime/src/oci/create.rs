@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 
 use cgroup::Cgroup;
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use sys::Errno;
 use sys::mount::{Attributes, Depth, Propagation};
@@ -14,13 +15,15 @@ use super::arguments::{Create, Globals};
 use super::bundle::Bundle;
 use super::console::{self, Sockets};
 use super::environment;
-use super::fault::Fault;
+use super::fault::{self, Fault, Level};
 use super::filter;
 use super::record::{self, Group, Home, Place, Record};
 use super::scope::{self, Driver};
+use super::state;
+use super::users::{self, Open};
 use crate::hooks::{self, Hooks};
-use crate::plan::{Keyring, Orphan};
-use crate::{CgroupEntry, FilterRef, HostFacts, Launch, Ready, Running};
+use crate::plan::{Keyring, Orphan, Surroundings};
+use crate::{CgroupEntry, FilterRef, HostFacts, Launch, LaunchError, Ready, Running};
 
 /// A container whose process waits.
 #[derive(Debug)]
@@ -44,10 +47,13 @@ pub(super) fn create(home: &Home<'_>, args: &Create, company: Company) -> Result
     if args.no_pivot {
         return Err(Fault::config("--no-pivot is not supported: the root has to allow pivot_root"));
     }
-    let bundle = Bundle::read(&args.bundle)?;
+    let mut bundle = Bundle::read(&args.bundle)?;
     let place = home.reserve(&args.id.id)?;
-    match in_place(&place, home.globals, args, &bundle, company) {
-        Ok((record, running)) => Ok(Created { place, record, running }),
+    match in_place(&place, home.globals, args, &mut bundle, company) {
+        Ok((record, running)) => {
+            warn(home, &bundle.spec);
+            Ok(Created { place, record, running })
+        }
         Err(fault) => {
             // The first failure is the one to tell.
             let _ = place.remove();
@@ -56,20 +62,34 @@ pub(super) fn create(home: &Home<'_>, args: &Create, company: Company) -> Result
     }
 }
 
+/// Tells of what is asked for and limits nothing.
+fn warn(home: &Home<'_>, spec: &Spec) {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    let memory = resources.and_then(|resources| resources.memory().as_ref());
+    if memory.and_then(|memory| memory.kernel()).is_some_and(|bytes| bytes != 0) {
+        let text = "linux.resources.memory.kernel limits nothing in kernels since 5.16";
+        fault::tell(home.globals, Level::Warning, &Fault::config(text));
+    }
+}
+
 fn in_place(
     place: &Place,
     globals: &Globals,
     args: &Create,
-    bundle: &Bundle,
+    bundle: &mut Bundle,
     company: Company,
 ) -> Result<(Record, Running), Fault> {
     let wants = bundle.spec.process().as_ref().is_some_and(|p| p.terminal().unwrap_or(false));
     let sockets = Sockets::connect(&args.handles, wants, company)?;
+    let namespaces = users::settle(&mut bundle.spec)?;
     let mut driver = Driver::of(globals, &bundle.spec, &args.id.id)?;
     let group = driver.group(&bundle.spec, &args.id.id)?;
     place.claim(&group)?;
     let (cgroup, keeper) = driver.make(&group, &bundle.spec)?;
-    let made = in_group(place, args, bundle, (&cgroup, group.clone()), &sockets);
+    let about = (&cgroup, group.clone(), namespaces);
+    let made = own_group(&cgroup, &bundle.spec)
+        .and_then(|()| in_group(place, args, bundle, about, &sockets));
+    // The container's own process is in there by now.
     drop(keeper);
     if made.is_err() {
         let _ = scope::end(&cgroup, &group);
@@ -82,12 +102,12 @@ fn in_group(
     place: &Place,
     args: &Create,
     bundle: &Bundle,
-    (cgroup, group): (&Cgroup, Group),
+    (cgroup, group, namespaces): (&Cgroup, Group, Open),
     sockets: &Sockets,
 ) -> Result<(Record, Running), Fault> {
     let group = Group { number: Some(cgroup.inode()?), ..group };
     place.claim(&group)?;
-    let ready = start(place, args, bundle, cgroup)?;
+    let ready = start(place, args, bundle, (cgroup, namespaces))?;
     sockets.hand_over(ready.terminal(), ready.pidfd())?;
     let record = describe(args, bundle, group, &ready)?;
     place.save(&record, &bundle.spec)?;
@@ -95,7 +115,12 @@ fn in_group(
     Ok((record, ready.leave()?))
 }
 
-fn start(place: &Place, args: &Create, bundle: &Bundle, cgroup: &Cgroup) -> Result<Ready, Fault> {
+fn start(
+    place: &Place,
+    args: &Create,
+    bundle: &Bundle,
+    (cgroup, namespaces): (&Cgroup, Open),
+) -> Result<Ready, Fault> {
     let facts = HostFacts::detect()?;
     let filter = filter::of(&bundle.spec, &facts)?;
     let rootfs = root(bundle).map_err(|errno| Fault::Call("open the root file system", errno))?;
@@ -113,7 +138,7 @@ fn start(place: &Place, args: &Create, bundle: &Bundle, cgroup: &Cgroup) -> Resu
         id: &args.id.id,
         rootfs,
         trees: Vec::new(),
-        namespaces: Vec::new(),
+        namespaces,
         stdio: console::streams(terminal)?,
         cgroup: CgroupEntry { into: cgroup.clone_into(), procs: entry.into_files() },
         filter: filter
@@ -129,6 +154,25 @@ fn start(place: &Place, args: &Create, bundle: &Bundle, cgroup: &Cgroup) -> Resu
         preserved: args.handles.preserve_fds,
         door: Some(door.as_fd()),
     })?)
+}
+
+/// The container's root owns its control group, if it is shown one that it may write to and can be trusted
+/// with on version 2 (config-linux.md, "Cgroup ownership").
+fn own_group(cgroup: &Cgroup, spec: &Spec) -> Result<(), Fault> {
+    let Some(linux) = spec.linux().as_ref() else { return Ok(()) };
+    let around = Surroundings::of(linux).map_err(LaunchError::from)?;
+    let Some(owner) = around.users.and_then(|maps| maps.user(0)) else { return Ok(()) };
+    let is_shown = spec.mounts().iter().flatten().any(|mount| {
+        let is_group = matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2"));
+        is_group && !mount.options().iter().flatten().any(|option| option == "ro")
+    });
+    let mut namespaces = linux.namespaces().iter().flatten();
+    let is_own = namespaces.any(|one| {
+        one.typ() == LinuxNamespaceType::Cgroup
+            && one.path().as_ref().is_none_or(|path| path.as_os_str().is_empty())
+    });
+    let is_version_2 = state::hierarchies()?.legacy().is_empty();
+    if is_shown && is_own && is_version_2 { Ok(cgroup.give(owner)?) } else { Ok(()) }
 }
 
 /// The root file system as a mount of its own. The kernel makes no mount the root that others share, as

@@ -61,6 +61,8 @@ pub(super) enum Fault {
     Resources(#[from] ResourceError),
     #[error(transparent)]
     Seccomp(#[from] SeccompError),
+    #[error(transparent)]
+    Users(#[from] sys::userns::UsernsError),
     #[error("write to the standard output")]
     Output(#[source] std::io::Error),
 }

@@ -4,13 +4,12 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use cgroup::{Cgroup, CgroupError};
 use oci_spec::runtime::{Process, Spec};
-use sys::userns::IdMap;
 
 use super::fault::Fault;
 use super::filter;
 use super::record::Record;
 use super::state;
-use crate::plan::{Keyring, Orphan};
+use crate::plan::{Keyring, Orphan, Surroundings};
 use crate::seccomp::Program;
 use crate::{CgroupEntry, Enter, FilterRef, HostFacts, LaunchError, Running, Stdio};
 
@@ -21,7 +20,7 @@ pub(super) struct Inside<'a> {
     container: &'a OwnedFd,
     facts: HostFacts,
     filter: Option<Program>,
-    users: Option<IdMap>,
+    around: Surroundings,
     cgroup: Cgroup,
 }
 
@@ -39,13 +38,13 @@ impl<'a> Inside<'a> {
         container: &'a OwnedFd,
     ) -> Result<Self, Fault> {
         let facts = HostFacts::detect()?;
-        let users = spec.linux().as_ref().map(crate::plan::id_map).transpose();
+        let around = spec.linux().as_ref().map(Surroundings::of).transpose();
         Ok(Self {
             id: &record.id,
             container,
             filter: filter::of(spec, &facts)?,
             facts,
-            users: users.map_err(LaunchError::from)?.flatten(),
+            around: around.map_err(LaunchError::from)?.unwrap_or_default(),
             cgroup: state::cgroup(&record.cgroup)?,
         })
     }
@@ -82,7 +81,7 @@ impl<'a> Inside<'a> {
             process,
             facts: &self.facts,
             id: self.id,
-            users: self.users,
+            around: &self.around,
             container: self.container.as_fd(),
             stdio,
             cgroup: CgroupEntry { into, procs: entry.into_files() },

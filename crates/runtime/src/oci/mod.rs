@@ -22,6 +22,7 @@ mod run;
 mod sample;
 mod scope;
 mod state;
+mod users;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -17,8 +17,8 @@ use super::foreground;
 use super::inside::{Inside, Terms};
 use super::record::{self, Home, Status};
 use super::state;
-use crate::Running;
-use crate::plan::Orphan;
+use crate::plan::{Affinity, Orphan};
+use crate::{LaunchError, Running};
 
 /// How the root file system is looked at.
 const ROOT: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -53,6 +53,7 @@ pub(super) fn exec(home: &Home<'_>, args: &Exec) -> Result<u8, Fault> {
     };
     let orphan = if args.detach { Orphan::Lives } else { Orphan::Dies };
     let terms = Terms { orphan, preserved: args.handles.preserve_fds };
+    begin_on(&process)?;
     let inside = Inside::of(&record, &spec, &container.pidfd)?;
     let running = inside.enter(&process, console::streams(terminal)?, terms)?;
     if let Err(fault) = tell(args, &sockets, &running) {
@@ -64,6 +65,15 @@ pub(super) fn exec(home: &Home<'_>, args: &Exec) -> Result<u8, Fault> {
     let Some(signals) = signals else { return Ok(0) };
     let master = running.terminal.filter(|_| !sockets.takes_terminal());
     foreground::stay(&running.pidfd, master, &signals).map(Exit::shell_code)
+}
+
+/// Goes to the processors that the process shall begin on, which it gets from here: it is in the
+/// container's control group from its first moment.
+fn begin_on(process: &Process) -> Result<(), Fault> {
+    let Some(processors) = Affinity::of(process).map_err(LaunchError::from)?.first else {
+        return Ok(());
+    };
+    crate::init::stay_on(&processors).map_err(|errno| Fault::Call("set execCPUAffinity", errno))
 }
 
 /// Tells whoever asked which process it is.

@@ -7,7 +7,7 @@ use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 
 use super::PlanError;
 use super::text::{c_string, clean, place};
-use crate::step::{Entry, Node, NodeKind, Step};
+use crate::step::{Entry, Node, NodeKind, Place};
 
 /// Nodes that every container has.
 const STANDARD: [(&str, u32, u32); 6] = [
@@ -36,11 +36,23 @@ pub(super) enum Console {
     Present,
 }
 
-/// The content of `/dev`, and steps for devices elsewhere.
-pub(super) fn plan(
-    devices: &[LinuxDevice],
-    console: Console,
-) -> Result<(Vec<Entry>, Vec<Step>), PlanError> {
+impl From<bool> for Console {
+    /// Whether there is a terminal.
+    fn from(is_there: bool) -> Self {
+        if is_there { Self::Present } else { Self::Absent }
+    }
+}
+
+/// Devices, by where they are.
+pub(super) struct Devices {
+    /// What `/dev` holds.
+    pub(super) content: Vec<Entry>,
+    /// Those that are not there.
+    pub(super) elsewhere: Vec<(Place, Node)>,
+}
+
+/// The content of `/dev`, and devices elsewhere.
+pub(super) fn plan(devices: &[LinuxDevice], console: Console) -> Result<Devices, PlanError> {
     let mut content = Vec::new();
     let mut elsewhere = Vec::new();
     let mut own = Vec::new();
@@ -52,7 +64,7 @@ pub(super) fn plan(
             // devpts's.
             Some("ptmx") => {}
             Some(name) => own.push((name.to_owned(), node)),
-            None => elsewhere.push(Step::Node(place("linux.devices", device.path())?, node)),
+            None => elsewhere.push((place("linux.devices", device.path())?, node)),
         }
     }
     for (name, major, minor) in STANDARD {
@@ -72,7 +84,7 @@ pub(super) fn plan(
     for (name, node) in own {
         content.push(Entry::Node(c_string("linux.devices", &name)?, node));
     }
-    Ok((content, elsewhere))
+    Ok(Devices { content, elsewhere })
 }
 
 fn node(device: &LinuxDevice, path: &str) -> Result<Node, PlanError> {

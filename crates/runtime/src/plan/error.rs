@@ -91,6 +91,14 @@ pub enum PlanError {
         /// The number.
         value: i64,
     },
+    /// A list of numbers that is none, or has one that is too large.
+    #[error("{field}: {text:?} is no list of numbers, or one of them is too large")]
+    List {
+        /// Where.
+        field: &'static str,
+        /// The list.
+        text: String,
+    },
     /// An entry of the environment without a name.
     #[error("process.env: {0:?} is not of the form NAME=VALUE")]
     Environment(String),

@@ -4,8 +4,11 @@
 //! A field that is not carried out is an error, never ignored. The cgroup and its limits are the
 //! caller's (crate `cgroup`), and so is the compiling of seccomp profiles.
 
+mod around;
 mod dev;
+mod entry;
 mod error;
+mod lists;
 mod mounts;
 mod namespaces;
 mod options;
@@ -15,25 +18,27 @@ mod sysctl;
 #[cfg(test)]
 mod tests;
 mod text;
+mod turns;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Linux, LinuxIdMapping, Process, Spec};
+use oci_spec::runtime::{Linux, Process, Spec};
 use sys::mount::{Depth, Propagation};
 use sys::process::Namespaces;
-use sys::userns::IdMap;
 
 use crate::facts::{CgroupView, HostFacts};
 use crate::hooks;
-use crate::step::{MaskFile, Place, Step, Symlinks, attribute_names, propagation_name};
+use crate::step::{Conduct, MaskFile, Place, Step, Symlinks, attribute_names, propagation_name};
 
+pub use around::Surroundings;
 pub use error::PlanError;
 pub(crate) use mounts::one as one_mount;
 pub use mounts::{Params, Tree};
 pub use namespaces::{Join, Origin};
 pub(crate) use options::words as mount_options;
 pub use process::{Candidates, Program};
+pub(crate) use turns::Affinity;
 
 /// What a plan depends on besides the specification and the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,30 +147,29 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
     refuse_unsupported(spec, linux)?;
     let label = mount_label(linux, facts)?;
     let mut choice = namespaces::choose(linux, extras.given)?;
-    let users = id_map(linux)?;
-    let hooks = hooks_at(spec, extras, users)?;
-    if users.is_some() != choice.user().is_some() {
-        return Err(PlanError::Missing("either linux.uidMappings or a user namespace"));
-    }
-    if users.is_some() && choice.pid.is_some() {
-        return Err(PlanError::Unsupported("a user namespace with a pid namespace of others"));
-    }
+    let around = around(linux, &choice)?;
+    let users = around.users.as_ref();
+    let hooks = hooks_at(spec, extras)?;
+    let clocks = entry::clocks(linux, &choice)?;
     let terminal = process::terminal(process)?;
     let root = root_propagation(linux)?;
-    let console = if terminal.is_some() { dev::Console::Present } else { dev::Console::Absent };
-    let (dev, nodes) = dev::plan(linux.devices().as_deref().unwrap_or_default(), console)?;
+    let devices =
+        dev::plan(linux.devices().as_deref().unwrap_or_default(), terminal.is_some().into())?;
     let wanted = spec.mounts().as_deref().unwrap_or_default();
-    let before = match users {
-        Some(map) => process::outer_steps(process, facts, map)?,
-        None => Vec::new(),
-    };
-    let mut steps = enter_steps(&choice, before);
+    let before = entry::before(process, facts, users, clocks.as_ref())?;
+    let mut steps = entry::steps(&choice, before, clocks);
     let is_shown =
         users.is_none() && facts.cgroups != CgroupView::Unified && mounts::show_cgroups(wanted);
     let shared_view = is_shown.then(|| choice.keep_cgroup()).flatten();
-    let cgroups = &facts.cgroups;
-    let context = mounts::Context { cgroups, shared_view, propagation: root, dev, users, label };
-    let mounts = mounts::plan(wanted, &context)?;
+    let context = mounts::Context {
+        cgroups: &facts.cgroups,
+        shared_view,
+        propagation: root,
+        dev: devices.content,
+        users,
+        label,
+    };
+    let mut mounts = mounts::plan(wanted, &context)?;
     if terminal.is_some() && !mounts.has_terminals {
         return Err(PlanError::Missing("a devpts mount on /dev/pts for process.terminal"));
     }
@@ -176,20 +180,16 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
     let (early, late) = if hooks.is_none() { (mask, None) } else { (None, mask) };
     steps.extend(early);
     steps.push(attach_root(hooks)?);
-    steps.extend(mounts.steps);
-    steps.extend(nodes);
-    let cwd = process::working_directory(process)?;
-    if !process::is_root(&cwd) {
-        // Symlinks are followed here, as they are when the directory is entered.
-        let place = text::place("process.cwd", Path::new(&cwd))?;
-        steps.push(Step::MakeWorkingDirectory(Place { symlinks: Symlinks::InRoot, ..place }));
+    for (target, node) in devices.elsewhere {
+        mounts.add_node(target, node, users);
     }
+    steps.extend(mounts.steps);
+    steps.extend(make_working_directory(process)?);
     if let Some(size) = terminal {
         steps.extend([Step::OpenTerminal(size), Step::BindConsole]);
     }
     let sysctls = linux.sysctl().as_ref().is_some_and(|sysctls| !sysctls.is_empty());
-    let own = if users.is_some() { process::Users::Own } else { process::Users::Hosts };
-    let writes = own == process::Users::Hosts && process::writes_to_proc(process);
+    let writes = users.is_none() && process::writes_to_proc(process);
     steps.extend((sysctls || writes).then_some(Step::OwnProc));
     steps.extend(kernel_steps(spec, linux, &choice, extras)?);
     // Before the root is read-only: what hooks change is the root file system.
@@ -200,10 +200,10 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
     if let how @ (Propagation::Shared | Propagation::Unbindable | Propagation::Slave) = root {
         steps.push(Step::RootPropagation(how));
     }
-    steps.extend(process::steps(process, facts, extras, own)?);
+    steps.extend(process::steps(process, facts, extras, &around)?);
     Ok(InitPlan {
         // In a user namespace they are made by whoever is in it already.
-        namespaces: if users.is_some() { Namespaces::NONE } else { choice.new },
+        namespaces: if choice.is_reborn() { Namespaces::NONE } else { choice.new },
         pid: choice.pid,
         joins: choice.joins,
         trees: mounts.trees,
@@ -227,25 +227,27 @@ const ENTERED: Namespaces = Namespaces::MOUNT
 pub fn plan_exec(
     process: &Process,
     facts: &HostFacts,
-    users: Option<IdMap>,
+    around: &Surroundings,
     extras: &Extras,
 ) -> Result<ExecPlan, PlanError> {
     let mut steps = vec![Step::JoinCgroup];
-    let own = if let Some(map) = users {
-        steps.extend(process::outer_steps(process, facts, map)?);
-        steps.extend([Step::EnterContainer(ENTERED | Namespaces::USER), Step::BecomeRoot]);
-        process::Users::Own
+    steps.extend(Affinity::of(process)?.last.map(Conduct::Affinity).map(Step::Conduct));
+    let own_proc = process::writes_to_proc(process).then_some(Step::OwnProc);
+    let enter = Step::EnterContainer(ENTERED | around.entered());
+    if let Some(maps) = &around.users {
+        steps.extend(own_proc);
+        steps.extend(process::outer_steps(process, facts, maps)?);
+        steps.extend([enter, Step::BecomeRoot]);
     } else {
-        steps.push(Step::EnterContainer(ENTERED));
-        steps.extend(process::writes_to_proc(process).then_some(Step::OwnProc));
-        process::Users::Hosts
-    };
+        steps.push(enter);
+        steps.extend(own_proc);
+    }
     steps.extend(keyring(extras)?);
     let terminal = process::terminal(process)?;
     if let Some(size) = terminal {
         steps.push(Step::OpenTerminal(size));
     }
-    steps.extend(process::steps(process, facts, extras, own)?);
+    steps.extend(process::steps(process, facts, extras, around)?);
     Ok(ExecPlan {
         steps,
         program: process::program(process)?,
@@ -259,15 +261,23 @@ fn refuse_unsupported(spec: &Spec, linux: &Linux) -> Result<(), PlanError> {
         (spec.vm().is_some(), "vm"),
         (listens, "linux.seccomp.listenerPath"),
         (linux.intel_rdt().is_some(), "linux.intelRdt"),
-        (linux.memory_policy().is_some(), "linux.memoryPolicy"),
-        (linux.personality().is_some(), "linux.personality"),
-        (linux.time_offsets().is_some(), "linux.timeOffsets"),
         (linux.net_devices().as_ref().is_some_and(|d| !d.is_empty()), "linux.netDevices"),
     ];
     match asked.iter().find(|(asked, _)| *asked) {
         Some((_, field)) => Err(PlanError::Unsupported(field)),
         None => Ok(()),
     }
+}
+
+/// Where the program begins, if it is not the root itself.
+fn make_working_directory(process: &Process) -> Result<Option<Step>, PlanError> {
+    let cwd = process::working_directory(process)?;
+    if process::is_root(&cwd) {
+        return Ok(None);
+    }
+    // Symlinks are followed here, as they are when the directory is entered.
+    let place = text::place("process.cwd", Path::new(&cwd))?;
+    Ok(Some(Step::MakeWorkingDirectory(Place { symlinks: Symlinks::InRoot, ..place })))
 }
 
 /// The label of SELinux that the files of new mounts have.
@@ -290,40 +300,12 @@ fn root_propagation(linux: &Linux) -> Result<Propagation, PlanError> {
     }
 }
 
-/// The map of a container's user namespace. Users and groups are the same range.
-///
-/// # Errors
-/// It is another kind of map.
-pub fn id_map(linux: &Linux) -> Result<Option<IdMap>, PlanError> {
-    let range = |maps: &Option<Vec<LinuxIdMapping>>| match maps.as_deref().unwrap_or_default() {
-        [] => Ok(None),
-        [map] if map.container_id() == 0 => {
-            Ok(Some(IdMap { first: map.host_id(), count: map.size() }))
-        }
-        _ => Err(PlanError::Unsupported("linux.uidMappings of several ranges, or not from 0 on")),
-    };
-    let (users, groups) = (range(linux.uid_mappings())?, range(linux.gid_mappings())?);
-    if users != groups {
-        return Err(PlanError::Unsupported("linux.gidMappings unlike linux.uidMappings"));
+fn around(linux: &Linux, choice: &namespaces::Choice) -> Result<Surroundings, PlanError> {
+    let around = Surroundings::of(linux)?;
+    if around.users.is_some() != choice.user().is_some() {
+        return Err(PlanError::Missing("either linux.uidMappings or a user namespace"));
     }
-    Ok(users)
-}
-
-/// Into cgroup and namespaces.
-fn enter_steps(choice: &namespaces::Choice, before: Vec<Step>) -> Vec<Step> {
-    let mut steps = vec![Step::JoinCgroup];
-    if let Some(slot) = choice.user() {
-        steps.extend(before);
-        steps.extend([Step::EnterUserNamespace(slot), Step::BecomeRoot, Step::BeBorn(choice.new)]);
-    }
-    let joins = choice.joins.iter().enumerate();
-    let joins = joins.filter(|(_, join)| join.kind != Namespaces::USER);
-    steps.extend(joins.map(|(slot, join)| Step::JoinNamespace(join.kind, slot)));
-    if choice.new_cgroup {
-        steps.push(Step::NewCgroupNamespace);
-    }
-    steps.push(Step::IsolateMounts);
-    steps
+    Ok(around)
 }
 
 fn make_mask(choice: &namespaces::Choice) -> Step {
@@ -332,20 +314,12 @@ fn make_mask(choice: &namespaces::Choice) -> Step {
 }
 
 /// Where the root file system is attached for hooks; `None` if there are none.
-fn hooks_at<'a>(
-    spec: &Spec,
-    extras: &'a Extras,
-    users: Option<IdMap>,
-) -> Result<Option<&'a Path>, PlanError> {
+fn hooks_at<'a>(spec: &Spec, extras: &'a Extras) -> Result<Option<&'a Path>, PlanError> {
     if !hooks::any(spec) {
         return Ok(None);
     }
     if let Some((moment, path, why)) = hooks::wrong(spec) {
         return Err(PlanError::Hook { moment: moment.name(), path, why });
-    }
-    // Its root sees nothing of the host's directories, where the root file system is shown.
-    if users.is_some() {
-        return Err(PlanError::Unsupported("hooks with a user namespace"));
     }
     extras.hooks_at.as_deref().map(Some).ok_or(PlanError::Missing("a bundle for hooks"))
 }
@@ -423,9 +397,12 @@ fn write_tree(f: &mut fmt::Formatter<'_>, slot: usize, tree: &Tree) -> fmt::Resu
         Tree::Bind { mount, source, depth } => {
             writeln!(f, "tree {slot}: mounts[{mount}] {} {depth:?}", source.display())
         }
-        Tree::Filled { content, map, .. } => {
-            writeln!(f, "tree {slot}: tmpfs with {} entries for ids {map}", content.len())
+        Tree::Filled { content, maps, .. } => {
+            let ranges: Vec<String> = maps.users.iter().map(ToString::to_string).collect();
+            let (count, ranges) = (content.len(), ranges.join(","));
+            writeln!(f, "tree {slot}: tmpfs with {count} entries for ids {ranges}")
         }
+        Tree::Device { path, node } => writeln!(f, "tree {slot}: {node} {}", path.display()),
         Tree::CopyUp { covers, .. } => writeln!(f, "tree {slot}: tmpfs filled from {covers}"),
     }
 }

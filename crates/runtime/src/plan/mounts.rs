@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Mount;
 use sys::mount::{Attributes, Depth, MountAttrFlags, Propagation};
 use sys::process::Namespaces;
-use sys::userns::IdMap;
+use sys::userns::IdMaps;
 
 use super::PlanError;
 use super::options::Options;
 use super::text::{c_string, clean, is_at_or_below, place};
 use crate::facts::CgroupView;
-use crate::step::{Entry, MountStep, Place, Slot, Source, Step};
+use crate::step::{Entry, MountStep, Node, NodeKind, Place, Slot, Source, Step};
 
 /// A tree that the parent detaches, or makes, before the child exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,14 @@ pub enum Tree {
         /// What is in it.
         content: Vec<Entry>,
         /// Whose it is.
-        map: IdMap,
+        maps: IdMaps,
+    },
+    /// A device of the host, for a user namespace, which could not make a node of it.
+    Device {
+        /// Its path on the host.
+        path: PathBuf,
+        /// What has to be there.
+        node: Node,
     },
     /// A new file system, filled with what it will cover.
     CopyUp {
@@ -64,8 +71,8 @@ pub(super) struct Context<'a> {
     /// Of binds that name none.
     pub(super) propagation: Propagation,
     pub(super) dev: Vec<Entry>,
-    /// The map of the user namespace, if there is one.
-    pub(super) users: Option<IdMap>,
+    /// The maps of the user namespace, if there is one.
+    pub(super) users: Option<&'a IdMaps>,
     /// The label of SELinux that new file systems have.
     pub(super) label: Option<&'a str>,
 }
@@ -239,7 +246,10 @@ impl Mounts {
         mut reading: Reading<'_>,
         context: &Context<'_>,
     ) -> Result<(), PlanError> {
-        if let Some((option, _)) = reading.options.params.first() {
+        // A file system's own parameters say nothing about one that is there already: the kernel passes them
+        // over in mount(2), and engines rely on it. A word that nobody knows may be a mistyped one.
+        if let Some((option, _)) = reading.options.params.iter().find(|(_, value)| value.is_none())
+        {
             return Err(reading.option_error(option));
         }
         if reading.options.copy_up {
@@ -258,6 +268,24 @@ impl Mounts {
         Ok(())
     }
 
+    /// A device outside of `/dev`: a node, or for a user namespace, which can make none, a bind of the
+    /// host's.
+    pub(super) fn add_node(&mut self, target: Place, node: Node, users: Option<&IdMaps>) {
+        if users.is_none() || node.kind == NodeKind::Fifo {
+            return self.steps.push(Step::Node(target, node));
+        }
+        let path = PathBuf::from(target.to_string());
+        let slot = self.add_tree(Tree::Device { path, node });
+        self.steps.push(Step::Mount(Box::new(MountStep {
+            source: Source::Tree(slot, node.to_string()),
+            target,
+            attributes: Attributes::NONE,
+            recursive: Attributes::NONE,
+            propagation: Some((Propagation::Private, Depth::Single)),
+            content: Vec::new(),
+        })));
+    }
+
     fn add_tree(&mut self, tree: Tree) -> Slot {
         self.trees.push(tree);
         self.trees.len() - 1
@@ -273,11 +301,12 @@ impl Mounts {
         }
         self.has_terminals |= reading.kind == "devpts" && reading.destination == "/dev/pts";
         let is_dev = reading.destination == "/dev" && reading.kind == "tmpfs";
-        if let Some(map) = context.users.filter(|_| is_dev || reading.options.copy_up) {
-            params.extend(owner(map)?);
+        if let Some(maps) = context.users.filter(|_| is_dev || reading.options.copy_up) {
+            params.extend(owner(maps)?);
         }
-        let source = if let (Some(map), true) = (context.users, is_dev) {
-            let tree = Tree::Filled { params, content: context.dev.clone(), map };
+        let source = if let (Some(maps), true) = (context.users, is_dev) {
+            let maps = maps.clone();
+            let tree = Tree::Filled { params, content: context.dev.clone(), maps };
             Source::Tree(self.add_tree(tree), "tmpfs".to_owned())
         } else if reading.options.copy_up {
             if reading.kind != "tmpfs" {
@@ -333,9 +362,13 @@ impl Mounts {
 }
 
 /// The root of a file system that is made outside of the user namespace.
-fn owner(map: IdMap) -> Result<Params, PlanError> {
-    let id = c_string("linux.uidMappings", &map.first.to_string())?;
-    Ok(vec![(c"uid".to_owned(), Some(id.clone())), (c"gid".to_owned(), Some(id))])
+fn owner(maps: &IdMaps) -> Result<Params, PlanError> {
+    let number = |field: &'static str, id: Option<u32>| {
+        c_string(field, &id.ok_or(PlanError::Missing(field))?.to_string())
+    };
+    let user = number("a mapping of root in linux.uidMappings", maps.user(0))?;
+    let group = number("a mapping of root in linux.gidMappings", maps.group(0))?;
+    Ok(vec![(c"uid".to_owned(), Some(user)), (c"gid".to_owned(), Some(group))])
 }
 
 fn legacy_top() -> Source {

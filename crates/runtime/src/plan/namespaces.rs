@@ -33,6 +33,8 @@ pub(super) struct Choice {
     pub(super) new: Namespaces,
     /// A new cgroup namespace.
     pub(super) new_cgroup: bool,
+    /// A new time namespace: its clocks are set before anybody is born into it.
+    pub(super) new_time: bool,
     /// Joined by the child, in this order.
     pub(super) joins: Vec<Join>,
     /// The pid namespace that the child is born into.
@@ -55,6 +57,12 @@ impl Choice {
         })
     }
 
+    /// Whether the process goes on as another, since nobody can make or enter such a namespace and be the
+    /// first process of a pid namespace in it.
+    pub(super) fn is_reborn(&self) -> bool {
+        self.new_time || self.user().is_some()
+    }
+
     /// Whether the container does not share this kind with the host.
     pub(super) fn owns(&self, kind: Namespaces) -> bool {
         self.new.contains(kind) || self.joins.iter().any(|join| join.kind == kind)
@@ -62,8 +70,9 @@ impl Choice {
 }
 
 /// The kinds that a caller may bring.
-const BROUGHT: [Namespaces; 6] = [
+const BROUGHT: [Namespaces; 7] = [
     Namespaces::USER,
+    Namespaces::TIME,
     Namespaces::NET,
     Namespaces::PID,
     Namespaces::IPC,
@@ -105,6 +114,7 @@ impl Choice {
                 return Err(PlanError::Unsupported("a user namespace that is not brought"));
             }
             None if kind == Namespaces::CGROUP => self.new_cgroup = true,
+            None if kind == Namespaces::TIME => self.new_time = true,
             None => self.new = self.new | kind,
             Some(_) if kind == Namespaces::MOUNT => {
                 return Err(PlanError::Unsupported("joining a mount namespace"));
@@ -128,6 +138,6 @@ fn kind_of(kind: LinuxNamespaceType) -> Result<(Namespaces, &'static str), PlanE
         LinuxNamespaceType::Pid => Ok((Namespaces::PID, "pid")),
         LinuxNamespaceType::Network => Ok((Namespaces::NET, "network")),
         LinuxNamespaceType::User => Ok((Namespaces::USER, "user")),
-        LinuxNamespaceType::Time => Err(PlanError::Unsupported("a time namespace")),
+        LinuxNamespaceType::Time => Ok((Namespaces::TIME, "time")),
     }
 }

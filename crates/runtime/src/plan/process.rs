@@ -9,10 +9,11 @@ use oci_spec::runtime::{
     Capabilities as Names, LinuxCapabilities, PosixRlimit, PosixRlimitType, Process,
 };
 use sys::pty::Size;
-use sys::userns::IdMap;
+use sys::userns::IdMaps;
 
+use super::around::Surroundings;
 use super::text::c_string;
-use super::{Extras, Filter, Orphan, PlanError, Starter};
+use super::{Extras, Filter, Orphan, PlanError, Starter, turns};
 use crate::capabilities::{CapSet, Capability};
 use crate::facts::HostFacts;
 use crate::step::{Capabilities, Gid, Identity, Limit, Resource, Step, Uid};
@@ -48,15 +49,6 @@ impl Candidates {
             Self::At(path) => std::slice::from_ref(path),
         }
     }
-}
-
-/// Whose users a process has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Users {
-    /// The host's.
-    Hosts,
-    /// Those of a user namespace: what is not its own to do was done before.
-    Own,
 }
 
 pub(super) fn program(process: &Process) -> Result<Program, PlanError> {
@@ -98,17 +90,19 @@ fn candidates(name: &str, env: &[CString]) -> Result<Candidates, PlanError> {
 pub(super) fn outer_steps(
     process: &Process,
     facts: &HostFacts,
-    map: IdMap,
+    maps: &IdMaps,
 ) -> Result<Vec<Step>, PlanError> {
     refuse_unsupported(process, facts)?;
-    let mut steps: Vec<Step> =
-        writes_to_proc(process).then_some(Step::OwnProc).into_iter().collect();
-    steps.extend(limits_and_score(process)?);
+    let mut steps = limits_and_score(process)?;
+    steps.extend(turns::inherited(process)?);
     steps.extend(profile(process)?);
+    let user = process.user();
+    for group in std::iter::once(user.gid()).chain(user.additional_gids().iter().flatten().copied())
+    {
+        maps.group(group).ok_or_else(|| no_id("process.user.gid", group))?;
+    }
+    let outside = maps.user(user.uid()).ok_or_else(|| no_id("process.user.uid", user.uid()))?;
     if !process.terminal().unwrap_or(false) {
-        let outside = map.first.checked_add(process.user().uid());
-        let outside = outside.filter(|_| process.user().uid() < map.count);
-        let outside = outside.ok_or_else(|| no_id("process.user.uid", process.user().uid()))?;
         steps.push(Step::GiveStreams(uid(outside)?));
     }
     Ok(steps)
@@ -142,18 +136,23 @@ pub(super) fn steps(
     process: &Process,
     facts: &HostFacts,
     extras: &Extras,
-    users: Users,
+    around: &Surroundings,
 ) -> Result<Vec<Step>, PlanError> {
     refuse_unsupported(process, facts)?;
     let sets = CapabilitySets::plan(process.capabilities().as_ref(), facts)?;
     let user = process.user();
-    let mut steps = match users {
-        Users::Hosts => limits_and_score(process)?,
-        Users::Own => Vec::new(),
-    };
+    let is_hosts = around.users.is_none();
+    let mut steps = Vec::new();
+    if is_hosts {
+        steps.extend(limits_and_score(process)?);
+        steps.extend(turns::own(process)?);
+    } else {
+        steps.extend(turns::not_inherited(process)?);
+    }
+    steps.extend(around.steps());
     steps.push(Step::StandardStreams(uid(user.uid())?));
     steps.push(Step::Umask(user.umask().unwrap_or(0o022) & 0o777));
-    if users == Users::Hosts {
+    if is_hosts {
         steps.extend(profile(process)?);
     }
     let locked = process.no_new_privileges().unwrap_or(false);
@@ -212,9 +211,6 @@ fn refuse_unsupported(process: &Process, facts: &HostFacts) -> Result<(), PlanEr
             set(process.apparmor_profile()) && confined && !facts.apparmor,
             "process.apparmorProfile without AppArmor in the kernel",
         ),
-        (process.io_priority().is_some(), "process.ioPriority"),
-        (process.scheduler().is_some(), "process.scheduler"),
-        (process.exec_cpu_affinity().is_some(), "process.execCPUAffinity"),
     ];
     match asked.iter().find(|(asked, _)| *asked) {
         Some((_, field)) => Err(PlanError::Unsupported(field)),

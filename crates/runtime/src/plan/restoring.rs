@@ -47,6 +47,9 @@ pub(crate) fn restoring(
     if plan.terminal == Terminal::Yes {
         return Err(PlanError::Unsupported("a checkpoint of a container with a terminal"));
     }
+    if plan.steps.iter().any(|step| matches!(step, Step::BeBorn(_))) {
+        return Err(PlanError::Unsupported("a checkpoint of a user or time namespace"));
+    }
     // What they have done to the container is not in the checkpoint, and here they are not run.
     if plan.steps.contains(&Step::AwaitHooks) {
         return Err(PlanError::Unsupported("a checkpoint of a container with hooks"));
@@ -111,7 +114,9 @@ impl Restoring {
                     self.trees.push(*slot);
                     Source::Tree(self.trees.len(), name.clone())
                 }
-                Some(Tree::CopyUp { .. } | Tree::Filled { .. }) | None => return Ok(()),
+                Some(Tree::CopyUp { .. } | Tree::Filled { .. } | Tree::Device { .. }) | None => {
+                    return Ok(());
+                }
             },
             Source::New { kind, .. } if matches!(kind.to_bytes(), b"cgroup" | b"cgroup2") => {
                 mount.source.clone()

@@ -118,6 +118,39 @@ fn in_a_user_namespace() {
     }
 }
 
+/// What is set before the user namespace is entered is what its root could not set, and a child keeps.
+#[test]
+fn clocks_and_turns_come_before_the_process_is_born_again() {
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 9 }]);
+    let spec = with(small(), "/linux/uidMappings", map.clone());
+    let spec = with(spec, "/linux/gidMappings", map);
+    let kinds =
+        json!([{ "type": "mount" }, { "type": "time" }, { "type": "network", "path": "/n" }]);
+    let mut spec = with(spec, "/linux/namespaces", kinds);
+    spec["linux"]["timeOffsets"] =
+        json!({ "monotonic": { "secs": -1 }, "boottime": { "nanosecs": 2 } });
+    spec["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_RT", "priority": 3 });
+    spec["process"]["scheduler"] = json!({ "policy": "SCHED_DEADLINE", "runtime": 1 });
+    spec["linux"]["personality"] = json!({ "domain": "LINUX32" });
+    let given = Extras { given: Namespaces::USER, ..extras() };
+    let text = planned(spec, &given).unwrap().to_string();
+    let lines: Vec<&str> = text.lines().skip_while(|line| *line != "join the cgroup").collect();
+    let (before, after) =
+        lines.split_at(lines.iter().position(|l| *l == "isolate mounts").unwrap());
+    expect![[r#"
+        join the cgroup
+        make a procfs of its own
+        set I/O priority 1:3
+        give the pipes to user 100000 of the host
+        join net namespace
+        new time namespace
+        enter the user namespace
+        become root of the user namespace
+        be born into new namespaces mnt"#]]
+    .assert_eq(&before.join("\n"));
+    assert!(after.contains(&"set scheduling policy 6") && after.contains(&"set personality 0x8"));
+}
+
 #[test]
 fn the_least() {
     check(
@@ -269,7 +302,7 @@ fn a_device_of_the_host_takes_the_place_of_a_standard_one_but_not_of_the_termina
     let spec = with(small(), "/linux/devices", devices);
     let devices: Vec<LinuxDevice> =
         serde_json::from_value(spec["linux"]["devices"].clone()).unwrap();
-    let (content, elsewhere) = dev::plan(&devices, dev::Console::Absent).unwrap();
+    let dev::Devices { content, elsewhere } = dev::plan(&devices, dev::Console::Absent).unwrap();
     let named = |wanted: &CStr| {
         let all = content.iter().filter(|entry| match entry {
             Entry::Node(name, _) | Entry::Link(name, _) => name.as_c_str() == wanted,
@@ -386,12 +419,15 @@ fn what_cannot_be_done_is_refused_with_its_name() {
         with(small(), "/linux/sysctl", json!({ "kernel.core_pattern": "|/x" })),
         with(small(), "/linux/sysctl", json!({ "net.core.somaxconn": "1" })),
         with(small(), "/linux/rootfsPropagation", json!("sideways")),
-        with(small(), "/linux/personality", json!({ "domain": "LINUX32" })),
+        with(small(), "/linux/personality", json!({ "domain": "LINUX32", "flags": ["X"] })),
+        with(small(), "/linux/timeOffsets", json!({ "boottime": { "secs": 1 } })),
+        with(small(), "/linux/memoryPolicy", json!({ "mode": "MPOL_BIND", "nodes": "1-0" })),
+        with(small(), "/linux/uidMappings", json!([{ "containerID": 0, "hostID": 1, "size": 1 }])),
         mount("/proc", "tmpfs", "tmpfs", "ro"),
         mount("/x/../proc/self", "bind", "/x", "rbind"),
         mount("/proc/sys/kernel", "bind", "/x", "rbind"),
         mount("/data", "bind", "relative", "rbind"),
-        mount("/data", "bind", "/x", "size=1m"),
+        mount("/data", "bind", "/x", "sideways"),
         mount("/data", "bind", "/x", "idmap"),
         mount("/data", "tmpfs", "tmpfs", &format!("size={}", "1".repeat(300))),
         device("c"),
@@ -405,12 +441,15 @@ fn what_cannot_be_done_is_refused_with_its_name() {
         sysctl "kernel.core_pattern" is not in a namespace of its own, so it would change the host
         sysctl "net.core.somaxconn" needs a network namespace of the container's own
         linux.rootfsPropagation: "sideways" is none of private, slave, shared, unbindable
-        linux.personality is not supported
+        linux.personality.flags is not supported
+        linux.timeOffsets needs a time namespace of the container's own
+        linux.memoryPolicy.nodes: "1-0" is no list of numbers, or one of them is too large
+        linux.gidMappings is missing
         mount on "/proc": cannot be mounted inside /proc
         mount on "/proc/self": cannot be mounted inside /proc
         mount on "/proc/sys/kernel": cannot be mounted inside /proc
         mount on "/data": the source of a bind must be an absolute path
-        mount on "/data": option "size" is not supported
+        mount on "/data": option "sideways" is not supported
         mount on "/data": option "idmap" is not supported
         mount on "/data": option "size" has more than 255 bytes
         device "/dev/x": its major or minor number is out of range
@@ -429,6 +468,10 @@ fn processes_that_cannot_be_are_refused_with_their_field() {
         with(small(), "/process/user", json!({ "uid": u32::MAX, "gid": 0 })),
         with(small(), "/process/oomScoreAdj", json!(1001)),
         with(small(), "/process/rlimits", json!([{ "type": "RLIMIT_CPU", "soft": 2, "hard": 1 }])),
+        with(small(), "/process/ioPriority", json!({ "class": "IOPRIO_CLASS_BE", "priority": 8 })),
+        with(small(), "/process/scheduler", json!({ "policy": "SCHED_OTHER", "nice": 20 })),
+        with(small(), "/process/scheduler", json!({ "policy": "SCHED_BATCH", "priority": 1 })),
+        with(small(), "/process/scheduler", json!({ "policy": "SCHED_FIFO", "runtime": 1 })),
         with(small(), "/process/apparmorProfile", json!("strict")),
         with(small(), "/process/selinuxLabel", json!("a:b:c")),
     ];
@@ -441,6 +484,10 @@ fn processes_that_cannot_be_are_refused_with_their_field() {
         process.user.uid: 4294967295 is out of range
         process.oomScoreAdj: 1001 is out of range
         process.rlimits[].soft: 2 is out of range
+        process.ioPriority.priority: 8 is out of range
+        process.scheduler.nice: 20 is out of range
+        process.scheduler.priority without SCHED_FIFO or SCHED_RR is not supported
+        process.scheduler.runtime, deadline and period without SCHED_DEADLINE is not supported
         process.apparmorProfile without AppArmor in the kernel is not supported
         process.selinuxLabel without SELinux in the kernel is not supported"#]]
     .assert_eq(&refusals(wrong));
@@ -455,7 +502,9 @@ fn refusals<const N: usize>(wrong: [Value; N]) -> String {
 fn an_exec_joins_and_then_does_the_same_as_a_start() {
     let spec = full();
     let process = serde_json::from_value(spec["process"].clone()).unwrap();
-    let plan = plan_exec(&process, &facts(CgroupView::Unified), None, &extras()).unwrap();
+    let plan =
+        plan_exec(&process, &facts(CgroupView::Unified), &Surroundings::default(), &extras())
+            .unwrap();
     let lines: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
     expect![[r#"
         join the cgroup

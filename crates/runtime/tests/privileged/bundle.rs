@@ -171,7 +171,7 @@ impl Bundle {
         let facts = HostFacts::detect().unwrap();
         let stdio = Stdio::Pipes { stdin: null(), stdout: null(), stderr: null() };
         let running = start(self.launch(&spec, &facts, stdio)).unwrap().go().unwrap();
-        Sleeper { running, facts }
+        Sleeper { running, facts, around: Default::default() }
     }
 }
 
@@ -204,13 +204,14 @@ impl Pipes {
 pub(crate) struct Sleeper {
     pub(crate) running: Running,
     facts: HostFacts,
+    around: runtime::plan::Surroundings,
 }
 
 impl Sleeper {
     pub(crate) fn enter<'a>(&'a self, process: &'a Process, stdio: Stdio) -> Enter<'a> {
         use std::os::fd::AsFd;
         Enter {
-            users: None,
+            around: &self.around,
             process,
             facts: &self.facts,
             id: "test",

@@ -165,7 +165,7 @@ fn one_of_the_containers_is_run_as_it_is() {
                 process,
                 facts: &facts,
                 id: "test",
-                users: None,
+                around: &runtime::plan::Surroundings::default(),
                 container: ready.pidfd().as_fd(),
                 stdio,
                 cgroup: CgroupEntry::default(),

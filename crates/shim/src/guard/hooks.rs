@@ -102,7 +102,7 @@ fn start_container(ready: &Ready, hooks: Hooks<'_>, inside: &Inside<'_>) -> Resu
         runtime::enter(Enter {
             process,
             facts: &container.facts,
-            users: container.users,
+            around: &container.around,
             id,
             container: ready.pidfd(),
             stdio,

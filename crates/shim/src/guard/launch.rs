@@ -10,6 +10,7 @@ use model::ExitCode;
 use model::container::Stdin;
 use model::life::StartFailure;
 use oci_spec::runtime::{Process, Spec};
+use runtime::plan::Surroundings;
 use runtime::seccomp::Program;
 use runtime::{
     CgroupEntry, Enter, FilterRef, Hooks, HostFacts, Keyring, LaunchError, Orphan, Running, Stdio,
@@ -17,7 +18,6 @@ use runtime::{
 use sys::Errno;
 use sys::failpoint::{Point, pass, reach};
 use sys::process::Namespaces;
-use sys::userns::IdMap;
 
 use super::effects::{chain, failed};
 use super::hooks::{self, Bundle, Inside};
@@ -174,7 +174,7 @@ impl Guard {
         let facts = HostFacts::detect().map_err(|error| failure(chain(&error)))?;
         let hierarchies = Hierarchies::detect().map_err(|error| failure(chain(&error)))?;
         let cgroup = make_cgroup(&hierarchies, &launch.cgroup, &launch.spec)?;
-        let users = users(&launch.spec)?;
+        let around = around(&launch.spec)?;
         home::settle(&hierarchies, &self.paths.cgroup);
         let oom = cgroup.oom_fd().map_err(|error| failure(chain(&error)));
         let parts = cgroup.parts().map_err(|error| {
@@ -191,7 +191,7 @@ impl Guard {
             oom_told: oom::Told::default(),
             facts,
             filter: given.filter,
-            users,
+            around,
             groups: groups(&launch.spec),
             exit_record: launch.exit_record.clone(),
             published: launch.published.clone(),
@@ -214,9 +214,10 @@ impl Guard {
     /// Who writes to its control groups and is not the host's root has to own them.
     fn delegate(&self) -> Result<(), StartFailure> {
         let Some(container) = &self.container else { return Ok(()) };
-        match (container.users, container.groups) {
-            (Some(map), Groups::Divided) => {
-                container.cgroup.give(map.first).map_err(|error| failure(chain(&error)))
+        let owner = container.around.users.as_ref().and_then(|maps| maps.user(0));
+        match (owner, container.groups) {
+            (Some(owner), Groups::Divided) => {
+                container.cgroup.give(owner).map_err(|error| failure(chain(&error)))
             }
             (_, Groups::Whole) | (None, _) => Ok(()),
         }
@@ -250,7 +251,7 @@ impl Guard {
             let entered = runtime::enter(Enter {
                 process: &start.process,
                 facts: &container.facts,
-                users: container.users,
+                around: &container.around,
                 id: &id,
                 container: init.pidfd.as_fd(),
                 stdio,
@@ -388,11 +389,10 @@ fn groups(spec: &Spec) -> Groups {
     if is_written { Groups::Divided } else { Groups::Whole }
 }
 
-/// The map of its user namespace, for execs.
-fn users(spec: &Spec) -> Result<Option<IdMap>, StartFailure> {
-    let linux = spec.linux().as_ref();
-    let map = linux.map(runtime::plan::id_map).transpose();
-    map.map(Option::flatten).map_err(|error| failure(chain(&error)))
+/// What all its processes have around them, for execs.
+fn around(spec: &Spec) -> Result<Surroundings, StartFailure> {
+    let around = spec.linux().as_ref().map(Surroundings::of).transpose();
+    around.map(Option::unwrap_or_default).map_err(|error| failure(chain(&error)))
 }
 
 fn make_cgroup(

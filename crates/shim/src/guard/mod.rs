@@ -35,11 +35,11 @@ use jiff::Timestamp;
 use model::ExitCode;
 use net::nft::Firewall;
 use runtime::HostFacts;
+use runtime::plan::Surroundings;
 use rustix::process::Pid;
 use sys::Errno;
 use sys::process::Child;
 use sys::signal::{Signal, SignalFd};
-use sys::userns::IdMap;
 
 use crate::life_lock::LifeLock;
 use crate::machine::{ConnId, Event, Finish, Machine, Now};
@@ -122,8 +122,8 @@ struct Container {
     facts: HostFacts,
     /// The seccomp filter, for execs.
     filter: Option<OwnedFd>,
-    /// The map of its user namespace, for execs.
-    users: Option<IdMap>,
+    /// What all its processes have around them, for execs.
+    around: Surroundings,
     groups: Groups,
     exit_record: PathBuf,
     published: Option<Published>,

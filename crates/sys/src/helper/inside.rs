@@ -1,19 +1,29 @@
 //! A foreign program that runs in the namespaces of another process.
 #![expect(unsafe_code, reason = "what is done between fork and exec has no safe wrapper")]
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+
+use rustix::process::{Gid, Uid};
 
 use crate::process::{Namespaces, setns};
 
 /// Lets the program of `command` be executed in these namespaces of `process`, a pidfd. Its file has
 /// the path that it has there: whoever wants one of the host's must enter a mount namespace whose root
-/// is the host's still.
+/// is the host's still. In a user namespace it is run as its root.
 pub fn inside(command: &mut Command, process: OwnedFd, kinds: Namespaces) {
-    let enter = move || setns(&process, kinds).map_err(io::Error::from);
-    // SAFETY: between fork and exec the closure makes one system call with a descriptor that it owns,
-    // and turns an error number into an error of the same number; it takes no lock and allocates nothing.
+    let enter = move || {
+        setns(&process, kinds)?;
+        if kinds.contains(Namespaces::USER) {
+            rustix::thread::set_thread_groups(&[])?;
+            rustix::thread::set_thread_res_gid(Some(Gid::ROOT), Some(Gid::ROOT), Some(Gid::ROOT))?;
+            rustix::thread::set_thread_res_uid(Some(Uid::ROOT), Some(Uid::ROOT), Some(Uid::ROOT))?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure makes system calls with a descriptor that it owns and with
+    // numbers, and turns an error number into an error of the same number; it takes no lock and allocates
+    // nothing.
     unsafe { command.pre_exec(enter) };
 }
