@@ -332,3 +332,6 @@ fn write_whole(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<(), Errno> {
     let written = rustix::io::retry_on_intr(|| rustix::io::write(fd, bytes))?;
     if written == bytes.len() { Ok(()) } else { Err(Errno::IO) }
 }
+
+#[cfg(test)]
+mod tests;
