@@ -138,7 +138,7 @@ fn arguments(paths: &ShimPaths, lock: &OwnedFd, listener: &UnixListener) -> Exec
         CString::new(&bytes[..end]).unwrap_or_default()
     };
     let number = |fd: i32| text(fd.to_string().as_bytes());
-    ExecStrings::new(vec![
+    let mut words = vec![
         c"dhow".to_owned(),
         crate::role::ROLE.to_owned(),
         c"--id".to_owned(),
@@ -153,7 +153,11 @@ fn arguments(paths: &ShimPaths, lock: &OwnedFd, listener: &UnixListener) -> Exec
         number(lock.as_raw_fd()),
         c"--listener".to_owned(),
         number(listener.as_raw_fd()),
-    ])
+    ];
+    if let Some(origin) = sys::exe::origin() {
+        words.extend([c"--program".to_owned(), text(origin.as_os_str().as_bytes())]);
+    }
+    ExecStrings::new(words)
 }
 
 /// Everything that the child needs, made before it exists.

@@ -2,14 +2,16 @@
 
 use std::ffi::{CStr, CString, OsString};
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Pid};
 use sys::Errno;
 use sys::failpoint::{Point, own_environment, pass, reach};
-use sys::process::ExecStrings;
+use sys::process::{ExecStrings, execve_fd};
 
 use crate::guard::{Guard, Inherited};
 use crate::life_lock::LifeLock;
@@ -57,11 +59,12 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), RoleError> {
     let mut inherited = inherit(arguments)?;
     inherited.oom_score = settle_in()?;
     reach(Point::ShimBegan).map_err(|errno| RoleError::Setup("begin", errno))?;
+    let origin = inherited.origin.clone();
     let guard =
         Guard::new(inherited).map_err(|errno| RoleError::Setup("watch descriptors", errno))?;
     match guard.run().map_err(|errno| RoleError::Setup("wait for events", errno))? {
         Finish::Exit | Finish::ExitNow => Ok(()),
-        Finish::Reap(arguments) => Err(reap(&arguments)),
+        Finish::Reap(arguments) => Err(reap(&arguments, origin.as_deref())),
     }
 }
 
@@ -86,7 +89,8 @@ fn inherit(arguments: impl IntoIterator<Item = OsString>) -> Result<Inherited, R
     };
     let lock = LifeLock::inherited(descriptor("--lock")?, paths.clone());
     let listener = UnixListener::from(descriptor("--listener")?);
-    Ok(Inherited { paths, lock, listener, oom_score: None })
+    let origin = value("--program").ok().map(PathBuf::from);
+    Ok(Inherited { paths, lock, listener, oom_score: None, origin })
 }
 
 /// What `ensure` could not do before the program was executed. Returns what this process was to
@@ -115,30 +119,42 @@ fn protect_from_oom_killer() -> Option<i32> {
 
 /// Becomes the program that removes the container. Every descriptor closes with that, and the
 /// lock is free for it.
-fn reap(arguments: &[String]) -> RoleError {
-    let again = Again::new(arguments);
+fn reap(arguments: &[String], origin: Option<&Path>) -> RoleError {
+    let again = Again::new(arguments, origin);
     pass(Point::ShimReap);
     RoleError::Setup("execute the removal", again.execute())
 }
 
-/// This very program in another role, with everything that executing it needs.
+/// This very program in another role, with everything that executing it needs. Where another has taken its
+/// place since, as after an upgrade, it is that one: the database may be of its version by now, which an
+/// older program refuses.
 #[derive(Debug)]
 pub(crate) struct Again {
+    successor: Option<OwnedFd>,
     argv: ExecStrings,
     envp: ExecStrings,
 }
 
 impl Again {
-    pub(crate) fn new(arguments: &[String]) -> Self {
+    /// `origin`: where this program was executed from.
+    pub(crate) fn new(arguments: &[String], origin: Option<&Path>) -> Self {
         let words = std::iter::once("dhow").chain(arguments.iter().map(String::as_str));
         // An argument with a NUL in it cannot have come from an operating system.
         let argv = words.map(|word| CString::new(word).unwrap_or_default()).collect();
-        Self { argv: ExecStrings::new(argv), envp: ExecStrings::new(own_environment()) }
+        Self {
+            successor: origin.and_then(sys::exe::successor),
+            argv: ExecStrings::new(argv),
+            envp: ExecStrings::new(own_environment()),
+        }
     }
 
     /// Why it could not be executed.
     pub(crate) fn execute(&self) -> Errno {
         sys::signal::reset_all();
+        if let Some(successor) = &self.successor {
+            // One that is not whole yet, say. This one can do the same, unless the database is newer.
+            let _ = execve_fd(successor, &self.argv, &self.envp);
+        }
         sys::process::execve(c"/proc/self/exe", &self.argv, &self.envp)
     }
 }

@@ -4,9 +4,12 @@
 //! that could open it for writing would change the program that the host's root runs next
 //! (CVE-2019-5736). So what enters a container was executed from a read-only mount of its own.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{CWD, FileType, MemfdFlags, Mode, OFlags, SealFlags};
 
 use crate::Errno;
 use crate::mount::{self, Attributes, Depth};
@@ -34,6 +37,59 @@ pub enum SealError {
 /// before 6.15), a sealed copy in memory.
 pub fn sealed() -> Result<OwnedFd, SealError> {
     read_only_clone().or_else(|_| sealed_copy())
+}
+
+/// Where this program was executed from: what an upgrade replaces. `None` if that has no name, as in an
+/// image of [`sealed`].
+#[must_use]
+pub fn origin() -> Option<PathBuf> {
+    let path = std::fs::read_link(SELF).ok()?;
+    // So the kernel calls a file that has been replaced meanwhile.
+    let bytes = path.as_os_str().as_bytes();
+    let path = match bytes.strip_suffix(b" (deleted)") {
+        Some(replaced) if !path.exists() => PathBuf::from(OsStr::from_bytes(replaced)),
+        Some(_) | None => path,
+    };
+    path.is_absolute().then_some(path)
+}
+
+/// The program at a place where this one once was, to be executed with [`crate::process::execve_fd`].
+/// `None` if it is this very one, or if others than root and this process's user could have put it there:
+/// each directory on the way and the file itself are theirs, and nobody else may write to them. No symbolic
+/// link is followed.
+#[must_use]
+pub fn successor(origin: &Path) -> Option<OwnedFd> {
+    let program = trusted(origin).ok()?;
+    let own = rustix::fs::stat(SELF).ok()?;
+    let found = rustix::fs::fstat(&program).ok()?;
+    ((own.st_dev, own.st_ino) != (found.st_dev, found.st_ino)).then_some(program)
+}
+
+fn trusted(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let names = path.strip_prefix("/").map_err(|_| Errno::INVAL)?;
+    let mut at = rustix::fs::open("/", flags | OFlags::DIRECTORY, Mode::empty())?;
+    check(&at, FileType::Directory)?;
+    let mut names = names.components().peekable();
+    while let Some(name) = names.next() {
+        let Component::Normal(name) = name else { return Err(Errno::INVAL) };
+        let is_last = names.peek().is_none();
+        at = rustix::fs::openat(&at, name, flags, Mode::empty())?;
+        check(&at, if is_last { FileType::RegularFile } else { FileType::Directory })?;
+    }
+    Ok(at)
+}
+
+/// Whether nobody else could have made it. In a directory with the sticky bit others make files of their
+/// own, and take none away.
+fn check(file: &OwnedFd, kind: FileType) -> Result<(), Errno> {
+    let found = rustix::fs::fstat(file)?;
+    let mode = Mode::from_raw_mode(found.st_mode);
+    let is_ours = found.st_uid == 0 || found.st_uid == rustix::process::geteuid().as_raw();
+    let is_kept = !mode.intersects(Mode::WGRP | Mode::WOTH)
+        || (kind == FileType::Directory && mode.contains(Mode::SVTX));
+    let is_kind = FileType::from_raw_mode(found.st_mode) == kind;
+    if is_ours && is_kept && is_kind { Ok(()) } else { Err(Errno::PERM) }
 }
 
 fn read_only_clone() -> Result<OwnedFd, Errno> {
@@ -102,6 +158,36 @@ mod tests {
         assert_eq!(write_through(&image), Err(Errno::PERM));
         assert!(is_sealed(&image));
         assert_eq!(runs(&image), Exit::Code(0));
+    }
+
+    #[test]
+    fn who_comes_after_is_another_and_nobody_elses() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let own = origin().unwrap();
+        assert_eq!(own, std::env::current_exe().unwrap());
+        assert!(successor(&own).is_none(), "this very one");
+        let name = format!("dhow-successor-{}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        std::fs::create_dir(&dir).unwrap();
+        let (program, link) = (dir.join("program"), dir.join("link"));
+        std::fs::write(&program, "").unwrap();
+        symlink(&program, &link).unwrap();
+        let mode = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        mode(&dir, 0o700);
+        mode(&program, 0o755);
+        assert!(successor(&program).is_some());
+        assert!(successor(&link).is_none());
+        assert!(successor(&dir).is_none() && successor(Path::new("program")).is_none());
+        mode(&program, 0o775);
+        assert!(successor(&program).is_none(), "a group may write to it");
+        mode(&program, 0o755);
+        mode(&dir, 0o777);
+        assert!(successor(&program).is_none(), "anybody may replace it");
+        mode(&dir, 0o1777);
+        assert!(successor(&program).is_some(), "nobody may replace it");
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

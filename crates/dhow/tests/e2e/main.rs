@@ -51,6 +51,7 @@ mod terminal;
 mod top;
 mod update;
 mod update_live;
+mod upgrade;
 mod userns;
 mod volumes;
 mod walk;

@@ -67,6 +67,8 @@ pub(crate) struct Inherited {
     pub(crate) listener: UnixListener,
     /// What a process is to the OOM killer that was not told otherwise; `None`: what it inherits.
     pub(crate) oom_score: Option<i32>,
+    /// Where its program was executed from, if that has a name.
+    pub(crate) origin: Option<PathBuf>,
 }
 
 /// A shim at work.
@@ -94,6 +96,7 @@ pub(crate) struct Guard {
     numbers: u32,
     scratch: Scratch,
     oom_score: Option<i32>,
+    origin: Option<PathBuf>,
     finish: Option<Finish>,
 }
 
@@ -171,7 +174,7 @@ impl Guard {
     /// # Errors
     /// The kernel gives no epoll set or signal descriptor.
     pub(crate) fn new(inherited: Inherited) -> Result<Self, Errno> {
-        let Inherited { paths, lock, listener, oom_score } = inherited;
+        let Inherited { paths, lock, listener, oom_score, origin } = inherited;
         let signals =
             SignalFd::block(&[Signal::CHLD, Signal::TERM, Signal::INT, Signal::HUP, Signal::PIPE])?;
         let poller = Poller::new()?;
@@ -200,6 +203,7 @@ impl Guard {
             // The start itself has left something to free.
             scratch: Scratch { buffer: Vec::new(), cool_at: Some(WARM) },
             oom_score,
+            origin,
             finish: None,
         })
     }

@@ -29,7 +29,7 @@ impl Guard {
     }
 
     fn start_reviver(&self, arguments: &[String]) -> Result<Child, Errno> {
-        let again = Again::new(arguments);
+        let again = Again::new(arguments, self.origin.as_deref());
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         let null = rustix::fs::openat(CWD, c"/dev/null", flags, Mode::empty())?;
         let oom_score = self.oom_score;
