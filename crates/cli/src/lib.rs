@@ -171,26 +171,46 @@ fn unknown(name: &str, program: &str, group: Option<&&str>) -> Failure {
     ))
 }
 
-fn start(command: &'static Command, chosen: Chosen, wiring: Wiring) -> Outcome {
-    let Chosen { globals, name, rest } = chosen;
+/// What the words behind a command ask for.
+enum Asked {
+    Help(String),
+    Run(clap::ArgMatches),
+}
+
+/// Reads the words behind a command that is called by this name.
+fn read(command: &Command, name: &str, rest: Vec<OsString>) -> Result<Asked, Failure> {
     let full = format!("{} {name}", help::PROGRAM);
     let definition = (command.define)();
     let grammar = Grammar { definition, flags: command.flags, arity: command.arity };
     let parsed = flags::parse(grammar, rest)
         .map_err(|message| flags::usage_error(&message, &full, command.usage))?;
-    let matches = match parsed {
+    match parsed {
         Parsed::Help => {
             let width = cx::terminal_width().unwrap_or(80);
-            return print(&help::command(command, &name, width));
+            Ok(Asked::Help(help::command(command, name, width)))
         }
-        Parsed::Matches(matches) => matches,
-        Parsed::WrongCount(objection) => {
-            return Err(Failure::error(format!(
-                "{}: '{full}' {objection}\n\nUsage:  {full} {}\n\nRun '{full} --help' for more information",
-                help::PROGRAM,
-                command.usage
-            )));
-        }
+        Parsed::Matches(matches) => Ok(Asked::Run(matches)),
+        Parsed::WrongCount(objection) => Err(Failure::error(format!(
+            "{}: '{full}' {objection}\n\nUsage:  {full} {}\n\nRun '{full} --help' for more information",
+            help::PROGRAM,
+            command.usage
+        ))),
+    }
+}
+
+/// Runs a command with words that stood behind another, for one that is spelt in two ways.
+async fn run_instead(cx: &Cx, command: &Command, name: &str, words: &[String]) -> Outcome {
+    match read(command, name, words.iter().map(OsString::from).collect())? {
+        Asked::Help(text) => print(&text),
+        Asked::Run(matches) => (command.run)(cx, &matches).await,
+    }
+}
+
+fn start(command: &'static Command, chosen: Chosen, wiring: Wiring) -> Outcome {
+    let Chosen { globals, name, rest } = chosen;
+    let matches = match read(command, &name, rest)? {
+        Asked::Help(text) => return print(&text),
+        Asked::Run(matches) => matches,
     };
     let cx = Cx::new(setting(&globals), wiring, name);
     let runtime = tokio::runtime::Builder::new_current_thread()

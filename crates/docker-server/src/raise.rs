@@ -25,7 +25,7 @@ use jiff::fmt::temporal::DateTimePrinter;
 pub(crate) use changes::change;
 pub(crate) use containers::{inspect, summary};
 pub(crate) use events::event;
-pub(crate) use exec::exec;
+pub(crate) use exec::{exec, exec_summary};
 pub(crate) use images::{history, image, image_summary, image_usage, manifests, removal};
 pub(crate) use info::{VERSION, info, version};
 pub(crate) use networks::network;

@@ -82,6 +82,8 @@ pub(crate) enum ContainerRoute {
     Wait,
     Remove,
     ExecCreate,
+    /// dhow's own.
+    ExecList,
     CheckpointCreate,
     CheckpointList,
 }
@@ -151,6 +153,9 @@ fn system(method: &str, path: &[&str]) -> Option<Route> {
         ("GET", ["dhow", "previous", name, "logs"]) => Route::PreviousLogs((*name).to_owned()),
         ("POST", ["dhow", "reconcile"]) => Route::Reconcile,
         ("POST", ["dhow", "start"]) => Route::StartWished,
+        ("GET", ["dhow", "containers", id, "execs"]) => {
+            Route::Container(id_of(id)?, ContainerRoute::ExecList)
+        }
         ("POST", ["dhow", "exec", id, "kill"]) => Route::Exec(id_of(id)?, ExecRoute::Kill),
         ("POST", ["dhow", "exec", id, "keep"]) => Route::Exec(id_of(id)?, ExecRoute::Keep),
         ("GET", ["events"]) => Route::Events,

@@ -4,13 +4,14 @@
 //! it and another start it. It goes with the container, or some minutes after its process has
 //! ended, whoever makes the container's next exec sees to that.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
 use model::container::{AttachedStreams, Stdin, Terminal, TerminalSize};
 use model::{ContainerId, ExecId, ExitCode, Life, NameOrId, Signal};
 use oci_spec::OciSpecError;
@@ -20,7 +21,9 @@ use oci_spec::runtime::{
 use runtime::capabilities::CapSet;
 use serde::{Deserialize, Serialize};
 use shim::CallError;
-use shim::protocol::{ExecStart, ExecState, Reach, Refusal, Target, WithoutClient};
+use shim::protocol::{
+    Ended, ExecInfo, ExecStart, ExecState, Reach, Refusal, Target, WithoutClient,
+};
 use sys::root::Root;
 
 use crate::bundle::UserIds;
@@ -32,6 +35,9 @@ use crate::{Engine, EngineError, environment, random, security};
 
 /// How long an exec whose process has ended is known at least, as in Docker.
 const KEPT: Duration = Duration::from_secs(300);
+
+/// How many are known however long ago they have ended: as many as their shim knows.
+const LAST: usize = 16;
 
 /// How often a container's execs are looked through at most.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -169,30 +175,74 @@ impl Engine {
         let record = self.exec_record(id)?;
         let life = match record.progress {
             ExecProgress::Created => ExecLife::Created,
-            ExecProgress::Ended(code) => ExecLife::Exited { code, oom: false },
-            ExecProgress::OutOfMemory(code) => ExecLife::Exited { code, oom: true },
+            ExecProgress::Ended(code) => exited(code, Oom::Unseen),
+            ExecProgress::OutOfMemory(code) => exited(code, Oom::Seen),
             ExecProgress::Started => self.exec_life(&record.container, id)?,
         };
         Ok(ExecView { id: *id, container: record.container, spec: record.spec, life })
     }
 
+    /// A container's execs: those that run, and the last that have ended. The latest first.
+    ///
+    /// # Errors
+    /// There is no such container, or its shim does not answer.
+    pub fn exec_list(&self, who: &NameOrId) -> Result<Vec<ExecView>, EngineError> {
+        let container = self.find(who)?.id;
+        let mut infos = self.ended_execs(&container);
+        infos.extend(self.known_execs(&container)?);
+        let lives: HashMap<ExecId, ExecLife> =
+            infos.into_iter().map(|info| (info.exec, life_of(info.state))).collect();
+        let dir = self.exec_dir(&container);
+        let names = std::fs::read_dir(&dir).into_iter().flatten().flatten();
+        let ids = names.filter_map(|entry| entry.file_name().to_str()?.parse::<ExecId>().ok());
+        // Health checks have no record; they are told of with the container's health.
+        let view = |id: ExecId| {
+            let record = Self::exec_record_at(&id, &dir.join(id.to_string())).ok()?;
+            let life = match (lives.get(&id), record.progress) {
+                (Some(life), _) => *life,
+                (None, ExecProgress::Ended(code)) => exited(code, Oom::Unseen),
+                (None, ExecProgress::OutOfMemory(code)) => exited(code, Oom::Seen),
+                // It never ran, or nobody knows how it ended.
+                (None, ExecProgress::Created | ExecProgress::Started) => return None,
+            };
+            Some(ExecView { id, container: record.container, spec: record.spec, life })
+        };
+        let mut views: Vec<ExecView> = ids.filter_map(view).collect();
+        views.sort_by_key(|view| std::cmp::Reverse((began(&view.life), view.id)));
+        Ok(views)
+    }
+
+    /// How execs have ended that no shim knows of any more.
+    fn ended_execs(&self, container: &ContainerId) -> Vec<ExecInfo> {
+        shim::read_ended_execs(&self.shim_paths(container)).unwrap_or_default()
+    }
+
+    /// What the container's shim knows.
+    fn known_execs(&self, container: &ContainerId) -> Result<Vec<ExecInfo>, EngineError> {
+        let Some(mut shim) = self.shim(container)? else { return Ok(Vec::new()) };
+        match shim.execs() {
+            Err(CallError::Gone) => Ok(Vec::new()),
+            execs => execs.map_err(|error| call_error(container, error)),
+        }
+    }
+
     fn exec_life(&self, container: &ContainerId, id: &ExecId) -> Result<ExecLife, EngineError> {
-        let ended_with_its_container = ExecLife::Exited { code: ExitCode(137), oom: false };
-        let Some(mut shim) = self.shim(container)? else { return Ok(ended_with_its_container) };
+        let ended = || {
+            let ended = self.ended_execs(container).into_iter().find(|info| info.exec == *id);
+            let why = Ended::Container;
+            let with_it = ExecLife::Exited { code: ExitCode(137), oom: false, why, span: None };
+            ended.map_or(with_it, |info| life_of(info.state))
+        };
+        let Some(mut shim) = self.shim(container)? else { return Ok(ended()) };
         match shim.exec_state(*id) {
-            Ok(info) => Ok(match info.state {
-                ExecState::Running(started) => ExecLife::Running { pid: started.pid },
-                ExecState::Exited { code, oom, .. } => ExecLife::Exited { code, oom },
-            }),
+            Ok(info) => Ok(life_of(info.state)),
             // One of an earlier life, or that ended too long ago: nobody knows how.
             Err(CallError::Refused(Refusal::NoSuchExec))
                 if self.guarded_life(container)?.is_some() =>
             {
                 Err(EngineError::NoSuchExec(id.to_string()))
             }
-            Err(CallError::Gone | CallError::Refused(Refusal::NoSuchExec)) => {
-                Ok(ended_with_its_container)
-            }
+            Err(CallError::Gone | CallError::Refused(Refusal::NoSuchExec)) => Ok(ended()),
             Err(error) => Err(call_error(container, error)),
         }
     }
@@ -243,16 +293,8 @@ impl Engine {
 
     /// Execs of a container that run: those that have ended are asked about by their ids only.
     pub(crate) fn execs_of(&self, id: &ContainerId) -> Result<Vec<ExecId>, EngineError> {
-        let Some(mut shim) = self.shim(id)? else { return Ok(Vec::new()) };
-        match shim.execs() {
-            Ok(execs) => Ok(execs
-                .into_iter()
-                .filter(|info| matches!(info.state, ExecState::Running(_)))
-                .map(|info| info.exec)
-                .collect()),
-            Err(CallError::Gone) => Ok(Vec::new()),
-            Err(error) => Err(call_error(id, error)),
-        }
+        let is_running = |info: &ExecInfo| matches!(info.state, ExecState::Running(_));
+        Ok(self.known_execs(id)?.into_iter().filter(is_running).map(|info| info.exec).collect())
     }
 
     /// Removes the records of a container's execs.
@@ -306,7 +348,7 @@ impl Engine {
                 let _ = std::fs::remove_file(path);
             }
             ExecProgress::Started => match self.exec_life(&record.container, id) {
-                Ok(ExecLife::Exited { code, oom }) => {
+                Ok(ExecLife::Exited { code, oom, .. }) => {
                     let ended = if oom { ExecProgress::OutOfMemory } else { ExecProgress::Ended };
                     record.progress = ended(code);
                     self.save_exec(id, &record)?;
@@ -327,12 +369,16 @@ impl Engine {
             return Vec::new();
         }
         let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
-        let old = |entry: std::fs::DirEntry| {
-            let age = entry.metadata().ok()?.modified().ok()?.elapsed().ok()?;
+        let aged = |entry: std::fs::DirEntry| {
+            let age = entry.metadata().ok()?.modified().ok()?.elapsed().unwrap_or_default();
             let id = entry.file_name().to_string_lossy().parse().ok()?;
-            (age > KEPT).then(|| (id, entry.path()))
+            Some((age, id, entry.path()))
         };
-        entries.flatten().filter_map(old).collect()
+        let mut all: Vec<(Duration, ExecId, PathBuf)> =
+            entries.flatten().filter_map(aged).collect();
+        all.sort_unstable();
+        let old = all.into_iter().skip(LAST).filter(|(age, ..)| *age > KEPT);
+        old.map(|(_, id, path)| (id, path)).collect()
     }
 
     fn exec_dir(&self, container: &ContainerId) -> PathBuf {
@@ -411,6 +457,33 @@ impl Engine {
         let mut process = built.map_err(|error| EngineError::Invalid(error.to_string()))?;
         process.set_rlimits(Some(security::rlimits(&container.record.spec.limits)?));
         Ok(process)
+    }
+}
+
+fn life_of(state: ExecState) -> ExecLife {
+    match state {
+        ExecState::Running(started) => ExecLife::Running { pid: started.pid, since: started.since },
+        ExecState::Exited { code, oom, why, span, .. } => ExecLife::Exited { code, oom, why, span },
+    }
+}
+
+/// Whether the OOM killer took it.
+#[derive(PartialEq, Eq)]
+enum Oom {
+    Seen,
+    Unseen,
+}
+
+/// One of which its record alone tells.
+fn exited(code: ExitCode, oom: Oom) -> ExecLife {
+    ExecLife::Exited { code, oom: oom == Oom::Seen, why: Ended::ByItself, span: None }
+}
+
+fn began(life: &ExecLife) -> Option<Timestamp> {
+    match life {
+        ExecLife::Created => None,
+        ExecLife::Running { since, .. } => Some(*since),
+        ExecLife::Exited { span, .. } => span.map(|[since, _]| since),
     }
 }
 

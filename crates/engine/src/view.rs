@@ -26,6 +26,7 @@ pub use self::images::*;
 pub use crate::resolve::Resolved;
 pub use crate::update::{Changes, LimitChanges, MountChanges, PortChanges, TextChanges};
 pub use runtime::criu::After;
+pub use shim::protocol::Ended;
 pub use store::{Change, ChangeKind};
 
 /// What `create` has made.
@@ -397,6 +398,8 @@ pub enum ExecLife {
     Running {
         /// On the host.
         pid: u32,
+        /// Since when.
+        since: Timestamp,
     },
     /// Its process ended, or could not be started (126, 127).
     Exited {
@@ -404,6 +407,10 @@ pub enum ExecLife {
         code: ExitCode,
         /// Whether the OOM killer took it.
         oom: bool,
+        /// What made it end.
+        why: Ended,
+        /// When it began and ended, if that is known.
+        span: Option<[Timestamp; 2]>,
     },
 }
 

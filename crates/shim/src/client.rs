@@ -426,7 +426,7 @@ fn unexpected(reply: Reply) -> CallError {
 mod tests {
     use super::*;
 
-    use crate::protocol::ExecState;
+    use crate::protocol::{Ended, ExecState};
     use model::{ContainerId, ExitCode};
 
     /// Nobody guards it.
@@ -441,7 +441,13 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let info = |n: u32| ExecInfo {
             exec: ExecId::from_random([n.to_le_bytes()[0]; 32]),
-            state: ExecState::Exited { code: ExitCode(255), pid: 4_194_304, oom: false },
+            state: ExecState::Exited {
+                code: ExitCode(255),
+                pid: 4_194_304,
+                oom: false,
+                why: Ended::Signalled(Signal::TERM),
+                span: Some([jiff::Timestamp::MAX; 2]),
+            },
         };
         let told: Vec<ExecInfo> = (0..4096).map(info).collect();
         let answer = serde_json::to_vec(&Reply::Execs(told.clone())).unwrap();

@@ -40,6 +40,8 @@ pub use home::{end_home, home, remove_home};
 pub use journal::Journal;
 pub use life_lock::{LifeLock, Liveness, LockError, probe};
 pub use paths::ShimPaths;
-pub use record::{RecordError, read_exit, read_last_words, read_state, write_exit};
+pub use record::{
+    RecordError, read_ended_execs, read_exit, read_last_words, read_state, write_exit,
+};
 pub use role::{ROLE, main};
 pub use silent::{Silence, SilentError, Why, end_silent};

@@ -73,6 +73,12 @@ impl ShimPaths {
         self.dir().join("about.json")
     }
 
+    /// How execs of earlier lives have ended, beside what the engine keeps of each.
+    #[must_use]
+    pub fn ended_execs(&self) -> PathBuf {
+        self.run.join("exec").join(self.id.to_string()).join("ended.json")
+    }
+
     /// How the container ended last.
     #[must_use]
     pub fn exit_record(&self) -> PathBuf {

@@ -415,7 +415,27 @@ pub enum ExecState {
         /// Whether the OOM killer took it.
         #[serde(default)]
         oom: bool,
+        /// What made it end.
+        #[serde(default)]
+        why: Ended,
+        /// When it began and ended; `None` of a shim that does not say.
+        #[serde(default)]
+        span: Option<[Timestamp; 2]>,
     },
+}
+
+/// What made an exec end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ended {
+    /// Nobody who is known here.
+    #[default]
+    ByItself,
+    /// Its client went.
+    ClientGone,
+    /// Somebody sent it a signal.
+    Signalled(Signal),
+    /// Its container ended.
+    Container,
 }
 
 /// Why a request does not fit.

@@ -13,13 +13,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::paths::ShimPaths;
-use crate::protocol::ExitRecord;
+use crate::protocol::{ExecInfo, ExitRecord};
 
 /// Longest record that is read, and so that is written: room for some thousand volumes in what is
 /// told about a container.
 const MAX: usize = 1 << 20;
 /// More than a record usually has.
 const USUAL: usize = 1 << 10;
+
+/// Of how many execs the end is kept.
+const MOST_EXECS: usize = 16;
 
 /// A record cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +85,24 @@ pub fn read_last_words(paths: &ShimPaths) -> Result<Option<Life>, RecordError> {
 /// The file cannot be written.
 pub fn write_exit(paths: &ShimPaths, exit: &ExitRecord) -> Result<(), RecordError> {
     write(&paths.exit_record(), exit)
+}
+
+/// How execs have ended that nobody can be asked about any more: the last some dozens of lives that are
+/// over.
+///
+/// # Errors
+/// The file is there and cannot be read.
+pub fn read_ended_execs(paths: &ShimPaths) -> Result<Vec<ExecInfo>, RecordError> {
+    Ok(read(&paths.ended_execs())?.unwrap_or_default())
+}
+
+/// Adds to these. What cannot be written is not known, as after a reboot.
+pub(crate) fn keep_execs(paths: &ShimPaths, execs: Vec<ExecInfo>) {
+    let mut kept = read_ended_execs(paths).unwrap_or_default();
+    kept.extend(execs);
+    let surplus = kept.len().saturating_sub(MOST_EXECS);
+    kept.drain(..surplus);
+    let _ = write(&paths.ended_execs(), &kept);
 }
 
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordError> {

@@ -86,6 +86,9 @@ fn an_exec_ends_with_its_container() {
 /// What is beside when a container's execs were looked through last.
 const LOOKED_THROUGH: &str = "looked-through";
 
+/// How many are known however old they are.
+const LAST: usize = 16;
+
 /// The files of this host's execs.
 fn files(host: &testkit::Host) -> Vec<PathBuf> {
     let folders = std::fs::read_dir(host.run_root().join("exec")).into_iter().flatten().flatten();
@@ -118,18 +121,29 @@ fn an_exec_is_forgotten_some_time_after_its_end() {
         let folder = record.parent().unwrap().metadata().unwrap();
         assert_eq!(folder.permissions().mode() & 0o777, 0o700);
     }
+    // The last are known, however old.
+    files(&host).iter().for_each(age);
+    for _ in 0..LAST {
+        host.ok(&["exec", "e1", "true"]);
+    }
+    assert_eq!(records(&host).len(), 2 + LAST);
     // Old and ended is seen first, and is known for a while after that.
-    files(&host).iter().for_each(age);
+    let looked = first[0].with_file_name(LOOKED_THROUGH);
+    let age_first = || first.iter().chain([&looked]).for_each(age);
+    age_first();
     host.ok(&["exec", "e1", "true"]);
-    assert_eq!(records(&host).len(), 3);
+    assert_eq!(records(&host).len(), 3 + LAST);
     // Just looked through: not again so soon.
-    records(&host).iter().for_each(age);
+    first.iter().for_each(age);
     host.ok(&["exec", "e1", "true"]);
-    assert_eq!(records(&host).len(), 4);
-    files(&host).iter().for_each(age);
+    assert_eq!(records(&host).len(), 4 + LAST);
+    age_first();
     host.ok(&["exec", "e1", "true"]);
-    // The one that runs, however old, the second and third, now marked, and the last.
-    assert_eq!(records(&host).len(), 4);
+    // All but the first that has ended.
+    assert_eq!(records(&host).len(), 4 + LAST);
+    let still: Vec<_> = first.iter().filter(|record| record.exists()).collect();
+    assert_eq!(still.len(), 1);
+    assert!(std::fs::read_to_string(still[0]).unwrap().contains("sleep"));
     // All go with the container.
     host.ok(&["rm", "-f", "e1"]);
     assert_eq!(records(&host).len(), 0);

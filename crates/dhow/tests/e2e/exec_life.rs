@@ -229,3 +229,57 @@ fn an_exec_that_runs_out_of_memory_says_so() {
         (1, 1, 1)
     );
 }
+
+#[test]
+fn execs_that_have_ended_say_why() {
+    let host = host();
+    host.ok(&[
+        "run",
+        "-d",
+        "-m",
+        "16m",
+        "--memory-swap",
+        "16m",
+        "--name",
+        "c1",
+        "busybox",
+        "sleep",
+        "1000",
+    ]);
+    host.ok(&["exec", "c1", "true"]);
+    host.run(&["exec", "-u", "1", "c1", "sh", "-c", "exit 3"]);
+    host.run(&["exec", "c1", "sh", "-c", "exec tail -c 64m /dev/zero"]);
+    let mut client = host.spawn(&mut host.command(&["exec", "c1", "sleep", "2021"]));
+    until(&host, "c1", 1);
+    client.kill().unwrap();
+    client.wait().unwrap();
+    until(&host, "c1", 0);
+    host.ok(&["exec", "-d", "c1", "sleep", "2022"]);
+    let id = host.ok(&["exec", "ls", "-q", "c1"]);
+    host.ok(&["exec", "kill", &id]);
+    until(&host, "c1", 0);
+    host.ok(&["exec", "-d", "c1", "sleep", "2023"]);
+    let format = "{{.Running}} {{.ExitCode}} {{.Reason}}: {{.User}} {{.Command}}";
+    let listed = || host.ok(&["exec", "ls", "-a", "--format", format, "c1"]);
+    let ended = "false 137 exec kill SIGKILL:  sleep 2022\n\
+                 false 129 client gone:  sleep 2021\n\
+                 false 137 OOM, limit 16MiB:  sh -c exec tail -c 64m /dev/zero\n\
+                 false 3 : 1 sh -c exit 3\n\
+                 false 0 :  true";
+    assert_eq!(listed(), format!("true  :  sleep 2023\n{ended}"));
+    let table = host.ok(&["exec", "ls", "--all", "c1"]);
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let mut lines = table.lines().map(words);
+    assert_eq!(lines.next().unwrap(), ["EXEC", "ID", "PID", "USER", "STATUS", "COMMAND"]);
+    assert_eq!(lines.next().unwrap()[2], "Up");
+    assert_eq!(lines.next().unwrap()[..4], [id.as_str(), "-", "Exited", "(137)"]);
+    assert_eq!(host.ok(&["container", "exec-ls", "-q", "--all", "c1"]).lines().count(), 6);
+    assert_eq!(host.ok(&["container", "exec-ls", "--no-trunc", "-q", "c1"]).len(), 64);
+    // Its end is known when the container has ended, and in its next life.
+    host.ok(&["stop", "-t", "0", "c1"]);
+    let all = format!("false 137 with its container:  sleep 2023\n{ended}");
+    assert_eq!(listed(), all);
+    host.ok(&["start", "c1"]);
+    assert_eq!(host.run(&["exec", "c1", "false"]).code, Some(1));
+    assert_eq!(listed(), format!("false 1 :  false\n{all}"));
+}

@@ -5,7 +5,7 @@ use crate::error::ApiError;
 use crate::query::{Query, container_segment, segment};
 use crate::stream::Attached;
 use crate::types::IdResponse;
-use crate::types::exec::{ExecCreate, ExecInspect, ExecStart};
+use crate::types::exec::{ExecCreate, ExecInspect, ExecStart, ExecSummary};
 
 fn path(id: &str, verb: &str) -> String {
     format!("/exec/{}{verb}", segment(id))
@@ -37,6 +37,12 @@ impl Client {
     /// Whether it runs, and its exit code.
     pub async fn exec_inspect(&self, id: &str) -> Result<Raw<ExecInspect>, ApiError> {
         self.fetch_raw(Call::get(path(id, "/json"))).await
+    }
+
+    /// Those of a container that run, and the last that have ended (dhow's own).
+    pub async fn exec_list(&self, container: &str) -> Result<Vec<ExecSummary>, ApiError> {
+        self.fetch(Call::get(format!("/dhow/containers/{}/execs", container_segment(container))))
+            .await
     }
 
     /// Sends a signal to it and to all that it has started (dhow's own).

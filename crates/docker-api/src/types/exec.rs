@@ -69,6 +69,30 @@ pub struct ExecInspect {
     pub oom_killed: bool,
 }
 
+/// One of `GET /dhow/containers/{id}/execs` (dhow's own).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ExecSummary {
+    #[serde(rename = "ID")]
+    pub id: String,
+    #[serde(rename = "ContainerID")]
+    pub container_id: String,
+    /// 0 unless it runs.
+    pub pid: i64,
+    pub user: String,
+    pub command: String,
+    pub running: bool,
+    /// `null` until the process has ended.
+    pub exit_code: Option<i64>,
+    /// What made it end; empty if it ended by itself.
+    pub reason: String,
+    /// For people.
+    pub status: String,
+    /// Empty where they are not known.
+    pub started_at: String,
+    pub finished_at: String,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProcessConfig {

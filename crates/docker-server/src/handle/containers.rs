@@ -59,6 +59,7 @@ pub(super) async fn one(
         ContainerRoute::CheckpointCreate => checkpoints::create(call, who).await,
         ContainerRoute::CheckpointList => checkpoints::list(&call, who).await,
         ContainerRoute::ExecCreate => exec::create(call, who).await,
+        ContainerRoute::ExecList => exec::list(&call, who).await,
     }
 }
 

@@ -26,6 +26,19 @@ pub(super) async fn create(mut call: Call, who: NameOrId) -> Result<Reply, HttpE
     Ok(reply::json_status(StatusCode::CREATED, &IdResponse { id: id.to_string() }))
 }
 
+/// `GET /dhow/containers/{id}/execs`: those that run, and the last that have ended.
+pub(super) async fn list(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
+    let (list, limit) = call
+        .run(move |engine| {
+            let limit = engine.inspect(&who)?.spec.limits.memory;
+            Ok((engine.exec_list(&who)?, limit))
+        })
+        .await?;
+    let now = jiff::Timestamp::now();
+    let list: Vec<_> = list.iter().map(|view| raise::exec_summary(view, limit, now)).collect();
+    Ok(reply::json(&list))
+}
+
 /// Operations on one exec.
 pub(super) async fn one(call: Call, id: &str, operation: ExecRoute) -> Result<Reply, HttpError> {
     if operation == ExecRoute::Kill {

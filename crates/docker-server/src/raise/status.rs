@@ -50,10 +50,12 @@ fn oom(view: &ContainerView) -> String {
     let (Life::Exited { oom: true, .. } | Life::Restarting { oom: true, .. }) = view.life else {
         return String::new();
     };
-    match view.spec.limits.memory {
-        Some(limit) => format!("OOM, limit {}, ", binary(limit)),
-        None => "OOM, ".to_owned(),
-    }
+    format!("{}, ", out_of_memory(view.spec.limits.memory))
+}
+
+/// `OOM, limit 512MiB`.
+pub(super) fn out_of_memory(limit: Option<u64>) -> String {
+    limit.map_or_else(|| "OOM".to_owned(), |limit| format!("OOM, limit {}", binary(limit)))
 }
 
 /// `512MiB`, `1.5GiB`: as a limit is typed, if it was a round one.
@@ -68,7 +70,7 @@ fn binary(bytes: u64) -> String {
     format!("{}{fraction}{}", bytes / scale, UNITS[unit])
 }
 
-fn since_then(then: Timestamp, now: Timestamp) -> String {
+pub(super) fn since_then(then: Timestamp, now: Timestamp) -> String {
     human(now.duration_since(then))
 }
 

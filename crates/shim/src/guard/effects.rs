@@ -39,6 +39,7 @@ impl Guard {
             Effect::Publish(conn, published) => self.publish(conn, published),
             Effect::RecordLife(life) => self.record_life(&life),
             Effect::RecordExit(exit, after) => self.record_exit(&exit, after),
+            Effect::RecordExecs(execs) => record::keep_execs(&self.paths, execs),
             Effect::RecordRest(exit, traces) => self.record_rest(&exit, traces),
             Effect::ForgetExit => {
                 let _ = std::fs::remove_file(self.paths.exit_record());

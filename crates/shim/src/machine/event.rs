@@ -11,7 +11,8 @@ use model::{ExecId, ExitCode, Life, Signal};
 
 use super::health::Checked;
 use crate::protocol::{
-    Delivery, ExecStart, ExitRecord, Launch, Published, Reach, Reply, Request, Started, Target,
+    Delivery, ExecInfo, ExecStart, ExitRecord, Launch, Published, Reach, Reply, Request, Started,
+    Target,
 };
 
 /// One client's connection.
@@ -114,7 +115,16 @@ pub(crate) enum Hearing {
     /// It can, or nobody can tell.
     Hears,
     /// It would be dropped.
-    Deaf,
+    Deaf(Pace),
+}
+
+/// What a process is at. One that works may be about to install its handlers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// For how long its threads have run so far.
+    pub(crate) ran: Duration,
+    /// Whether one of them waits for a disk.
+    pub(crate) reads: bool,
 }
 
 /// Whether a cgroup runs.
@@ -154,6 +164,8 @@ pub(crate) enum Effect {
     /// Unpublish its ports, write `exit.json`, then remove `state.json`, or say there that it is
     /// started again.
     RecordExit(ExitRecord, After),
+    /// Write down how execs have ended: nobody can be asked any more.
+    RecordExecs(Vec<ExecInfo>),
     /// It is not started again after all: write `exit.json` anew and take `state.json` away.
     RecordRest(ExitRecord, Traces),
     /// Remove `exit.json`: another life has begun, of which it must not seem to tell.

@@ -3,16 +3,22 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use model::{ExecId, ExitCode, Signal};
 
 use super::{ConnId, Effect, Now, Oom};
-use crate::protocol::{ExecInfo, ExecState, Reach, Refusal, Started, Target};
+use crate::protocol::{Ended, ExecInfo, ExecState, Reach, Refusal, Started, Target};
 
 /// How long an ended exec is remembered, as in Docker: a health check starts one every few seconds
 /// for years.
 pub(super) const REMEMBERED_FOR: Duration = Duration::from_secs(300);
 /// How many are at most: some hundred kilobytes.
 pub(super) const REMEMBERED: usize = 4096;
+/// How many of the last are, however long ago they have ended: somebody may ask why.
+pub(super) const LAST: usize = 16;
+
+/// How long before its container an exec may be seen to end that dies with it.
+const WITH_IT: Duration = Duration::from_secs(1);
 
 /// How long an exec may take to end whose client has gone.
 const GRACE: Duration = Duration::from_secs(10);
@@ -25,11 +31,17 @@ enum Phase {
     /// `Effect::Exec` is under way.
     Starting,
     Running(Started),
-    Exited {
-        code: ExitCode,
-        pid: u32,
-        oom: Oom,
-    },
+    Exited(Exit),
+}
+
+/// How one has ended.
+#[derive(Debug, Clone, Copy)]
+struct Exit {
+    code: ExitCode,
+    started: Started,
+    at: Timestamp,
+    oom: Oom,
+    why: Ended,
 }
 
 /// All of them.
@@ -40,6 +52,8 @@ pub(super) struct Execs {
     ended: VecDeque<(Duration, ExecId)>,
     /// Those that end with their clients, or were told to end.
     bound: Vec<(ExecId, Bound)>,
+    /// What will have ended those that do so until this time.
+    causes: Vec<(ExecId, Ended, Duration)>,
 }
 
 /// To what an exec is bound.
@@ -57,7 +71,12 @@ enum Bound {
 
 impl Execs {
     pub(super) const fn new() -> Self {
-        Self { known: BTreeMap::new(), ended: VecDeque::new(), bound: Vec::new() }
+        Self {
+            known: BTreeMap::new(),
+            ended: VecDeque::new(),
+            bound: Vec::new(),
+            causes: Vec::new(),
+        }
     }
 
     /// Forgets all: another life of the container begins.
@@ -65,6 +84,7 @@ impl Execs {
         self.known.clear();
         self.ended.clear();
         self.bound.clear();
+        self.causes.clear();
     }
 
     pub(super) fn begin(&mut self, exec: ExecId) -> Result<(), Refusal> {
@@ -82,6 +102,8 @@ impl Execs {
     pub(super) fn forget(&mut self, exec: ExecId) {
         self.known.remove(&exec);
         self.bound.retain(|(bound, _)| *bound != exec);
+        self.causes.retain(|(caused, ..)| *caused != exec);
+        self.ended.retain(|(_, ended)| *ended != exec);
     }
 
     /// It ends when this client goes.
@@ -93,6 +115,10 @@ impl Execs {
     pub(super) fn signalled(&mut self, exec: ExecId, signal: Signal, now: Now) {
         // Not SIGHUP: to many it says that they have something to read anew.
         const TO_END: [Signal; 3] = [Signal::INT, Signal::QUIT, Signal::TERM];
+        if signal == Signal::KILL || signal == Signal::HUP || TO_END.contains(&signal) {
+            // Whoever goes on for longer has another use for the signal.
+            self.cause(exec, Ended::Signalled(signal), now.elapsed + GRACE);
+        }
         let is_ending =
             |(bound, how): &(ExecId, Bound)| *bound == exec && matches!(how, Bound::Until(_));
         if !TO_END.contains(&signal) || self.bound.iter().any(is_ending) {
@@ -114,9 +140,16 @@ impl Execs {
             if *bound == Bound::To(conn) {
                 *bound = Bound::Until(now.elapsed + GRACE);
                 effects.push(signal(*exec, Signal::HUP));
+                self.causes.push((*exec, Ended::ClientGone, Duration::MAX));
             }
         }
         effects
+    }
+
+    /// The last word counts.
+    fn cause(&mut self, exec: ExecId, why: Ended, until: Duration) {
+        self.causes.retain(|(caused, ..)| *caused != exec);
+        self.causes.push((exec, why, until));
     }
 
     /// When an exec without its client is to be killed.
@@ -137,8 +170,13 @@ impl Execs {
 
     pub(super) fn exited(&mut self, exec: ExecId, code: ExitCode, oom: Oom, now: Now) {
         let Some(Phase::Running(started)) = self.known.get(&exec) else { return };
-        let pid = started.pid;
-        self.known.insert(exec, Phase::Exited { code, pid, oom });
+        let mut causes = self.causes.extract_if(.., |(caused, ..)| *caused == exec);
+        let cause = causes.next().filter(|(.., until)| now.elapsed <= *until);
+        drop(causes);
+        let why = cause.map_or(Ended::ByItself, |(_, why, _)| why);
+        // A clock that was set back makes nothing end before it began.
+        let (started, at) = (*started, now.wall.max(started.since));
+        self.known.insert(exec, Phase::Exited(Exit { code, started, at, oom, why }));
         self.exited_bound(exec, now);
         self.ended.push_back((now.elapsed, exec));
         self.forget_oldest(now);
@@ -162,6 +200,19 @@ impl Execs {
         }
     }
 
+    /// Those that were seen to be killed a moment before the container's end were, by the kernel, with it.
+    fn went_with_it(&mut self, now: Now) {
+        let recent = self.ended.iter().rev();
+        let recent = recent.take_while(|(at, _)| now.elapsed.saturating_sub(*at) <= WITH_IT);
+        for (_, exec) in recent {
+            if let Some(Phase::Exited(exit)) = self.known.get_mut(exec)
+                && (exit.code, exit.oom, exit.why) == (KILLED, Oom::Unseen, Ended::ByItself)
+            {
+                exit.why = Ended::Container;
+            }
+        }
+    }
+
     /// Ends those that still ran; they died with the container.
     pub(super) fn container_exited(&mut self, now: Now) -> impl Iterator<Item = ExecId> + use<> {
         let running: Vec<ExecId> = self
@@ -171,16 +222,18 @@ impl Execs {
             .map(|(exec, _)| *exec)
             .collect();
         for exec in &running {
+            self.cause(*exec, Ended::Container, Duration::MAX);
             self.exited(*exec, KILLED, Oom::Unseen, now);
         }
         self.bound.clear();
+        self.went_with_it(now);
         running.into_iter()
     }
 
     pub(super) fn require_running(&self, exec: ExecId) -> Result<(), Refusal> {
         match self.known.get(&exec) {
             Some(Phase::Running(_)) => Ok(()),
-            Some(Phase::Starting | Phase::Exited { .. }) => Err(Refusal::ExecNotRunning),
+            Some(Phase::Starting | Phase::Exited(_)) => Err(Refusal::ExecNotRunning),
             None => Err(Refusal::NoSuchExec),
         }
     }
@@ -193,9 +246,16 @@ impl Execs {
         self.known.iter().filter_map(|(exec, phase)| info_of(*exec, phase)).collect()
     }
 
+    /// The last that have ended: the oldest first.
+    pub(super) fn last(&self) -> Vec<ExecInfo> {
+        let skipped = self.ended.len().saturating_sub(LAST);
+        self.ended.iter().skip(skipped).filter_map(|(_, exec)| self.info(*exec)).collect()
+    }
+
     fn forget_oldest(&mut self, now: Now) {
         while let Some((at, oldest)) = self.ended.front()
-            && (self.ended.len() > REMEMBERED || now.elapsed.saturating_sub(*at) > REMEMBERED_FOR)
+            && (self.ended.len() > REMEMBERED
+                || (self.ended.len() > LAST && now.elapsed.saturating_sub(*at) > REMEMBERED_FOR))
         {
             self.known.remove(oldest);
             self.ended.pop_front();
@@ -212,9 +272,13 @@ fn info_of(exec: ExecId, phase: &Phase) -> Option<ExecInfo> {
     let state = match phase {
         Phase::Starting => return None,
         Phase::Running(started) => ExecState::Running(*started),
-        Phase::Exited { code, pid, oom } => {
-            ExecState::Exited { code: *code, pid: *pid, oom: *oom == Oom::Seen }
-        }
+        Phase::Exited(Exit { code, started, at, oom, why }) => ExecState::Exited {
+            code: *code,
+            pid: started.pid,
+            oom: *oom == Oom::Seen,
+            why: *why,
+            span: Some([started.since, *at]),
+        },
     };
     Some(ExecInfo { exec, state })
 }

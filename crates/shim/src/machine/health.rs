@@ -79,6 +79,11 @@ impl Health {
         }
     }
 
+    /// Whether this is the check that runs.
+    pub(super) fn is_check(&self, exec: ExecId) -> bool {
+        matches!(self.check, Check::Runs { exec: running, .. } if running == exec)
+    }
+
     /// When something is to be done about it.
     pub(super) const fn deadline(&self) -> Option<Duration> {
         match self.check {

@@ -27,8 +27,8 @@ use crate::protocol::{
 };
 use deaf::Deaf;
 pub(crate) use event::{
-    After, Attachment, ConnId, Effect, Event, Finish, Freeze, Hearing, News, Now, Oom, Reviver,
-    Traces,
+    After, Attachment, ConnId, Effect, Event, Finish, Freeze, Hearing, News, Now, Oom, Pace,
+    Reviver, Traces,
 };
 use exec::Execs;
 pub(crate) use exec::KILLED;
@@ -199,6 +199,10 @@ impl Machine {
                     Effect::Tell(News::ExecEnded(exec, code, oom)),
                     Effect::EndStreams(Target::Exec(exec)),
                 ];
+                if self.health.is_check(exec) {
+                    // They come every few seconds, and what they were is told with the health.
+                    self.execs.forget(exec);
+                }
                 effects.extend(self.on_check_exited(exec, code, now));
                 effects
             }
@@ -359,6 +363,8 @@ impl Machine {
         if oom == Oom::Seen && running_oom == Oom::Unseen {
             effects.push(Effect::Tell(News::OutOfMemory));
         }
+        let execs = self.execs.last();
+        effects.extend((!execs.is_empty()).then_some(Effect::RecordExecs(execs)));
         effects.push(Effect::RecordExit(record, after));
         let (later, told) = std::mem::take(&mut self.waiters)
             .into_iter()

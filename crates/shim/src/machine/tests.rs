@@ -14,7 +14,8 @@ use model::container::{Stdin, StopTimeout, TerminalSize};
 use oci_spec::runtime::{Process, Spec};
 
 use crate::protocol::{
-    CgroupName, ExecStart, Launch, LogConfig, Reach, Request, Restarts, Then, Until, WithoutClient,
+    CgroupName, Ended, ExecStart, ExecState, Launch, LogConfig, Reach, Request, Restarts, Then,
+    Until, WithoutClient,
 };
 
 const A: ConnId = ConnId(1);
@@ -95,6 +96,7 @@ fn show(effect: &Effect) -> String {
             format!("health {} {streak}: {:?}", status.word(), checked.verdict)
         }
         Effect::EndStreams(Target::Exec(_)) => "end streams of exec".to_owned(),
+        Effect::RecordExecs(execs) => format!("record {} execs", execs.len()),
         Effect::Stream(..)
         | Effect::Signal(..)
         | Effect::Listen(_)
@@ -499,10 +501,53 @@ fn an_ended_exec_is_remembered_for_its_time_and_a_running_one_always() {
     assert_eq!(shim.machine.execs.list().len(), 102);
     shim.elapsed += Duration::from_secs(1);
     end_execs(&mut shim, 101..102);
-    assert_eq!(shim.machine.execs.list().len(), 3);
+    // The last ones are, whatever the time.
+    assert_eq!(shim.machine.execs.list().len(), 1 + exec::LAST);
+    end_execs(&mut shim, 102..102 + 40);
+    assert_eq!(shim.machine.execs.list().len(), 1 + 42);
     assert!(shim.ask(A, Request::ExecState { exec: exec(0) }).contains("Running"));
-    assert!(shim.ask(A, Request::ExecState { exec: numbered(100) }).contains("Exited"));
+    assert!(shim.ask(A, Request::ExecState { exec: numbered(102) }).contains("Exited"));
     assert!(shim.ask(A, Request::ExecState { exec: numbered(0) }).contains("NoSuchExec"));
+}
+
+#[test]
+fn an_exec_that_has_ended_says_what_made_it() {
+    let mut shim = Shim::running(None);
+    let begin = |shim: &mut Shim, number, without_client| {
+        let Request::ExecStart(start) = exec_start(number) else { panic!("it is one") };
+        shim.ask(A, Request::ExecStart(Box::new(ExecStart { without_client, ..*start })));
+        shim.on(Event::ExecLaunched(A, exec(number), started(9), None));
+    };
+    let kill = |shim: &mut Shim, number, signal| {
+        let (target, reach) = (Target::Exec(exec(number)), Reach::Everyone);
+        shim.ask(B, Request::Kill { target, signal, reach });
+    };
+    let end = |shim: &mut Shim, number, code| {
+        shim.on(Event::ExecExited(exec(number), ExitCode(code), Oom::Unseen));
+        let info = shim.machine.execs.info(exec(number)).unwrap();
+        let ExecState::Exited { why, .. } = info.state else { panic!("it runs") };
+        why
+    };
+    for number in 0..5 {
+        begin(&mut shim, number, WithoutClient::Stays);
+    }
+    begin(&mut shim, 5, WithoutClient::Ends);
+    assert_eq!(end(&mut shim, 0, 137), Ended::ByItself);
+    kill(&mut shim, 1, Signal::TERM);
+    assert_eq!(end(&mut shim, 1, 0), Ended::Signalled(Signal::TERM));
+    // It has another use for the signal.
+    kill(&mut shim, 2, Signal::TERM);
+    shim.elapsed += Duration::from_secs(11);
+    assert_eq!(end(&mut shim, 2, 0), Ended::ByItself);
+    let usr1 = "USR1".parse().unwrap();
+    kill(&mut shim, 3, usr1);
+    assert_eq!(end(&mut shim, 3, 138), Ended::ByItself);
+    shim.on(Event::Closed(A));
+    assert_eq!(end(&mut shim, 5, 129), Ended::ClientGone);
+    shim.on(Event::InitExited(ExitCode(0), Oom::Unseen));
+    let info = shim.machine.execs.info(exec(4)).unwrap();
+    assert!(matches!(info.state, ExecState::Exited { why: Ended::Container, .. }), "{info:?}");
+    assert_eq!(shim.machine.execs.last().len(), 6);
 }
 
 #[test]
@@ -866,7 +911,7 @@ fn deaf(runs: Duration) -> Shim {
     shim.elapsed = runs;
     let asked = shim.ask(A, Request::Stop { signal: None, timeout: None, then: Then::Stay });
     assert!(asked.starts_with("Listen(Signal(15))\nTell(Signalled("), "{asked}");
-    assert_eq!(shim.on(Event::Hearing(Signal::TERM, Hearing::Deaf)), "");
+    assert_eq!(shim.on(Event::Hearing(Signal::TERM, Hearing::Deaf(Pace::default()))), "");
     shim
 }
 
@@ -877,7 +922,7 @@ fn who_does_not_hear_its_signal_is_killed_after_some_looks() {
         let mut shim = deaf(runs);
         let killed = loop {
             assert_eq!(shim.tick(), "Listen(Signal(15))\n");
-            let effects = shim.on(Event::Hearing(Signal::TERM, Hearing::Deaf));
+            let effects = shim.on(Event::Hearing(Signal::TERM, Hearing::Deaf(Pace::default())));
             if !effects.is_empty() {
                 break effects;
             }
@@ -887,6 +932,49 @@ fn who_does_not_hear_its_signal_is_killed_after_some_looks() {
         assert_eq!(shim.elapsed - runs, Duration::from_millis(limit));
         assert!(shim.exits(137).contains("stopped 137 escalated=Killed"));
     }
+}
+
+/// What it says of a process that has run for so many milliseconds.
+fn looked_at(shim: &mut Shim, ran: u64) -> String {
+    assert_eq!(shim.tick(), "Listen(Signal(15))\n");
+    let pace = Pace { ran: Duration::from_millis(ran), reads: false };
+    shim.on(Event::Hearing(Signal::TERM, Hearing::Deaf(pace)))
+}
+
+#[test]
+fn who_has_just_been_started_and_works_is_given_the_time_that_it_works_for() {
+    let mut shim = deaf(Duration::from_secs(1));
+    // From look to look it runs for 20 ms.
+    for look in 1..=60 {
+        assert_eq!(looked_at(&mut shim, look * 20), "");
+    }
+    assert_eq!(shim.elapsed, Duration::from_secs(4));
+    // Then it rests.
+    let killed = loop {
+        let effects = looked_at(&mut shim, 1200);
+        if !effects.is_empty() {
+            break effects;
+        }
+    };
+    assert!(killed.starts_with("Tell(Unheard("), "{killed}");
+    assert_eq!(shim.elapsed, Duration::from_secs(5));
+    // One that was started long ago has installed what it installs.
+    let mut shim = deaf(Duration::from_secs(60));
+    assert_eq!(looked_at(&mut shim, 20), "");
+    assert!(looked_at(&mut shim, 40).starts_with("Tell(Unheard("));
+}
+
+#[test]
+fn who_works_and_never_hears_is_killed_when_its_time_is_up() {
+    let mut shim = deaf(Duration::from_secs(1));
+    for look in 1.. {
+        let effects = looked_at(&mut shim, look * 20);
+        if !effects.is_empty() {
+            break;
+        }
+    }
+    // It is new for ten seconds, as long as its stop may take.
+    assert!(shim.elapsed <= Duration::from_secs(11), "{:?}", shim.elapsed);
 }
 
 #[test]
