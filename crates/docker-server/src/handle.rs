@@ -45,6 +45,8 @@ pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpErro
         Route::ContainerPrune => containers::prune(&call).await,
         Route::Container(id, operation) => containers::one(call, id, operation).await,
         Route::CheckpointRemove(id, name) => checkpoints::remove(&call, id, name).await,
+        Route::CheckpointExport(id, name) => checkpoints::export(call, id, name).await,
+        Route::CheckpointImport(id, name) => checkpoints::import(call, id, name).await,
         Route::Exec(id, operation) => exec::one(call, &id, operation).await,
         Route::ImageList => images::list(&call).await,
         Route::ImagePrune => images::prune(&call).await,

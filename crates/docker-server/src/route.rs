@@ -32,6 +32,10 @@ pub(crate) enum Route {
     Container(String, ContainerRoute),
     /// A container, and the name of one of its checkpoints.
     CheckpointRemove(String, String),
+    /// dhow's own: it as an archive.
+    CheckpointExport(String, String),
+    /// dhow's own.
+    CheckpointImport(String, String),
     Exec(String, ExecRoute),
     ImageList,
     ImagePrune,
@@ -153,6 +157,12 @@ fn system(method: &str, path: &[&str]) -> Option<Route> {
         ("GET", ["dhow", "previous", name, "logs"]) => Route::PreviousLogs((*name).to_owned()),
         ("POST", ["dhow", "reconcile"]) => Route::Reconcile,
         ("POST", ["dhow", "start"]) => Route::StartWished,
+        ("GET", ["dhow", "containers", id, "checkpoints", name]) => {
+            Route::CheckpointExport(id_of(id)?, (*name).to_owned())
+        }
+        ("PUT", ["dhow", "containers", id, "checkpoints", name]) => {
+            Route::CheckpointImport(id_of(id)?, (*name).to_owned())
+        }
         ("GET", ["dhow", "containers", id, "execs"]) => {
             Route::Container(id_of(id)?, ContainerRoute::ExecList)
         }

@@ -3,10 +3,11 @@
 //! What criu has to be told is `runtime::criu`'s matter. Here is what a checkpoint is on disk, what
 //! may become one, and how it comes about whole or not at all (`docs/design/checkpoint.md`).
 
+mod carried;
 mod kept;
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -150,6 +151,60 @@ impl Engine {
         let shelf = self.shelf_of(&id, place)?;
         let (_lock, container) = self.lock(&id)?;
         existing(&shelf, &container, place)?.remove(&place.name)
+    }
+
+    /// Writes a checkpoint as an archive.
+    ///
+    /// # Errors
+    /// There is none of this name; `out` cannot be written to.
+    pub fn checkpoint_export(
+        &self,
+        who: &NameOrId,
+        place: &CheckpointPlace,
+        out: &mut dyn Write,
+    ) -> Result<(), EngineError> {
+        let container = self.find(who)?;
+        let shelf = self.shelf_of(&container.id, place)?;
+        existing(&shelf, &container, place)?.export(&place.name, out)
+    }
+
+    /// Whether there is such a checkpoint: what is wrong is said before its archive begins.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn checkpoint_can_export(
+        &self,
+        who: &NameOrId,
+        place: &CheckpointPlace,
+    ) -> Result<(), EngineError> {
+        let container = self.find(who)?;
+        existing(&self.shelf_of(&container.id, place)?, &container, place)?
+            .images(&place.name)
+            .map(drop)
+    }
+
+    /// Takes a checkpoint from an archive that [`Engine::checkpoint_export`] has written. What it may do is
+    /// seen when a container is made of it.
+    ///
+    /// # Errors
+    /// There is one of this name, or the archive is of something else: nothing has changed.
+    pub fn checkpoint_import(
+        &self,
+        who: &NameOrId,
+        place: &CheckpointPlace,
+        archive: impl Read,
+    ) -> Result<(), EngineError> {
+        let id = self.find(who)?.id;
+        let shelf = self.shelf_of(&id, place)?;
+        let (_lock, container) = self.lock(&id)?;
+        let kept = shelf.make()?;
+        if kept.is_taken(&place.name)? {
+            return Err(EngineError::CheckpointExists {
+                name: place.name.clone(),
+                container: container.name().to_owned(),
+            });
+        }
+        kept.import(&place.name, archive)
     }
 
     /// Everything that a start from a checkpoint needs beside what any start needs, and the checkpoint:

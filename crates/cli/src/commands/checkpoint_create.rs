@@ -1,5 +1,6 @@
 //! `checkpoint create`
 
+use super::save::Target;
 use crate::argv::{Arity, Outcome, command};
 use crate::cx::Cx;
 use docker_api::types::checkpoints::CheckpointCreate;
@@ -11,6 +12,9 @@ pub(super) struct CheckpointCreateArgs {
     /// Keep it in this directory instead of with the container
     #[arg(long, value_name = "string", default_value = "")]
     checkpoint_dir: String,
+    /// Write it to this file as well (- is STDOUT)
+    #[arg(long, value_name = "string")]
+    export: Option<String>,
     /// Let the container run on
     #[arg(long)]
     leave_running: bool,
@@ -27,12 +31,37 @@ command!(
 );
 
 async fn create(cx: &Cx, args: CheckpointCreateArgs) -> Outcome {
+    // What cannot be written to is said before the container ends.
+    let target = args.export.as_deref().map(|file| Target::open_private(Some(file))).transpose()?;
     let request = CheckpointCreate {
         checkpoint_id: args.checkpoint,
         checkpoint_dir: args.checkpoint_dir,
         exit: !args.leave_running,
     };
-    cx.client()?.checkpoint_create(&args.container, &request).await?;
+    let client = cx.client()?;
+    let created = client.checkpoint_create(&args.container, &request).await;
+    let Some(target) = target else {
+        created?;
+        cx.line(&request.checkpoint_id)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    if let Err(error) = created {
+        target.give_up();
+        return Err(error.into());
+    }
+    let dir = Some(request.checkpoint_dir.as_str()).filter(|dir| !dir.is_empty());
+    let archive = client.checkpoint_export(&args.container, &request.checkpoint_id, dir).await;
+    if matches!(target, Target::Stdout) {
+        target.write(archive?).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    match archive {
+        Ok(archive) => target.write(archive).await?,
+        Err(error) => {
+            target.give_up();
+            return Err(error.into());
+        }
+    }
     cx.line(&request.checkpoint_id)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,8 @@
 mod attach;
 mod builder_prune;
 mod checkpoint_create;
+mod checkpoint_export;
+mod checkpoint_import;
 mod checkpoint_ls;
 mod checkpoint_rm;
 mod commit;
@@ -88,6 +90,8 @@ pub(crate) const ALL: &[&Command] = &[
     &attach::COMMAND,
     &builder_prune::COMMAND,
     &checkpoint_create::COMMAND,
+    &checkpoint_export::COMMAND,
+    &checkpoint_import::COMMAND,
     &checkpoint_ls::COMMAND,
     &checkpoint_rm::COMMAND,
     &commit::COMMAND,

@@ -6,6 +6,7 @@ use crate::error::{Failure, os_error};
 use docker_api::stream::ByteStream;
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -72,6 +73,22 @@ impl Target {
         let partial = path.with_file_name(format!(".{name}.{}", std::process::id()));
         let file = File::create(&partial).map_err(failed)?;
         Ok(Self::File(file, partial, path.to_owned()))
+    }
+
+    /// As [`Target::open`], of a file that nobody else is to read. It is empty so far.
+    pub(super) fn open_private(output: Option<&str>) -> Result<Self, Failure> {
+        let target = Self::open(output)?;
+        if let Self::File(file, ..) = &target {
+            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        }
+        Ok(target)
+    }
+
+    /// Nothing comes.
+    pub(super) fn give_up(self) {
+        if let Self::File(_, partial, _) = self {
+            let _ = std::fs::remove_file(partial);
+        }
     }
 
     /// Copies the archive; what is not whole is taken away again.

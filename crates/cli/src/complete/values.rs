@@ -252,7 +252,9 @@ pub(super) fn of_argument(command: &Command, before: usize, reach: Reach) -> Val
             Values::Names(&[Kind::Containers])
         }
         ("checkpoint create", 0) => Values::Names(&[Kind::Unpaused]),
-        ("checkpoint ls" | "checkpoint rm", 0) => Values::Names(&[Kind::Containers]),
+        ("checkpoint ls" | "checkpoint rm" | "checkpoint export" | "checkpoint import", 0) => {
+            Values::Names(&[Kind::Containers])
+        }
         ("container cp", _) => Values::Names(&[Kind::ContainerPath]),
         ("container commit", 1) => Values::Names(&[Kind::Images]),
         ("container run" | "container create", 0) => Values::Names(&[Kind::Images]),

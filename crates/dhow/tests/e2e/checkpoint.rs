@@ -426,6 +426,7 @@ fn what_comes_back_may_do_no_more_than_its_container() {
         // Without its mount criu has nothing in the place of the host's.
         (&["--ipc", "host"], &["-v", "/dev/shm:/dev/shm"], "in the host's ipc namespace"),
         (&["--uts", "host"], &[], "in the host's uts namespace"),
+        (&[], &["--user", "1000"], "Uid 0, where 1000 is started"),
     ] {
         let run = ["--name"];
         let none = |more: &[&'static str]| -> &'static [&'static str] {
@@ -446,4 +447,45 @@ fn what_comes_back_may_do_no_more_than_its_container() {
         assert_eq!(numbers(&host, "less"), before, "{why}: it ran");
         host.ok(&["rm", "-f", "more", "less"]);
     }
+}
+
+#[test]
+fn one_that_is_carried_as_an_archive_goes_on_elsewhere() {
+    let host = host();
+    let file = host.scratch().join("one.tar");
+    let path = file.display().to_string();
+    count(&host, "cc", &["--network", "none"]);
+    assert_eq!(host.ok(&["checkpoint", "create", "--export", &path, "cc", "one"]), "one");
+    let written = *numbers(&host, "cc").last().unwrap();
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o077, 0);
+    // Another container of the same image goes on with it.
+    count(&host, "other", &["--network", "none"]);
+    host.ok(&["kill", "other"]);
+    let before = numbers(&host, "other").len();
+    assert_eq!(host.ok(&["checkpoint", "import", "-i", &path, "other", "two"]), "two");
+    assert_eq!(host.ok(&["checkpoint", "ls", "other"]), "CHECKPOINT NAME\ntwo");
+    host.ok(&["start", "--checkpoint", "two", "other"]);
+    assert_eq!(goes_on(&host, "other")[before], written + 1);
+    let again = host.fails(1, &["checkpoint", "import", "-i", &path, "cc", "one"]);
+    assert!(again.contains("already exists"), "{again}");
+    host.ok(&["checkpoint", "export", "-o", &path, "other", "two"]);
+    // What is none leaves nothing.
+    let whole = fs::read(&file).unwrap();
+    for (bytes, why) in [
+        (&whole[..whole.len() / 2], "import checkpoint bad"),
+        (&whole[512..1024], "import checkpoint bad"),
+        (b"".as_slice(), "import checkpoint bad"),
+    ] {
+        let told = host.feed(&["checkpoint", "import", "cc", "bad"], bytes);
+        assert_eq!(told.code, Some(1));
+        assert!(told.err.contains(why) || told.err.contains("read the checkpoint"), "{}", told.err);
+    }
+    assert_eq!(host.ok(&["checkpoint", "ls", "cc"]), "CHECKPOINT NAME\none");
+    let dir = container_dir(&host, "cc").join("checkpoints");
+    assert_eq!(fs::read_dir(dir).unwrap().count(), 1);
+    let none = host.fails(1, &["checkpoint", "export", "-o", &path, "cc", "none"]);
+    assert!(none.contains("checkpoint none does not exist"), "{none}");
+    let partial =
+        |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(".one.tar");
+    assert!(!fs::read_dir(host.scratch()).unwrap().flatten().any(|entry| partial(&entry)));
 }

@@ -247,8 +247,8 @@ fn execs_that_have_ended_say_why() {
         "1000",
     ]);
     host.ok(&["exec", "c1", "true"]);
-    host.run(&["exec", "-u", "1", "c1", "sh", "-c", "exit 3"]);
-    host.run(&["exec", "c1", "sh", "-c", "exec tail -c 64m /dev/zero"]);
+    host.fails(3, &["exec", "-u", "1", "c1", "sh", "-c", "exit 3"]);
+    host.fails(137, &["exec", "c1", "sh", "-c", "exec tail -c 64m /dev/zero"]);
     let mut client = host.spawn(&mut host.command(&["exec", "c1", "sleep", "2021"]));
     until(&host, "c1", 1);
     client.kill().unwrap();
@@ -280,6 +280,6 @@ fn execs_that_have_ended_say_why() {
     let all = format!("false 137 with its container:  sleep 2023\n{ended}");
     assert_eq!(listed(), all);
     host.ok(&["start", "c1"]);
-    assert_eq!(host.run(&["exec", "c1", "false"]).code, Some(1));
+    host.fails(1, &["exec", "c1", "false"]);
     assert_eq!(listed(), format!("false 1 :  false\n{all}"));
 }

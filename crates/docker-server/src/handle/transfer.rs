@@ -50,7 +50,7 @@ pub(super) async fn save(call: Call, names: Vec<String>) -> Result<Reply, HttpEr
 
 /// Runs something that writes an archive, on a thread of its own. An error breaks the connection
 /// off in the middle of the body: a client must not take a part for the whole.
-fn archive<F>(engine: Engine, write: F) -> Pieces
+pub(super) fn archive<F>(engine: Engine, write: F) -> Pieces
 where
     F: FnOnce(&Engine, &mut dyn Write) -> Result<(), EngineError> + Send + 'static,
 {

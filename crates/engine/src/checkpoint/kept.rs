@@ -6,7 +6,7 @@
 //! of is not known here, but for its manifest.
 
 use std::fs::{DirBuilder, File};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
@@ -18,6 +18,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 use serde::{Deserialize, Serialize};
 use sys::root::{Final, Root, RootError};
 
+use super::carried::{self, CarryError};
 use crate::EngineError;
 
 /// What a checkpoint is, beside criu's files. It is written last.
@@ -168,17 +169,30 @@ impl Kept {
             let found = images.root.metadata(&name).map_err(file("look at", &path))?;
             check_owner(&found, &path)?;
         }
-        let path = path.join(MANIFEST);
-        let bytes = images.root.read_untrusted(MANIFEST, MAX_MANIFEST, Final::NoFollow);
-        let bytes = bytes.map_err(file("read the checkpoint", &path))?;
-        let manifest = serde_json::from_slice(&bytes).map_err(io::Error::other);
-        let manifest: Manifest =
-            manifest.map_err(EngineError::file("read the checkpoint", &path))?;
-        if manifest.version != VERSION {
-            let why = io::Error::other(format!("it is of version {}", manifest.version));
-            return Err(EngineError::file("read the checkpoint", path)(why));
+        let descriptors = manifest(&images.root, &path)?;
+        Ok((images.root.into(), descriptors))
+    }
+
+    /// Writes a checkpoint as an archive.
+    pub(super) fn export(&self, name: &str, out: &mut dyn Write) -> Result<(), EngineError> {
+        let (images, _) = self.images(name)?;
+        carried::pack(images, MANIFEST, out).map_err(|error| uncarried("export", name, error))
+    }
+
+    /// Takes a checkpoint from an archive, whole or not at all. Whoever calls this holds the container's
+    /// lock.
+    pub(super) fn import(&self, name: &str, archive: impl Read) -> Result<(), EngineError> {
+        let mut stage = self.stage(name)?;
+        match stage.take(archive) {
+            Ok(()) => {
+                stage.keep();
+                Ok(())
+            }
+            Err(error) => {
+                stage.discard();
+                Err(error)
+            }
         }
-        Ok((images.root.into(), manifest.descriptors))
     }
 
     /// An empty directory for what is being written. Whoever holds the container's lock is the only
@@ -254,6 +268,18 @@ impl Stage<'_> {
         rustix::fs::fsync(all).map_err(|errno| failed(errno.into()))
     }
 
+    /// What an archive has, and its name.
+    fn take(&mut self, archive: impl Read) -> Result<(), EngineError> {
+        let name = self.name.clone();
+        carried::unpack(archive, &self.dir.root)
+            .map_err(|error| uncarried("import", &name, error))?;
+        let descriptors = manifest(&self.dir.root, &self.dir.path)?;
+        // It is written anew: last, as all others are.
+        let old = self.dir.root.remove(MANIFEST);
+        old.map_err(file("write the checkpoint", &self.dir.path))?;
+        self.seal(&descriptors)
+    }
+
     /// What criu told of its work.
     pub(super) fn log(&self) -> io::Result<File> {
         let log = self.dir.root.open_file(criu::LOG, OFlags::RDONLY | OFlags::NOFOLLOW);
@@ -272,6 +298,24 @@ impl Stage<'_> {
             Named::No => self.kept.sweep(),
         };
     }
+}
+
+/// What the streams of a checkpoint were.
+fn manifest(images: &Root, path: &Path) -> Result<Descriptors, EngineError> {
+    let path = path.join(MANIFEST);
+    let bytes = images.read_untrusted(MANIFEST, MAX_MANIFEST, Final::NoFollow);
+    let bytes = bytes.map_err(file("read the checkpoint", &path))?;
+    let manifest = serde_json::from_slice(&bytes).map_err(io::Error::other);
+    let manifest: Manifest = manifest.map_err(EngineError::file("read the checkpoint", &path))?;
+    if manifest.version != VERSION {
+        let why = io::Error::other(format!("it is of version {}", manifest.version));
+        return Err(EngineError::file("read the checkpoint", path)(why));
+    }
+    Ok(manifest.descriptors)
+}
+
+fn uncarried(what: &str, name: &str, error: CarryError) -> EngineError {
+    EngineError::Invalid(format!("{what} checkpoint {name}: {error}"))
 }
 
 fn unfinished(name: &str) -> String {

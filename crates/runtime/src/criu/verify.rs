@@ -5,7 +5,7 @@
 //! container that was allowed more. What is there may be less than the specification allows (a
 //! process gives up what it does not need), never more.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -20,7 +20,11 @@ use sys::root::{Final, Root};
 
 use super::homes::{Homes, process};
 use crate::plan::InitPlan;
-use crate::step::{Place, Step, Symlinks};
+use crate::step::{Gid, Identity, Place, Step, Symlinks, Uid};
+
+/// `CAP_SETGID` and `CAP_SETUID` of linux/capability.h.
+const SETGID: u32 = 6;
+const SETUID: u32 = 7;
 
 /// `TMPFS_MAGIC` of linux/magic.h: what masks.
 const TMPFS: u64 = 0x0102_1994;
@@ -31,6 +35,10 @@ pub(super) struct Bounds {
     capabilities: u64,
     is_filtered: bool,
     gains_nothing: bool,
+    /// As whom the container's command is started.
+    identity: Identity,
+    /// What security modules call its processes, and the file that says so.
+    labels: Vec<(&'static str, CString)>,
 }
 
 impl Bounds {
@@ -45,6 +53,8 @@ impl Bounds {
             capabilities: all & !dropped.unwrap_or_default(),
             is_filtered: plan.steps.contains(&Step::LoadFilter),
             gains_nothing: plan.steps.contains(&Step::NoNewPrivileges),
+            identity: identity(plan),
+            labels: plan.steps.iter().filter_map(label).collect(),
         }
     }
 
@@ -63,7 +73,86 @@ impl Bounds {
             return Some("no filter of system calls".to_owned());
         }
         let gains_nothing = field("NoNewPrivs") == "1";
-        (self.gains_nothing && !gains_nothing).then(|| "no no_new_privs".to_owned())
+        if self.gains_nothing && !gains_nothing {
+            return Some("no no_new_privs".to_owned());
+        }
+        self.foreign_ids(status)
+    }
+
+    /// Who it is and may not be. A container that began as root, or runs programs that change who they
+    /// are, may have become anybody, if it has what that takes.
+    fn foreign_ids(&self, status: &str) -> Option<String> {
+        let Identity { uid, gid, groups } = &self.identity;
+        let may_change = |capability: u32| {
+            let has = self.capabilities & (1 << capability) != 0;
+            has && (uid.is_root() || !self.gains_nothing)
+        };
+        // What cannot be read is anybody.
+        let ids = |name| -> Vec<u32> {
+            let ids = field(status, name).split_whitespace();
+            ids.map(|id| id.parse().unwrap_or(u32::MAX)).collect()
+        };
+        let (uids, gids) = (ids("Uid"), ids("Gid"));
+        let is_whole = uids.len() == 4 && gids.len() == 4;
+        if !is_whole || (!may_change(SETUID) && uids.iter().any(|id| *id != uid.as_raw())) {
+            return Some(format!("user {uids:?}, where {} is allowed", uid.as_raw()));
+        }
+        let known = |id: &u32| *id == gid.as_raw() || groups.iter().any(|g| g.as_raw() == *id);
+        let all = gids.iter().copied().chain(ids("Groups"));
+        let foreign = all.into_iter().find(|id| !known(id));
+        foreign.filter(|_| !may_change(SETGID)).map(|id| format!("group {id}"))
+    }
+
+    /// What is wrong with the first process: the container's command, which was started as somebody, and
+    /// is still known as that by its real ids.
+    fn foreign_first(&self, status: &str) -> Option<String> {
+        let Identity { uid, gid, .. } = &self.identity;
+        if uid.is_root() {
+            return None;
+        }
+        let real =
+            |name| field(status, name).split_whitespace().next().and_then(|id| id.parse().ok());
+        let wrong = |name, wanted: u32| {
+            let found: Option<u32> = real(name);
+            let found = found.unwrap_or(u32::MAX);
+            (found != wanted).then(|| format!("{name} {found}, where {wanted} is started"))
+        };
+        wrong("Uid", uid.as_raw()).or_else(|| wrong("Gid", gid.as_raw()))
+    }
+
+    /// A label that is not the one that a start gives.
+    fn foreign_label(&self, process: &Path) -> Option<String> {
+        self.labels.iter().find_map(|(file, wanted)| {
+            let found = fs::read(process.join(file)).unwrap_or_default();
+            let found = found.trim_ascii_end();
+            let found = found.strip_suffix(b"\0").unwrap_or(found);
+            // AppArmor says behind the name how it is applied.
+            let is_it = found == wanted.to_bytes()
+                || found
+                    .strip_prefix(wanted.to_bytes())
+                    .is_some_and(|mode| mode.starts_with(b" ("));
+            let found = String::from_utf8_lossy(found);
+            (!is_it).then(|| format!("the label {found:?} instead of {wanted:?}"))
+        })
+    }
+}
+
+/// Without a word about it, root.
+fn identity(plan: &InitPlan) -> Identity {
+    let find = |step: &Step| {
+        if let Step::Become(identity) = step { Some(identity.clone()) } else { None }
+    };
+    let root = Identity { uid: Uid::ROOT, gid: Gid::ROOT, groups: Vec::new() };
+    plan.steps.iter().find_map(find).unwrap_or(root)
+}
+
+fn label(step: &Step) -> Option<(&'static str, CString)> {
+    if let Step::SeLinux(label) = step {
+        Some(("attr/current", label.clone()))
+    } else if let Step::AppArmor(profile) = step {
+        Some(("attr/apparmor/current", profile.clone()))
+    } else {
+        None
     }
 }
 
@@ -81,6 +170,9 @@ pub(super) fn verify(
         check_mount(&root, step)?;
     }
     let failed = |error: io::Error| format!("its processes cannot be looked at: {error}");
+    let status = fs::read_to_string(proc.join("status")).map_err(failed)?;
+    let foreign = bounds.foreign_first(&status);
+    foreign.map_or(Ok(()), |it| Err(format!("the first process of the checkpoint has {it}")))?;
     let mut processes = vec![proc];
     while let Some(process) = processes.pop() {
         for thread in fs::read_dir(process.join("task")).map_err(failed)? {
@@ -89,6 +181,7 @@ pub(super) fn verify(
             if !has_ended(&status) {
                 let excess = bounds
                     .excess(&status)
+                    .or_else(|| bounds.foreign_label(&thread))
                     .map(|it| format!("a process of the checkpoint has {it}"));
                 excess.map_or(Ok(()), Err)?;
                 homes.check(&thread)?;
@@ -171,13 +264,21 @@ fn open(root: &Root, place: &Place) -> Result<Option<OwnedFd>, String> {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { capabilities: 0b1011, is_filtered: true, gains_nothing: true };
+    const IDENTITY: Identity = Identity { uid: Uid::ROOT, gid: Gid::ROOT, groups: Vec::new() };
+    const BOUNDS: Bounds = Bounds {
+        capabilities: 0b1011,
+        is_filtered: true,
+        gains_nothing: true,
+        identity: IDENTITY,
+        labels: Vec::new(),
+    };
 
     fn status(bounding: &str, seccomp: u8, gains_nothing: u8) -> String {
         format!(
             "Name:\tsh\nCapInh:\t0000000000000000\nCapPrm:\t0000000000000001\nCapEff:\t0000000000000001\n\
              CapBnd:\t{bounding}\nCapAmb:\t0000000000000000\nNoNewPrivs:\t{gains_nothing}\n\
-             Seccomp:\t{seccomp}\nSeccomp_filters:\t1\n"
+             Seccomp:\t{seccomp}\nSeccomp_filters:\t1\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n\
+             Groups:\t\n"
         )
     }
 
@@ -195,5 +296,61 @@ mod tests {
         assert_eq!(excess(""), "CapBnd ffffffffffffffff");
         let free = Bounds { is_filtered: false, gains_nothing: false, ..BOUNDS };
         assert_eq!(free.excess(&status("000000000000000b", 0, 0)), None);
+    }
+
+    fn ids(uid: [u32; 4], gid: [u32; 4], groups: &[u32]) -> String {
+        let row = |ids: &[u32]| ids.iter().map(u32::to_string).collect::<Vec<_>>().join("\t");
+        format!("Uid:\t{}\nGid:\t{}\nGroups:\t{}\n", row(&uid), row(&gid), row(groups))
+    }
+
+    #[test]
+    fn who_it_is_has_to_be_somebody_that_it_could_have_become() {
+        let user = Identity {
+            uid: Uid::from_raw(1000),
+            gid: Gid::from_raw(1000),
+            groups: vec![Gid::from_raw(50)],
+        };
+        let changes = (1 << SETUID) | (1 << SETGID);
+        let bounds = |capabilities, gains_nothing, identity: &Identity| Bounds {
+            capabilities,
+            gains_nothing,
+            identity: identity.clone(),
+            ..BOUNDS
+        };
+        let own = ids([1000; 4], [1000; 4], &[50, 1000]);
+        let root = ids([0; 4], [0; 4], &[0]);
+        let sudo = ids([1000, 0, 0, 0], [1000; 4], &[50]);
+        let more = ids([1000; 4], [1000; 4], &[50, 998]);
+        let locked = bounds(changes, true, &user);
+        assert_eq!(locked.foreign_ids(&own), None);
+        for other in [&root, &sudo, &more] {
+            assert!(locked.foreign_ids(other).is_some(), "{other}");
+        }
+        // Programs of its image may have made it another, but not its first process' real self.
+        let free = bounds(changes, false, &user);
+        assert_eq!([&own, &root, &sudo, &more].map(|it| free.foreign_ids(it)), [const { None }; 4]);
+        assert_eq!(free.foreign_first(&sudo), None);
+        assert!(free.foreign_first(&root).is_some());
+        // Who began as root may be anybody, with what that takes.
+        assert_eq!(bounds(changes, true, &IDENTITY).foreign_ids(&own), None);
+        assert_eq!(bounds(changes, true, &IDENTITY).foreign_first(&own), None);
+        assert!(bounds(0, false, &IDENTITY).foreign_ids(&own).is_some());
+        assert!(locked.foreign_ids("").is_some(), "what is not told is not believed");
+    }
+
+    #[test]
+    fn a_label_is_the_one_of_a_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let label = "system_u:system_r:container_t:s0:c1,c2";
+        let labels = vec![("current", CString::new(label).unwrap())];
+        let bounds = Bounds { labels, ..BOUNDS };
+        let check = |found: &str| {
+            fs::write(dir.path().join("current"), found).unwrap();
+            bounds.foreign_label(dir.path()).is_none()
+        };
+        assert!(
+            check(label) && check(&format!("{label}\0")) && check(&format!("{label} (enforce)\n"))
+        );
+        assert!(!check("system_u:system_r:spc_t:s0") && !check(&format!("{label}3")) && !check(""));
     }
 }
