@@ -7,7 +7,7 @@ use sys::process::Namespaces;
 
 use crate::error::LaunchError;
 use crate::facts::HostFacts;
-use crate::plan::{self, Extras, Filter, Keyring, Orphan, Starter, Surroundings};
+use crate::plan::{self, Entrance, Extras, Filter, Keyring, Orphan, Starter, Surroundings};
 use crate::start::{CgroupEntry, FilterRef, Running, Start, Stdio};
 
 /// A process to be started in a container.
@@ -52,7 +52,9 @@ pub fn enter(enter: Enter<'_>) -> Result<Running, LaunchError> {
         keyring: enter.keyring,
         preserved: enter.preserved,
         starter: Starter::Parent,
+        entrance: Entrance::Pivot,
     };
+    let listener = enter.filter.and_then(|filter| filter.listener);
     let plan = plan::plan_exec(enter.process, enter.facts, enter.around, &extras)?;
     let start = Start {
         steps: plan.steps,
@@ -70,5 +72,5 @@ pub fn enter(enter: Enter<'_>) -> Result<Running, LaunchError> {
         hooks: None,
         door: None,
     };
-    start.run()?.go()
+    start.run()?.go_with(listener)
 }

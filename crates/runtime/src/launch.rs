@@ -9,12 +9,13 @@ use sys::mount::Depth;
 use sys::process::Namespaces;
 
 use crate::copy_up;
-use crate::error::LaunchError;
+use crate::error::{LaunchError, Reason};
 use crate::facts::HostFacts;
 use crate::filled;
 use crate::hooks::Hooks;
 use crate::plan::{
-    self, Extras, Filter, InitPlan, Join, Keyring, Origin, Orphan, PlanError, Starter, Tree,
+    self, Entrance, Extras, Filter, Ids, InitPlan, Join, Keyring, Origin, Orphan, PlanError, Shown,
+    Starter, Tree,
 };
 use crate::start::{CgroupEntry, FilterRef, Ready, Start, Stdio};
 use crate::step::{Node, NodeKind};
@@ -50,6 +51,8 @@ pub struct Launch<'a> {
     pub keyring: Keyring,
     /// How many descriptors from 3 on its program inherits.
     pub preserved: u32,
+    /// How its root file system becomes the root.
+    pub entrance: Entrance,
     /// A listening socket at which it waits, once it is [`Ready`] and left alone, for whoever starts it.
     pub door: Option<BorrowedFd<'a>>,
 }
@@ -67,6 +70,7 @@ impl Launch<'_> {
             hooks_at: self.hooks.map(|hooks| hooks.root()),
             keyring: self.keyring,
             preserved: self.preserved,
+            entrance: self.entrance.clone(),
             starter: if self.door.is_some() { Starter::Visitor } else { Starter::Parent },
         };
         plan::plan(self.spec, self.facts, &extras)
@@ -136,7 +140,11 @@ pub(crate) struct Given {
 impl Given {
     pub(crate) fn tree(&mut self, tree: &Tree, rootfs: &OwnedFd) -> Result<OwnedFd, LaunchError> {
         match tree {
-            Tree::Bind { mount, source, depth } => self.bind(*mount, source, *depth),
+            Tree::Bind { mount, source, depth, shown } => {
+                let tree = self.bind(*mount, source, *depth)?;
+                shown.iter().try_for_each(|shown| self.show(&tree, source, shown))?;
+                Ok(tree)
+            }
             Tree::CopyUp { params, covers } => copy_up::tmpfs(params, covers, rootfs.as_fd()),
             Tree::Filled { params, content, maps } => filled::tmpfs(params, content, maps),
             Tree::Device { path, node } => device(path, *node),
@@ -150,6 +158,27 @@ impl Given {
         }
         sys::mount::clone_tree(source, depth)
             .map_err(LaunchError::prepare("open the bind source", source.display()))
+    }
+
+    /// Shows a tree with other ids.
+    fn show(&self, tree: &OwnedFd, source: &Path, shown: &Shown) -> Result<(), LaunchError> {
+        let made = match &shown.ids {
+            Ids::Own(maps) => {
+                let made = sys::userns::create_alone(maps);
+                Some(made.map_err(|error| LaunchError::Prepare {
+                    action: "map the ids of",
+                    object: source.display().to_string(),
+                    errno: Reason { errno: error.errno(), detail: error.to_string() },
+                })?)
+            }
+            Ids::Container => None,
+        };
+        let given = self.namespaces.iter().find(|(kind, _)| *kind == Namespaces::USER);
+        let users = made.as_ref().or(given.map(|(_, users)| users));
+        let shown = users
+            .ok_or(sys::Errno::BADF)
+            .and_then(|users| sys::mount::set_idmap(tree, shown.depth, users));
+        shown.map_err(LaunchError::prepare("map the ids of", source.display()))
     }
 
     fn namespace(&mut self, join: &Join) -> Result<OwnedFd, LaunchError> {

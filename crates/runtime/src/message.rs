@@ -24,6 +24,8 @@ pub(crate) enum Report {
     AtHooks,
     /// The process goes on as another, a sibling, whose pidfd comes with it.
     Born,
+    /// The filter is loaded; the descriptor that it asks through comes along.
+    Listener,
     /// A step failed.
     Failed {
         /// Its index.
@@ -40,6 +42,9 @@ pub(crate) const READY: [u8; 1] = *b"r";
 
 /// The bytes of `AtHooks`.
 pub(crate) const AT_HOOKS: [u8; 1] = *b"h";
+
+/// The bytes of `Listener`.
+pub(crate) const LISTENER: [u8; 1] = *b"l";
 
 /// The bytes of `Born`.
 pub(crate) const BORN: [u8; 1] = *b"b";
@@ -68,6 +73,9 @@ impl Report {
         if bytes == BORN {
             return Some(Self::Born);
         }
+        if bytes == LISTENER {
+            return Some(Self::Listener);
+        }
         let (tag, rest) = bytes.split_first()?;
         let (step, rest) = rest.split_first_chunk::<4>()?;
         let (errno, words) = rest.split_first_chunk::<4>()?;
@@ -92,6 +100,7 @@ mod tests {
         assert_eq!(Report::parse(&READY), Some(Report::Ready));
         assert_eq!(Report::parse(&AT_HOOKS), Some(Report::AtHooks));
         assert_eq!(Report::parse(&BORN), Some(Report::Born));
+        assert_eq!(Report::parse(&LISTENER), Some(Report::Listener));
         assert_eq!(Report::parse(b"b12"), None);
         assert_eq!(Report::parse(b"f123"), None);
         assert_eq!(Report::parse(b""), None);

@@ -14,7 +14,8 @@ use sys::seccomp::{Flags, Instruction};
 
 use crate::error::{LaunchError, Missing, Reason};
 use crate::hooks::Hooks;
-use crate::init::{self, Hands};
+use crate::init::{self, Asks, Filter, Hands};
+use crate::listener::Listener;
 use crate::message::{self, Report};
 use crate::plan::{Candidates, Program, Terminal};
 use crate::step::{Place, Step, Symlinks};
@@ -51,6 +52,8 @@ pub struct FilterRef<'a> {
     pub instructions: &'a [Instruction],
     /// How it is loaded.
     pub flags: Flags,
+    /// Who is asked about calls, if it asks.
+    pub listener: Option<&'a Listener>,
 }
 
 /// A process that is set up and waits. Dropping it ends it; the caller still has to reap it.
@@ -119,7 +122,11 @@ impl Start<'_> {
             streams: streams.as_ref().map(|streams| streams.each_ref().map(AsFd::as_fd)),
             channel: theirs.as_fd(),
             door: self.door,
-            filter: self.filter.map(|filter| (filter.instructions, filter.flags)),
+            filter: self.filter.map(|filter| Filter {
+                program: filter.instructions,
+                flags: filter.flags,
+                asks: if filter.listener.is_some() { Asks::Parent } else { Asks::Nobody },
+            }),
             candidates: self.program.candidates.paths(),
             in_path: matches!(self.program.candidates, Candidates::InPath(_)),
             argv: &argv,
@@ -203,8 +210,24 @@ impl Ready {
     /// # Errors
     /// If a step failed; the process is gone then and has been reaped.
     pub fn go(self) -> Result<Running, LaunchError> {
+        self.go_with(None)
+    }
+
+    /// The same of a process whose filter asks somebody.
+    pub(crate) fn go_with(self, listener: Option<&Listener>) -> Result<Running, LaunchError> {
         self.say_go()?;
-        match self.hear(&mut Vec::new())? {
+        let mut fds = Vec::new();
+        let report = loop {
+            let report = self.hear(&mut fds)?;
+            let (Some(Report::Listener), Some(listener)) = (&report, listener) else {
+                break report;
+            };
+            if let Err(error) = pass(&mut fds, listener, self.child.pid) {
+                self.abort();
+                return Err(error);
+            }
+        };
+        match report {
             // execve has closed the channel.
             None => {
                 let Child { pid, pidfd } = self.child;
@@ -280,7 +303,7 @@ impl Ready {
                     None => LaunchError::Died { exit },
                 }
             }
-            Some(Report::Ready | Report::AtHooks | Report::Born) | None => {
+            Some(Report::Ready | Report::AtHooks | Report::Born | Report::Listener) | None => {
                 LaunchError::Died { exit }
             }
         }
@@ -295,20 +318,37 @@ fn number_of(pidfd: &OwnedFd) -> Option<Pid> {
     Pid::from_raw(line.trim().parse().ok()?)
 }
 
+/// Passes the descriptor that came last on to whoever answers.
+fn pass(fds: &mut Vec<OwnedFd>, listener: &Listener, pid: Pid) -> Result<(), LaunchError> {
+    let lost = || LaunchError::prepare("take", "the seccomp descriptor")(Errno::PROTO);
+    listener.hand_over(&fds.pop().ok_or_else(lost)?, pid)
+}
+
 /// Says start to a process that was left to visitors. Returns when its program runs.
 ///
 /// # Errors
 /// If a step failed; the process has ended then.
-pub(crate) fn knock(visitor: BorrowedFd<'_>, last: &LastSteps) -> Result<(), LaunchError> {
+pub(crate) fn knock(
+    visitor: BorrowedFd<'_>,
+    last: &LastSteps,
+    agent: Option<(&Listener, Pid)>,
+) -> Result<(), LaunchError> {
     let failed = |errno| LaunchError::prepare("start", "the process")(errno);
     let sent = sys::fdpass::send(visitor, &[message::GO], &[]);
     sent.map_err(|error| failed(error.errno().unwrap_or(Errno::IO)))?;
     let mut bytes = [0; message::MAX];
-    let heard = sys::fdpass::recv(visitor, &mut bytes, &mut Vec::new());
-    let len = heard.map_err(|error| failed(error.errno().unwrap_or(Errno::IO)))?;
-    if len == 0 {
-        return Ok(());
-    }
+    let mut fds = Vec::new();
+    let len = loop {
+        let heard = sys::fdpass::recv(visitor, &mut bytes, &mut fds);
+        let len = heard.map_err(|error| failed(error.errno().unwrap_or(Errno::IO)))?;
+        match (len, agent) {
+            (0, _) => return Ok(()),
+            (len, Some((listener, pid))) if bytes[..len] == message::LISTENER => {
+                pass(&mut fds, listener, pid)?;
+            }
+            (len, _) => break len,
+        }
+    };
     let Some(Report::Failed { step, errno, detail }) = Report::parse(&bytes[..len]) else {
         return Err(failed(Errno::PROTO));
     };
@@ -360,7 +400,9 @@ fn hint(step: &Step, reason: &mut Reason) {
         return;
     }
     let words = match (reason.errno, place.symlinks) {
-        (Errno::LOOP, Symlinks::Refuse) => "a symbolic link of the image is in the way",
+        (Errno::LOOP, Symlinks::Refuse | Symlinks::Kernels) => {
+            "a symbolic link of the image is in the way"
+        }
         (Errno::LOOP, Symlinks::InRoot) => "a symbolic link of the image leads nowhere or to /proc",
         (Errno::NOTDIR, _) => "a directory and a file cannot be mounted on each other",
         _ => return,

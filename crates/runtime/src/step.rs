@@ -70,6 +70,9 @@ pub enum Step {
     ReadOnlyRoot,
     /// Make the root file system the root, and let go of the host's mounts.
     EnterRoot,
+    /// The same without pivot_root, for a root on the initial ramfs: those of the host at these paths are
+    /// let go of, or covered where they cannot be.
+    EnterRootByChroot(Vec<CString>),
     /// Set how mounts reach the root file system's copies.
     RootPropagation(Propagation),
     /// Limit a resource.
@@ -145,6 +148,9 @@ pub enum Symlinks {
     /// An error: below `/dev`, `/proc` and `/sys` an image has no business to redirect what we
     /// mount, mask or create (CVE-2019-19921, CVE-2025-31133, CVE-2026-41579).
     Refuse,
+    /// Followed, if what they lead to is in a file system of the kernel's own, as `/proc/net` and
+    /// `/sys/class`: nothing of the image's is masked in place of what was meant.
+    Kernels,
 }
 
 /// A mount to be made.
@@ -174,6 +180,8 @@ pub enum Source {
         /// Keys, and values where they have one.
         params: Vec<(CString, Option<CString>)>,
     },
+    /// What is mounted there already, which gets other attributes and these parameters.
+    Present(Vec<(CString, Option<CString>)>),
     /// A tree that the parent has detached, and what it is to people.
     Tree(Slot, String),
 }
@@ -336,6 +344,7 @@ impl fmt::Display for Step {
             Self::MaskPath(place) => write!(f, "mask {place}"),
             Self::ReadOnlyRoot => f.write_str("make the root file system read-only"),
             Self::EnterRoot => f.write_str("enter the root file system"),
+            Self::EnterRootByChroot(_) => f.write_str("enter the root file system by chroot"),
             Self::RootPropagation(how) => write!(f, "make / {}", propagation_name(*how)),
             Self::Limit(limit) => write!(f, "set limit {:?}", limit.resource),
             Self::Conduct(conduct) => write!(f, "set {conduct}"),
@@ -384,6 +393,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::New { kind, .. } => f.write_str(&kind.to_string_lossy()),
+            Self::Present(_) => f.write_str("again what is mounted"),
             Self::Tree(_, name) => f.write_str(name),
         }
     }

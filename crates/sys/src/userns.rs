@@ -133,6 +133,18 @@ pub enum UsernsError {
     Read(&'static str, #[source] std::io::Error),
 }
 
+impl UsernsError {
+    /// The error number.
+    #[must_use]
+    pub fn errno(&self) -> Errno {
+        match self {
+            Self::Create(errno) | Self::Open(_, errno) | Self::Enter(errno) => *errno,
+            Self::Map { source, .. } => *source,
+            Self::Read(_, error) => Errno::from_io_error(error).unwrap_or(Errno::IO),
+        }
+    }
+}
+
 /// A user namespace and what it owns. They live as long as somebody holds or joins them.
 #[derive(Debug)]
 pub struct Userns {

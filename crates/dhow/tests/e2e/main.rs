@@ -33,6 +33,8 @@ mod log_drivers;
 mod logs;
 mod network;
 mod oci;
+mod oci_mounts;
+mod oci_seccomp;
 mod oci_spec;
 mod orphans;
 mod pull;

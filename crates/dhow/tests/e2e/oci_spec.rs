@@ -9,7 +9,7 @@ use crate::oci::Bundle;
 
 /// Runs the words in a container of this bundle and gives what they said.
 #[track_caller]
-fn said(bundle: &Bundle, words: &[&str]) -> String {
+pub(crate) fn said(bundle: &Bundle, words: &[&str]) -> String {
     bundle.runs(words);
     bundle.ok(&["run", "one"])
 }
@@ -30,7 +30,7 @@ fn map(ranges: &[(u32, u32, u32)]) -> Value {
 }
 
 /// A bundle whose container has ids of its own, in several ranges.
-fn with_users() -> Bundle {
+pub(crate) fn with_users() -> Bundle {
     let bundle = Bundle::new();
     bundle.change(|spec| {
         add(spec, "user", None);

@@ -1,7 +1,7 @@
 //! The last steps: who the process is, where it is, and the program.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::net::SocketFlags;
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use rustix::thread::{CapabilitySet, CapabilitySets, CpuSet};
 use sys::Errno;
 
-use super::{Done, Init, place};
+use super::{Asks, Done, Filter, Init, place};
 use crate::message;
 use crate::step::{Capabilities, Conduct, Identity};
 
@@ -74,8 +74,16 @@ impl Init<'_> {
     }
 
     pub(super) fn load_filter(&self) -> Done {
-        let (program, flags) = self.hands.filter.ok_or(Errno::BADF)?;
-        Ok(sys::seccomp::load(program, flags)?)
+        let Filter { program, flags, asks } = self.hands.filter.ok_or(Errno::BADF)?;
+        if asks == Asks::Nobody {
+            return Ok(sys::seccomp::load(program, flags)?);
+        }
+        let to = self.visitor.as_ref().map_or(self.hands.channel, AsFd::as_fd);
+        let take = |listener: BorrowedFd<'_>| {
+            let sent = sys::fdpass::send(to, &message::LISTENER, &[listener]);
+            sent.map(drop).map_err(|error| error.errno().unwrap_or(Errno::IO))
+        };
+        Ok(sys::seccomp::load_asking(program, flags, &take)?)
     }
 
     /// Returns only if it failed.

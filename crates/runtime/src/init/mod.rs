@@ -8,6 +8,7 @@ mod files;
 mod finish;
 mod mounts;
 mod place;
+mod present;
 
 pub(crate) use finish::stay_on;
 pub(crate) use mounts::{
@@ -51,7 +52,7 @@ pub(crate) struct Hands<'a> {
     /// Listens for whoever says start, if the parent does not.
     pub(crate) door: Option<BorrowedFd<'a>>,
     /// The seccomp filter.
-    pub(crate) filter: Option<(&'a [Instruction], Flags)>,
+    pub(crate) filter: Option<Filter<'a>>,
     /// Where the program may be.
     pub(crate) candidates: &'a [CString],
     /// Whether a name was looked for in `PATH`.
@@ -60,6 +61,23 @@ pub(crate) struct Hands<'a> {
     pub(crate) argv: &'a ExecStrings,
     /// Environment.
     pub(crate) env: &'a ExecStrings,
+}
+
+/// A compiled filter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Filter<'a> {
+    pub(crate) program: &'a [Instruction],
+    pub(crate) flags: Flags,
+    pub(crate) asks: Asks,
+}
+
+/// Who gets the descriptor through which a filter asks about calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// It asks nobody.
+    Nobody,
+    /// The parent, or the visitor in its place.
+    Parent,
 }
 
 /// Why a step failed.
@@ -235,6 +253,7 @@ impl<'a> Init<'a> {
                 sys::mount::set_attr(self.root()?, Depth::Single, &Attributes::READ_ONLY)?;
             }
             Step::EnterRoot => sys::mount::enter_root(self.root()?)?,
+            Step::EnterRootByChroot(covered) => self.enter_root_by_chroot(covered)?,
             Step::RootPropagation(how) => {
                 let how = Attributes::propagation(*how);
                 sys::mount::set_attr(self.root()?, Depth::Single, &how)?;
@@ -256,16 +275,18 @@ impl<'a> Init<'a> {
             Step::FindProgram => self.find_program()?,
             Step::DieWithParent => finish::die_with_parent()?,
             Step::KeepDescriptors(first) => sys::process::close_on_exec_from(*first)?,
-            Step::Inherit(slot) => {
-                let fd = self.hands.joins.get(*slot).ok_or(Errno::BADF)?;
-                rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
-            }
+            Step::Inherit(slot) => self.inherit(*slot)?,
             Step::AwaitGo => self.await_go()?,
             Step::AwaitStart => self.await_start()?,
             Step::LoadFilter => self.load_filter()?,
             Step::Execute => return Err(self.execute().into()),
         }
         Ok(())
+    }
+
+    fn inherit(&self, slot: Slot) -> Done {
+        let fd = self.hands.joins.get(slot).ok_or(Errno::BADF)?;
+        Ok(rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?)
     }
 
     /// The root directory of the container, before and after it is this process's own.

@@ -23,6 +23,7 @@ impl Init<'_> {
                 apply(tree, &step.attributes, step)?;
                 self.attach(tree, &step.target)
             }
+            Source::Present(params) => self.remount(step, params),
             Source::New { kind, params } => {
                 let made = make(kind, params, step)?;
                 self.attach(made.as_fd(), &step.target)?;
@@ -118,6 +119,7 @@ pub(crate) fn make_from_outside(
         }
         (Source::New { kind, params }, _) => make(kind, params, step),
         (Source::Tree(..), None) => Err(Errno::BADF.into()),
+        (Source::Present(_), _) => Err(Errno::INVAL.into()),
     };
     made.map_err(|fault| Reason { errno: fault.errno, detail: fault.log.to_string() })
 }
@@ -159,7 +161,11 @@ fn attach(root: BorrowedFd<'_>, tree: BorrowedFd<'_>, place: &Place) -> Done {
 
 /// Sets what the plan wants of one mount, of all below it, and of their propagation, with as few
 /// calls as possible.
-fn apply(tree: BorrowedFd<'_>, single: &Attributes, step: &MountStep) -> Result<(), Errno> {
+pub(super) fn apply(
+    tree: BorrowedFd<'_>,
+    single: &Attributes,
+    step: &MountStep,
+) -> Result<(), Errno> {
     let at = |depth| step.propagation.and_then(|(how, wanted)| (wanted == depth).then_some(how));
     let single = Attributes { propagation: at(Depth::Single), ..*single };
     let recursive = Attributes { propagation: at(Depth::Recursive), ..step.recursive };

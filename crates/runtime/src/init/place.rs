@@ -25,7 +25,7 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 fn resolve_flags(symlinks: Symlinks) -> ResolveFlags {
     let flags = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     match symlinks {
-        Symlinks::InRoot => flags,
+        Symlinks::InRoot | Symlinks::Kernels => flags,
         Symlinks::Refuse => flags | ResolveFlags::NO_SYMLINKS,
     }
 }
@@ -59,11 +59,23 @@ pub(super) fn open(root: BorrowedFd<'_>, place: &Place) -> Result<OwnedFd, Errno
 /// As [`open`]; `None` if there is nothing.
 pub(super) fn open_existing(root: BorrowedFd<'_>, place: &Place) -> Result<Option<OwnedFd>, Errno> {
     match open(root, place) {
+        Ok(fd) if place.symlinks == Symlinks::Kernels && !is_kernels(fd.as_fd())? => {
+            Err(Errno::LOOP)
+        }
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(errno) => Err(errno),
     }
 }
+
+/// Whether it is in a file system of the kernel's own, where an image makes no links.
+fn is_kernels(found: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let magic = u64::try_from(rustix::fs::fstatfs(found)?.f_type);
+    Ok(magic.is_ok_and(|magic| KERNELS.contains(&magic)))
+}
+
+/// `PROC_SUPER_MAGIC`, `SYSFS_MAGIC`, `CGROUP_SUPER_MAGIC` and `CGROUP2_SUPER_MAGIC` of linux/magic.h.
+const KERNELS: [u64; 4] = [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270];
 
 /// A directory, for writing or reading by path. Symlinks inside of the root are followed.
 pub(super) fn open_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {

@@ -7,6 +7,7 @@ use sys::process::pidfd_send_signal;
 use sys::signal::Signal;
 
 use super::fault::Fault;
+use super::filter;
 use super::inside::{Inside, Terms};
 use super::record::{Place, Process, Record, Status};
 use super::state;
@@ -30,8 +31,10 @@ pub(super) fn start(place: &Place, record: &Record) -> Result<(), Fault> {
     };
     let spec = place.spec()?;
     let hooks = Hooks { spec: &spec, id: &record.id, bundle: &record.bundle };
-    let done = before(&hooks, record, &container).and_then(|()| {
-        crate::start::knock(socket.as_fd(), &record.last)?;
+    let done = before(place, &hooks, record, &container).and_then(|()| {
+        let listener = filter::listener(&spec, record, "created");
+        let agent = listener.as_ref().map(|listener| (listener, pid));
+        crate::start::knock(socket.as_fd(), &record.last, agent)?;
         let door = place.door();
         std::fs::remove_file(&door).map_err(Fault::file("remove", door))?;
         Ok(hooks.poststart(pid)?)
@@ -44,11 +47,16 @@ pub(super) fn start(place: &Place, record: &Record) -> Result<(), Fault> {
 }
 
 /// What is run in the container before its program.
-fn before(hooks: &Hooks<'_>, record: &Record, container: &Process) -> Result<(), Fault> {
+fn before(
+    place: &Place,
+    hooks: &Hooks<'_>,
+    record: &Record,
+    container: &Process,
+) -> Result<(), Fault> {
     if hooks::of(hooks.spec, Moment::StartContainer).is_empty() {
         return Ok(());
     }
-    let inside = Inside::of(record, hooks.spec, &container.pidfd)?;
+    let inside = Inside::of(place, record, hooks.spec, &container.pidfd)?;
     let pid = container.pid;
     Ok(hooks.start_container(pid, |process, stdio| inside.enter(process, stdio, TERMS))?)
 }

@@ -3,7 +3,9 @@
 //! What fails takes with it what was made before it: the process, the control group, the directory.
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use cgroup::Cgroup;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
@@ -16,14 +18,14 @@ use super::bundle::Bundle;
 use super::console::{self, Sockets};
 use super::environment;
 use super::fault::{self, Fault, Level};
-use super::filter;
+use super::filter::{self, Filter};
 use super::record::{self, Group, Home, Place, Record};
 use super::scope::{self, Driver};
 use super::state;
 use super::users::{self, Open};
 use crate::hooks::{self, Hooks};
-use crate::plan::{Keyring, Orphan, Surroundings};
-use crate::{CgroupEntry, FilterRef, HostFacts, Launch, LaunchError, Ready, Running};
+use crate::plan::{Entrance, Keyring, Orphan, Surroundings};
+use crate::{CgroupEntry, HostFacts, Launch, LaunchError, Ready, Running};
 
 /// A container whose process waits.
 #[derive(Debug)]
@@ -44,9 +46,6 @@ pub(super) enum Company {
 
 /// Creates a container.
 pub(super) fn create(home: &Home<'_>, args: &Create, company: Company) -> Result<Created, Fault> {
-    if args.no_pivot {
-        return Err(Fault::config("--no-pivot is not supported: the root has to allow pivot_root"));
-    }
     let mut bundle = Bundle::read(&args.bundle)?;
     let place = home.reserve(&args.id.id)?;
     match in_place(&place, home.globals, args, &mut bundle, company) {
@@ -122,7 +121,8 @@ fn start(
     (cgroup, namespaces): (&Cgroup, Open),
 ) -> Result<Ready, Fault> {
     let facts = HostFacts::detect()?;
-    let filter = filter::of(&bundle.spec, &facts)?;
+    // Whoever says start tells a listener of it.
+    let filter = filter::of(&bundle.spec, &facts, place, serde_json::Value::Null)?;
     let rootfs = root(bundle).map_err(|errno| Fault::Call("open the root file system", errno))?;
     let door = listen(place)?;
     let mut spec = bundle.spec.clone();
@@ -141,9 +141,8 @@ fn start(
         namespaces,
         stdio: console::streams(terminal)?,
         cgroup: CgroupEntry { into: cgroup.clone_into(), procs: entry.into_files() },
-        filter: filter
-            .as_ref()
-            .map(|filter| FilterRef { instructions: &filter.instructions, flags: filter.flags }),
+        filter: filter.as_ref().map(Filter::as_ref),
+        entrance: if args.no_pivot { by_chroot()? } else { Entrance::Pivot },
         hooks: hooks::any(&bundle.spec).then_some(Hooks {
             spec: &bundle.spec,
             id: &args.id.id,
@@ -187,6 +186,18 @@ fn root(bundle: &Bundle) -> Result<OwnedFd, Errno> {
     };
     sys::mount::set_attr(&tree, Depth::Recursive, &Attributes::propagation(how))?;
     Ok(tree)
+}
+
+/// What of the host must not stay below a root that is not pivoted to.
+fn by_chroot() -> Result<Entrance, Fault> {
+    let path = "/proc/self/mountinfo";
+    let table = std::fs::read(path).map_err(Fault::file("read", path))?;
+    let kernels = sys::mount_table::entries(&table)
+        .filter(|entry| matches!(entry.kind, b"proc" | b"sysfs"))
+        .filter_map(|entry| CString::new(entry.path().as_os_str().as_bytes()).ok());
+    let mut kernels: Vec<CString> = kernels.collect();
+    kernels.reverse();
+    Ok(Entrance::Chroot(kernels))
 }
 
 /// The socket that the process waits at.

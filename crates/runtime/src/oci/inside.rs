@@ -6,12 +6,11 @@ use cgroup::{Cgroup, CgroupError};
 use oci_spec::runtime::{Process, Spec};
 
 use super::fault::Fault;
-use super::filter;
-use super::record::Record;
+use super::filter::{self, Filter};
+use super::record::{Place, Record};
 use super::state;
 use crate::plan::{Keyring, Orphan, Surroundings};
-use crate::seccomp::Program;
-use crate::{CgroupEntry, Enter, FilterRef, HostFacts, LaunchError, Running, Stdio};
+use crate::{CgroupEntry, Enter, HostFacts, LaunchError, Running, Stdio};
 
 /// All that is needed to enter.
 #[derive(Debug)]
@@ -19,7 +18,7 @@ pub(super) struct Inside<'a> {
     id: &'a str,
     container: &'a OwnedFd,
     facts: HostFacts,
-    filter: Option<Program>,
+    filter: Option<Filter>,
     around: Surroundings,
     cgroup: Cgroup,
 }
@@ -33,6 +32,7 @@ pub(super) struct Terms {
 
 impl<'a> Inside<'a> {
     pub(super) fn of(
+        place: &Place,
         record: &'a Record,
         spec: &Spec,
         container: &'a OwnedFd,
@@ -42,7 +42,7 @@ impl<'a> Inside<'a> {
         Ok(Self {
             id: &record.id,
             container,
-            filter: filter::of(spec, &facts)?,
+            filter: filter::of(spec, &facts, place, filter::told(record, "running"))?,
             facts,
             around: around.map_err(LaunchError::from)?.unwrap_or_default(),
             cgroup: state::cgroup(&record.cgroup)?,
@@ -85,10 +85,7 @@ impl<'a> Inside<'a> {
             container: self.container.as_fd(),
             stdio,
             cgroup: CgroupEntry { into, procs: entry.into_files() },
-            filter: self.filter.as_ref().map(|filter| FilterRef {
-                instructions: &filter.instructions,
-                flags: filter.flags,
-            }),
+            filter: self.filter.as_ref().map(Filter::as_ref),
             orphan: terms.orphan,
             keyring: Keyring::New,
             preserved: terms.preserved,

@@ -39,7 +39,6 @@ pub(super) fn exec(home: &Home<'_>, args: &Exec) -> Result<u8, Fault> {
         return Err(Fault::NoExec(Status::Stopped));
     };
     let spec = place.spec()?;
-    drop(place);
     let mut process = process(args, &spec)?;
     let rootfs = rustix::fs::open(&record.rootfs, ROOT, Mode::empty())
         .map_err(|errno| Fault::Call("open the root file system", errno))?;
@@ -54,7 +53,7 @@ pub(super) fn exec(home: &Home<'_>, args: &Exec) -> Result<u8, Fault> {
     let orphan = if args.detach { Orphan::Lives } else { Orphan::Dies };
     let terms = Terms { orphan, preserved: args.handles.preserve_fds };
     begin_on(&process)?;
-    let inside = Inside::of(&record, &spec, &container.pidfd)?;
+    let inside = Inside::of(&place, &record, &spec, &container.pidfd)?;
     let running = inside.enter(&process, console::streams(terminal)?, terms)?;
     if let Err(fault) = tell(args, &sockets, &running) {
         // Nobody would know of it.

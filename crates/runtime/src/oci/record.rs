@@ -28,6 +28,9 @@ const DOOR: &str = "start.sock";
 /// The name of what was claimed.
 const GROUP: &str = "cgroup.json";
 
+/// Where compiled filters are kept, beside the containers: it is no id.
+const FILTERS: &str = "@filters";
+
 /// In the name of a directory that is being removed, and in no id.
 const GONE: char = '~';
 
@@ -218,6 +221,11 @@ impl Place {
             (Ok(ours), Ok(there)) if ours == there => Ok(Self { path, _lock: Some(file) }),
             _ => Err(Fault::NoContainer),
         }
+    }
+
+    /// Where compiled filters are kept.
+    pub(super) fn filters(&self) -> PathBuf {
+        self.path.with_file_name(FILTERS)
     }
 
     /// Where its process waits until it is started.

@@ -20,6 +20,7 @@ mod tests;
 mod text;
 mod turns;
 
+use std::ffi::CString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -34,7 +35,7 @@ use crate::step::{Conduct, MaskFile, Place, Step, Symlinks, attribute_names, pro
 pub use around::Surroundings;
 pub use error::PlanError;
 pub(crate) use mounts::one as one_mount;
-pub use mounts::{Params, Tree};
+pub use mounts::{Ids, Params, Shown, Tree};
 pub use namespaces::{Join, Origin};
 pub(crate) use options::words as mount_options;
 pub use process::{Candidates, Program};
@@ -59,6 +60,18 @@ pub struct Extras {
     pub preserved: u32,
     /// Who lets it run its program.
     pub starter: Starter,
+    /// How the root file system becomes the root.
+    pub entrance: Entrance,
+}
+
+/// How the root file system becomes the root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entrance {
+    /// The host's mounts are put away.
+    Pivot,
+    /// They stay below it, where the host's root is one that cannot be put away, but for these: mount points
+    /// of the host's procfs and sysfs, the latest first.
+    Chroot(Vec<CString>),
 }
 
 /// Whose session keyring a process has.
@@ -196,7 +209,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
     steps.extend(hooks.map(|_| Step::AwaitHooks));
     steps.extend(late);
     steps.extend(restrict_steps(spec, linux)?);
-    steps.push(Step::EnterRoot);
+    steps.extend(enter_root(&extras.entrance, hooks));
     if let how @ (Propagation::Shared | Propagation::Unbindable | Propagation::Slave) = root {
         steps.push(Step::RootPropagation(how));
     }
@@ -256,10 +269,8 @@ pub fn plan_exec(
 }
 
 fn refuse_unsupported(spec: &Spec, linux: &Linux) -> Result<(), PlanError> {
-    let listens = linux.seccomp().as_ref().is_some_and(|s| s.listener_path().is_some());
     let asked = [
         (spec.vm().is_some(), "vm"),
-        (listens, "linux.seccomp.listenerPath"),
         (linux.intel_rdt().is_some(), "linux.intelRdt"),
         (linux.net_devices().as_ref().is_some_and(|d| !d.is_empty()), "linux.netDevices"),
     ];
@@ -330,6 +341,17 @@ fn attach_root(hooks: Option<&Path>) -> Result<Step, PlanError> {
     Ok(Step::AttachRootAt(text::c_string("root.path", &path.to_string_lossy())?))
 }
 
+/// Who enters the mount namespace later arrives at what lies on top of `/`.
+fn enter_root(entrance: &Entrance, hooks: Option<&Path>) -> Vec<Step> {
+    match entrance {
+        Entrance::Pivot => vec![Step::EnterRoot],
+        Entrance::Chroot(covered) => {
+            let moved = hooks.map(|_| Step::AttachRoot);
+            moved.into_iter().chain([Step::EnterRootByChroot(covered.clone())]).collect()
+        }
+    }
+}
+
 /// Names, parameters and keys of the new namespaces.
 fn kernel_steps(
     spec: &Spec,
@@ -367,10 +389,10 @@ fn keyring(extras: &Extras) -> Result<Option<Step>, PlanError> {
 fn restrict_steps(spec: &Spec, linux: &Linux) -> Result<Vec<Step>, PlanError> {
     let mut steps = Vec::new();
     for path in linux.readonly_paths().iter().flatten() {
-        steps.push(Step::ReadOnlyPath(text::place("linux.readonlyPaths", Path::new(path))?));
+        steps.push(Step::ReadOnlyPath(text::covered("linux.readonlyPaths", Path::new(path))?));
     }
     for path in linux.masked_paths().iter().flatten() {
-        steps.push(Step::MaskPath(text::place("linux.maskedPaths", Path::new(path))?));
+        steps.push(Step::MaskPath(text::covered("linux.maskedPaths", Path::new(path))?));
     }
     if spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or(false)) {
         steps.push(Step::ReadOnlyRoot);
@@ -394,8 +416,10 @@ impl fmt::Display for InitPlan {
 
 fn write_tree(f: &mut fmt::Formatter<'_>, slot: usize, tree: &Tree) -> fmt::Result {
     match tree {
-        Tree::Bind { mount, source, depth } => {
-            writeln!(f, "tree {slot}: mounts[{mount}] {} {depth:?}", source.display())
+        Tree::Bind { mount, source, depth, shown } => {
+            write!(f, "tree {slot}: mounts[{mount}] {} {depth:?}", source.display())?;
+            shown.iter().try_for_each(|shown| write!(f, " with ids {shown:?}"))?;
+            writeln!(f)
         }
         Tree::Filled { content, maps, .. } => {
             let ranges: Vec<String> = maps.users.iter().map(ToString::to_string).collect();

@@ -3,12 +3,13 @@
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::Mount;
+use oci_spec::runtime::{LinuxIdMapping, Mount};
 use sys::mount::{Attributes, Depth, MountAttrFlags, Propagation};
 use sys::process::Namespaces;
 use sys::userns::IdMaps;
 
 use super::PlanError;
+use super::around::id_ranges;
 use super::options::Options;
 use super::text::{c_string, clean, is_at_or_below, place};
 use crate::facts::CgroupView;
@@ -25,6 +26,8 @@ pub enum Tree {
         source: PathBuf,
         /// With the mounts below it or without.
         depth: Depth,
+        /// The ids that it shows, if not its own.
+        shown: Option<Shown>,
     },
     /// A new tmpfs with devices, for a user namespace, which could not make them.
     Filled {
@@ -49,6 +52,24 @@ pub enum Tree {
         /// What it covers.
         covers: Place,
     },
+}
+
+/// Ids that a mount shows in place of those of its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Which.
+    pub ids: Ids,
+    /// Of the mount alone, or of those below it too.
+    pub depth: Depth,
+}
+
+/// Which ids a mount shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ids {
+    /// Those of the container's user namespace.
+    Container,
+    /// Its own: `inside` is the id of a file, `outside` what it is shown as.
+    Own(IdMaps),
 }
 
 /// Keys of a file system, and values where they have one.
@@ -139,14 +160,12 @@ struct Reading<'a> {
     destination: String,
     target: Place,
     options: Options,
+    maps: Option<IdMaps>,
 }
 
 impl<'a> Reading<'a> {
     fn of(mount: &'a Mount) -> Result<Self, PlanError> {
         let destination = clean(mount.destination());
-        if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
-            return Err(PlanError::Unsupported("mounts[].uidMappings"));
-        }
         let words = mount.options().as_deref().unwrap_or_default();
         let options = Options::parse(words).map_err(|option| PlanError::MountOption {
             destination: destination.clone(),
@@ -158,11 +177,26 @@ impl<'a> Reading<'a> {
         };
         let kind = if options.bind.is_some() { "bind" } else { kind };
         let target = place("mounts[].destination", mount.destination())?;
-        Ok(Self { kind, source: mount.source().as_ref(), destination, target, options })
+        let maps = maps(mount)?;
+        Ok(Self { kind, source: mount.source().as_ref(), destination, target, options, maps })
     }
 
     fn option_error(&self, option: &str) -> PlanError {
         PlanError::MountOption { destination: self.destination.clone(), option: option.to_owned() }
+    }
+
+    /// The ids that it shall show. Mappings without a word about them are of the one mount.
+    fn shown(&self, users: Option<&IdMaps>) -> Result<Option<Shown>, PlanError> {
+        let ids = match (self.options.ids, &self.maps) {
+            (None, None) => return Ok(None),
+            (_, Some(maps)) => Ids::Own(maps.clone()),
+            (Some(_), None) if users.is_some() => Ids::Container,
+            (Some(_), None) => {
+                let setting = format!("mount on {:?}: idmap without mappings", self.destination);
+                return Err(PlanError::NeedsNamespace { setting, namespace: "user" });
+            }
+        };
+        Ok(Some(Shown { ids, depth: self.options.ids.unwrap_or(Depth::Single) }))
     }
 
     /// Nothing may stand in for procfs or its parts (CVE-2019-16884).
@@ -226,6 +260,7 @@ impl Mounts {
             destination: "/dev".to_owned(),
             target: place("mounts[].destination", Path::new("/dev"))?,
             options,
+            maps: None,
         };
         self.add_new(reading, context)
     }
@@ -233,6 +268,12 @@ impl Mounts {
     fn add(&mut self, index: usize, mount: &Mount, context: &Context<'_>) -> Result<(), PlanError> {
         let reading = Reading::of(mount)?;
         reading.check_proc()?;
+        if reading.options.is_remount {
+            return self.add_remount(reading);
+        }
+        if reading.kind != "bind" && (reading.maps.is_some() || reading.options.ids.is_some()) {
+            return Err(reading.option_error("idmap"));
+        }
         match reading.kind {
             "bind" => self.add_bind(index, reading, context),
             "cgroup" | "cgroup2" => self.add_cgroup(reading, context),
@@ -260,11 +301,28 @@ impl Mounts {
         let source = source.ok_or_else(|| PlanError::BindSource { destination: destination() })?;
         let depth = reading.options.bind.unwrap_or(Depth::Recursive);
         let name = source.display().to_string();
-        let slot = self.add_tree(Tree::Bind { mount: index, source, depth });
+        let shown = reading.shown(context.users)?;
+        let slot = self.add_tree(Tree::Bind { mount: index, source, depth, shown });
         // A copy of a shared mount is shared until it is told otherwise, and would carry what the
         // container mounts to the host.
         reading.options.propagation.get_or_insert((context.propagation, Depth::Recursive));
         self.steps.push(Step::Mount(Box::new(reading.step(Source::Tree(slot, name)))));
+        Ok(())
+    }
+
+    /// Changes what one of the mounts before has made. A bind has no file system of its own to change.
+    fn add_remount(&mut self, reading: Reading<'_>) -> Result<(), PlanError> {
+        if reading.maps.is_some() || reading.options.ids.is_some() {
+            return Err(reading.option_error("idmap"));
+        }
+        let unsourced = Reading { source: None, ..reading };
+        let params = unsourced.params()?;
+        if let (Some(_), Some((option, _))) =
+            (unsourced.options.bind, unsourced.options.params.first())
+        {
+            return Err(unsourced.option_error(option));
+        }
+        self.steps.push(Step::Mount(Box::new(unsourced.step(Source::Present(params)))));
         Ok(())
     }
 
@@ -358,6 +416,19 @@ impl Mounts {
         let back = |slot| Step::JoinNamespace(Namespaces::CGROUP, slot);
         self.steps.extend(context.shared_view.map(back));
         Ok(())
+    }
+}
+
+/// The mappings of a mount, of both kinds or none.
+fn maps(mount: &Mount) -> Result<Option<IdMaps>, PlanError> {
+    let ranges =
+        |maps: &Option<Vec<LinuxIdMapping>>| id_ranges(maps.as_deref().unwrap_or_default());
+    let maps = IdMaps { users: ranges(mount.uid_mappings()), groups: ranges(mount.gid_mappings()) };
+    match (maps.users.is_empty(), maps.groups.is_empty()) {
+        (true, true) => Ok(None),
+        (false, false) => Ok(Some(maps)),
+        (true, false) => Err(PlanError::Missing("mounts[].uidMappings beside gidMappings")),
+        (false, true) => Err(PlanError::Missing("mounts[].gidMappings beside uidMappings")),
     }
 }
 

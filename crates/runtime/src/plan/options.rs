@@ -18,6 +18,10 @@ pub(super) struct Options {
     pub(super) propagation: Option<(Propagation, Depth)>,
     /// `tmpcopyup`: fill a tmpfs with what it covers.
     pub(super) copy_up: bool,
+    /// `remount`: change what is mounted there.
+    pub(super) is_remount: bool,
+    /// `idmap` or `ridmap`: show other ids.
+    pub(super) ids: Option<Depth>,
     /// For the file system: keys, and values where they have one.
     pub(super) params: Vec<(String, Option<String>)>,
 }
@@ -61,17 +65,10 @@ const PROPAGATIONS: [(&str, Propagation); 4] = [
 ];
 
 /// Words that belong to features that are not there.
-const UNSUPPORTED: [&str; 9] = [
-    "idmap",
-    "ridmap",
-    "remount",
-    "mand",
-    "iversion",
-    "noiversion",
-    "copy-symlink",
-    "src-nofollow",
-    "dest-nofollow",
-];
+const UNSUPPORTED: [&str; 3] = ["copy-symlink", "src-nofollow", "dest-nofollow"];
+
+/// Flags of file systems that every one of them takes.
+const OF_FILE_SYSTEMS: [&str; 6] = ["async", "dirsync", "lazytime", "mand", "nolazytime", "sync"];
 
 /// Words that say what is the case anyway, or that only mount(8) heeds.
 const WITHOUT_EFFECT: [&str; 4] = ["defaults", "loud", "silent", "nomand"];
@@ -82,7 +79,8 @@ pub(crate) fn words() -> Vec<String> {
         ATTRIBUTES.iter().flat_map(|(name, _)| [(*name).to_owned(), format!("r{name}")]);
     let propagations =
         PROPAGATIONS.iter().flat_map(|(name, _)| [(*name).to_owned(), format!("r{name}")]);
-    let others = ["bind", "rbind", "tmpcopyup"].into_iter().chain(WITHOUT_EFFECT);
+    let others = ["bind", "idmap", "rbind", "remount", "ridmap", "tmpcopyup"].into_iter();
+    let others = others.chain(WITHOUT_EFFECT).chain(OF_FILE_SYSTEMS);
     let mut words: Vec<String> =
         attributes.chain(propagations).chain(others.map(str::to_owned)).collect();
     words.sort_unstable();
@@ -96,12 +94,15 @@ impl Options {
         recursive: Attributes::NONE,
         propagation: None,
         copy_up: false,
+        is_remount: false,
+        ids: None,
         params: Vec::new(),
     };
 
     /// Reads a list. The error is the word that is not supported.
     pub(super) fn parse(words: &[String]) -> Result<Self, String> {
-        let mut options = Self::NONE;
+        let is_remount = words.iter().any(|word| word == "remount");
+        let mut options = Self { is_remount, ..Self::NONE };
         for word in words {
             if UNSUPPORTED.contains(&word.as_str()) {
                 return Err(word.clone());
@@ -113,7 +114,9 @@ impl Options {
 
     fn take(&mut self, word: &str) {
         if let Some(effect) = attribute(word) {
-            apply_to_one(&mut self.attributes, effect);
+            // What is there has to be told also what it shall not be.
+            let apply = if self.is_remount { apply_to_all } else { apply_to_one };
+            apply(&mut self.attributes, effect);
         } else if let Some((how, depth)) = propagation(word) {
             self.propagation = Some((how, depth));
         } else if let Some(effect) = word.strip_prefix('r').and_then(attribute) {
@@ -128,6 +131,9 @@ impl Options {
             "bind" => self.bind = Some(Depth::Single),
             "rbind" => self.bind = Some(Depth::Recursive),
             "tmpcopyup" => self.copy_up = true,
+            "remount" => {}
+            "idmap" => self.ids = Some(Depth::Single),
+            "ridmap" => self.ids = Some(Depth::Recursive),
             _ => {
                 let (key, value) = match word.split_once('=') {
                     Some((key, value)) => (key, Some(value.to_owned())),
@@ -245,7 +251,15 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_refused() {
-        check("rbind,idmap", expect!["unsupported: idmap"]);
-        check("remount,ro", expect!["unsupported: remount"]);
+        check("rbind,src-nofollow", expect!["unsupported: src-nofollow"]);
+    }
+
+    #[test]
+    fn what_is_there_is_told_what_it_is_no_more() {
+        check("remount,rw,nodev", expect!["None one[nodev,-ro] all[] None []"]);
+        check(
+            "remount,size=4k,ro,rw",
+            expect![[r#"None one[-ro] all[] None [("size", Some("4k"))]"#]],
+        );
     }
 }

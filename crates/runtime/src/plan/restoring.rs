@@ -121,7 +121,7 @@ impl Restoring {
             Source::New { kind, .. } if matches!(kind.to_bytes(), b"cgroup" | b"cgroup2") => {
                 mount.source.clone()
             }
-            Source::New { .. } => return Ok(()),
+            Source::New { .. } | Source::Present(_) => return Ok(()),
         };
         let name = format!("m{}", self.laid.len());
         let target = c_string("the bench", &format!("/{name}"))?;
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
     use crate::capabilities::CapSet;
     use crate::facts::{CgroupView, HostFacts};
-    use crate::plan::{Extras, Filter, Keyring, Orphan, Starter, plan, write_step};
+    use crate::plan::{Entrance, Extras, Filter, Keyring, Orphan, Starter, plan, write_step};
 
     fn planned(terminal: bool) -> InitPlan {
         let spec: Spec = serde_json::from_value(json!({
@@ -198,6 +198,7 @@ mod tests {
             keyring: Keyring::New,
             preserved: 0,
             starter: Starter::Parent,
+            entrance: Entrance::Pivot,
         };
         plan(&spec, &facts, &extras).unwrap()
     }

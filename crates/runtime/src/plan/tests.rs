@@ -30,6 +30,7 @@ fn extras() -> Extras {
         keyring: Keyring::New,
         preserved: 0,
         starter: Starter::Parent,
+        entrance: Entrance::Pivot,
     }
 }
 
@@ -450,7 +451,7 @@ fn what_cannot_be_done_is_refused_with_its_name() {
         mount on "/proc/sys/kernel": cannot be mounted inside /proc
         mount on "/data": the source of a bind must be an absolute path
         mount on "/data": option "sideways" is not supported
-        mount on "/data": option "idmap" is not supported
+        mount on "/data": idmap without mappings needs a user namespace of the container's own
         mount on "/data": option "size" has more than 255 bytes
         device "/dev/x": its major or minor number is out of range
         device "/dev/x": type a is for rules, not for nodes"#]]

@@ -33,6 +33,14 @@ pub(super) fn place(field: &'static str, path: &Path) -> Result<Place, PlanError
     Ok(Place { path: c_string(field, &path)?, symlinks })
 }
 
+/// A place that is made unwritable or covered: in procfs and sysfs it may be behind links of the kernel's.
+pub(super) fn covered(field: &'static str, path: &Path) -> Result<Place, PlanError> {
+    let place = place(field, path)?;
+    let path = clean(path);
+    let is_kernels = ["/proc", "/sys"].iter().any(|top| is_at_or_below(&path, top));
+    Ok(if is_kernels { Place { symlinks: Symlinks::Kernels, ..place } } else { place })
+}
+
 /// Whether a clean path is `top` or something below it.
 pub(super) fn is_at_or_below(path: &str, top: &str) -> bool {
     path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -124,6 +124,7 @@ impl Bundle {
         stdio: Stdio,
     ) -> Launch<'a> {
         Launch {
+            entrance: runtime::Entrance::Pivot,
             spec,
             facts,
             id: "test",
@@ -336,5 +337,5 @@ pub(crate) fn filter(number: u32, errno: u16) -> Vec<sys::seccomp::Instruction> 
 }
 
 pub(crate) fn filter_ref(instructions: &[sys::seccomp::Instruction]) -> FilterRef<'_> {
-    FilterRef { instructions, flags: sys::seccomp::Flags::default() }
+    FilterRef { instructions, flags: sys::seccomp::Flags::default(), listener: None }
 }

@@ -10,7 +10,7 @@ use model::ExitCode;
 use model::container::Stdin;
 use model::life::StartFailure;
 use oci_spec::runtime::{Process, Spec};
-use runtime::plan::Surroundings;
+use runtime::plan::{Entrance, Surroundings};
 use runtime::seccomp::Program;
 use runtime::{
     CgroupEntry, Enter, FilterRef, Hooks, HostFacts, Keyring, LaunchError, Orphan, Running, Stdio,
@@ -131,6 +131,7 @@ impl Guard {
         let hooks =
             bundle.map(|bundle| Hooks { spec: &launch.spec, id: &id, bundle: bundle.path() });
         let wished = runtime::Launch {
+            entrance: Entrance::Pivot,
             spec: &launch.spec,
             facts: &container.facts,
             id: &id,
@@ -437,7 +438,7 @@ fn read_filter(file: &mut OwnedFd) -> Result<Program, StartFailure> {
 }
 
 pub(super) fn reference(program: &Program) -> FilterRef<'_> {
-    FilterRef { instructions: &program.instructions, flags: program.flags }
+    FilterRef { instructions: &program.instructions, flags: program.flags, listener: None }
 }
 
 /// Passes through a place where a test may want the start to fail.

@@ -1,0 +1,188 @@
+//! What the OCI's specification says of mounts and of the root, and `dhow oci` does.
+
+use std::fs;
+use std::os::unix::fs::{chown, symlink};
+
+use serde_json::{Value, json};
+
+use crate::oci::Bundle;
+use crate::oci_spec::{said, with_users};
+
+/// One more mount.
+fn mount(bundle: &Bundle, mount: Value) {
+    bundle.change(|spec| spec["mounts"].as_array_mut().unwrap().push(mount));
+}
+
+/// A directory of the host with a file of user 5 and group 6.
+fn data(bundle: &Bundle) -> std::path::PathBuf {
+    let data = bundle.path().join("data");
+    fs::create_dir_all(&data).unwrap();
+    fs::write(data.join("file"), "x").unwrap();
+    chown(data.join("file"), Some(5), Some(6)).unwrap();
+    data
+}
+
+/// The options of what is mounted on a path, as the container sees them.
+fn options(bundle: &Bundle, path: &str) -> String {
+    let table = said(bundle, &["cat", "/proc/self/mountinfo"]);
+    let mut lines = table.lines().filter(|line| line.split(' ').nth(4) == Some(path));
+    let line = lines.next_back().unwrap_or_else(|| panic!("nothing on {path}: {table}"));
+    line.split(' ').skip(5).collect::<Vec<_>>().join(" ")
+}
+
+const OWNERS: [&str; 3] =
+    ["sh", "-c", "ls -ln /data/file | while read m l u g r; do echo $u $g; done"];
+
+/// config.md, "Mounts": `idmap`, `ridmap`, `uidMappings`, `gidMappings`.
+#[test]
+fn idmapped_mounts() {
+    let bundle = Bundle::new();
+    let bind = |options: &[&str], more: Value| {
+        let mut one = json!({ "destination": "/data", "type": "bind", "source": data(&bundle), "options": options });
+        one.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        bundle.change(|spec| {
+            let mounts = spec["mounts"].as_array_mut().unwrap();
+            mounts.retain(|mount| mount["destination"] != "/data");
+            mounts.push(one);
+        });
+    };
+    let range = |inside: u32, outside: u32| json!([{ "containerID": inside, "hostID": outside, "size": 1 }]);
+    let maps = json!({ "uidMappings": range(5, 1005), "gidMappings": range(6, 2006) });
+    bind(&["bind"], json!({}));
+    assert_eq!(said(&bundle, &OWNERS), "5 6");
+    for words in [&["rbind", "idmap"][..], &["rbind", "ridmap"], &["bind"]] {
+        bind(words, maps.clone());
+        assert_eq!(said(&bundle, &OWNERS), "1005 2006", "{words:?}");
+    }
+    bind(&["rbind", "idmap"], json!({}));
+    assert!(
+        bundle.fails(&["run", "one"]).contains("idmap without mappings needs a user namespace")
+    );
+    bind(&["rbind", "idmap"], json!({ "uidMappings": range(5, 1) }));
+    assert!(bundle.fails(&["run", "one"]).contains("gidMappings beside uidMappings is missing"));
+    bundle.change(|spec| {
+        spec["mounts"].as_array_mut().unwrap().retain(|m| m["destination"] != "/data")
+    });
+    mount(&bundle, json!({ "destination": "/data", "type": "tmpfs", "options": ["idmap"] }));
+    assert!(bundle.fails(&["run", "one"]).contains("is not supported"));
+    bundle.nothing_is_left();
+}
+
+/// The same with the container's own user namespace: the files have the container's ids.
+#[test]
+fn idmapped_mounts_of_the_containers_users() {
+    let bundle = with_users();
+    let data = data(&bundle);
+    let bind = |words: &[&str]| json!({ "destination": "/data", "type": "bind", "source": data, "options": words });
+    mount(&bundle, bind(&["rbind"]));
+    assert_eq!(said(&bundle, &OWNERS), "65534 65534");
+    mount(&bundle, bind(&["rbind", "ridmap"]));
+    assert_eq!(said(&bundle, &OWNERS), "5 6");
+    bundle.nothing_is_left();
+}
+
+/// config.md, "Mounts", "Linux mount options": those with an `r` in front, and what takes them back.
+#[test]
+fn recursive_attributes() {
+    let bundle = Bundle::new();
+    let data = data(&bundle);
+    let bind = |to: &str, words: &[&str]| {
+        mount(
+            &bundle,
+            json!({ "destination": to, "type": "bind", "source": data, "options": words }),
+        );
+    };
+    bind("/a", &["rbind", "rro", "rnosuid", "rnodev", "rnoexec", "rnoatime", "rnosymfollow"]);
+    bind("/b", &["rbind", "rro", "rnoexec", "rrw", "rexec", "rnodiratime", "rstrictatime"]);
+    bundle.change(|spec| spec["root"]["readonly"] = json!(false));
+    let all = options(&bundle, "/a");
+    assert!(all.starts_with("ro,nosuid,nodev,noexec,noatime,nosymfollow "), "{all}");
+    let all = options(&bundle, "/b");
+    assert!(all.starts_with("rw,nodiratime "), "{all}");
+    bundle.nothing_is_left();
+}
+
+/// config.md, "Mounts": `remount`.
+#[test]
+fn remount() {
+    let bundle = Bundle::new();
+    bundle.change(|spec| spec["root"]["readonly"] = json!(false));
+    mount(
+        &bundle,
+        json!({ "destination": "/t", "type": "tmpfs", "source": "t", "options": ["size=64k", "noexec"] }),
+    );
+    mount(
+        &bundle,
+        json!({ "destination": "/t", "type": "tmpfs", "source": "t", "options": ["remount", "ro", "exec", "size=128k"] }),
+    );
+    let all = options(&bundle, "/t");
+    assert!(all.starts_with("ro,relatime ") && all.contains("size=128k"), "{all}");
+    mount(
+        &bundle,
+        json!({ "destination": "/bin", "type": "bind", "options": ["remount", "bind", "ro"] }),
+    );
+    assert!(bundle.fails(&["run", "one"]).contains("mount again what is mounted on /bin"));
+    bundle.nothing_is_left();
+}
+
+/// config-linux.md, "Masked Paths" and "Readonly Paths", through links of the kernel's, and not the image's.
+#[test]
+fn paths_behind_links() {
+    let bundle = Bundle::new();
+    bundle.change(|spec| {
+        spec["linux"]["maskedPaths"] = json!(["/proc/net/dev", "/proc/nosuch"]);
+        spec["linux"]["readonlyPaths"] = json!(["/proc/self/mountinfo"]);
+    });
+    // The link leads to files of the process itself, which is the first.
+    assert_eq!(said(&bundle, &["cat", "/proc/net/dev"]), "", "it is covered");
+    let table = said(&bundle, &["cat", "/proc/self/mountinfo"]);
+    let paths: Vec<&str> = table.lines().filter_map(|line| line.split(' ').nth(4)).collect();
+    assert!(paths.iter().any(|path| path.ends_with("/net/dev")), "{table}");
+    let rootfs = bundle.path().join("rootfs");
+    fs::create_dir(rootfs.join("elsewhere")).unwrap();
+    fs::write(rootfs.join("elsewhere/firmware"), "").unwrap();
+    fs::remove_dir(rootfs.join("sys")).unwrap();
+    symlink("elsewhere", rootfs.join("sys")).unwrap();
+    bundle.change(|spec| {
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/sys"));
+        spec["linux"]["maskedPaths"] = json!(["/sys/firmware"]);
+    });
+    let told = bundle.fails(&["run", "one"]);
+    assert!(told.contains("a symbolic link of the image is in the way"), "{told}");
+    bundle.nothing_is_left();
+}
+
+/// config-linux.md, "Rootfs Mount Propagation".
+#[test]
+fn rootfs_mount_propagation() {
+    let bundle = Bundle::new();
+    for (word, tells) in
+        [("shared", "shared:"), ("rslave", " - "), ("private", " - "), ("unbindable", "unbindable")]
+    {
+        bundle.change(|spec| spec["linux"]["rootfsPropagation"] = json!(word));
+        let all = options(&bundle, "/");
+        assert!(all.contains(tells), "{word}: {all}");
+        assert_eq!(all.contains("shared:"), word == "shared", "{word}: {all}");
+    }
+    bundle.nothing_is_left();
+}
+
+/// What runc's `--no-pivot` is for; with hooks the root is moved from where they look for it.
+#[test]
+fn a_root_without_pivot_root() {
+    let bundle = Bundle::new();
+    for hooks in [json!({}), json!({ "createRuntime": [{ "path": "/bin/true" }] })] {
+        bundle.change(|spec| spec["hooks"] = hooks);
+        bundle.runs(&["sleep", "1000"]);
+        bundle.create("one", &["--no-pivot"]);
+        bundle.ok(&["start", "one"]);
+        let told = bundle.ok(&["exec", "one", "ls", "/"]);
+        assert!(told.contains("bin") && !told.contains("home"), "{told}");
+        let pid = bundle.state("one")["pid"].as_i64().unwrap();
+        let left = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
+        assert!(left.lines().all(|line| !line.contains(" /sys/kernel")), "{left}");
+        bundle.ok(&["delete", "-f", "one"]);
+    }
+    bundle.nothing_is_left();
+}
