@@ -4,7 +4,7 @@ use crate::argv::globals::{Choice, Level, Target};
 use crate::config::UserConfig;
 use crate::config::credentials::CredentialHelper;
 use crate::error::Failure;
-use crate::{Archives, Local, Wiring};
+use crate::{Archives, Doctor, Finding, Local, Roots, Wiring};
 use docker_api::{Client, Transport};
 use std::cell::{Cell, OnceCell};
 use std::io::{IsTerminal as _, Write as _};
@@ -34,6 +34,8 @@ pub(crate) struct Cx {
     level: Level,
     local: Cell<Option<Local>>,
     client: OnceCell<Client>,
+    /// Looks at this host, if the engine would be in this process.
+    doctor: Option<(Doctor, Roots)>,
     /// Starts credential helpers.
     pub(crate) credential_helper: CredentialHelper,
     /// Packs and unpacks files of this machine.
@@ -46,7 +48,12 @@ impl Cx {
     pub(crate) fn new(setting: Setting, wiring: Wiring, name: String) -> Self {
         let Setting { choice, config, level, host, api_version } = setting;
         let Choice { target, context } = choice;
-        let Wiring { local, credential_helper, archives } = wiring;
+        let Wiring { local, doctor, credential_helper, archives } = wiring;
+        let here = match &target {
+            Ok(Target::InProcess(roots)) => Some(roots.clone()),
+            Ok(Target::Unix(_)) | Err(_) => None,
+        };
+        let doctor = here.map(|roots| (doctor, roots));
         let local = Cell::new(Some(local));
         let client = OnceCell::new();
         Self {
@@ -58,6 +65,7 @@ impl Cx {
             level,
             local,
             client,
+            doctor,
             credential_helper,
             archives,
             name,
@@ -87,6 +95,16 @@ impl Cx {
             None => client,
         };
         Ok(self.client.get_or_init(|| client))
+    }
+
+    /// What this host gives and lacks. No engine is asked: there may be none that starts.
+    pub(crate) fn examine(&self) -> Result<Vec<Finding>, Failure> {
+        let Some((doctor, roots)) = &self.doctor else {
+            let text = "dhow doctor looks at this host: run it where the server is, without -H, \
+                        DOCKER_HOST and a context";
+            return Err(Failure::error(text));
+        };
+        doctor(roots).map_err(|error| Failure::error(format!("{error:#}")))
     }
 
     /// Whether everything is to be told.

@@ -48,8 +48,31 @@ pub use config::credentials::{CredentialHelper, HelperCall, HelperError, Spoken}
 /// runtime, and only by a command that talks to the engine.
 pub type Local = Box<dyn FnOnce(&Roots) -> anyhow::Result<docker_api::Client>>;
 
+/// Tells what this host gives and lacks for the engine of these roots.
+pub type Doctor = fn(&Roots) -> anyhow::Result<Vec<Finding>>;
+
+/// What this host gives or lacks.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Finding {
+    /// What was looked at.
+    pub about: String,
+    /// `ok`, `limited` or `missing`.
+    pub verdict: String,
+    /// What is there.
+    pub found: String,
+    /// What a lack costs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<String>,
+    /// What mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
+}
+
 /// What the command line is given by the program that it is a part of.
 pub struct Wiring {
+    /// Looks at this host.
+    pub doctor: Doctor,
     /// Makes a client of the engine in this process.
     pub local: Local,
     /// Starts credential helpers.

@@ -24,6 +24,20 @@ pub(crate) fn client(roots: &cli::Roots) -> anyhow::Result<Client> {
     })))
 }
 
+/// What this host gives and lacks for an engine on these roots, which need not be there.
+pub(crate) fn doctor(roots: &cli::Roots) -> anyhow::Result<Vec<cli::Finding>> {
+    let paths = Paths::new(absolute(roots.data.clone())?, absolute(roots.run.clone())?);
+    let found = engine::doctor::check(&engine::doctor::survey(&paths));
+    let told = |one: engine::doctor::Finding| cli::Finding {
+        about: one.about.to_owned(),
+        verdict: one.verdict.word().to_owned(),
+        found: one.found,
+        cost: one.cost,
+        mend: one.mend,
+    };
+    Ok(found.into_iter().map(told).collect())
+}
+
 /// The superuser's configuration is the machine's; others have one of their own, and whoever says
 /// so (`DHOW_CONFIG`) has another one. The criu to be used has a variable too (`DHOW_CRIU`).
 fn configured(paths: Paths) -> anyhow::Result<Paths> {

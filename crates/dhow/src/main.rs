@@ -48,6 +48,7 @@ fn main() -> ExitCode {
             sys::heap::ask_seldom();
             let wiring = cli::Wiring {
                 local: Box::new(local::client),
+                doctor: local::doctor,
                 credential_helper: credential::run,
                 archives: archives::ARCHIVES,
             };

@@ -23,6 +23,7 @@ mod container;
 mod container_files;
 mod copy;
 mod create;
+pub mod doctor;
 mod engine;
 mod environment;
 mod error;

@@ -18,6 +18,7 @@ mod context_use;
 mod cp;
 mod create;
 mod diff;
+mod doctor;
 mod events;
 mod exec;
 mod exec_list;
@@ -105,6 +106,7 @@ pub(crate) const ALL: &[&Command] = &[
     &cp::COMMAND,
     &create::COMMAND,
     &diff::COMMAND,
+    &doctor::COMMAND,
     &events::COMMAND,
     &exec::COMMAND,
     &exec_list::COMMAND,

@@ -6,6 +6,7 @@ use expect_test::{Expect, expect};
 
 fn offered(words: &[&str]) -> String {
     let wiring = Wiring {
+        doctor: |_| Ok(Vec::new()),
         local: Box::new(|_| anyhow::bail!("no engine in tests")),
         credential_helper: |_| Err(HelperError::Missing),
         archives: crate::Archives {

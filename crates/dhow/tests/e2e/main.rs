@@ -12,6 +12,7 @@ mod commit;
 mod cp;
 mod disk_usage;
 mod disks;
+mod doctor;
 mod engines;
 mod escapes;
 mod events;
