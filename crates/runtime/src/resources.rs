@@ -53,13 +53,18 @@ pub fn limits(resources: &LinuxResources) -> Result<Limits> {
     Ok(Limits {
         memory: resources.memory().as_ref().map_or_else(|| Ok(Memory::default()), memory)?,
         cpu: resources.cpu().as_ref().map_or_else(|| Ok(Cpu::default()), cpu)?,
-        pids: resources.pids().as_ref().map(|pids| Max::from_signed(pids.limit())),
+        pids: resources.pids().as_ref().map(|pids| pids_limit(pids.limit())),
         io: resources.block_io().as_ref().map_or_else(|| Ok(Io::default()), io)?,
         huge_pages: hugepages.collect::<Result<_>>()?,
         network: resources.network().as_ref().map(network).unwrap_or_default(),
         rdma: rdma.collect(),
         unified: unified.map(|(file, value)| (file.clone(), value.clone())).collect(),
     })
+}
+
+/// One process can always be there. systemd takes no 0, so runtimes write 1 for it everywhere.
+fn pids_limit(limit: i64) -> Max {
+    if limit == 0 { Max::At(1) } else { Max::from_signed(limit) }
 }
 
 /// What every container of an OCI runtime may use besides what its specification says: to make nodes, and
@@ -247,6 +252,7 @@ mod tests {
         assert_eq!(limits.cpu.quota, Some(Max::At(50_000)));
         assert_eq!((limits.cpu.shares, limits.io.weight), (None, None), "0 is no wish");
         assert_eq!(limits.pids, Some(Max::Unlimited));
+        assert_eq!((pids_limit(0), pids_limit(7)), (Max::At(1), Max::At(7)));
     }
 
     #[test]

@@ -96,7 +96,7 @@ pub(crate) struct Start<'a> {
 }
 
 /// What a process does once it was started by a visitor, to explain what goes wrong then.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LastSteps {
     /// The index of the first of them.
     first: usize,

@@ -30,6 +30,8 @@ pub enum Step {
     NewTimeNamespace(CString),
     /// Leave the cgroup namespace, so that the control group of now is shown as the root.
     NewCgroupNamespace,
+    /// Bring the loopback interface of a new network namespace up.
+    LoopbackUp,
     /// Cut all mounts of the copied mount namespace off from those of the host.
     IsolateMounts,
     /// Make the file system that masked paths are covered with.
@@ -148,7 +150,7 @@ pub enum Symlinks {
     /// An error: below `/dev`, `/proc` and `/sys` an image has no business to redirect what we
     /// mount, mask or create (CVE-2019-19921, CVE-2025-31133, CVE-2026-41579).
     Refuse,
-    /// Followed, if what they lead to is in a file system of the kernel's own, as `/proc/net` and
+    /// Followed, if what they lead to is in a file system of the kernel's own, as those of
     /// `/sys/class`: nothing of the image's is masked in place of what was meant.
     Kernels,
 }
@@ -322,6 +324,7 @@ impl fmt::Display for Step {
             Self::JoinNamespace(kind, _) => write!(f, "join {kind} namespace"),
             Self::NewTimeNamespace(_) => f.write_str("new time namespace"),
             Self::NewCgroupNamespace => f.write_str("new cgroup namespace"),
+            Self::LoopbackUp => f.write_str("bring up the loopback interface"),
             Self::IsolateMounts => f.write_str("isolate mounts"),
             Self::MakeMask(_) => f.write_str("make the mask"),
             Self::MakeBench(path) => write!(f, "mount a tmpfs on {}", path.to_string_lossy()),

@@ -10,7 +10,7 @@ use rustix::pipe::PipeFlags;
 use rustix::thread::LinkNameSpaceType;
 
 use crate::Errno;
-use crate::process::{CloneArgs, Namespaces, clone3, wait};
+use crate::process::{CloneArgs, Namespaces, clone3, unshare, wait};
 
 /// Ids of a namespace, from 0 on, and where they are outside of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -233,11 +233,31 @@ fn open(dir: &str, kind: &'static str) -> Result<OwnedFd, UsernsError> {
 /// # Errors
 /// It is none, or this process may not enter it.
 pub fn maps_of(userns: impl AsFd) -> Result<IdMaps, UsernsError> {
+    from_inside(userns, Namespaces::NONE, |dir| {
+        Ok(IdMaps { users: read_map(dir, "uid_map")?, groups: read_map(dir, "gid_map")? })
+    })
+}
+
+/// A new network namespace that belongs to a user namespace which is there.
+///
+/// # Errors
+/// It is none, this process may not enter it, or there are too many.
+pub fn new_net(userns: impl AsFd) -> Result<OwnedFd, UsernsError> {
+    from_inside(userns, Namespaces::NET, |dir| open(dir, "net"))
+}
+
+/// Looks at the directory in procfs of a process that has entered a user namespace and made others in it.
+fn from_inside<T>(
+    userns: impl AsFd,
+    new: Namespaces,
+    look: impl FnOnce(&str) -> Result<T, UsernsError>,
+) -> Result<T, UsernsError> {
     let (heard, told) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(UsernsError::Create)?;
     let userns = userns.as_fd();
     let enter = move || {
         let kind = Some(LinkNameSpaceType::User);
         let entered = rustix::thread::move_into_link_name_space(userns, kind);
+        let entered = entered.and_then(|()| if new.is_empty() { Ok(()) } else { unshare(new) });
         let errno = entered.map_or_else(Errno::raw_os_error, |()| 0);
         let _ = rustix::io::write(&told, &errno.to_le_bytes());
     };
@@ -249,7 +269,7 @@ pub fn maps_of(userns: impl AsFd) -> Result<IdMaps, UsernsError> {
             (Ok(4), errno) => return Err(UsernsError::Enter(Errno::from_raw_os_error(errno))),
             (read, _) => return Err(UsernsError::Enter(read.err().unwrap_or(Errno::CHILD))),
         }
-        Ok(IdMaps { users: read_map(dir, "uid_map")?, groups: read_map(dir, "gid_map")? })
+        look(dir)
     })
 }
 

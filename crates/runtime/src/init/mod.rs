@@ -7,6 +7,7 @@
 mod files;
 mod finish;
 mod mounts;
+mod network;
 mod place;
 mod present;
 
@@ -223,6 +224,7 @@ impl<'a> Init<'a> {
             Step::BeBorn(_) => return Err(Errno::INVAL.into()),
             Step::NewTimeNamespace(offsets) => self.new_time_namespace(offsets)?,
             Step::NewCgroupNamespace => sys::process::unshare(Namespaces::CGROUP)?,
+            Step::LoopbackUp => network::loopback_up()?,
             Step::IsolateMounts => {
                 sys::mount::set_propagation_of_all(sys::mount::Propagation::Private)?;
             }

@@ -74,8 +74,9 @@ fn is_kernels(found: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(magic.is_ok_and(|magic| KERNELS.contains(&magic)))
 }
 
-/// `PROC_SUPER_MAGIC`, `SYSFS_MAGIC`, `CGROUP_SUPER_MAGIC` and `CGROUP2_SUPER_MAGIC` of linux/magic.h.
-const KERNELS: [u64; 4] = [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270];
+/// `SYSFS_MAGIC`, `TMPFS_MAGIC` (what control groups of version 1 are shown in), `CGROUP_SUPER_MAGIC` and
+/// `CGROUP2_SUPER_MAGIC` of linux/magic.h.
+const KERNELS: [u64; 4] = [0x6265_6572, 0x0102_1994, 0x0027_e0eb, 0x6367_7270];
 
 /// A directory, for writing or reading by path. Symlinks inside of the root are followed.
 pub(super) fn open_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {

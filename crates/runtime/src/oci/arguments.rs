@@ -35,6 +35,9 @@ pub(super) struct Globals {
     /// Where the state of containers is kept; it should not outlive a boot
     #[arg(long, value_name = "DIR")]
     pub(super) root: Option<PathBuf>,
+    /// criu, for checkpoint and restore
+    #[arg(long, value_name = "PROGRAM")]
+    pub(super) criu: Option<PathBuf>,
     /// Let systemd make the control groups: cgroupsPath is slice:prefix:name then
     #[arg(long)]
     pub(super) systemd_cgroup: bool,
@@ -93,9 +96,13 @@ pub(super) enum Verb {
     Spec(SpecArgs),
     /// Tell which features there are
     Features,
+    /// Write a running container down, by criu
+    Checkpoint(Checkpoint),
+    /// Make a container again that was written down
+    Restore(Restore),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct Id {
     /// The container's id
     pub(super) id: String,
@@ -132,6 +139,99 @@ pub(super) struct Create {
     /// Keep the session keyring of the caller
     #[arg(long)]
     pub(super) no_new_keyring: bool,
+    #[command(flatten)]
+    pub(super) id: Id,
+    /// What it is made of, if it is not started.
+    #[arg(skip)]
+    pub(super) past: Option<super::restore::Past>,
+}
+
+// No doc comment: clap would take it for the help of the verb.
+#[derive(Debug, Args)]
+pub(super) struct Criu {
+    /// Directory of the checkpoint
+    #[arg(long, value_name = "DIR")]
+    pub(super) image_path: Option<PathBuf>,
+    /// Taken for the sake of engines that say it: what criu works in is dhow's own
+    #[arg(long, value_name = "DIR")]
+    pub(super) work_path: Option<PathBuf>,
+    /// Not supported: connections are closed
+    #[arg(long)]
+    pub(super) tcp_established: bool,
+    /// Not supported
+    #[arg(long)]
+    pub(super) ext_unix_sk: bool,
+    /// Not supported: a container has its own sessions
+    #[arg(long)]
+    pub(super) shell_job: bool,
+    /// Not supported
+    #[arg(long)]
+    pub(super) lazy_pages: bool,
+    /// File locks are always written down
+    #[arg(long)]
+    pub(super) file_locks: bool,
+    /// ignore, which is what is done: control groups are the specification's
+    #[arg(long, value_name = "MODE")]
+    pub(super) manage_cgroups_mode: Option<String>,
+    /// network, which is what is done: the namespace comes from outside
+    #[arg(long, value_name = "KIND")]
+    pub(super) empty_ns: Vec<String>,
+    /// Not supported
+    #[arg(long)]
+    pub(super) auto_dedup: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Checkpoint {
+    #[command(flatten)]
+    pub(super) criu: Criu,
+    /// The container goes on
+    #[arg(long)]
+    pub(super) leave_running: bool,
+    /// Not supported
+    #[arg(long)]
+    pub(super) pre_dump: bool,
+    /// Not supported
+    #[arg(long, value_name = "DIR")]
+    pub(super) parent_path: Option<PathBuf>,
+    /// Not supported
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(super) page_server: Option<String>,
+    /// Not supported
+    #[arg(long, value_name = "FD", allow_hyphen_values = true)]
+    pub(super) status_fd: Option<i32>,
+    #[command(flatten)]
+    pub(super) id: Id,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Restore {
+    #[command(flatten)]
+    pub(super) criu: Criu,
+    /// Directory with config.json
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub(super) bundle: PathBuf,
+    /// Not supported: what has a terminal is not written down
+    #[arg(long, value_name = "PATH")]
+    pub(super) console_socket: Option<PathBuf>,
+    /// Do not wait for the process
+    #[arg(short, long)]
+    pub(super) detach: bool,
+    /// File that the process id is written to
+    #[arg(long, value_name = "FILE")]
+    pub(super) pid_file: Option<PathBuf>,
+    /// Do not become the parent of the container's orphans
+    #[arg(long)]
+    pub(super) no_subreaper: bool,
+    /// Do not use pivot_root, for a root on a ramdisk
+    #[arg(long)]
+    pub(super) no_pivot: bool,
+    /// Not supported
+    #[arg(long, value_name = "TYPE:NAME")]
+    pub(super) lsm_profile: Option<String>,
+    /// Not supported
+    #[arg(long, value_name = "CONTEXT")]
+    pub(super) lsm_mount_context: Option<String>,
     #[command(flatten)]
     pub(super) id: Id,
 }
@@ -188,6 +288,9 @@ pub(super) struct Exec {
     /// Add a capability
     #[arg(short, long, value_name = "CAPABILITY")]
     pub(super) cap: Vec<String>,
+    /// Run it in a control group below the container's, which is there: [CONTROLLER:]PATH
+    #[arg(long, value_name = "PATH")]
+    pub(super) cgroup: Option<String>,
     /// Enter also a container that is frozen
     #[arg(long)]
     pub(super) ignore_paused: bool,

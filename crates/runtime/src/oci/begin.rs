@@ -1,6 +1,6 @@
 //! `start`: lets the process of a created container run its program.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use sys::Errno;
 use sys::process::pidfd_send_signal;
@@ -9,13 +9,24 @@ use sys::signal::Signal;
 use super::fault::Fault;
 use super::filter;
 use super::inside::{Inside, Terms};
+use super::notify::Notify;
 use super::record::{Place, Process, Record, Status};
 use super::state;
 use crate::hooks::{self, Hooks, Moment};
 use crate::plan::Orphan;
 
-/// Starts it. Returns when its program runs, or with why it does not.
-pub(super) fn start(place: &Place, record: &Record) -> Result<(), Fault> {
+/// Who stands for a container, for a service manager that waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Its own process: the command that starts it ends.
+    Container,
+    /// This one, which stays.
+    Caller,
+}
+
+/// Starts it. Returns when its program runs, or with why it does not; if a service manager waits, when it is
+/// ready, unless this process stays.
+pub(super) fn start(place: &Place, record: &Record, standing: Standing) -> Result<(), Fault> {
     match state::status(place, record)? {
         Status::Created => {}
         Status::Stopped => return Err(Fault::Stopped),
@@ -31,6 +42,7 @@ pub(super) fn start(place: &Place, record: &Record) -> Result<(), Fault> {
     };
     let spec = place.spec()?;
     let hooks = Hooks { spec: &spec, id: &record.id, bundle: &record.bundle };
+    let notify = Notify::listen(place)?;
     let done = before(place, &hooks, record, &container).and_then(|()| {
         let listener = filter::listener(&spec, record, "created");
         let agent = listener.as_ref().map(|listener| (listener, pid));
@@ -43,7 +55,27 @@ pub(super) fn start(place: &Place, record: &Record) -> Result<(), Fault> {
         // A container whose hooks fail does not go on.
         let _ = pidfd_send_signal(&container.pidfd, Signal::KILL);
     }
-    done
+    done?;
+    match (notify, standing) {
+        (None, _) => Ok(()),
+        (Some(notify), Standing::Container) => {
+            notify.pass_on(&container.pidfd, pid.as_raw_nonzero().get().unsigned_abs())
+        }
+        (Some(notify), Standing::Caller) => pass_on_beside(notify, container.pidfd),
+    }
+}
+
+/// Waits beside this process, which has the container's terminal and signals to carry.
+fn pass_on_beside(notify: Notify, process: OwnedFd) -> Result<(), Fault> {
+    let main = std::process::id();
+    let failed = |errno| Fault::Call("wait for the container beside this process", errno);
+    let kill = Some(rustix::process::Signal::KILL);
+    let work = || {
+        let _ = rustix::process::set_parent_process_death_signal(kill);
+        i32::from(notify.pass_on(&process, main).is_err())
+    };
+    // Nobody reaps it but who takes over from this process: it ends with the container, or before.
+    sys::process::fork(work).map(drop).map_err(failed)
 }
 
 /// What is run in the container before its program.
@@ -62,4 +94,4 @@ fn before(
 }
 
 /// A hook ends with the command that runs it.
-const TERMS: Terms = Terms { orphan: Orphan::Dies, preserved: 0 };
+const TERMS: Terms<'_> = Terms { orphan: Orphan::Dies, preserved: 0, below: None };

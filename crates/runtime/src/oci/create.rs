@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use cgroup::Cgroup;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::Pid;
 use sys::Errno;
 use sys::mount::{Attributes, Depth, Propagation};
 
@@ -20,12 +21,15 @@ use super::environment;
 use super::fault::{self, Fault, Level};
 use super::filter::{self, Filter};
 use super::record::{self, Group, Home, Place, Record};
+use super::restore::Past;
 use super::scope::{self, Driver};
 use super::state;
 use super::users::{self, Open};
+use super::{interfaces, notify};
 use crate::hooks::{self, Hooks};
 use crate::plan::{Entrance, Keyring, Orphan, Surroundings};
-use crate::{CgroupEntry, HostFacts, Launch, LaunchError, Ready, Running};
+use crate::start::LastSteps;
+use crate::{CgroupEntry, HostFacts, Launch, LaunchError, Running};
 
 /// A container whose process waits.
 #[derive(Debug)]
@@ -101,58 +105,89 @@ fn in_group(
     place: &Place,
     args: &Create,
     bundle: &Bundle,
-    (cgroup, group, namespaces): (&Cgroup, Group, Open),
+    (cgroup, group, mut namespaces): (&Cgroup, Group, Open),
     sockets: &Sockets,
 ) -> Result<(Record, Running), Fault> {
     let group = Group { number: Some(cgroup.inode()?), ..group };
     place.claim(&group)?;
-    let ready = start(place, args, bundle, (cgroup, namespaces))?;
+    interfaces::give(&bundle.spec, &mut namespaces)?;
+    let order = Order { place, args, bundle };
+    if let Some(past) = &args.past {
+        Past::open(&bundle.spec, &mut namespaces)?;
+        let running =
+            order.launched((cgroup, namespaces), None, |launch| past.make(place, launch))?;
+        let record = describe(args, bundle, group, (running.pid, LastSteps::default()))?;
+        order.save(&record)?;
+        return Ok((record, running));
+    }
+    let door = listen(place)?;
+    let ready = order
+        .launched((cgroup, namespaces), Some(door.as_fd()), |launch| Ok(crate::launch(launch)?))?;
     sockets.hand_over(ready.terminal(), ready.pidfd())?;
-    let record = describe(args, bundle, group, &ready)?;
-    place.save(&record, &bundle.spec)?;
-    console::write_pid(args.handles.pid_file.as_deref(), record.pid)?;
+    let record = describe(args, bundle, group, (ready.pid(), ready.last_steps()))?;
+    order.save(&record)?;
     Ok((record, ready.leave()?))
 }
 
-fn start(
-    place: &Place,
-    args: &Create,
-    bundle: &Bundle,
-    (cgroup, namespaces): (&Cgroup, Open),
-) -> Result<Ready, Fault> {
-    let facts = HostFacts::detect()?;
-    // Whoever says start tells a listener of it.
-    let filter = filter::of(&bundle.spec, &facts, place, serde_json::Value::Null)?;
-    let rootfs = root(bundle).map_err(|errno| Fault::Call("open the root file system", errno))?;
-    let door = listen(place)?;
-    let mut spec = bundle.spec.clone();
-    if let Some(process) = spec.process_mut() {
-        environment::complete(process, rootfs.as_fd());
+/// What is to be made, and where it is written down.
+#[derive(Clone, Copy)]
+struct Order<'a> {
+    place: &'a Place,
+    args: &'a Create,
+    bundle: &'a Bundle,
+}
+
+impl Order<'_> {
+    fn save(self, record: &Record) -> Result<(), Fault> {
+        self.place.save(record, &self.bundle.spec)?;
+        console::write_pid(self.args.handles.pid_file.as_deref(), record.pid)
     }
-    let process = spec.process().as_ref();
-    let terminal = process.is_some_and(|process| process.terminal().unwrap_or(false));
-    let entry = cgroup.entry()?;
-    Ok(crate::launch(Launch {
-        spec: &spec,
-        facts: &facts,
-        id: &args.id.id,
-        rootfs,
-        trees: Vec::new(),
-        namespaces,
-        stdio: console::streams(terminal)?,
-        cgroup: CgroupEntry { into: cgroup.clone_into(), procs: entry.into_files() },
-        filter: filter.as_ref().map(Filter::as_ref),
-        entrance: if args.no_pivot { by_chroot()? } else { Entrance::Pivot },
-        hooks: hooks::any(&bundle.spec).then_some(Hooks {
-            spec: &bundle.spec,
+
+    /// Lays everything out for whoever makes the process.
+    fn launched<T>(
+        self,
+        (cgroup, namespaces): (&Cgroup, Open),
+        door: Option<BorrowedFd<'_>>,
+        make: impl FnOnce(Launch<'_>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let Self { place, args, bundle } = self;
+        let facts = HostFacts::detect()?;
+        // Whoever says start tells a listener of it.
+        let filter = filter::of(&bundle.spec, &facts, place, serde_json::Value::Null)?;
+        let rootfs =
+            root(bundle).map_err(|errno| Fault::Call("open the root file system", errno))?;
+        let mut spec = bundle.spec.clone();
+        let mut passed = 0;
+        if let Some(process) = spec.process_mut() {
+            environment::complete(process, rootfs.as_fd());
+            passed = environment::pass_listeners(process);
+        }
+        notify::prepare(place, &mut spec)?;
+        let process = spec.process().as_ref();
+        let terminal = process.is_some_and(|process| process.terminal().unwrap_or(false));
+        let entry = cgroup.entry()?;
+        make(Launch {
+            spec: &spec,
+            facts: &facts,
             id: &args.id.id,
-            bundle: &bundle.path,
-        }),
-        orphan: Orphan::Lives,
-        keyring: if args.no_new_keyring { Keyring::Callers } else { Keyring::New },
-        preserved: args.handles.preserve_fds,
-        door: Some(door.as_fd()),
-    })?)
+            rootfs,
+            trees: Vec::new(),
+            namespaces,
+            stdio: console::streams(terminal)?,
+            cgroup: CgroupEntry { into: cgroup.clone_into(), procs: entry.into_files() },
+            filter: filter.as_ref().map(Filter::as_ref),
+            entrance: if args.no_pivot { by_chroot()? } else { Entrance::Pivot },
+            hooks: hooks::any(&bundle.spec).then_some(Hooks {
+                spec: &bundle.spec,
+                id: &args.id.id,
+                bundle: &bundle.path,
+            }),
+            orphan: Orphan::Lives,
+            keyring: if args.no_new_keyring { Keyring::Callers } else { Keyring::New },
+            preserved: args.handles.preserve_fds.saturating_add(passed),
+            door,
+        })
+    }
 }
 
 /// The container's root owns its control group, if it is shown one that it may write to and can be trusted
@@ -212,14 +247,19 @@ fn listen(place: &Place) -> Result<OwnedFd, Fault> {
     Ok(socket)
 }
 
-fn describe(args: &Create, bundle: &Bundle, cgroup: Group, ready: &Ready) -> Result<Record, Fault> {
-    let (started, _) = record::beginning(ready.pid())
-        .ok_or_else(|| Fault::config("the container's process has ended"))?;
+fn describe(
+    args: &Create,
+    bundle: &Bundle,
+    cgroup: Group,
+    (pid, last): (Pid, LastSteps),
+) -> Result<Record, Fault> {
+    let (started, _) =
+        record::beginning(pid).ok_or_else(|| Fault::config("the container's process has ended"))?;
     let annotations = bundle.spec.annotations().iter().flatten();
     Ok(Record {
         oci_version: bundle.spec.version().clone(),
         id: args.id.id.clone(),
-        pid: ready.pid().as_raw_nonzero().get(),
+        pid: pid.as_raw_nonzero().get(),
         started,
         bundle: bundle.path.clone(),
         rootfs: bundle.rootfs.clone(),
@@ -229,6 +269,6 @@ fn describe(args: &Create, bundle: &Bundle, cgroup: Group, ready: &Ready) -> Res
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect::<BTreeMap<_, _>>(),
         cgroup,
-        last: ready.last_steps(),
+        last,
     })
 }

@@ -3,9 +3,10 @@
 //! An engine reads the last message of the log that it named; a person reads the standard error. runc's
 //! exit code for its own failures is 1.
 
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cgroup::{CgroupError, DetectError, SystemdError};
 use sys::Errno;
@@ -63,6 +64,21 @@ pub(super) enum Fault {
     Seccomp(#[from] SeccompError),
     #[error(transparent)]
     Users(#[from] sys::userns::UsernsError),
+    #[error("{action} the interface {name}")]
+    Interface {
+        action: &'static str,
+        name: String,
+        #[source]
+        errno: Errno,
+    },
+    #[error(transparent)]
+    Survey(#[from] crate::criu::SurveyError),
+    #[error(transparent)]
+    Criu(#[from] crate::criu::CriuError),
+    #[error(transparent)]
+    Restore(#[from] crate::criu::RestoreError),
+    #[error("read the notify socket")]
+    Socket(#[source] std::io::Error),
     #[error("write to the standard output")]
     Output(#[source] std::io::Error),
 }
@@ -103,15 +119,19 @@ pub(super) enum Level {
 }
 
 /// Tells of a failure: in the log if there is one, and on the standard error otherwise.
-#[expect(clippy::print_stderr, reason = "a command that fails says why")]
 pub(super) fn tell(globals: &Globals, level: Level, error: &dyn std::error::Error) {
-    let text = chain(error);
+    write(globals.log.as_deref(), globals.log_format, level, &chain(error));
+}
+
+/// The same of a text, for a command line that was not understood.
+#[expect(clippy::print_stderr, reason = "a command that fails says why")]
+pub(super) fn write(log: Option<&Path>, format: LogFormat, level: Level, text: &str) {
     let level = match level {
         Level::Error => "error",
         Level::Warning => "warning",
     };
     let now = jiff::Timestamp::now();
-    let line = match globals.log_format {
+    let line = match format {
         LogFormat::Json => {
             let time = now.to_string();
             serde_json::json!({ "level": level, "msg": text, "time": time }).to_string()
@@ -119,7 +139,7 @@ pub(super) fn tell(globals: &Globals, level: Level, error: &dyn std::error::Erro
         LogFormat::Text => format!("time=\"{now}\" level={level} msg={text:?}"),
     };
     // Without a log the message is for a person, and with one for an engine.
-    match &globals.log {
+    match log {
         Some(path) => {
             let log = OpenOptions::new().append(true).create(true).open(path);
             if log.and_then(|mut log| writeln!(log, "{line}")).is_err() {
@@ -127,5 +147,40 @@ pub(super) fn tell(globals: &Globals, level: Level, error: &dyn std::error::Erro
             }
         }
         None => eprintln!("{line}"),
+    }
+}
+
+/// The log that a command line names which was not understood, as far as it can be read: engines look there.
+pub(super) fn log_of(arguments: &[OsString]) -> (Option<PathBuf>, LogFormat) {
+    let value = |name: &str| {
+        let mut rest = arguments.iter().skip(1);
+        while let Some(word) = rest.next() {
+            let word = word.to_string_lossy();
+            if word == name {
+                return rest.next().map(|value| value.to_string_lossy().into_owned());
+            }
+            if let Some(value) = word.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')) {
+                return Some(value.to_owned());
+            }
+        }
+        None
+    };
+    let is_json = value("--log-format").as_deref() == Some("json");
+    let format = if is_json { LogFormat::Json } else { LogFormat::Text };
+    (value("--log").map(PathBuf::from), format)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_found_in_what_is_not_understood() {
+        let log = |words: &[&str]| log_of(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        let at = |path: &str| Some(PathBuf::from(path));
+        let found = log(&["oci", "--nosuch", "--log", "/l", "--log-format=json", "create"]);
+        assert_eq!(found, (at("/l"), LogFormat::Json));
+        assert_eq!(log(&["oci", "--log=/l", "--log-format", "text"]), (at("/l"), LogFormat::Text));
+        assert_eq!(log(&["oci", "--log"]), (None, LogFormat::Text));
     }
 }

@@ -7,7 +7,7 @@ use oci_spec::runtime::{Process, Spec};
 
 use super::fault::Fault;
 use super::filter::{self, Filter};
-use super::record::{Place, Record};
+use super::record::{Group, Place, Record};
 use super::state;
 use crate::plan::{Keyring, Orphan, Surroundings};
 use crate::{CgroupEntry, Enter, HostFacts, LaunchError, Running, Stdio};
@@ -21,13 +21,16 @@ pub(super) struct Inside<'a> {
     filter: Option<Filter>,
     around: Surroundings,
     cgroup: Cgroup,
+    group: &'a Group,
 }
 
 /// What becomes of a process besides what its specification says.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Terms {
+pub(super) struct Terms<'a> {
     pub(super) orphan: Orphan,
     pub(super) preserved: u32,
+    /// The control group below the container's that it is in, if it is not that itself.
+    pub(super) below: Option<&'a str>,
 }
 
 impl<'a> Inside<'a> {
@@ -46,6 +49,7 @@ impl<'a> Inside<'a> {
             facts,
             around: around.map_err(LaunchError::from)?.unwrap_or_default(),
             cgroup: state::cgroup(&record.cgroup)?,
+            group: &record.cgroup,
         })
     }
 
@@ -62,21 +66,47 @@ impl<'a> Inside<'a> {
         }
     }
 
+    /// A control group below the container's, which somebody has made.
+    fn below(&self, path: &str) -> Result<Cgroup, Fault> {
+        if let Some((controllers, _)) = path.split_once(':') {
+            return Err(Fault::Config(format!(
+                "--cgroup {path}: a group of {controllers} alone is not supported"
+            )));
+        }
+        let mut parts: Vec<&str> =
+            path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+        if parts.contains(&"..") {
+            return Err(Fault::Config(format!("--cgroup {path}: it is not below the container's")));
+        }
+        let own = format!("{}/{}", self.group.parent, self.group.name);
+        let own = own.trim_start_matches('/').to_owned();
+        match parts.pop() {
+            None => Ok(Cgroup::open(state::hierarchies()?, &self.group.parent, &self.group.name)?),
+            Some(last) => {
+                let above = [&[own.as_str()], &parts[..]].concat().join("/");
+                Ok(Cgroup::open(state::hierarchies()?, &above, last)?)
+            }
+        }
+    }
+
     /// Starts a process in the container.
     pub(super) fn enter(
         &self,
         process: &Process,
         stdio: Stdio,
-        terms: Terms,
+        terms: Terms<'_>,
     ) -> Result<Running, Fault> {
         // One whose program has divided its control group takes processes in a part of it alone. The part
         // goes with the container.
-        let part = if self.cgroup.is_divided()? { Some(self.part()?) } else { None };
-        let entry = match &part {
-            Some(part) => self.cgroup.entry_of(part)?,
-            None => self.cgroup.entry()?,
+        let below = terms.below.map(|path| self.below(path)).transpose()?;
+        let divided = below.is_none() && self.cgroup.is_divided()?;
+        let part = if divided { Some(self.part()?) } else { None };
+        let entry = match (&part, &below) {
+            (Some(part), _) => self.cgroup.entry_of(part)?,
+            (None, below) => below.as_ref().unwrap_or(&self.cgroup).entry()?,
         };
-        let into = part.as_ref().and_then(Cgroup::clone_into).or(self.cgroup.clone_into());
+        let into = part.as_ref().or(below.as_ref()).and_then(Cgroup::clone_into);
+        let into = into.or(self.cgroup.clone_into());
         Ok(crate::enter(Enter {
             process,
             facts: &self.facts,

@@ -6,6 +6,7 @@
 mod arguments;
 mod begin;
 mod bundle;
+mod checkpoint;
 mod console;
 mod create;
 mod environment;
@@ -16,8 +17,11 @@ mod finish;
 mod foreground;
 mod group;
 mod inside;
+mod interfaces;
 mod more;
+mod notify;
 mod record;
+mod restore;
 mod run;
 mod sample;
 mod scope;
@@ -31,6 +35,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use arguments::{Arguments, Globals, Rootless, Verb};
+use begin::Standing;
 use fault::{Fault, Level};
 use record::Home;
 
@@ -46,12 +51,21 @@ const EXEC_FAILED: u8 = 255;
 /// Runs one command; `arguments` begin with the name of the program.
 #[must_use]
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
-    let parsed = match Arguments::try_parse_from(arguments) {
+    let parsed = match Arguments::try_parse_from(&arguments) {
         Ok(parsed) => parsed,
         Err(error) => {
             // Help goes to the standard output and is no failure.
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(FAILED) } else { ExitCode::SUCCESS };
+            if !error.use_stderr() {
+                return ExitCode::SUCCESS;
+            }
+            if let (Some(log), format) = fault::log_of(&arguments) {
+                let text = error.to_string();
+                let first = text.lines().next().unwrap_or_default();
+                let words = first.strip_prefix("error: ").unwrap_or(first);
+                fault::write(Some(&log), format, Level::Error, words);
+            }
+            return ExitCode::from(FAILED);
         }
     };
     let Arguments { globals, verb } = parsed;
@@ -90,7 +104,7 @@ fn carry_out(globals: &Globals, verb: &Verb) -> Result<u8, Fault> {
         Verb::Create(args) => create::create(&home, args, create::Company::Detached).map(drop)?,
         Verb::Start(args) => {
             let place = home.take(&args.id)?;
-            begin::start(&place, &place.record()?)?;
+            begin::start(&place, &place.record()?, Standing::Container)?;
         }
         Verb::Kill(args) => finish::kill(&home, args)?,
         Verb::Delete(args) => finish::delete(&home, args)?,
@@ -103,6 +117,8 @@ fn carry_out(globals: &Globals, verb: &Verb) -> Result<u8, Fault> {
         Verb::Events(args) => group::events(&home, args)?,
         Verb::Spec(args) => sample::spec(args)?,
         Verb::Features => features::features()?,
+        Verb::Checkpoint(args) => checkpoint::checkpoint(&home, args)?,
+        Verb::Restore(args) => return restore::restore(&home, args),
     }
     Ok(0)
 }

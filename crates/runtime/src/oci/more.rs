@@ -51,7 +51,8 @@ pub(super) fn exec(home: &Home<'_>, args: &Exec) -> Result<u8, Fault> {
         Company::Detached => None,
     };
     let orphan = if args.detach { Orphan::Lives } else { Orphan::Dies };
-    let terms = Terms { orphan, preserved: args.handles.preserve_fds };
+    let below = args.cgroup.as_deref();
+    let terms = Terms { orphan, preserved: args.handles.preserve_fds, below };
     begin_on(&process)?;
     let inside = Inside::of(&place, &record, &spec, &container.pidfd)?;
     let running = inside.enter(&process, console::streams(terminal)?, terms)?;

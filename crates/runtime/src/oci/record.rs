@@ -223,6 +223,16 @@ impl Place {
         }
     }
 
+    /// Where criu works.
+    pub(super) fn work(&self) -> PathBuf {
+        self.path.join("criu")
+    }
+
+    /// Where the socket is at which a container says that it is ready.
+    pub(super) fn notify(&self) -> PathBuf {
+        self.path.join("notify")
+    }
+
     /// Where compiled filters are kept.
     pub(super) fn filters(&self) -> PathBuf {
         self.path.with_file_name(FILTERS)

@@ -3,6 +3,7 @@
 use sys::process::Exit;
 
 use super::arguments::Run;
+use super::begin::Standing;
 use super::create::{Company, Created, create};
 use super::fault::Fault;
 use super::record::{Home, Place, Record};
@@ -13,7 +14,10 @@ use crate::Running;
 pub(super) fn run(home: &Home<'_>, args: &Run) -> Result<u8, Fault> {
     if args.detach {
         let Created { place, record, running } = create(home, &args.create, Company::Detached)?;
-        return begin(home, place, &record, &running).map(|_| 0);
+        if args.create.past.is_none() {
+            begin(home, place, (&record, Standing::Container), &running)?;
+        }
+        return Ok(0);
     }
     if !args.no_subreaper {
         let own = Some(rustix::process::getpid());
@@ -22,7 +26,11 @@ pub(super) fn run(home: &Home<'_>, args: &Run) -> Result<u8, Fault> {
     }
     let signals = foreground::listen()?;
     let Created { place, record, running } = create(home, &args.create, Company::Foreground)?;
-    let place = begin(home, place, &record, &running)?;
+    let place = match args.create.past {
+        None => begin(home, place, (&record, Standing::Caller), &running)?,
+        // What is made again runs already.
+        Some(_) => place,
+    };
     // Other commands must be able to act on it meanwhile.
     drop(place);
     let master = running.terminal.filter(|_| args.create.handles.console_socket.is_none());
@@ -61,10 +69,10 @@ fn remove(home: &Home<'_>, record: &Record) -> Result<(), Fault> {
 fn begin(
     home: &Home<'_>,
     place: Place,
-    record: &Record,
+    (record, standing): (&Record, Standing),
     running: &Running,
 ) -> Result<Place, Fault> {
-    let Err(fault) = begin::start(&place, record) else { return Ok(place) };
+    let Err(fault) = begin::start(&place, record, standing) else { return Ok(place) };
     let _ = sys::process::pidfd_send_signal(&running.pidfd, sys::signal::Signal::KILL);
     let _ = sys::process::wait(&running.pidfd);
     let _ = finish::remove(home, place, record);

@@ -11,15 +11,40 @@ use super::fault::Fault;
 
 /// Writes config.json, which must not be there.
 pub(super) fn spec(args: &SpecArgs) -> Result<(), Fault> {
-    if args.rootless {
-        return Err(Fault::config(
-            "--rootless: a user namespace of the runtime's own is not supported",
-        ));
-    }
     let path = args.bundle.join("config.json");
     let file = OpenOptions::new().write(true).create_new(true).open(&path);
     let mut file = file.map_err(Fault::file("make", &path))?;
-    writeln!(file, "{:#}", sample()).map_err(Fault::file("write", path))
+    let mut spec = sample();
+    if args.rootless {
+        for_a_user(&mut spec);
+    }
+    writeln!(file, "{spec:#}").map_err(Fault::file("write", path))
+}
+
+/// What an ordinary user can have: one's own ids alone, the host's network, no limits.
+fn for_a_user(spec: &mut Value) {
+    let range = |id: u32| json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
+    let linux = &mut spec["linux"];
+    linux["uidMappings"] = range(rustix::process::geteuid().as_raw());
+    linux["gidMappings"] = range(rustix::process::getegid().as_raw());
+    if let Some(linux) = linux.as_object_mut() {
+        linux.remove("resources");
+    }
+    if let Some(namespaces) = linux["namespaces"].as_array_mut() {
+        namespaces.retain(|one| one["type"] != "network");
+        namespaces.push(json!({ "type": "user" }));
+    }
+    for mount in spec["mounts"].as_array_mut().into_iter().flatten() {
+        if mount["destination"] == "/sys" {
+            // A sysfs belongs to the network namespace, which is the host's.
+            let options = json!(["rbind", "nosuid", "noexec", "nodev", "ro"]);
+            *mount = json!({ "destination": "/sys", "type": "none", "source": "/sys", "options": options });
+        }
+        if let Some(options) = mount["options"].as_array_mut() {
+            let is_owner = |word: &str| word.starts_with("gid=") || word.starts_with("uid=");
+            options.retain(|word| !word.as_str().is_some_and(is_owner));
+        }
+    }
 }
 
 fn sample() -> Value {

@@ -69,6 +69,8 @@ pub(super) fn steps(choice: &Choice, before: Vec<Step>, clocks: Option<CString>)
     if choice.new_cgroup {
         steps.push(Step::NewCgroupNamespace);
     }
+    // As every runtime does: nobody else is there to do it.
+    steps.extend(choice.new.contains(Namespaces::NET).then_some(Step::LoopbackUp));
     steps.push(Step::IsolateMounts);
     steps
 }

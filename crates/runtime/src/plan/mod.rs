@@ -157,7 +157,7 @@ pub enum Terminal {
 pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan, PlanError> {
     let linux = spec.linux().as_ref().ok_or(PlanError::Missing("linux"))?;
     let process = spec.process().as_ref().ok_or(PlanError::Missing("process"))?;
-    refuse_unsupported(spec, linux)?;
+    refuse_unsupported(spec, linux, extras)?;
     let label = mount_label(linux, facts)?;
     let mut choice = namespaces::choose(linux, extras.given)?;
     let around = around(linux, &choice)?;
@@ -268,11 +268,14 @@ pub fn plan_exec(
     })
 }
 
-fn refuse_unsupported(spec: &Spec, linux: &Linux) -> Result<(), PlanError> {
+fn refuse_unsupported(spec: &Spec, linux: &Linux, extras: &Extras) -> Result<(), PlanError> {
+    // They are in the network namespace that the caller brings.
+    let is_left = linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())
+        && !extras.given.contains(Namespaces::NET);
     let asked = [
         (spec.vm().is_some(), "vm"),
         (linux.intel_rdt().is_some(), "linux.intelRdt"),
-        (linux.net_devices().as_ref().is_some_and(|d| !d.is_empty()), "linux.netDevices"),
+        (is_left, "linux.netDevices that nobody has moved"),
     ];
     match asked.iter().find(|(asked, _)| *asked) {
         Some((_, field)) => Err(PlanError::Unsupported(field)),

@@ -33,11 +33,12 @@ pub(super) fn place(field: &'static str, path: &Path) -> Result<Place, PlanError
     Ok(Place { path: c_string(field, &path)?, symlinks })
 }
 
-/// A place that is made unwritable or covered: in procfs and sysfs it may be behind links of the kernel's.
+/// A place that is made unwritable or covered: in sysfs it may be behind links of the kernel's. Those of
+/// procfs lead to files of each process, or, below `/proc/net`, to ones that nothing stays mounted on: a
+/// mask there would be none.
 pub(super) fn covered(field: &'static str, path: &Path) -> Result<Place, PlanError> {
     let place = place(field, path)?;
-    let path = clean(path);
-    let is_kernels = ["/proc", "/sys"].iter().any(|top| is_at_or_below(&path, top));
+    let is_kernels = is_at_or_below(&clean(path), "/sys");
     Ok(if is_kernels { Place { symlinks: Symlinks::Kernels, ..place } } else { place })
 }
 

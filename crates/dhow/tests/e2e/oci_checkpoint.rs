@@ -1,0 +1,72 @@
+//! `dhow oci checkpoint` and `restore`, with runc's flags.
+
+use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::oci::{Bundle, wait_for_end};
+
+/// What the container counts, once it is more than `least`.
+fn count(bundle: &Bundle, least: u64) -> u64 {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let text = fs::read_to_string(bundle.path().join("rootfs/count")).unwrap_or_default();
+        match text.trim().parse() {
+            Ok(number) if number > least => return number,
+            _ => assert!(Instant::now() < deadline, "it does not count: {text:?}"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_container_is_written_down_and_made_again() {
+    let criu = testkit::criu().unwrap();
+    let criu = criu.to_str().unwrap();
+    let bundle = Bundle::new();
+    bundle.change(|spec| spec["root"]["readonly"] = json!(false));
+    // It counts in its memory: a start would begin again.
+    let script = "i=0; while :; do i=$((i+1)); echo $i >/new; busybox mv /new /count; busybox usleep 10000; done";
+    bundle.runs(&["sh", "-c", script]);
+    let mut create = bundle.command(&["create", "one"]);
+    let null = || Stdio::null();
+    assert!(create.stdout(null()).stderr(null()).status().unwrap().success());
+    bundle.ok(&["start", "one"]);
+    count(&bundle, 3);
+    for flag in ["--tcp-established", "--lazy-pages", "--pre-dump", "--shell-job"] {
+        assert!(
+            bundle
+                .fails(&["checkpoint", flag, "one"])
+                .contains(&format!("{flag} is not supported"))
+        );
+    }
+    bundle.ok(&["--criu", criu, "checkpoint", "--image-path", "images", "--leave-running", "one"]);
+    assert_eq!(bundle.state("one")["status"], "running");
+    let pid = bundle.state("one")["pid"].as_i64().unwrap();
+    fs::remove_dir_all(bundle.path().join("images")).unwrap();
+    bundle.ok(&["--criu", criu, "checkpoint", "--image-path", "images", "--file-locks", "one"]);
+    wait_for_end(pid);
+    assert_eq!(bundle.state("one")["status"], "stopped");
+    bundle.ok(&["delete", "one"]);
+    let before = count(&bundle, 3);
+    let words =
+        ["--criu", criu, "restore", "--image-path", "images", "-d", "--pid-file", "pid", "two"];
+    let mut restore = bundle.command(&words);
+    let told = fs::File::create(bundle.path().join("told")).unwrap();
+    let status = restore.stdout(null()).stderr(told).status().unwrap();
+    assert!(status.success(), "{}", fs::read_to_string(bundle.path().join("told")).unwrap());
+    let after = count(&bundle, before);
+    assert!(after < before + 10_000, "{before} {after}");
+    let state = bundle.state("two");
+    assert_eq!(state["status"], "running");
+    let pid = fs::read_to_string(bundle.path().join("pid")).unwrap();
+    assert_eq!(state["pid"].to_string(), pid);
+    assert_eq!(bundle.ok(&["exec", "two", "echo", "in"]), "in");
+    bundle.ok(&["delete", "-f", "two"]);
+    let told =
+        bundle.fails(&["--criu", "nosuch-criu", "restore", "--image-path", "images", "three"]);
+    assert!(told.contains("nosuch-criu is not installed"), "{told}");
+    bundle.nothing_is_left();
+}

@@ -1,0 +1,212 @@
+//! What `dhow oci` does of runc's around a start: interfaces, service managers, groups, errors of usage.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testkit::Ran;
+
+use crate::oci::Bundle;
+use crate::oci_spec::{said, with_users};
+
+#[track_caller]
+#[expect(clippy::disallowed_methods, reason = "the test lays out interfaces of the host")]
+fn ip(words: &str) -> String {
+    let ran = Ran::new(&Command::new("ip").args(words.split(' ')).output().unwrap());
+    assert_eq!(ran.code, Some(0), "ip {words}: {}", ran.err);
+    ran.out
+}
+
+/// A pair of interfaces of the host, one of them with addresses.
+struct Pair {
+    left: String,
+    right: String,
+}
+
+impl Pair {
+    fn new(bundle: &Bundle) -> Self {
+        let tag: String = bundle.tag().chars().rev().take(6).collect();
+        let pair = Self { left: format!("dl{tag}"), right: format!("dr{tag}") };
+        let Self { left, right } = &pair;
+        ip(&format!("link add {left} type veth peer name {right}"));
+        ip(&format!("addr add 10.99.77.2/24 dev {left}"));
+        ip(&format!("addr add fd99:77::2/64 dev {left} nodad"));
+        pair
+    }
+}
+
+impl Drop for Pair {
+    #[expect(clippy::disallowed_methods, reason = "the test takes away what it has laid out")]
+    fn drop(&mut self) {
+        // Either end may have gone with a container, and the other with it.
+        for name in [&self.left, &self.right] {
+            let _ = Command::new("ip").args(["link", "del", name]).stderr(Stdio::null()).status();
+        }
+    }
+}
+
+/// config-linux.md, "Network Devices".
+#[test]
+fn network_devices() {
+    for bundle in [Bundle::new(), with_users()] {
+        let pair = Pair::new(&bundle);
+        bundle.change(|spec| {
+            spec["linux"]["netDevices"] = json!({ &pair.left: { "name": "own0" } });
+        });
+        let told = said(&bundle, &["busybox", "ip", "addr", "show", "dev", "own0"]);
+        assert!(told.contains("10.99.77.2/24") && told.contains("fd99:77::2/64"), "{told}");
+        assert!(told.contains(",UP"), "{told}");
+        bundle.change(|spec| spec["linux"]["netDevices"] = json!({ "nosuch": {} }));
+        assert!(bundle.fails(&["run", "one"]).contains("find the interface nosuch"));
+        bundle.change(|spec| {
+            let list = spec["linux"]["namespaces"].as_array_mut().unwrap();
+            list.retain(|one| one["type"] != "network");
+        });
+        assert!(bundle.fails(&["run", "one"]).contains("netDevices needs a network namespace"));
+        bundle.nothing_is_left();
+    }
+}
+
+/// runc and crun do so, and engines without a network of their own rely on it.
+#[test]
+fn the_loopback_interface_is_up() {
+    for bundle in [Bundle::new(), with_users()] {
+        let told = said(&bundle, &["busybox", "ip", "addr", "show", "dev", "lo"]);
+        assert!(told.contains(",UP") && told.contains("127.0.0.1/8"), "{told}");
+        bundle.nothing_is_left();
+    }
+}
+
+/// A manager's sockets are the first process's own.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a shell opens the descriptors")]
+fn descriptors_of_a_service_manager() {
+    let bundle = Bundle::new();
+    bundle.runs(&["sh", "-c", "echo $LISTEN_FDS $LISTEN_PID $$; cat <&3; cat <&4"]);
+    let script = "echo a >a; echo b >b; exec 3<a 4<b; export LISTEN_FDS=1 LISTEN_PID=$$; \
+                  exec \"$DHOW\" oci --root state run --preserve-fds 1 one";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script]).env("DHOW", crate::DHOW).current_dir(bundle.path());
+    let ran = Ran::new(&shell.stdin(Stdio::null()).output().unwrap());
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "1 1 1\na\nb"), "{}", ran.err);
+    bundle.nothing_is_left();
+}
+
+/// A manager that waits for readiness hears of it, and of who stands for the container.
+#[test]
+fn readiness_is_passed_on() {
+    let bundle = Bundle::new();
+    let manager = UnixDatagram::bind(bundle.path().join("manager")).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let heard = || {
+        let mut bytes = [0; 256];
+        let length = manager.recv(&mut bytes).unwrap();
+        String::from_utf8(bytes[..length].to_vec()).unwrap()
+    };
+    let command = |words: &[&str]| {
+        let mut command = bundle.command(words);
+        command.env("NOTIFY_SOCKET", bundle.path().join("manager"));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    // busybox cannot send a datagram to a Unix socket, so the test says it in the container's place.
+    bundle.runs(&["sh", "-c", "test $NOTIFY_SOCKET = /run/notify/notify.sock && exec sleep 1000"]);
+    bundle.change(|spec| spec["root"]["readonly"] = json!(false));
+    assert!(command(&["create", "one"]).status().unwrap().success());
+    let pid = bundle.state("one")["pid"].as_i64().unwrap();
+    let mut start = command(&["start", "one"]).spawn().unwrap();
+    let own = format!("/proc/{pid}/root/run/notify/notify.sock");
+    let sender = UnixDatagram::unbound().unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while sender.send_to(b"STATUS=busy\nREADY=1\n", &own).is_err() {
+        assert!(std::time::Instant::now() < deadline, "nobody listens");
+        std::thread::yield_now();
+    }
+    assert!(start.wait().unwrap().success());
+    assert_eq!(heard(), format!("READY=1\nMAINPID={pid}"));
+    assert_eq!(bundle.state("one")["status"], "running");
+    bundle.ok(&["delete", "-f", "one"]);
+    // One that ends without a word keeps nobody.
+    bundle.runs(&["true"]);
+    assert!(command(&["run", "-d", "one"]).status().unwrap().success());
+    bundle.ok(&["delete", "-f", "one"]);
+    assert!(command(&["run", "one"]).status().unwrap().success());
+    bundle.nothing_is_left();
+}
+
+/// A command line that is not understood is told where engines look.
+#[test]
+fn errors_of_usage_are_in_the_log() {
+    let bundle = Bundle::new();
+    for words in [&["create", "--nosuch", "one"][..], &["nosuch"], &["state"]] {
+        let log = bundle.path().join("log");
+        let all = [&["--log", "log", "--log-format=json"], words].concat();
+        let ran = bundle.run(&all);
+        assert_eq!(ran.code, Some(1), "{words:?}");
+        let told = fs::read_to_string(&log).unwrap();
+        let last: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+        assert!(ran.err.contains(last["msg"].as_str().unwrap()), "{told} {}", ran.err);
+        fs::remove_file(log).unwrap();
+    }
+}
+
+/// `exec --cgroup`, of a group that somebody has made below the container's.
+#[test]
+fn an_exec_in_a_group_below_the_containers() {
+    let bundle = Bundle::new();
+    bundle.runs(&["sleep", "1000"]);
+    bundle.create("one", &[]);
+    bundle.ok(&["start", "one"]);
+    for group in bundle.groups() {
+        fs::create_dir(group.join("below")).unwrap();
+    }
+    let ran = bundle.run(&["exec", "--cgroup", "/below", "one", "cat", "/proc/self/cgroup"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.out.lines().any(|line| line.ends_with(":/below")), "{}", ran.out);
+    for (path, why) in [("nosuch", "nosuch"), ("../x", "not below"), ("cpu:x", "not supported")] {
+        let ran = bundle.run(&["exec", "--cgroup", path, "one", "true"]);
+        assert_eq!(ran.code, Some(255), "{path}");
+        assert!(ran.err.contains(why), "{path}: {}", ran.err);
+    }
+    bundle.ok(&["delete", "-f", "one"]);
+    bundle.nothing_is_left();
+}
+
+/// config-linux.md, "PIDs": 0 and -1, and "Unified" where there is no version 2.
+#[test]
+fn limits_at_their_edges() {
+    let bundle = Bundle::new();
+    let limit = |limit: i64| {
+        bundle.change(|spec| spec["linux"]["resources"]["pids"] = json!({ "limit": limit }));
+        bundle.runs(&["sleep", "1000"]);
+        bundle.create("one", &[]);
+        bundle.ok(&["start", "one"]);
+        let found =
+            bundle.groups().iter().find_map(|g| fs::read_to_string(g.join("pids.max")).ok());
+        bundle.ok(&["delete", "-f", "one"]);
+        found.unwrap().trim().to_owned()
+    };
+    assert_eq!([limit(0), limit(-1), limit(9)], ["1", "max", "9"].map(str::to_owned));
+    bundle.change(|spec| spec["linux"]["resources"]["unified"] = json!({ "nosuch.max": "1" }));
+    let told = bundle.fails(&["run", "one"]);
+    assert!(told.contains("nosuch"), "{told}");
+    bundle.nothing_is_left();
+}
+
+/// `spec --rootless`: what an ordinary user can have.
+#[test]
+fn a_specification_for_an_ordinary_user() {
+    let bundle = Bundle::new();
+    fs::remove_file(bundle.path().join("config.json")).unwrap();
+    bundle.ok(&["spec", "--rootless"]);
+    bundle.change(|spec| {
+        spec["process"]["terminal"] = json!(false);
+        spec["linux"]["cgroupsPath"] = json!(format!("/dhow-test-oci/{}", bundle.tag()));
+    });
+    let told = said(&bundle, &["sh", "-c", "cat /proc/self/uid_map; ls /sys | grep -c class"]);
+    let words: Vec<&str> = told.split_whitespace().collect();
+    assert_eq!(words, ["0", "0", "1", "1"]);
+    bundle.nothing_is_left();
+}

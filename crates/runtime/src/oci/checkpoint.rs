@@ -1,0 +1,130 @@
+//! `checkpoint`: writes a container down by criu, in a directory that the caller names.
+//!
+//! `runtime::criu` says what a checkpoint holds. A flag of runc's that asks for another way is refused by its
+//! name; those that ask for what is done anyway are taken.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Spec;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
+
+use super::arguments::{Checkpoint, Criu};
+use super::fault::Fault;
+use super::record::{Home, Process, Status};
+use super::state;
+use crate::criu::{self, After, Descriptors, Dump, Seal};
+
+/// What its streams were, beside what criu writes; runc's has the same name.
+pub(super) const DESCRIPTORS: &str = "descriptors.json";
+
+/// Where it is kept if nobody says.
+const DEFAULT: &str = "checkpoint";
+
+/// Writes a container down.
+pub(super) fn checkpoint(home: &Home<'_>, args: &Checkpoint) -> Result<(), Fault> {
+    let asked = [
+        (args.pre_dump, "--pre-dump"),
+        (args.parent_path.is_some(), "--parent-path"),
+        (args.page_server.is_some(), "--page-server"),
+        (args.status_fd.is_some(), "--status-fd"),
+    ];
+    refuse(&asked)?;
+    supported(&args.criu)?;
+    let place = home.take(&args.id.id)?;
+    let record = place.record()?;
+    let status = state::status(&place, &record)?;
+    if status != Status::Running {
+        return Err(Fault::Config(format!("cannot checkpoint a container that is {status}")));
+    }
+    let Some(process) = Process::find(&record)? else { return Err(Fault::NotRunning) };
+    let spec = place.spec()?;
+    let program = program(home)?;
+    let path = images(&args.criu);
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .recursive(true)
+        .create(&path)
+        .map_err(Fault::file("make", &path))?;
+    let images = File::open(&path).map_err(Fault::file("open", &path))?;
+    let survey = criu::survey(process.pid, &bound(&spec))?;
+    let after = if args.leave_running { After::Runs } else { After::Ends };
+    let dump = Dump { program: &program, survey: &survey, images: images.as_fd(), after };
+    let mut written = Ok(());
+    criu::dump(&dump, || {
+        written = write(&path, &survey.descriptors);
+        if written.is_ok() { Seal::Kept } else { Seal::Lost }
+    })?;
+    written?;
+    match after {
+        After::Runs => Ok(()),
+        After::Ends => {
+            let mut ended = [PollFd::new(&process.pidfd, PollFlags::IN)];
+            retry_on_intr(|| poll(&mut ended, None))
+                .map(drop)
+                .map_err(|errno| Fault::Call("wait for the container to end", errno))
+        }
+    }
+}
+
+/// The places of what comes from outside, and is brought again.
+fn bound(spec: &Spec) -> Vec<PathBuf> {
+    let mounts = spec.mounts().iter().flatten();
+    let binds = mounts.filter(|mount| {
+        let says = mount.options().iter().flatten().any(|word| word == "bind" || word == "rbind");
+        says || matches!(mount.typ().as_deref(), None | Some("bind" | "none" | ""))
+    });
+    binds.map(|mount| Path::new("/").join(mount.destination())).collect()
+}
+
+fn write(directory: &Path, descriptors: &Descriptors) -> Result<(), Fault> {
+    let path = directory.join(DESCRIPTORS);
+    let bytes =
+        serde_json::to_vec(descriptors).map_err(|error| Fault::Json(path.clone(), error))?;
+    fs::write(&path, bytes).map_err(Fault::file("write", path))
+}
+
+/// Flags of both verbs that ask for what is not done.
+pub(super) fn supported(args: &Criu) -> Result<(), Fault> {
+    refuse(&[
+        (args.tcp_established, "--tcp-established"),
+        (args.ext_unix_sk, "--ext-unix-sk"),
+        (args.shell_job, "--shell-job"),
+        (args.lazy_pages, "--lazy-pages"),
+        (args.auto_dedup, "--auto-dedup"),
+        (
+            args.empty_ns.iter().any(|kind| kind != "network"),
+            "--empty-ns of another kind than network",
+        ),
+        (
+            args.manage_cgroups_mode.as_ref().is_some_and(|mode| mode != "ignore"),
+            "--manage-cgroups-mode other than ignore",
+        ),
+    ])
+}
+
+pub(super) fn refuse(asked: &[(bool, &str)]) -> Result<(), Fault> {
+    match asked.iter().find(|(asked, _)| *asked) {
+        Some((_, flag)) => Err(Fault::Config(format!("{flag} is not supported"))),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn images(args: &Criu) -> PathBuf {
+    args.image_path.clone().unwrap_or_else(|| DEFAULT.into())
+}
+
+/// criu, as the command line or `PATH` has it.
+pub(super) fn program(home: &Home<'_>) -> Result<PathBuf, Fault> {
+    let named = home.globals.criu.as_deref().unwrap_or(Path::new("criu"));
+    if named.components().count() > 1 {
+        return Ok(named.to_owned());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|directory| directory.join(named));
+    let found = found.filter(|path| path.is_absolute()).find(|path| path.is_file());
+    found.ok_or_else(|| Fault::Config(format!("{} is not installed", named.display())))
+}

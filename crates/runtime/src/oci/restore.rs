@@ -1,0 +1,93 @@
+//! `restore`: makes a container again from its bundle and what `checkpoint` wrote.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use sys::process::Namespaces;
+
+use super::arguments::{Create, Handles, Restore, Run};
+use super::checkpoint::{self, DESCRIPTORS};
+use super::fault::Fault;
+use super::record::{Home, Place};
+use super::users::{self, Open};
+use super::{interfaces, run};
+use crate::criu::{self, Descriptors};
+use crate::{Launch, Running};
+
+/// What a container is made of instead of being started.
+#[derive(Debug, Clone)]
+pub(super) struct Past {
+    /// criu.
+    program: PathBuf,
+    images: PathBuf,
+}
+
+/// Restores it. Returns as `run` does.
+pub(super) fn restore(home: &Home<'_>, args: &Restore) -> Result<u8, Fault> {
+    checkpoint::supported(&args.criu)?;
+    checkpoint::refuse(&[
+        (args.lsm_profile.is_some(), "--lsm-profile"),
+        (args.lsm_mount_context.is_some(), "--lsm-mount-context"),
+        (args.console_socket.is_some(), "--console-socket of a restore"),
+    ])?;
+    let past = Past { program: checkpoint::program(home)?, images: checkpoint::images(&args.criu) };
+    let handles = Handles {
+        console_socket: None,
+        pidfd_socket: None,
+        pid_file: args.pid_file.clone(),
+        preserve_fds: 0,
+    };
+    let create = Create {
+        bundle: args.bundle.clone(),
+        handles,
+        no_pivot: args.no_pivot,
+        no_new_keyring: false,
+        id: args.id.clone(),
+        past: Some(past),
+    };
+    let no_subreaper = args.no_subreaper;
+    run::run(home, &Run { detach: args.detach, keep: false, no_subreaper, create })
+}
+
+impl Past {
+    /// What only criu can bring in: a network namespace, which it does not write down.
+    pub(super) fn open(spec: &Spec, namespaces: &mut Open) -> Result<(), Fault> {
+        let all = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+        let net = all.into_iter().flatten().find(|one| one.typ() == LinuxNamespaceType::Network);
+        let Some(net) = net else { return Ok(()) };
+        if namespaces.iter().any(|(kind, _)| *kind == Namespaces::NET) {
+            return Ok(());
+        }
+        let opened = match net.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
+            Some(path) => users::open(path)?,
+            None => interfaces::new_namespace()?,
+        };
+        namespaces.push((Namespaces::NET, opened));
+        Ok(())
+    }
+
+    /// Makes it again, in place of a start.
+    pub(super) fn make(&self, place: &Place, launch: Launch<'_>) -> Result<Running, Fault> {
+        let images = File::open(&self.images).map_err(Fault::file("open", &self.images))?;
+        let descriptors = self.descriptors()?;
+        let work = place.work();
+        fs::create_dir(&work).map_err(Fault::file("make", &work))?;
+        let work = fs::canonicalize(&work).map_err(Fault::file("find", &work))?;
+        let restore = criu::Restore {
+            program: &self.program,
+            images: images.as_fd(),
+            work: &work,
+            descriptors: &descriptors,
+            launch,
+        };
+        Ok(criu::restore(restore)?)
+    }
+
+    fn descriptors(&self) -> Result<Descriptors, Fault> {
+        let path = Path::join(&self.images, DESCRIPTORS);
+        let bytes = fs::read(&path).map_err(Fault::file("read", &path))?;
+        serde_json::from_slice(&bytes).map_err(|error| Fault::Json(path, error))
+    }
+}
