@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use model::container::{ContainerSpec, NamespaceSpec, Terminal};
 use model::mount::{Access, Mount as WishedMount, MountSource, Propagation, Recursion};
+use model::selinux::Labels;
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
     BoxBuilder as ConsoleBuilder, Capability, Hooks, Linux, LinuxBuilder, LinuxCapabilities,
@@ -22,11 +23,14 @@ use crate::environment::{environment, last_of_each};
 use crate::limits::Numbered;
 use crate::prepare::init_source;
 use crate::resolve::Resolved;
+use crate::selinux;
 use crate::systemd;
 
 /// What is known only when a container starts.
 #[derive(Debug, Clone)]
 pub(crate) struct Attached {
+    /// What SELinux calls it, where it does.
+    pub(crate) labels: Option<Labels>,
     /// Of its devices, over the image's and the user's.
     pub(crate) env: Vec<String>,
     /// Of its devices.
@@ -184,6 +188,7 @@ fn process(
         .rlimits(attached.rlimits.clone())
         .no_new_privileges(wished.security.no_new_privileges)
         .apparmor_profile(wished.security.apparmor.clone().unwrap_or_default())
+        .selinux_label(selinux::process_label(attached.labels.as_ref()))
         .oom_score_adj(wished.limits.oom_score_adj);
     match wished.process.terminal {
         Terminal::None => builder.terminal(false).build(),
@@ -401,5 +406,6 @@ fn linux(wished: &ContainerSpec, attached: &Attached) -> Result<Linux, OciSpecEr
         .rootfs_propagation("rprivate".to_owned())
         .masked_paths(own(&security.masked_paths, masked))
         .readonly_paths(own(&security.readonly_paths, readonly))
+        .mount_label(attached.labels.as_ref().map(|it| it.mount.to_string()).unwrap_or_default())
         .build()
 }

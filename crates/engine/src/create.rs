@@ -43,10 +43,11 @@ impl Engine {
         check_volumes(&mounts)?;
         let has_volumes = mounts.iter().any(|mount| mount.volume.is_some());
         let progress = if has_volumes { Progress::Creating } else { Progress::Ready };
-        let mut record = Record { spec, resolved, image, mounts, progress };
+        let mut record = Record { spec, resolved, image, mounts, progress, labels: None };
         warnings.extend(systemd::settle(&mut record)?);
         EngineError::step(Point::CreateResolved)?;
         self.free_name(&record)?;
+        record.labels = self.draw_labels(&id, &record.spec)?;
         let made = self.insert(id, record);
         let (mut container, making) = made.inspect_err(|_| self.remove_lock(&id))?;
         EngineError::step(Point::CreateRow)?;

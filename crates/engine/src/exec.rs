@@ -29,7 +29,7 @@ use crate::container::Container;
 use crate::guard::call_error;
 use crate::resolve::variable_name;
 use crate::view::{ExecAttach, ExecLife, ExecSpec, ExecView};
-use crate::{Engine, EngineError, environment, random, security};
+use crate::{Engine, EngineError, environment, random, security, selinux};
 use records::{ExecProgress, ExecRecord};
 
 impl Engine {
@@ -370,6 +370,7 @@ fn process(
         .capabilities(capabilities)
         .no_new_privileges(container.record.spec.security.no_new_privileges)
         .apparmor_profile(container.record.spec.security.apparmor.clone().unwrap_or_default())
+        .selinux_label(selinux::process_label(container.record.labels.as_ref()))
         .build()
 }
 

@@ -63,6 +63,7 @@ mod reset;
 mod resolve;
 mod security;
 mod segment;
+mod selinux;
 mod silent;
 mod start;
 mod stats;

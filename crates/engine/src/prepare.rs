@@ -167,7 +167,10 @@ impl Engine {
         let (rootfs, mut user) = self.settled_rootfs(container, around.users.as_ref())?;
         user.groups.append(&mut given.groups);
         let sources = self.mount_sources(container, around.users.as_ref())?;
+        let etc_files = self.etc_files(container, around)?;
+        Self::label_files(container, &sources.mounts, &etc_files)?;
         let attached = Attached {
+            labels: record.labels.clone(),
             env: given.env,
             more_mounts: given.mounts,
             hooks: given.hooks,
@@ -176,7 +179,7 @@ impl Engine {
                 .join(self.paths().cgroup_parent())
                 .join(container.id.to_string()),
             mounts: sources.mounts,
-            etc_files: self.etc_files(container, around)?,
+            etc_files,
             capabilities: security::oci_capabilities(caps),
             devices: devices.nodes,
             device_rules: devices.rules,
@@ -255,7 +258,9 @@ impl Engine {
             Source::DirectoryOverlay(path) => self.store().container_layer_on(&container.id, path),
             Source::Directory(path) => return Ok(Base::Directory(path.clone())),
         };
-        layer.map(Base::Layer).map_err(store_error)
+        let layer = layer.map_err(store_error)?;
+        let labels = container.record.labels.as_ref();
+        Ok(Base::Layer(layer.labelled(labels.map(|labels| labels.mount.to_string()))))
     }
 
     /// Looks a user up in the files of a root.

@@ -13,6 +13,7 @@ use model::container::ContainerSpec;
 use model::life::StartFailure;
 use model::mount::{Mount, MountSource};
 use model::port::ContainerPort;
+use model::selinux::Labels;
 use serde::{Deserialize, Serialize};
 
 use crate::resolve::Resolved;
@@ -31,6 +32,9 @@ pub(crate) struct Record {
     pub(crate) mounts: Vec<NamedMount>,
     /// How far its making and its starts have come.
     pub(crate) progress: Progress,
+    /// What SELinux calls it, where it does; the first records had no labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) labels: Option<Labels>,
 }
 
 /// A mount whose volume has a name by now.

@@ -90,6 +90,7 @@ impl Engine {
     fn remove_files(&self, container: &Container, volumes: &[String]) -> Result<(), EngineError> {
         EngineError::step(Point::RemoveLocked)?;
         self.forget_execs(&container.id)?;
+        self.free_labels(container);
         self.keep_log(container);
         let durability = durability(&container.row);
         let removed = self.store().remove_container(&container.id, volumes, durability);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use model::container::{ContainerSpec, HealthSpec, InitProcess, NetworkMode, StopTimeout};
 use model::health::HealthCheck;
 use model::image::RunConfig;
-use model::mount::{Access, CopyUp, Mount, MountSource, clean_target};
+use model::mount::{Access, CopyUp, Mount, MountSource, Relabel, clean_target};
 use model::port::{ContainerPort, HostPort, PortBinding};
 use model::systemd::{self, FirstProcess, SystemdMode};
 use model::{ContainerId, Signal};
@@ -261,7 +261,8 @@ fn merge_mounts(spec: &ContainerSpec, image: &RunConfig) -> Result<Vec<Mount>, R
             .ok_or_else(|| ResolveError::Volume(text.clone()))?;
         if !mounts.iter().any(|mount| mount.target == target) {
             let source = MountSource::volume(None, CopyUp::WhenEmpty);
-            mounts.push(Mount { target, source, access: Access::ReadWrite });
+            let (access, relabel) = (Access::ReadWrite, Relabel::No);
+            mounts.push(Mount { target, source, access, relabel });
         }
     }
     mounts.sort_by(|a, b| a.target.cmp(&b.target));

@@ -18,6 +18,7 @@ use model::health::Health;
 use model::life::StartFailure;
 use model::mount::Mount;
 use model::port::ContainerPort;
+use model::selinux::Labels;
 use model::{ContainerId, ContainerName, ExecId, ExitCode, ImageId, Life, NetworkId};
 
 pub use self::files::*;
@@ -281,6 +282,8 @@ pub struct ContainerView {
     pub files: FilesView,
     /// Processes started in it that are still known.
     pub execs: Vec<ExecId>,
+    /// What SELinux calls it, where it does.
+    pub labels: Option<Labels>,
 }
 
 /// Whether a container is being removed.

@@ -16,6 +16,7 @@ use crate::log::LogSpec;
 use crate::mount::Mount;
 use crate::platform::Platform;
 use crate::port::{ContainerPort, PortBinding};
+use crate::selinux::LabelWish;
 use crate::signal::Signal;
 use crate::systemd::SystemdMode;
 use crate::ulimit::Ulimit;
@@ -245,6 +246,9 @@ pub struct SecuritySpec {
     /// The AppArmor profile; `None`: no profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apparmor: Option<String>,
+    /// `label=…`; the first records said nothing.
+    #[serde(default, skip_serializing_if = "LabelWish::is_default")]
+    pub label: LabelWish,
     /// `writable-cgroups`, where somebody has said; else only who is privileged may write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub writable_cgroups: Option<bool>,

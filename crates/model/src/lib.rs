@@ -26,6 +26,7 @@ pub mod port;
 pub mod pull;
 pub mod reference;
 pub mod root_tag;
+pub mod selinux;
 pub mod shown;
 pub mod signal;
 pub mod sysctl;

@@ -17,6 +17,27 @@ pub struct Mount {
     pub source: MountSource,
     /// Whether writing is refused.
     pub access: Access,
+    /// Whether its files get the container's label of SELinux; those of the first records do not.
+    #[serde(default, skip_serializing_if = "Relabel::is_no")]
+    pub relabel: Relabel,
+}
+
+/// Whether the files of a mount get a label of SELinux that lets the container have them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Relabel {
+    /// They stay as they are.
+    #[default]
+    No,
+    /// `z`: one that all containers may have.
+    Shared,
+    /// `Z`: the container's own.
+    Private,
+}
+
+impl Relabel {
+    fn is_no(&self) -> bool {
+        *self == Self::No
+    }
 }
 
 /// Whether a mount can be written.
@@ -291,7 +312,12 @@ pub fn parse_volume(spec: &str) -> Result<Mount, ParseMountError> {
     if let Some(field) = modes.of_other_kinds(kind) {
         return Err(ParseMountError::OthersMode { spec: spec.to_owned(), kind, field });
     }
-    Ok(Mount { target: clean, source: volume_source(source, &modes)?, access: modes.access() })
+    Ok(Mount {
+        target: clean,
+        source: volume_source(source, &modes)?,
+        access: modes.access(),
+        relabel: modes.label.unwrap_or_default(),
+    })
 }
 
 fn volume_source(source: Option<&str>, modes: &Modes) -> Result<MountSource, ParseMountError> {
@@ -322,7 +348,7 @@ struct Modes {
     propagation: Option<Propagation>,
     copy_up: Option<CopyUp>,
     ids: Option<Ids>,
-    label: Option<()>,
+    label: Option<Relabel>,
     consistency: Option<()>,
 }
 
@@ -345,8 +371,8 @@ impl Modes {
             "nocopy" => self.copy_up.replace(CopyUp::Never).is_none(),
             // Podman's word.
             "idmap" => self.ids.replace(Ids::Container).is_none(),
-            // SELinux relabelling: nothing to do on a host without it, as in Docker.
-            "z" | "Z" => self.label.replace(()).is_none(),
+            "z" => self.label.replace(Relabel::Shared).is_none(),
+            "Z" => self.label.replace(Relabel::Private).is_none(),
             // How far a Mac's file system may lag behind; on Linux it is one file system.
             "consistent" | "cached" | "delegated" => self.consistency.replace(()).is_none(),
             other => Propagation::from_word(other)

@@ -6,6 +6,7 @@
 mod changes;
 mod usage;
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -64,6 +65,8 @@ pub struct ContainerLayer {
     dir: PathBuf,
     lowers: Vec<PathBuf>,
     xattrs: Xattrs,
+    /// The label of SELinux that all of its files have.
+    label: Option<CString>,
 }
 
 /// In which namespace overlayfs keeps its own attributes.
@@ -150,7 +153,7 @@ impl Store {
             make_dir(&empty).map_err(LayerError::io("create", &empty))?;
             lowers.push(empty);
         }
-        Ok(ContainerLayer { id: *id, dir, lowers, xattrs: self.inner.xattrs() })
+        Ok(ContainerLayer { id: *id, dir, lowers, xattrs: self.inner.xattrs(), label: None })
     }
 
     fn sound_trees(
@@ -185,7 +188,7 @@ impl Store {
             make_dir(&path).map_err(LayerError::io("create", &path))?;
         }
         make_upper(&dir, lowers.first())?;
-        Ok(ContainerLayer { id: *id, dir, lowers, xattrs: self.inner.xattrs() })
+        Ok(ContainerLayer { id: *id, dir, lowers, xattrs: self.inner.xattrs(), label: None })
     }
 }
 
@@ -258,7 +261,14 @@ impl ContainerLayer {
         self.overlay(writable, &options)
     }
 
-    fn options(&self, persistence: Persistence) -> Result<Vec<Param<'static>>, MountError> {
+    /// The same with a label of SELinux for all files, whatever they have on disk.
+    #[must_use]
+    pub fn labelled(self, label: Option<String>) -> Self {
+        // A label has no NUL.
+        Self { label: label.and_then(|label| CString::new(label).ok()), ..self }
+    }
+
+    fn options(&self, persistence: Persistence) -> Result<Vec<Param<'_>>, MountError> {
         let mut options = vec![
             // No index: two containers on one layer are no hard links of each other.
             Param::String(c"index", c"off"),
@@ -269,6 +279,7 @@ impl ContainerLayer {
         if self.xattrs == Xattrs::User {
             options = vec![Param::Flag(c"userxattr"), Param::String(c"index", c"off")];
         }
+        options.extend(self.label.as_deref().map(|label| Param::String(c"context", label)));
         if persistence == Persistence::Volatile {
             self.forget_volatile()?;
             options.push(Param::Flag(c"volatile"));

@@ -47,6 +47,7 @@ mod reset;
 mod restart;
 mod run;
 mod security;
+mod selinux;
 mod shell;
 mod silent;
 mod stats;

@@ -126,7 +126,7 @@ fn options_that_do_not_parse_are_refused() {
         (&["--security-opt", "apparmor"], "apparmor"),
         (&["--security-opt", "apparmor="], "apparmor"),
         (&["--security-opt", "apparmor=no-such-profile"], "apparmor=no-such-profile"),
-        (&["--security-opt", "label=type:x_t"], "not supported yet: --security-opt label"),
+        (&["--security-opt", "label=kind:x_t"], "bad label option"),
         (&["--security-opt", "label="], "label"),
         (&["--security-opt", "systempaths=confined"], "systempaths=confined"),
         (&["--security-opt", "systempaths="], "systempaths="),

@@ -11,7 +11,7 @@ use model::container::FilesSpec;
 use model::id::is_plain_name;
 use model::mount::{
     Access, CopyUp, Ids, MissingSource, Mount, MountSource, ParseMountError, Propagation,
-    Recursion, VolumeWish, clean_target, parse_volume,
+    Recursion, Relabel, VolumeWish, clean_target, parse_volume,
 };
 
 use super::{LowerError, Unsupported, text};
@@ -214,15 +214,22 @@ fn mount(wire: &WireMount, api: ApiVersion) -> Result<Mount, LowerError> {
     };
     refuse_others_options(kind, wire)?;
     let target = target(kind, &wire.target)?;
+    // Such a mount has no word for it.
+    let relabel = Relabel::No;
     let source = match kind {
         "bind" => bind(wire, api)?,
         "volume" => volume(wire, api)?,
         "image" => {
-            return Ok(Mount { target, source: image(wire, api)?, access: Access::ReadOnly });
+            return Ok(Mount {
+                target,
+                source: image(wire, api)?,
+                access: Access::ReadOnly,
+                relabel,
+            });
         }
         _ => mount_tmpfs(wire)?,
     };
-    Ok(Mount { target, source, access: access(wire, api)? })
+    Ok(Mount { target, source, access: access(wire, api)?, relabel })
 }
 
 fn refuse_others_options(kind: &'static str, wire: &WireMount) -> Result<(), FilesError> {
@@ -414,7 +421,8 @@ fn tmpfs(path: &str, options: &str) -> Result<Mount, LowerError> {
     let access =
         if words.iter().any(|word| word == "ro") { Access::ReadOnly } else { Access::ReadWrite };
     words.retain(|word| !matches!(word.as_str(), "ro" | "rw" | "defaults"));
-    Ok(Mount { target, source: MountSource::Tmpfs { size, mode, options: words }, access })
+    let relabel = Relabel::No;
+    Ok(Mount { target, source: MountSource::Tmpfs { size, mode, options: words }, access, relabel })
 }
 
 fn is_percentage(text: &str) -> bool {

@@ -12,9 +12,10 @@ use model::container::{
     DeviceMapping, NamespaceSpec, NetworkMode, SeccompPolicy, SecuritySpec, UserNamespace,
 };
 use model::mount::clean_target;
+use model::selinux::{BadLabel, LabelWish};
 use model::sysctl::is_ipc;
 
-use super::{LowerError, Unsupported, devices, filled};
+use super::{LowerError, devices, filled};
 
 /// A permission that cannot be given so.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub(crate) enum SecurityError {
     Capability { field: &'static str, name: String },
     #[error("invalid --security-opt: \"{0}\"")]
     Option(String),
+    #[error("invalid --security-opt: {0}")]
+    Label(#[from] BadLabel),
     #[error("invalid seccomp profile: {0}")]
     Seccomp(String),
     #[error("invalid {what} mode: {mode}")]
@@ -76,6 +79,7 @@ pub(super) fn lower(host: &HostConfig, network: &NetworkMode) -> Result<Security
         uts: uts(&host.uts_mode)?,
         cgroup: cgroup(&host.cgroupns_mode)?,
         apparmor: options.apparmor,
+        label: options.label.settled(),
         userns,
         writable_cgroups: options.writable_cgroups,
     };
@@ -126,6 +130,7 @@ struct Options {
     seccomp: Option<SeccompPolicy>,
     no_new_privileges: bool,
     apparmor: Option<String>,
+    label: LabelWish,
     writable_cgroups: Option<bool>,
     /// `systempaths=unconfined`: nothing is masked.
     paths: Option<Vec<String>>,
@@ -157,13 +162,12 @@ impl Options {
             ("systempaths", "unconfined") => self.paths = Some(Vec::new()),
             // Nothing is applied by default, so turning it off is what happens anyway.
             ("apparmor", "unconfined") => self.apparmor = None,
-            ("label", "disable") | ("disable", "") => {}
+            // Nothing has a label that says nothing of one.
+            ("label", "disable") | ("disable", "") => self.label.disabled = true,
             ("apparmor", profile) if is_profile(profile) => {
                 self.apparmor = Some(profile.to_owned())
             }
-            ("label", _) if !value.is_empty() => {
-                return Err(Unsupported::new(format!("--security-opt {name}")).into());
-            }
+            ("label", value) => self.label.add(value).map_err(SecurityError::from)?,
             (_, _) => return Err(SecurityError::Option(option.to_owned()).into()),
         }
         Ok(())

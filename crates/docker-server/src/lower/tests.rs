@@ -117,29 +117,37 @@ fn the_least_request_gets_the_default_security() {
     check(
         &spec(r#"{"Image":"busybox"}"#).security,
         &expect![[r#"
-        SecuritySpec {
-            privileged: false,
-            cap_add: [],
-            cap_drop: [],
-            seccomp: Default,
-            no_new_privileges: false,
-            security_opt: [],
-            read_only_root: false,
-            masked_paths: None,
-            readonly_paths: None,
-            devices: [],
-            device_requests: [],
-            device_rules: [],
-            sysctls: {},
-            pid: Private,
-            ipc: Private,
-            uts: Private,
-            cgroup: Private,
-            userns: Host,
-            apparmor: None,
-            writable_cgroups: None,
-        }
-    "#]],
+            SecuritySpec {
+                privileged: false,
+                cap_add: [],
+                cap_drop: [],
+                seccomp: Default,
+                no_new_privileges: false,
+                security_opt: [],
+                read_only_root: false,
+                masked_paths: None,
+                readonly_paths: None,
+                devices: [],
+                device_requests: [],
+                device_rules: [],
+                sysctls: {},
+                pid: Private,
+                ipc: Private,
+                uts: Private,
+                cgroup: Private,
+                userns: Host,
+                apparmor: None,
+                label: LabelWish {
+                    disabled: false,
+                    user: None,
+                    role: None,
+                    kind: None,
+                    file_kind: None,
+                    level: None,
+                },
+                writable_cgroups: None,
+            }
+        "#]],
     );
 }
 
@@ -456,6 +464,10 @@ fn security_fails_closed() {
         (r#""CapDrop":["cap_foo"]"#, r#"invalid CapDrop: unknown capability: "CAP_FOO""#),
         (r#""SecurityOpt":["nope"]"#, r#"invalid --security-opt: "nope""#),
         (r#""SecurityOpt":["apparmor="]"#, r#"invalid --security-opt: "apparmor=""#),
+        (
+            r#""SecurityOpt":["label=kind:x"]"#,
+            "invalid --security-opt: bad label option \"kind:x\": valid are 'disable', or user, role, type, filetype or level, a colon and a value",
+        ),
         (r#""SecurityOpt":["apparmor=a//&b"]"#, r#"invalid --security-opt: "apparmor=a//&b""#),
         (r#""SecurityOpt":["apparmor=a\nb"]"#, "invalid --security-opt: \"apparmor=a\nb\""),
         (
@@ -713,7 +725,6 @@ fn what_is_not_there_yet_is_named() {
             host(r#""LogConfig":{"Type":"gelf"}"#),
             "log driver 'gelf' (json-file, local, journald, syslog and none are there)",
         ),
-        (host(r#""SecurityOpt":["label=type:t"]"#), "--security-opt label"),
         (host(r#""Mounts":[{"Type":"npipe","Target":"/t"}]"#), "mount type 'npipe'"),
         (image(r#""OnBuild":["RUN x"]"#), "OnBuild"),
     ] {

@@ -40,6 +40,13 @@ pub(crate) fn inspect(view: &ContainerView, size: Option<SizeView>) -> Container
         mounts: mounts::points(&view.mounts, &view.spec.files),
         config: config::config(view),
         network_settings: networks::settings(view),
+        mount_label: view.labels.as_ref().map(|it| it.mount.to_string()).unwrap_or_default(),
+        process_label: view
+            .labels
+            .as_ref()
+            .and_then(|it| it.process.as_ref())
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         app_armor_profile: view.spec.security.apparmor.clone().unwrap_or_default(),
         dhow: extension(view),
         ..ContainerInspect::default()

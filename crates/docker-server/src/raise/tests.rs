@@ -67,6 +67,7 @@ fn view(body: &str) -> ContainerView {
         ports: Vec::new(),
         files: FilesView { log: "/log".into(), ..FilesView::default() },
         execs: Vec::new(),
+        labels: None,
         spec,
     }
 }

@@ -1,0 +1,34 @@
+//! Labels of SELinux on a host that has none: what is asked for has no effect, as in Docker, and is read
+//! all the same.
+
+use std::fs;
+
+use crate::host;
+
+#[test]
+fn a_label_is_read_and_has_no_effect_without_selinux() {
+    let host = host();
+    assert!(!fs::exists("/sys/fs/selinux/enforce").unwrap(), "this test is for hosts without it");
+    let dir = host.scratch().join("given");
+    fs::create_dir(&dir).unwrap();
+    let bind = format!("{}:/given:Z", dir.display());
+    let options =
+        ["--security-opt", "label=type:container_t", "--security-opt", "label:level:s0:c1,c2"];
+    let run = [&["run", "-d", "--name", "c1"][..], &options, &["-v", &bind, "busybox"]].concat();
+    host.ok(&[&run[..], &["sleep", "1000"]].concat());
+    let format = "{{.ProcessLabel}}|{{.MountLabel}}|{{json .HostConfig.SecurityOpt}}|\
+                  {{(index .Mounts 0).Mode}}";
+    assert_eq!(
+        host.ok(&["inspect", "-f", format, "c1"]),
+        r#"||["label=type:container_t","label:level:s0:c1,c2"]|Z"#
+    );
+    assert_eq!(host.ok(&["exec", "c1", "touch", "/given/x"]), "");
+    let mut names = [0_u8; 256];
+    assert_eq!(rustix::fs::listxattr(dir.join("x"), &mut names).unwrap(), 0);
+    for bad in ["label=kind:x", "label=type:", "label=type:a b", "label=nothing"] {
+        let told = host.fails(125, &["run", "--security-opt", bad, "busybox", "true"]);
+        assert!(told.contains("invalid --security-opt"), "{bad}: {told}");
+    }
+    host.ok(&["run", "--rm", "--security-opt", "label=disable", "busybox", "true"]);
+    assert!(!host.root().join("selinux").exists());
+}
