@@ -166,7 +166,7 @@ fn contexts() -> Result<Contexts, EngineError> {
 /// The name of the policy in use, which is a directory's.
 fn policy(config: &str) -> &str {
     let lines = config.lines().map(str::trim);
-    let named = lines.filter_map(|line| line.strip_prefix("SELINUXTYPE=")).last();
+    let named = lines.rev().find_map(|line| line.strip_prefix("SELINUXTYPE="));
     named.map(str::trim).filter(|name| model::id::is_plain_name(name)).unwrap_or("targeted")
 }
 
