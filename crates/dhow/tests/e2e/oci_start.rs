@@ -160,7 +160,14 @@ fn an_exec_in_a_group_below_the_containers() {
     bundle.create("one", &[]);
     bundle.ok(&["start", "one"]);
     for group in bundle.groups() {
-        fs::create_dir(group.join("below")).unwrap();
+        let below = group.join("below");
+        fs::create_dir(&below).unwrap();
+        // On version 1 a new group has no processors, unless the one above says otherwise.
+        let is_version_1 = !group.join("cgroup.controllers").exists();
+        for file in ["cpuset.cpus", "cpuset.mems"].into_iter().filter(|_| is_version_1) {
+            let Ok(above) = fs::read_to_string(group.join(file)) else { continue };
+            fs::write(below.join(file), above).unwrap();
+        }
     }
     let ran = bundle.run(&["exec", "--cgroup", "/below", "one", "cat", "/proc/self/cgroup"]);
     assert_eq!(ran.code, Some(0), "{}", ran.err);
