@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{CWD, FileType, MemfdFlags, Mode, OFlags, SealFlags};
 
@@ -15,6 +16,17 @@ use crate::Errno;
 use crate::mount::{self, Attributes, Depth};
 
 const SELF: &str = "/proc/self/exe";
+
+/// Where this program's file was when this process still was in the mount namespace that it was executed in.
+static PATH: OnceLock<PathBuf> = OnceLock::new();
+
+/// Remembers where this program's file is, before this process leaves its mount namespace: afterwards the
+/// kernel tells the path within its mount alone.
+pub fn remember() {
+    if let Ok(path) = std::fs::read_link(SELF) {
+        let _ = PATH.set(path);
+    }
+}
 
 /// Why there is no sealed image.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +55,7 @@ pub fn sealed() -> Result<OwnedFd, SealError> {
 /// image of [`sealed`].
 #[must_use]
 pub fn origin() -> Option<PathBuf> {
-    let path = std::fs::read_link(SELF).ok()?;
+    let path = PATH.get().cloned().or_else(|| std::fs::read_link(SELF).ok())?;
     // So the kernel calls a file that has been replaced meanwhile.
     let bytes = path.as_os_str().as_bytes();
     let path = match bytes.strip_suffix(b" (deleted)") {
@@ -92,8 +104,34 @@ fn check(file: &OwnedFd, kind: FileType) -> Result<(), Errno> {
     if is_ours && is_kept && is_kind { Ok(()) } else { Err(Errno::PERM) }
 }
 
+/// A detached clone of the mount of this program's file.
+///
+/// # Errors
+/// No `CAP_SYS_ADMIN`; the file is not to be found where it was.
+pub fn tree() -> Result<OwnedFd, Errno> {
+    match mount::clone_tree(SELF, Depth::Single) {
+        // It was executed in another mount namespace than this process is in by now: there is another mount
+        // of it here.
+        Err(Errno::INVAL) => mount::clone_tree_of(here()?, Depth::Single),
+        cloned => cloned,
+    }
+}
+
+/// This very file, by its path.
+fn here() -> Result<OwnedFd, Errno> {
+    let open = |path: &std::path::Path, more| {
+        let flags = OFlags::PATH | OFlags::CLOEXEC | more;
+        rustix::fs::openat(CWD, path, flags, Mode::empty())
+    };
+    let found = open(PATH.get().ok_or(Errno::INVAL)?, OFlags::NOFOLLOW)?;
+    let (wanted, there) =
+        (rustix::fs::fstat(open(SELF.as_ref(), OFlags::empty())?)?, rustix::fs::fstat(&found)?);
+    let is_same = (wanted.st_dev, wanted.st_ino) == (there.st_dev, there.st_ino);
+    if is_same { Ok(found) } else { Err(Errno::STALE) }
+}
+
 fn read_only_clone() -> Result<OwnedFd, Errno> {
-    let tree = mount::clone_tree(SELF, Depth::Single)?;
+    let tree = tree()?;
     mount::set_attr(&tree, Depth::Single, &Attributes::READ_ONLY)?;
     Ok(tree)
 }

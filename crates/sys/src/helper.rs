@@ -9,12 +9,14 @@
 )]
 
 mod family;
+mod guarded;
 mod inside;
 mod run;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+pub use guarded::guarded;
 pub use inside::inside;
 pub use run::{Bounds, Ran, RunError, deadline, run};
 
@@ -22,11 +24,11 @@ pub use run::{Bounds, Ran, RunError, deadline, run};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Helper<'a> {
     /// Sets the ids of a user namespace for an unprivileged user: it is setuid, we are not.
-    NewUidMap,
+    NewUidMap(&'a Path),
     /// As [`Helper::NewUidMap`], for groups.
-    NewGidMap,
-    /// The network of an unprivileged user, a TCP/IP stack in a program of its own.
-    Pasta,
+    NewGidMap(&'a Path),
+    /// The network of an unprivileged user, a TCP/IP stack in a program of its own: pasta, or slirp4netns.
+    UserNetwork(&'a Path),
     /// Docker over SSH uses the user's own ssh, with its keys, agents and configuration.
     Ssh,
     /// Build contexts in repositories use the user's own git, with its credentials.
@@ -48,13 +50,13 @@ pub enum Helper<'a> {
 #[must_use]
 pub fn command(helper: Helper<'_>) -> Command {
     match helper {
-        Helper::NewUidMap => Command::new("newuidmap"),
-        Helper::NewGidMap => Command::new("newgidmap"),
-        Helper::Pasta => Command::new("pasta"),
         Helper::Ssh => Command::new("ssh"),
         Helper::Git => Command::new("git"),
         Helper::Credential(name) => Command::new(format!("docker-credential-{name}")),
-        Helper::OciHook(path)
+        Helper::NewUidMap(path)
+        | Helper::NewGidMap(path)
+        | Helper::UserNetwork(path)
+        | Helper::OciHook(path)
         | Helper::Criu(path)
         | Helper::Runtime(path)
         | Helper::Plugin(path) => Command::new(path),

@@ -26,6 +26,7 @@ pub mod netns;
 pub mod process;
 pub mod pty;
 pub mod root;
+pub mod rootless;
 pub mod seccomp;
 pub mod signal;
 pub mod task;

@@ -1,10 +1,13 @@
 //! Locks of single bytes of a file, owned by an open file description (`F_OFD_SETLK`, 3.15).
 //!
 //! Unlike `fcntl`'s older locks they live as long as the last descriptor of that description, over
-//! `fork` and `execve`, and unlike `flock` they can be asked after without being taken.
+//! `fork` and `execve`, and unlike `flock` they can be asked after without being taken. Where the owner has to
+//! be found, the older ones are used after all: the kernel names the process.
 #![expect(unsafe_code, reason = "rustix has no F_OFD_* commands")]
 
 use std::os::fd::{AsFd, AsRawFd};
+
+use rustix::process::Pid;
 
 use crate::{Errno, check};
 
@@ -41,6 +44,41 @@ pub fn is_locked(file: impl AsFd, byte: u32) -> Result<bool, Errno> {
         unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_OFD_GETLK, &raw mut request) };
     check(returned.into())?;
     Ok(libc::c_int::from(request.l_type) != libc::F_UNLCK)
+}
+
+/// Takes a share of the lock of one byte, which others may have as well, if nobody holds it alone.
+pub fn share(file: impl AsFd, byte: u32) -> Result<(), Errno> {
+    set(&file, byte, libc::F_OFD_SETLK, libc::F_RDLCK)
+}
+
+/// Who holds the lock of a byte as a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// This one, as seen from here.
+    Process(Pid),
+    /// One of a pid namespace that is not seen from here.
+    Hidden,
+}
+
+/// Takes a share of the lock of one byte for this process: one of POSIX's, which the kernel tells the owner
+/// of. It is not inherited, stays over `execve`, and goes when this process closes any descriptor of the file.
+pub fn hold_as_process(file: impl AsFd, byte: u32) -> Result<(), Errno> {
+    set(&file, byte, libc::F_SETLK, libc::F_RDLCK)
+}
+
+/// Another process that holds the lock of this byte as a process. Takes nothing.
+pub fn holder(file: impl AsFd, byte: u32) -> Result<Option<Holder>, Errno> {
+    let mut request = request(byte, libc::F_WRLCK);
+    // SAFETY: F_GETLK reads and writes one `flock`, which lives through the call.
+    let returned =
+        unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_GETLK, &raw mut request) };
+    check(returned.into())?;
+    if libc::c_int::from(request.l_type) == libc::F_UNLCK {
+        return Ok(None);
+    }
+    // -1 is an open file description, 0 a process of another namespace.
+    let pid = Pid::from_raw(request.l_pid).filter(|_| request.l_pid > 0);
+    Ok(Some(pid.map_or(Holder::Hidden, Holder::Process)))
 }
 
 fn set(file: &impl AsFd, byte: u32, command: i32, kind: i32) -> Result<(), Errno> {
@@ -89,6 +127,42 @@ mod tests {
         unlock(&first, 0).unwrap();
         lock(&second, 0).unwrap();
         assert_eq!(try_lock(&first, 0), Ok(false));
+    }
+
+    #[test]
+    fn the_kernel_names_the_process_that_holds_a_byte() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let file = File::options().create_new(true).read(true).write(true).open(&path).unwrap();
+        assert_eq!(holder(&file, 0), Ok(None));
+        let (told, tell) = rustix::pipe::pipe().unwrap();
+        let (wait, go) = rustix::pipe::pipe().unwrap();
+        let (mut tell, mut go) = (Some(tell), Some(go));
+        let child = crate::process::fork(|| {
+            drop(go.take());
+            let held = hold_as_process(&file, 0).map_or_else(Errno::raw_os_error, |()| 0);
+            drop(tell.take());
+            let _ = rustix::io::read(&wait, &mut [0_u8; 1]);
+            held
+        });
+        let child = child.unwrap();
+        drop(tell.take());
+        assert_eq!(rustix::io::read(&told, &mut [0_u8; 1]), Ok(0));
+        assert_eq!(holder(&file, 0), Ok(Some(Holder::Process(child.pid))));
+        assert_eq!(holder(&file, 1), Ok(None));
+        drop(go.take());
+        assert_eq!(crate::process::wait(&child.pidfd).unwrap().shell_code(), 0);
+        assert_eq!(holder(&file, 0), Ok(None), "it goes with its process");
+    }
+
+    #[test]
+    fn shares_are_seen_by_whoever_wants_it_alone() {
+        let (first, second) = two();
+        share(&first, 1).unwrap();
+        share(&second, 1).unwrap();
+        assert_eq!(is_locked(&first, 1), Ok(true));
+        unlock(&second, 1).unwrap();
+        assert_eq!(is_locked(&first, 1), Ok(false));
     }
 
     #[test]

@@ -186,11 +186,11 @@ pub fn create_alone(maps: &IdMaps) -> Result<OwnedFd, UsernsError> {
 
 /// Looks at the directory in procfs of a process in new namespaces, which does this one thing, waits until
 /// it was looked at, and ends.
-fn while_it_waits<T>(
+fn while_it_waits<T, E: From<UsernsError>>(
     namespaces: Namespaces,
     first: impl FnOnce(),
-    look: impl FnOnce(&str) -> Result<T, UsernsError>,
-) -> Result<T, UsernsError> {
+    look: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, E> {
     let (theirs, ours) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(UsernsError::Create)?;
     let mut ours = Some(ours);
@@ -209,6 +209,44 @@ fn while_it_waits<T>(
     drop(ours);
     let _ = wait(child.pidfd.as_fd());
     seen
+}
+
+/// Makes a user namespace alone, whose ids `map` maps, given the number of a process in it.
+///
+/// # Errors
+/// The kernel refuses, or `map` does.
+pub fn create_mapped<E: From<UsernsError>>(
+    map: impl FnOnce(&str) -> Result<(), E>,
+) -> Result<OwnedFd, E> {
+    while_it_waits(
+        Namespaces::USER,
+        || (),
+        |dir| {
+            map(dir.trim_start_matches("/proc/"))?;
+            Ok(open(dir, "user")?)
+        },
+    )
+}
+
+/// How many groups, from 0 on, there are in the user namespace that this process is in; `None` if that is the
+/// host's.
+#[must_use]
+pub fn own_groups() -> Option<u32> {
+    if !crate::rootless::is_nested() {
+        return None;
+    }
+    Some(contiguous(&std::fs::read_to_string("/proc/self/gid_map").unwrap_or_default()))
+}
+
+/// Lines of a map are `inside outside count`, in order.
+fn contiguous(map: &str) -> u32 {
+    map.lines().fold(0, |next, line| {
+        let mut numbers = line.split_ascii_whitespace().map(|word| word.parse::<u32>().ok());
+        match (numbers.next().flatten(), numbers.nth(1).flatten()) {
+            (Some(inside), Some(count)) if inside == next => next.saturating_add(count),
+            _ => next,
+        }
+    })
 }
 
 fn write_maps(dir: &str, maps: &IdMaps) -> Result<(), UsernsError> {
@@ -334,5 +372,15 @@ mod tests {
         let line = "         1     100000      65536";
         assert_eq!(range(line), Some(IdRange { inside: 1, outside: 100_000, count: 65_536 }));
         assert_eq!((range(""), range("1 2"), range("a b c")), (None, None, None));
+    }
+
+    #[test]
+    fn groups_are_counted_to_the_first_gap() {
+        assert_eq!(
+            contiguous("         0       1000          1\n         1     100000      65536\n"),
+            65_537
+        );
+        assert_eq!(contiguous("0 5 10\n20 50 10\n"), 10);
+        assert_eq!(contiguous("5 5 10\n"), 0);
     }
 }
