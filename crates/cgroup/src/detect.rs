@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use sys::Errno;
 use sys::mount_table::entries;
 
@@ -164,6 +164,8 @@ pub enum Layout {
     /// On v1, with a v2 hierarchy beside them that has none or a few. Processes are in both; the v2
     /// side knows when they are gone, and can kill and freeze all of them at once.
     Hybrid(Vec<Legacy>, Unified),
+    /// None that this process may make anything in: an ordinary user to whom nothing was delegated.
+    NotOurs,
 }
 
 /// The hierarchies of this host, opened. A clone shares them.
@@ -174,7 +176,7 @@ impl Hierarchies {
     /// Finds and opens the hierarchies that this process sees.
     pub fn detect() -> Result<Self, DetectError> {
         if let Some(unified) = usual_unified() {
-            return Ok(Self(Arc::new(Layout::V2(unified))));
+            return Ok(Self(Arc::new(delegated(unified)?.map_or(Layout::NotOurs, Layout::V2))));
         }
         let mountinfo = std::fs::read(MOUNTINFO).map_err(|error| unread(MOUNTINFO, &error))?;
         let mounts = parse_mountinfo(&mountinfo);
@@ -187,7 +189,12 @@ impl Hierarchies {
             Some(path) => Some(Unified { root: open_root(&path)?, mount: path }),
             None => None,
         };
+        let is_mounted = unified.is_some() || !legacy.is_empty();
+        // Version 1 is never delegated (systemd does not), and half of a container's groups is none.
+        legacy.retain(|legacy| is_ours(&legacy.root));
+        let unified = unified.filter(|unified| is_ours(&unified.root));
         let layout = match (legacy.is_empty(), unified) {
+            (true, None) if is_mounted => Layout::NotOurs,
             (true, None) => return Err(DetectError::None),
             (true, Some(unified)) => Layout::V2(unified),
             (false, None) => Layout::V1(legacy),
@@ -206,7 +213,7 @@ impl Hierarchies {
     #[must_use]
     pub fn legacy(&self) -> &[Legacy] {
         match &*self.0 {
-            Layout::V2(_) => &[],
+            Layout::V2(_) | Layout::NotOurs => &[],
             Layout::V1(legacy) | Layout::Hybrid(legacy, _) => legacy,
         }
     }
@@ -216,8 +223,19 @@ impl Hierarchies {
     pub fn unified(&self) -> Option<&Unified> {
         match &*self.0 {
             Layout::V2(unified) | Layout::Hybrid(_, unified) => Some(unified),
-            Layout::V1(_) => None,
+            Layout::V1(_) | Layout::NotOurs => None,
         }
+    }
+
+    /// Whether there is one that this process may make cgroups in.
+    #[must_use]
+    pub fn is_delegated(&self) -> bool {
+        !self.is_none()
+    }
+
+    /// Whether there is none that this process may use.
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(&*self.0, Layout::NotOurs)
     }
 
     pub(crate) fn legacy_of(&self, controller: Controller) -> Option<&Legacy> {
@@ -234,7 +252,7 @@ impl Hierarchies {
     /// The hierarchy that is asked who is in a cgroup, alone.
     pub(crate) fn tracking(&self) -> Result<Self, Errno> {
         let layout = match &*self.0 {
-            Layout::V2(_) => return Ok(self.clone()),
+            Layout::V2(_) | Layout::NotOurs => return Ok(self.clone()),
             Layout::Hybrid(_, unified) => {
                 Layout::V2(Unified { mount: unified.mount.clone(), root: again(unified.root())? })
             }
@@ -256,6 +274,34 @@ impl Hierarchies {
         let text = std::fs::read(SELF_CGROUP).map_err(|error| unread(SELF_CGROUP, &error))?;
         Ok(parse_unified_path(&String::from_utf8_lossy(&text)))
     }
+}
+
+/// Whether this process may make cgroups in one. Anything but a lack of rights shows when it is tried.
+fn is_ours(dir: &OwnedFd) -> bool {
+    let access = rustix::fs::accessat(dir, c".", Access::WRITE_OK, AtFlags::EACCESS);
+    !matches!(access, Err(Errno::ACCESS | Errno::PERM))
+}
+
+/// The hierarchy as far as it is ours: whole, or the topmost part of it that this process is in and that was
+/// delegated, as systemd gives each user's own services one (`user@.service`). To be moved between two cgroups
+/// needs rights in the one above both, so other parts are of no use.
+fn delegated(unified: Unified) -> Result<Option<Unified>, DetectError> {
+    if is_ours(&unified.root) {
+        return Ok(Some(unified));
+    }
+    let Some(own) = Hierarchies::own_unified_path()? else { return Ok(None) };
+    let mut mount = unified.mount;
+    for name in own.split('/').filter(|name| !name.is_empty()) {
+        mount.push(name);
+        // One of another cgroup namespace is not below.
+        let Ok(root) = open_root(&mount) else { return Ok(None) };
+        let joins =
+            rustix::fs::accessat(&root, c"cgroup.procs", Access::WRITE_OK, AtFlags::EACCESS);
+        if is_ours(&root) && joins.is_ok() {
+            return Ok(Some(Unified { mount, root }));
+        }
+    }
+    Ok(None)
 }
 
 fn again(root: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {

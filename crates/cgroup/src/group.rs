@@ -72,7 +72,7 @@ impl fmt::Debug for Entry {
 }
 
 impl Cgroup {
-    /// Takes up a cgroup that exists in at least one hierarchy.
+    /// Takes up a cgroup that exists in at least one hierarchy; where none is ours, one that is empty.
     pub fn open(hierarchies: &Hierarchies, parent: &str, name: &str) -> Result<Self, CgroupError> {
         let path = name::join(parent, name)?;
         let mut cgroup = Self { hierarchies: hierarchies.clone(), path, unified: None };
@@ -85,7 +85,8 @@ impl Cgroup {
             rustix::fs::accessat(legacy.root(), path, rustix::fs::Access::EXISTS, AtFlags::empty())
                 .is_ok()
         };
-        if cgroup.unified.is_none() && !hierarchies.legacy().iter().any(on_v1) {
+        let is_there = cgroup.unified.is_some() || hierarchies.legacy().iter().any(on_v1);
+        if !is_there && !hierarchies.is_none() {
             return Err(CgroupError::NotFound(cgroup.place()));
         }
         Ok(cgroup)

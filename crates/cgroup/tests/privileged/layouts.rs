@@ -119,6 +119,7 @@ fn in_own_mounts(prepare: fn(), test: fn(&Host)) {
         Layout::V1(_) => "v1",
         Layout::V2(_) => "v2",
         Layout::Hybrid(..) => "hybrid",
+        Layout::NotOurs => "none",
     };
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let parent = format!("dhow-test-{}-{count}-{layout}/deep", std::process::id());
