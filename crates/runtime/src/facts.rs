@@ -21,6 +21,17 @@ pub struct HostFacts {
     pub apparmor: bool,
     /// Whether SELinux is on.
     pub selinux: bool,
+    /// Whose ids this process has.
+    pub users: UserIds,
+}
+
+/// Whose ids a process has: what it may make and mount depends on that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserIds {
+    /// The host's.
+    Hosts,
+    /// Those of a user namespace: it makes no devices.
+    Nested,
 }
 
 /// The control group hierarchies that a container can be shown.
@@ -67,6 +78,7 @@ impl HostFacts {
             // Its file system is there where it is on and has a policy; an empty directory is there
             // where the kernel merely knows it.
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            users: if sys::rootless::is_nested() { UserIds::Nested } else { UserIds::Hosts },
         })
     }
 }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use oci_spec::runtime::Spec;
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use sys::mount::Depth;
 use sys::process::Namespaces;
 
@@ -17,8 +17,8 @@ use crate::plan::{
     self, Entrance, Extras, Filter, Ids, InitPlan, Join, Keyring, Origin, Orphan, PlanError, Shown,
     Starter, Tree,
 };
+use crate::shown_device;
 use crate::start::{CgroupEntry, FilterRef, Ready, Start, Stdio};
-use crate::step::{Node, NodeKind};
 
 /// A container to be started.
 #[derive(Debug)]
@@ -114,23 +114,6 @@ pub fn launch(launch: Launch<'_>) -> Result<Ready, LaunchError> {
     start.run()
 }
 
-/// A device of the host, if it is the one that is meant.
-fn device(path: &Path, node: Node) -> Result<OwnedFd, LaunchError> {
-    let failed = LaunchError::prepare("open the device", path.display());
-    let opened = sys::mount::clone_tree(path, Depth::Single).and_then(|tree| {
-        let stat = rustix::fs::fstat(&tree)?;
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        let (wanted, number) = match node.kind {
-            NodeKind::Character(major, minor) => (FileType::CharacterDevice, (major, minor)),
-            NodeKind::Block(major, minor) => (FileType::BlockDevice, (major, minor)),
-            NodeKind::Fifo => (FileType::Fifo, (0, 0)),
-        };
-        let found = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
-        if (kind, found) == (wanted, number) { Ok(tree) } else { Err(sys::Errno::NODEV) }
-    });
-    opened.map_err(failed)
-}
-
 /// What the caller has brought and nobody has taken yet.
 pub(crate) struct Given {
     pub(crate) trees: Vec<(usize, OwnedFd)>,
@@ -147,7 +130,7 @@ impl Given {
             }
             Tree::CopyUp { params, covers } => copy_up::tmpfs(params, covers, rootfs.as_fd()),
             Tree::Filled { params, content, maps } => filled::tmpfs(params, content, maps),
-            Tree::Device { path, node } => device(path, *node),
+            Tree::Device { path, node } => shown_device::open(path, *node),
         }
     }
 

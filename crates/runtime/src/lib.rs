@@ -27,6 +27,7 @@ pub mod oci;
 pub mod plan;
 pub mod resources;
 pub mod seccomp;
+mod shown_device;
 mod start;
 pub mod step;
 

@@ -132,13 +132,18 @@ impl Start<'_> {
             argv: &argv,
             env: &env,
         };
-        let args = CloneArgs { namespaces: self.namespaces, cgroup: self.cgroup.into };
+        let nested = self.born_into.filter(|_| sys::rootless::is_nested());
+        let namespaces = if nested.is_some() { Namespaces::NONE } else { self.namespaces };
+        let args = CloneArgs { namespaces, cgroup: self.cgroup.into };
         let mut ours = Some(ours);
-        let guard = self.born_into.map(BornInto::enter).transpose()?;
+        let guard = self.born_into.filter(|_| nested.is_none()).map(BornInto::enter).transpose()?;
         let child = sys::process::clone3(&args, || {
             // The child's copy of our end would keep it from seeing that we are gone.
             drop(ours.take());
-            init::run(&hands, &self.steps)
+            match nested {
+                Some(pid) => init::run_born_into(pid, self.namespaces, &hands, &self.steps),
+                None => init::run(&hands, &self.steps),
+            }
         });
         guard.map(BornInto::leave).transpose()?;
         let child = child.map_err(LaunchError::prepare("create", "the process"))?;

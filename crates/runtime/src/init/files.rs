@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Uid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use sys::Errno;
-use sys::mount::MountAttrFlags;
+use sys::mount::{self, Depth, MountAttrFlags};
 use sys::pty::{self, Size};
 
 use super::{Done, Init, place, write_whole};
@@ -54,7 +54,15 @@ impl Init<'_> {
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
             | MountAttrFlags::MOUNT_ATTR_NODEV
             | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        self.proc = Some(sys::mount::detached(c"proc", [], attributes)?);
+        let made = sys::mount::detached(c"proc", [], attributes);
+        self.proc = Some(match made {
+            // A user namespace makes none of a pid namespace that is the host's, which has one: its root is
+            // still the root here.
+            Err(error) if error.errno() == Errno::PERM => {
+                mount::clone_tree(c"/proc", Depth::Recursive)?
+            }
+            made => made?,
+        });
         Ok(())
     }
 

@@ -119,6 +119,28 @@ pub(crate) fn run(hands: &Hands<'_>, steps: &[Step]) -> i32 {
     Init::new(hands).carry_out(steps, 0)
 }
 
+/// The same in a pid namespace of others, by a sibling that is born into it: for a parent that could enter
+/// that namespace itself, but not leave it again, since its own is the host's.
+pub(crate) fn run_born_into(
+    pid: BorrowedFd<'_>,
+    kinds: Namespaces,
+    hands: &Hands<'_>,
+    steps: &[Step],
+) -> i32 {
+    prepare();
+    let mut init = Init::new(hands);
+    let born = sys::process::setns(pid, Namespaces::PID)
+        .map_err(Fault::from)
+        .and_then(|()| init.be_born(kinds, steps, 0));
+    match born {
+        Ok(()) => 0,
+        Err(fault) => {
+            init.tell(0, &fault);
+            FAILED
+        }
+    }
+}
+
 /// What every child of ours does first. None of it can fail for a process that was just cloned.
 fn prepare() {
     // Until the program is executed, no process of the container may look into this one

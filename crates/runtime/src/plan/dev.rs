@@ -3,10 +3,13 @@
 //! Nodes are always our own, on a tmpfs of our own: an image's `/dev/null` may be anything
 //! (CVE-2025-31133).
 
+use std::path::Path;
+
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 
 use super::PlanError;
 use super::text::{c_string, clean, place};
+use crate::facts::UserIds;
 use crate::step::{Entry, Node, NodeKind, Place};
 
 /// Nodes that every container has.
@@ -49,12 +52,18 @@ pub(super) struct Devices {
     pub(super) content: Vec<Entry>,
     /// Those that are not there.
     pub(super) elsewhere: Vec<(Place, Node)>,
+    /// Those that are there and cannot be made, but shown.
+    pub(super) shown: Vec<(Place, Node)>,
 }
 
-/// The content of `/dev`, and devices elsewhere.
-pub(super) fn plan(devices: &[LinuxDevice], console: Console) -> Result<Devices, PlanError> {
-    let mut content = Vec::new();
-    let mut elsewhere = Vec::new();
+/// The content of `/dev`, and devices elsewhere. Whoever is in a user namespace makes none, and shows the
+/// host's.
+pub(super) fn plan(
+    devices: &[LinuxDevice],
+    console: Console,
+    makers: UserIds,
+) -> Result<Devices, PlanError> {
+    let mut all = Devices { content: Vec::new(), elsewhere: Vec::new(), shown: Vec::new() };
     let mut own = Vec::new();
     for device in devices {
         let path = clean(device.path());
@@ -64,27 +73,36 @@ pub(super) fn plan(devices: &[LinuxDevice], console: Console) -> Result<Devices,
             // devpts's.
             Some("ptmx") => {}
             Some(name) => own.push((name.to_owned(), node)),
-            None => elsewhere.push((place("linux.devices", device.path())?, node)),
-        }
-    }
-    for (name, major, minor) in STANDARD {
-        if own.iter().all(|(taken, _)| taken != name) {
-            let node =
-                Node { kind: NodeKind::Character(major, minor), mode: 0o666, uid: 0, gid: 0 };
-            content.push(Entry::Node(c_string("linux.devices", name)?, node));
+            None => all.elsewhere.push((place("linux.devices", device.path())?, node)),
         }
     }
     let is_taken = |name: &str| own.iter().any(|(taken, _)| taken == name);
+    for (name, major, minor) in STANDARD.into_iter().filter(|(name, ..)| !is_taken(name)) {
+        let kind = NodeKind::Character(major, minor);
+        all.add(name, Node { kind, mode: 0o666, uid: 0, gid: 0 }, makers)?;
+    }
     for (name, target) in LINKS.into_iter().filter(|(name, _)| !is_taken(name)) {
-        content.push(Entry::Link(c_string("/dev", name)?, c_string("/dev", target)?));
+        all.content.push(Entry::Link(c_string("/dev", name)?, c_string("/dev", target)?));
     }
     if console == Console::Present && !is_taken("console") {
-        content.push(Entry::File(c"console".to_owned()));
+        all.content.push(Entry::File(c"console".to_owned()));
     }
     for (name, node) in own {
-        content.push(Entry::Node(c_string("linux.devices", &name)?, node));
+        all.add(&name, node, makers)?;
     }
-    Ok(Devices { content, elsewhere })
+    Ok(all)
+}
+
+impl Devices {
+    fn add(&mut self, name: &str, node: Node, makers: UserIds) -> Result<(), PlanError> {
+        if makers == UserIds::Nested && node.kind != NodeKind::Fifo {
+            let place = place("linux.devices", &Path::new("/dev").join(name))?;
+            self.shown.push((place, node));
+        } else {
+            self.content.push(Entry::Node(c_string("linux.devices", name)?, node));
+        }
+        Ok(())
+    }
 }
 
 fn node(device: &LinuxDevice, path: &str) -> Result<Node, PlanError> {

@@ -28,7 +28,7 @@ use oci_spec::runtime::{Linux, Process, Spec};
 use sys::mount::{Depth, Propagation};
 use sys::process::Namespaces;
 
-use crate::facts::{CgroupView, HostFacts};
+use crate::facts::{CgroupView, HostFacts, UserIds};
 use crate::hooks;
 use crate::step::{Conduct, MaskFile, Place, Step, Symlinks, attribute_names, propagation_name};
 
@@ -166,8 +166,10 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
     let clocks = entry::clocks(linux, &choice)?;
     let terminal = process::terminal(process)?;
     let root = root_propagation(linux)?;
-    let devices =
-        dev::plan(linux.devices().as_deref().unwrap_or_default(), terminal.is_some().into())?;
+    let devices = linux.devices().as_deref().unwrap_or_default();
+    // With a user namespace of its own, what is in /dev is made outside of it.
+    let makers = if users.is_some() { UserIds::Hosts } else { facts.users };
+    let devices = dev::plan(devices, terminal.is_some().into(), makers)?;
     let wanted = spec.mounts().as_deref().unwrap_or_default();
     let before = entry::before(process, facts, users, clocks.as_ref())?;
     let mut steps = entry::steps(&choice, before, clocks);
@@ -179,6 +181,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
         shared_view,
         propagation: root,
         dev: devices.content,
+        shown: devices.shown,
         users,
         label,
     };
@@ -188,13 +191,14 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
     }
     let masked = linux.masked_paths().as_deref().unwrap_or_default();
 
-    let mask = (!masked.is_empty()).then(|| make_mask(&choice));
+    let makers = if users.is_some() { UserIds::Nested } else { facts.users };
+    let mask = (!masked.is_empty()).then(|| make_mask(makers));
     // Hooks see the host's root, which the mask would cover.
     let (early, late) = if hooks.is_none() { (mask, None) } else { (None, mask) };
     steps.extend(early);
     steps.push(attach_root(hooks)?);
     for (target, node) in devices.elsewhere {
-        mounts.add_node(target, node, users);
+        mounts.add_node(target, node, makers);
     }
     steps.extend(mounts.steps);
     steps.extend(make_working_directory(process)?);
@@ -322,9 +326,11 @@ fn around(linux: &Linux, choice: &namespaces::Choice) -> Result<Surroundings, Pl
     Ok(around)
 }
 
-fn make_mask(choice: &namespaces::Choice) -> Step {
-    let is_own = choice.user().is_some();
-    Step::MakeMask(if is_own { MaskFile::Empty } else { MaskFile::Null })
+fn make_mask(makers: UserIds) -> Step {
+    Step::MakeMask(match makers {
+        UserIds::Hosts => MaskFile::Null,
+        UserIds::Nested => MaskFile::Empty,
+    })
 }
 
 /// Where the root file system is attached for hooks; `None` if there are none.

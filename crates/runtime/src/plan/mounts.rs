@@ -12,7 +12,7 @@ use super::PlanError;
 use super::around::id_ranges;
 use super::options::Options;
 use super::text::{c_string, clean, is_at_or_below, place};
-use crate::facts::CgroupView;
+use crate::facts::{CgroupView, UserIds};
 use crate::step::{Entry, MountStep, Node, NodeKind, Place, Slot, Source, Step};
 
 /// A tree that the parent detaches, or makes, before the child exists.
@@ -92,6 +92,8 @@ pub(super) struct Context<'a> {
     /// Of binds that name none.
     pub(super) propagation: Propagation,
     pub(super) dev: Vec<Entry>,
+    /// Devices below it that are shown.
+    pub(super) shown: Vec<(Place, Node)>,
     /// The maps of the user namespace, if there is one.
     pub(super) users: Option<&'a IdMaps>,
     /// The label of SELinux that new file systems have.
@@ -141,6 +143,7 @@ pub(crate) fn one(mount: &Mount) -> Result<MountStep, PlanError> {
         shared_view: None,
         propagation: Propagation::Private,
         dev: Vec::new(),
+        shown: Vec::new(),
         users: None,
         label: None,
     };
@@ -328,8 +331,8 @@ impl Mounts {
 
     /// A device outside of `/dev`: a node, or for a user namespace, which can make none, a bind of the
     /// host's.
-    pub(super) fn add_node(&mut self, target: Place, node: Node, users: Option<&IdMaps>) {
-        if users.is_none() || node.kind == NodeKind::Fifo {
+    pub(super) fn add_node(&mut self, target: Place, node: Node, makers: UserIds) {
+        if makers == UserIds::Hosts || node.kind == NodeKind::Fifo {
             return self.steps.push(Step::Node(target, node));
         }
         let path = PathBuf::from(target.to_string());
@@ -380,6 +383,9 @@ impl Mounts {
             step.content.clone_from(&context.dev);
         }
         self.steps.push(Step::Mount(Box::new(step)));
+        // At once: what comes later in the list may lie above a device.
+        let shown = context.shown.iter().filter(|_| is_dev);
+        shown.for_each(|(target, node)| self.add_node(target.clone(), *node, UserIds::Nested));
         Ok(())
     }
 

@@ -187,6 +187,7 @@ mod tests {
             cgroups: CgroupView::Unified,
             apparmor: false,
             selinux: false,
+            users: crate::facts::UserIds::Hosts,
         };
         let id = "c1".to_owned();
         let extras = Extras {

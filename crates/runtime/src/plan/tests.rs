@@ -17,6 +17,7 @@ fn facts(cgroups: CgroupView) -> HostFacts {
         cgroups,
         apparmor: false,
         selinux: false,
+        users: UserIds::Hosts,
     }
 }
 
@@ -303,7 +304,9 @@ fn a_device_of_the_host_takes_the_place_of_a_standard_one_but_not_of_the_termina
     let spec = with(small(), "/linux/devices", devices);
     let devices: Vec<LinuxDevice> =
         serde_json::from_value(spec["linux"]["devices"].clone()).unwrap();
-    let dev::Devices { content, elsewhere } = dev::plan(&devices, dev::Console::Absent).unwrap();
+    let makers = UserIds::Hosts;
+    let dev::Devices { content, elsewhere, shown: _ } =
+        dev::plan(&devices, dev::Console::Absent, makers).unwrap();
     let named = |wanted: &CStr| {
         let all = content.iter().filter(|entry| match entry {
             Entry::Node(name, _) | Entry::Link(name, _) => name.as_c_str() == wanted,
@@ -601,4 +604,38 @@ fn hooks_are_awaited_before_the_root_is_entered() {
     assert_eq!(wrong, "createContainer hook bin/hook: its path is not absolute");
     let plan = planned(&small(), &with_bundle).unwrap();
     assert!(plan.contains("attach the root file system\n") && !plan.contains("hooks"), "{plan}");
+}
+
+#[test]
+fn in_a_user_namespace_the_hosts_devices_are_shown() {
+    let spec = json!({
+        "ociVersion": "1.2.0",
+        "root": { "path": "rootfs" },
+        "process": { "cwd": "/", "args": ["true"], "user": { "uid": 0, "gid": 0 } },
+        "linux": {
+            "namespaces": [{ "type": "mount" }],
+            "devices": [
+                { "path": "/dev/fuse", "type": "c", "major": 10, "minor": 229 },
+                { "path": "/dev/pipe", "type": "p" },
+                { "path": "/srv/disk", "type": "b", "major": 8, "minor": 0 },
+            ],
+        },
+    });
+    let spec: Spec = serde_json::from_value(spec).unwrap();
+    let nested = HostFacts { users: UserIds::Nested, ..facts(CgroupView::Unified) };
+    let plan = plan(&spec, &nested, &extras()).unwrap();
+    let shown: Vec<String> = plan
+        .trees
+        .iter()
+        .filter_map(|tree| match tree {
+            Tree::Device { path, node } => Some(format!("{} {node}", path.display())),
+            Tree::Bind { .. } | Tree::Filled { .. } | Tree::CopyUp { .. } => None,
+        })
+        .collect();
+    assert_eq!(shown.len(), 8);
+    assert_eq!(shown[0], "/dev/null character device 1:3");
+    assert_eq!(shown[6], "/dev/fuse character device 10:229");
+    assert_eq!(shown[7], "/srv/disk block device 8:0");
+    let nodes = plan.steps.iter().filter(|step| matches!(step, Step::Node(..))).count();
+    assert_eq!(nodes, 0, "nobody makes nodes there");
 }
