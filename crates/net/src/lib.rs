@@ -23,5 +23,6 @@ pub mod ports;
 mod rtnl;
 pub mod scan;
 mod sysctl;
+pub mod user;
 
 pub use sysctl::SysctlError;

@@ -1,0 +1,245 @@
+//! The network of an ordinary user: a program that carries a container's packets through sockets of the host.
+//!
+//! pasta where it is installed, else slirp4netns. Both give the container the same addresses, so that what is
+//! written down about it does not depend on which it is. Owns how they are called, and that they live as long
+//! as their container's guardian: the kernel kills them with it. Owns no policy about ports: the caller has
+//! found them free.
+
+mod call;
+mod forward;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use model::port::Protocol;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use sys::Errno;
+use sys::helper::{Helper, command, guarded};
+use sys::rootless::find_helper;
+
+/// The container's address.
+pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
+/// Of its network.
+pub const PREFIX: u8 = 24;
+/// Where its packets go.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+/// Where its questions about names go on to the host's first server, also if only the host can reach that.
+pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
+
+/// How long it may take to come up.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How much of its complaint is told.
+const COMPLAINT: usize = 1024;
+
+/// Why a container has no network.
+#[derive(Debug, thiserror::Error)]
+pub enum UserNetworkError {
+    /// Nothing is installed.
+    #[error(
+        "neither pasta nor slirp4netns is installed: a container of an ordinary user needs one of them for a \
+         network of its own; install the package passt (Debian, Ubuntu, Fedora, Arch), or use --network none or \
+         host"
+    )]
+    Missing,
+    /// What none of them can do.
+    #[error("the network of an ordinary user publishes no port of {0}")]
+    Protocol(Protocol),
+    /// It does not start.
+    #[error("start {program}: {errno}")]
+    Start {
+        /// Which.
+        program: &'static str,
+        /// Why not.
+        errno: Errno,
+    },
+    /// It ends at once, or says nothing.
+    #[error("{program} did not bring the network up: {said}")]
+    Failed {
+        /// Which.
+        program: &'static str,
+        /// Its last words.
+        said: String,
+    },
+    /// Somebody was faster.
+    #[error("failed to bind host port {0}: address already in use")]
+    Taken(SocketAddr),
+    /// It does not forward a port.
+    #[error("{program}: forward {host}: {said}")]
+    Forward {
+        /// Which.
+        program: &'static str,
+        /// The host's side.
+        host: SocketAddr,
+        /// What it says.
+        said: String,
+    },
+}
+
+/// Which of the programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// pasta, of passt.
+    Pasta,
+    /// slirp4netns.
+    Slirp,
+}
+
+impl Kind {
+    const ALL: [Self; 2] = [Self::Pasta, Self::Slirp];
+
+    /// What it is called.
+    #[must_use]
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Pasta => "pasta",
+            Self::Slirp => "slirp4netns",
+        }
+    }
+
+    fn path(self) -> Option<PathBuf> {
+        find_helper(self.program())
+    }
+
+    /// What this host has of them, the better one first.
+    #[must_use]
+    pub fn installed() -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.path().is_some())
+    }
+}
+
+/// A port of the host that leads to the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forward {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The host's side.
+    pub host: SocketAddr,
+    /// The container's port.
+    pub container: u16,
+}
+
+/// One that runs, for as long as this is kept.
+#[derive(Debug)]
+pub struct UserNetwork {
+    kind: Kind,
+    pidfd: OwnedFd,
+    /// Something to read, or the end, when it is up.
+    ready: OwnedFd,
+    /// Kept open, since one that tells something to nobody would die of that; what is not read is lost when it
+    /// is full.
+    complaint: OwnedFd,
+    forwards: Vec<Forward>,
+    /// Where slirp4netns is told of ports.
+    control: Option<PathBuf>,
+}
+
+/// Starts one for a network namespace. It is up after [`UserNetwork::wait`]. `dir` is one that nobody but this
+/// user can write to.
+///
+/// # Errors
+/// See [`UserNetworkError`].
+pub fn start(
+    netns: impl AsFd,
+    forwards: Vec<Forward>,
+    dir: &Path,
+) -> Result<UserNetwork, UserNetworkError> {
+    let kind = Kind::installed().ok_or(UserNetworkError::Missing)?;
+    let path = kind.path().ok_or(UserNetworkError::Missing)?;
+    let failed = |errno| UserNetworkError::Start { program: kind.program(), errno };
+    let netns = rustix::io::fcntl_dupfd_cloexec(netns, 3).map_err(failed)?;
+    let (ready, tell) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
+    let (complaint, complain) =
+        pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(failed)?;
+    let control = (kind == Kind::Slirp && !forwards.is_empty()).then(|| dir.join(forward::SOCKET));
+    let mut command = command(Helper::UserNetwork(&path));
+    command
+        .args(call::arguments(kind, &forwards)?)
+        .env_clear()
+        .current_dir(dir)
+        .stdin(netns)
+        .stdout(tell)
+        .stderr(complain);
+    guarded(&mut command);
+    let child = command.spawn().map_err(|error| failed(errno_of(&error)))?;
+    // With it go the ends of the pipes that are its own.
+    drop(command);
+    // It is our child and has not been reaped, so its number is its own.
+    let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).map_err(failed)?;
+    Ok(UserNetwork { kind, pidfd, ready, complaint, forwards, control })
+}
+
+impl UserNetwork {
+    /// Waits until it is up, with its ports.
+    ///
+    /// # Errors
+    /// It ends before, or takes too long.
+    pub fn wait(&self) -> Result<(), UserNetworkError> {
+        let patience = Timespec::try_from(PATIENCE).ok();
+        let mut fds = [PollFd::new(&self.ready, PollFlags::IN)];
+        let waited = loop {
+            match poll(&mut fds, patience.as_ref()) {
+                Err(Errno::INTR) => {}
+                waited => break waited,
+            }
+        };
+        let told = match waited {
+            Ok(0) | Err(_) => 0,
+            Ok(_) => rustix::io::read(&self.ready, &mut [0_u8; 16]).unwrap_or(0),
+        };
+        if told == 0 {
+            let said = self.last_words();
+            if let Some(taken) = self.forwards.iter().find(|one| said.contains(&call::spec(one))) {
+                return Err(UserNetworkError::Taken(taken.host));
+            }
+            return Err(UserNetworkError::Failed { program: self.kind.program(), said });
+        }
+        let Some(control) = &self.control else { return Ok(()) };
+        self.forwards.iter().try_for_each(|one| {
+            forward::ask(control, one).map_err(|said| UserNetworkError::Forward {
+                program: self.kind.program(),
+                host: one.host,
+                said,
+            })
+        })
+    }
+
+    fn last_words(&self) -> String {
+        let mut said = vec![0; COMPLAINT];
+        let count = rustix::io::read(&self.complaint, &mut said[..]).unwrap_or(0);
+        said.truncate(count);
+        // Its log for the system's logger is not ours.
+        let said = String::from_utf8_lossy(&said);
+        let lines: Vec<&str> = said.lines().filter(|line| !line.ends_with("to syslog")).collect();
+        if lines.is_empty() { "it says nothing".to_owned() } else { lines.join("; ") }
+    }
+}
+
+impl Drop for UserNetwork {
+    /// Whoever has started it reaps it, with all its children.
+    fn drop(&mut self) {
+        let _ = sys::process::pidfd_send_signal(&self.pidfd, sys::signal::Signal::KILL);
+        if let Some(control) = &self.control {
+            let _ = std::fs::remove_file(control);
+        }
+    }
+}
+
+/// The address at which this host can be reached by others: the one that it uses to reach them. Nothing is
+/// sent.
+#[must_use]
+pub fn host_address() -> Option<Ipv4Addr> {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    match socket.local_addr().ok()? {
+        SocketAddr::V4(address) => Some(*address.ip()),
+        SocketAddr::V6(_) => None,
+    }
+}
+
+fn errno_of(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}

@@ -1,0 +1,140 @@
+//! How the programs are called. Pure.
+//!
+//! The namespace is their standard input, and they write to their standard output once they are up: newer
+//! versions of pasta close every other descriptor before they look at their arguments.
+
+use model::port::Protocol;
+
+use super::{ADDRESS, Forward, GATEWAY, Kind, PREFIX, RESOLVER, UserNetworkError};
+
+const NAMESPACE: &str = "/proc/self/fd/0";
+const READY: &str = "/proc/self/fd/1";
+/// What the container calls it.
+const LINK: &str = "eth0";
+
+/// The arguments, without the program's name.
+pub(super) fn arguments(kind: Kind, forwards: &[Forward]) -> Result<Vec<String>, UserNetworkError> {
+    match kind {
+        Kind::Pasta => pasta(forwards),
+        Kind::Slirp => slirp(forwards),
+    }
+}
+
+/// Neither the host's loopback (`--no-map-gw`) nor what others listen at there (`--tcp-ns`, `--udp-ns`) is
+/// within reach, as on a bridge.
+fn pasta(forwards: &[Forward]) -> Result<Vec<String>, UserNetworkError> {
+    let mut words: Vec<String> = [
+        "--foreground",
+        "--quiet",
+        "--config-net",
+        "--ipv4-only",
+        "--no-map-gw",
+        "--tcp-ns",
+        "none",
+        "--udp-ns",
+        "none",
+        "--ns-ifname",
+        LINK,
+        "--pid",
+        READY,
+        "--netns",
+        NAMESPACE,
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let numbers = [
+        ("--address", ADDRESS.to_string()),
+        ("--netmask", PREFIX.to_string()),
+        ("--gateway", GATEWAY.to_string()),
+        ("--dns-forward", RESOLVER.to_string()),
+    ];
+    words.extend(numbers.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
+    for (protocol, flag) in [(Protocol::Tcp, "--tcp-ports"), (Protocol::Udp, "--udp-ports")] {
+        let mine: Vec<&Forward> = forwards.iter().filter(|one| one.protocol == protocol).collect();
+        if mine.is_empty() {
+            words.extend([flag.to_owned(), "none".to_owned()]);
+        }
+        for one in mine {
+            words.extend([flag.to_owned(), spec(one)]);
+        }
+    }
+    refuse(forwards, &[Protocol::Sctp])?;
+    Ok(words)
+}
+
+/// A port in pasta's words, which it repeats when it cannot have it.
+pub(super) fn spec(forward: &Forward) -> String {
+    format!("{}/{}:{}", forward.host.ip(), forward.host.port(), forward.container)
+}
+
+fn slirp(forwards: &[Forward]) -> Result<Vec<String>, UserNetworkError> {
+    refuse(forwards, &[Protocol::Sctp])?;
+    let mut words: Vec<String> = [
+        "--configure",
+        "--mtu=65520",
+        "--disable-host-loopback",
+        "--netns-type=path",
+        "--ready-fd=1",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    if !forwards.is_empty() {
+        words.push(format!("--api-socket={}", super::forward::SOCKET));
+    }
+    words.extend([NAMESPACE.to_owned(), LINK.to_owned()]);
+    Ok(words)
+}
+
+fn refuse(forwards: &[Forward], protocols: &[Protocol]) -> Result<(), UserNetworkError> {
+    match forwards.iter().find(|one| protocols.contains(&one.protocol)) {
+        Some(one) => Err(UserNetworkError::Protocol(one.protocol)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forward(protocol: Protocol, host: &str, container: u16) -> Forward {
+        Forward { protocol, host: host.parse().unwrap(), container }
+    }
+
+    fn line(kind: Kind, forwards: &[Forward]) -> String {
+        arguments(kind, forwards).unwrap().join(" ")
+    }
+
+    #[test]
+    fn pasta_forwards_what_is_published_and_nothing_else() {
+        let none = line(Kind::Pasta, &[]);
+        assert!(none.ends_with("--tcp-ports none --udp-ports none"), "{none}");
+        assert!(none.contains("--no-map-gw --tcp-ns none --udp-ns none"), "{none}");
+        let some = line(
+            Kind::Pasta,
+            &[
+                forward(Protocol::Tcp, "0.0.0.0:8080", 80),
+                forward(Protocol::Udp, "127.0.0.1:53", 5353),
+                forward(Protocol::Tcp, "127.0.0.1:1", 2),
+            ],
+        );
+        let ports =
+            "--tcp-ports 0.0.0.0/8080:80 --tcp-ports 127.0.0.1/1:2 --udp-ports 127.0.0.1/53:5353";
+        assert!(some.ends_with(ports), "{some}");
+    }
+
+    #[test]
+    fn slirp4netns_is_asked_for_ports_later() {
+        assert!(!line(Kind::Slirp, &[]).contains("--api-socket"));
+        let some = line(Kind::Slirp, &[forward(Protocol::Tcp, "0.0.0.0:8080", 80)]);
+        assert!(some.contains("--disable-host-loopback"), "{some}");
+        assert!(some.ends_with("--api-socket=slirp.sock /proc/self/fd/0 eth0"), "{some}");
+    }
+
+    #[test]
+    fn nobody_forwards_sctp() {
+        for kind in Kind::ALL {
+            let error = arguments(kind, &[forward(Protocol::Sctp, "0.0.0.0:1", 1)]).unwrap_err();
+            assert!(matches!(error, UserNetworkError::Protocol(Protocol::Sctp)), "{error}");
+        }
+    }
+}
