@@ -45,15 +45,22 @@ pub(crate) struct Cx {
 }
 
 impl Cx {
+    /// Before there is a second thread.
     pub(crate) fn new(setting: Setting, wiring: Wiring, name: String) -> Self {
         let Setting { choice, config, level, host, api_version } = setting;
         let Choice { target, context } = choice;
-        let Wiring { local, doctor, credential_helper, archives } = wiring;
+        let Wiring { enter, local, doctor, credential_helper, archives } = wiring;
         let here = match &target {
             Ok(Target::InProcess(roots)) => Some(roots.clone()),
             Ok(Target::Unix(_)) | Err(_) => None,
         };
         let doctor = here.map(|roots| (doctor, roots));
+        let target = target.and_then(|target| {
+            if let Target::InProcess(roots) = &target {
+                enter(roots).map_err(|error| format!("{error:#}"))?;
+            }
+            Ok(target)
+        });
         let local = Cell::new(Some(local));
         let client = OnceCell::new();
         Self {

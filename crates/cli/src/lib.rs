@@ -69,10 +69,16 @@ pub struct Finding {
     pub mend: Option<String>,
 }
 
+/// Does what has to be done before the engine can work in this process, while it has one thread. It is
+/// called once, by a command whose server is that engine, whether it talks to it or not.
+pub type Enter = fn(&Roots) -> anyhow::Result<()>;
+
 /// What the command line is given by the program that it is a part of.
 pub struct Wiring {
     /// Looks at this host.
     pub doctor: Doctor,
+    /// Prepares for that.
+    pub enter: Enter,
     /// Makes a client of the engine in this process.
     pub local: Local,
     /// Starts credential helpers.

@@ -13,6 +13,14 @@ use model::{ContainerId, NameOrId};
 /// Bytes in flight between the command line and the router, each way.
 const PIPE: usize = 64 << 10;
 
+/// An ordinary user's engine works as the root of a user namespace, which is entered here.
+pub(crate) fn enter(roots: &cli::Roots) -> anyhow::Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Ok(sys::rootless::enter(&absolute(roots.run.clone())?)?)
+}
+
 /// A client of the engine on these roots, without any socket.
 pub(crate) fn client(roots: &cli::Roots) -> anyhow::Result<Client> {
     let paths = Paths::new(absolute(roots.data.clone())?, absolute(roots.run.clone())?);
@@ -49,7 +57,7 @@ fn configured(paths: Paths) -> anyhow::Result<Paths> {
     if let Some(own) = variable("DHOW_CONFIG") {
         return Ok(paths.with_config(absolute(own.into())?));
     }
-    if rustix::process::geteuid().is_root() {
+    if sys::rootless::membership().is_none() {
         return Ok(paths);
     }
     let home = || variable("HOME").map(|home| PathBuf::from(home).join(".config"));
@@ -71,7 +79,10 @@ pub(crate) fn reap(root: PathBuf, run: PathBuf, id: &OsStr) -> ExitCode {
 
 /// The engine of a shim's own roots. What is configured about registries is no business of it.
 fn own_engine(root: PathBuf, run: PathBuf) -> anyhow::Result<Engine> {
-    Ok(Engine::open(Paths::new(absolute(root)?, absolute(run)?))?)
+    let paths = Paths::new(absolute(root)?, absolute(run)?);
+    // The shim may be killed before we end, and others must find its namespace while we are in it.
+    sys::rootless::rejoin(paths.run())?;
+    Ok(Engine::open(paths)?)
 }
 
 fn try_reap(root: PathBuf, run: PathBuf, id: &OsStr) -> anyhow::Result<()> {

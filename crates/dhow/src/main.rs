@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         _ => {
             sys::heap::ask_seldom();
             let wiring = cli::Wiring {
+                enter: local::enter,
                 local: Box::new(local::client),
                 doctor: local::doctor,
                 credential_helper: credential::run,

@@ -8,7 +8,7 @@ pub(crate) mod resources;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use model::container::{ContainerSpec, NamespaceSpec, Terminal};
+use model::container::{ContainerSpec, NamespaceSpec, NetworkMode, Terminal};
 use model::mount::{Access, Mount as WishedMount, MountSource, Propagation, Recursion};
 use model::selinux::Labels;
 use oci_spec::OciSpecError;
@@ -21,10 +21,10 @@ use sys::userns::IdMap;
 
 use crate::environment::{environment, last_of_each};
 use crate::limits::Numbered;
-use crate::prepare::init_source;
 use crate::resolve::Resolved;
 use crate::selinux;
 use crate::systemd;
+use crate::trees::init_source;
 
 /// What is known only when a container starts.
 #[derive(Debug, Clone)]
@@ -59,6 +59,10 @@ pub(crate) struct Attached {
     pub(crate) heat_counters: Vec<String>,
     /// Whose its users are, if not the host's.
     pub(crate) users: Option<IdMap>,
+    /// How many groups there are, if not all of the host's: where an ordinary user runs dhow.
+    pub(crate) own_groups: Option<u32>,
+    /// Whether the number of its tasks can be limited.
+    pub(crate) limits_tasks: bool,
     /// Where its systemd keeps control groups, if it is made for one.
     pub(crate) systemd: Option<systemd::Groups>,
 }
@@ -302,7 +306,7 @@ fn standard_mounts(
     let sys_mode = mode(wished.security.privileged);
     let cgroup_mode = mode(systemd::writes_cgroups(&wished.security, attached.systemd));
     let mut all = vec![
-        mount("proc", "proc", "/proc", &["nosuid", "noexec", "nodev"])?,
+        proc(wished, attached)?,
         mount("tmpfs", "tmpfs", "/dev", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
         mount(
             "devpts",
@@ -310,7 +314,7 @@ fn standard_mounts(
             "/dev/pts",
             &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         )?,
-        mount("sysfs", "sysfs", "/sys", &["nosuid", "noexec", "nodev", sys_mode])?,
+        sysfs(wished, attached, sys_mode)?,
         mount("cgroup", "cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", cgroup_mode])?,
         mount("mqueue", "mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"])?,
     ];
@@ -323,6 +327,26 @@ fn standard_mounts(
         users.chain(attached.mounts.iter().map(|mount| &mount.wish.target)).collect();
     let taken = |mount: &Mount| users.contains(mount.destination());
     Ok(all.into_iter().filter(|mount| !taken(mount)).collect())
+}
+
+/// What is of the host's namespaces, an ordinary user cannot mount anew; what is mounted is shown.
+fn proc(wished: &ContainerSpec, attached: &Attached) -> Result<Mount, OciSpecError> {
+    let options = ["nosuid", "noexec", "nodev"];
+    if attached.own_groups.is_some() && wished.security.pid == NamespaceSpec::Host {
+        let options = [&["rbind", "rprivate"], &options[..]].concat();
+        return bind(Path::new("/proc"), Path::new("/proc"), &options);
+    }
+    mount("proc", "proc", "/proc", &options)
+}
+
+fn sysfs(wished: &ContainerSpec, attached: &Attached, mode: &str) -> Result<Mount, OciSpecError> {
+    let options = ["nosuid", "noexec", "nodev"];
+    if attached.own_groups.is_some() && wished.network.mode == NetworkMode::Host {
+        let mode = if mode == "ro" { "rro" } else { mode };
+        let options = [&["rbind", "rprivate", mode], &options[..]].concat();
+        return bind(Path::new("/sys"), Path::new("/sys"), &options);
+    }
+    mount("sysfs", "sysfs", "/sys", &[&options[..], &[mode]].concat())
 }
 
 /// Shared memory goes with the IPC namespace.
@@ -402,7 +426,10 @@ fn linux(wished: &ContainerSpec, attached: &Attached) -> Result<Linux, OciSpecEr
         .namespaces(kernel::namespaces(wished, attached.users)?)
         .resources(resources::oci(&wished.limits, attached)?)
         .devices(attached.devices.clone())
-        .sysctl(kernel::sysctls(wished, attached.users))
+        .sysctl(kernel::sysctls(
+            wished,
+            attached.users.map(|map| map.count).or(attached.own_groups),
+        ))
         .rootfs_propagation("rprivate".to_owned())
         .masked_paths(own(&security.masked_paths, masked))
         .readonly_paths(own(&security.readonly_paths, readonly))

@@ -28,7 +28,7 @@ use crate::container::Container;
 use crate::guard::call_error;
 use crate::prepare::etc_sources;
 use crate::view::{CheckpointOptions, CheckpointPlace};
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, rootless};
 use kept::{Kept, Shelf, Stage};
 
 /// Where a container's checkpoints are, in its directory or in one of the caller's.
@@ -63,6 +63,7 @@ impl Engine {
         options: CheckpointOptions,
     ) -> Result<(), EngineError> {
         let id = self.find(who)?.id;
+        rootless::check_checkpoint()?;
         let shelf = self.shelf_of(&id, place)?;
         let program = self.criu()?;
         let (lock, container) = self.lock(&id)?;

@@ -87,7 +87,10 @@ impl Engine {
         container: &Container,
         freezing: Freezing,
     ) -> Result<Option<Frozen<'_>>, EngineError> {
-        if freezing == Freezing::No || !self.life(container)?.is_running() {
+        // Where nothing can be frozen, as for an ordinary user without control groups, it is read while it
+        // runs: what was asked for is an image.
+        let can = self.hierarchies()?.is_delegated();
+        if freezing == Freezing::No || !can || !self.life(container)?.is_running() {
             return Ok(None);
         }
         let Some(mut shim) = self.shim(&container.id)? else { return Ok(None) };

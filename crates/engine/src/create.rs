@@ -14,7 +14,7 @@ use crate::record::{Filling, NamedMount, Progress, Record};
 use crate::resolve::resolve;
 use crate::view::Created;
 use crate::volume_source::check_options;
-use crate::{Engine, EngineError, apparmor, limits, names, processors, random, systemd};
+use crate::{Engine, EngineError, apparmor, limits, names, processors, random, rootless, systemd};
 
 /// How often a taken generated name is drawn again before the short id serves.
 const NAME_TRIES: usize = 6;
@@ -33,6 +33,7 @@ impl Engine {
         let id = random::container_id()?;
         processors::check(&spec.limits)?;
         apparmor::check(&spec.security)?;
+        rootless::check(&spec)?;
         self.pin_joined(&mut spec)?;
         let mut warnings = limits::settle(self, &mut spec.limits)?;
         let (image, config) = self.image_config(&spec.source)?;

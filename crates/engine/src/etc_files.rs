@@ -57,7 +57,7 @@ fn host_addresses(address: &str, endpoint: Option<&Endpoint>) -> Vec<String> {
         return vec![address.trim_matches(['[', ']']).to_owned()];
     }
     let Some(endpoint) = endpoint else { return vec!["127.0.0.1".to_owned()] };
-    let mut addresses = vec![endpoint.gateway4.to_string()];
+    let mut addresses = vec![endpoint.host4.unwrap_or(endpoint.gateway4).to_string()];
     addresses.extend(endpoint.gateway6.map(|gateway| gateway.to_string()));
     addresses
 }
@@ -69,6 +69,8 @@ pub(crate) enum Loopback {
     Hosts,
     /// A namespace of its own.
     Own,
+    /// The same, of an ordinary user, with a resolver of its own for servers that only the host reaches.
+    Users,
 }
 
 /// The text of `/etc/resolv.conf`: the host's, without servers that the container cannot reach,
@@ -86,7 +88,10 @@ pub(crate) fn resolv_conf(host: &str, network: &NetworkSpec, loopback: Loopback)
         network.dns.iter().map(ToString::to_string).collect()
     };
     if servers.is_empty() {
-        servers = FALLBACK_SERVERS.map(str::to_owned).to_vec();
+        servers = match loopback {
+            Loopback::Users => vec![net::user::RESOLVER.to_string()],
+            Loopback::Own | Loopback::Hosts => FALLBACK_SERVERS.map(str::to_owned).to_vec(),
+        };
     }
     let mut text = String::new();
     for server in servers {
@@ -167,6 +172,7 @@ mod tests {
             ipv6_prefix: 64,
             gateway6: None,
             mac: [2, 0, 0, 0, 0, 1],
+            host4: None,
             ports: Vec::new(),
         }
     }
@@ -188,6 +194,22 @@ mod tests {
         let text =
             resolv_conf("nameserver 127.0.0.53\nnameserver ::1\n", &network(), Loopback::Own);
         assert_eq!(text, "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
+    }
+
+    #[test]
+    fn an_ordinary_users_network_asks_the_hosts_own_server() {
+        let host = "nameserver 127.0.0.53\n";
+        assert_eq!(resolv_conf(host, &network(), Loopback::Users), "nameserver 10.0.2.3\n");
+        let reachable = "nameserver 10.0.0.1\n";
+        assert_eq!(resolv_conf(reachable, &network(), Loopback::Users), reachable);
+    }
+
+    #[test]
+    fn the_host_is_where_it_is_reached() {
+        let given = NetworkSpec { extra_hosts: vec!["h:host-gateway".to_owned()], ..network() };
+        let there = Endpoint { host4: Some("192.168.0.5".parse().unwrap()), ..endpoint() };
+        let text = hosts("web", &given, Some(&there));
+        assert!(text.contains("192.168.0.5\th\n"), "{text}");
     }
 
     #[test]

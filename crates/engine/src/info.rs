@@ -4,7 +4,7 @@ use crate::container::{Container, now, read_own};
 use crate::reconcile::hierarchies;
 use crate::stats::total_memory;
 use crate::view::{CgroupVersion, InfoView, LimitSupport};
-use crate::{Engine, EngineError, processors};
+use crate::{Engine, EngineError, processors, rootless};
 use cgroup::{Ability, Controller, Version};
 use model::Life;
 
@@ -46,10 +46,10 @@ impl Engine {
             cpus: u64::from(processors::count()),
             memory: total_memory(&meminfo),
             ipv4_forwarding: forwarding.trim() == "1",
-            security: vec!["seccomp".to_owned(), "cgroupns".to_owned()],
+            security: security(),
             cdi_dirs: self.cdi_dirs(),
             cdi_devices: self.cdi_devices(),
-            warnings: Vec::new(),
+            warnings: rootless::warnings(self.paths().run(), &hierarchies),
             at: Some(now()),
         })
     }
@@ -90,6 +90,13 @@ impl Engine {
         }
         .to_owned()
     }
+}
+
+/// What protects the host.
+fn security() -> Vec<String> {
+    let names = ["seccomp", "rootless", "cgroupns"];
+    let is_there = |name: &&str| *name != "rootless" || sys::rootless::is_member();
+    names.into_iter().filter(is_there).map(str::to_owned).collect()
 }
 
 /// A value of os-release(5), without its quotes.

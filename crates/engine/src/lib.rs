@@ -61,6 +61,7 @@ mod remove;
 mod rename;
 mod reset;
 mod resolve;
+mod rootless;
 mod security;
 mod segment;
 mod selinux;

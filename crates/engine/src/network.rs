@@ -46,17 +46,22 @@ struct NetworkRecord {
 pub(crate) struct Place {
     /// The namespace to join; `None` for the host's.
     pub(crate) netns: Option<OwnedFd>,
-    /// Its place on a bridge.
+    /// Its place on a bridge, or behind an ordinary user's network.
     pub(crate) joined: Option<(Joined, Endpoint)>,
 }
 
-/// A bridge that a container is on, with its addresses there.
+/// What a container is connected to.
 #[derive(Debug)]
-pub(crate) struct Joined {
-    /// The bridge.
-    pub(crate) bridge: Bridge,
-    /// At most one of each family.
-    pub(crate) addresses: Vec<Cidr>,
+pub(crate) enum Joined {
+    /// A bridge, with its addresses there.
+    Bridge {
+        /// The bridge.
+        bridge: Bridge,
+        /// At most one of each family.
+        addresses: Vec<Cidr>,
+    },
+    /// A network of its own, which a program carries.
+    User,
 }
 
 /// Why no address was leased; internal to the transaction.
@@ -125,6 +130,7 @@ impl Engine {
                 };
                 Ok(Place { netns: Some(isolated.map_err(net_error)?), joined: None })
             }
+            NetworkMode::Bridge if sys::rootless::is_member() => connect_user(container),
             NetworkMode::Bridge => self.connect_bridge(container, netns),
             NetworkMode::Container(other) => {
                 let other = self.find(&other.name_or_id())?;
@@ -160,7 +166,7 @@ impl Engine {
         let made = made.map_err(net_error)?;
         EngineError::step(Point::StartEndpoint)?;
         let endpoint = endpoint_of(&plan, &bridge, address);
-        let joined = Joined { bridge, addresses: plan.addresses };
+        let joined = Joined::Bridge { bridge, addresses: plan.addresses };
         Ok(Place { netns: Some(made.netns), joined: Some((joined, endpoint)) })
     }
 
@@ -257,8 +263,10 @@ impl Engine {
                 row.name
             ))
         })?;
-        let plan =
-            bridge::existing(&self.names()).map_err(net_error)?.filter(|_| row.name == BRIDGE);
+        let plan = match row.name == BRIDGE && !sys::rootless::is_member() {
+            true => bridge::existing(&self.names()).map_err(net_error)?,
+            false => None,
+        };
         let addresses = plan.as_ref().map(|plan| plan.addresses.clone()).unwrap_or_default();
         Ok(NetworkView {
             members: if row.name == BRIDGE { self.members()? } else { BTreeMap::new() },
@@ -301,6 +309,33 @@ impl Engine {
     }
 }
 
+/// Only root makes links between namespaces: the container of an ordinary user is on a network of its own, which
+/// its shim starts a program for.
+fn connect_user(container: &Container) -> Result<Place, EngineError> {
+    if net::user::Kind::installed().is_none() {
+        return Err(net_error(net::user::UserNetworkError::Missing));
+    }
+    if container.record.spec.network.mac_address.is_some() {
+        return Err(EngineError::Invalid(
+            "--mac-address: the network of an ordinary user has a link address of its own"
+                .to_owned(),
+        ));
+    }
+    let netns = endpoint::isolated().map_err(net_error)?;
+    let endpoint = Endpoint {
+        ipv4: net::user::ADDRESS,
+        ipv4_prefix: net::user::PREFIX,
+        gateway4: net::user::GATEWAY,
+        ipv6: None,
+        ipv6_prefix: 128,
+        gateway6: None,
+        mac: [0; 6],
+        host4: net::user::host_address(),
+        ports: Vec::new(),
+    };
+    Ok(Place { netns: Some(netns), joined: Some((Joined::User, endpoint)) })
+}
+
 /// A link address that follows from the network address: what neighbours remember of an address
 /// stays true when the next container gets it.
 fn mac_of(address: Ipv4Addr) -> Mac {
@@ -330,6 +365,7 @@ fn endpoint_of(plan: &EndpointPlan, bridge: &Bridge, address: Ipv4Addr) -> Endpo
         ipv6_prefix: of(Family::V6).map_or(128, |cidr| cidr.prefix()),
         gateway6: gateway(bridge, Family::V6).and_then(v6),
         mac: plan.mac.octets(),
+        host4: None,
         ports: Vec::new(),
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Publication {
     pub(crate) rules: Vec<PortRule>,
     /// To be held for as long as the container lives.
     pub(crate) sockets: Vec<OwnedFd>,
+    /// What the program forwards that is the network of an ordinary user's container.
+    pub(crate) forwards: Option<Vec<shim::protocol::PublishedPort>>,
 }
 
 impl Engine {
@@ -38,10 +40,13 @@ impl Engine {
         joined: &Joined,
         endpoint: &mut Endpoint,
     ) -> Result<Publication, EngineError> {
-        let stack = joined.bridge.plan.stack();
+        let Joined::Bridge { bridge, addresses } = joined else {
+            return self.forward(container, endpoint);
+        };
+        let stack = bridge.plan.stack();
         let firewall =
-            Firewall::open(&self.names(), stack, joined.bridge.ipv6_loopback).map_err(net_error)?;
-        let network = network(&joined.bridge);
+            Firewall::open(&self.names(), stack, bridge.ipv6_loopback).map_err(net_error)?;
+        let network = network(bridge);
         let mut wanted = || self.everything(&network);
         let mut source = Source::Everything(&mut wanted);
         let bindings = &container.record.resolved.published;
@@ -50,17 +55,51 @@ impl Engine {
             return Ok(Publication::default());
         }
         let reserved =
-            self.reserve(bindings, &joined.bridge).map_err(|error| refused(container, &error))?;
+            self.reserve(bindings, bridge).map_err(|error| refused(container, &error))?;
         EngineError::step(Point::StartReserved)?;
         let rules: Vec<PortRule> =
-            reserved.iter().flat_map(|one| one.rules(container.id, &joined.addresses)).collect();
+            reserved.iter().flat_map(|one| one.rules(container.id, addresses)).collect();
         endpoint.ports = reserved.iter().flat_map(published_ports).collect();
         firewall.publish(&rules, &mut source).map_err(net_error)?;
         sys::failpoint::pass(Point::StartPublished);
         Ok(Publication {
             rules,
             sockets: reserved.into_iter().flat_map(|one| one.sockets).collect(),
+            forwards: None,
         })
+    }
+
+    /// The same for an ordinary user's network, whose program forwards what is published.
+    fn forward(
+        &self,
+        container: &Container,
+        endpoint: &mut Endpoint,
+    ) -> Result<Publication, EngineError> {
+        let bindings = &container.record.resolved.published;
+        let taken = || self.forwarded().unwrap_or_default();
+        // The network has IPv4 alone.
+        let reserved = reserve(bindings, Stack::V4, taken);
+        let reserved = reserved.map_err(|error| refused(container, &error))?;
+        EngineError::step(Point::StartReserved)?;
+        endpoint.ports = reserved.iter().flat_map(published_ports).collect();
+        let forwards = rules(container, endpoint).iter().map(published_port).collect();
+        // Its program binds them for itself, so they are given back. If somebody is faster, it says so.
+        drop(reserved);
+        Ok(Publication { rules: Vec::new(), sockets: Vec::new(), forwards: Some(forwards) })
+    }
+
+    /// What is forwarded for containers that run.
+    fn forwarded(&self) -> Result<Vec<PortRule>, EngineError> {
+        let mut ports = Vec::new();
+        for row in self.store().containers().list()? {
+            let container = Container::read(row)?;
+            let start = container.record.last_start();
+            let Some(endpoint) = start.and_then(|start| start.endpoint.as_ref()) else { continue };
+            if !endpoint.ports.is_empty() && self.life(&container)?.is_running() {
+                ports.extend(rules(&container, endpoint));
+            }
+        }
+        Ok(ports)
     }
 
     /// Reserves ports of the host.
@@ -110,7 +149,7 @@ impl Engine {
     /// Takes back what is still published for a container that does not run: of a start that was cut
     /// short, nobody has noted it.
     pub(crate) fn unpublish_leftovers(&self, container: &Container) -> Result<(), EngineError> {
-        if container.record.resolved.published.is_empty() {
+        if container.record.resolved.published.is_empty() || sys::rootless::is_member() {
             return Ok(());
         }
         self.firewall()?.unpublish_dead(|owner| Ok(*owner == container.id))
@@ -124,12 +163,7 @@ impl Engine {
 
     /// What the shim takes back at the end.
     pub(crate) fn published(&self, publication: &Publication) -> Option<Published> {
-        let port = |rule: &PortRule| shim::protocol::PublishedPort {
-            protocol: rule.protocol,
-            host: rule.host,
-            container: rule.container,
-        };
-        let ports: Vec<_> = publication.rules.iter().map(port).collect();
+        let ports: Vec<_> = publication.rules.iter().map(published_port).collect();
         (!ports.is_empty()).then(|| Published { tag: self.paths().tag().clone(), ports })
     }
 
@@ -149,6 +183,11 @@ impl Engine {
         }
         Ok(Wanted { networks: vec![network.clone()], ports })
     }
+}
+
+fn published_port(rule: &PortRule) -> shim::protocol::PublishedPort {
+    let PortRule { protocol, host, container, .. } = *rule;
+    shim::protocol::PublishedPort { protocol, host, container }
 }
 
 fn network(bridge: &Bridge) -> Network {

@@ -4,8 +4,9 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use cgroup::Ability;
 use model::ContainerId;
-use model::container::{InitProcess, NetworkMode, Removal, Source};
+use model::container::{NetworkMode, Removal, Source};
 use model::mount::{Access, MissingSource, MountSource};
 use oci_spec::runtime::Spec;
 use shim::protocol::{FdRole, NamespaceKind};
@@ -188,6 +189,9 @@ impl Engine {
             heat_counters: processors::heat_counters(),
             systemd: Self::systemd_groups(record)?,
             users: around.users.as_ref().map(|users| users.map),
+            own_groups: sys::userns::own_groups(),
+            // The kernel of every host has it; an ordinary user may lack it.
+            limits_tasks: !sys::rootless::is_nested() || self.hierarchies()?.can(Ability::Pids),
         };
         EngineError::step(Point::StartFiles)?;
         let spec = bundle::spec(&record.spec, &record.resolved, &attached)
@@ -392,7 +396,12 @@ impl Engine {
         } else {
             etc_files::hosts(hostname, network, endpoint)
         };
-        let loopback = if on_host { Loopback::Hosts } else { Loopback::Own };
+        let is_users = endpoint.is_some() && sys::rootless::is_member();
+        let loopback = match on_host {
+            true => Loopback::Hosts,
+            false if is_users => Loopback::Users,
+            false => Loopback::Own,
+        };
         let resolver = etc_files::resolv_conf(&host_resolver(loopback)?, network, loopback);
         let dir = self.paths().container_dir(&container.id);
         for ((name, _), text) in
@@ -481,16 +490,8 @@ fn host_resolver(loopback: Loopback) -> Result<String, EngineError> {
     let [main, behind] = RESOLV_CONF;
     let text = read_own(Path::new(main))?.unwrap_or_default();
     let is_stub = text.lines().any(|line| line.split_whitespace().eq(["nameserver", "127.0.0.53"]));
-    if loopback == Loopback::Own && is_stub {
+    if loopback != Loopback::Hosts && is_stub {
         return Ok(read_own(Path::new(behind))?.unwrap_or(text));
     }
     Ok(text)
-}
-
-/// Where dhow's own init comes from in a container that asked for one.
-pub(crate) fn init_source(init: InitProcess) -> Option<&'static str> {
-    match init {
-        InitProcess::Command => None,
-        InitProcess::Reaper => Some("/proc/self/exe"),
-    }
 }

@@ -21,7 +21,10 @@ impl Engine {
     /// # Errors
     /// The first that happens; what was done stays done.
     pub fn reconcile(&self) -> Result<(), EngineError> {
-        self.firewall()?.unpublish_dead(|owner| self.is_free(owner))?;
+        // An ordinary user's ports go with the program that forwards them.
+        if !sys::rootless::is_member() {
+            self.firewall()?.unpublish_dead(|owner| self.is_free(owner))?;
+        }
         let mut settled = Ok(());
         for row in self.store().containers().list()? {
             // One that cannot be read must not keep what the others have left.

@@ -154,6 +154,10 @@ pub(crate) struct Endpoint {
     pub(crate) gateway6: Option<Ipv6Addr>,
     /// Its link address.
     pub(crate) mac: [u8; 6],
+    /// Where it reaches the host, if not at the gateway: an ordinary user's network has none of the host's
+    /// there. Records of before there was that have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) host4: Option<Ipv4Addr>,
     /// What is published.
     pub(crate) ports: Vec<PublishedPort>,
 }

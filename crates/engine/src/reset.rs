@@ -29,7 +29,10 @@ impl Engine {
         // A damaged database says the same of every container.
         unread.dedup();
         self.end_unrecorded()?;
-        net::scan::teardown(&self.names()).map_err(net_error)?;
+        // An ordinary user's networks are in no namespace but their containers'.
+        if !sys::rootless::is_member() {
+            net::scan::teardown(&self.names()).map_err(net_error)?;
+        }
         self.remove_roots()?;
         Ok(unread)
     }

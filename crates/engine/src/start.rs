@@ -15,7 +15,7 @@ use crate::guard::{call_error, shim_error};
 use crate::record::{Endpoint, Mounted, Progress, Start};
 use crate::trees::unseen;
 use crate::view::{CheckpointPlace, StartOutcome};
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, rootless};
 
 /// Docker's code for a start that failed before the command could be looked for.
 const FAILED_BEFORE: u8 = 128;
@@ -91,6 +91,7 @@ impl Engine {
     ) -> Result<StartOutcome, EngineError> {
         let id = self.find(who)?.id;
         if let Some(place) = checkpoint {
+            rootless::check_checkpoint()?;
             self.check_checkpoint_place(&id, place)?;
         }
         let (lock, mut container) = self.lock(&id)?;
@@ -243,6 +244,7 @@ impl Engine {
             revival: beginning.revival(),
             restoration: beginning.restoration(),
             decided: None,
+            forwards: prepared.network.forwards.clone(),
         }
     }
 

@@ -84,6 +84,10 @@ impl Engine {
 
     /// The processes of a container, in the order of their numbers.
     fn numbers(&self, container: &Container) -> Result<Vec<i32>, EngineError> {
+        if !self.hierarchies()?.is_delegated() {
+            let pid = self.life(container)?.pid();
+            return pid.map(in_pid_namespace_of).ok_or(EngineError::NotRunning(container.id));
+        }
         let place = self.cgroup_name(container);
         let opened = Cgroup::open(&hierarchies()?, &place.parent, &place.name);
         let pids = match opened.and_then(|cgroup| cgroup.pids()) {
@@ -97,6 +101,19 @@ impl Engine {
         pids.sort_unstable();
         Ok(pids)
     }
+}
+
+/// The processes in the pid namespace of one, in the order of their numbers: what is known without control
+/// groups. With the host's pid namespace that is everybody.
+fn in_pid_namespace_of(pid: u32) -> Vec<i32> {
+    let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let Some(wanted) = i32::try_from(pid).ok().and_then(namespace) else { return Vec::new() };
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mut pids: Vec<i32> =
+        numbers.filter(|pid| namespace(*pid).as_ref() == Some(&wanted)).collect();
+    pids.sort_unstable();
+    pids
 }
 
 /// The directories of a process's threads; none if it has ended.

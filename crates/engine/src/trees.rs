@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use model::container::InitProcess;
 use model::mount::{Ids, MountSource};
 use oci_spec::runtime::{Mount, Spec};
 use rustix::fs::{AtFlags, StatxFlags};
@@ -16,6 +17,17 @@ use crate::bundle::{self, Attached, AttachedMount};
 use crate::container_files::mount_id;
 use crate::record::{Mounted, NamedMount, Record};
 use crate::userns::Users;
+
+/// This program, which is the init of containers that ask for one.
+pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// Where dhow's own init comes from in a container that asked for one.
+pub(crate) fn init_source(init: InitProcess) -> Option<&'static str> {
+    match init {
+        InitProcess::Command => None,
+        InitProcess::Reaper => Some(OWN_PROGRAM),
+    }
+}
 
 /// What is mounted as it is on the host, also where there is a user namespace: the user's binds that
 /// do not ask for the container's ids, and what devices bring along. Its root has no more rights over
@@ -67,6 +79,9 @@ pub(crate) fn tree(
     let depth = if is_recursive { Depth::Recursive } else { Depth::Single };
     let tree = match ready {
         Some(tree) => tree,
+        None if source == Path::new(OWN_PROGRAM) => {
+            sys::exe::tree().map_err(|errno| EngineError::file("bind", &source)(errno.into()))?
+        }
         None => sys::mount::clone_tree(source.as_path(), depth)
             .map_err(|errno| EngineError::file("bind", &source)(errno.into()))?,
     };

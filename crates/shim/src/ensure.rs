@@ -109,11 +109,17 @@ fn start(
     let image = sys::exe::sealed()?;
     let null = rustix::fs::openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(EnsureError::Start)?;
-    let argv = arguments(paths, lock.file(), listener);
+    let mut argv = arguments(paths, lock.file(), listener);
+    // What an ordinary user's commands find the namespace by in which it will live: it is in there from its
+    // birth, and has to be seen from its birth.
+    let member = sys::rootless::membership();
+    argv.extend(member.into_iter().flat_map(|fd| [c"--member".to_owned(), number(fd.as_raw_fd())]));
+    let argv = ExecStrings::new(argv);
     let birthplace = hierarchies.and_then(|found| crate::home::birthplace(&found, &paths.cgroup));
     let envp = ExecStrings::new(sys::failpoint::shim_environment());
     let plan = Exec { image, null, argv, envp };
-    let keep = [lock.file().as_fd(), listener.as_fd()];
+    let mut keep = vec![lock.file().as_fd(), listener.as_fd()];
+    keep.extend(member);
     let middle = clone3(&CloneArgs::default(), || {
         let child = || plan.run(&keep).map_or_else(Errno::raw_os_error, |never| match never {});
         let cgroup = birthplace.as_ref().map(AsFd::as_fd);
@@ -130,14 +136,7 @@ fn start(
 }
 
 /// What the shim is started with: `role` reads it.
-fn arguments(paths: &ShimPaths, lock: &OwnedFd, listener: &UnixListener) -> ExecStrings {
-    let text = |bytes: &[u8]| {
-        // The system never hands out a path with a NUL in it; one that a caller made up is cut
-        // there, and the shim that starts with it finds no such directory.
-        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-        CString::new(&bytes[..end]).unwrap_or_default()
-    };
-    let number = |fd: i32| text(fd.to_string().as_bytes());
+fn arguments(paths: &ShimPaths, lock: &OwnedFd, listener: &UnixListener) -> Vec<CString> {
     let mut words = vec![
         c"dhow".to_owned(),
         crate::role::ROLE.to_owned(),
@@ -157,7 +156,18 @@ fn arguments(paths: &ShimPaths, lock: &OwnedFd, listener: &UnixListener) -> Exec
     if let Some(origin) = sys::exe::origin() {
         words.extend([c"--program".to_owned(), text(origin.as_os_str().as_bytes())]);
     }
-    ExecStrings::new(words)
+    words
+}
+
+/// The system never hands out a path with a NUL in it; one that a caller made up is cut there, and the shim
+/// that starts with it finds no such directory.
+fn text(bytes: &[u8]) -> CString {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    CString::new(&bytes[..end]).unwrap_or_default()
+}
+
+fn number(fd: i32) -> CString {
+    text(fd.to_string().as_bytes())
 }
 
 /// Everything that the child needs, made before it exists.

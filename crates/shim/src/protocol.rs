@@ -218,6 +218,9 @@ pub struct Launch {
     /// meanwhile says; ends are told apart by that.
     #[serde(default)]
     pub decided: Option<Timestamp>,
+    /// What the program forwards that is an ordinary user's network; `None`: it has no such network.
+    #[serde(default)]
+    pub forwards: Option<Vec<PublishedPort>>,
 }
 
 /// The ports that a container publishes.

@@ -89,6 +89,10 @@ fn inherit(arguments: impl IntoIterator<Item = OsString>) -> Result<Inherited, R
     };
     let lock = LifeLock::inherited(descriptor("--lock")?, paths.clone());
     let listener = UnixListener::from(descriptor("--listener")?);
+    if value("--member").is_ok() {
+        sys::rootless::stay(descriptor("--member")?)
+            .map_err(|errno| RoleError::Setup("be seen in the user namespace", errno))?;
+    }
     let origin = value("--program").ok().map(PathBuf::from);
     Ok(Inherited { paths, lock, listener, oom_score: None, origin })
 }

@@ -46,7 +46,8 @@ pub(super) fn namespaces(
 const NETWORK_SYSCTLS: [(&str, &str); 2] =
     [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
 
-pub(super) fn sysctls(wished: &ContainerSpec, users: Option<IdMap>) -> HashMap<String, String> {
+/// `groups` is how many the network's owner has, if not all that there are.
+pub(super) fn sysctls(wished: &ContainerSpec, groups: Option<u32>) -> HashMap<String, String> {
     let own_network = matches!(
         wished.network.mode,
         NetworkMode::Bridge | NetworkMode::None | NetworkMode::Named(_)
@@ -55,8 +56,8 @@ pub(super) fn sysctls(wished: &ContainerSpec, users: Option<IdMap>) -> HashMap<S
     let mut all: HashMap<String, String> =
         defaults.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     // The kernel takes groups that there are.
-    if let (Some(map), true) = (users, own_network) {
-        let groups = format!("0 {}", map.count.saturating_sub(1));
+    if let (Some(count), true) = (groups, own_network) {
+        let groups = format!("0 {}", count.saturating_sub(1));
         all.insert("net.ipv4.ping_group_range".to_owned(), groups);
     }
     all.extend(wished.security.sysctls.clone());

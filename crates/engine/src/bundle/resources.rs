@@ -17,6 +17,8 @@ use crate::limits::{Device, Numbered};
 pub(super) fn oci(limits: &Limits, attached: &Attached) -> Result<LinuxResources, OciSpecError> {
     let resources = LinuxResourcesBuilder::default().devices(attached.device_rules.clone());
     let pids = pids(limits).or_else(|| i64::try_from(DEFAULT_PIDS_LIMIT).ok());
+    // Where tasks cannot be limited, the container was made with a warning if it asked for that.
+    let pids = pids.filter(|_| attached.limits_tasks);
     limited(resources, (limits, pids), &attached.block_devices)
 }
 

@@ -161,6 +161,13 @@ impl Engine {
         let Some(endpoint) = endpoint(container).filter(|_| at == At::Work) else {
             return Ok(plan);
         };
+        let changes_any = !(changes.add.is_empty() && changes.rm.is_empty());
+        if changes_any && sys::rootless::is_member() {
+            return Err(EngineError::Invalid(
+                "the network of an ordinary user's container learns of its ports when it starts: stop it first"
+                    .to_owned(),
+            ));
+        }
         let goes = |port: &&PublishedPort| changes.rm.contains(&port.container);
         plan.leaving = endpoint.ports.iter().filter(goes).cloned().collect();
         if !plan.added.is_empty() {
@@ -185,7 +192,7 @@ impl Engine {
         self.tell_ports(container, &[], &sockets)?;
         let rules = rules_of(container, &new);
         self.publish_rules(&rules)?;
-        self.admit_early_senders(&Publication { rules, sockets: Vec::new() });
+        self.admit_early_senders(&Publication { rules, ..Publication::default() });
         Ok(())
     }
 
@@ -237,7 +244,7 @@ impl Engine {
         let stay: Vec<PublishedPort> =
             ports.iter().filter(|port| !leaving.contains(port)).cloned().collect();
         let rules = rules_of(container, &stay);
-        let published = self.published(&Publication { rules, sockets: Vec::new() });
+        let published = self.published(&Publication { rules, ..Publication::default() });
         let mut shim = self.running_shim(&container.id)?;
         match shim.set_published(published, sockets) {
             Err(CallError::Gone) => Ok(()),

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
 
-use cgroup::{Cgroup, CgroupError, Hierarchies};
+use cgroup::{Cgroup, CgroupError, DeviceRules, Hierarchies};
 use jiff::Timestamp;
 use model::ExitCode;
 use model::container::Stdin;
@@ -25,7 +25,7 @@ use super::logged::Logged;
 use super::parts::part_name;
 use super::poller::{Interest, ProcKey, Token, Watch};
 use super::proc::{Proc, ProcIo};
-use super::{Container, Groups, Guard, oom};
+use super::{Container, Groups, Guard, oom, publish};
 use crate::home;
 use crate::log::Log;
 use crate::machine::{ConnId, Event};
@@ -122,7 +122,11 @@ impl Guard {
         let namespaces = std::mem::take(&mut given.namespaces);
         let trees = std::mem::take(&mut given.trees);
         let checkpoint = given.checkpoint.take();
+        let user_network = publish::user_network(&launch, &namespaces, &self.paths.dir())?;
         self.open_container(&launch, given)?;
+        if let Some(container) = &mut self.container {
+            container.user_network = user_network;
+        }
         let key = ProcKey(self.next_number());
         let Some(container) = &self.container else { return Err(failure("no container")) };
         let (streams, stdio) = streams(key, launch.spec.process().as_ref(), launch.stdin)?;
@@ -157,6 +161,9 @@ impl Guard {
         } else {
             let ready = runtime::launch(wished).map_err(|error| refusal(&error))?;
             pass(Point::ShimReady);
+            if let Some(network) = &container.user_network {
+                network.wait().map_err(|error| failure(chain(&error)))?;
+            }
             let inside = Inside { container, filter: filter.as_ref(), id: &id };
             let running = hooks::go(ready, hooks, &inside).map_err(|error| refusal(&error))?;
             pass(Point::ShimRunning);
@@ -197,6 +204,7 @@ impl Guard {
             exit_record: launch.exit_record.clone(),
             published: launch.published.clone(),
             ports: given.ports,
+            user_network: None,
             bundle: Bundle::make(&self.paths, &launch.spec)?,
         });
         step(Point::ShimCgroup)?;
@@ -404,7 +412,12 @@ fn make_cgroup(
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
     let resources = resources.unwrap_or_default();
     let limits = resources::limits(&resources).map_err(|error| failure(chain(&error)))?;
-    let devices = resources::devices(&resources).map_err(|error| failure(chain(&error)))?;
+    // Who may make no devices cannot forbid them either; what a container is shown is all that it has.
+    let devices = if sys::rootless::is_nested() {
+        DeviceRules::unrestricted()
+    } else {
+        resources::devices(&resources).map_err(|error| failure(chain(&error)))?
+    };
     let CgroupName { parent, name } = name;
     let create = || Cgroup::create(hierarchies, parent, name, &limits, &devices);
     let made = match create() {

@@ -34,6 +34,7 @@ use cgroup::{Cgroup, Parts};
 use jiff::Timestamp;
 use model::ExitCode;
 use net::nft::Firewall;
+use net::user::UserNetwork;
 use runtime::HostFacts;
 use runtime::plan::Surroundings;
 use rustix::process::Pid;
@@ -132,6 +133,8 @@ struct Container {
     published: Option<Published>,
     /// Sockets that reserve the published ports.
     ports: Vec<OwnedFd>,
+    /// The program that is its network, for an ordinary user.
+    user_network: Option<UserNetwork>,
     /// What its hooks look at, if it has some.
     bundle: Option<hooks::Bundle>,
 }

@@ -5,17 +5,23 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use model::ContainerId;
+use model::life::StartFailure;
 use model::port::Protocol;
 use net::host::{Ipv6Loopback, Stack};
 use net::names::Names;
 use net::nft::{Firewall, NftError, PortRule};
+use net::user::{Forward, UserNetwork};
 use rustix::net::{getsockname, ipproto, sockopt};
+use sys::process::Namespaces;
 
+use super::effects::chain;
+use super::launch::failure;
 use super::{Conn, Guard};
 use crate::machine::ConnId;
-use crate::protocol::{Published, PublishedPort, Reply};
+use crate::protocol::{Launch, Published, PublishedPort, Reply};
 
 impl Guard {
     /// Other ports than before; the sockets of new ones have come with the request.
@@ -36,6 +42,7 @@ impl Guard {
     pub(super) fn release_network(&mut self) {
         let id = self.paths.id;
         let Some(container) = &mut self.container else { return };
+        container.user_network = None;
         let Some(published) = &container.published else { return };
         let Ok(firewall) = take_back(id, published) else { return };
         // Closed with this process: a socket that is closed right after a deletion waits for it.
@@ -43,6 +50,24 @@ impl Guard {
         container.published = None;
         container.ports.clear();
     }
+}
+
+/// Starts the program that is the network of an ordinary user's container, if it has one; it is up later.
+pub(super) fn user_network(
+    launch: &Launch,
+    namespaces: &[(Namespaces, OwnedFd)],
+    dir: &Path,
+) -> Result<Option<UserNetwork>, StartFailure> {
+    let Some(ports) = &launch.forwards else { return Ok(None) };
+    let netns = namespaces.iter().find(|(kind, _)| *kind == Namespaces::NET);
+    let (_, netns) = netns.ok_or_else(|| failure("there is no network namespace"))?;
+    let forward = |port: &PublishedPort| Forward {
+        protocol: port.protocol,
+        host: port.host,
+        container: port.container.port(),
+    };
+    let forwards = ports.iter().map(forward).collect();
+    net::user::start(netns, forwards, dir).map(Some).map_err(|error| failure(chain(&error)))
 }
 
 /// Whether a socket reserves one of the ports.

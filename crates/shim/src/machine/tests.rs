@@ -139,6 +139,7 @@ fn launch(reap: Option<&str>) -> Box<Launch> {
         revival: 0,
         restoration: None,
         decided: None,
+        forwards: None,
     })
 }
 

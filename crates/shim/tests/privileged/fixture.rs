@@ -139,6 +139,7 @@ impl Container {
             revival: 0,
             restoration: None,
             decided: None,
+            forwards: None,
         }
     }
 
