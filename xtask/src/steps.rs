@@ -19,10 +19,13 @@ const TEST_PACKAGES: &[&str] = &[
     "mmdebstrap",
     "mount",
     "nftables",
+    "passt",
     "podman",
     "procps",
+    "slirp4netns",
     "strace",
     "tar",
+    "uidmap",
     "xfsprogs",
     "zstd",
 ];

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 use crate::Terminal;
+use crate::user::User;
 
 /// A dhow on throw-away roots.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct Host {
     root: PathBuf,
     run: PathBuf,
     at_end: AtEnd,
+    /// As whom commands run, if not as root.
+    pub(crate) user: Option<User>,
 }
 
 /// What becomes of the roots when the host goes.
@@ -45,7 +48,7 @@ impl Host {
     pub fn new(binary: &str) -> Self {
         let dir = scratch();
         let (root, run) = (dir.path().join("root"), dir.path().join("run"));
-        Self { binary: PathBuf::from(binary), dir, root, run, at_end: AtEnd::Reset }
+        Self { binary: PathBuf::from(binary), dir, root, run, at_end: AtEnd::Reset, user: None }
     }
 
     /// The same with its roots in directories of the caller, who keeps them longer than this.
@@ -56,7 +59,7 @@ impl Host {
     pub fn with_roots(binary: &str, root: &Path, run: &Path) -> Self {
         let (root, run) = (root.to_owned(), run.to_owned());
         let (binary, dir) = (PathBuf::from(binary), scratch());
-        Self { binary, dir, root, run, at_end: AtEnd::Reset }
+        Self { binary, dir, root, run, at_end: AtEnd::Reset, user: None }
     }
 
     /// Fresh roots that hold the `busybox` image.
@@ -107,11 +110,10 @@ impl Host {
     /// The same in a session of its own, whose terminal its standard input is.
     #[must_use]
     pub fn in_session(&self, arguments: &[&str]) -> Command {
-        let command = self.command(arguments);
-        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+        let network = std::env::var("DHOW_TEST_NETWORK").ok();
         let binary = self.binary.to_string_lossy();
         let mut all = vec!["--ctty", &*binary];
-        all.extend(words.iter().map(|word| &**word));
+        all.extend(with_network(arguments, network.as_deref()));
         self.clean(Path::new("setsid"), &all)
     }
 
@@ -132,9 +134,19 @@ impl Host {
 
     #[expect(clippy::disallowed_methods, reason = "tests run the program as a user does")]
     fn clean(&self, program: &Path, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program);
+        let mut command = match &self.user {
+            None => {
+                let mut command = Command::new(program);
+                command.args(arguments);
+                command
+            }
+            Some(user) => {
+                let mut command = Command::new("unshare");
+                command.args(user.wrapped(&self.binary, program, arguments));
+                command
+            }
+        };
         command
-            .args(arguments)
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .env("HOME", self.dir.path())

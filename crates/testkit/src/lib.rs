@@ -15,6 +15,7 @@ mod registry;
 mod swap;
 mod terminal;
 mod tls;
+mod user;
 
 pub use busybox::{Image, busybox_archive};
 pub use census::Census;

@@ -45,6 +45,8 @@ mod recipe;
 mod refusals;
 mod reset;
 mod restart;
+mod rootless;
+mod rootless_network;
 mod run;
 mod security;
 mod selinux;

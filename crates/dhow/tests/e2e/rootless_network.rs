@@ -1,0 +1,161 @@
+//! The network of an ordinary user: pasta, or slirp4netns.
+
+use std::io::{Read, Write};
+use std::net::{TcpStream, UdpSocket};
+
+use testkit::Host;
+
+use crate::DHOW;
+
+const PASTA: &str = "/usr/bin/passt";
+const SERVE: &str = "echo page > /var/www/f; exec httpd -f -p 80 -h /var/www";
+
+/// Asks a port of the host; whoever forwards it listens before the server does.
+fn ask(address: &str) -> String {
+    loop {
+        let Ok(mut stream) = TcpStream::connect(address) else { continue };
+        let mut answer = String::new();
+        let asked = stream.write_all(b"GET /f HTTP/1.0\r\n\r\n");
+        if asked.is_ok() && stream.read_to_string(&mut answer).is_ok() && !answer.is_empty() {
+            return answer;
+        }
+    }
+}
+
+fn port(host: &Host, container: &str, port: &str) -> String {
+    let told = host.ok(&["port", container, port]);
+    told.rsplit(':').next().unwrap().to_owned()
+}
+
+/// The programs that carry the network of a user's containers.
+fn carriers(host: &Host) -> Vec<u32> {
+    let uid = host.uid().unwrap();
+    let is_carrier = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let owner = std::os::unix::fs::MetadataExt::uid;
+        let is_users =
+            std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|meta| owner(&meta) == uid);
+        let line = String::from_utf8_lossy(&line).into_owned();
+        is_users
+            && ["/usr/bin/pasta", "/usr/bin/slirp4netns"].iter().any(|name| line.starts_with(name))
+    };
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_carrier).collect()
+}
+
+fn serve(host: &Host) -> String {
+    let run = ["run", "-d", "--name", "web", "-p", "127.0.0.1:0:80", "busybox", "sh", "-c", SERVE];
+    host.ok(&run);
+    port(host, "web", "80")
+}
+
+#[test]
+fn a_published_port_is_reachable_as_long_as_the_container_lives() {
+    let host = Host::of_user(DHOW);
+    let number = serve(&host);
+    assert!(ask(&format!("127.0.0.1:{number}")).ends_with("page\n"));
+    assert_eq!(carriers(&host).len(), 1);
+    // Only there.
+    assert!(TcpStream::connect(format!("127.0.0.2:{number}")).is_err());
+    let taken =
+        host.run(&["run", "--rm", "-p", &format!("127.0.0.1:{number}:80"), "busybox", "true"]);
+    assert!(
+        taken
+            .err
+            .contains(&format!("Bind for 127.0.0.1:{number} failed: port is already allocated")),
+        "{taken:?}"
+    );
+    let joined =
+        ["run", "--rm", "--network", "container:web", "busybox", "wget", "-qO-", "127.0.0.1/f"];
+    assert_eq!(host.ok(&joined), "page");
+    let address = "{{.NetworkSettings.Networks.bridge.IPAddress}}";
+    assert_eq!(host.ok(&["inspect", "-f", address, "web"]), "10.0.2.100");
+    host.ok(&["stop", "-t", "0", "web"]);
+    while !carriers(&host).is_empty() {}
+    // Its sockets go a moment after its name.
+    while TcpStream::connect(format!("127.0.0.1:{number}")).is_ok() {}
+    host.ok(&["start", "web"]);
+    let number = port(&host, "web", "80");
+    assert!(ask(&format!("127.0.0.1:{number}")).ends_with("page\n"));
+}
+
+/// The kernel ends it with the guardian, whatever ends that.
+#[test]
+fn nothing_carries_packets_for_a_dead_guardian() {
+    let host = Host::of_user(DHOW);
+    let number = serve(&host);
+    let carrier = carriers(&host);
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", carrier[0])).unwrap();
+    let parent = stat.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let shim = rustix::process::Pid::from_raw(parent).unwrap();
+    rustix::process::kill_process(shim, rustix::process::Signal::KILL).unwrap();
+    while !carriers(&host).is_empty() {}
+    host.ok(&["start", "web"]);
+    let number = (number, port(&host, "web", "80")).1;
+    assert!(ask(&format!("127.0.0.1:{number}")).ends_with("page\n"));
+}
+
+#[test]
+fn datagrams_are_forwarded_too() {
+    let host = Host::of_user(DHOW);
+    let run = ["run", "-d", "--name", "box", "-p", "127.0.0.1:0:7/udp", "busybox", "sleep", "1000"];
+    host.ok(&run);
+    let number = port(&host, "box", "7/udp");
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // Nobody listens: the container's kernel counts it.
+    let refused = "grep ^Udp: /proc/net/snmp";
+    loop {
+        let _ = sender.send_to(b"x", format!("127.0.0.1:{number}"));
+        let told = host.ok(&["exec", "box", "sh", "-c", refused]);
+        let numbers = told.lines().nth(1).unwrap();
+        if numbers.split(' ').nth(2) != Some("0") {
+            break;
+        }
+    }
+}
+
+/// The host's other addresses, but not its loopback, and its name.
+#[test]
+fn the_host_is_reached_where_others_reach_it() {
+    let host = Host::of_user(DHOW);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let number = listener.local_addr().unwrap().port();
+    let reach = format!("nc -w 1 10.0.2.2 {number} < /dev/null && echo reached");
+    let ran = host.run(&["run", "--rm", "busybox", "sh", "-c", &reach]);
+    assert!(!ran.out.contains("reached"), "{ran:?}");
+    let Some(address) = net::user::host_address() else { return };
+    let add = "--add-host=host.docker.internal:host-gateway";
+    let hosts =
+        host.ok(&["run", "--rm", add, "busybox", "grep", "host.docker.internal", "/etc/hosts"]);
+    assert_eq!(hosts, format!("{address}\thost.docker.internal"));
+    let open = std::net::TcpListener::bind((address, 0)).unwrap();
+    let number = open.local_addr().unwrap().port();
+    let answering = std::thread::spawn(move || {
+        let (mut client, _) = open.accept().unwrap();
+        // A question that is not read would be answered by a reset.
+        let _ = client.read(&mut [0; 1024]).unwrap();
+        client.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nhello\n").unwrap();
+    });
+    let url = format!("http://host.docker.internal:{number}/");
+    assert_eq!(host.ok(&["run", "--rm", add, "busybox", "wget", "-qO-", &url]), "hello");
+    answering.join().unwrap();
+}
+
+#[test]
+fn without_pasta_there_is_slirp4netns() {
+    let host = Host::of_user(DHOW).lacking(PASTA);
+    let number = serve(&host);
+    assert!(ask(&format!("127.0.0.1:{number}")).ends_with("page\n"));
+    let warned = host.ok(&["info", "-f", "{{.Warnings}}"]);
+    assert!(warned.contains("pasta is not installed"), "{warned}");
+    host.ok(&["rm", "-f", "web"]);
+    while !carriers(&host).is_empty() {}
+}
+
+#[test]
+fn without_either_the_package_is_named() {
+    let host = Host::of_user(DHOW).lacking(PASTA).lacking("/usr/bin/slirp4netns");
+    let said = host.fails(125, &["run", "--rm", "busybox", "true"]);
+    assert!(said.contains("install the package passt"), "{said}");
+    host.ok(&["run", "--rm", "--network", "none", "busybox", "true"]);
+}
