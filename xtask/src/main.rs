@@ -6,6 +6,7 @@ mod demo;
 mod host;
 mod images;
 mod leaks;
+mod power_loss;
 mod soak;
 mod steps;
 mod testbed;
@@ -29,6 +30,9 @@ usage: cargo xtask COMMAND
                 build a fuller kernel for that host, once, in over ten minutes
   conformance --check
                 run the OCI's validation programs and compare with the list in the repository
+  power-loss [N]
+                cut the power of that host N times (36) while dhow works there; what was
+                acknowledged has to be there after each boot
   leaks PROGRAM [ARGUMENT...]
                 run a program and count what it leaves on the host
   soak [N]      N containers come and go (2000), 20 at a time; what stays must not grow
@@ -87,6 +91,8 @@ fn run(words: &[&str]) -> Result<()> {
         ["testbed", filters @ ..] => testbed::run(Layout::Unified, filters),
         ["leaks", program, arguments @ ..] => steps::leaks(program, arguments),
         ["conformance", "--check"] => conformance::check(&demo::built("debug")?),
+        ["power-loss"] => power_loss::run(power_loss::CUTS),
+        ["power-loss", number] => power_loss::run(number.parse()?),
         ["soak"] => steps::soak(soak::CONTAINERS),
         ["soak", number] => steps::soak(number.parse()?),
         ["bench", options @ ..] => bench(options),

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -112,13 +113,18 @@ pub(crate) fn run(layout: Layout, filters: &[&str]) -> Result<()> {
 }
 
 fn testbed(arguments: &[&str]) -> Result<()> {
+    host::finish(command(arguments), "testbed", &arguments[..1])
+}
+
+/// The script with these arguments.
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let script = host::workspace().join("xtask/testbed/testbed.py");
     let script = script.to_string_lossy();
     let mut command = host::command("python3", &[&[&*script], arguments].concat());
     if std::env::var_os("TESTBED_CACHE").is_none() {
         command.env("TESTBED_CACHE", host::workspace().join("target/testbed/cache"));
     }
-    host::finish(command, "testbed", &arguments[..1])
+    command
 }
 
 /// Puts the tests, the binary and this program where the host finds them; where the tests look

@@ -259,7 +259,7 @@ def run(args, tmp):
             sink.write(data)
             sink.flush()
             if sink is not log and args.crash_on and args.crash_on.encode() in data:
-                kill(137)
+                threading.Timer(args.crash_delay, kill, [137]).start() if args.crash_delay else kill(137)
             if sink is log and b"testbed: start" in data:
                 state["booted"] = time.monotonic() - started
                 if args.crash_after is not None:
@@ -306,6 +306,7 @@ def main():
     option("--data", metavar="FILE", help="persistent disk, mounted at /data; made if missing")
     option("--crash-after", type=float, metavar="S", help="kill the machine S seconds into the command: exit 137")
     option("--crash-on", metavar="TEXT", help="kill the machine when the command prints TEXT: exit 137")
+    option("--crash-delay", type=float, default=0, metavar="S", help="seconds between that and the kill")
     option("--timeout", type=float, default=600, metavar="S", help="give up S seconds after power-on: exit 124")
     option("--net", type=int, choices=(1, 2), help="be machine 1 or 2 (10.77.0.N) on a network of two (uml only)")
     option("--mem", type=int, default=2048, metavar="MIB")
