@@ -24,6 +24,7 @@ mod name;
 mod oom;
 mod part;
 mod plan;
+mod pressure;
 mod realtime;
 mod remove;
 mod stats;
@@ -44,6 +45,7 @@ pub use limits::{
 pub use name::BadName;
 pub use part::{Parts, Removed, Settled};
 pub use plan::LimitError;
+pub use pressure::{Pressure, Stall, Waited};
 pub use stats::{CpuStats, IoEntry, IoStats, MemoryStats, PidsStats, Stats};
 pub use systemd::{
     BadProperty, BadScope, BusError, Keeper, Manager, Scope, SystemdError, Wish, Wished, bus_socket,

@@ -12,6 +12,7 @@ use crate::error::CgroupError;
 use crate::group::{Cgroup, parse_memory};
 use crate::limits::{DeviceNumber, Max};
 use crate::plan::Homes;
+use crate::pressure::{self, Pressure};
 
 /// A snapshot of what a cgroup has used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Stats {
     pub pids: Option<PidsStats>,
     /// Block devices, where there is a controller.
     pub io: Option<IoStats>,
+    /// What its tasks have waited for, where the kernel tells.
+    pub pressure: Pressure,
 }
 
 /// Processor time, in nanoseconds.
@@ -124,7 +127,23 @@ impl Cgroup {
             None => None,
         };
         let pids = home(Controller::Pids).map(|version| self.pids_stats(version)).transpose()?;
-        Ok(Stats { version, cpu, memory, pids, io })
+        Ok(Stats { version, cpu, memory, pids, io, pressure: self.pressure()? })
+    }
+
+    /// On version 2 beside version 1 as well: no controller is needed.
+    fn pressure(&self) -> Result<Pressure, CgroupError> {
+        let read = |name| {
+            let text = self.optional(Version::V2, None, name)?;
+            Ok::<_, CgroupError>(text.as_deref().and_then(pressure::parse))
+        };
+        if self.clone_into().is_none() {
+            return Ok(Pressure::default());
+        }
+        Ok(Pressure {
+            cpu: read("cpu.pressure")?,
+            memory: read("memory.pressure")?,
+            io: read("io.pressure")?,
+        })
     }
 
     /// A file that some kernels lack.

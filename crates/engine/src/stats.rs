@@ -73,6 +73,7 @@ fn usage(stats: Stats, host: &Host) -> Usage {
         block_bytes: block_io(io.bytes),
         block_operations: block_io(io.operations),
         networks: BTreeMap::new(),
+        pressure: stats.pressure,
     }
 }
 

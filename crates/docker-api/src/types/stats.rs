@@ -20,6 +20,58 @@ pub struct Stats {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub networks: Option<Map<NetworkStats>>,
     pub storage_stats: super::Empty,
+    /// What Docker does not tell.
+    #[serde(rename = "Dhow", skip_serializing_if = "Option::is_none")]
+    pub dhow: Option<MoreStats>,
+}
+
+/// dhow's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct MoreStats {
+    /// What tasks have waited for, by the kernel's words: `cpu`, `memory`, `io`.
+    pub pressure: Map<Stall>,
+}
+
+/// How much of the time some of the tasks, or all at once, have waited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Stall {
+    pub some: Waited,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full: Option<Waited>,
+}
+
+/// Averages over 10, 60 and 300 seconds, and the microseconds of all time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Waited {
+    pub avg10: Percent,
+    pub avg60: Percent,
+    pub avg300: Percent,
+    pub total: u64,
+}
+
+/// Hundredths of a percent; a number with a fraction on the wire.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "f64", into = "f64")]
+pub struct Percent(pub u32);
+
+impl From<Percent> for f64 {
+    fn from(percent: Percent) -> Self {
+        Self::from(percent.0) / 100.0
+    }
+}
+
+impl From<f64> for Percent {
+    fn from(percent: f64) -> Self {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a float is cast to the nearest number that there is"
+        )]
+        Self((percent * 100.0).round() as u32)
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

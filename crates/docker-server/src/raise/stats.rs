@@ -1,10 +1,10 @@
 //! What a container uses.
 
 use docker_api::types::stats::{
-    BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats,
-    ThrottlingData,
+    BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, MoreStats, NetworkStats, Percent,
+    PidsStats, Stall, Stats, ThrottlingData, Waited,
 };
-use engine::view::{BlockIo, CgroupVersion, StatsView, Traffic, Usage};
+use engine::view::{BlockIo, CgroupVersion, Pressure, StatsView, Traffic, Usage};
 
 use super::{NO_TIME, or_null, time};
 
@@ -27,11 +27,29 @@ pub(crate) fn stats(view: &StatsView, before: Option<&StatsView>) -> Stats {
         cpu_stats: cpu(usage),
         memory_stats: memory(usage),
         blkio_stats: blkio(usage),
+        dhow: more(&usage.pressure),
         networks: or_null(
             usage.networks.iter().map(|(name, it)| (name.clone(), traffic(*it))).collect(),
         ),
         ..base
     }
+}
+
+/// Nothing, where the kernel tells nothing.
+fn more(pressure: &Pressure) -> Option<MoreStats> {
+    let all = [("cpu", pressure.cpu), ("memory", pressure.memory), ("io", pressure.io)];
+    let known = all.into_iter().filter_map(|(name, stall)| Some((name.to_owned(), raise(stall?))));
+    (!pressure.is_unknown()).then(|| MoreStats { pressure: known.collect() })
+}
+
+fn raise(stall: engine::view::Stall) -> Stall {
+    let waited = |waited: engine::view::Waited| Waited {
+        avg10: Percent(waited.avg10),
+        avg60: Percent(waited.avg60),
+        avg300: Percent(waited.avg300),
+        total: waited.total,
+    };
+    Stall { some: waited(stall.some), full: stall.full.map(waited) }
 }
 
 fn cpu(usage: &Usage) -> CpuStats {
@@ -115,6 +133,17 @@ fn traffic(traffic: Traffic) -> NetworkStats {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pressure_is_beside_what_docker_tells() {
+        assert_eq!(raised(Some(Usage::default())).get("Dhow"), None);
+        let some = engine::view::Waited { avg10: 105, total: 7, ..Default::default() };
+        let io = Some(engine::view::Stall { some, full: None });
+        let pressure = Pressure { io, ..Pressure::default() };
+        let told = raised(Some(Usage { pressure, ..Usage::default() }));
+        let waited = serde_json::json!({ "avg10": 1.05, "avg60": 0.0, "avg300": 0.0, "total": 7 });
+        assert_eq!(told["Dhow"], serde_json::json!({ "Pressure": { "io": { "some": waited } } }));
+    }
 
     fn raised(usage: Option<Usage>) -> serde_json::Value {
         let at = "2026-11-22T11:00:00Z".parse().unwrap();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+pub use cgroup::{Pressure, Stall, Waited};
 use jiff::Timestamp;
 use model::{ContainerId, ContainerName, NetworkId};
 
@@ -61,6 +62,8 @@ pub struct Usage {
     pub block_operations: Vec<BlockIo>,
     /// By interface.
     pub networks: BTreeMap<String, Traffic>,
+    /// What its tasks have waited for, where the kernel tells.
+    pub pressure: Pressure,
 }
 
 /// One number about a block device.

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::time::Duration;
 
-use cgroup::{Cgroup, Max, Stats};
+use cgroup::{Cgroup, Max, Stall, Stats, Waited};
 use model::duration::Nanos;
 use oci_spec::runtime::{
     LinuxBlockIoBuilder, LinuxCpuBuilder, LinuxMemoryBuilder, LinuxPidsBuilder, LinuxResources,
@@ -219,5 +219,29 @@ fn shown(id: &str, stats: &Stats) -> serde_json::Value {
             "ioServicedRecursive": list(&io.operations),
         });
     }
+    let pressure = &stats.pressure;
+    for (part, stall) in
+        [("cpu", pressure.cpu), ("memory", pressure.memory), ("blkio", pressure.io)]
+    {
+        if let Some(stall) = stall {
+            data[part]["psi"] = psi(stall);
+        }
+    }
     json!({ "type": "stats", "id": id, "data": data })
+}
+
+/// What tasks have waited for; runc leaves a part out that the kernel does not tell.
+fn psi(stall: Stall) -> serde_json::Value {
+    let percent = |hundredths: u32| f64::from(hundredths) / 100.0;
+    let waited = |waited: Waited| {
+        json!({
+            "avg10": percent(waited.avg10), "avg60": percent(waited.avg60),
+            "avg300": percent(waited.avg300), "total": waited.total,
+        })
+    };
+    let mut told = json!({ "some": waited(stall.some) });
+    if let Some(full) = stall.full {
+        told["full"] = waited(full);
+    }
+    told
 }

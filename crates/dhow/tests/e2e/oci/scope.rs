@@ -25,6 +25,7 @@ impl Scoped {
             spec["linux"]["cgroupsPath"] = json!(format!("system.slice:dhow:{tag}"));
             spec["linux"]["resources"]["memory"] = json!({ "limit": 64 << 20 });
             spec["linux"]["resources"]["pids"] = json!({ "limit": 50 });
+            spec["linux"]["resources"]["unified"] = json!({ "memory.oom.group": "1" });
             spec["annotations"] =
                 json!({ "org.systemd.property.TimeoutStopUSec": "uint64 7000000" });
         });
@@ -36,6 +37,11 @@ impl Scoped {
         let name = self.bundle.path().join("out");
         let out = fs::File::create(&name).unwrap();
         let mut command = self.bundle.command(&[&["--systemd-cgroup"], words].concat());
+        if !has_systemd() {
+            // Nor is one of version 1 of cgroups asked, whose files are others.
+            let nobody = self.bundle.path().join("no-bus");
+            command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", nobody.display()));
+        }
         command.stdout(out.try_clone().unwrap()).stderr(out);
         (command.status().unwrap().success(), fs::read_to_string(name).unwrap())
     }
@@ -106,6 +112,14 @@ fn a_scope_lives_as_long_as_its_container() {
         assert_eq!(scoped.shown(property), expected, "{property}");
     }
     assert_eq!(scoped.file("memory.max"), "67108864");
+    assert_eq!(scoped.file("memory.oom.group"), "1");
+    let events = scoped.bundle.ok(&["events", "--stats", "one"]);
+    let data = &serde_json::from_str::<serde_json::Value>(&events).unwrap()["data"];
+    for (part, file) in [("cpu", "cpu"), ("memory", "memory"), ("blkio", "io")] {
+        // A kernel that was told to leave pressure off has the files and reads none.
+        let tells = fs::read_to_string(scoped.group().join(format!("{file}.pressure"))).is_ok();
+        assert_eq!(data[part]["psi"]["some"]["total"].is_u64(), tells, "{data}");
+    }
 
     scoped.ok(&["update", "--memory", "33554432", "one"]);
     assert_eq!(scoped.shown("MemoryMax"), "33554432");
