@@ -21,6 +21,9 @@ use crate::{file, name, tree};
 const CORE: [Controller; 4] =
     [Controller::Cpu, Controller::Memory, Controller::Pids, Controller::Io];
 
+/// Where the processes of a container go whose engine needs their cgroup for its own.
+const TENANTS: &str = "init";
+
 /// A parent that another process removes, being empty, at the moment when it is needed is made again
 /// this many times.
 const ATTEMPTS: usize = 8;
@@ -257,14 +260,42 @@ fn enable_controllers(unified: &Unified, parent: &str, homes: &Homes) -> Result<
             continue;
         }
         let control = file("cgroup.subtree_control");
+        let enable = || file::write(unified.root(), &control, &missing.join(" "));
+        let enabled = match enable() {
+            // In a container: only the host's own root may have processes beside groups with controllers.
+            Err(Errno::BUSY) if level.is_empty() => vacate(unified).and_then(|()| enable()),
+            enabled => enabled,
+        };
         // The kernel takes all or none of a line.
-        if file::write(unified.root(), &control, &missing.join(" ")).is_err() {
+        if enabled.is_err() {
             for one in &missing {
                 let _ = file::write(unified.root(), &control, one);
             }
         }
     }
     Ok(())
+}
+
+/// Moves the processes of the topmost cgroup into one below it, where Docker's own image for engines in
+/// containers has them too. They may start others meanwhile.
+fn vacate(unified: &Unified) -> Result<(), Errno> {
+    let root = unified.root();
+    match mkdirat(root, TENANTS, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    let into = format!("{TENANTS}/cgroup.procs");
+    for _ in 0..ATTEMPTS {
+        let procs = file::read(root, "cgroup.procs")?;
+        if procs.trim().is_empty() {
+            return Ok(());
+        }
+        // One that has ended meanwhile need not be moved.
+        for pid in procs.lines() {
+            let _ = file::write(root, &into, pid);
+        }
+    }
+    Err(Errno::BUSY)
 }
 
 fn missing_controllers(available: &str, enabled: &str, homes: &Homes) -> Vec<String> {

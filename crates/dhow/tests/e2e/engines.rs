@@ -3,6 +3,7 @@
 
 mod containerd;
 mod docker;
+mod nested;
 mod podman;
 
 use std::fs;

@@ -32,6 +32,7 @@ mod life;
 mod limits;
 mod log_drivers;
 mod logs;
+mod nesting;
 mod network;
 mod oci;
 mod oci_checkpoint;
