@@ -6,6 +6,7 @@
 mod cases;
 mod engines;
 mod inputs;
+pub(crate) mod oci;
 mod registry;
 mod report;
 
@@ -30,14 +31,17 @@ const PACKAGES: &[&str] = &[
     "procps",
 ];
 
-/// Runs the cases whose name contains `only`, `rounds` times each.
+/// Runs the cases whose name contains `only`, `rounds` times each; `oci` is the runtime alone, beside others.
 ///
 /// # Errors
 /// A program is missing, or an engine fails at its work.
 pub(crate) fn run(rounds: u32, only: &str, json: Option<&str>) -> Result<()> {
-    host::install(PACKAGES)?;
     host::say("building");
     host::run("cargo", &["build", "--release", "--package", "dhow"])?;
+    if only == "oci" {
+        return oci::run(rounds, &demo::binary()?);
+    }
+    host::install(PACKAGES)?;
     host::run("cargo", &["build", "--release", "--package", "sys", "--example", "floor"])?;
     let dir = PathBuf::from(format!("/var/tmp/dhow-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;

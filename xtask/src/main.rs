@@ -37,7 +37,8 @@ usage: cargo xtask COMMAND
                 run a program and count what it leaves on the host
   soak [N]      N containers come and go (2000), 20 at a time; what stays must not grow
   bench [ROUNDS] [--only TEXT] [--json FILE]
-                measure dhow beside Docker and beside the kernel's floor
+                measure dhow beside Docker and beside the kernel's floor; with --only oci,
+                its runtime beside runc and crun
   images DIR    write busybox.tar and debian.tar (docker-archive) into DIR
   tidy          check the rules that no compiler checks";
 
@@ -95,6 +96,8 @@ fn run(words: &[&str]) -> Result<()> {
         ["power-loss", number] => power_loss::run(number.parse()?),
         ["soak"] => steps::soak(soak::CONTAINERS),
         ["soak", number] => steps::soak(number.parse()?),
+        // A part of `bench`, in a mount namespace of its own.
+        ["bench-oci", dir, rounds] => bench::oci::measure(dir.as_ref(), rounds.parse()?),
         ["bench", options @ ..] => bench(options),
         _ => bail!("{USAGE}"),
     }

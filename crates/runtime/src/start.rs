@@ -384,7 +384,8 @@ fn explain(step: &Step, program: &Program, mut reason: Reason) -> LaunchError {
             LaunchError::NotExecutable { path, errno: reason }
         }
         (Step::Execute, _) => LaunchError::Exec { path, errno: reason },
-        (Step::ChangeDirectory(path), _) | (Step::MakeWorkingDirectory(Place { path, .. }), _) => {
+        (Step::ApproachDirectory(path) | Step::ChangeDirectory(path), _)
+        | (Step::MakeWorkingDirectory(Place { path, .. }), _) => {
             if reason.errno == Errno::LOOP {
                 reason.detail = "it leads outside of the container's root".to_owned();
             }

@@ -101,6 +101,8 @@ pub enum Step {
     AppArmor(CString),
     /// Let the program run with this label of SELinux.
     SeLinux(CString),
+    /// Go to a directory that the process's user may not enter, while all rights are there, as runc does.
+    ApproachDirectory(CString),
     /// Go to the working directory.
     ChangeDirectory(CString),
     /// Find the program as the user who will run it.
@@ -365,6 +367,7 @@ impl fmt::Display for Step {
                 write!(f, "set AppArmor profile {:?}", profile.to_string_lossy())
             }
             Self::SeLinux(label) => write!(f, "set SELinux label {:?}", label.to_string_lossy()),
+            Self::ApproachDirectory(path) => write!(f, "approach {}", path.to_string_lossy()),
             Self::ChangeDirectory(path) => write!(f, "go to {}", path.to_string_lossy()),
             Self::FindProgram => f.write_str("find the program"),
             Self::DieWithParent => f.write_str("die with the parent"),

@@ -52,7 +52,11 @@ fn v1(memory: &Memory, current: &Current, plan: &mut Plan<'_>) {
         let value = text(limit, Version::V1);
         Write { missing: Missing::Fail, ..write(home, "memory.limit_in_bytes", value) }
     });
-    let with_swap = memory.with_swap.map(|with_swap| {
+    // Memory without a limit, with nothing said about swap, takes the limit of both away as well: the kernel
+    // has none of memory alone beyond it.
+    let unlimited = || (memory.limit == Some(Max::Unlimited)).then_some(Max::Unlimited);
+    let wanted = memory.with_swap.or_else(unlimited);
+    let with_swap = wanted.map(|with_swap| {
         // Without swap accounting there is nothing to be kept from swap that could be told.
         let missing = match with_swap {
             Max::Unlimited => Missing::Ignore,
@@ -61,8 +65,7 @@ fn v1(memory: &Memory, current: &Current, plan: &mut Plan<'_>) {
         let value = text(with_swap, Version::V1);
         Write { missing, ..write(home, "memory.memsw.limit_in_bytes", value) }
     });
-    let swap_grows_first =
-        memory.with_swap.is_some_and(|with_swap| with_swap >= current.memory_limit);
+    let swap_grows_first = wanted.is_some_and(|with_swap| with_swap >= current.memory_limit);
     let ordered = if swap_grows_first { [with_swap, limit] } else { [limit, with_swap] };
     ordered.into_iter().flatten().for_each(|write| plan.push(write));
     if let Some(reservation) = memory.reservation {

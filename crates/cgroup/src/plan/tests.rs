@@ -124,10 +124,11 @@ fn memory_and_swap() {
     check(
         &memory(Some(-1), None),
         &expect![[r#"
-        V1 memory.limit_in_bytes = -1
-        V2 memory.swap.max = max (if there)
-        V2 memory.max = max
-    "#]],
+            V1 memory.memsw.limit_in_bytes = -1 (if there)
+            V1 memory.limit_in_bytes = -1
+            V2 memory.swap.max = max (if there)
+            V2 memory.max = max
+        "#]],
     );
     check(
         &memory(None, Some(100)),
@@ -450,6 +451,7 @@ fn a_hybrid_host_takes_each_limit_where_its_controller_is() {
     let homes = Homes { v1: vec![Controller::Memory], v2: vec![Controller::Pids] };
     let limits = Limits { pids: Some(Max::Unlimited), ..memory(Some(-1), None) };
     expect![[r#"
+        V1 memory.memsw.limit_in_bytes = -1 (if there)
         V1 memory.limit_in_bytes = -1
         V2 pids.max = max
     "#]]

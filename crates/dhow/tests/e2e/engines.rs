@@ -188,6 +188,10 @@ impl Drop for Yard {
 
 /// Removes a control group, its children first, with whoever is in them.
 fn empty(group: &Path) {
+    // Podman makes its group in plain directories as well, if somebody has left any beside the hierarchies.
+    if !group.join("cgroup.procs").exists() {
+        return fs::remove_dir_all(group).unwrap_or_default();
+    }
     let entries = fs::read_dir(group).into_iter().flatten().flatten();
     for child in entries.map(|entry| entry.path()).filter(|path| path.is_dir()) {
         empty(&child);

@@ -465,3 +465,82 @@ fn an_exec_that_nobody_can_be_told_of_does_not_go_on() {
     bundle.ok(&["delete", "-f", "one"]);
     bundle.nothing_is_left();
 }
+
+/// config.md, Mounts and Process: a bind's source may be relative to the bundle, a file system of devices may be
+/// read-only, and the working directory is entered with the rights that a container is set up with.
+#[test]
+fn a_bundle_may_say_it_relative_to_itself() {
+    let bundle = Bundle::new();
+    fs::create_dir(bundle.path().join("data")).unwrap();
+    fs::write(bundle.path().join("data/word"), "seen\n").unwrap();
+    let private = bundle.path().join("rootfs/private");
+    fs::create_dir(&private).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    fs::set_permissions(&private, mode).unwrap();
+    bundle.runs(&["sh", "-c", "pwd; cat /data/word; echo >/dev/new || echo fixed; ls /dev/pts"]);
+    bundle.change(|spec| {
+        spec["process"]["cwd"] = json!("/private");
+        spec["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        let dev = mounts.iter_mut().find(|mount| mount["destination"] == "/dev").unwrap();
+        dev["options"].as_array_mut().unwrap().push(json!("ro"));
+        let bind = json!({ "destination": "/data", "source": "data", "options": ["rbind"] });
+        mounts.push(bind);
+    });
+    let ran = bundle.run(&["run", "one"]);
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "/private\nseen\nfixed\nptmx"),
+        "{}",
+        ran.err
+    );
+    bundle.nothing_is_left();
+}
+
+/// runtime.md, Operations, beyond which runc does this for its callers: one that was created can be entered and
+/// asked after, sizes have units, and a limit goes again.
+#[test]
+fn a_container_is_asked_after_and_changed_as_by_runc() {
+    let bundle = Bundle::new();
+    bundle.runs(&["sleep", "1000"]);
+    bundle.create("one", &[]);
+    assert_eq!(bundle.ok(&["exec", "one", "echo", "in"]), "in");
+    bundle.ok(&["kill", "one", "0"]);
+    assert!(bundle.ok(&["list", "-f", "json"]).starts_with(r#"[{"ociVersion":"#));
+    let limit = || {
+        let shown: Value = serde_json::from_str(&bundle.ok(&["events", "--stats", "one"])).unwrap();
+        shown["data"]["memory"]["usage"]["limit"].as_u64().unwrap()
+    };
+    bundle.ok(&["update", "--memory", "32M", "--memory-swap", "64M", "one"]);
+    assert_eq!(limit(), 32 << 20);
+    bundle.ok(&["update", "--memory", "-1", "one"]);
+    assert!(limit() > 1 << 50, "{}", limit());
+    let pid = bundle.state("one")["pid"].as_i64().unwrap();
+    bundle.ok(&["kill", "one", "KILL"]);
+    wait_for_end(pid);
+    assert!(bundle.fails(&["kill", "one", "0"]).contains("container not running"));
+    assert_eq!(bundle.ok(&["ps", "-f", "json", "one"]), "[]");
+    bundle.ok(&["--root", "nowhere", "--root", "state", "delete", "one"]);
+    bundle.nothing_is_left();
+}
+
+/// What `events` tells of memory that ran out, and that it ends with the container.
+#[test]
+fn a_shortage_of_memory_is_an_event() {
+    let bundle = Bundle::new();
+    bundle.runs(&["sh", "-c", "sh -c 'x=x; while :; do x=$x$x; done'; exec sleep 1000"]);
+    let small = json!({ "limit": 16 << 20, "swap": 16 << 20 });
+    bundle.change(|spec| spec["linux"]["resources"]["memory"] = small);
+    bundle.create("one", &[]);
+    let mut events = bundle.command(&["events", "--interval", "50ms", "one"]);
+    let mut events = events.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(events.stdout.take().unwrap()));
+    let mut lines = lines.map(Result::unwrap);
+    assert!(lines.next().unwrap().starts_with(r#"{"type":"stats","id":"one","data":{"#));
+    bundle.ok(&["start", "one"]);
+    let oom = lines.find(|line| line.contains("oom")).unwrap();
+    assert_eq!(oom, r#"{"type":"oom","id":"one"}"#);
+    bundle.ok(&["delete", "-f", "one"]);
+    assert!(events.wait().unwrap().success());
+    bundle.nothing_is_left();
+}

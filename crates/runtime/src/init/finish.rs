@@ -17,8 +17,22 @@ impl Init<'_> {
     /// Goes to a directory inside of the root. `/proc/self/fd/N`, which could lead to a directory
     /// of the host (CVE-2024-21626), is a magic link and refused by the kernel (`ELOOP`).
     pub(super) fn change_directory(&self, path: &CStr) -> Done {
+        if self.is_there {
+            return Ok(());
+        }
         let directory = place::open_directory(self.root()?, path)?;
         Ok(rustix::process::fchdir(directory)?)
+    }
+
+    /// The same by somebody who may go where the process's user may not; and the user may where a server
+    /// knows no root.
+    pub(super) fn approach_directory(&mut self, path: &CStr) -> Done {
+        match self.change_directory(path) {
+            Ok(()) => self.is_there = true,
+            Err(fault) if fault.errno == Errno::ACCESS => {}
+            Err(fault) => return Err(fault),
+        }
+        Ok(())
     }
 
     /// Finds the program as the user who will run it, by the rules of Go's `exec.LookPath`, whose

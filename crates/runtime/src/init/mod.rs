@@ -160,6 +160,8 @@ struct Init<'a> {
     devpts: Option<OwnedFd>,
     proc: Option<OwnedFd>,
     terminal: Option<Pty>,
+    /// Whether the working directory was reached before the rights were given up.
+    is_there: bool,
     /// Index of the candidate that was found.
     program: usize,
     /// Whoever has said start, and hears of what fails from then on.
@@ -175,6 +177,7 @@ impl<'a> Init<'a> {
             devpts: None,
             proc: None,
             terminal: None,
+            is_there: false,
             program: 0,
             visitor: None,
         }
@@ -295,6 +298,7 @@ impl<'a> Init<'a> {
             Step::AppArmor(profile) => self.write_proc(c"self/attr/apparmor/exec", profile)?,
             // SELinux has no directory of its own there: the file is that of whichever module came first.
             Step::SeLinux(label) => self.write_proc(c"self/attr/exec", label)?,
+            Step::ApproachDirectory(path) => self.approach_directory(path)?,
             Step::ChangeDirectory(path) => self.change_directory(path)?,
             Step::FindProgram => self.find_program()?,
             Step::DieWithParent => finish::die_with_parent()?,

@@ -9,7 +9,13 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// Run OCI containers
 #[derive(Debug, Parser)]
-#[command(name = "oci", disable_version_flag = true, arg_required_else_help = true)]
+// Engines put an option of theirs before those that their users add: the last one counts, as in runc.
+#[command(
+    name = "oci",
+    disable_version_flag = true,
+    arg_required_else_help = true,
+    args_override_self = true
+)]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) globals: Globals,
@@ -23,7 +29,7 @@ pub(super) struct Globals {
     /// Tell which version this is
     #[arg(short, long)]
     pub(super) version: bool,
-    /// Taken for the sake of engines that say it: there is no more to tell
+    /// Tell what is being done
     #[arg(long)]
     pub(super) debug: bool,
     /// Write messages to this file instead of to the standard error
@@ -41,6 +47,9 @@ pub(super) struct Globals {
     /// Let systemd make the control groups: cgroupsPath is slice:prefix:name then
     #[arg(long)]
     pub(super) systemd_cgroup: bool,
+    /// Who makes the control groups: systemd is --systemd-cgroup, disabled is not supported
+    #[arg(long, value_name = "MANAGER", default_value = "cgroupfs")]
+    pub(super) cgroup_manager: CgroupManager,
     /// Without root's rights: true is not supported
     #[arg(long, value_name = "true|false|auto", default_value = "auto", num_args = 0..=1, default_missing_value = "true")]
     pub(super) rootless: Rootless,
@@ -53,6 +62,14 @@ pub(super) enum LogFormat {
     Text,
     /// An object on each line.
     Json,
+}
+
+/// Who makes the control groups, in crun's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CgroupManager {
+    Cgroupfs,
+    Systemd,
+    Disabled,
 }
 
 /// Whether failures of control groups are passed over.
@@ -131,6 +148,9 @@ pub(super) struct Create {
     /// Directory with config.json
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub(super) bundle: PathBuf,
+    /// Specification to read instead of config.json, as in crun; it is seen from the bundle
+    #[arg(short = 'f', long, value_name = "FILE", default_value = "config.json")]
+    pub(super) config: PathBuf,
     #[command(flatten)]
     pub(super) handles: Handles,
     /// Do not use pivot_root, for a root on a ramdisk
@@ -405,18 +425,50 @@ pub(super) struct Update {
     /// Only when nobody else wants the processors: 0 or 1
     #[arg(long, value_name = "0|1")]
     pub(super) cpu_idle: Option<i64>,
-    /// Bytes
-    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    /// Bytes, or with a unit such as 50M
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = bytes)]
     pub(super) memory: Option<i64>,
-    /// Bytes
-    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    /// Bytes, or with a unit
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = bytes)]
     pub(super) memory_reservation: Option<i64>,
-    /// Bytes of memory and swap together
-    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    /// Bytes of memory and swap together, or with a unit
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = bytes)]
     pub(super) memory_swap: Option<i64>,
     /// Processes and threads
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(super) pids_limit: Option<i64>,
     #[command(flatten)]
     pub(super) id: Id,
+}
+
+/// `-1`, or a number with or without a unit of 1024: `50M`, `50MB`, `50MiB`.
+fn bytes(text: &str) -> Result<i64, String> {
+    let wrong = || format!("{text:?} is no number of bytes");
+    if text == "-1" {
+        return Ok(-1);
+    }
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = unit.trim().to_ascii_lowercase();
+    let unit = unit.strip_suffix("ib").or(unit.strip_suffix('b')).unwrap_or(&unit);
+    let shift = ["", "k", "m", "g", "t", "p"].iter().position(|known| *known == unit);
+    let factor = 1024_i64.pow(shift.and_then(|at| u32::try_from(at).ok()).ok_or_else(wrong)?);
+    number.parse::<i64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, size) in
+            [("-1", -1), ("0", 0), ("50M", 50 << 20), ("1gb", 1 << 30), ("2KiB", 2048)]
+        {
+            assert_eq!(bytes(text), Ok(size), "{text}");
+        }
+        for text in ["", "-2", "M", "1X", "1.5M", "9999999P"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Mount, Spec};
 
 use super::fault::Fault;
 use super::record::Group;
@@ -19,12 +19,13 @@ pub(super) struct Bundle {
 }
 
 impl Bundle {
-    pub(super) fn read(directory: &Path) -> Result<Self, Fault> {
+    /// Reads the specification in a file that is seen from the directory.
+    pub(super) fn read(directory: &Path, config: &Path) -> Result<Self, Fault> {
         let path =
             fs::canonicalize(directory).map_err(Fault::file("open the bundle", directory))?;
-        let file = path.join("config.json");
+        let file = path.join(config);
         let bytes = fs::read(&file).map_err(Fault::file("read", &file))?;
-        let spec: Spec =
+        let mut spec: Spec =
             serde_json::from_slice(&bytes).map_err(|error| Fault::Json(file, error))?;
         check_version(spec.version())?;
         let root =
@@ -32,7 +33,23 @@ impl Bundle {
         let rootfs = path.join(root.path());
         let rootfs =
             fs::canonicalize(&rootfs).map_err(Fault::file("open the root file system", rootfs))?;
+        from_the_bundle(&mut spec, &path);
         Ok(Self { path, spec, rootfs })
+    }
+}
+
+/// The source of a bind may be relative to the bundle (config.md, Mounts).
+fn from_the_bundle(spec: &mut Spec, bundle: &Path) {
+    let is_bind = |mount: &Mount| {
+        let words = mount.options().iter().flatten();
+        let is_named = words.map(String::as_str).any(|word| matches!(word, "bind" | "rbind"));
+        is_named || matches!(mount.typ().as_deref(), Some("bind" | "rbind"))
+    };
+    for mount in spec.mounts_mut().iter_mut().flatten().filter(|mount| is_bind(mount)) {
+        let source = mount.source().as_ref().filter(|source| source.is_relative());
+        if let Some(source) = source.map(|source| bundle.join(source)) {
+            mount.set_source(Some(source));
+        }
     }
 }
 

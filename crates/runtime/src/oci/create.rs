@@ -50,7 +50,7 @@ pub(super) enum Company {
 
 /// Creates a container.
 pub(super) fn create(home: &Home<'_>, args: &Create, company: Company) -> Result<Created, Fault> {
-    let mut bundle = Bundle::read(&args.bundle)?;
+    let mut bundle = Bundle::read(&args.bundle, &args.config)?;
     let place = home.reserve(&args.id.id)?;
     match in_place(&place, home.globals, args, &mut bundle, company) {
         Ok((record, running)) => {

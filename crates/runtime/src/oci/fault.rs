@@ -116,6 +116,8 @@ pub(super) enum Level {
     Error,
     /// It was done, but.
     Warning,
+    /// What is being done, for those who asked.
+    Debug,
 }
 
 /// Tells of a failure: in the log if there is one, and on the standard error otherwise.
@@ -129,6 +131,7 @@ pub(super) fn write(log: Option<&Path>, format: LogFormat, level: Level, text: &
     let level = match level {
         Level::Error => "error",
         Level::Warning => "warning",
+        Level::Debug => "debug",
     };
     let now = jiff::Timestamp::now();
     let line = match format {

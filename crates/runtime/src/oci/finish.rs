@@ -18,8 +18,16 @@ use crate::hooks::Hooks;
 /// How long a killed process may take to end. One that hangs in the kernel takes longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// No signal: the question whether there is somebody who could be signalled.
+const PROBE: &str = "0";
+
 /// Signals its process, or all of its processes.
 pub(super) fn kill(home: &Home<'_>, args: &Kill) -> Result<(), Fault> {
+    if args.signal == PROBE {
+        let place = home.find(&args.id.id)?;
+        let process = Process::find(&place.record()?)?;
+        return process.map(drop).ok_or(Fault::NotRunning);
+    }
     let number: model::Signal =
         args.signal.parse().map_err(|error| Fault::Config(format!("{error}")))?;
     let signal = Signal::from_number(number.into())

@@ -1,24 +1,22 @@
-//! `pause`, `resume`, `ps`, `update` and `events`: the control group of a container that is there.
+//! `pause`, `resume`, `ps` and `update`: the control group of a container that is there.
 
 use std::io::Read;
-use std::time::Duration;
 
-use cgroup::{Cgroup, Max, Stall, Stats, Waited};
-use model::duration::Nanos;
+use cgroup::Cgroup;
 use oci_spec::runtime::{
     LinuxBlockIoBuilder, LinuxCpuBuilder, LinuxMemoryBuilder, LinuxPidsBuilder, LinuxResources,
     LinuxResourcesBuilder,
 };
 use serde_json::json;
 
-use super::arguments::{Events, Ps, Shape, Update};
+use super::arguments::{Ps, Shape, Update};
 use super::fault::Fault;
 use super::record::{Home, Place, Record, Status};
 use super::{say, scope, state};
 use crate::resources;
 
 /// A container whose process has not ended.
-fn living(home: &Home<'_>, id: &str) -> Result<(Place, Record, Cgroup), Fault> {
+pub(super) fn living(home: &Home<'_>, id: &str) -> Result<(Place, Record, Cgroup), Fault> {
     let place = home.find(id)?;
     let record = place.record()?;
     if state::status(&place, &record)? == Status::Stopped {
@@ -43,8 +41,11 @@ pub(super) fn resume(home: &Home<'_>, id: &str) -> Result<(), Fault> {
 }
 
 pub(super) fn ps(home: &Home<'_>, args: &Ps) -> Result<(), Fault> {
-    let (_place, _record, cgroup) = living(home, &args.id.id)?;
-    let pids: Vec<i32> = cgroup.pids()?.iter().map(|pid| pid.as_raw_nonzero().get()).collect();
+    let pids: Vec<i32> = match living(home, &args.id.id) {
+        // Nobody is there, which is no failure.
+        Err(Fault::NotRunning) => Vec::new(),
+        living => living?.2.pids()?.iter().map(|pid| pid.as_raw_nonzero().get()).collect(),
+    };
     match args.format {
         Shape::Json => say(&format!("{}\n", json!(pids))),
         Shape::Table => {
@@ -141,107 +142,4 @@ fn from_flags(args: &Update) -> Result<LinuxResources, Fault> {
         resources = resources.block_io(io);
     }
     resources.build().map_err(bad)
-}
-
-/// What it uses: once, or again and again until its process ends.
-pub(super) fn events(home: &Home<'_>, args: &Events) -> Result<(), Fault> {
-    let Nanos(interval) =
-        args.interval.parse().map_err(|error| Fault::Config(format!("--interval: {error}")))?;
-    let interval = u64::try_from(interval).ok().filter(|nanos| *nanos > 0);
-    let interval = interval.map(Duration::from_nanos);
-    let interval =
-        interval.ok_or_else(|| Fault::config("duration interval must be greater than 0"))?;
-    let (_, record, mut cgroup) = living(home, &args.id.id)?;
-    loop {
-        say(&format!("{}\n", shown(&record.id, &cgroup.stats()?)))?;
-        if args.stats {
-            return Ok(());
-        }
-        std::thread::sleep(interval);
-        cgroup = match living(home, &args.id.id) {
-            Err(Fault::NotRunning | Fault::NoContainer) => return Ok(()),
-            living => living?.2,
-        };
-    }
-}
-
-/// runc's shape.
-fn shown(id: &str, stats: &Stats) -> serde_json::Value {
-    let most = |max: Max| match max {
-        Max::At(value) => value,
-        Max::Unlimited => u64::MAX,
-    };
-    let cpu = &stats.cpu;
-    let mut data = json!({
-        "cpu": {
-            "usage": {
-                "total": cpu.usage, "percpu": cpu.per_cpu, "kernel": cpu.system, "user": cpu.user,
-            },
-            "throttling": {
-                "periods": cpu.periods, "throttledPeriods": cpu.throttled_periods,
-                "throttledTime": cpu.throttled,
-            },
-        },
-    });
-    if let Some(memory) = &stats.memory {
-        let cache = ["cache", "file"].iter().find_map(|key| memory.stat.get(*key));
-        data["memory"] = json!({
-            "cache": cache.copied().unwrap_or_default(),
-            "usage": {
-                "limit": most(memory.limit), "usage": memory.usage,
-                "max": memory.max_usage.unwrap_or_default(), "failcnt": memory.failures,
-            },
-            "raw": memory.stat,
-        });
-        if let Some(swap) = memory.swap_usage {
-            data["memory"]["swap"] = json!({ "limit": 0, "usage": swap, "failcnt": 0 });
-        }
-    }
-    if let Some(pids) = &stats.pids {
-        let limit = match pids.limit {
-            Max::At(limit) => limit,
-            Max::Unlimited => 0,
-        };
-        data["pids"] = json!({ "current": pids.current, "limit": limit });
-    }
-    if let Some(io) = &stats.io {
-        let list = |entries: &[cgroup::IoEntry]| -> Vec<serde_json::Value> {
-            let one = |entry: &cgroup::IoEntry| {
-                json!({
-                    "major": entry.device.major, "minor": entry.device.minor,
-                    "op": entry.operation, "value": entry.value,
-                })
-            };
-            entries.iter().map(one).collect()
-        };
-        data["blkio"] = json!({
-            "ioServiceBytesRecursive": list(&io.bytes),
-            "ioServicedRecursive": list(&io.operations),
-        });
-    }
-    let pressure = &stats.pressure;
-    for (part, stall) in
-        [("cpu", pressure.cpu), ("memory", pressure.memory), ("blkio", pressure.io)]
-    {
-        if let Some(stall) = stall {
-            data[part]["psi"] = psi(stall);
-        }
-    }
-    json!({ "type": "stats", "id": id, "data": data })
-}
-
-/// What tasks have waited for; runc leaves a part out that the kernel does not tell.
-fn psi(stall: Stall) -> serde_json::Value {
-    let percent = |hundredths: u32| f64::from(hundredths) / 100.0;
-    let waited = |waited: Waited| {
-        json!({
-            "avg10": percent(waited.avg10), "avg60": percent(waited.avg60),
-            "avg300": percent(waited.avg300), "total": waited.total,
-        })
-    };
-    let mut told = json!({ "some": waited(stall.some) });
-    if let Some(full) = stall.full {
-        told["full"] = waited(full);
-    }
-    told
 }

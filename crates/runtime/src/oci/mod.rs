@@ -10,6 +10,7 @@ mod checkpoint;
 mod console;
 mod create;
 mod environment;
+mod events;
 mod fault;
 mod features;
 mod filter;
@@ -34,7 +35,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use arguments::{Arguments, Globals, Rootless, Verb};
+use arguments::{Arguments, CgroupManager, Globals, Rootless, Verb};
 use begin::Standing;
 use fault::{Fault, Level};
 use record::Home;
@@ -69,6 +70,9 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         }
     };
     let Arguments { globals, verb } = parsed;
+    if globals.debug {
+        fault::tell(&globals, Level::Debug, &Fault::Config(format!("{verb:?}")));
+    }
     match (globals.version, verb) {
         (true, _) | (false, None) => end(&globals, say(&version()).map(|()| 0), FAILED),
         (false, Some(verb)) => {
@@ -94,6 +98,9 @@ fn version() -> String {
 }
 
 fn carry_out(globals: &Globals, verb: &Verb) -> Result<u8, Fault> {
+    if globals.cgroup_manager == CgroupManager::Disabled {
+        return Err(Fault::config("--cgroup-manager disabled is not supported"));
+    }
     if globals.rootless == Rootless::True {
         return Err(Fault::config("--rootless=true is not supported"));
     }
@@ -114,7 +121,7 @@ fn carry_out(globals: &Globals, verb: &Verb) -> Result<u8, Fault> {
         Verb::Pause(args) => group::pause(&home, &args.id)?,
         Verb::Resume(args) => group::resume(&home, &args.id)?,
         Verb::Update(args) => group::update(&home, args)?,
-        Verb::Events(args) => group::events(&home, args)?,
+        Verb::Events(args) => events::events(&home, args)?,
         Verb::Spec(args) => sample::spec(args)?,
         Verb::Features => features::features()?,
         Verb::Checkpoint(args) => checkpoint::checkpoint(&home, args)?,

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 
 use oci_spec::runtime::{Capability, Process, Spec};
 use rustix::fs::{Mode, OFlags};
+use serde_json::{Value, json};
 use sys::process::{Exit, pidfd_send_signal};
 use sys::signal::Signal;
 
@@ -28,12 +29,10 @@ pub(super) fn exec(home: &Home<'_>, args: &Exec) -> Result<u8, Fault> {
     let place = home.find(&args.id.id)?;
     let record = place.record()?;
     match state::status(&place, &record)? {
-        Status::Running => {}
+        // One that waits to be started is set up, and can be entered, as in runc.
+        Status::Running | Status::Created => {}
         Status::Paused if args.ignore_paused => {}
-        status @ (Status::Created | Status::Paused | Status::Stopped) => {
-            // runc enters one that was created as well, which engines do not do.
-            return Err(Fault::NoExec(status));
-        }
+        status @ (Status::Paused | Status::Stopped) => return Err(Fault::NoExec(status)),
     }
     let Some(container) = record::Process::find(&record)? else {
         return Err(Fault::NoExec(Status::Stopped));
@@ -86,7 +85,13 @@ fn tell(args: &Exec, sockets: &Sockets, running: &Running) -> Result<(), Fault> 
 fn process(args: &Exec, spec: &Spec) -> Result<Process, Fault> {
     if let Some(path) = &args.process {
         let bytes = fs::read(path).map_err(Fault::file("read", path))?;
-        return serde_json::from_slice(&bytes).map_err(|error| Fault::Json(path.clone(), error));
+        let bad = |error| Fault::Json(path.clone(), error);
+        let mut value: Value = serde_json::from_slice(&bytes).map_err(bad)?;
+        if let Some(process) = value.as_object_mut() {
+            // What Go programs leave out is 0.
+            process.entry("user").or_insert_with(|| json!({ "uid": 0, "gid": 0 }));
+        }
+        return serde_json::from_value(value).map_err(bad);
     }
     let mut process =
         spec.process().clone().ok_or_else(|| Fault::config("config.json has no process"))?;

@@ -8,13 +8,17 @@ use serde_json::{Value, json};
 use super::OCI_VERSION;
 use super::arguments::SpecArgs;
 use super::fault::Fault;
+use crate::HostFacts;
+use crate::facts::CgroupView;
 
 /// Writes config.json, which must not be there.
 pub(super) fn spec(args: &SpecArgs) -> Result<(), Fault> {
     let path = args.bundle.join("config.json");
     let file = OpenOptions::new().write(true).create_new(true).open(&path);
     let mut file = file.map_err(Fault::file("make", &path))?;
-    let mut spec = sample();
+    // A user mounts control groups in a namespace for them alone.
+    let view = if args.rootless { CgroupView::Unified } else { HostFacts::detect()?.cgroups };
+    let mut spec = sample(&view);
     if args.rootless {
         for_a_user(&mut spec);
     }
@@ -47,7 +51,11 @@ fn for_a_user(spec: &mut Value) {
     }
 }
 
-fn sample() -> Value {
+/// Of version 1 a container has its own view without a namespace for it, and runc's users may add one.
+fn sample(view: &CgroupView) -> Value {
+    let mut kinds = vec!["pid", "network", "ipc", "uts", "mount"];
+    kinds.extend((*view == CgroupView::Unified).then_some("cgroup"));
+    let namespaces: Vec<Value> = kinds.iter().map(|kind| json!({ "type": kind })).collect();
     let capabilities = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
     json!({
         "ociVersion": OCI_VERSION,
@@ -71,10 +79,7 @@ fn sample() -> Value {
         "mounts": mounts(),
         "linux": {
             "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
-            "namespaces": [
-                { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" },
-                { "type": "mount" }, { "type": "cgroup" },
-            ],
+            "namespaces": namespaces,
             "maskedPaths": [
                 "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
                 "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/proc/scsi",

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use cgroup::{Cgroup, CgroupError, DeviceRules, Keeper, Limits, Manager, Scope, Wish, Wished};
 use oci_spec::runtime::Spec;
 
-use super::arguments::Globals;
+use super::arguments::{CgroupManager, Globals};
 use super::bundle;
 use super::fault::Fault;
 use super::record::{Group, Unit};
@@ -31,7 +31,7 @@ pub(super) enum Driver {
 impl Driver {
     /// Whoever the command line says.
     pub(super) fn of(globals: &Globals, spec: &Spec, id: &str) -> Result<Self, Fault> {
-        if !globals.systemd_cgroup {
+        if !globals.systemd_cgroup && globals.cgroup_manager != CgroupManager::Systemd {
             return Ok(Self::Files);
         }
         let is_users = is_users()?;

@@ -1,9 +1,11 @@
 //! `state` and `list`: what containers do now.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use cgroup::{Cgroup, CgroupError, Hierarchies};
-use serde_json::json;
+use serde::Serialize;
 
 use super::arguments::{List, Shape};
 use super::fault::Fault;
@@ -41,21 +43,45 @@ pub(super) fn status(place: &Place, record: &Record) -> Result<Status, Fault> {
     Ok(if place.is_waited_at()? { Status::Created } else { Status::Running })
 }
 
-/// The state as the specification has it, with what runc adds.
-fn shown(place: &Place, record: &Record) -> Result<serde_json::Value, Fault> {
-    let status = status(place, record)?;
-    let pid = if status == Status::Stopped { 0 } else { record.pid };
-    Ok(json!({
-        "ociVersion": record.oci_version,
-        "id": record.id,
-        "pid": pid,
-        "status": status,
-        "bundle": record.bundle,
-        "rootfs": record.rootfs,
-        "created": record.created,
-        "annotations": record.annotations,
-        "owner": owner(record),
-    }))
+/// The state as the specification has it, with what runc adds, in its order.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    oci_version: String,
+    id: String,
+    pid: i32,
+    status: Status,
+    bundle: PathBuf,
+    rootfs: PathBuf,
+    created: String,
+    annotations: BTreeMap<String, String>,
+    owner: String,
+}
+
+fn shown(place: &Place, record: Record) -> Result<Shown, Fault> {
+    let status = status(place, &record)?;
+    Ok(Shown {
+        pid: if status == Status::Stopped { 0 } else { record.pid },
+        status,
+        owner: owner(&record),
+        oci_version: record.oci_version,
+        id: record.id,
+        bundle: record.bundle,
+        rootfs: record.rootfs,
+        created: record.created,
+        annotations: record.annotations,
+    })
+}
+
+impl Shown {
+    fn row(self) -> [String; 6] {
+        let bundle = self.bundle.display().to_string();
+        [self.id, self.pid.to_string(), self.status.to_string(), bundle, self.created, self.owner]
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<String, Fault> {
+    serde_json::to_string(value).map_err(|error| Fault::Output(error.into()))
 }
 
 /// Only the ordinary is known without asking a name service.
@@ -65,32 +91,31 @@ fn owner(record: &Record) -> String {
 
 pub(super) fn state(home: &Home<'_>, id: &str) -> Result<(), Fault> {
     let place = home.find(id)?;
-    let shown = shown(&place, &place.record()?)?;
-    say(&format!("{shown:#}\n"))
+    let shown = shown(&place, place.record()?)?;
+    let text = serde_json::to_string_pretty(&shown);
+    say(&format!("{}\n", text.map_err(|error| Fault::Output(error.into()))?))
 }
 
 pub(super) fn list(home: &Home<'_>, args: &List) -> Result<(), Fault> {
     let mut all = Vec::new();
     for id in home.ids()? {
         // One that goes meanwhile is not told of, nor is one that is being made.
-        match home.find(&id).and_then(|place| shown(&place, &place.record()?)) {
+        match home.find(&id).and_then(|place| shown(&place, place.record()?)) {
             Ok(shown) => all.push(shown),
             Err(Fault::NoContainer) => {}
             Err(fault) => return Err(fault),
         }
     }
-    let text =
-        |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     if args.quiet {
-        let ids: String = all.iter().map(|one| format!("{}\n", text(&one["id"]))).collect();
+        let ids: String = all.iter().map(|one| format!("{}\n", one.id)).collect();
         return say(&ids);
     }
     match args.format {
-        Shape::Json => say(&format!("{}\n", serde_json::Value::Array(all))),
+        Shape::Json => say(&format!("{}\n", json(&all)?)),
         Shape::Table => {
             let heads = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
             let mut rows = vec![heads.map(str::to_owned)];
-            rows.extend(all.iter().map(|one| heads.map(|head| text(&one[head.to_lowercase()]))));
+            rows.extend(all.into_iter().map(Shown::row));
             say(&table(&rows))
         }
     }

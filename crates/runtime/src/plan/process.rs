@@ -155,6 +155,8 @@ pub(super) fn steps(
     if is_hosts {
         steps.extend(profile(process)?);
     }
+    let directory = c_string("process.cwd", &working_directory(process)?)?;
+    steps.push(Step::ApproachDirectory(directory.clone()));
     let locked = process.no_new_privileges().unwrap_or(false);
     if locked {
         steps.push(Step::NoNewPrivileges);
@@ -178,7 +180,7 @@ pub(super) fn steps(
     if !sets.ambient.is_empty() {
         steps.push(Step::RaiseAmbient(sets.ambient.bits()));
     }
-    steps.push(Step::ChangeDirectory(c_string("process.cwd", &working_directory(process)?)?));
+    steps.push(Step::ChangeDirectory(directory));
     steps.push(Step::FindProgram);
     if extras.orphan == Orphan::Dies {
         steps.push(Step::DieWithParent);

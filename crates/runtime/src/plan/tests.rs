@@ -100,6 +100,7 @@ fn in_a_user_namespace() {
         make / slave
         take the standard streams
         set umask 0022
+        approach /
         drop bounding capabilities 1ffffffffff
         become user 33:33
         set capabilities 0
@@ -168,6 +169,7 @@ fn the_least() {
             make / slave
             take the standard streams
             set umask 0022
+            approach /
             drop bounding capabilities 1ffffffffff
             become user 0:0
             set capabilities 0
@@ -264,6 +266,7 @@ fn everything_at_once() {
         set oom_score_adj 0
         take the standard streams
         set umask 0022
+        approach /srv/app
         drop bounding capabilities 1ffffffffde
         become user 33:33
         set capabilities 200000
@@ -520,6 +523,7 @@ fn an_exec_joins_and_then_does_the_same_as_a_start() {
         set oom_score_adj 0
         take the standard streams
         set umask 0022
+        approach /srv/app
         drop bounding capabilities 1ffffffffde
         become user 33:33
         set capabilities 0
