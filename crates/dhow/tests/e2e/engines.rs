@@ -157,7 +157,9 @@ impl Yard {
         let mounts: Vec<String> = mounts.lines().filter(merged).map(str::to_owned).collect();
         let inside = |dir: &Path| {
             let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-            let dirs = entries.filter(|entry| entry.path().is_dir());
+            // Filters that were compiled are kept for the next container.
+            let dirs =
+                entries.filter(|entry| entry.path().is_dir() && entry.file_name() != "@filters");
             dirs.map(|entry| entry.path().display().to_string()).collect::<Vec<_>>()
         };
         let groups = self.groups().iter().flat_map(|group| inside(group)).collect::<Vec<_>>();
