@@ -40,6 +40,7 @@ pub(super) fn restore(home: &Home<'_>, args: &Restore) -> Result<u8, Fault> {
         preserve_fds: 0,
     };
     let create = Create {
+        config: "config.json".into(),
         bundle: args.bundle.clone(),
         handles,
         no_pivot: args.no_pivot,

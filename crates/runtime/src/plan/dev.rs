@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Mount};
 
 use super::PlanError;
 use super::text::{c_string, clean, place};
@@ -124,4 +124,17 @@ fn node(device: &LinuxDevice, path: &str) -> Result<Node, PlanError> {
         uid: device.uid().unwrap_or(0),
         gid: device.gid().unwrap_or(0),
     })
+}
+
+/// Directories of /dev that new file systems are mounted on.
+pub(super) fn places(mounts: &[Mount]) -> Result<Vec<Entry>, PlanError> {
+    let is_new = |mount: &&Mount| {
+        let words = mount.options().iter().flatten();
+        !words.map(String::as_str).any(|word| matches!(word, "bind" | "rbind"))
+            && !matches!(mount.typ().as_deref(), Some("" | "none" | "bind") | None)
+    };
+    let names = mounts.iter().filter(is_new).map(|mount| clean(mount.destination()));
+    let names = names.filter_map(|path| path.strip_prefix("/dev/").map(str::to_owned));
+    let plain = names.filter(|name| !name.contains('/'));
+    plain.map(|name| Ok(Entry::Directory(c_string("mounts[].destination", &name)?))).collect()
 }

@@ -24,7 +24,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Linux, Process, Spec};
+use oci_spec::runtime::{Linux, Mount, Process, Spec};
 use sys::mount::{Depth, Propagation};
 use sys::process::Namespaces;
 
@@ -173,8 +173,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
     let wanted = spec.mounts().as_deref().unwrap_or_default();
     let before = entry::before(process, facts, users, clocks.as_ref())?;
     let mut steps = entry::steps(&choice, before, clocks);
-    let is_shown =
-        users.is_none() && facts.cgroups != CgroupView::Unified && mounts::show_cgroups(wanted);
+    let is_shown = users.is_none() && facts.cgroups != CgroupView::Unified && show_cgroups(wanted);
     let shared_view = is_shown.then(|| choice.keep_cgroup()).flatten();
     let context = mounts::Context {
         cgroups: &facts.cgroups,
@@ -228,6 +227,11 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
         program: process::program(process)?,
         terminal: if terminal.is_some() { Terminal::Yes } else { Terminal::No },
     })
+}
+
+/// Whether a container is shown control groups.
+fn show_cgroups(mounts: &[Mount]) -> bool {
+    mounts.iter().any(|mount| mount.typ().as_deref() == Some("cgroup"))
 }
 
 /// What a process joins of a container. The pid namespace it is born into.

@@ -121,25 +121,8 @@ const REPLACEABLE: [&str; 9] = [
 /// Options of the /dev that a specification has forgotten.
 const DEV_OPTIONS: [&str; 4] = ["nosuid", "strictatime", "mode=755", "size=65536k"];
 
-fn below_dev(mounts: &[Mount]) -> Result<Vec<Entry>, PlanError> {
-    let is_new = |mount: &&Mount| {
-        let words = mount.options().iter().flatten();
-        !words.map(String::as_str).any(|word| matches!(word, "bind" | "rbind"))
-            && !matches!(mount.typ().as_deref(), Some("" | "none" | "bind") | None)
-    };
-    let names = mounts.iter().filter(is_new).map(|mount| clean(mount.destination()));
-    let names = names.filter_map(|path| path.strip_prefix("/dev/").map(str::to_owned));
-    let plain = names.filter(|name| !name.contains('/'));
-    plain.map(|name| Ok(Entry::Directory(c_string("mounts[].destination", &name)?))).collect()
-}
-
-/// Whether a container is shown control groups.
-pub(super) fn show_cgroups(mounts: &[Mount]) -> bool {
-    mounts.iter().any(|mount| mount.typ().as_deref() == Some("cgroup"))
-}
-
 pub(super) fn plan(mounts: &[Mount], context: &Context<'_>) -> Result<Mounts, PlanError> {
-    let mut planned = Mounts { below_dev: below_dev(mounts)?, ..Mounts::default() };
+    let mut planned = Mounts { below_dev: super::dev::places(mounts)?, ..Mounts::default() };
     if !mounts.iter().any(|mount| clean(mount.destination()) == "/dev") {
         planned.add_dev(context)?;
     }
