@@ -1,5 +1,6 @@
 //! Suites that others have written for OCI runtimes.
 
+mod mirror;
 mod runtime;
 mod sources;
 mod validation;

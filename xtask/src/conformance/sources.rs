@@ -1,23 +1,24 @@
 //! Sources of Debian's packages, by apt, verified by apt's signatures and digests, kept under `target/`.
 //!
-//! The machine's own list of sources is left alone: apt is given one of ours, and a directory for what it knows.
+//! They come from where the machine's own packages do. Its list of sources is left alone: apt is given one of ours,
+//! and a directory for what it knows.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use super::mirror::{self, Mirror};
 use crate::host;
-
-/// Debian's releases that have sources of what is wanted. A mirror need not have all files of all of them.
-const RELEASES: [&str; 3] = ["bookworm", "trixie", "sid"];
-const MIRROR: &str = "http://deb.debian.org/debian";
 
 /// One source package, of a version that the expected results are of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source {
     pub(crate) package: &'static str,
     pub(crate) version: &'static str,
+    /// Debian's releases that have it. A mirror need not have all of them.
+    pub(crate) releases: &'static [&'static str],
 }
 
 /// Where suites and peers are kept.
@@ -49,35 +50,67 @@ pub(crate) fn unpacked(source: Source) -> Result<PathBuf> {
     Ok(done)
 }
 
-/// Downloads the archive of the authors.
+/// Downloads the archive of the authors, from the first repository and release that have it.
 fn archive(source: Source, dir: &Path) -> Result<PathBuf> {
-    let apt = apt(dir)?;
+    let mut missed = String::new();
+    for mirror in mirror::of_this_machine()? {
+        for release in source.releases {
+            match from(&mirror, release, source, dir)? {
+                Ok(archive) => return Ok(archive),
+                Err(why) => {
+                    let _ = write!(missed, "\n  {} {release}: {why}", mirror.uri);
+                }
+            }
+        }
+    }
+    let Source { package, version, .. } = source;
+    bail!(
+        "no repository that this machine's apt knows has the source of {package} {version}:{missed}"
+    )
+}
+
+/// The archive, or why this release of the mirror cannot give it.
+fn from(
+    mirror: &Mirror,
+    release: &str,
+    source: Source,
+    dir: &Path,
+) -> Result<Result<PathBuf, String>> {
+    let apt = apt(&mirror.entry(release), dir)?;
     let apt: Vec<&str> = apt.iter().map(String::as_str).collect();
-    host::run("apt-get", &[&apt[..], &["update", "-q", "-q"]].concat())?;
+    let words = [&apt[..], &["update", "-q", "-q", "--error-on=any"]].concat();
+    let update = host::command("apt-get", &words).output().context("start apt-get")?;
+    if !update.status.success() {
+        return Ok(Err(complaint(&update.stderr)));
+    }
     let wanted = format!("{}={}", source.package, source.version);
     let words = [&apt[..], &["source", "--download-only", "-q", "-q", &wanted]].concat();
     // It fails where the mirror lacks any of the files; only one of them is wanted.
-    let complaint = host::command("apt-get", &words).current_dir(dir).output()?.stderr;
+    let failure = host::command("apt-get", &words).current_dir(dir).output()?.stderr;
     let found = fs::read_dir(dir)?.flatten().map(|entry| entry.path()).find(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.contains(".orig.tar.") && !name.ends_with(".asc")
     });
-    let Some(found) = found else {
-        bail!("apt-get source {wanted}: {}", String::from_utf8_lossy(&complaint).trim());
-    };
+    let Some(found) = found else { return Ok(Err(complaint(&failure))) };
     let shown = host::output("apt-cache", &[&apt[..], &["showsrc", source.package]].concat())?;
     let sum = host::output("sha256sum", &[&text(&found)])?;
     let sum = sum.split_whitespace().next().unwrap_or_default();
     let name = found.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let is_signed = shown.lines().any(|line| line.contains(sum) && line.ends_with(&name));
-    if is_signed { Ok(found) } else { bail!("{name} is not what Debian has signed") }
+    if is_signed { Ok(Ok(found)) } else { bail!("{name} is not what Debian has signed") }
+}
+
+/// What apt calls an error, on one line.
+fn complaint(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let errors: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("E: ")).collect();
+    if errors.is_empty() { "apt-get does not say why".to_owned() } else { errors.join("; ") }
 }
 
 /// What keeps apt away from the machine's own state.
-fn apt(dir: &Path) -> Result<Vec<String>> {
-    let list = dir.join("sources.list");
-    let lines = RELEASES.map(|release| format!("deb-src {MIRROR} {release} main\n")).concat();
-    fs::write(&list, lines).with_context(|| format!("write {}", list.display()))?;
+fn apt(entry: &str, dir: &Path) -> Result<Vec<String>> {
+    let list = dir.join("one.sources");
+    fs::write(&list, entry).with_context(|| format!("write {}", list.display()))?;
     let lists = kept().join("apt");
     fs::create_dir_all(lists.join("partial"))?;
     let options = [

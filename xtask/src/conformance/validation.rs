@@ -19,6 +19,7 @@ use crate::host;
 const SOURCE: Source = Source {
     package: "golang-github-opencontainers-runtime-tools",
     version: "0.9.0.109.ge931285-1",
+    releases: &["trixie", "sid"],
 };
 
 /// What builds them.
