@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::{demo, host};
+use crate::{demo, host, packages};
 use cases::Case;
 use engines::{Docker, Engine};
 use registry::Registry;
@@ -41,7 +41,7 @@ pub(crate) fn run(rounds: u32, only: &str, json: Option<&str>) -> Result<()> {
     if only == "oci" {
         return oci::run(rounds, &demo::binary()?);
     }
-    host::install(PACKAGES)?;
+    packages::install(PACKAGES)?;
     host::run("cargo", &["build", "--release", "--package", "sys", "--example", "floor"])?;
     let dir = PathBuf::from(format!("/var/tmp/dhow-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;

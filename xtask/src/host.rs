@@ -1,4 +1,4 @@
-//! Runs programs and installs packages, and says what it does.
+//! Runs programs, and says what it does.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -74,34 +74,4 @@ pub(crate) fn output(program: &str, arguments: &[&str]) -> Result<String> {
         bail!("{program} {}: {}", arguments.join(" "), output.status);
     }
     Ok(String::from_utf8(output.stdout)?)
-}
-
-/// Installs those of `packages` that are missing, by Debian's package manager.
-///
-/// # Errors
-/// The package manager fails.
-pub(crate) fn install(packages: &[&str]) -> Result<()> {
-    let missing: Vec<&str> =
-        packages.iter().copied().filter(|package| !is_installed(package)).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    say(&format!("installing {}", missing.join(" ")));
-    let mut update = command("apt-get", &["update", "-q"]);
-    update.stdout(Stdio::null());
-    finish(update, "apt-get", &["update"])?;
-    // Another program may be installing something.
-    let patience = "DPkg::Lock::Timeout=300";
-    let mut arguments = vec!["-o", patience, "install", "-y", "-q", "--no-install-recommends"];
-    arguments.extend(missing);
-    let mut install = command("apt-get", &arguments);
-    install.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
-    finish(install, "apt-get", &arguments)
-}
-
-fn is_installed(package: &str) -> bool {
-    command("dpkg-query", &["-W", "-f=${Status}", package])
-        .stderr(Stdio::null())
-        .output()
-        .is_ok_and(|output| output.stdout == b"install ok installed")
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::host;
+use crate::{host, packages};
 
 /// Docker archives of the two images.
 pub(crate) struct Images {
@@ -30,7 +30,7 @@ const DEBIAN_PACKAGES: &str = "nginx-light,ca-certificates";
 pub(crate) fn make_busybox_only(dir: &Path) -> Result<PathBuf> {
     let archive = dir.join("busybox.tar");
     if !archive.exists() {
-        host::install(&["busybox-static"])?;
+        packages::install(&["busybox-static"])?;
         make_busybox(dir, &archive)?;
     }
     Ok(archive)
@@ -44,7 +44,7 @@ pub(crate) fn make(dir: &Path) -> Result<Images> {
     fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
     let images = Images { busybox: make_busybox_only(dir)?, debian: dir.join("debian.tar") };
     if !images.debian.exists() {
-        host::install(&["mmdebstrap"])?;
+        packages::install(&["mmdebstrap"])?;
         make_debian(dir, &images.debian)?;
     }
     Ok(images)

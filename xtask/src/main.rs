@@ -6,6 +6,7 @@ mod demo;
 mod host;
 mod images;
 mod leaks;
+mod packages;
 mod power_loss;
 mod soak;
 mod steps;

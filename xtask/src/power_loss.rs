@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{host, images, testbed};
+use crate::{host, images, packages, testbed};
 
 /// How often the power is cut if nobody says otherwise.
 pub(crate) const CUTS: usize = 36;
@@ -179,7 +179,7 @@ fn cut(round: usize, count: usize) -> (String, u64) {
 /// # Errors
 /// The machine cannot be made, or something is not as it has to be.
 pub(crate) fn run(cuts: usize) -> Result<()> {
-    host::install(&["python3"])?;
+    packages::install(&["python3"])?;
     let place = host::workspace().join("target/testbed/power");
     if place.exists() {
         fs::remove_dir_all(&place).with_context(|| format!("remove {}", place.display()))?;

@@ -6,6 +6,7 @@ use crate::conformance;
 use crate::demo;
 use crate::host;
 use crate::leaks::Snapshot;
+use crate::packages;
 
 /// What the tests run beside dhow.
 const TEST_PACKAGES: &[&str] = &[
@@ -35,7 +36,7 @@ const TEST_PACKAGES: &[&str] = &[
 /// # Errors
 /// The first step that fails.
 pub(crate) fn demo() -> Result<()> {
-    host::install(&["nftables"])?;
+    packages::install(&["nftables"])?;
     let before = Snapshot::take()?;
     demo::run()?;
     before.nothing_new()
@@ -46,7 +47,7 @@ pub(crate) fn demo() -> Result<()> {
 /// # Errors
 /// The first step that fails.
 pub(crate) fn test() -> Result<()> {
-    host::install(&[TEST_PACKAGES, conformance::PACKAGES].concat())?;
+    packages::install(&[TEST_PACKAGES, conformance::PACKAGES].concat())?;
     host::say("rules");
     crate::tidy::check()?;
     host::run("cargo", &["fmt", "--all", "--check"])?;
@@ -81,7 +82,7 @@ pub(crate) fn leaks(program: &str, arguments: &[&str]) -> Result<()> {
 /// # Errors
 /// It fails, or leaves something on the host.
 pub(crate) fn soak(containers: u32) -> Result<()> {
-    host::install(&["nftables", "busybox-static"])?;
+    packages::install(&["nftables", "busybox-static"])?;
     let before = Snapshot::take()?;
     crate::soak::run(containers)?;
     before.nothing_new()

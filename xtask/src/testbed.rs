@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::host;
+use crate::{host, packages};
 
 /// What the host is booted with for `systemd`'s hybrid layout, which newer versions of it only
 /// give to those who insist.
@@ -95,7 +95,7 @@ pub(crate) fn kernel() -> Result<()> {
 /// # Errors
 /// A package cannot be installed, the host does not boot, or a test fails.
 pub(crate) fn run(layout: Layout, filters: &[&str]) -> Result<()> {
-    host::install(&["python3"])?;
+    packages::install(&["python3"])?;
     let dir = host::workspace().join("target/testbed");
     let share = dir.join("host");
     fs::create_dir_all(&share).with_context(|| format!("make {}", share.display()))?;

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::inputs;
-use crate::host;
+use crate::{host, packages};
 
 /// What the comparison needs from Debian.
 const PACKAGES: &[&str] = &["busybox-static", "crun", "mount", "runc", "time", "util-linux"];
@@ -69,7 +69,7 @@ impl Runtime {
 /// # Errors
 /// A package cannot be had, or a runtime fails.
 pub(crate) fn run(rounds: u32, program: &Path) -> Result<()> {
-    host::install(PACKAGES)?;
+    packages::install(PACKAGES)?;
     let dir = PathBuf::from(format!("/var/tmp/dhow-bench-oci-{}", std::process::id()));
     fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
     let copy = dir.join("dhow");
