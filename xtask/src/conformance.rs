@@ -1,5 +1,7 @@
 //! Suites that others have written for OCI runtimes.
 
+mod expected;
+mod facts;
 mod mirror;
 mod runtime;
 mod sources;
