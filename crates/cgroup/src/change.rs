@@ -56,7 +56,7 @@ impl Cgroup {
     fn change_all(&self, limits: &Limits, before: &mut Before) -> Result<(), CgroupError> {
         let _turn = realtime::lend(&self.hierarchies, &self.path, &limits.cpu, &mut before.lent)?;
         let homes = self.homes()?;
-        let current = self.current(limits, &homes)?;
+        let current = self.current_in(limits, &homes)?;
         let writes = plan::writes(limits, &homes, &current)?;
         writes.iter().try_for_each(|write| self.change(write, before))
     }
@@ -98,7 +98,11 @@ impl Cgroup {
     }
 
     /// What is there now of what an update must know.
-    fn current(&self, limits: &Limits, homes: &Homes) -> Result<Current, CgroupError> {
+    pub(crate) fn current(&self, limits: &Limits) -> Result<Current, CgroupError> {
+        self.current_in(limits, &self.homes()?)
+    }
+
+    fn current_in(&self, limits: &Limits, homes: &Homes) -> Result<Current, CgroupError> {
         let mut current = Current::NEW;
         let memory = &limits.memory;
         if memory.limit.is_some() || memory.with_swap.is_some() {

@@ -65,7 +65,7 @@ impl Deadline {
         Instant::now() >= self.0
     }
 
-    fn left(self) -> Duration {
+    pub(crate) fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 

@@ -114,7 +114,7 @@ fn v2(memory: &Memory, current: &Current, plan: &mut Plan<'_>) -> Result<(), Lim
 
 /// v2 limits swap alone. Memory without a limit, with nothing said about swap, takes the limit of
 /// swap away as well, as on v1, where the one contains the other.
-fn swap_alone(memory: &Memory, current: &Current) -> Option<Max> {
+pub(crate) fn swap_alone(memory: &Memory, current: &Current) -> Option<Max> {
     match (memory.with_swap, memory.limit) {
         (Some(Max::Unlimited), _) | (None, Some(Max::Unlimited)) => Some(Max::Unlimited),
         (Some(Max::At(with_swap)), limit) => match limit.unwrap_or(current.memory_limit) {

@@ -11,6 +11,7 @@ mod other;
 mod tests;
 
 pub(crate) use cpu::weight_of;
+pub(crate) use memory::swap_alone;
 
 use std::borrow::Cow;
 

@@ -2,7 +2,6 @@
 //!
 //! Synchronous, with nothing but a socket: it is used where no thread may exist yet.
 
-use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStringExt;
@@ -11,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::wire::{self, Arguments, Malformed, Message, Method, PRELUDE};
+use crate::file::Deadline;
 
 /// How long an answer, or the end of a job, is waited for: as long as runc does.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -99,8 +99,19 @@ pub(super) struct Bus {
     stream: UnixStream,
     path: PathBuf,
     serial: u32,
-    /// Jobs that have ended, with their results, while something else was waited for.
-    ended: VecDeque<(String, String)>,
+    /// Whose jobs, which, and how they have ended, since the last call was sent.
+    ended: Vec<(String, String, String)>,
+    /// How long an answer, or the end of a job, is waited for.
+    pub(super) patience: Duration,
+}
+
+/// The answer to a call.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// Whose it is: a name that the bus has given, and that nobody else can have.
+    pub(super) from: String,
+    /// Its first value, if that is a text.
+    pub(super) text: Option<String>,
 }
 
 impl Bus {
@@ -111,7 +122,8 @@ impl Bus {
         let stream = UnixStream::connect(path).map_err(connect)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(connect)?;
         stream.set_write_timeout(Some(PATIENCE)).map_err(connect)?;
-        let mut bus = Self { stream, path: path.to_owned(), serial: 0, ended: VecDeque::new() };
+        let (path, ended) = (path.to_owned(), Vec::new());
+        let mut bus = Self { stream, path, serial: 0, ended, patience: PATIENCE };
         bus.send(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
         // It asks for nothing more, and then agrees.
         for expected in ["DATA", "OK "] {
@@ -154,46 +166,61 @@ impl Bus {
         &mut self,
         member: &str,
         arguments: Arguments<'_>,
-    ) -> Result<Option<String>, BusError> {
+    ) -> Result<Answer, BusError> {
         let path = "/org/freedesktop/DBus";
         self.ask(Method { destination: BUS, path, interface: BUS, member }, arguments)
     }
 
-    /// Calls a method, and waits for the answer: its first value, if that is a text.
+    /// Calls a method, and waits for the answer.
     pub(super) fn ask(
         &mut self,
         method: Method<'_>,
         arguments: Arguments<'_>,
-    ) -> Result<Option<String>, BusError> {
+    ) -> Result<Answer, BusError> {
         self.serial += 1;
-        let serial = self.serial;
+        let (serial, deadline) = (self.serial, Deadline::after(self.patience));
+        self.ended.clear();
         self.send(&wire::call(serial, method, arguments))?;
         loop {
-            match self.next()? {
-                Message::Return { to, text } if to == serial => return Ok(text),
+            match self.next(deadline)? {
+                Message::Return { to, from, text } if to == serial => {
+                    return Ok(Answer { from, text });
+                }
                 Message::Error { to, name, text } if to == serial => {
                     return Err(BusError::Call { member: method.member.to_owned(), name, text });
                 }
-                Message::JobRemoved { job, result } => self.ended.push_back((job, result)),
+                // It may end before we are told what it is called.
+                Message::JobRemoved { from, job, result } => self.ended.push((from, job, result)),
                 Message::Return { .. } | Message::Error { .. } | Message::Other => {}
             }
         }
     }
 
-    /// Waits for the end of a job: how it ended.
-    pub(super) fn end_of(&mut self, job: &str) -> Result<String, BusError> {
+    /// Waits for the end of a job of `whose`: how it ended. What others say of it is not believed.
+    pub(super) fn end_of(&mut self, whose: &str, job: &str) -> Result<String, BusError> {
+        let is_it = |from: &str, ended: &str| from == whose && ended == job;
+        let told = self.ended.drain(..).find(|(from, ended, _)| is_it(from, ended));
+        if let Some((_, _, result)) = told {
+            return Ok(result);
+        }
+        let deadline = Deadline::after(self.patience);
         loop {
-            // It may have ended before we were told what it is called.
-            if let Some((_, result)) = self.ended.drain(..).find(|(ended, _)| ended == job) {
+            if let Message::JobRemoved { from, job, result } = self.next(deadline)?
+                && is_it(&from, &job)
+            {
                 return Ok(result);
-            }
-            if let Message::JobRemoved { job, result } = self.next()? {
-                self.ended.push_back((job, result));
             }
         }
     }
 
-    fn next(&mut self) -> Result<Message, BusError> {
+    /// The next message. Others' come as well, so that the whole wait has one end.
+    fn next(&mut self, deadline: Deadline) -> Result<Message, BusError> {
+        let speak = |source| BusError::Speak { path: self.path.clone(), source };
+        let left = deadline.left();
+        if left.is_zero() {
+            return Err(speak(ErrorKind::TimedOut.into()));
+        }
+        self.stream.set_read_timeout(Some(left)).map_err(speak)?;
         let malformed = |path: &Path| {
             let path = path.to_owned();
             move |_: Malformed| BusError::Malformed { path }

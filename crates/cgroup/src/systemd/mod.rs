@@ -34,6 +34,7 @@ use crate::devices::DeviceRules;
 use crate::error::CgroupError;
 use crate::group::Cgroup;
 use crate::limits::Limits;
+use crate::plan::Current;
 
 /// The manager's name, object and interface.
 const NAME: &str = "org.freedesktop.systemd1";
@@ -106,6 +107,8 @@ pub struct Wished<'a> {
 #[derive(Debug)]
 pub struct Manager {
     bus: Bus,
+    /// The name that the bus has given it: who else says something of its jobs is not believed.
+    own: String,
     /// Where its own cgroup is, below each hierarchy's root: nothing for the host's.
     root: String,
 }
@@ -119,9 +122,9 @@ impl Manager {
         let mut bus = Bus::connect(socket)?;
         let interface = "org.freedesktop.DBus.Properties";
         let get = Method { destination: NAME, path: OBJECT, interface, member: "Get" };
-        let root = bus.ask(get, Arguments::Texts(&[MANAGER, "ControlGroup"]))?;
-        let root = root.ok_or(SystemdError::Answer("Get"))?;
-        Ok(Self { bus, root: root.trim_matches('/').to_owned() })
+        let answer = bus.ask(get, Arguments::Texts(&[MANAGER, "ControlGroup"]))?;
+        let root = answer.text.ok_or(SystemdError::Answer("Get"))?;
+        Ok(Self { bus, own: answer.from, root: root.trim_matches('/').to_owned() })
     }
 
     /// Where the slice of a scope is, below each hierarchy's root.
@@ -146,7 +149,7 @@ impl Manager {
     ) -> Result<(Cgroup, Keeper), SystemdError> {
         let Wished { limits, devices, properties } = wished;
         let version = version(hierarchies);
-        let mut wishes = properties::of_limits(limits, version);
+        let mut wishes = properties::of_limits(limits, &Current::NEW, version);
         if version == Version::V1 {
             wishes.extend(properties::of_devices(devices).ok_or(SystemdError::Devices)?);
         }
@@ -195,21 +198,39 @@ impl Manager {
         Ok(keeper)
     }
 
-    /// Tells of new limits, of those that are given.
+    /// Changes limits, of those that are given. systemd is told once the kernel has taken them, and they are
+    /// written once more then: it writes its own, which it rounds.
     ///
     /// # Errors
-    /// systemd refuses.
-    pub fn limit(
+    /// The kernel or systemd refuses; then the kernel's files are as before.
+    pub fn update(
         &mut self,
-        hierarchies: &Hierarchies,
+        cgroup: &Cgroup,
         unit: &str,
         limits: &Limits,
     ) -> Result<(), SystemdError> {
-        let wishes = properties::of_limits(limits, version(hierarchies));
-        if wishes.is_empty() {
-            return Ok(());
+        let before = cgroup.update(limits)?;
+        let all = self.tell_of(cgroup, unit, limits).and_then(|()| Ok(cgroup.update(limits)?));
+        if all.is_err() {
+            cgroup.put_back(before);
         }
-        self.ask("SetUnitProperties", Arguments::Properties(unit, &wishes))?;
+        all.map(drop)
+    }
+
+    fn tell_of(
+        &mut self,
+        cgroup: &Cgroup,
+        unit: &str,
+        limits: &Limits,
+    ) -> Result<(), SystemdError> {
+        let (current, version) = (cgroup.current(limits)?, version(&cgroup.hierarchies));
+        self.tell(unit, &properties::of_limits(limits, &current, version))
+    }
+
+    fn tell(&mut self, unit: &str, wishes: &[Property]) -> Result<(), SystemdError> {
+        if !wishes.is_empty() {
+            self.ask("SetUnitProperties", Arguments::Properties(unit, wishes))?;
+        }
         Ok(())
     }
 
@@ -251,7 +272,7 @@ impl Manager {
     }
 
     fn wait(&mut self, unit: &str, job: &str) -> Result<(), SystemdError> {
-        let result = self.bus.end_of(job)?;
+        let result = self.bus.end_of(&self.own, job)?;
         if result == "done" {
             return Ok(());
         }
@@ -260,7 +281,7 @@ impl Manager {
 
     fn ask(&mut self, member: &str, arguments: Arguments<'_>) -> Result<Option<String>, BusError> {
         let method = Method { destination: NAME, path: OBJECT, interface: MANAGER, member };
-        self.bus.ask(method, arguments)
+        Ok(self.bus.ask(method, arguments)?.text)
     }
 }
 

@@ -1,7 +1,8 @@
 //! What systemd is told of a scope: its properties, of limits above all.
 //!
 //! Deciding only. The limits are written to the kernel's files as well: systemd is told so that it puts
-//! back the same when it writes them anew, as at `daemon-reload`. It knows fewer than the kernel has.
+//! back the same when it writes them anew, as at `daemon-reload`. It knows fewer than the kernel has, and of
+//! those that belong together it has one for all: what is not asked for of these is how it is ([`Current`]).
 //!
 //! Devices are not among them on version 2: programs that are attached to a cgroup add up, and ours is
 //! not touched. On version 1 systemd writes the lists anew, so there it has to know them.
@@ -15,10 +16,7 @@ use super::wire::{Property, Truth, Value};
 use crate::detect::Version;
 use crate::devices::{self, DeviceKind, DeviceRule, DeviceRules, Effect};
 use crate::limits::{Cpu, Limits, Max, Memory};
-use crate::plan::weight_of;
-
-/// Microseconds that the kernel has for a period if nobody says otherwise.
-const PERIOD: u64 = 100_000;
+use crate::plan::{Current, swap_alone, weight_of};
 
 /// systemd rounds what a second may have to this, and the other runtimes with it.
 const STEP: u64 = 10_000;
@@ -46,13 +44,15 @@ pub(super) fn of_new(scope: &Scope, first: Pid, version: Version) -> Vec<Propert
 }
 
 /// The properties of limits.
-pub(super) fn of_limits(limits: &Limits, version: Version) -> Vec<Property> {
+pub(super) fn of_limits(limits: &Limits, current: &Current, version: Version) -> Vec<Property> {
     let mut all = Vec::new();
     match version {
         Version::V1 => memory_v1(&limits.memory, &mut all),
-        Version::V2 => memory_v2(&limits.memory, &mut all),
+        Version::V2 => memory_v2(&limits.memory, current, &mut all),
     }
-    cpu(&limits.cpu, version, &mut all);
+    weight(&limits.cpu, version, &mut all);
+    bandwidth(&limits.cpu, current, &mut all);
+    placement(&limits.cpu, &mut all);
     if let Some(pids) = limits.pids {
         all.push(("TasksMax".into(), amount(pids)));
     }
@@ -77,19 +77,15 @@ fn memory_v1(memory: &Memory, all: &mut Vec<Property>) {
     all.extend(memory.limit.map(|limit| ("MemoryLimit".into(), amount(limit))));
 }
 
-fn memory_v2(memory: &Memory, all: &mut Vec<Property>) {
+fn memory_v2(memory: &Memory, current: &Current, all: &mut Vec<Property>) {
     all.extend(memory.limit.map(|limit| ("MemoryMax".into(), amount(limit))));
     all.extend(memory.reservation.map(|low| ("MemoryLow".into(), amount(low))));
     // It limits swap alone.
-    let swap = match (memory.with_swap, memory.limit) {
-        (Some(Max::At(both)), Some(Max::At(limit))) => Some(Max::At(both.saturating_sub(limit))),
-        (Some(Max::Unlimited), _) => Some(Max::Unlimited),
-        (Some(Max::At(_)), Some(Max::Unlimited) | None) | (None, _) => None,
-    };
+    let swap = swap_alone(memory, current);
     all.extend(swap.map(|swap| ("MemorySwapMax".into(), amount(swap))));
 }
 
-fn cpu(cpu: &Cpu, version: Version, all: &mut Vec<Property>) {
+fn weight(cpu: &Cpu, version: Version, all: &mut Vec<Property>) {
     match (version, cpu.idle, cpu.shares) {
         (Version::V2, Some(true), _) => all.push(("CPUWeight".into(), Value::Number(0))),
         (Version::V2, _, Some(shares)) => {
@@ -98,12 +94,18 @@ fn cpu(cpu: &Cpu, version: Version, all: &mut Vec<Property>) {
         (Version::V1, _, Some(shares)) => all.push(("CPUShares".into(), Value::Number(shares))),
         (_, _, None) => {}
     }
+}
+
+fn bandwidth(cpu: &Cpu, current: &Current, all: &mut Vec<Property>) {
     if let Some(period) = cpu.period.filter(|period| *period > 0) {
         all.push(("CPUQuotaPeriodUSec".into(), Value::Number(period)));
     }
     if cpu.quota.is_some() || cpu.period.is_some() {
-        all.push(("CPUQuotaPerSecUSec".into(), amount(a_second(cpu))));
+        all.push(("CPUQuotaPerSecUSec".into(), amount(a_second(cpu, current))));
     }
+}
+
+fn placement(cpu: &Cpu, all: &mut Vec<Property>) {
     let lists = [("AllowedCPUs", &cpu.cpus), ("AllowedMemoryNodes", &cpu.mems)];
     for (name, list) in lists {
         all.extend(list.as_deref().and_then(bits).map(|bits| (name.into(), Value::Bytes(bits))));
@@ -111,15 +113,16 @@ fn cpu(cpu: &Cpu, version: Version, all: &mut Vec<Property>) {
 }
 
 /// What a second may have of processor time, in microseconds.
-fn a_second(cpu: &Cpu) -> Max {
-    match cpu.quota {
-        Some(Max::At(quota)) if quota > 0 => {
-            let period = cpu.period.filter(|period| *period > 0).unwrap_or(PERIOD);
+fn a_second(cpu: &Cpu, current: &Current) -> Max {
+    match cpu.quota.unwrap_or(current.cpu_quota) {
+        Max::At(quota) if quota > 0 => {
+            let period = cpu.period.filter(|period| *period > 0);
+            let period = period.unwrap_or(current.cpu_period.max(1));
             let exact = u128::from(quota) * 1_000_000 / u128::from(period);
             let exact = u64::try_from(exact).unwrap_or(u64::MAX - STEP);
             Max::At(exact.next_multiple_of(STEP))
         }
-        _ => Max::Unlimited,
+        Max::At(_) | Max::Unlimited => Max::Unlimited,
     }
 }
 
@@ -200,8 +203,12 @@ mod tests {
     use expect_test::{Expect, expect};
 
     fn check(limits: &Limits, version: Version, expected: &Expect) {
+        check_change(limits, &Current::NEW, version, expected);
+    }
+
+    fn check_change(limits: &Limits, current: &Current, version: Version, expected: &Expect) {
         let shown = |(name, value): &Property| format!("{name}={value:?}");
-        let all: Vec<String> = of_limits(limits, version).iter().map(shown).collect();
+        let all: Vec<String> = of_limits(limits, current, version).iter().map(shown).collect();
         expected.assert_eq(&all.join("\n"));
     }
 
@@ -284,6 +291,52 @@ mod tests {
         check(&Limits::default(), Version::V2, &expect![""]);
     }
 
+    /// What is not asked for stays: a quota with a new period, the memory beside which swap is counted.
+    #[test]
+    fn what_belongs_together_is_told_as_a_whole() {
+        let current = Current {
+            cpu_quota: Max::At(50_000),
+            cpu_period: 50_000,
+            memory_limit: Max::At(64 << 20),
+            ..Current::NEW
+        };
+        let with = |cpu: Cpu, memory: Memory| Limits { cpu, memory, ..Limits::default() };
+        let period = Cpu { period: Some(200_000), ..Cpu::default() };
+        let quota = Cpu { quota: Some(Max::At(25_000)), ..Cpu::default() };
+        let swap = Memory { with_swap: Some(Max::At(96 << 20)), ..Memory::default() };
+        let limit = Memory { limit: Some(Max::Unlimited), ..Memory::default() };
+        for version in [Version::V1, Version::V2] {
+            check_change(
+                &with(period.clone(), Memory::default()),
+                &current,
+                version,
+                &expect![[r#"
+                    CPUQuotaPeriodUSec=Number(200000)
+                    CPUQuotaPerSecUSec=Number(250000)"#]],
+            );
+            check_change(
+                &with(quota.clone(), Memory::default()),
+                &current,
+                version,
+                &expect!["CPUQuotaPerSecUSec=Number(500000)"],
+            );
+        }
+        check_change(
+            &with(Cpu::default(), swap),
+            &current,
+            Version::V2,
+            &expect!["MemorySwapMax=Number(33554432)"],
+        );
+        check_change(
+            &with(Cpu::default(), limit),
+            &current,
+            Version::V2,
+            &expect![[r#"
+                MemoryMax=Number(18446744073709551615)
+                MemorySwapMax=Number(18446744073709551615)"#]],
+        );
+    }
+
     fn rule(effect: Effect, major: Option<u32>, minor: Option<u32>) -> DeviceRule {
         DeviceRule { effect, kind: DeviceKind::Char, major, minor, access: Access::ALL }
     }
@@ -294,11 +347,16 @@ mod tests {
             DeviceRule::everything(Effect::Deny),
             rule(Effect::Allow, Some(1), Some(3)),
             rule(Effect::Allow, Some(136), None),
-            rule(Effect::Allow, None, None),
+            DeviceRule { kind: DeviceKind::Block, ..rule(Effect::Allow, Some(8), Some(0)) },
             rule(Effect::Allow, Some(10), Some(200)),
             rule(Effect::Deny, Some(10), Some(200)),
         ]);
-        expect!["None"].assert_eq(&format!("{:?}", of_devices(&rules)));
+        let told = of_devices(&rules).unwrap();
+        let shown = |(name, value): &Property| format!("{name}={value:?}");
+        let shown: Vec<String> = told.iter().map(shown).collect();
+        expect![[r#"
+            DevicePolicy=Text("strict")
+            DeviceAllow=Pairs([("/dev/char/1:3", "rwm"), ("char-136", "rwm"), ("/dev/block/8:0", "rwm")])"#]].assert_eq(&shown.join("\n"));
     }
 
     #[test]

@@ -16,7 +16,12 @@ enum Answer {
     /// A job, and how it ends: that is told before the job is named.
     Job(&'static str),
     Hangup,
+    /// A job that does not end, while others' do until nobody listens any more.
+    Chatter,
 }
+
+/// What the bus calls the peer.
+const SYSTEMD: &str = ":1.2";
 
 struct Peer {
     directory: std::path::PathBuf,
@@ -68,11 +73,18 @@ fn serve(mut stream: &UnixStream, answers: Answers) -> Vec<String> {
             Answer::Nothing => send(wire::answer(serial, "", "")),
             Answer::Error(name) => send(wire::error(serial, name)),
             Answer::Job(result) => {
-                send(wire::job_removed("/job/of/others", "failed"));
-                send(wire::job_removed("/job/17", result));
+                send(wire::job_removed(SYSTEMD, "/job/of/others", "failed"));
+                // Anybody on the bus may say so.
+                send(wire::job_removed(":1.666", "/job/17", "canceled"));
+                send(wire::job_removed(SYSTEMD, "/job/17", result));
                 send(wire::answer(serial, "o", "/job/17"));
             }
             Answer::Hangup => return heard,
+            Answer::Chatter => {
+                send(wire::answer(serial, "o", "/job/17"));
+                let other = wire::job_removed(SYSTEMD, "/job/of/others", "done");
+                while (&mut &*stream).write_all(&other).is_ok() {}
+            }
         }
         heard.push(member);
     }
@@ -152,6 +164,21 @@ fn a_job_that_fails_is_an_error() {
 }
 
 #[test]
+fn the_ends_of_others_jobs_do_not_prolong_a_wait() {
+    let peer = Peer::new("chatter", |member, _| match member {
+        "StopUnit" => Answer::Chatter,
+        _ => usual(member),
+    });
+    let mut manager = peer.manager().unwrap();
+    manager.bus.patience = std::time::Duration::from_millis(200);
+    let error = manager.end(scope().unit()).unwrap_err();
+    let SystemdError::Bus(BusError::Speak { source, .. }) = &error else { panic!("{error:?}") };
+    assert_eq!(source.kind(), std::io::ErrorKind::TimedOut);
+    drop(manager);
+    peer.heard();
+}
+
+#[test]
 fn a_bus_that_goes_is_an_error() {
     let peer = Peer::new("hangup", |member, _| match member {
         "StartTransientUnit" => Answer::Hangup,
@@ -177,13 +204,11 @@ fn a_users_units_are_below_its_manager() {
 }
 
 #[test]
-fn only_limits_that_are_given_are_told() {
-    let hierarchies = Hierarchies::detect().unwrap();
+fn nothing_is_told_if_nothing_is_given() {
     let peer = Peer::new("limits", |member, _| usual(member));
     let mut manager = peer.manager().unwrap();
-    manager.limit(&hierarchies, "a.scope", &Limits::default()).unwrap();
-    let pids = Some(crate::limits::Max::At(5));
-    manager.limit(&hierarchies, "a.scope", &Limits { pids, ..Limits::default() }).unwrap();
+    manager.tell("a.scope", &[]).unwrap();
+    manager.tell("a.scope", &[("TasksMax".into(), wire::Value::Number(5))]).unwrap();
     drop(manager);
     assert_eq!(peer.heard(), ["Hello", "Get", "SetUnitProperties"]);
 }

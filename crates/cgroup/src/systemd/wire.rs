@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use super::{MANAGER, OBJECT};
+
 /// The longest message that is read. What the manager answers has some hundred bytes.
 pub(super) const LONGEST: usize = 1 << 20;
 
@@ -24,6 +26,7 @@ const MEMBER: u8 = 3;
 const ERROR_NAME: u8 = 4;
 const REPLY_SERIAL: u8 = 5;
 const DESTINATION: u8 = 6;
+const SENDER: u8 = 7;
 const SIGNATURE: u8 = 8;
 
 /// A property's value.
@@ -86,12 +89,12 @@ pub(super) struct Method<'a> {
 /// A message that has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Message {
-    /// The answer to a call; its first value if that is a text.
-    Return { to: u32, text: Option<String> },
+    /// The answer to a call, and whose it is; its first value if that is a text.
+    Return { to: u32, from: String, text: Option<String> },
     /// A call failed.
     Error { to: u32, name: String, text: String },
-    /// A job of the manager's has ended.
-    JobRemoved { job: String, result: String },
+    /// A job of a manager's has ended, as this one says: anybody may send such a message.
+    JobRemoved { from: String, job: String, result: String },
     /// What nobody has asked for.
     Other,
 }
@@ -145,16 +148,19 @@ pub(super) fn read(bytes: &[u8]) -> Result<Message, Malformed> {
     body.at = 0;
     let to = header.reply.unwrap_or_default();
     Ok(match kind {
-        RETURN => Message::Return { to, text: first_text(&mut body, &header.signature)? },
+        RETURN => {
+            let text = first_text(&mut body, &header.signature)?;
+            Message::Return { to, from: header.sender, text }
+        }
         ERROR => {
             let text = first_text(&mut body, &header.signature)?.unwrap_or_default();
             Message::Error { to, name: header.error, text }
         }
-        SIGNAL if header.member == "JobRemoved" && header.signature == "uoss" => {
+        SIGNAL if header.is_end_of_job() => {
             body.u32()?;
             let job = body.text()?;
             body.text()?;
-            Message::JobRemoved { job, result: body.text()? }
+            Message::JobRemoved { from: header.sender, job, result: body.text()? }
         }
         _ => Message::Other,
     })
@@ -175,6 +181,9 @@ fn first_text(body: &mut Reader<'_>, signature: &str) -> Result<Option<String>, 
 /// What a header tells that matters here.
 #[derive(Debug, Default)]
 struct Header {
+    path: String,
+    interface: String,
+    sender: String,
     member: String,
     error: String,
     signature: String,
@@ -201,6 +210,9 @@ impl Header {
                 _ => return Err(Malformed),
             };
             match code {
+                PATH => header.path = text,
+                INTERFACE => header.interface = text,
+                SENDER => header.sender = text,
                 MEMBER => header.member = text,
                 ERROR_NAME => header.error = text,
                 SIGNATURE => header.signature = text,
@@ -208,6 +220,11 @@ impl Header {
             }
         }
         Ok(header)
+    }
+
+    fn is_end_of_job(&self) -> bool {
+        let names = [&self.path, &self.interface, &self.member, &self.signature];
+        names.map(String::as_str) == [OBJECT, MANAGER, "JobRemoved", "uoss"]
     }
 }
 
@@ -454,6 +471,7 @@ mod peer {
         }
         let fields = |fields: &mut Writer| {
             reply_to(fields, serial);
+            fields.field(SENDER, "s", ":1.2");
             if !kind.is_empty() {
                 fields.field(SIGNATURE, "g", kind);
             }
@@ -472,17 +490,18 @@ mod peer {
         message(ERROR, fields, body)
     }
 
-    pub(crate) fn job_removed(job: &str, result: &str) -> Vec<u8> {
+    pub(crate) fn job_removed(from: &str, job: &str, result: &str) -> Vec<u8> {
         let mut body = Writer::default();
         body.u32(17);
         body.text(job);
         body.text("a.scope");
         body.text(result);
         let fields = |fields: &mut Writer| {
-            fields.field(PATH, "o", "/org/freedesktop/systemd1");
+            fields.field(PATH, "o", OBJECT);
+            fields.field(INTERFACE, "s", MANAGER);
             fields.field(MEMBER, "s", "JobRemoved");
             fields.field(SIGNATURE, "g", "uoss");
-            fields.field(7, "s", ":1.2");
+            fields.field(SENDER, "s", from);
         };
         message(SIGNAL, fields, body)
     }
@@ -559,14 +578,22 @@ mod tests {
 
     #[test]
     fn the_end_of_a_job_is_heard() {
-        let expected = Message::JobRemoved { job: "/job/17".to_owned(), result: "done".to_owned() };
-        assert_eq!(read(&job_removed("/job/17", "done")), Ok(expected));
+        let [from, job, result] = [":1.2", "/job/17", "done"].map(str::to_owned);
+        let bytes = job_removed(&from, &job, &result);
+        assert_eq!(read(&bytes), Ok(Message::JobRemoved { from, job, result }));
+        // The same words of another object's, or of another interface's, mean nothing.
+        for name in ["/systemd1", ".Manager"] {
+            let mut other = bytes.clone();
+            let at = other.windows(name.len()).position(|part| part == name.as_bytes()).unwrap();
+            other[at + 1] = b'x';
+            assert_eq!(read(&other), Ok(Message::Other), "{name}");
+        }
     }
 
     #[test]
     fn what_is_longer_than_it_may_be_is_no_message() {
         let mut prelude: [u8; PRELUDE] =
-            job_removed("/job/17", "done")[..PRELUDE].try_into().unwrap();
+            job_removed(":1.2", "/job/17", "done")[..PRELUDE].try_into().unwrap();
         prelude[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
         assert_eq!(whole(prelude), Err(Malformed));
     }
@@ -574,7 +601,7 @@ mod tests {
     proptest! {
         #[test]
         fn damage_is_an_error_and_no_more(at in 0_usize..200, byte: u8, cut in 0_usize..200) {
-            let mut bytes = job_removed("/job/17", "done");
+            let mut bytes = job_removed(":1.2", "/job/17", "done");
             let at = at % bytes.len();
             bytes[at] = byte;
             bytes.truncate(cut);

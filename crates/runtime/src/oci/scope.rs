@@ -129,15 +129,10 @@ pub(super) fn end(cgroup: &Cgroup, group: &Group) -> Result<(), Fault> {
 
 /// Changes limits, of which systemd is told so that it does not undo them.
 pub(super) fn update(cgroup: &Cgroup, group: &Group, limits: &Limits) -> Result<(), Fault> {
-    let before = cgroup.update(limits)?;
-    let Some(unit) = &group.unit else { return Ok(()) };
-    let hierarchies = state::hierarchies()?;
-    let told = Manager::connect(&unit.bus)
-        .and_then(|mut manager| manager.limit(hierarchies, &unit.name, limits));
-    told.map_err(|error| {
-        cgroup.put_back(before);
-        error.into()
-    })
+    match &group.unit {
+        None => Ok(cgroup.update(limits).map(drop)?),
+        Some(unit) => Ok(Manager::connect(&unit.bus)?.update(cgroup, &unit.name, limits)?),
+    }
 }
 
 /// Whether a user's own systemd is meant. Root in a user namespace is nobody to the host's.
