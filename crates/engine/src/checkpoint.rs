@@ -101,7 +101,8 @@ impl Engine {
         let Writing { program, survey, after } = *writing;
         let images = stage.as_fd().try_clone_to_owned();
         let images = images.map_err(EngineError::file("open", CHECKPOINTS))?;
-        let dump = Dump { program, survey, images: images.as_fd(), after };
+        let (images, work) = (images.as_fd(), images.as_fd());
+        let dump = Dump { program, survey, images, work, after };
         let mut end = Ok(End::Unsaid);
         let done = criu::dump(&dump, || {
             pass(Point::CheckpointWritten);

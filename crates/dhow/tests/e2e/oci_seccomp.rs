@@ -101,6 +101,21 @@ fn a_listener_of_an_exec() {
     bundle.nothing_is_left();
 }
 
+/// A process that never lets another of its priority have its processor would wait for its own thread.
+#[test]
+fn who_waits_for_no_other_asks_nobody() {
+    let bundle = Bundle::new();
+    bundle.change(|spec| {
+        spec["process"]["scheduler"] = json!({ "policy": "SCHED_FIFO", "priority": 1 });
+        spec["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": bundle.path().join("agent"),
+            "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }],
+        });
+    });
+    assert!(bundle.fails(&["create", "one"]).contains("SCHED_FIFO with a filter"));
+    bundle.nothing_is_left();
+}
+
 /// config-linux.md, "Seccomp": what is answered, and that a filter is compiled once.
 #[test]
 fn a_filter_is_compiled_once() {

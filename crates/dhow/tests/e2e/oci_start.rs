@@ -69,6 +69,26 @@ fn network_devices() {
     }
 }
 
+/// The same section, of a name that is a template: the kernel makes one that nobody has.
+#[test]
+fn network_devices_of_a_template() {
+    let bundle = Bundle::new();
+    let pair = Pair::new(&bundle);
+    bundle.change(|spec| {
+        let own = json!({ "name": "own%d" });
+        spec["linux"]["netDevices"] = json!({ &pair.left: own, &pair.right: own });
+    });
+    let told = said(&bundle, &["busybox", "ip", "addr", "show", "dev", "own0"]);
+    assert!(told.contains("10.99.77.2/24") && told.contains(",UP"), "{told}");
+    let pair = Pair::new(&Bundle::new());
+    bundle.change(|spec| {
+        spec["linux"]["netDevices"] =
+            json!({ &pair.left: { "name": "own" }, &pair.right: { "name": "own" } });
+    });
+    assert!(bundle.fails(&["run", "one"]).contains("move the interface"));
+    bundle.nothing_is_left();
+}
+
 /// runc and crun do so, and engines without a network of their own rely on it.
 #[test]
 fn the_loopback_interface_is_up() {
@@ -128,12 +148,45 @@ fn readiness_is_passed_on() {
     assert_eq!(heard(), format!("READY=1\nMAINPID={pid}"));
     assert_eq!(bundle.state("one")["status"], "running");
     bundle.ok(&["delete", "-f", "one"]);
+    // Who waits for a word keeps nobody from the container.
+    assert!(command(&["create", "one"]).status().unwrap().success());
+    let pid = bundle.state("one")["pid"].as_i64().unwrap();
+    let mut start = command(&["start", "one"]).spawn().unwrap();
+    let own = format!("/proc/{pid}/root/run/notify/notify.sock");
+    while sender.connect(&own).is_err() {
+        assert!(std::time::Instant::now() < deadline, "nobody listens");
+        std::thread::yield_now();
+    }
+    let mut delete = command(&["delete", "-f", "one"]).spawn().unwrap();
+    let is_deleted = loop {
+        match delete.try_wait().unwrap() {
+            Some(status) => break status.success(),
+            None if std::time::Instant::now() > deadline => {
+                start.kill().unwrap();
+                delete.wait().unwrap();
+                break false;
+            }
+            None => std::thread::yield_now(),
+        }
+    };
+    assert!(is_deleted, "it waits for who waits");
+    assert!(start.wait().unwrap().success());
     // One that ends without a word keeps nobody.
     bundle.runs(&["true"]);
     assert!(command(&["run", "-d", "one"]).status().unwrap().success());
     bundle.ok(&["delete", "-f", "one"]);
     assert!(command(&["run", "one"]).status().unwrap().success());
     bundle.nothing_is_left();
+}
+
+/// What is offered is what is done: engines go by it.
+#[test]
+fn features_name_what_a_specification_may_ask_for() {
+    let bundle = Bundle::new();
+    let told: Value = serde_json::from_str(&bundle.ok(&["features"])).unwrap();
+    assert_eq!(told["linux"]["selinux"]["enabled"], true);
+    // At the top, beside the annotations.
+    assert_eq!(told["potentiallyUnsafeConfigAnnotations"], json!(["org.systemd.property."]));
 }
 
 /// A command line that is not understood is told where engines look.
@@ -184,8 +237,8 @@ fn an_exec_in_a_group_below_the_containers() {
 /// config-linux.md, "PIDs": 0 and -1, and "Unified" where there is no version 2.
 #[test]
 fn limits_at_their_edges() {
-    let bundle = Bundle::new();
-    let limit = |limit: i64| {
+    let (bundle, users) = (Bundle::new(), with_users());
+    let limit = |bundle: &Bundle, limit: i64| {
         bundle.change(|spec| spec["linux"]["resources"]["pids"] = json!({ "limit": limit }));
         bundle.runs(&["sleep", "1000"]);
         bundle.create("one", &[]);
@@ -195,7 +248,11 @@ fn limits_at_their_edges() {
         bundle.ok(&["delete", "-f", "one"]);
         found.unwrap().trim().to_owned()
     };
-    assert_eq!([limit(0), limit(-1), limit(9)], ["1", "max", "9"].map(str::to_owned));
+    let found = [0, -1, 9].map(|number| limit(&bundle, number));
+    assert_eq!(found, ["1", "max", "9"]);
+    // Its process is born twice, which takes more than one for a moment.
+    assert_eq!(limit(&users, 0), "1");
+    users.nothing_is_left();
     bundle.change(|spec| spec["linux"]["resources"]["unified"] = json!({ "nosuch.max": "1" }));
     let told = bundle.fails(&["run", "one"]);
     assert!(told.contains("nosuch"), "{told}");

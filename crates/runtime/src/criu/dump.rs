@@ -28,8 +28,10 @@ pub struct Dump<'a> {
     pub program: &'a Path,
     /// What was found.
     pub survey: &'a Survey,
-    /// Where it is written: a directory, for the log as well.
+    /// Where it is written: a directory.
     pub images: BorrowedFd<'a>,
+    /// Where criu works and leaves its log: a directory, which may be the same.
+    pub work: BorrowedFd<'a>,
     /// What becomes of the container then.
     pub after: After,
 }
@@ -83,7 +85,7 @@ pub fn dump(dump: &Dump<'_>, seal: impl FnOnce() -> Seal) -> Result<(), CriuErro
     });
     drop(talk);
     let _ = criu.wait();
-    let errors = || log::errors(dump.images);
+    let errors = || log::errors(dump.work);
     match answer {
         Ok(answer) if answer.success => Ok(()),
         Ok(answer) => {
@@ -97,7 +99,7 @@ pub fn dump(dump: &Dump<'_>, seal: impl FnOnce() -> Seal) -> Result<(), CriuErro
 fn request(dump: &Dump<'_>) -> Request {
     let options = Options {
         images: dump.images.as_raw_fd(),
-        work: Some(dump.images.as_raw_fd()),
+        work: Some(dump.work.as_raw_fd()),
         pid: Some(dump.survey.pid.as_raw_nonzero().get()),
         leave_running: Some(dump.after == After::Runs),
         external: dump.survey.external.clone(),

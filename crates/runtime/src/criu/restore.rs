@@ -42,8 +42,10 @@ pub struct Restore<'a> {
     pub program: &'a Path,
     /// What was written: a directory.
     pub images: BorrowedFd<'a>,
-    /// An empty directory to work in. The log stays there.
+    /// An empty directory to work in.
     pub work: &'a Path,
+    /// Where the log stays, if not there: a directory.
+    pub log: Option<BorrowedFd<'a>>,
     /// What its streams were.
     pub descriptors: &'a Descriptors,
     /// The start that this takes the place of.
@@ -82,7 +84,8 @@ fn opened(path: &Path, error: &std::io::Error) -> CriuError {
 
 fn at_work(restore: Restore<'_>, plan: &InitPlan, bench: &Path) -> Result<Running, RestoreError> {
     let open = |path: &Path| File::open(path).map_err(|error| opened(path, &error));
-    let (images, work) = (restore.images, open(restore.work)?);
+    let (images, own) = (restore.images, open(restore.work)?);
+    let work = restore.log.unwrap_or(own.as_fd());
     let bounds = Bounds::of(plan, restore.launch.facts.last_capability);
     let unseen = |error: std::io::Error| opened(Path::new("/proc/self/ns"), &error);
     let homes = Homes::of(plan, &restore.launch.namespaces).map_err(unseen)?;
@@ -137,9 +140,9 @@ fn at_work(restore: Restore<'_>, plan: &InitPlan, bench: &Path) -> Result<Runnin
         (Verdict::Unseen, Ok(answer)) if answer.success => Err(CriuError::Unseen.into()),
         (Verdict::Fine, Ok(answer)) if answer.success => Ok(running(&answer)?),
         (_, Ok(Response { message, errno, .. })) => {
-            Err(CriuError::refused(log::errors(&work), message, errno).into())
+            Err(CriuError::refused(log::errors(work), message, errno).into())
         }
-        (_, Err(error)) => Err(CriuError::lost(&error, log::errors(&work)).into()),
+        (_, Err(error)) => Err(CriuError::lost(&error, log::errors(work)).into()),
     }
 }
 

@@ -172,7 +172,7 @@ pub(super) struct Criu {
     /// Directory of the checkpoint
     #[arg(long, value_name = "DIR")]
     pub(super) image_path: Option<PathBuf>,
-    /// Taken for the sake of engines that say it: what criu works in is dhow's own
+    /// Directory for criu's log
     #[arg(long, value_name = "DIR")]
     pub(super) work_path: Option<PathBuf>,
     /// Not supported: connections are closed

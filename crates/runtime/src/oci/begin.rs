@@ -6,11 +6,12 @@ use sys::Errno;
 use sys::process::pidfd_send_signal;
 use sys::signal::Signal;
 
-use super::fault::Fault;
+use super::arguments::Globals;
+use super::fault::{self, Fault, Level};
 use super::filter;
 use super::inside::{Inside, Terms};
 use super::notify::Notify;
-use super::record::{Place, Process, Record, Status};
+use super::record::{Home, Place, Process, Record, Status};
 use super::state;
 use crate::hooks::{self, Hooks, Moment};
 use crate::plan::Orphan;
@@ -24,9 +25,41 @@ pub(super) enum Standing {
     Caller,
 }
 
-/// Starts it. Returns when its program runs, or with why it does not; if a service manager waits, when it is
-/// ready, unless this process stays.
-pub(super) fn start(place: &Place, record: &Record, standing: Standing) -> Result<(), Fault> {
+/// `start`.
+pub(super) fn begin(home: &Home<'_>, id: &str) -> Result<(), Fault> {
+    let place = home.take(id)?;
+    let started = start(&place, &place.record()?)?;
+    // Who ends the container ends the wait.
+    drop(place);
+    started.pass_on(home.globals, Standing::Container)
+}
+
+/// A container whose program runs, and which may say that it is ready.
+#[derive(Debug)]
+#[must_use = "a service manager may wait"]
+pub(super) struct Started {
+    process: Process,
+    notify: Option<Notify>,
+}
+
+impl Started {
+    /// Passes its word on if a service manager waits: returns when it is ready or has ended, unless this
+    /// process stays. Nobody else is to be kept from the container meanwhile.
+    pub(super) fn pass_on(self, globals: &Globals, standing: Standing) -> Result<(), Fault> {
+        let Self { process: Process { pid, pidfd, .. }, notify: Some(notify) } = self else {
+            return Ok(());
+        };
+        match standing {
+            Standing::Container => {
+                notify.pass_on(&pidfd, pid.as_raw_nonzero().get().unsigned_abs())
+            }
+            Standing::Caller => pass_on_beside(notify, pidfd, globals),
+        }
+    }
+}
+
+/// Starts it. Returns when its program runs, or with why it does not.
+pub(super) fn start(place: &Place, record: &Record) -> Result<Started, Fault> {
     match state::status(place, record)? {
         Status::Created => {}
         Status::Stopped => return Err(Fault::Stopped),
@@ -55,24 +88,18 @@ pub(super) fn start(place: &Place, record: &Record, standing: Standing) -> Resul
         // A container whose hooks fail does not go on.
         let _ = pidfd_send_signal(&container.pidfd, Signal::KILL);
     }
-    done?;
-    match (notify, standing) {
-        (None, _) => Ok(()),
-        (Some(notify), Standing::Container) => {
-            notify.pass_on(&container.pidfd, pid.as_raw_nonzero().get().unsigned_abs())
-        }
-        (Some(notify), Standing::Caller) => pass_on_beside(notify, container.pidfd),
-    }
+    done.map(|()| Started { process: container, notify })
 }
 
 /// Waits beside this process, which has the container's terminal and signals to carry.
-fn pass_on_beside(notify: Notify, process: OwnedFd) -> Result<(), Fault> {
+fn pass_on_beside(notify: Notify, process: OwnedFd, globals: &Globals) -> Result<(), Fault> {
     let main = std::process::id();
     let failed = |errno| Fault::Call("wait for the container beside this process", errno);
     let kill = Some(rustix::process::Signal::KILL);
     let work = || {
         let _ = rustix::process::set_parent_process_death_signal(kill);
-        i32::from(notify.pass_on(&process, main).is_err())
+        let passed = notify.pass_on(&process, main);
+        passed.inspect_err(|fault| fault::tell(globals, Level::Warning, fault)).is_err().into()
     };
     // Nobody reaps it but who takes over from this process: it ends with the container, or before.
     sys::process::fork(work).map(drop).map_err(failed)

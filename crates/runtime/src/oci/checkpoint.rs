@@ -4,6 +4,7 @@
 //! name; those that ask for what is done anyway are taken.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -15,11 +16,14 @@ use rustix::io::retry_on_intr;
 use super::arguments::{Checkpoint, Criu};
 use super::fault::Fault;
 use super::record::{Home, Process, Status};
-use super::state;
+use super::{finish, notify, state};
 use crate::criu::{self, After, Descriptors, Dump, Seal};
 
 /// What its streams were, beside what criu writes; runc's has the same name.
 pub(super) const DESCRIPTORS: &str = "descriptors.json";
+
+/// There if the container was shown where a service manager's socket is, which its specification does not say.
+pub(super) const NOTIFIES: &str = "notifies";
 
 /// Where it is kept if nobody says.
 const DEFAULT: &str = "checkpoint";
@@ -44,18 +48,18 @@ pub(super) fn checkpoint(home: &Home<'_>, args: &Checkpoint) -> Result<(), Fault
     let spec = place.spec()?;
     let program = program(home)?;
     let path = images(&args.criu);
-    fs::DirBuilder::new()
-        .mode(0o700)
-        .recursive(true)
-        .create(&path)
-        .map_err(Fault::file("make", &path))?;
-    let images = File::open(&path).map_err(Fault::file("open", &path))?;
-    let survey = criu::survey(process.pid, &bound(&spec))?;
+    let images = directory(&path)?;
+    let work = args.criu.work_path.as_deref().map(directory).transpose()?;
+    let work = work.as_ref().unwrap_or(&images).as_fd();
+    let notifies = place.notify().exists();
+    let mut bound = bound(&spec);
+    bound.extend(notifies.then(|| notify::INSIDE.into()));
+    let survey = criu::survey(process.pid, &bound)?;
     let after = if args.leave_running { After::Runs } else { After::Ends };
-    let dump = Dump { program: &program, survey: &survey, images: images.as_fd(), after };
+    let dump = Dump { program: &program, survey: &survey, images: images.as_fd(), work, after };
     let mut written = Ok(());
     criu::dump(&dump, || {
-        written = write(&path, &survey.descriptors);
+        written = write(&path, &survey.descriptors).and_then(|()| mark(&path, notifies));
         if written.is_ok() { Seal::Kept } else { Seal::Lost }
     })?;
     written?;
@@ -64,10 +68,18 @@ pub(super) fn checkpoint(home: &Home<'_>, args: &Checkpoint) -> Result<(), Fault
         After::Ends => {
             let mut ended = [PollFd::new(&process.pidfd, PollFlags::IN)];
             retry_on_intr(|| poll(&mut ended, None))
-                .map(drop)
-                .map_err(|errno| Fault::Call("wait for the container to end", errno))
+                .map_err(|errno| Fault::Call("wait for the container to end", errno))?;
+            // As runc has it: it is restored under its own name.
+            finish::remove(home, place, &record)
         }
     }
+}
+
+/// A directory, made if it is not there.
+pub(super) fn directory(path: &Path) -> Result<File, Fault> {
+    let mut make = fs::DirBuilder::new();
+    make.mode(0o700).recursive(true).create(path).map_err(Fault::file("make", path))?;
+    File::open(path).map_err(Fault::file("open", path))
 }
 
 /// The places of what comes from outside, and is brought again.
@@ -85,6 +97,20 @@ fn write(directory: &Path, descriptors: &Descriptors) -> Result<(), Fault> {
     let bytes =
         serde_json::to_vec(descriptors).map_err(|error| Fault::Json(path.clone(), error))?;
     fs::write(&path, bytes).map_err(Fault::file("write", path))
+}
+
+/// An earlier checkpoint in the same directory may have been marked.
+fn mark(directory: &Path, notifies: bool) -> Result<(), Fault> {
+    let path = directory.join(NOTIFIES);
+    if notifies {
+        return fs::write(&path, []).map_err(Fault::file("write", path));
+    }
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Fault::file("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Flags of both verbs that ask for what is not done.

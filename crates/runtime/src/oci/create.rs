@@ -94,6 +94,10 @@ fn in_place(
         .and_then(|()| in_group(place, args, bundle, about, &sockets));
     // The container's own process is in there by now.
     drop(keeper);
+    let made = made.and_then(|made| {
+        scope::settle(&cgroup, &group, &bundle.spec)?;
+        Ok(made)
+    });
     if made.is_err() {
         let _ = scope::end(&cgroup, &group);
     }
@@ -154,15 +158,19 @@ impl Order<'_> {
         let facts = HostFacts::detect()?;
         // Whoever says start tells a listener of it.
         let filter = filter::of(&bundle.spec, &facts, place, serde_json::Value::Null)?;
+        filter::check_turns(filter.as_ref(), bundle.spec.process().as_ref())?;
         let rootfs =
-            root(bundle).map_err(|errno| Fault::Call("open the root file system", errno))?;
+            root(bundle).map_err(|errno| Fault::file("open", &bundle.rootfs)(errno.into()))?;
         let mut spec = bundle.spec.clone();
         let mut passed = 0;
         if let Some(process) = spec.process_mut() {
             environment::complete(process, rootfs.as_fd());
             passed = environment::pass_listeners(process);
         }
-        notify::prepare(place, &mut spec)?;
+        let notifies = args.past.as_ref().map_or_else(notify::is_awaited, Past::notifies);
+        if notifies {
+            notify::prepare(place, &mut spec)?;
+        }
         let process = spec.process().as_ref();
         let terminal = process.is_some_and(|process| process.terminal().unwrap_or(false));
         let entry = cgroup.entry()?;

@@ -77,8 +77,6 @@ pub(super) enum Fault {
     Criu(#[from] crate::criu::CriuError),
     #[error(transparent)]
     Restore(#[from] crate::criu::RestoreError),
-    #[error("read the notify socket")]
-    Socket(#[source] std::io::Error),
     #[error("write to the standard output")]
     Output(#[source] std::io::Error),
 }

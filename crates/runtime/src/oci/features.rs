@@ -51,7 +51,7 @@ fn all() -> Value {
                 "archs": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"],
             },
             "apparmor": { "enabled": true },
-            "selinux": { "enabled": false },
+            "selinux": { "enabled": true },
             "intelRdt": { "enabled": false },
             "memoryPolicy": {
                 "modes": [
@@ -66,5 +66,7 @@ fn all() -> Value {
         "annotations": {
             "dhow.version": env!("CARGO_PKG_VERSION"),
         },
+        // Properties of a unit, that is: where systemd makes the control group.
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
     })
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxSchedulerPolicy, Process, Scheduler, Spec};
 use serde_json::json;
 
 use super::fault::Fault;
@@ -57,6 +57,19 @@ pub(super) fn of(
         state,
     });
     Ok(Some(Filter { program, listener }))
+}
+
+/// Refuses a process that would wait for ever: the thread that passes its filter's descriptor on has its policy,
+/// and a first-in-first-out one never gives a processor to another of its own priority.
+pub(super) fn check_turns(filter: Option<&Filter>, process: Option<&Process>) -> Result<(), Fault> {
+    let asks = filter.is_some_and(|filter| filter.listener.is_some());
+    let scheduler = process.and_then(|process| process.scheduler().as_ref());
+    let is_first_in =
+        |scheduler: &Scheduler| *scheduler.policy() == LinuxSchedulerPolicy::SchedFifo;
+    if asks && scheduler.is_some_and(is_first_in) {
+        return Err(Fault::config("SCHED_FIFO with a filter that asks an agent is not supported"));
+    }
+    Ok(())
 }
 
 /// The directory of compiled filters, if nobody but this user can put something there: what is in it is

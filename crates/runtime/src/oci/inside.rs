@@ -96,6 +96,7 @@ impl<'a> Inside<'a> {
         stdio: Stdio,
         terms: Terms<'_>,
     ) -> Result<Running, Fault> {
+        filter::check_turns(self.filter.as_ref(), Some(process))?;
         // One whose program has divided its control group takes processes in a part of it alone. The part
         // goes with the container.
         let below = terms.below.map(|path| self.below(path)).transpose()?;

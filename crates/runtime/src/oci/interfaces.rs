@@ -4,7 +4,7 @@
 //! Owns the few messages of rtnetlink that this takes. An interface goes back to the host, if it is one of
 //! hardware, when the container's network namespace ends; the kernel sees to that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
@@ -33,12 +33,10 @@ pub(super) fn give(spec: &Spec, namespaces: &mut Open) -> Result<(), Fault> {
     let netns = namespace(linux, namespaces)?;
     let host = Socket::open()?;
     let container = inside(&netns, Socket::open)?;
-    let loopback = name_to_index(&container.0, "lo");
-    let up = loopback.and_then(|index| container.bring_up(index));
-    up.map_err(|errno| Fault::Call("bring up the loopback interface", errno))?;
+    container.bring_up_loopback()?;
     for (name, device) in wished {
         let new = device.name().as_deref().filter(|new| !new.is_empty()).unwrap_or(name);
-        if new.is_empty() || new.len() > LONGEST || new.contains(['/', ' ', ':', '%']) {
+        if !is_name(new) {
             return Err(Fault::Config(format!(
                 "linux.netDevices: {new:?} is no name of an interface"
             )));
@@ -46,8 +44,9 @@ pub(super) fn give(spec: &Spec, namespaces: &mut Open) -> Result<(), Fault> {
         let failed = |action| move |errno| Fault::Interface { action, name: name.clone(), errno };
         let index = name_to_index(&host.0, name).map_err(failed("find"))?;
         let addresses = host.addresses(index).map_err(failed("list the addresses of"))?;
+        let before = container.links().map_err(failed("look for"))?;
         host.hand_over(index, &netns, new).map_err(failed("move"))?;
-        let index = name_to_index(&container.0, new).map_err(failed("find again"))?;
+        let index = container.arrived(new, &before).map_err(failed("find again"))?;
         for address in addresses {
             container.add(index, &address).map_err(failed("give its addresses to"))?;
         }
@@ -55,6 +54,12 @@ pub(super) fn give(spec: &Spec, namespaces: &mut Open) -> Result<(), Fault> {
     }
     namespaces.push((Namespaces::NET, netns));
     Ok(())
+}
+
+/// What the kernel takes, which fills in a number for a `%d`.
+fn is_name(name: &str) -> bool {
+    let given = name.replacen("%d", "", 1);
+    !name.is_empty() && name.len() <= LONGEST && !given.contains(['/', ' ', ':', '%'])
 }
 
 /// The container's network namespace, made now if it is to be a new one.
@@ -73,13 +78,20 @@ fn namespace(linux: &Linux, namespaces: &Open) -> Result<OwnedFd, Fault> {
 }
 
 /// A namespace that this process leaves again at once.
-pub(super) fn new_namespace() -> Result<OwnedFd, Fault> {
+fn new_namespace() -> Result<OwnedFd, Fault> {
     let own = users::open(Path::new(OWN))?;
     sys::process::unshare(Namespaces::NET)
         .map_err(|errno| Fault::Call("make a network namespace", errno))?;
     let new = users::open(Path::new(OWN));
     enter(&own)?;
     new
+}
+
+/// The same, with its loopback interface up, as every start of a container has it.
+pub(super) fn new_with_loopback() -> Result<OwnedFd, Fault> {
+    let netns = new_namespace()?;
+    inside(&netns, Socket::open)?.bring_up_loopback()?;
+    Ok(netns)
 }
 
 /// Where this thread is.
@@ -110,6 +122,7 @@ struct Address {
 }
 
 const NEW_LINK: u16 = 16;
+const GET_LINK: u16 = 18;
 const NEW_ADDRESS: u16 = 20;
 const GET_ADDRESS: u16 = 22;
 const REQUEST: u16 = 1;
@@ -172,6 +185,32 @@ impl Socket {
 
     fn bring_up(&self, index: u32) -> Result<(), Errno> {
         self.ask(NEW_LINK, ACKNOWLEDGE, &link(index, UP)).map(drop)
+    }
+
+    fn bring_up_loopback(&self) -> Result<(), Fault> {
+        let up = name_to_index(&self.0, "lo").and_then(|index| self.bring_up(index));
+        up.map_err(|errno| Fault::Call("bring up the loopback interface", errno))
+    }
+
+    /// The numbers of all.
+    fn links(&self) -> Result<BTreeSet<u32>, Errno> {
+        let listed = self.ask(GET_LINK, DUMP, &[0; 16])?;
+        let number = |payload: &Vec<u8>| payload.get(4..8)?.try_into().ok().map(u32::from_ne_bytes);
+        Ok(listed.iter().filter_map(number).collect())
+    }
+
+    /// The number of what has come by a name; one that the kernel has made is known by what was there before.
+    fn arrived(&self, name: &str, before: &BTreeSet<u32>) -> Result<u32, Errno> {
+        if !name.contains('%') {
+            return name_to_index(&self.0, name);
+        }
+        let now = self.links()?;
+        let mut new = now.difference(before);
+        match (new.next(), new.next()) {
+            (Some(index), None) => Ok(*index),
+            // Somebody else brings interfaces there meanwhile.
+            _ => Err(Errno::NODEV),
+        }
     }
 
     /// Sends one message and hears the answer out.
@@ -253,6 +292,16 @@ fn attributes(mut bytes: &[u8]) -> Vec<(u16, Vec<u8>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_may_have_one_number_of_the_kernels() {
+        for name in ["eth0", "eth%d", "%d", "v%dx", "123456789012345"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "a%", "a%s", "a%d%d", "%%dd", "a/b", "a b", "a:1", "1234567890123456"] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
 
     #[test]
     fn attributes_are_read_as_they_are_put() {

@@ -36,7 +36,6 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use arguments::{Arguments, CgroupManager, Globals, Rootless, Verb};
-use begin::Standing;
 use fault::{Fault, Level};
 use record::Home;
 
@@ -109,10 +108,7 @@ fn carry_out(globals: &Globals, verb: &Verb) -> Result<u8, Fault> {
         Verb::Run(args) => return run::run(&home, args),
         Verb::Exec(args) => return more::exec(&home, args),
         Verb::Create(args) => create::create(&home, args, create::Company::Detached).map(drop)?,
-        Verb::Start(args) => {
-            let place = home.take(&args.id)?;
-            begin::start(&place, &place.record()?, Standing::Container)?;
-        }
+        Verb::Start(args) => begin::begin(&home, &args.id)?,
         Verb::Kill(args) => finish::kill(&home, args)?,
         Verb::Delete(args) => finish::delete(&home, args)?,
         Verb::List(args) => state::list(&home, args)?,

@@ -40,7 +40,7 @@ pub(super) fn exec(home: &Home<'_>, args: &Exec) -> Result<u8, Fault> {
     let spec = place.spec()?;
     let mut process = process(args, &spec)?;
     let rootfs = rustix::fs::open(&record.rootfs, ROOT, Mode::empty())
-        .map_err(|errno| Fault::Call("open the root file system", errno))?;
+        .map_err(|errno| Fault::file("open", &record.rootfs)(errno.into()))?;
     environment::complete(&mut process, rootfs.as_fd());
     let terminal = process.terminal().unwrap_or(false);
     let company = if args.detach { Company::Detached } else { Company::Foreground };

@@ -19,8 +19,13 @@ use super::fault::Fault;
 use super::record::Place;
 
 /// Where the container has it.
-const INSIDE: &str = "/run/notify";
+pub(super) const INSIDE: &str = "/run/notify";
 const NAME: &str = "notify.sock";
+
+/// Whether the caller wants to be told.
+pub(super) fn is_awaited() -> bool {
+    host().is_some()
+}
 
 /// Whom the caller wants to be told.
 fn host() -> Option<String> {
@@ -29,9 +34,6 @@ fn host() -> Option<String> {
 
 /// Shows the container a directory in which the socket will be, and says so in its environment.
 pub(super) fn prepare(place: &Place, spec: &mut Spec) -> Result<(), Fault> {
-    if host().is_none() {
-        return Ok(());
-    }
     let directory = place.notify();
     fs::create_dir(&directory).map_err(Fault::file("make", &directory))?;
     // The container's user has to reach it, whatever this process's mask is.
@@ -53,6 +55,7 @@ pub(super) fn prepare(place: &Place, spec: &mut Spec) -> Result<(), Fault> {
 #[derive(Debug)]
 pub(super) struct Notify {
     socket: UnixDatagram,
+    path: PathBuf,
     host: String,
 }
 
@@ -69,13 +72,12 @@ impl Notify {
         // An address takes 107 bytes, however long the path is.
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = rustix::fs::open(&directory, flags, Mode::empty());
-        let opened = opened
-            .map_err(|errno| Fault::Call("open the directory of the notify socket", errno))?;
+        let opened = opened.map_err(|errno| Fault::file("open", &directory)(errno.into()))?;
         let short = format!("/proc/self/fd/{}/{NAME}", opened.as_raw_fd());
         let socket = UnixDatagram::bind(short).map_err(Fault::file("listen at", &name))?;
         let set = fs::set_permissions(&name, fs::Permissions::from_mode(0o777));
         set.map_err(Fault::file("open up", &name))?;
-        Ok(Some(Self { socket, host }))
+        Ok(Some(Self { socket, path: name, host }))
     }
 
     /// Waits until the container is ready, or has ended, and tells of the former. `main` is who stands for it.
@@ -91,7 +93,8 @@ impl Notify {
                 return Ok(());
             }
             let mut said = [0; 4096];
-            let length = self.socket.recv(&mut said).map_err(Fault::Socket)?;
+            let read = self.socket.recv(&mut said);
+            let length = read.map_err(Fault::file("read from", &self.path))?;
             if let Some(line) = readiness(&said[..length]) {
                 return self.tell(&[line, format!("\nMAINPID={main}").as_bytes()].concat());
             }

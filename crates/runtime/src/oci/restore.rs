@@ -8,7 +8,7 @@ use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use sys::process::Namespaces;
 
 use super::arguments::{Create, Handles, Restore, Run};
-use super::checkpoint::{self, DESCRIPTORS};
+use super::checkpoint::{self, DESCRIPTORS, NOTIFIES};
 use super::fault::Fault;
 use super::record::{Home, Place};
 use super::users::{self, Open};
@@ -22,6 +22,8 @@ pub(super) struct Past {
     /// criu.
     program: PathBuf,
     images: PathBuf,
+    /// Where criu's log is to be.
+    work: Option<PathBuf>,
 }
 
 /// Restores it. Returns as `run` does.
@@ -32,7 +34,11 @@ pub(super) fn restore(home: &Home<'_>, args: &Restore) -> Result<u8, Fault> {
         (args.lsm_mount_context.is_some(), "--lsm-mount-context"),
         (args.console_socket.is_some(), "--console-socket of a restore"),
     ])?;
-    let past = Past { program: checkpoint::program(home)?, images: checkpoint::images(&args.criu) };
+    let past = Past {
+        program: checkpoint::program(home)?,
+        images: checkpoint::images(&args.criu),
+        work: args.criu.work_path.clone(),
+    };
     let handles = Handles {
         console_socket: None,
         pidfd_socket: None,
@@ -63,10 +69,15 @@ impl Past {
         }
         let opened = match net.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
             Some(path) => users::open(path)?,
-            None => interfaces::new_namespace()?,
+            None => interfaces::new_with_loopback()?,
         };
         namespaces.push((Namespaces::NET, opened));
         Ok(())
+    }
+
+    /// Whether it was shown where a service manager's socket is.
+    pub(super) fn notifies(&self) -> bool {
+        self.images.join(NOTIFIES).exists()
     }
 
     /// Makes it again, in place of a start.
@@ -76,10 +87,12 @@ impl Past {
         let work = place.work();
         fs::create_dir(&work).map_err(Fault::file("make", &work))?;
         let work = fs::canonicalize(&work).map_err(Fault::file("find", &work))?;
+        let log = self.work.as_deref().map(checkpoint::directory).transpose()?;
         let restore = criu::Restore {
             program: &self.program,
             images: images.as_fd(),
             work: &work,
+            log: log.as_ref().map(AsFd::as_fd),
             descriptors: &descriptors,
             launch,
         };

@@ -3,9 +3,9 @@
 use sys::process::Exit;
 
 use super::arguments::Run;
-use super::begin::Standing;
+use super::begin::{Standing, Started};
 use super::create::{Company, Created, create};
-use super::fault::Fault;
+use super::fault::{self, Fault, Level};
 use super::record::{Home, Place, Record};
 use super::{begin, finish, foreground};
 use crate::Running;
@@ -15,7 +15,8 @@ pub(super) fn run(home: &Home<'_>, args: &Run) -> Result<u8, Fault> {
     if args.detach {
         let Created { place, record, running } = create(home, &args.create, Company::Detached)?;
         if args.create.past.is_none() {
-            begin(home, place, (&record, Standing::Container), &running)?;
+            let started = begin(home, place, &record, &running)?;
+            pass_on(home, started, Standing::Container);
         }
         return Ok(0);
     }
@@ -26,13 +27,15 @@ pub(super) fn run(home: &Home<'_>, args: &Run) -> Result<u8, Fault> {
     }
     let signals = foreground::listen()?;
     let Created { place, record, running } = create(home, &args.create, Company::Foreground)?;
-    let place = match args.create.past {
-        None => begin(home, place, (&record, Standing::Caller), &running)?,
+    // Other commands must be able to act on it meanwhile: nobody has its place from here on.
+    match args.create.past {
+        None => {
+            let started = begin(home, place, &record, &running)?;
+            pass_on(home, started, Standing::Caller);
+        }
         // What is made again runs already.
-        Some(_) => place,
-    };
-    // Other commands must be able to act on it meanwhile.
-    drop(place);
+        Some(_) => drop(place),
+    }
     let master = running.terminal.filter(|_| args.create.handles.console_socket.is_none());
     let exit = match foreground::stay(&running.pidfd, master, &signals) {
         Ok(exit) => exit,
@@ -69,12 +72,22 @@ fn remove(home: &Home<'_>, record: &Record) -> Result<(), Fault> {
 fn begin(
     home: &Home<'_>,
     place: Place,
-    (record, standing): (&Record, Standing),
+    record: &Record,
     running: &Running,
-) -> Result<Place, Fault> {
-    let Err(fault) = begin::start(&place, record, standing) else { return Ok(place) };
+) -> Result<Started, Fault> {
+    let fault = match begin::start(&place, record) {
+        Ok(started) => return Ok(started),
+        Err(fault) => fault,
+    };
     let _ = sys::process::pidfd_send_signal(&running.pidfd, sys::signal::Signal::KILL);
     let _ = sys::process::wait(&running.pidfd);
     let _ = finish::remove(home, place, record);
     Err(fault)
+}
+
+/// The container runs, whoever cannot be told of it.
+fn pass_on(home: &Home<'_>, started: Started, standing: Standing) {
+    if let Err(fault) = started.pass_on(home.globals, standing) {
+        fault::tell(home.globals, Level::Warning, &fault);
+    }
 }

@@ -6,7 +6,7 @@
 use std::env::var_os;
 use std::path::PathBuf;
 
-use cgroup::{Cgroup, CgroupError, DeviceRules, Keeper, Limits, Manager, Scope, Wish, Wished};
+use cgroup::{Cgroup, CgroupError, DeviceRules, Keeper, Limits, Manager, Max, Scope, Wish, Wished};
 use oci_spec::runtime::Spec;
 
 use super::arguments::{CgroupManager, Globals};
@@ -68,7 +68,7 @@ impl Driver {
     ) -> Result<(Cgroup, Option<Keeper>), Fault> {
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
         let resources = resources.unwrap_or_default();
-        let limits = resources::limits(&resources)?;
+        let limits = roomy(resources::limits(&resources)?);
         let devices = resources::devices_with_defaults(&resources)?;
         match self {
             Self::Files => Ok((by_files(group, &limits, &devices)?, None)),
@@ -79,6 +79,25 @@ impl Driver {
                 Ok((made.0, Some(made.1)))
             }
         }
+    }
+}
+
+/// Tasks that a control group has to take while a container is made: who keeps a scope, and a process that
+/// is born twice.
+const ROOM: u64 = 3;
+
+/// The limits with room for that.
+fn roomy(limits: Limits) -> Limits {
+    Limits { pids: limits.pids.map(|pids| pids.max(Max::At(ROOM))), ..limits }
+}
+
+/// Takes the room back, once the container's own process is the only one in there.
+pub(super) fn settle(cgroup: &Cgroup, group: &Group, spec: &Spec) -> Result<(), Fault> {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    let pids = resources.map(resources::limits).transpose()?.and_then(|limits| limits.pids);
+    match pids.filter(|pids| *pids < Max::At(ROOM)) {
+        None => Ok(()),
+        pids => update(cgroup, group, &Limits { pids, ..Limits::default() }),
     }
 }
 

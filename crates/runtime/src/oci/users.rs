@@ -35,7 +35,7 @@ pub(super) fn settle(spec: &mut Spec) -> Result<Open, Fault> {
     };
     let namespace = open(&path)?;
     if userns::is_own(&namespace)
-        .map_err(|errno| Fault::Call("look at /proc/self/ns/user", errno))?
+        .map_err(|errno| Fault::file("look at the namespace", &path)(errno.into()))?
     {
         let rest = linux.namespaces().iter().flatten().filter(|one| !is_user(one)).cloned();
         let rest = rest.collect::<Vec<_>>();

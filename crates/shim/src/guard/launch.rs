@@ -356,6 +356,7 @@ fn restore(
         program: &restoration.program,
         images: images.as_fd(),
         work: &restoration.work,
+        log: None,
         descriptors: &restoration.descriptors,
         launch: wished,
     });

@@ -129,6 +129,12 @@ fn a_scope_lives_as_long_as_its_container() {
         ("33554432".into(), "50".into())
     );
 
+    // What a change does not name stays: with systemd too, which has one number for a quota and its period.
+    scoped.ok(&["update", "--cpu-quota", "33333", "one"]);
+    scoped.ok(&["update", "--cpu-period", "200000", "one"]);
+    assert_eq!(scoped.shown("CPUQuotaPerSecUSec"), "170ms");
+    assert_eq!(scoped.file("cpu.max"), "33333 200000", "as it was asked for, not rounded");
+
     scoped.ok(&["pause", "one"]);
     assert_eq!(scoped.bundle.state("one")["status"], "paused");
     scoped.ok(&["resume", "one"]);
