@@ -14,7 +14,7 @@ pub(crate) fn said(bundle: &Bundle, words: &[&str]) -> String {
     bundle.ok(&["run", "one"])
 }
 
-fn add(spec: &mut Value, kind: &str, path: Option<&str>) {
+pub(crate) fn add(spec: &mut Value, kind: &str, path: Option<&str>) {
     let mut one = json!({ "type": kind });
     if let Some(path) = path {
         one["path"] = json!(path);
@@ -34,6 +34,8 @@ pub(crate) fn with_users() -> Bundle {
     let bundle = Bundle::new();
     bundle.change(|spec| {
         add(spec, "user", None);
+        // Version 1 is mounted by who owns the namespace for it, and the sample has none there.
+        add(spec, "cgroup", None);
         spec["linux"]["uidMappings"] = map(&[(0, 100_000, 1), (1, 200_000, 999)]);
         spec["linux"]["gidMappings"] = map(&[(0, 300_000, 10), (10, 400_000, 990)]);
         spec["root"]["readonly"] = json!(false);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use testkit::Ran;
 
 use crate::oci::Bundle;
-use crate::oci_spec::{said, with_users};
+use crate::oci_spec::{add, said, with_users};
 
 #[track_caller]
 #[expect(clippy::disallowed_methods, reason = "the test lays out interfaces of the host")]
@@ -210,6 +210,7 @@ fn errors_of_usage_are_in_the_log() {
 fn an_exec_in_a_group_below_the_containers() {
     let bundle = Bundle::new();
     bundle.runs(&["sleep", "1000"]);
+    bundle.change(|spec| add(spec, "cgroup", None));
     bundle.create("one", &[]);
     bundle.ok(&["start", "one"]);
     for group in bundle.groups() {
