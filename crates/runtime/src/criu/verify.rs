@@ -79,13 +79,14 @@ impl Bounds {
         self.foreign_ids(status)
     }
 
-    /// Who it is and may not be. A container that began as root, or runs programs that change who they
-    /// are, may have become anybody, if it has what that takes.
+    /// Who it is and may not be. A program of its image that changes who it is (setuid) takes no capability
+    /// for that, so where nothing forbids those it may be anybody. Else only who began as root, and has what
+    /// it takes, may have become another.
     fn foreign_ids(&self, status: &str) -> Option<String> {
         let Identity { uid, gid, groups } = &self.identity;
         let may_change = |capability: u32| {
             let has = self.capabilities & (1 << capability) != 0;
-            has && (uid.is_root() || !self.gains_nothing)
+            !self.gains_nothing || (has && uid.is_root())
         };
         // What cannot be read is anybody.
         let ids = |name| -> Vec<u32> {
@@ -150,7 +151,10 @@ fn label(step: &Step) -> Option<(&'static str, CString)> {
     if let Step::SeLinux(label) = step {
         Some(("attr/current", label.clone()))
     } else if let Step::AppArmor(profile) = step {
-        Some(("attr/apparmor/current", profile.clone()))
+        // It is told with the word for when it counts, and shown without.
+        let profile = profile.to_bytes();
+        let name = profile.strip_prefix(b"exec ").unwrap_or(profile);
+        CString::new(name).ok().map(|name| ("attr/apparmor/current", name))
     } else {
         None
     }
@@ -334,8 +338,26 @@ mod tests {
         // Who began as root may be anybody, with what that takes.
         assert_eq!(bounds(changes, true, &IDENTITY).foreign_ids(&own), None);
         assert_eq!(bounds(changes, true, &IDENTITY).foreign_first(&own), None);
-        assert!(bounds(0, false, &IDENTITY).foreign_ids(&own).is_some());
+        assert!(bounds(0, true, &IDENTITY).foreign_ids(&own).is_some());
+        // Programs that change who they are need no capability.
+        assert_eq!(bounds(0, false, &user).foreign_ids(&sudo), None);
+        assert_eq!(bounds(0, false, &IDENTITY).foreign_ids(&own), None);
         assert!(locked.foreign_ids("").is_some(), "what is not told is not believed");
+    }
+
+    #[test]
+    fn a_label_of_the_plan_is_what_the_kernel_shows_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("attr/apparmor")).unwrap();
+        let plan = crate::plan::tests::confined("strict");
+        let check = |found: &str| {
+            fs::write(dir.path().join("attr/apparmor/current"), found).unwrap();
+            Bounds::of(&plan, 40).foreign_label(dir.path())
+        };
+        assert_eq!(check("strict (enforce)\n"), None);
+        for other in ["unconfined\n", "stricter (enforce)\n", "exec strict\n", ""] {
+            assert!(check(other).is_some(), "{other}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod process;
 pub(crate) mod restoring;
 mod sysctl;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod text;
 mod turns;
 

@@ -56,6 +56,14 @@ fn with(mut spec: Value, pointer: &str, value: Value) -> Value {
     spec
 }
 
+/// On a host with AppArmor.
+pub(crate) fn confined(profile: &str) -> InitPlan {
+    let spec = with(small(), "/process/apparmorProfile", json!(profile));
+    let spec: Spec = serde_json::from_value(spec).unwrap();
+    let facts = HostFacts { apparmor: true, ..facts(CgroupView::Unified) };
+    plan(&spec, &facts, &extras()).unwrap()
+}
+
 fn planned(spec: Value, extras: &Extras) -> Result<InitPlan, PlanError> {
     let spec: Spec = serde_json::from_value(spec).unwrap();
     plan(&spec, &facts(CgroupView::Unified), extras)
