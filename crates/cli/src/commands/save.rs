@@ -6,7 +6,7 @@ use crate::error::{Failure, os_error};
 use docker_api::stream::ByteStream;
 use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -41,9 +41,25 @@ pub(super) enum Target {
     Special(File),
 }
 
+/// Who may read a file that is made, as far as the user's mask lets them.
+#[derive(Debug, Clone, Copy)]
+enum Readers {
+    All = 0o666,
+    Owner = 0o600,
+}
+
 impl Target {
     /// Terminals are refused: an archive is nothing to look at.
     pub(super) fn open(output: Option<&str>) -> Result<Self, Failure> {
+        Self::open_for(output, Readers::All)
+    }
+
+    /// As [`Target::open`], of a file that nobody else is to read.
+    pub(super) fn open_private(output: Option<&str>) -> Result<Self, Failure> {
+        Self::open_for(output, Readers::Owner)
+    }
+
+    fn open_for(output: Option<&str>, readers: Readers) -> Result<Self, Failure> {
         let path = match output {
             None | Some("" | "-") if cx::stdout_is_terminal() => {
                 return Err(Failure::error(
@@ -69,19 +85,8 @@ impl Target {
             }
             Ok(_) | Err(_) => {}
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let partial = path.with_file_name(format!(".{name}.{}", std::process::id()));
-        let file = File::create(&partial).map_err(failed)?;
+        let (file, partial) = create_partial(path, readers).map_err(failed)?;
         Ok(Self::File(file, partial, path.to_owned()))
-    }
-
-    /// As [`Target::open`], of a file that nobody else is to read. It is empty so far.
-    pub(super) fn open_private(output: Option<&str>) -> Result<Self, Failure> {
-        let target = Self::open(output)?;
-        if let Self::File(file, ..) = &target {
-            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
-        }
-        Ok(target)
     }
 
     /// Nothing comes.
@@ -110,9 +115,48 @@ impl Target {
     }
 }
 
+/// A new file beside this one. Where others write too, something may have its name: that is never written
+/// to, and no link is followed.
+fn create_partial(path: &Path, readers: Readers) -> std::io::Result<(File, PathBuf)> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut options = File::options();
+    options.write(true).create_new(true).mode(readers as u32);
+    let mut attempt = 0_u8;
+    loop {
+        let partial = path.with_file_name(format!(".{name}.{}-{attempt}", std::process::id()));
+        match options.open(&partial) {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::AlreadyExists && attempt < u8::MAX =>
+            {
+                attempt += 1;
+            }
+            opened => return Ok((opened?, partial)),
+        }
+    }
+}
+
 async fn copy(mut stream: ByteStream, out: &mut impl Write) -> Result<(), Failure> {
     while let Some(bytes) = stream.next().await? {
         out.write_all(&bytes)?;
     }
     Ok(out.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    #[test]
+    fn what_is_private_is_a_new_file_of_its_own_from_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let (victim, path) = (dir.path().join("victim"), dir.path().join("a.tar"));
+        std::fs::write(&victim, "mine").unwrap();
+        let planted = dir.path().join(format!(".a.tar.{}-0", std::process::id()));
+        symlink(&victim, &planted).unwrap();
+        let (file, partial) = create_partial(&path, Readers::Owner).unwrap();
+        assert_eq!(file.metadata().unwrap().mode() & 0o7777, 0o600);
+        assert_ne!(partial, planted);
+        assert_eq!(std::fs::read(&victim).unwrap(), b"mine");
+    }
 }
