@@ -69,12 +69,7 @@ impl Engine {
         let (lock, container) = self.lock(&id)?;
         let (pid, mut shim) = self.writable_down(&container, place, options.after)?;
         let kept = shelf.make()?;
-        if kept.is_taken(&place.name)? {
-            return Err(EngineError::CheckpointExists {
-                name: place.name.clone(),
-                container: container.name().to_owned(),
-            });
-        }
+        check_free(&kept, &container, place)?;
         let survey = criu::survey(pid, &self.given_places(&container)?)
             .map_err(|error| cannot(&container, error))?;
         let writing = Writing { program: &program, survey: &survey, after: options.after };
@@ -186,7 +181,8 @@ impl Engine {
     }
 
     /// Takes a checkpoint from an archive that [`Engine::checkpoint_export`] has written. What it may do is
-    /// seen when a container is made of it.
+    /// seen when a container is made of it. While the archive comes, others may do what they like with the
+    /// container: whoever sends it may be slow.
     ///
     /// # Errors
     /// There is one of this name, or the archive is of something else: nothing has changed.
@@ -198,15 +194,21 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let id = self.find(who)?.id;
         let shelf = self.shelf_of(&id, place)?;
-        let (_lock, container) = self.lock(&id)?;
+        let (lock, container) = self.lock(&id)?;
         let kept = shelf.make()?;
-        if kept.is_taken(&place.name)? {
-            return Err(EngineError::CheckpointExists {
-                name: place.name.clone(),
-                container: container.name().to_owned(),
-            });
+        check_free(&kept, &container, place)?;
+        let mut stage = kept.stage(&place.name)?;
+        drop(lock);
+        let named = stage.take(archive).and_then(|descriptors| {
+            let (_lock, container) = self.lock(&id)?;
+            check_free(&kept, &container, place)?;
+            stage.seal(&descriptors)
+        });
+        match named {
+            Ok(()) => stage.keep(),
+            Err(_) => stage.discard(),
         }
-        kept.import(&place.name, archive)
+        named
     }
 
     /// Everything that a start from a checkpoint needs beside what any start needs, and the checkpoint:
@@ -402,6 +404,21 @@ fn say_end(shim: &mut Shim, container: &Container, after: After) -> Result<End, 
             sent.map(|()| End::Said).map_err(|error| call_error(&container.id, error))
         }
     }
+}
+
+/// Whether a checkpoint can get this name.
+fn check_free(
+    kept: &Kept,
+    container: &Container,
+    place: &CheckpointPlace,
+) -> Result<(), EngineError> {
+    if kept.is_taken(&place.name)? {
+        return Err(EngineError::CheckpointExists {
+            name: place.name.clone(),
+            container: container.name().to_owned(),
+        });
+    }
+    Ok(())
 }
 
 fn existing(

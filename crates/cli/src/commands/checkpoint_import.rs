@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 /// Take a checkpoint of a container from an archive
 ///
-/// Only from whom you trust with what the container may do: what was in its memory is gone on with.
+/// Only from whom you would let be root on this host: criu, which makes a container of it, is.
 #[derive(clap::Args, Debug)]
 pub(super) struct CheckpointImportArgs {
     /// Keep it in this directory instead of with the container

@@ -449,6 +449,47 @@ fn what_comes_back_may_do_no_more_than_its_container() {
     }
 }
 
+/// Whoever sends an archive may never come to its end.
+#[test]
+fn while_an_archive_comes_the_container_is_everybodys() {
+    let host = host();
+    count(&host, "cc", &["--network", "none"]);
+    let pipe = host.scratch().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+        .unwrap();
+    let path = pipe.display().to_string();
+    let import = ["checkpoint", "import", "-i", &path, "cc", "slow"];
+    let mut importing = host.spawn(&mut host.command(&import));
+    let mut out = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    // More than all the buffers on the way hold.
+    let mut header = [0_u8; 512];
+    header[..4].copy_from_slice(b"data");
+    header[100..108].copy_from_slice(b"0000600\0");
+    header[124..136].copy_from_slice(b"00100000000\0");
+    header[156..157].copy_from_slice(b"0");
+    header[257..265].copy_from_slice(b"ustar\x0000");
+    header[148..156].fill(b' ');
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    out.write_all(&header).unwrap();
+    out.write_all(&vec![0; 6 << 20]).unwrap();
+    let stages = || {
+        let dir = container_dir(&host, "cc").join("checkpoints");
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>()
+    };
+    assert_eq!(stages(), [".slow"]);
+    let same = host.fails(1, &["checkpoint", "import", "-i", "/dev/null", "cc", "slow"]);
+    assert!(same.contains("is being written by another command"), "{same}");
+    host.ok(&["checkpoint", "create", "cc", "fast"]);
+    host.ok(&["start", "--checkpoint", "fast", "cc"]);
+    host.ok(&["checkpoint", "rm", "cc", "fast"]);
+    assert_eq!(stages(), [".slow"], "what somebody is at is not swept away");
+    drop(out);
+    assert_eq!(importing.wait().unwrap().code(), Some(1));
+    assert!(stages().is_empty());
+    host.ok(&["rm", "-f", "cc"]);
+}
+
 #[test]
 fn one_that_is_carried_as_an_archive_goes_on_elsewhere() {
     let host = host();

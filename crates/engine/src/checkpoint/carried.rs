@@ -41,6 +41,9 @@ pub(super) enum CarryError {
     /// What is in it is not of a checkpoint.
     #[error("no checkpoint has {0}")]
     Foreign(String),
+    /// It was cut where an entry ends.
+    #[error("the archive has no end")]
+    Cut,
     /// It has too much.
     #[error("it is larger than a checkpoint may be")]
     TooMuch,
@@ -107,6 +110,9 @@ pub(super) fn unpack(archive: impl Read, images: &Root) -> Result<(), CarryError
         }
         file.set_len(entry.size)?;
     }
+    if !reader.has_trailer() {
+        return Err(CarryError::Cut);
+    }
     reader.drain()?;
     Ok(())
 }
@@ -165,6 +171,17 @@ mod tests {
         unpack(&packed[..], &Root::open(to.path()).unwrap()).unwrap();
         assert_eq!(std::fs::read(to.path().join("b.img")).unwrap(), b"abc");
         assert_eq!(std::fs::read_dir(to.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_was_cut_between_two_files_is_not_whole() {
+        let whole = archive(&[(file("a", 1), b"a"), (file("b", 1), b"b")]);
+        // A header and a block of data each; then there are two zero blocks.
+        for (blocks, is_whole) in [(2, false), (4, false), (5, false), (6, true)] {
+            let dir = tempfile::tempdir().unwrap();
+            let taken = unpack(&whole[..blocks * 512], &Root::open(dir.path()).unwrap());
+            assert_eq!(taken.is_ok(), is_whole, "{blocks}: {taken:?}");
+        }
     }
 
     #[test]

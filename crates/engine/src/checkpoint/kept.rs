@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use model::id::is_plain_name;
 use runtime::criu::{self, Descriptors};
-use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags, Stat};
 use serde::{Deserialize, Serialize};
 use sys::root::{Final, Root, RootError};
 
@@ -179,27 +179,19 @@ impl Kept {
         carried::pack(images, MANIFEST, out).map_err(|error| uncarried("export", name, error))
     }
 
-    /// Takes a checkpoint from an archive, whole or not at all. Whoever calls this holds the container's
-    /// lock.
-    pub(super) fn import(&self, name: &str, archive: impl Read) -> Result<(), EngineError> {
-        let mut stage = self.stage(name)?;
-        match stage.take(archive) {
-            Ok(()) => {
-                stage.keep();
-                Ok(())
-            }
-            Err(error) => {
-                stage.discard();
-                Err(error)
-            }
-        }
-    }
-
-    /// An empty directory for what is being written. Whoever holds the container's lock is the only
-    /// one at work.
+    /// An empty directory for what is being written, which nobody sweeps away. It is made and sealed by
+    /// whoever holds the container's lock; in between there is no need for that.
     pub(super) fn stage(&self, name: &str) -> Result<Stage<'_>, EngineError> {
         self.sweep()?;
-        let dir = self.0.make(&unfinished(name))?;
+        let gone = unfinished(name);
+        if self.0.root.exists(&gone).map_err(file("look at", &self.0.path.join(&gone)))? {
+            return Err(EngineError::Invalid(format!(
+                "checkpoint {name} is being written by another command"
+            )));
+        }
+        let dir = self.0.make(&gone)?;
+        // On a file system without locks another command may sweep it away: then this one fails.
+        let _ = rustix::fs::flock(&dir.root, FlockOperation::NonBlockingLockExclusive);
         Ok(Stage { kept: self, name: name.to_owned(), dir, named: Named::No })
     }
 
@@ -216,15 +208,26 @@ impl Kept {
         root.remove_tree(&gone).map_err(file("remove", &path))
     }
 
-    /// Removes what was never finished.
+    /// Removes what was never finished, and will not be: nobody is at it.
     fn sweep(&self) -> Result<(), EngineError> {
         let is_left =
             |name: &PathBuf| name.as_os_str().as_bytes().starts_with(UNFINISHED.as_bytes());
         for name in self.0.names()?.into_iter().filter(is_left) {
+            if self.is_at_work(&name) {
+                continue;
+            }
             let removed = self.0.root.remove_tree(&name);
             removed.map_err(file("remove", &self.0.path.join(name)))?;
         }
         Ok(())
+    }
+
+    /// Whether somebody holds a stage.
+    fn is_at_work(&self, name: &Path) -> bool {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        let Ok(dir) = self.0.root.open_file(name, flags) else { return false };
+        let locked = rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive);
+        locked == Err(rustix::io::Errno::WOULDBLOCK)
     }
 }
 
@@ -268,16 +271,18 @@ impl Stage<'_> {
         rustix::fs::fsync(all).map_err(|errno| failed(errno.into()))
     }
 
-    /// What an archive has, and its name.
-    fn take(&mut self, archive: impl Read) -> Result<(), EngineError> {
-        let name = self.name.clone();
+    /// What an archive has, and what its streams were. Nothing of it is left to be flushed when it gets its
+    /// name.
+    pub(super) fn take(&self, archive: impl Read) -> Result<Descriptors, EngineError> {
         carried::unpack(archive, &self.dir.root)
-            .map_err(|error| uncarried("import", &name, error))?;
+            .map_err(|error| uncarried("import", &self.name, error))?;
         let descriptors = manifest(&self.dir.root, &self.dir.path)?;
         // It is written anew: last, as all others are.
         let old = self.dir.root.remove(MANIFEST);
         old.map_err(file("write the checkpoint", &self.dir.path))?;
-        self.seal(&descriptors)
+        let flushed = rustix::fs::syncfs(&self.dir.root);
+        flushed.map_err(|errno| EngineError::file("flush", &self.dir.path)(errno.into()))?;
+        Ok(descriptors)
     }
 
     /// What criu told of its work.
@@ -295,7 +300,11 @@ impl Stage<'_> {
     pub(super) fn discard(self) {
         let _ = match self.named {
             Named::Yes => self.kept.unname(&self.name),
-            Named::No => self.kept.sweep(),
+            Named::No => {
+                let root = &self.kept.0.root;
+                let path = &self.dir.path;
+                root.remove_tree(unfinished(&self.name)).map_err(file("remove", path))
+            }
         };
     }
 }

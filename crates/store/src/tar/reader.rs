@@ -34,6 +34,7 @@ pub struct Reader<R> {
     scratch: Vec<u8>,
     data: Data,
     ended: bool,
+    has_trailer: bool,
 }
 
 /// Where in the current entry's data the reader stands.
@@ -91,6 +92,7 @@ impl<R: BufRead> Reader<R> {
             scratch: Vec::new(),
             data: Data::default(),
             ended: false,
+            has_trailer: false,
         }
     }
 
@@ -98,6 +100,12 @@ impl<R: BufRead> Reader<R> {
     #[must_use]
     pub fn index(&self) -> u64 {
         self.index
+    }
+
+    /// Whether the archive said where it ends. One that does not may have been cut between two entries.
+    #[must_use]
+    pub fn has_trailer(&self) -> bool {
+        self.has_trailer
     }
 
     /// The source, wherever it stands.
@@ -221,7 +229,10 @@ impl<R: BufRead> Reader<R> {
         }
         match read_block(&mut self.source)? {
             None => Ok(None),
-            Some(second) if Header(second).is_zero() => Ok(None),
+            Some(second) if Header(second).is_zero() => {
+                self.has_trailer = true;
+                Ok(None)
+            }
             Some(_) => Err(TarProblem::LoneZeroBlock),
         }
     }
