@@ -87,8 +87,8 @@ pub fn write_exit(paths: &ShimPaths, exit: &ExitRecord) -> Result<(), RecordErro
     write(&paths.exit_record(), exit)
 }
 
-/// How execs have ended that nobody can be asked about any more: the last some dozens of lives that are
-/// over.
+/// How execs have ended that nobody can be asked about any more: the last of the lives that are over,
+/// `MOST_EXECS` of them.
 ///
 /// # Errors
 /// The file is there and cannot be read.

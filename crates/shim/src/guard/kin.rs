@@ -5,7 +5,7 @@
 //! cgroup is nobody's kin: no signal ever leaves it. A process is its number and when it began, and it
 //! is held by a pidfd before that is asked for the last time.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use cgroup::Cgroup;
 use model::ExecId;
@@ -130,29 +130,31 @@ fn send(container: &Cgroup, kin: &[Kin], signal: Signal) {
 /// Those who descend from somebody known, or are in a session that one of them has begun, and are not
 /// known themselves.
 fn new_kin(known: &HashSet<Kin>, seen: &[Seen]) -> Vec<Kin> {
-    let mut kin = known.clone();
-    let mut new = Vec::new();
-    loop {
-        let is_number_of_kin = |number: i32| {
-            let held_by = seen.iter().map(|seen| seen.process);
-            let mut holders = held_by.filter(|process| number_of(*process) == number);
-            // Nobody has the number of a session that goes on, but who began it.
-            match holders.next() {
-                Some(holder) => kin.contains(&holder),
-                None => kin.iter().any(|kin| number_of(*kin) == number),
-            }
-        };
-        let belongs = |seen: &&Seen| {
-            !kin.contains(&seen.process)
-                && (is_number_of_kin(seen.parent) || is_number_of_kin(seen.session))
-        };
-        let more: Vec<Kin> = seen.iter().filter(belongs).map(|seen| seen.process).collect();
-        if more.is_empty() {
-            return new;
+    let holders: HashMap<i32, Kin> =
+        seen.iter().map(|seen| (number_of(seen.process), seen.process)).collect();
+    // By the number of whom they descend from, or of who began their session.
+    let mut followers: HashMap<i32, Vec<Kin>> = HashMap::new();
+    for seen in seen {
+        for number in [seen.parent, seen.session] {
+            followers.entry(number).or_default().push(seen.process);
         }
-        kin.extend(more.iter().copied());
-        new.extend(more);
     }
+    let mut kin = known.clone();
+    let mut new: Vec<Kin> = Vec::new();
+    let mut ahead: Vec<Kin> = known.iter().copied().collect();
+    while let Some(one) = ahead.pop() {
+        let number = number_of(one);
+        // Nobody has the number of a session that goes on, but who began it. If another has it by now, who
+        // follows is that one's.
+        if holders.get(&number).is_some_and(|holder| *holder != one) {
+            continue;
+        }
+        let more = followers.remove(&number).unwrap_or_default();
+        let more: Vec<Kin> = more.into_iter().filter(|process| kin.insert(*process)).collect();
+        new.extend(&more);
+        ahead.extend(more);
+    }
+    new
 }
 
 fn number_of(kin: Kin) -> i32 {
@@ -211,6 +213,14 @@ mod tests {
             seen(kin(31, 56), 30, 30),
         ];
         check(&[kin(20, 50)], &all, &[21, 22, 23, 24]);
+    }
+
+    /// As many as a container may have by default, each the child of the one before, the last one first.
+    #[test]
+    fn a_long_line_of_descent_is_followed_to_its_end() {
+        let link = |number: i32| seen(kin(number, 50), number - 1, number);
+        let all: Vec<Seen> = (21..200_000).rev().map(link).collect();
+        assert_eq!(new_kin(&HashSet::from([kin(20, 50)]), &all).len(), all.len());
     }
 
     #[test]

@@ -135,21 +135,32 @@ impl Execs {
 
     /// A client has gone; what it leaves is told to end.
     pub(super) fn client_gone(&mut self, conn: ConnId, now: Now) -> Vec<Effect> {
-        let mut effects = Vec::new();
+        let mut left = Vec::new();
         for (exec, bound) in &mut self.bound {
             if *bound == Bound::To(conn) {
                 *bound = Bound::Until(now.elapsed + GRACE);
-                effects.push(signal(*exec, Signal::HUP));
-                self.causes.push((*exec, Ended::ClientGone, Duration::MAX));
+                left.push(*exec);
             }
         }
-        effects
+        for exec in &left {
+            self.cause(*exec, Ended::ClientGone, Duration::MAX);
+        }
+        left.into_iter().map(|exec| signal(exec, Signal::HUP)).collect()
     }
 
     /// The last word counts.
     fn cause(&mut self, exec: ExecId, why: Ended, until: Duration) {
         self.causes.retain(|(caused, ..)| *caused != exec);
         self.causes.push((exec, why, until));
+    }
+
+    /// Takes the cause of an end of now.
+    fn why(&mut self, exec: ExecId, now: Now) -> Ended {
+        let Some(at) = self.causes.iter().position(|(caused, ..)| *caused == exec) else {
+            return Ended::ByItself;
+        };
+        let (_, why, until) = self.causes.swap_remove(at);
+        if now.elapsed <= until { why } else { Ended::ByItself }
     }
 
     /// When an exec without its client is to be killed.
@@ -169,13 +180,10 @@ impl Execs {
     }
 
     pub(super) fn exited(&mut self, exec: ExecId, code: ExitCode, oom: Oom, now: Now) {
-        let Some(Phase::Running(started)) = self.known.get(&exec) else { return };
-        let mut causes = self.causes.extract_if(.., |(caused, ..)| *caused == exec);
-        let cause = causes.next().filter(|(.., until)| now.elapsed <= *until);
-        drop(causes);
-        let why = cause.map_or(Ended::ByItself, |(_, why, _)| why);
+        let Some(&Phase::Running(started)) = self.known.get(&exec) else { return };
+        let why = self.why(exec, now);
         // A clock that was set back makes nothing end before it began.
-        let (started, at) = (*started, now.wall.max(started.since));
+        let at = now.wall.max(started.since);
         self.known.insert(exec, Phase::Exited(Exit { code, started, at, oom, why }));
         self.exited_bound(exec, now);
         self.ended.push_back((now.elapsed, exec));

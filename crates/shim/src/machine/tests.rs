@@ -543,8 +543,13 @@ fn an_exec_that_has_ended_says_what_made_it() {
     let usr1 = "USR1".parse().unwrap();
     kill(&mut shim, 3, usr1);
     assert_eq!(end(&mut shim, 3, 138), Ended::ByItself);
+    // It is told to end before its client goes: the last word counts, and is forgotten with it.
+    kill(&mut shim, 5, Signal::TERM);
     shim.on(Event::Closed(A));
     assert_eq!(end(&mut shim, 5, 129), Ended::ClientGone);
+    shim.machine.execs.forget(exec(5));
+    begin(&mut shim, 5, WithoutClient::Stays);
+    assert_eq!(end(&mut shim, 5, 0), Ended::ByItself);
     shim.on(Event::InitExited(ExitCode(0), Oom::Unseen));
     let info = shim.machine.execs.info(exec(4)).unwrap();
     assert!(matches!(info.state, ExecState::Exited { why: Ended::Container, .. }), "{info:?}");
