@@ -152,6 +152,11 @@ impl Again {
         }
     }
 
+    /// Whether another program is executed before this one.
+    pub(crate) fn is_another(&self) -> bool {
+        self.successor.is_some()
+    }
+
     /// Why it could not be executed.
     pub(crate) fn execute(&self) -> Errno {
         sys::signal::reset_all();

@@ -62,7 +62,8 @@ pub fn origin() -> Option<PathBuf> {
         Some(replaced) if !path.exists() => PathBuf::from(OsStr::from_bytes(replaced)),
         Some(_) | None => path,
     };
-    path.is_absolute().then_some(path)
+    // A detached clone of the file's mount is a mount of the file alone: `/`.
+    (path.is_absolute() && path.file_name().is_some()).then_some(path)
 }
 
 /// The program at a place where this one once was, to be executed with [`crate::process::execve_fd`].

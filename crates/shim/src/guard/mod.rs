@@ -90,7 +90,9 @@ pub(crate) struct Guard {
     /// The health check that runs.
     check: Option<check::Check>,
     /// The program that starts the container again, while it does.
-    reviver: Option<Child>,
+    reviver: Option<reviver::Running>,
+    /// Which program is to do that the next time.
+    reviver_image: reviver::Image,
     /// By which ports were taken back.
     firewall: Option<Firewall>,
     /// The last number that a client or a process got.
@@ -201,6 +203,7 @@ impl Guard {
             container: None,
             check: None,
             reviver: None,
+            reviver_image: reviver::Image::Newest,
             firewall: None,
             numbers: 0,
             // The start itself has left something to free.
