@@ -1,14 +1,9 @@
 //! `doctor`: what a host gives and lacks, as root and as an ordinary user.
 
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use testkit::{Host, Ran};
-
-/// Somebody without any rights or ids, on every host.
-const NOBODY: u32 = 65_534;
+use testkit::Host;
 
 /// Every file and directory below one.
 fn below(directory: &Path) -> Vec<std::path::PathBuf> {
@@ -55,20 +50,12 @@ fn it_is_about_this_host_alone() {
 
 #[test]
 fn a_user_without_ids_is_told_how_to_get_some() {
-    #[expect(clippy::disallowed_methods, reason = "tests run the binary as a user does")]
-    let mut command = Command::new(crate::DHOW);
-    command.args([
-        "--root",
-        "/tmp/dhow-test-no-such-root",
-        "--run-root",
-        "/tmp/dhow-test-no-such-run",
-    ]);
-    command.args(["doctor", "--format", "json"]);
-    command.env_clear().uid(NOBODY).gid(NOBODY).stdin(Stdio::null());
-    let ran = Ran::new(&command.output().unwrap());
+    let host = Host::of_user_with(crate::DHOW, "");
+    let before = below(host.scratch());
+    let ran = host.run(&["doctor", "--format", "json"]);
     let found: Vec<Value> =
         serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{}", ran.err));
     assert_eq!((ran.code, verdict(&found, "subordinate ids")), (Some(1), Some("missing")));
     assert_eq!(verdict(&found, "firewall"), None, "only root may look");
-    assert!(!Path::new("/tmp/dhow-test-no-such-root").exists());
+    assert_eq!(below(host.scratch()), before);
 }

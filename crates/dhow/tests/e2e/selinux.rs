@@ -7,8 +7,11 @@ use crate::host;
 
 #[test]
 fn a_label_is_read_and_has_no_effect_without_selinux() {
+    if fs::exists("/sys/fs/selinux/enforce").unwrap() {
+        eprintln!("left out: this host has SELinux, and what is tested is what happens without");
+        return;
+    }
     let host = host();
-    assert!(!fs::exists("/sys/fs/selinux/enforce").unwrap(), "this test is for hosts without it");
     let dir = host.scratch().join("given");
     fs::create_dir(&dir).unwrap();
     let bind = format!("{}:/given:Z", dir.display());
