@@ -6,6 +6,7 @@ use std::fs;
 use crate::host;
 
 #[test]
+#[expect(clippy::print_stderr, reason = "what is left out is said")]
 fn a_label_is_read_and_has_no_effect_without_selinux() {
     if fs::exists("/sys/fs/selinux/enforce").unwrap() {
         eprintln!("left out: this host has SELinux, and what is tested is what happens without");

@@ -39,7 +39,6 @@ use runtime::HostFacts;
 use runtime::plan::Surroundings;
 use rustix::process::Pid;
 use sys::Errno;
-use sys::process::Child;
 use sys::signal::{Signal, SignalFd};
 
 use crate::life_lock::LifeLock;
