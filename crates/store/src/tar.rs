@@ -14,6 +14,7 @@ mod extended;
 mod number;
 mod pax;
 mod reader;
+mod source;
 mod sparse;
 mod writer;
 

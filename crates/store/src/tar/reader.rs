@@ -7,6 +7,7 @@ use std::io::{self, BufRead, Read};
 
 use super::block::{Dialect, Header};
 use super::extended::{self, Common, Extended};
+use super::source::{fill, read_block, read_exact, skip};
 use super::sparse::{self, DataMap, PaxMap};
 use super::{
     BLOCK, Entry, Extent, Kind, MAX_CHAIN, MAX_EXTENSION, MAX_NAME, TarError, TarProblem, Time,
@@ -456,52 +457,6 @@ fn device(header: &Header) -> Option<(u32, u32)> {
     let (major, minor) = header.device()?;
     let number = |field| u32::try_from(number::parse_unsigned(field)?).ok();
     Some((number(major)?, number(minor)?))
-}
-
-/// Makes sure that the source's buffer holds something.
-fn fill(source: &mut impl BufRead) -> Result<(), TarProblem> {
-    loop {
-        match source.fill_buf() {
-            Ok([]) => return Err(TarProblem::Truncated),
-            Ok(_) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(TarProblem::Read(error)),
-        }
-    }
-}
-
-/// One block; `None` if the source ends right before it.
-fn read_block(source: &mut impl BufRead) -> Result<Option<[u8; BLOCK]>, TarProblem> {
-    match fill(source) {
-        Ok(()) => {}
-        Err(TarProblem::Truncated) => return Ok(None),
-        Err(problem) => return Err(problem),
-    }
-    let mut block = [0; BLOCK];
-    read_exact(source, &mut block)?;
-    Ok(Some(block))
-}
-
-fn read_exact(source: &mut impl BufRead, out: &mut [u8]) -> Result<(), TarProblem> {
-    source.read_exact(out).map_err(|error| {
-        if error.kind() == io::ErrorKind::UnexpectedEof {
-            TarProblem::Truncated
-        } else {
-            TarProblem::Read(error)
-        }
-    })
-}
-
-fn skip(source: &mut impl BufRead, len: u64) -> Result<(), TarProblem> {
-    let mut left = len;
-    while left > 0 {
-        fill(source)?;
-        let bytes = source.fill_buf().map_err(TarProblem::Read)?;
-        let len = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        source.consume(len);
-        left -= len as u64;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
