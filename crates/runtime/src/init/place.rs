@@ -52,12 +52,25 @@ fn openat2(
 
 /// What is at a place; an `O_PATH` descriptor.
 pub(super) fn open(root: BorrowedFd<'_>, place: &Place) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    openat2(root, &place.path, flags, Mode::empty(), resolve_flags(place.symlinks))
+    open_by(root, &place.path, place.symlinks)
 }
 
-/// As [`open`]; `None` if there is nothing.
+fn open_by(root: BorrowedFd<'_>, path: &CStr, symlinks: Symlinks) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    openat2(root, path, flags, Mode::empty(), resolve_flags(symlinks))
+}
+
+/// As [`open`]; `None` if there is nothing. What is reached through a link of the kernel's must be in a
+/// file system of the kernel's.
 pub(super) fn open_existing(root: BorrowedFd<'_>, place: &Place) -> Result<Option<OwnedFd>, Errno> {
+    if place.symlinks == Symlinks::Kernels {
+        // A bind of the user's may lie there, without any link on the way.
+        match open_by(root, &place.path, Symlinks::Refuse) {
+            Err(Errno::LOOP) => {}
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            found => return found.map(Some),
+        }
+    }
     match open(root, place) {
         Ok(fd) if place.symlinks == Symlinks::Kernels && !is_kernels(fd.as_fd())? => {
             Err(Errno::LOOP)
