@@ -40,10 +40,7 @@ pub(super) fn of(
     let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
     let Some(seccomp) = seccomp else { return Ok(None) };
     let text = seccomp::oci_text(seccomp).map_err(SeccompError::from)?;
-    let release = rustix::system::uname();
-    let release = release.release().to_string_lossy();
-    let kernel = KernelVersion::from_release(&release)
-        .ok_or_else(|| Fault::Config(format!("the kernel's release {release:?} has no version")))?;
+    let kernel = kernel()?;
     // Rules that depend on capabilities are Docker's and have been resolved by whoever wrote this.
     let caps = CapSet::from_bits(facts.capabilities.bits());
     let target = Target { arch: ARCH, caps, kernel, foreign: Foreign::AsProfile };
@@ -57,6 +54,14 @@ pub(super) fn of(
         state,
     });
     Ok(Some(Filter { program, listener }))
+}
+
+/// The kernel's version, which says what a filter may have.
+pub(super) fn kernel() -> Result<KernelVersion, Fault> {
+    let release = rustix::system::uname();
+    let release = release.release().to_string_lossy();
+    KernelVersion::from_release(&release)
+        .ok_or_else(|| Fault::Config(format!("the kernel's release {release:?} has no version")))
 }
 
 /// Refuses a process that would wait for ever: the thread that passes its filter's descriptor on has its policy,

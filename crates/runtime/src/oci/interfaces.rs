@@ -83,7 +83,7 @@ fn new_namespace() -> Result<OwnedFd, Fault> {
     sys::process::unshare(Namespaces::NET)
         .map_err(|errno| Fault::Call("make a network namespace", errno))?;
     let new = users::open(Path::new(OWN));
-    enter(&own)?;
+    enter(&own, BACK)?;
     new
 }
 
@@ -99,17 +99,20 @@ const OWN: &str = "/proc/thread-self/ns/net";
 
 fn inside<T>(netns: &OwnedFd, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     let own = users::open(Path::new(OWN))?;
-    enter(netns)?;
+    enter(netns, "enter the container's network namespace")?;
     let done = work();
-    enter(&own)?;
+    enter(&own, BACK)?;
     done
 }
 
-fn enter(netns: &OwnedFd) -> Result<(), Fault> {
+/// What is done last there.
+const BACK: &str = "return to the own network namespace";
+
+fn enter(netns: &OwnedFd, what: &'static str) -> Result<(), Fault> {
     use std::os::fd::AsFd;
     let kind = Some(LinkNameSpaceType::Network);
     rustix::thread::move_into_link_name_space(netns.as_fd(), kind)
-        .map_err(|errno| Fault::Call("enter the network namespace", errno))
+        .map_err(|errno| Fault::Call(what, errno))
 }
 
 /// A socket of rtnetlink, in the namespace that it was opened in.
