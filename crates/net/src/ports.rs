@@ -29,7 +29,7 @@ pub enum PortError {
     #[error("Bind for {0} failed: port is already allocated")]
     Allocated(SocketAddr),
     /// Another program has it, or the address is none of this host.
-    #[error("failed to bind host port {address}/{protocol}: {}", words(*source))]
+    #[error("failed to bind host port {address}/{protocol}: {}{}", words(*source), remedy(address.port(), *source))]
     Bind {
         /// The address and port.
         address: SocketAddr,
@@ -63,6 +63,14 @@ fn words(errno: Errno) -> String {
         Errno::ACCESS => "permission denied".to_owned(),
         other => std::io::Error::from(other).to_string(),
     }
+}
+
+/// Ports that only the privileged may bind; Docker without root tells its users the same.
+fn remedy(port: u16, errno: Errno) -> String {
+    if errno != Errno::ACCESS || port >= 1024 {
+        return String::new();
+    }
+    format!(" (sysctl net.ipv4.ip_unprivileged_port_start={port}, or a port from 1024 on)")
 }
 
 /// A port that this process owns as long as it keeps `sockets`.
@@ -315,6 +323,16 @@ mod tests {
         let error = PortError::Bind { address, protocol: Protocol::Tcp, source: Errno::ADDRINUSE };
         let expected = "failed to bind host port 0.0.0.0:18080/tcp: address already in use";
         assert_eq!(error.to_string(), expected);
+        let denied = |port| {
+            let address = SocketAddr::new(address.ip(), port);
+            PortError::Bind { address, protocol: Protocol::Tcp, source: Errno::ACCESS }.to_string()
+        };
+        assert_eq!(
+            denied(80),
+            "failed to bind host port 0.0.0.0:80/tcp: permission denied (sysctl \
+             net.ipv4.ip_unprivileged_port_start=80, or a port from 1024 on)"
+        );
+        assert!(denied(1024).ends_with("permission denied"));
     }
 
     #[test]
