@@ -5,22 +5,21 @@
 //! killed leaves nothing behind but its directory.
 
 use std::fs;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::Host;
 
 /// What the user is called.
 const NAME: &str = "dhow-test-user";
-/// Ids that nobody has: above those of people and services, below those of systemd's containers. Each test has
-/// some of its own, as what a user may have at most is counted by its number.
-const FIRST: u32 = 0x2000_0000;
+/// Ids that nobody has: above those of people, services and systemd's containers, below 2 to the 31. Each test
+/// has some of its own, as what a user may have at most is counted by its number.
+const FIRST: u32 = 0x7000_0000;
 /// How many ids a user has in all.
 const SPAN: u32 = 1 << 17;
-/// How many tests can be told from each other by their process.
-const PROCESSES: u32 = 256;
-/// How many by their turn in it.
-const TURNS: u32 = 16;
+/// How many users there can be at a time.
+const USERS: u32 = 2048;
 
 /// Becomes the user. `$1` is the directory, `$2` the user's number, `$3` the program, `$4` what is missing.
 const BECOME: &str = r#"set -e
@@ -45,14 +44,14 @@ pub(crate) struct User {
     uid: u32,
     dir: PathBuf,
     missing: String,
+    /// What nobody else on this host can have as long as this user is there.
+    _name: UnixListener,
 }
 
 impl User {
     /// A user at home in `dir`, whose subordinate ids are `subids`.
     pub(crate) fn new(dir: &Path, subids: &str) -> Self {
-        static TURN: AtomicU32 = AtomicU32::new(0);
-        let turn = TURN.fetch_add(1, Ordering::Relaxed) % TURNS;
-        let uid = FIRST + (std::process::id() % PROCESSES * TURNS + turn) * SPAN;
+        let (uid, name) = reserve();
         let write = |name: &str, text: &str| {
             fs::write(dir.join(name), text).expect("write a file of the user");
         };
@@ -63,7 +62,7 @@ impl User {
         write("subids", subids.replace("{range}", range.trim_end()).as_str());
         write("dhow", "");
         fs::create_dir(dir.join("dev")).expect("make a directory of the user");
-        let user = Self { uid, dir: dir.to_owned(), missing: String::new() };
+        let user = Self { uid, dir: dir.to_owned(), missing: String::new(), _name: name };
         user.give(dir);
         user
     }
@@ -104,6 +103,19 @@ impl User {
         );
         words
     }
+}
+
+/// A number that no other test of this host has, of whichever process: who has bound its name, a socket's that
+/// leaves no file behind, has it until it ends.
+fn reserve() -> (u32, UnixListener) {
+    let start = std::process::id() % USERS;
+    let numbers = (0..USERS).map(|turn| FIRST + (start + turn) % USERS * SPAN);
+    let named = |uid: u32| {
+        let address =
+            SocketAddr::from_abstract_name(format!("dhow-test-uid-{uid}")).expect("a short name");
+        UnixListener::bind_addr(&address).ok().map(|name| (uid, name))
+    };
+    numbers.into_iter().find_map(named).expect("a number that no other test has")
 }
 
 impl Host {
@@ -154,5 +166,21 @@ impl Host {
         if let Some(user) = &self.user {
             user.give(path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_tests_are_the_same_user() {
+        let (first, name) = reserve();
+        let (second, _other) = reserve();
+        assert_ne!(first, second);
+        drop(name);
+        assert!(
+            first >= FIRST && FIRST.checked_add(USERS * SPAN).is_some_and(|end| end <= 1 << 31)
+        );
     }
 }
