@@ -11,7 +11,7 @@ use shim::Liveness;
 
 use crate::container::Container;
 use crate::network::is_built_in;
-use crate::record::{Endpoint, NamedMount, Progress};
+use crate::record::{Endpoint, NO_MAC, NamedMount, Progress};
 use crate::view::{
     ContainerView, EndpointView, FilesView, ListQuery, MountView, PublishedView, RemovalProgress,
     SizeView, VolumePlace,
@@ -188,7 +188,7 @@ pub(crate) fn endpoint_view(endpoint: &Endpoint) -> EndpointView {
         gateway4: Some(endpoint.gateway4),
         ipv6: endpoint.ipv6.map(|address| (address, endpoint.ipv6_prefix)),
         gateway6: endpoint.gateway6,
-        mac: Some(endpoint.mac),
+        mac: Some(endpoint.mac).filter(|mac| *mac != NO_MAC),
     }
 }
 

@@ -18,7 +18,7 @@ use sys::failpoint::Point;
 
 use crate::container::{Container, Locked, now};
 use crate::inspect::endpoint_view;
-use crate::record::Endpoint;
+use crate::record::{Endpoint, NO_MAC};
 use crate::view::NetworkView;
 use crate::{Engine, EngineError, random};
 
@@ -130,7 +130,7 @@ impl Engine {
                 };
                 Ok(Place { netns: Some(isolated.map_err(net_error)?), joined: None })
             }
-            NetworkMode::Bridge if sys::rootless::is_member() => connect_user(container),
+            NetworkMode::Bridge if sys::rootless::is_member() => connect_user(),
             NetworkMode::Bridge => self.connect_bridge(container, netns),
             NetworkMode::Container(other) => {
                 let other = self.find(&other.name_or_id())?;
@@ -311,15 +311,9 @@ impl Engine {
 
 /// Only root makes links between namespaces: the container of an ordinary user is on a network of its own, which
 /// its shim starts a program for.
-fn connect_user(container: &Container) -> Result<Place, EngineError> {
+fn connect_user() -> Result<Place, EngineError> {
     if net::user::Kind::installed().is_none() {
         return Err(net_error(net::user::UserNetworkError::Missing));
-    }
-    if container.record.spec.network.mac_address.is_some() {
-        return Err(EngineError::Invalid(
-            "--mac-address: the network of an ordinary user has a link address of its own"
-                .to_owned(),
-        ));
     }
     let netns = endpoint::isolated().map_err(net_error)?;
     let endpoint = Endpoint {
@@ -329,7 +323,8 @@ fn connect_user(container: &Container) -> Result<Place, EngineError> {
         ipv6: None,
         ipv6_prefix: 128,
         gateway6: None,
-        mac: [0; 6],
+        // The program that carries the packets chooses one.
+        mac: NO_MAC,
         host4: net::user::host_address(),
         ports: Vec::new(),
     };

@@ -115,6 +115,9 @@ pub(crate) struct Start {
     pub(crate) unseen: Vec<PathBuf>,
 }
 
+/// The link address of an [`Endpoint`] that has none that is known here.
+pub(crate) const NO_MAC: [u8; 6] = [0; 6];
+
 /// A mount that a start has made, or an update since.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -152,7 +155,7 @@ pub(crate) struct Endpoint {
     pub(crate) ipv6_prefix: u8,
     /// The bridge's address.
     pub(crate) gateway6: Option<Ipv6Addr>,
-    /// Its link address.
+    /// Its link address, or [`NO_MAC`].
     pub(crate) mac: [u8; 6],
     /// Where it reaches the host, if not at the gateway: an ordinary user's network has none of the host's
     /// there. Records of before there was that have none.

@@ -18,6 +18,12 @@ pub(crate) fn check(spec: &ContainerSpec) -> Result<(), EngineError> {
     if !sys::rootless::is_member() {
         return Ok(());
     }
+    if spec.network.mac_address.is_some() {
+        return Err(EngineError::Invalid(
+            "--mac-address: the network of an ordinary user has a link address of its own"
+                .to_owned(),
+        ));
+    }
     match spec.security.userns {
         UserNamespace::Host => Ok(()),
         UserNamespace::Auto => Err(EngineError::Invalid(
@@ -83,6 +89,6 @@ fn is_session_bound(run: &Path) -> bool {
         return false;
     };
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let user = sys::rootless::ids::User::find(uid, uid, &passwd);
+    let user = sys::rootless::ids::User::find(uid, uid, &passwd, None);
     Path::new("/run/systemd/system").exists() && !Path::new(LINGER).join(user.to_string()).exists()
 }
