@@ -1,6 +1,6 @@
 //! The engine in this process: its API behind a pipe, and what a shim asks of it.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,6 +9,7 @@ use docker_api::{Client, Transport};
 use engine::view::RemoveOptions;
 use engine::{Engine, EngineError, Paths};
 use model::{ContainerId, NameOrId};
+use sys::failpoint::Point;
 
 /// Bytes in flight between the command line and the router, each way.
 const PIPE: usize = 64 << 10;
@@ -18,7 +19,9 @@ pub(crate) fn enter(roots: &cli::Roots) -> anyhow::Result<()> {
     if rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    Ok(sys::rootless::enter(&absolute(roots.run.clone())?)?)
+    let said = ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let called = said.into_iter().find(|name| !name.is_empty());
+    Ok(sys::rootless::enter(&absolute(roots.run.clone())?, called.as_deref())?)
 }
 
 /// A client of the engine on these roots, without any socket.
@@ -68,26 +71,50 @@ fn configured(paths: Paths) -> anyhow::Result<Paths> {
     })
 }
 
+/// What a shim has this program do: its own arguments, as `shim::role` makes them.
+pub(crate) struct Errand<'a> {
+    pub(crate) data: &'a OsStr,
+    pub(crate) run: &'a OsStr,
+    /// The container.
+    pub(crate) id: &'a OsStr,
+    /// Nothing, or [`shim::MEMBER`] and the descriptor.
+    pub(crate) member: &'a [OsString],
+}
+
+impl Errand<'_> {
+    /// The engine of the shim's own roots. What is configured about registries is no business of it.
+    fn engine(&self) -> anyhow::Result<Engine> {
+        // The shim may be killed before we end, and others must find its namespace while we are in it.
+        match self.member {
+            [] => {}
+            [word, number] if word == shim::MEMBER => {
+                let number = number.to_string_lossy().parse()?;
+                let taken = sys::inherited::take(number).and_then(sys::rootless::stay);
+                taken.context("be seen in the user namespace")?;
+            }
+            _ => anyhow::bail!("only a shim calls this, with arguments of its own making"),
+        }
+        Ok(Engine::open(Paths::new(absolute(self.data.into())?, absolute(self.run.into())?))?)
+    }
+
+    fn id(&self) -> anyhow::Result<ContainerId> {
+        Ok(self.id.to_string_lossy().parse()?)
+    }
+}
+
 /// Removes a container that goes with its process.
-pub(crate) fn reap(root: PathBuf, run: PathBuf, id: &OsStr) -> ExitCode {
-    let reaped = try_reap(root, run, id);
+pub(crate) fn reap(errand: &Errand<'_>) -> ExitCode {
+    let reaped = try_reap(errand);
     if let Err(error) = &reaped {
         crate::complain(&format!("dhow reap: {error:#}"));
     }
     if reaped.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The engine of a shim's own roots. What is configured about registries is no business of it.
-fn own_engine(root: PathBuf, run: PathBuf) -> anyhow::Result<Engine> {
-    let paths = Paths::new(absolute(root)?, absolute(run)?);
-    // The shim may be killed before we end, and others must find its namespace while we are in it.
-    sys::rootless::rejoin(paths.run())?;
-    Ok(Engine::open(paths)?)
-}
-
-fn try_reap(root: PathBuf, run: PathBuf, id: &OsStr) -> anyhow::Result<()> {
-    let id: ContainerId = id.to_string_lossy().parse()?;
-    let engine = own_engine(root, run)?;
+fn try_reap(errand: &Errand<'_>) -> anyhow::Result<()> {
+    let id = errand.id()?;
+    sys::failpoint::pass(Point::ReapBegan);
+    let engine = errand.engine()?;
     // The shim has let go of the container's life: whoever looked for one since may have an idle one.
     let options = RemoveOptions { force: false, volumes: true };
     match engine.remove(&NameOrId::from(id), options) {
@@ -97,17 +124,17 @@ fn try_reap(root: PathBuf, run: PathBuf, id: &OsStr) -> anyhow::Result<()> {
 }
 
 /// Starts a container again, as its restart policy says, or asks for another try.
-pub(crate) fn revive(root: PathBuf, run: PathBuf, id: &OsStr) -> ExitCode {
-    match try_revive(root, run, id) {
+pub(crate) fn revive(errand: &Errand<'_>) -> ExitCode {
+    match try_revive(errand) {
         Ok(()) => ExitCode::SUCCESS,
         // Nobody listens, and the record does not tell: out of memory, a full disk, a busy database.
         Err(_) => ExitCode::from(shim::TRY_AGAIN),
     }
 }
 
-fn try_revive(root: PathBuf, run: PathBuf, id: &OsStr) -> anyhow::Result<()> {
-    let id: ContainerId = id.to_string_lossy().parse()?;
-    Ok(own_engine(root, run)?.revive(&id)?)
+fn try_revive(errand: &Errand<'_>) -> anyhow::Result<()> {
+    let id = errand.id()?;
+    Ok(errand.engine()?.revive(&id)?)
 }
 
 /// Names derived from the root must not depend on where a command is run.

@@ -31,15 +31,15 @@ fn main() -> ExitCode {
         [role, ..] if role.as_bytes() == shim::ROLE.to_bytes() => {
             shim::main(rest[1..].iter().cloned())
         }
-        [root, data, run_root, run, role, id]
+        [root, data, run_root, run, role, id, member @ ..]
             if root == "--root" && run_root == "--run-root" && role == "reap" =>
         {
-            local::reap(data.into(), run.into(), id)
+            local::reap(&local::Errand { data, run, id, member })
         }
-        [root, data, run_root, run, role, id]
+        [root, data, run_root, run, role, id, member @ ..]
             if root == "--root" && run_root == "--run-root" && role == "revive" =>
         {
-            local::revive(data.into(), run.into(), id)
+            local::revive(&local::Errand { data, run, id, member })
         }
         _ if program.file_name().is_some_and(|name| name == "runc") => oci::main(&arguments),
         [role, ..] if role == oci::ROLE => oci::main(&arguments[1..]),

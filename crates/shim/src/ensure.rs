@@ -20,6 +20,7 @@ use sys::process::{CloneArgs, ExecStrings, clone3, close_on_exec_from, execve_fd
 use crate::client::Shim;
 use crate::life_lock::{Door, LifeLock, LockError};
 use crate::paths::{self, ShimPaths};
+use crate::role::MEMBER;
 
 /// There is no shim, and none could be started.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +114,9 @@ fn start(
     // What an ordinary user's commands find the namespace by in which it will live: it is in there from its
     // birth, and has to be seen from its birth.
     let member = sys::rootless::membership();
-    argv.extend(member.into_iter().flat_map(|fd| [c"--member".to_owned(), number(fd.as_raw_fd())]));
+    argv.extend(
+        member.into_iter().flat_map(|fd| [text(MEMBER.as_bytes()), number(fd.as_raw_fd())]),
+    );
     let argv = ExecStrings::new(argv);
     let birthplace = hierarchies.and_then(|found| crate::home::birthplace(&found, &paths.cgroup));
     let envp = ExecStrings::new(sys::failpoint::shim_environment());

@@ -43,5 +43,5 @@ pub use paths::ShimPaths;
 pub use record::{
     RecordError, read_ended_execs, read_exit, read_last_words, read_state, write_exit,
 };
-pub use role::{ROLE, main};
+pub use role::{MEMBER, ROLE, main};
 pub use silent::{Silence, SilentError, Why, end_silent};

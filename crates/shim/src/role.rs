@@ -2,12 +2,13 @@
 
 use std::ffi::{CStr, CString, OsString};
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rustix::fs::Mode;
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{DumpableBehavior, Pid};
 use sys::Errno;
 use sys::failpoint::{Point, own_environment, pass, reach};
@@ -20,6 +21,9 @@ use crate::paths::ShimPaths;
 
 /// What this program's first argument is when it is to be a shim.
 pub const ROLE: &CStr = c"shim";
+
+/// Before the number of the descriptor that makes an ordinary user's process be seen in the user's namespace.
+pub const MEMBER: &str = "--member";
 
 /// What `ps` and `top` show.
 const NAME: &CStr = c"dhow-shim";
@@ -89,8 +93,8 @@ fn inherit(arguments: impl IntoIterator<Item = OsString>) -> Result<Inherited, R
     };
     let lock = LifeLock::inherited(descriptor("--lock")?, paths.clone());
     let listener = UnixListener::from(descriptor("--listener")?);
-    if value("--member").is_ok() {
-        sys::rootless::stay(descriptor("--member")?)
+    if value(MEMBER).is_ok() {
+        sys::rootless::stay(descriptor(MEMBER)?)
             .map_err(|errno| RoleError::Setup("be seen in the user namespace", errno))?;
     }
     let origin = value("--program").ok().map(PathBuf::from);
@@ -121,8 +125,8 @@ fn protect_from_oom_killer() -> Option<i32> {
     fs::write(OOM_FILE, OOM_SCORE).ok().map(|()| before)
 }
 
-/// Becomes the program that removes the container. Every descriptor closes with that, and the
-/// lock is free for it.
+/// Becomes the program that removes the container. Every descriptor but that of [`MEMBER`] closes with that,
+/// and the lock is free for it.
 fn reap(arguments: &[String], origin: Option<&Path>) -> RoleError {
     let again = Again::new(arguments, origin);
     pass(Point::ShimReap);
@@ -135,6 +139,9 @@ fn reap(arguments: &[String], origin: Option<&Path>) -> RoleError {
 #[derive(Debug)]
 pub(crate) struct Again {
     successor: Option<OwnedFd>,
+    /// By what an ordinary user's commands find the namespace that the other role works in as well: it keeps
+    /// the descriptor, and with that the locks. Between the two programs nobody else may find it empty.
+    member: Option<BorrowedFd<'static>>,
     argv: ExecStrings,
     envp: ExecStrings,
 }
@@ -142,11 +149,15 @@ pub(crate) struct Again {
 impl Again {
     /// `origin`: where this program was executed from.
     pub(crate) fn new(arguments: &[String], origin: Option<&Path>) -> Self {
-        let words = std::iter::once("dhow").chain(arguments.iter().map(String::as_str));
+        let member = sys::rootless::membership();
+        let told = member.map(|fd| [MEMBER.to_owned(), fd.as_raw_fd().to_string()]);
+        let arguments = arguments.iter().chain(told.iter().flatten());
+        let words = std::iter::once("dhow").chain(arguments.map(String::as_str));
         // An argument with a NUL in it cannot have come from an operating system.
         let argv = words.map(|word| CString::new(word).unwrap_or_default()).collect();
         Self {
             successor: origin.and_then(sys::exe::successor),
+            member,
             argv: ExecStrings::new(argv),
             envp: ExecStrings::new(own_environment()),
         }
@@ -160,6 +171,9 @@ impl Again {
     /// Why it could not be executed.
     pub(crate) fn execute(&self) -> Errno {
         sys::signal::reset_all();
+        if let Some(Err(errno)) = self.member.map(|fd| fcntl_setfd(fd, FdFlags::empty())) {
+            return errno;
+        }
         if let Some(successor) = &self.successor {
             // One that is not whole yet, say. This one can do the same, unless the database is newer.
             let _ = execve_fd(successor, &self.argv, &self.envp);

@@ -78,6 +78,7 @@ places! {
     ShimTornDown = "shim.torn-down": "The cgroup is removed.",
     LogMoved = "log.moved": "The full log has been moved aside; there is no new one.",
     ShimReap = "shim.reap": "The shim is about to become the one that removes the container.",
+    ReapBegan = "reap.began": "The program runs that removes the container; it has opened nothing.",
 
     CheckpointWritten = "checkpoint.written": "criu has written all; the container stands still.",
     CheckpointSealed = "checkpoint.sealed": "The checkpoint has its name; criu has not been told.",

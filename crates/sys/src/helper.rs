@@ -16,7 +16,7 @@ mod run;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub use guarded::guarded;
+pub use guarded::{alone, guarded};
 pub use inside::inside;
 pub use run::{Bounds, Ran, RunError, deadline, run};
 

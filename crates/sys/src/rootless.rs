@@ -23,7 +23,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::helper::{self, Bounds, Helper, RunError};
@@ -77,11 +77,17 @@ pub enum RootlessError {
         /// Which.
         program: &'static str,
     },
+    /// The runtime root is somebody else's, or others may write to it: who is named there could be anybody.
+    #[error("{} has to be a directory of the user's own that nobody else may write to: use another --run-root, or \
+             XDG_RUNTIME_DIR", path.display())]
+    NotOwn {
+        /// Which.
+        path: PathBuf,
+    },
     /// The user has too few ids.
     #[error(
-        "{user} has {count} subordinate ids in {file}, and containers need at least {wanted}; as root: usermod \
-         --add-subuids 100000-165535 --add-subgids 100000-165535 {user} (a range that no other line has), which \
-         adds the line {user}:100000:65536",
+        "{user} has {count} subordinate ids in {file}, and containers need at least {wanted}; {}",
+        user.remedy(),
         wanted = ids::WANTED
     )]
     NoIds {
@@ -140,36 +146,25 @@ pub fn is_nested() -> bool {
 }
 
 /// Enters the user namespace of this runtime root, and a mount namespace of one's own in it. Makes the
-/// user namespace if nobody is in it. Only a process with one thread can.
+/// user namespace if nobody is in it. Only a process with one thread can. `called`: what the user's surroundings
+/// say that the user is called, for one whom `/etc/passwd` does not have.
 ///
 /// # Errors
 /// See [`RootlessError`].
-pub fn enter(run: &Path) -> Result<(), RootlessError> {
+pub fn enter(run: &Path, called: Option<&str>) -> Result<(), RootlessError> {
     let file = open(run)?;
     let failed = |errno| RootlessError::File { what: "lock", path: run.join(FILE), errno };
     lock::lock(&file, DOOR).map_err(failed)?;
-    match find(&file).map_err(failed)? {
+    match find(&file, failed)? {
         Found::Namespace(namespace) => join(&namespace)?,
-        Found::Nobody => join(&make()?)?,
+        Found::Nobody => join(&make(called)?)?,
         Found::Hidden => return Err(RootlessError::Elsewhere),
     }
     belong(file).map_err(failed)
 }
 
-/// Makes a process that is in the namespace already one by which others find it: one that a member has
-/// started. Others have no such file and are left alone.
-///
-/// # Errors
-/// The file cannot be locked.
-pub fn rejoin(run: &Path) -> Result<(), RootlessError> {
-    if !is_nested() {
-        return Ok(());
-    }
-    let file = open(run)?;
-    belong(file).map_err(|errno| RootlessError::File { what: "lock", path: run.join(FILE), errno })
-}
-
-/// Takes over the descriptor of [`membership`] that this process was born with.
+/// Takes over the descriptor of [`membership`] that this process was born with, or that the program before it
+/// in the same process had: then it has been a member all the time.
 ///
 /// # Errors
 /// It cannot be locked.
@@ -189,9 +184,23 @@ fn open(run: &Path) -> Result<OwnedFd, RootlessError> {
         .recursive(true)
         .create(run);
     made.map_err(|error| failed("create", run)(errno_of(&error)))?;
-    let path = run.join(FILE);
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = rustix::fs::openat(CWD, run, flags, Mode::empty()).map_err(failed("open", run))?;
+    if !is_own(&dir).map_err(failed("look at", run))? {
+        return Err(RootlessError::NotOwn { path: run.to_owned() });
+    }
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, &path, flags, Mode::from_raw_mode(0o600)).map_err(failed("open", &path))
+    rustix::fs::openat(&dir, FILE, flags, Mode::from_raw_mode(0o600))
+        .map_err(failed("open", &run.join(FILE)))
+}
+
+/// Whether it is a directory in which this user alone makes files.
+fn is_own(dir: &OwnedFd) -> Result<bool, Errno> {
+    let found = rustix::fs::fstat(dir)?;
+    let others = Mode::WGRP | Mode::WOTH;
+    Ok(FileType::from_raw_mode(found.st_mode) == FileType::Directory
+        && found.st_uid == rustix::process::geteuid().as_raw()
+        && !Mode::from_raw_mode(found.st_mode).intersects(others))
 }
 
 fn belong(file: OwnedFd) -> Result<(), Errno> {
@@ -210,48 +219,51 @@ enum Found {
 }
 
 /// The namespace of whoever is in it. Nobody can come or be started meanwhile: the door is ours.
-fn find(file: &OwnedFd) -> Result<Found, Errno> {
+fn find(file: &OwnedFd, failed: impl Fn(Errno) -> RootlessError) -> Result<Found, RootlessError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match lock::holder(file, WHO)? {
+        match lock::holder(file, WHO).map_err(&failed)? {
             Some(lock::Holder::Process(pid)) => {
                 if let Some(namespace) = namespace_of(file, pid)? {
                     return Ok(Found::Namespace(namespace));
                 }
             }
             Some(lock::Holder::Hidden) => return Ok(Found::Hidden),
-            None if !lock::is_locked(file, ANYBODY)? => return Ok(Found::Nobody),
+            None if !lock::is_locked(file, ANYBODY).map_err(&failed)? => {
+                return Ok(Found::Nobody);
+            }
             None => {}
         }
         if Instant::now() > deadline {
-            return Err(Errno::BUSY);
+            return Err(failed(Errno::BUSY));
         }
         std::thread::sleep(Duration::from_micros(200));
     }
 }
 
 /// `None` if that process has ended meanwhile.
-fn namespace_of(file: &OwnedFd, pid: Pid) -> Result<Option<OwnedFd>, Errno> {
+fn namespace_of(file: &OwnedFd, pid: Pid) -> Result<Option<OwnedFd>, RootlessError> {
+    let path = format!("/proc/{}/ns/user", pid.as_raw_nonzero());
+    let failed = |errno| RootlessError::File { what: "open", path: PathBuf::from(&path), errno };
     let gone = |errno| matches!(errno, Errno::SRCH | Errno::NOENT);
     let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(pidfd) => pidfd,
         Err(errno) if gone(errno) => return Ok(None),
-        Err(errno) => return Err(errno),
+        Err(errno) => return Err(failed(errno)),
     };
     // It holds the lock still, so this is not another one of the same number.
-    if lock::holder(file, WHO)? != Some(lock::Holder::Process(pid)) {
+    if lock::holder(file, WHO).map_err(failed)? != Some(lock::Holder::Process(pid)) {
         return Ok(None);
     }
-    let path = format!("/proc/{}/ns/user", pid.as_raw_nonzero());
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let namespace = match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
+    let namespace = match rustix::fs::openat(CWD, &path, flags, Mode::empty()) {
         Ok(namespace) => namespace,
         Err(errno) if gone(errno) => return Ok(None),
-        Err(errno) => return Err(errno),
+        Err(errno) => return Err(failed(errno)),
     };
     let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    Ok((poll(&mut ended, Some(&now))? == 0).then_some(namespace))
+    Ok((poll(&mut ended, Some(&now)).map_err(failed)? == 0).then_some(namespace))
 }
 
 /// Its owner, outside of it, has all rights in it.
@@ -267,10 +279,10 @@ fn join(namespace: &OwnedFd) -> Result<(), RootlessError> {
 }
 
 /// A new user namespace with all of the user's ids.
-fn make() -> Result<OwnedFd, RootlessError> {
+fn make(called: Option<&str>) -> Result<OwnedFd, RootlessError> {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-    let user = User::find(uid.as_raw(), gid.as_raw(), &passwd);
+    let user = User::find(uid.as_raw(), gid.as_raw(), &passwd, called);
     let users = Mapper::find("newuidmap", "/etc/subuid", user.uid, &user)?;
     let groups = Mapper::find("newgidmap", "/etc/subgid", user.gid, &user)?;
     userns::create_mapped(|pid| {
@@ -310,7 +322,7 @@ impl Mapper {
     ) -> Result<Self, RootlessError> {
         let path = find_helper(program).ok_or(RootlessError::NoHelper { program })?;
         let text = std::fs::read_to_string(file).unwrap_or_default();
-        let ranges = ids::granted(&text, user);
+        let ranges = ids::granted(&text, user, own);
         let count = ids::total(&ranges);
         if count < ids::WANTED {
             return Err(RootlessError::NoIds { user: user.clone(), file, count });
@@ -330,6 +342,7 @@ impl Mapper {
             .env_clear()
             .current_dir("/")
             .stderr(Stdio::piped());
+        helper::alone(&mut command);
         let refused = |said| RootlessError::Refused { program: self.program, said };
         let ran = helper::run(&mut command, b"", Bounds { time: HELPER_TIME, output: 4096 });
         let ran = ran.map_err(|error: RunError| refused(error.to_string()))?;

@@ -3,6 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use sys::failpoint::Point;
 use testkit::Host;
 
 use crate::{DHOW, host};
@@ -207,6 +208,79 @@ fn a_policy_starts_it_again_in_the_same_namespace() {
     assert_eq!(namespace(&host, "box"), namespace(&host, "other"));
 }
 
+/// Whoever looks while the program that removes a container has just taken its shim's place, or while that
+/// which starts it again is born, finds the namespace that it is in.
+#[test]
+fn what_a_shim_becomes_or_starts_is_seen_in_the_namespace() {
+    for (policy, point, role) in
+        [("--rm", Point::ReapBegan, "reap"), ("--restart=always", Point::ReviveBegan, "revive")]
+    {
+        let host = user();
+        let witness = host.scratch().join("witness");
+        std::fs::write(&witness, "").unwrap();
+        host.give(&witness);
+        let run = ["run", "-d", "--network", "none", policy, "busybox", "true"];
+        let wish = format!("{}=stop={}", point.name(), witness.display());
+        let ran = host.command(&run).env("DHOW_SHIM_FAILPOINT", wish).output().unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+        while std::fs::read_to_string(&witness).unwrap() != point.name() {}
+        let uid = host.uid().unwrap();
+        let is_it = |pid: &u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(&format!("\0{role}\0"))
+        };
+        let pid = processes(uid).into_iter().find(is_it).unwrap();
+        // The shim of what is started again is in the namespace as well, and would be found.
+        for shim in processes(uid).into_iter().filter(|other| *other != pid) {
+            host.kill_9(i32::try_from(shim).unwrap());
+        }
+        let inside = std::fs::read_link(format!("/proc/{pid}/ns/user")).unwrap();
+        host.ok(&["run", "-d", "--name", "box", "--network", "none", "busybox", "sleep", "1000"]);
+        assert_eq!(namespace(&host, "box"), inside, "{role}");
+        host.kill_9(i32::try_from(pid).unwrap());
+    }
+}
+
+/// The namespaces of whoever has entered one as root are no business of an ordinary user's.
+#[test]
+fn root_of_another_namespace_is_no_ordinary_user() {
+    let host = host();
+    let (root, run) = (host.root(), host.run_root());
+    let (root, run) = (root.to_string_lossy(), run.to_string_lossy());
+    let id = "0".repeat(64);
+    let nested = ["-r", DHOW, "--root", &*root, "--run-root", &*run, "reap", &id];
+    #[expect(clippy::disallowed_methods, reason = "tests run the program as a user does")]
+    let reaped = std::process::Command::new("unshare").args(nested).env_clear().output().unwrap();
+    assert!(reaped.status.success(), "{reaped:?}");
+    assert!(!host.run_root().join("userns").exists());
+}
+
+/// Who may write where the locks are could hold them, and lead us into a namespace of its own.
+#[test]
+fn the_runtime_root_is_the_users_alone() {
+    let host = Host::of_user_with(DHOW, "{range}\n");
+    let directory = |name: &str, mode| {
+        let dir = host.scratch().join(name);
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(mode)).unwrap();
+        dir
+    };
+    let (foreign, open, own) =
+        (directory("foreign", 0o777), directory("open", 0o770), directory("own", 0o700));
+    host.give(&open);
+    host.give(&own);
+    let link = host.scratch().join("link");
+    std::os::unix::fs::symlink(&own, &link).unwrap();
+    for refused in [&foreign, &open, &link] {
+        let said = host.fails(1, &["--run-root", &refused.to_string_lossy(), "images"]);
+        let why = format!("{} has to be a directory of the user's own", refused.display());
+        assert!(said.contains(&why), "{said}");
+        assert!(!refused.join("userns").exists());
+    }
+    host.ok(&["--run-root", &own.to_string_lossy(), "images"]);
+    host.keep_roots();
+}
+
 #[test]
 fn what_is_missing_is_named() {
     let host = Host::of_user_with(DHOW, "somebody:1:65536\n");
@@ -229,15 +303,16 @@ fn what_is_missing_is_named() {
 fn what_only_root_can_is_refused() {
     let host = user();
     for (refused, why) in [
+        ("--userns=auto", "only root gives containers ids of their own"),
         (
-            &["create", "--userns=auto", "busybox"][..],
-            "only root gives containers ids of their own",
+            "--mac-address=02:00:00:00:00:01",
+            "--mac-address: the network of an ordinary user has a link address of its own",
         ),
-        (&["create", "--mac-address", "02:00:00:00:00:01", "busybox"], ""),
     ] {
-        let ran = host.run(refused);
-        assert!(ran.err.contains(why), "{ran:?}");
+        let said = host.fails(1, &["create", refused, "busybox"]);
+        assert!(said.contains(why), "{said}");
     }
+    assert_eq!(host.ok(&["ps", "-aq"]), "");
     host.ok(&["run", "-d", "--name", "box", "--network", "none", "busybox", "sleep", "1000"]);
     let said = host.fails(1, &["checkpoint", "create", "box", "one"]);
     assert!(said.contains("checkpoints need root"), "{said}");

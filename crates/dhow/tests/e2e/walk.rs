@@ -69,6 +69,7 @@ const fn scenarios(point: Point) -> &'static [Scenario] {
         P::LogMoved => &[Log],
         P::CheckpointWritten | P::CheckpointSealed => &[Checkpoint],
         P::WaitExited | P::WaitRemoved => &[Run],
+        P::ReapBegan => &[Reap],
         P::RemoveLife => &[Remove, Reap],
         P::RemoveLocked | P::RemoveMoved | P::RemoveRow => &[Remove, Reap, Run],
         P::RemoveFiles => &[Remove, Reap, Run],

@@ -8,6 +8,17 @@ use std::process::Command;
 use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal, setsid};
 
 use crate::Errno;
+use crate::process::close_on_exec_from;
+
+/// Gives the program of `command` no descriptor but its three streams: not even those that this process was born
+/// with, which are whoever's.
+pub fn alone(command: &mut Command) {
+    let close = || Ok(close_on_exec_from(3)?);
+    // SAFETY: between fork and exec the closure makes one system call with numbers that it has, and turns an
+    // error number into an error of the same number; it takes no lock and allocates nothing. It closes nothing
+    // before the exec, so that what std has opened for its own use is there until then.
+    unsafe { command.pre_exec(close) };
+}
 
 /// Lets the program of `command` be killed by the kernel when the thread that starts it ends, however that
 /// happens, and keeps it apart from the terminal. A program that gains rights by being executed would lose
@@ -26,4 +37,31 @@ pub fn guarded(command: &mut Command) {
     // SAFETY: between fork and exec the closure makes three system calls with numbers that it has, and turns
     // error numbers into errors of the same numbers; it takes no lock and allocates nothing.
     unsafe { command.pre_exec(settle) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::os::fd::AsRawFd;
+    use std::path::Path;
+
+    use rustix::io::{FdFlags, fcntl_setfd};
+
+    use crate::helper::{Helper, command};
+
+    #[test]
+    fn one_that_is_alone_has_no_descriptor_of_ours() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        fcntl_setfd(&file, FdFlags::empty()).unwrap();
+        let sees = |is_alone: bool| {
+            let mut program = command(Helper::Plugin(Path::new("/bin/sh")));
+            program.args(["-c", &format!("test -e /proc/self/fd/{}", file.as_raw_fd())]);
+            if is_alone {
+                alone(&mut program);
+            }
+            program.status().unwrap().success()
+        };
+        assert!(sees(false) && !sees(true));
+    }
 }
