@@ -2,7 +2,7 @@
 //!
 //! Pure: the same survey has the same findings.
 
-use super::{Caller, Disk, Finding, Forwarding, Survey, Verdict};
+use super::{Caller, Disk, Finding, Forwarding, SUBIDS, Survey, Verdict};
 
 /// The oldest kernel that has all calls which a start makes: `mount_setattr` came with it.
 const OLDEST: (u32, u32) = (5, 12);
@@ -158,10 +158,14 @@ fn subids(survey: &Survey) -> Option<Finding> {
     }
     let (users, groups) = survey.subids;
     let found = format!("{users} of users, {groups} of groups");
-    if users.min(groups) < 65_536 {
+    if users.min(groups) < SUBIDS {
         let cost = "files of users that have no number cannot be unpacked";
-        let mend =
-            format!("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}");
+        let first = survey.free_ids;
+        let range = format!("{first}-{}", first + SUBIDS - 1);
+        let mend = match &survey.login {
+            Some(login) => format!("usermod --add-subuids {range} --add-subgids {range} {login}"),
+            None => format!("echo {user}:{first}:{SUBIDS} | tee -a /etc/subuid /etc/subgid"),
+        };
         let verdict = if users.min(groups) == 0 { Verdict::Missing } else { Verdict::Limited };
         return lack((about, verdict), found, cost, mend);
     }
@@ -326,8 +330,8 @@ fn firewall(survey: &Survey) -> Option<Finding> {
             )
         }
         Forwarding::Blocked(chains) if chains.is_empty() && survey.legacy_iptables => {
-            let cost = "what they drop does not reach containers, and cannot be seen from here";
-            let found = "rules of iptables-legacy, beside nftables";
+            let cost = "what those drop does not reach containers, and cannot be seen from here";
+            let found = "the tables of iptables-legacy are loaded, and may have rules";
             lack((about, Verdict::Limited), found, cost, "iptables-legacy -S FORWARD")
         }
         Forwarding::Blocked(chains) if chains.is_empty() => {
@@ -460,6 +464,8 @@ mod tests {
             cgroup: Some(Version::V2),
             controllers: all(&["cpu", "cpuset", "io", "memory", "pids"]),
             subids: (65_536, 65_536),
+            login: Some("user".to_owned()),
+            free_ids: 165_536,
             programs: vec!["newuidmap", "newgidmap", "pasta", "criu"],
             lsms: all(&["landlock"]),
             seccomp: all(&["kill_process", "errno", "allow"]),
@@ -551,6 +557,21 @@ mod tests {
     }
 
     #[test]
+    fn ids_that_nobody_has_are_given_to_a_user_by_name() {
+        let mend = |login: Option<&str>| {
+            let mut survey = good(USER);
+            (survey.subids, survey.login) = ((0, 0), login.map(str::to_owned));
+            subids(&survey).unwrap().mend.unwrap()
+        };
+        let range = "165536-231071";
+        assert_eq!(
+            mend(Some("user")),
+            format!("usermod --add-subuids {range} --add-subgids {range} user")
+        );
+        assert_eq!(mend(None), "echo 1000:165536:65536 | tee -a /etc/subuid /etc/subgid");
+    }
+
+    #[test]
     fn ids_and_programs_of_users() {
         lacks(
             USER,
@@ -633,7 +654,7 @@ mod tests {
         lacks(
             root,
             |host| host.legacy_iptables = true,
-            "limited firewall: rules of iptables-legacy, beside nftables",
+            "limited firewall: the tables of iptables-legacy are loaded, and may have rules",
         );
         lacks(
             root,

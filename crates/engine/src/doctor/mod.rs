@@ -12,6 +12,11 @@ use std::path::PathBuf;
 pub use checks::check;
 pub use survey::survey;
 
+/// How many ids the user of a container's programs may have: what images count on.
+const SUBIDS: u64 = 1 << 16;
+/// Where those begin that are given to users, by login.defs(5).
+const FIRST_SUBID: u64 = 100_000;
+
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
@@ -104,6 +109,10 @@ pub struct Survey {
     pub controllers: Vec<String>,
     /// How many ids the caller has to give, of users and of groups.
     pub subids: (u64, u64),
+    /// What the caller is called, if an ordinary user has a name.
+    pub login: Option<String>,
+    /// The first of as many ids as a user needs that nobody has been given, neither of users nor of groups.
+    pub free_ids: u64,
     /// Programs that were found.
     pub programs: Vec<&'static str>,
     /// Security modules that are active.
@@ -112,7 +121,7 @@ pub struct Survey {
     pub seccomp: Vec<String>,
     /// Other programs' firewalls.
     pub forwarding: Forwarding,
-    /// Whether iptables' own tables, which are older than nftables, have rules.
+    /// Whether iptables' own tables, which are older than nftables, are loaded: they may have rules.
     pub legacy_iptables: bool,
     /// The data root's disk.
     pub disk: Option<Disk>,

@@ -8,7 +8,7 @@ use cgroup::{Controller, Hierarchies, Version};
 use net::names::Names;
 use net::nft::Firewall;
 
-use super::{Caller, Disk, Forwarding, Survey};
+use super::{Caller, Disk, FIRST_SUBID, Forwarding, SUBIDS, Survey};
 use crate::Paths;
 
 /// Kernel parameters that decide over something, below `/proc/sys`.
@@ -37,6 +37,9 @@ pub fn survey(paths: &Paths) -> Survey {
     let caller = caller();
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     let hierarchies = Hierarchies::detect().ok();
+    let login = login(caller);
+    let (subuid, subgid) = (text("/etc/subuid"), text("/etc/subgid"));
+    let ids = |file: &str| ids(caller, login.as_deref(), file);
     Survey {
         caller,
         namespaces: names_in("/proc/self/ns"),
@@ -48,7 +51,8 @@ pub fn survey(paths: &Paths) -> Survey {
         modules: modules(&kernel),
         cgroup: hierarchies.as_ref().map(version),
         controllers: hierarchies.as_ref().map(|all| controllers(all, caller)).unwrap_or_default(),
-        subids: (ids(caller, &text("/etc/subuid")), ids(caller, &text("/etc/subgid"))),
+        subids: (ids(&subuid), ids(&subgid)),
+        free_ids: free_ids(&[&subuid, &subgid]),
         programs: PROGRAMS.into_iter().filter(|name| is_installed(name)).collect(),
         lsms: words(&text("/sys/kernel/security/lsm"), ','),
         seccomp: words(&text("/proc/sys/kernel/seccomp/actions_avail"), ' '),
@@ -59,6 +63,7 @@ pub fn survey(paths: &Paths) -> Survey {
         open_files: rustix::process::getrlimit(rustix::process::Resource::Nofile)
             .maximum
             .unwrap_or(u64::MAX),
+        login,
         kernel,
     }
 }
@@ -146,17 +151,31 @@ fn controllers(hierarchies: &Hierarchies, caller: Caller) -> Vec<String> {
     names
 }
 
+/// What an ordinary user is called.
+fn login(caller: Caller) -> Option<String> {
+    let Caller::User(user) = caller else { return None };
+    sys::users::user_name(user, text("/etc/passwd").as_bytes())
+}
+
 /// How many ids a file like `/etc/subuid` has for a user, by number or by name.
-fn ids(caller: Caller, file: &str) -> u64 {
+fn ids(caller: Caller, login: Option<&str>, file: &str) -> u64 {
     let Caller::User(user) = caller else { return 0 };
-    let passwd = text("/etc/passwd");
-    let number = user.to_string();
-    let name = passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == number).then_some(name)
-    });
-    ranges(file, &[Some(number.as_str()), name])
+    ranges(file, &[Some(user.to_string().as_str()), login])
+}
+
+/// The first id of a range of [`SUBIDS`] that none of these files gives to anybody.
+fn free_ids(files: &[&str]) -> u64 {
+    let range = |line: &str| {
+        let mut numbers = line.split(':').skip(1).map(|field| field.trim().parse::<u64>().ok());
+        let (first, count) = (numbers.next()??, numbers.next()??);
+        Some((first, first.checked_add(count)?))
+    };
+    let mut taken: Vec<_> = files.iter().flat_map(|file| file.lines()).filter_map(range).collect();
+    taken.sort_unstable();
+    let after = |free: u64, (first, end): (u64, u64)| {
+        if first < free.saturating_add(SUBIDS) { free.max(end) } else { free }
+    };
+    taken.into_iter().fold(FIRST_SUBID, after)
 }
 
 fn ranges(file: &str, owners: &[Option<&str>]) -> u64 {
@@ -221,6 +240,16 @@ mod tests {
         let file = "root:100000:1\nuser:165536:65536\n1000:300000:10\nuser:1:x\nuser:5\n";
         assert_eq!(ranges(file, &[Some("1000"), Some("user")]), 65_546);
         assert_eq!(ranges(file, &[Some("7"), None]), 0);
+    }
+
+    #[test]
+    fn the_first_ids_that_are_nobodys() {
+        assert_eq!(free_ids(&[]), 100_000);
+        assert_eq!(free_ids(&["a:100000:65536\n", "a:100000:65536\nb:165536:65536\n"]), 231_072);
+        // A gap that is large enough, and one that is not.
+        assert_eq!(free_ids(&["b:300000:9\n", "a:100000:65536\nnonsense\n"]), 165_536);
+        assert_eq!(free_ids(&["b:200000:9\na:100000:65536\n"]), 200_009);
+        assert_eq!(free_ids(&["a:1000:10\n"]), 100_000);
     }
 
     #[test]
