@@ -169,7 +169,8 @@ impl Engine {
         user.groups.append(&mut given.groups);
         let sources = self.mount_sources(container, around.users.as_ref())?;
         let etc_files = self.etc_files(container, around)?;
-        Self::label_files(container, &sources.mounts, &etc_files)?;
+        let naming = (&*etc_files, around.owner.as_ref());
+        Self::label_files(container, &sources.mounts, naming)?;
         let attached = Attached {
             labels: record.labels.clone(),
             env: given.env,

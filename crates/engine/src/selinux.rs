@@ -16,6 +16,7 @@ use model::container::{ContainerSpec, Source};
 use model::mount::{MountSource, Relabel};
 use model::selinux::{Categories, Contexts, Label, Labels};
 use rustix::fs::{FileType, OFlags};
+use sys::Errno;
 use sys::root::{Root, RootError};
 
 use crate::bundle::AttachedMount;
@@ -37,9 +38,31 @@ const DRAWS: usize = 128;
 /// How deep a tree is followed.
 const DEEPEST: usize = 256;
 /// What is never relabelled: the host would not work any more.
-const REFUSED: [&str; 16] = [
-    "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/proc", "/root", "/run",
-    "/sbin", "/sys", "/tmp", "/usr", "/var",
+const REFUSED: [&str; 24] = [
+    "/",
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/etc/passwd",
+    "/etc/pki",
+    "/etc/shadow",
+    "/home",
+    "/lib",
+    "/lib64",
+    "/media",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/var",
+    "/var/lib",
+    "/var/log",
 ];
 
 impl Engine {
@@ -84,10 +107,13 @@ impl Engine {
 
     /// Takes a pair back from a container that is no more: whoever removed it was killed.
     fn free_if_nobodys(&self, path: &Path) -> Result<(), EngineError> {
-        let Some(owner) = read_own(path)?.and_then(|text| text.parse::<ContainerId>().ok()) else {
-            return Ok(());
+        let Some(text) = read_own(path)? else { return Ok(()) };
+        // One without an owner is of somebody who was killed before it was written.
+        let is_nobodys = match text.parse::<ContainerId>() {
+            Ok(owner) => self.store().containers().get(&owner)?.is_none(),
+            Err(_) => true,
         };
-        if self.store().containers().get(&owner)?.is_none() && is_old(path) {
+        if is_nobodys && is_old(path) {
             let _ = std::fs::remove_file(path);
         }
         Ok(())
@@ -109,15 +135,16 @@ impl Engine {
     }
 
     /// Gives what a container is about to be given the labels that its mounts ask for (`:z`, `:Z`), and
-    /// its own files theirs.
+    /// the files that name it theirs: those of another, whose network it shares, stay readable for that one.
     pub(crate) fn label_files(
         container: &Container,
         sources: &[AttachedMount],
-        own: &[(PathBuf, &str)],
+        (naming, owner): (&[(PathBuf, &str)], Option<&Container>),
     ) -> Result<(), EngineError> {
         let Some(labels) = &container.record.labels else { return Ok(()) };
-        for (path, _) in own {
-            relabel(path, &labels.mount)?;
+        let label = owner.map_or_else(|| labels.mount.clone(), |_| labels.shared());
+        for (path, _) in naming {
+            relabel(path, &label)?;
         }
         for mount in sources {
             let Some(path) = &mount.source else { continue };
@@ -200,11 +227,12 @@ fn plain(error: RootError) -> io::Error {
 
 fn relabel_below(root: &Root, name: &Path, label: &[u8], deeper: usize) -> io::Result<()> {
     // What has it already is left alone: a tree may be large, and its times are somebody's.
-    let has = root.get_xattr(name, ATTRIBUTE).map_err(plain)?.unwrap_or_default();
+    let has = root.get_xattr(name, ATTRIBUTE).or_else(unlabelled)?.unwrap_or_default();
     if has.strip_suffix(b"\0").unwrap_or(&has) != label {
-        root.set_xattr(name, ATTRIBUTE, label).map_err(plain)?;
+        root.set_xattr(name, ATTRIBUTE, label).or_else(unlabelled)?;
     }
-    if FileType::from_raw_mode(root.metadata(name).map_err(plain)?.st_mode) != FileType::Directory {
+    let found = root.metadata(name).map(Some).or_else(unlabelled)?;
+    if found.is_none_or(|it| FileType::from_raw_mode(it.st_mode) != FileType::Directory) {
         return Ok(());
     }
     let deeper = deeper.checked_sub(1).ok_or_else(|| io::Error::other("it is too deep"))?;
@@ -215,6 +243,14 @@ fn relabel_below(root: &Root, name: &Path, label: &[u8], deeper: usize) -> io::R
         relabel_below(&below, entry, label, deeper)?;
     }
     Ok(())
+}
+
+/// What has gone meanwhile, or is on a file system without labels, has none and needs none.
+fn unlabelled<T: Default>(error: RootError) -> io::Result<T> {
+    match error.errno() {
+        Some(Errno::NOENT | Errno::NOTSUP) => Ok(T::default()),
+        _ => Err(plain(error)),
+    }
 }
 
 /// What a process of a container is called; empty: as whoever starts it.
@@ -237,7 +273,7 @@ mod tests {
     #[test]
     fn the_host_itself_is_not_relabelled() {
         let label = Label::parse("system_u:object_r:container_file_t:s0").unwrap();
-        for path in ["/", "/etc", "/usr/", "/usr/../etc"] {
+        for path in ["/", "/etc", "/usr/", "/usr/../etc", "/var/lib", "/etc/passwd"] {
             let refused = relabel_given(Path::new(path), &label).unwrap_err();
             assert!(refused.to_string().contains("is not allowed"), "{path}: {refused}");
         }
@@ -261,5 +297,8 @@ mod tests {
         }
         assert!(!has("outside"));
         relabel(&tree.join("a/b/f"), &label).unwrap();
+        // Somebody else took it away; here nothing has labels.
+        relabel(&tree.join("a/gone"), &label).unwrap();
+        relabel(Path::new("/proc/self/limits"), &label).unwrap();
     }
 }
