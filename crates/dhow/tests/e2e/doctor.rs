@@ -57,4 +57,5 @@ fn a_user_without_ids_is_told_how_to_get_some() {
     assert_eq!((ran.code, verdict(&found, "subordinate ids")), (Some(1), Some("missing")));
     assert_eq!(verdict(&found, "firewall"), None, "only root may look");
     assert!(!host.root().exists());
+    host.keep_roots();
 }
