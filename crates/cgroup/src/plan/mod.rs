@@ -88,6 +88,16 @@ impl Current {
         cpu_burst: 0,
         realtime_period: crate::realtime::USUAL_PERIOD,
     };
+
+    /// The same limits, with a quota and its period both given if one is.
+    pub(crate) fn completed(&self, limits: &Limits) -> Limits {
+        let mut all = limits.clone();
+        if all.cpu.quota.is_some() || all.cpu.period.is_some() {
+            all.cpu.quota.get_or_insert(self.cpu_quota);
+            all.cpu.period.get_or_insert(self.cpu_period);
+        }
+        all
+    }
 }
 
 /// One write to a file of a cgroup.

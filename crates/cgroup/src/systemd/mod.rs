@@ -210,21 +210,24 @@ impl Manager {
         limits: &Limits,
     ) -> Result<(), SystemdError> {
         let before = cgroup.update(limits)?;
-        let all = self.tell_of(cgroup, unit, limits).and_then(|()| Ok(cgroup.update(limits)?));
+        let all = self.told_and_written(cgroup, unit, limits);
         if all.is_err() {
             cgroup.put_back(before);
         }
-        all.map(drop)
+        all
     }
 
-    fn tell_of(
+    fn told_and_written(
         &mut self,
         cgroup: &Cgroup,
         unit: &str,
         limits: &Limits,
     ) -> Result<(), SystemdError> {
         let (current, version) = (cgroup.current(limits)?, version(&cgroup.hierarchies));
-        self.tell(unit, &properties::of_limits(limits, &current, version))
+        self.tell(unit, &properties::of_limits(limits, &current, version))?;
+        // The quota that is there by now is systemd's.
+        cgroup.update(&current.completed(limits))?;
+        Ok(())
     }
 
     fn tell(&mut self, unit: &str, wishes: &[Property]) -> Result<(), SystemdError> {
