@@ -285,7 +285,7 @@ fn a_root_that_is_not_ours() {
     let said = line(&ran, "ps of a stranger");
     // An ordinary user's commands look at the runtime root first.
     let run = host.root().with_file_name("run").display().to_string();
-    assert!(said.to_lowercase().contains("permission denied") && said.contains(&run), "{said}");
+    assert!(said.contains(&run) && said.contains("a directory of the user's own"), "{said}");
     let file = host.scratch().join("a-file");
     std::fs::write(&file, "").unwrap();
     let mut nowhere = host.command(&["ps"]);

@@ -203,7 +203,8 @@ fn a_policy_starts_it_again_in_the_same_namespace() {
     let run =
         ["run", "-d", "--name", "box", "--network", "none", "--restart", "on-failure", "busybox"];
     host.ok(&[&run[..], &["sh", "-c", script]].concat());
-    while host.ok(&["inspect", "-f", "{{.RestartCount}} {{.State.Running}}", "box"]) != "1 true" {}
+    let counted = ["inspect", "-f", "{{.RestartCount}} {{.State.Status}}", "box"];
+    while host.ok(&counted) != "1 running" {}
     host.ok(&["run", "-d", "--name", "other", "--network", "none", "busybox", "sleep", "1000"]);
     assert_eq!(namespace(&host, "box"), namespace(&host, "other"));
 }
