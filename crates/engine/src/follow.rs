@@ -138,7 +138,7 @@ pub(crate) fn open_all(path: &Path) -> io::Result<Vec<Segment>> {
 
 /// A file that is there already was moved between: its place is behind those that came after it.
 fn push_older(files: &mut Vec<Segment>, file: Segment) {
-    files.retain(|other| other.identity() != file.identity());
+    files.retain(|other| !other.is_now(&file));
     files.push(file);
 }
 

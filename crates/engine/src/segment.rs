@@ -54,6 +54,22 @@ impl Segment {
         self.identity
     }
 
+    /// Whether a file that was opened later is this one, moved or compressed in between. An inode is given
+    /// to another file once a compressed one's original has been removed, so its number alone says too little.
+    pub(crate) fn is_now(&self, later: &Self) -> bool {
+        let is_alike = self.identity == later.identity;
+        is_alike
+            && match (&self.content, &later.content) {
+                (Content::Plain(file), Content::Packed(_)) => {
+                    file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+                }
+                (Content::Packed(old), Content::Packed(new)) => {
+                    identity(old.get_ref()).ok() == identity(new.get_ref()).ok()
+                }
+                (_, Content::Plain(_)) => matches!(self.content, Content::Plain(_)),
+            }
+    }
+
     /// The file, if it is as it was written.
     pub(crate) fn as_plain(&self) -> Option<&File> {
         match &self.content {
