@@ -31,18 +31,28 @@ const NETWORKED: &str = "network:: faults:: a_name_or_a_port_in_use a_life_is_to
 const REAL_KERNEL: &str = "nothing_of_proc_or_sys_can_be_written calls_of_another_architecture_do_not_exist \
      checkpoint:: death_at_each_step_is_forgotten what_was_acknowledged_survives_a_power_cut_on_xfs";
 
+/// Tests of the binary that an ordinary user runs as well, in a login session: systemd delegates control groups to
+/// what it starts for that user.
+const AS_USER: [&str; 5] = [
+    "delegated::",
+    "rootless::a_terminal_and_the_namespaces_of_others",
+    "rootless::there_are_users_to_change_between",
+    "rootless::a_policy_starts_it_again_in_the_same_namespace",
+    "rootless::what_only_root_can_is_refused",
+];
+
 /// What the host does, but for the tests of engines, which it does not have. `$1` is where the tests look for the binary, `$2` and `$3` are the lists
-/// above, the rest are test filters. `/tmp` is to be on the disk, as the state of dhow is. A kernel
+/// above, `$4` is what of the last list is wanted, the rest are test filters. `/tmp` is to be on the disk, as the state of dhow is. A kernel
 /// without address translation (Debian's User Mode Linux has none) cannot serve the bridge:
 /// containers get no network there.
 const JOB: &str = r#"set -eu
-binary=$1 networked=$2 left_out=engines::; shift 2
+binary=$1 networked=$2 real_kernel=$3 as_user=$4 left_out=engines::; shift 4
 export DHOW_TEST_IMAGES=/host
 umount --lazy /tmp || true
 # One disk whose scheduler heeds weights, where the kernel has such.
 echo bfq >/sys/block/loop7/queue/scheduler || true
 mkdir -p "$(dirname "$binary")"; cp /host/dhow "$binary"
-[ ! -e /proc/exitcode ] || left_out="$left_out $1"; shift
+[ ! -e /proc/exitcode ] || left_out="$left_out $real_kernel"
 if nft add table inet probe && nft add chain inet probe nat '{ type nat hook postrouting priority 100; }'; then
     nft delete table inet probe
 else
@@ -51,9 +61,12 @@ fi 2>/dev/null
 for test in $left_out; do set -- "$@" --skip "$test"; done
 echo "testbed: left out: $left_out"; uname -r; grep cgroup /proc/mounts
 /host/xtask leaks sh -c '
-    failed=0
+    failed=0 as_user=$1; shift
     for tests in /host/*.tests; do echo "== $tests"; "$tests" --test-threads=2 "$@" || failed=1; done
-    exit $failed' sh "$@"
+    [ -z "$as_user" ] || echo "== /host/dhow.tests as an ordinary user"
+    [ -z "$as_user" ] || runuser -l user -c "DHOW_TEST_IMAGES=/host ${DHOW_TEST_NETWORK:+DHOW_TEST_NETWORK=$DHOW_TEST_NETWORK} \
+        exec /host/dhow.tests --test-threads=2 $as_user" || failed=1
+    exit $failed' sh "$as_user" "$@"
 "#;
 
 /// A message of cargo's about what it has built.
@@ -107,9 +120,18 @@ pub(crate) fn run(layout: Layout, filters: &[&str]) -> Result<()> {
         arguments.extend(["--append", HYBRID]);
     }
     arguments.extend(["--ro", &share_name, "--", "sh", "-c", JOB, "job", &binary]);
-    arguments.extend([NETWORKED, REAL_KERNEL]);
+    let as_user = as_user(filters).join(" ");
+    arguments.extend([NETWORKED, REAL_KERNEL, &as_user]);
     arguments.extend(filters);
     testbed(&arguments)
+}
+
+/// What an ordinary user runs of what was asked for.
+fn as_user(filters: &[&str]) -> Vec<&'static str> {
+    let is_meant = |test: &&str| {
+        filters.is_empty() || filters.iter().any(|one| test.contains(one) || one.contains(test))
+    };
+    AS_USER.into_iter().filter(is_meant).collect()
 }
 
 fn testbed(arguments: &[&str]) -> Result<()> {

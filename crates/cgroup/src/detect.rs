@@ -233,6 +233,31 @@ impl Hierarchies {
         !self.is_none()
     }
 
+    /// None, as for an ordinary user to whom nothing was delegated.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Arc::new(Layout::NotOurs))
+    }
+
+    /// Where the part of version 2 is that was delegated to this process's user; `None` where the process has
+    /// the whole hierarchy, or nothing.
+    #[must_use]
+    pub fn part(&self) -> Option<&Path> {
+        match &*self.0 {
+            Layout::V2(unified) if unified.mount != Path::new(USUAL) => Some(&unified.mount),
+            Layout::V2(_) | Layout::V1(_) | Layout::Hybrid(..) | Layout::NotOurs => None,
+        }
+    }
+
+    /// A part that was delegated to this process's user, also for who is elsewhere: what is in it can be
+    /// read, limited, frozen, killed and removed from anywhere, and only what is born in it has to be born there.
+    /// `None` if it is not there any more, or is somebody else's.
+    #[must_use]
+    pub fn of_part(place: &Path) -> Option<Self> {
+        let root = open_root(place).ok().filter(|root| is_unified(root) && is_ours(root))?;
+        Some(Self(Arc::new(Layout::V2(Unified { mount: place.to_owned(), root }))))
+    }
+
     /// Whether there is none that this process may use.
     pub(crate) fn is_none(&self) -> bool {
         matches!(&*self.0, Layout::NotOurs)
@@ -316,8 +341,12 @@ fn unread(path: impl Into<PathBuf>, error: &std::io::Error) -> DetectError {
 /// `/sys/fs/cgroup`, if that is where v2 is mounted: nothing is on v1 then.
 fn usual_unified() -> Option<Unified> {
     let root = open_root(Path::new(USUAL)).ok()?;
-    let magic = u64::try_from(rustix::fs::fstatfs(&root).ok()?.f_type).ok()?;
-    (magic == CGROUP2_SUPER_MAGIC).then(|| Unified { mount: USUAL.into(), root })
+    is_unified(&root).then(|| Unified { mount: USUAL.into(), root })
+}
+
+fn is_unified(root: &OwnedFd) -> bool {
+    let magic = rustix::fs::fstatfs(root).ok().and_then(|found| u64::try_from(found.f_type).ok());
+    magic == Some(CGROUP2_SUPER_MAGIC)
 }
 
 fn open_root(path: &Path) -> Result<OwnedFd, DetectError> {

@@ -105,6 +105,12 @@ pub enum CgroupError {
         "freezing needs the cgroup controller `freezer` or cgroup v2, and this host has neither"
     )]
     NoFreezer,
+    /// It is one of nowhere: see [`crate::Hierarchies::none`].
+    #[error(
+        "there is no control group to freeze: none was delegated where it was started (cgroup v2: systemd-run --user \
+         --scope dhow ..., or a user service)"
+    )]
+    Nowhere,
     /// A process could not be sent a signal.
     #[error("send signal {number} to process {pid} of cgroup {path}")]
     Signal {

@@ -30,13 +30,17 @@ impl Cgroup {
         } else if self.hierarchies.legacy_of(Controller::Freezer).is_some() {
             self.freeze_v1(deadline)?
         } else {
-            return Err(CgroupError::NoFreezer);
+            return Err(self.no_freezer());
         };
         if frozen {
             return Ok(());
         }
         self.thaw()?;
         Err(CgroupError::NotFrozen(self.place()))
+    }
+
+    fn no_freezer(&self) -> CgroupError {
+        if self.hierarchies.is_none() { CgroupError::Nowhere } else { CgroupError::NoFreezer }
     }
 
     /// v1 tells nobody when it has frozen all: its state is worked out when it is read. So it is read
@@ -69,7 +73,7 @@ impl Cgroup {
         if self.hierarchies.legacy_of(Controller::Freezer).is_some() {
             return self.write(HOME_V1, STATE, "THAWED");
         }
-        Err(CgroupError::NoFreezer)
+        Err(self.no_freezer())
     }
 
     /// Whether its processes are frozen, or are being frozen.

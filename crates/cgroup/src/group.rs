@@ -126,6 +126,12 @@ impl Cgroup {
         &self.path
     }
 
+    /// The hierarchies that it is in.
+    #[must_use]
+    pub fn hierarchies(&self) -> &Hierarchies {
+        &self.hierarchies
+    }
+
     /// How each hierarchy shows it, v1 first.
     pub fn views(&self) -> impl Iterator<Item = View<'_>> {
         let legacy = self.hierarchies.legacy().iter().map(|legacy| View {

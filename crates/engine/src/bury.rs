@@ -10,7 +10,7 @@ use model::{ContainerId, Life};
 use shim::protocol::{ByHand, CgroupName, ExitRecord};
 
 use crate::container::{Container, OpLock, UNSEEN_EXIT, now};
-use crate::reconcile::{cgroup_error, hierarchies};
+use crate::reconcile::cgroup_error;
 use crate::{Engine, EngineError};
 
 impl Engine {
@@ -124,11 +124,14 @@ impl Engine {
     /// Ends what is left in the cgroup of a container that nobody guards, and removes it.
     pub(crate) fn end_orphans(&self, container: &Container) -> Result<(), EngineError> {
         let CgroupName { parent, name } = self.cgroup_name(container);
-        match Cgroup::open(&hierarchies()?, &parent, &name) {
-            Ok(cgroup) => end(&cgroup),
-            Err(CgroupError::NotFound(_)) => Ok(()),
-            Err(error) => Err(cgroup_error(&error)),
+        for hierarchies in self.all_hierarchies()? {
+            match Cgroup::open(&hierarchies, &parent, &name) {
+                Ok(cgroup) => end(&cgroup)?,
+                Err(CgroupError::NotFound(_)) => {}
+                Err(error) => return Err(cgroup_error(&error)),
+            }
         }
+        Ok(())
     }
 
     /// Where a container's cgroup is.

@@ -89,8 +89,11 @@ impl Engine {
     ) -> Result<Option<Frozen<'_>>, EngineError> {
         // Where nothing can be frozen, as for an ordinary user without control groups, it is read while it
         // runs: what was asked for is an image.
-        let can = self.hierarchies()?.is_delegated();
-        if freezing == Freezing::No || !can || !self.life(container)?.is_running() {
+        if freezing == Freezing::No || !self.life(container)?.is_running() {
+            return Ok(None);
+        }
+        // One that ends meanwhile needs no freezing, as its shim says.
+        if self.group_of(container).is_ok_and(|group| !group.hierarchies().is_delegated()) {
             return Ok(None);
         }
         let Some(mut shim) = self.shim(&container.id)? else { return Ok(None) };

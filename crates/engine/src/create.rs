@@ -35,7 +35,7 @@ impl Engine {
         apparmor::check(&spec.security)?;
         rootless::check(&spec)?;
         self.pin_joined(&mut spec)?;
-        let mut warnings = limits::settle(self, &mut spec.limits)?;
+        let mut warnings = limits::settle(self.hierarchies().ok(), &mut spec.limits)?;
         let (image, config) = self.image_config(&spec.source)?;
         let resolved = resolve(&id, &spec, &config, &self.host_name())?;
         check_sources(&resolved.mounts)?;

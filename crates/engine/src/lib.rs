@@ -33,6 +33,7 @@ mod exec;
 mod export;
 mod fill;
 mod follow;
+mod groups;
 mod guard;
 mod image;
 mod image_mount;

@@ -3,19 +3,22 @@
 
 use std::path::Path;
 
-use cgroup::Ability;
+use cgroup::{Ability, Hierarchies};
 use model::block_limits::{BlockLimits, DeviceRate};
 use model::container::{Limits, PidsLimit, SwapLimit};
 use rustix::fs::FileType;
 
-use crate::{Engine, EngineError};
+use crate::EngineError;
 
-/// Takes away what this host cannot limit; what the user should know of that.
+/// Takes away what these hierarchies cannot limit; what the user should know of that.
 ///
 /// # Errors
 /// It is of a kind that must not be discarded.
-pub(crate) fn settle(engine: &Engine, limits: &mut Limits) -> Result<Vec<String>, EngineError> {
-    let has = |ability| engine.hierarchies().is_ok_and(|hierarchies| hierarchies.can(ability));
+pub(crate) fn settle(
+    hierarchies: Option<&Hierarchies>,
+    limits: &mut Limits,
+) -> Result<Vec<String>, EngineError> {
+    let has = |ability| hierarchies.is_some_and(|hierarchies| hierarchies.can(ability));
     let mut settling = Settling { limits, has, warnings: Vec::new() };
     settling.memory();
     settling.oom_switch();

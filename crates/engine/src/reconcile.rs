@@ -93,17 +93,20 @@ impl Engine {
 
     /// Cgroups of containers that are no more.
     fn remove_strange_cgroups(&self) -> Result<(), EngineError> {
+        self.all_hierarchies()?.iter().try_for_each(|one| self.remove_strange_cgroups_of(one))
+    }
+
+    fn remove_strange_cgroups_of(&self, hierarchies: &Hierarchies) -> Result<(), EngineError> {
         let parent = self.paths().cgroup_parent();
-        let hierarchies = hierarchies()?;
         let other = |error: CgroupError| cgroup_error(&error);
-        for name in Cgroup::list(&hierarchies, &parent).map_err(other)? {
+        for name in Cgroup::list(hierarchies, &parent).map_err(other)? {
             let Ok(id) = name.parse::<ContainerId>() else { continue };
             // A row comes before its cgroup, and whoever has the life starts nothing.
             if self.store().containers().get(&id)?.is_some() {
                 continue;
             }
             let Some(life) = self.try_take(&id)? else { continue };
-            match Cgroup::open(&hierarchies, &parent, &name) {
+            match Cgroup::open(hierarchies, &parent, &name) {
                 Ok(cgroup) => bury::end(&cgroup)?,
                 Err(CgroupError::NotFound(_)) => {}
                 Err(error) => return Err(cgroup_error(&error)),

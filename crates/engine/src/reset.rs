@@ -4,7 +4,7 @@
 //! them: those that live have a directory below the runtime root, and the kernel's objects are named
 //! after the root.
 
-use cgroup::{Cgroup, CgroupError};
+use cgroup::{Cgroup, CgroupError, Hierarchies};
 use model::{ContainerId, NameOrId, Signal};
 use shim::protocol::Reach;
 use shim::{CallError, Journal};
@@ -14,7 +14,7 @@ use crate::bury;
 use crate::fill::clear;
 use crate::guard::call_error;
 use crate::network::net_error;
-use crate::reconcile::{cgroup_error, hierarchies};
+use crate::reconcile::cgroup_error;
 use crate::view::RemoveOptions;
 use crate::{Engine, EngineError};
 
@@ -55,24 +55,28 @@ impl Engine {
 
     /// Ends whatever lives and removes all cgroups.
     fn end_unrecorded(&self) -> Result<(), EngineError> {
-        let (hierarchies, parent) = (hierarchies()?, self.paths().cgroup_parent());
         for id in self.run_dirs() {
             self.end_life(&id)?;
         }
+        self.all_hierarchies()?.iter().try_for_each(|one| self.remove_groups(one))
+    }
+
+    fn remove_groups(&self, hierarchies: &Hierarchies) -> Result<(), EngineError> {
+        let parent = self.paths().cgroup_parent();
         let failed = |error: CgroupError| cgroup_error(&error);
         // Those that said nothing or were not found; with each dies its container's init.
-        shim::end_home(&hierarchies, &parent).map_err(failed)?;
-        for name in Cgroup::list(&hierarchies, &parent).map_err(failed)? {
+        shim::end_home(hierarchies, &parent).map_err(failed)?;
+        for name in Cgroup::list(hierarchies, &parent).map_err(failed)? {
             if name.parse::<ContainerId>().is_err() {
                 continue;
             }
-            match Cgroup::open(&hierarchies, &parent, &name) {
+            match Cgroup::open(hierarchies, &parent, &name) {
                 Ok(cgroup) => bury::end(&cgroup)?,
                 Err(CgroupError::NotFound(_)) => {}
                 Err(error) => return Err(cgroup_error(&error)),
             }
         }
-        shim::remove_home(&hierarchies, &parent).map_err(failed)
+        shim::remove_home(hierarchies, &parent).map_err(failed)
     }
 
     /// Kills a container by its shim, which leaves then.
@@ -100,6 +104,7 @@ impl Engine {
         // Removals have been told until now.
         let journal = Journal::of(run);
         journal.remove().map_err(EngineError::file("remove", journal.path()))?;
+        shim::forget_parts(run).map_err(EngineError::file("clear", run))?;
         // The directory itself may be the caller's own: only an empty one goes.
         let _ = std::fs::remove_dir(run);
         Ok(())

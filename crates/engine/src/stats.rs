@@ -6,7 +6,7 @@ use cgroup::{Cgroup, IoEntry, MemoryStats, Stats, Version};
 use model::NameOrId;
 
 use crate::container::{Container, now, read_own};
-use crate::reconcile::{cgroup_error, hierarchies};
+use crate::reconcile::cgroup_error;
 use crate::view::{BlockIo, CgroupVersion, StatsView, Traffic, Usage};
 use crate::{Engine, EngineError};
 
@@ -29,12 +29,11 @@ impl Engine {
 
     /// `None` if the container ends meanwhile.
     fn usage(&self, container: &Container, pid: u32) -> Result<Option<Usage>, EngineError> {
-        let place = self.cgroup_name(container);
-        let opened = Cgroup::open(&hierarchies()?, &place.parent, &place.name);
-        let stats = match opened.and_then(|cgroup| cgroup.stats()) {
+        let read = |group: Cgroup| group.stats().map_err(|error| cgroup_error(&error));
+        let stats = match self.group_of(container).and_then(read) {
             Ok(stats) => stats,
             Err(_) if !self.life(container)?.is_running() => return Ok(None),
-            Err(error) => return Err(cgroup_error(&error)),
+            Err(error) => return Err(error),
         };
         let host = Host::read()?;
         Ok(Some(Usage { networks: traffic(pid)?, ..usage(stats, &host) }))

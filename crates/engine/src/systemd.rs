@@ -34,6 +34,10 @@ const NAME: &str = "name=systemd";
 /// What decides whether a container can lift its own limits by its control group.
 const DELEGATES: &str = "nsdelegate";
 
+/// The same for an ordinary user.
+const NOT_DELEGATED: &str = "systemd needs a control group for itself, and none is delegated to this process \
+     (cgroup v2: systemd-run --user --scope dhow ..., or a user service); --systemd=false starts it as any other program";
+
 /// What systemd would stop at, in the words of who can change it.
 const NO_HIERARCHY: &str = "systemd needs a hierarchy of control groups for itself, and this host has none: \
      mkdir /sys/fs/cgroup/systemd && mount -t cgroup -o none,name=systemd systemd /sys/fs/cgroup/systemd";
@@ -53,6 +57,9 @@ impl Engine {
 }
 
 fn groups(hierarchies: &Hierarchies) -> Result<Groups, EngineError> {
+    if !hierarchies.is_delegated() {
+        return Err(EngineError::Invalid(NOT_DELEGATED.to_owned()));
+    }
     let legacy = hierarchies.legacy();
     if legacy.is_empty() {
         return Ok(Groups::Unified);

@@ -20,7 +20,7 @@ use self::columns::Host;
 use self::options::{Options, Rows};
 use self::process::Process;
 use crate::container::{Container, read_own};
-use crate::reconcile::{cgroup_error, hierarchies};
+use crate::reconcile::cgroup_error;
 use crate::stats::total_memory;
 use crate::view::TopView;
 use crate::{Engine, EngineError};
@@ -84,18 +84,18 @@ impl Engine {
 
     /// The processes of a container, in the order of their numbers.
     fn numbers(&self, container: &Container) -> Result<Vec<i32>, EngineError> {
-        if !self.hierarchies()?.is_delegated() {
+        let group = self.group_of(container);
+        if group.as_ref().is_ok_and(|group| !group.hierarchies().is_delegated()) {
             let pid = self.life(container)?.pid();
             return pid.map(in_pid_namespace_of).ok_or(EngineError::NotRunning(container.id));
         }
-        let place = self.cgroup_name(container);
-        let opened = Cgroup::open(&hierarchies()?, &place.parent, &place.name);
-        let pids = match opened.and_then(|cgroup| cgroup.pids()) {
+        let read = |group: Cgroup| group.pids().map_err(|error| cgroup_error(&error));
+        let pids = match group.and_then(read) {
             Ok(pids) => pids,
             Err(_) if !self.life(container)?.is_running() => {
                 return Err(EngineError::NotRunning(container.id));
             }
-            Err(error) => return Err(cgroup_error(&error)),
+            Err(error) => return Err(error),
         };
         let mut pids: Vec<i32> = pids.into_iter().map(|pid| pid.as_raw_nonzero().get()).collect();
         pids.sort_unstable();

@@ -13,7 +13,7 @@ mod unmount;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use cgroup::{Before, Cgroup, CgroupError};
+use cgroup::{Before, Cgroup};
 use model::NameOrId;
 use model::container::{Limits, PidsLimit, RestartPolicy, SwapLimit};
 use model::mount::Mount;
@@ -26,7 +26,7 @@ use self::ports::PortPlan;
 use crate::bundle::resources;
 use crate::container::Container;
 use crate::limits::{Numbered, settle};
-use crate::reconcile::{cgroup_error, hierarchies};
+use crate::reconcile::cgroup_error;
 use crate::{Engine, EngineError, processors};
 
 /// What an update changes.
@@ -221,7 +221,10 @@ impl Engine {
         let mut alone = changes.limits.alone();
         processors::check(&alone)?;
         let (_lock, mut container) = self.lock(&self.find(who)?.id)?;
-        let warnings = settle(self, &mut alone)?;
+        let warnings = match self.group_that_runs(&container)? {
+            Some(group) => settle(Some(group.hierarchies()), &mut alone)?,
+            None => settle(self.hierarchies().ok(), &mut alone)?,
+        };
         let limits = changes.limits.clone().settled(alone);
         let refused = |source| EngineError::Update { id: container.id, source };
         let old = container.record.spec.limits.clone();
@@ -296,21 +299,29 @@ impl Engine {
         if changes.restart.is_some() { self.pass_on_restarts(container) } else { Ok(()) }
     }
 
+    /// The groups of a container that runs; `None` if it does not.
+    fn group_that_runs(&self, container: &Container) -> Result<Option<Cgroup>, EngineError> {
+        if !self.life(container)?.is_running() {
+            return Ok(None);
+        }
+        match self.group_of(container) {
+            Ok(group) => Ok(Some(group)),
+            Err(error) if self.life(container)?.is_running() => Err(error),
+            // It has ended meanwhile.
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Tells the kernel, if the container runs; what it had before.
     fn limit(
         &self,
         container: &Container,
         new: &Limits,
     ) -> Result<Option<(Cgroup, Before)>, EngineError> {
-        if !self.life(container)?.is_running() {
+        let group = self.group_that_runs(container)?;
+        // One of nowhere has nothing to be told to, and the user has been told that.
+        let Some(group) = group.filter(|group| group.hierarchies().is_delegated()) else {
             return Ok(None);
-        }
-        let place = self.cgroup_name(container);
-        let group = match Cgroup::open(&hierarchies()?, &place.parent, &place.name) {
-            Ok(group) => group,
-            // It has ended meanwhile.
-            Err(CgroupError::NotFound(_)) => return Ok(None),
-            Err(error) => return Err(cgroup_error(&error)),
         };
         match group.update(&in_kernels_words(new)?) {
             Ok(before) => Ok(Some((group, before))),

@@ -20,7 +20,7 @@ use sys::process::{CloneArgs, ExecStrings, clone3, close_on_exec_from, execve_fd
 use crate::client::Shim;
 use crate::life_lock::{Door, LifeLock, LockError};
 use crate::paths::{self, ShimPaths};
-use crate::role::MEMBER;
+use crate::role::{HOME, MEMBER};
 
 /// There is no shim, and none could be started.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,9 @@ pub enum EnsureError {
     /// This program cannot be executed again.
     #[error(transparent)]
     Image(#[from] sys::exe::SealError),
+    /// Where its control groups will be cannot be noted.
+    #[error("note where control groups are")]
+    Note(#[source] std::io::Error),
     /// The shim cannot be started.
     #[error("start a shim")]
     Start(#[source] Errno),
@@ -114,15 +117,20 @@ fn start(
     // What an ordinary user's commands find the namespace by in which it will live: it is in there from its
     // birth, and has to be seen from its birth.
     let member = sys::rootless::membership();
-    argv.extend(
-        member.into_iter().flat_map(|fd| [text(MEMBER.as_bytes()), number(fd.as_raw_fd())]),
-    );
+    // And the directory that an upgrade puts the next program into, which root's namespace has told whose it is.
+    let home = member.and_then(|_| sys::exe::home());
+    let told = [(MEMBER, member), (HOME, home)];
+    let told = told.into_iter().filter_map(|(word, fd)| Some((word, fd?)));
+    argv.extend(told.flat_map(|(word, fd)| [text(word.as_bytes()), number(fd.as_raw_fd())]));
     let argv = ExecStrings::new(argv);
+    if let Some(found) = &hierarchies {
+        crate::home::note_part(&paths.run, found).map_err(EnsureError::Note)?;
+    }
     let birthplace = hierarchies.and_then(|found| crate::home::birthplace(&found, &paths.cgroup));
     let envp = ExecStrings::new(sys::failpoint::shim_environment());
     let plan = Exec { image, null, argv, envp };
     let mut keep = vec![lock.file().as_fd(), listener.as_fd()];
-    keep.extend(member);
+    keep.extend(member.into_iter().chain(home));
     let middle = clone3(&CloneArgs::default(), || {
         let child = || plan.run(&keep).map_or_else(Errno::raw_os_error, |never| match never {});
         let cgroup = birthplace.as_ref().map(AsFd::as_fd);

@@ -8,14 +8,19 @@
 //!
 //! The cgroup stays when the last shim has left, as its parent does, until [`remove_home`].
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use cgroup::{Cgroup, CgroupError, Hierarchies};
 use rustix::fs::{CWD, Mode, OFlags};
 
 const NAME: &str = "shims";
+/// Below the runtime root: a line for each part of a hierarchy.
+const PARTS: &str = "cgroups";
 /// What systemd mounts its own v1 hierarchy with.
 const SYSTEMD: &str = "name=systemd";
 
@@ -51,6 +56,49 @@ pub fn end_home(hierarchies: &Hierarchies, parent: &str) -> Result<(), CgroupErr
         Err(CgroupError::NotFound(_)) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Where control groups may be that an ordinary user's containers were started with: each part of the
+/// hierarchy that was delegated to one who started a shim, in the order of their first use. Whoever manages
+/// containers from elsewhere, from a login session say, finds them by that.
+///
+/// Those that are not there any more are left out: a user's service manager takes its own with it.
+#[must_use]
+pub fn delegated_parts(run: &Path) -> Vec<Hierarchies> {
+    let text = std::fs::read(run.join(PARTS)).unwrap_or_default();
+    let mut seen: Vec<&OsStr> = Vec::new();
+    // No name of a cgroup has a line break in it.
+    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let place = OsStr::from_bytes(line);
+        if !seen.contains(&place) {
+            seen.push(place);
+        }
+    }
+    seen.into_iter().filter_map(|place| Hierarchies::of_part(Path::new(place))).collect()
+}
+
+/// Removes the note of [`delegated_parts`].
+///
+/// # Errors
+/// It cannot be removed.
+pub fn forget_parts(run: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(run.join(PARTS)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Notes where the control groups will be, before there is one.
+pub(crate) fn note_part(run: &Path, hierarchies: &Hierarchies) -> std::io::Result<()> {
+    let Some(place) = hierarchies.part() else { return Ok(()) };
+    let line = [place.as_os_str().as_bytes(), b"\n"].concat();
+    let file = run.join(PARTS);
+    let noted = std::fs::read(&file).unwrap_or_default();
+    if noted.split_inclusive(|byte| *byte == b'\n').any(|other| other == line) {
+        return Ok(());
+    }
+    // One write: two that come at once note it twice.
+    std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file)?.write_all(&line)
 }
 
 /// The directory to be born in, where there is v2. Where it cannot be made, a shim is born where

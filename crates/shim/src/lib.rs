@@ -36,7 +36,7 @@ pub use client::{CallError, Shim};
 pub use ensure::{EnsureError, ensure};
 pub use guard::{TRY_AGAIN, tell_end};
 pub use health::{read_health, write_probe};
-pub use home::{end_home, home, remove_home};
+pub use home::{delegated_parts, end_home, forget_parts, home, remove_home};
 pub use journal::Journal;
 pub use life_lock::{LifeLock, Liveness, LockError, probe};
 pub use paths::ShimPaths;

@@ -4,13 +4,15 @@ use std::ffi::{CStr, CString, OsString};
 use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use rustix::fs::Mode;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{DumpableBehavior, Pid};
 use sys::Errno;
+use sys::exe::Origin;
 use sys::failpoint::{Point, own_environment, pass, reach};
 use sys::process::{ExecStrings, execve_fd};
 
@@ -24,6 +26,9 @@ pub const ROLE: &CStr = c"shim";
 
 /// Before the number of the descriptor that makes an ordinary user's process be seen in the user's namespace.
 pub const MEMBER: &str = "--member";
+
+/// Before the number of the descriptor of the directory that the program of an ordinary user's shim was in.
+pub(crate) const HOME: &str = "--home";
 
 /// What `ps` and `top` show.
 const NAME: &CStr = c"dhow-shim";
@@ -97,7 +102,9 @@ fn inherit(arguments: impl IntoIterator<Item = OsString>) -> Result<Inherited, R
         sys::rootless::stay(descriptor(MEMBER)?)
             .map_err(|errno| RoleError::Setup("be seen in the user namespace", errno))?;
     }
-    let origin = value("--program").ok().map(PathBuf::from);
+    let home = value(HOME).is_ok().then(|| descriptor(HOME)).transpose()?;
+    let path = value("--program").ok().map(PathBuf::from);
+    let origin = path.map(|path| Rc::new(Origin { path, home }));
     Ok(Inherited { paths, lock, listener, oom_score: None, origin })
 }
 
@@ -127,7 +134,7 @@ fn protect_from_oom_killer() -> Option<i32> {
 
 /// Becomes the program that removes the container. Every descriptor but that of [`MEMBER`] closes with that,
 /// and the lock is free for it.
-fn reap(arguments: &[String], origin: Option<&Path>) -> RoleError {
+fn reap(arguments: &[String], origin: Option<&Origin>) -> RoleError {
     let again = Again::new(arguments, origin);
     pass(Point::ShimReap);
     RoleError::Setup("execute the removal", again.execute())
@@ -148,7 +155,7 @@ pub(crate) struct Again {
 
 impl Again {
     /// `origin`: where this program was executed from.
-    pub(crate) fn new(arguments: &[String], origin: Option<&Path>) -> Self {
+    pub(crate) fn new(arguments: &[String], origin: Option<&Origin>) -> Self {
         let member = sys::rootless::membership();
         let told = member.map(|fd| [MEMBER.to_owned(), fd.as_raw_fd().to_string()]);
         let arguments = arguments.iter().chain(told.iter().flatten());

@@ -5,7 +5,7 @@
 //! (CVE-2019-5736). So what enters a container was executed from a read-only mount of its own.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
@@ -20,12 +20,32 @@ const SELF: &str = "/proc/self/exe";
 /// Where this program's file was when this process still was in the mount namespace that it was executed in.
 static PATH: OnceLock<PathBuf> = OnceLock::new();
 
-/// Remembers where this program's file is, before this process leaves its mount namespace: afterwards the
-/// kernel tells the path within its mount alone.
+/// The directory that it was in, if nobody else could put anything there.
+static HOME: OnceLock<OwnedFd> = OnceLock::new();
+
+/// Remembers where this program's file is, before this process leaves its mount namespace and its user
+/// namespace: afterwards the kernel tells the path within its mount alone, and what belongs to root belongs to
+/// nobody.
 pub fn remember() {
-    if let Ok(path) = std::fs::read_link(SELF) {
-        let _ = PATH.set(path);
+    let Ok(path) = std::fs::read_link(SELF) else { return };
+    if let Some(home) = path.parent().and_then(|home| trusted(home, FileType::Directory).ok()) {
+        let _ = HOME.set(home);
     }
+    let _ = PATH.set(path);
+}
+
+/// The directory that this program was in when [`remember`] looked, for [`Origin`].
+pub fn home() -> Option<BorrowedFd<'static>> {
+    HOME.get().map(AsFd::as_fd)
+}
+
+/// Where a program was executed from, which an upgrade replaces.
+#[derive(Debug)]
+pub struct Origin {
+    /// Its place.
+    pub path: PathBuf,
+    /// The directory that it was in, as [`home`] gave it to one who has entered a user namespace since.
+    pub home: Option<OwnedFd>,
 }
 
 /// Why there is no sealed image.
@@ -70,15 +90,30 @@ pub fn origin() -> Option<PathBuf> {
 /// `None` if it is this very one, or if others than root and this process's user could have put it there:
 /// each directory on the way and the file itself are theirs, and nobody else may write to them. No symbolic
 /// link is followed.
+///
+/// In a user namespace root's files are nobody's. There it is the directory that was looked at before: what
+/// lies in it has been put there by root or this process's user, whomever it belongs to.
 #[must_use]
-pub fn successor(origin: &Path) -> Option<OwnedFd> {
-    let program = trusted(origin).ok()?;
+pub fn successor(origin: &Origin) -> Option<OwnedFd> {
+    let program = match &origin.home {
+        None => trusted(&origin.path, FileType::RegularFile),
+        Some(home) => origin.path.file_name().ok_or(Errno::INVAL).and_then(|name| kept(home, name)),
+    };
+    let program = program.ok()?;
     let own = rustix::fs::stat(SELF).ok()?;
     let found = rustix::fs::fstat(&program).ok()?;
     ((own.st_dev, own.st_ino) != (found.st_dev, found.st_ino)).then_some(program)
 }
 
-fn trusted(path: &Path) -> Result<OwnedFd, Errno> {
+fn kept(home: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    check_mode(home, FileType::Directory)?;
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let program = rustix::fs::openat(home, name, flags, Mode::empty())?;
+    check_mode(&program, FileType::RegularFile)?;
+    Ok(program)
+}
+
+fn trusted(path: &Path, kind: FileType) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let names = path.strip_prefix("/").map_err(|_| Errno::INVAL)?;
     let mut at = rustix::fs::open("/", flags | OFlags::DIRECTORY, Mode::empty())?;
@@ -88,7 +123,7 @@ fn trusted(path: &Path) -> Result<OwnedFd, Errno> {
         let Component::Normal(name) = name else { return Err(Errno::INVAL) };
         let is_last = names.peek().is_none();
         at = rustix::fs::openat(&at, name, flags, Mode::empty())?;
-        check(&at, if is_last { FileType::RegularFile } else { FileType::Directory })?;
+        check(&at, if is_last { kind } else { FileType::Directory })?;
     }
     Ok(at)
 }
@@ -96,13 +131,19 @@ fn trusted(path: &Path) -> Result<OwnedFd, Errno> {
 /// Whether nobody else could have made it. In a directory with the sticky bit others make files of their
 /// own, and take none away.
 fn check(file: &OwnedFd, kind: FileType) -> Result<(), Errno> {
+    check_mode(file, kind)?;
+    let owner = rustix::fs::fstat(file)?.st_uid;
+    let is_ours = owner == 0 || owner == rustix::process::geteuid().as_raw();
+    if is_ours { Ok(()) } else { Err(Errno::PERM) }
+}
+
+fn check_mode(file: &OwnedFd, kind: FileType) -> Result<(), Errno> {
     let found = rustix::fs::fstat(file)?;
     let mode = Mode::from_raw_mode(found.st_mode);
-    let is_ours = found.st_uid == 0 || found.st_uid == rustix::process::geteuid().as_raw();
     let is_kept = !mode.intersects(Mode::WGRP | Mode::WOTH)
         || (kind == FileType::Directory && mode.contains(Mode::SVTX));
     let is_kind = FileType::from_raw_mode(found.st_mode) == kind;
-    if is_ours && is_kept && is_kind { Ok(()) } else { Err(Errno::PERM) }
+    if is_kept && is_kind { Ok(()) } else { Err(Errno::PERM) }
 }
 
 /// A detached clone of the mount of this program's file.
@@ -204,7 +245,8 @@ mod tests {
         use std::os::unix::fs::{PermissionsExt, symlink};
         let own = origin().unwrap();
         assert_eq!(own, std::env::current_exe().unwrap());
-        assert!(successor(&own).is_none(), "this very one");
+        let at = |path: &Path| successor(&Origin { path: path.to_owned(), home: None });
+        assert!(at(&own).is_none(), "this very one");
         let name = format!("dhow-successor-{}", std::process::id());
         let dir = std::env::temp_dir().join(name);
         std::fs::create_dir(&dir).unwrap();
@@ -216,16 +258,26 @@ mod tests {
         };
         mode(&dir, 0o700);
         mode(&program, 0o755);
-        assert!(successor(&program).is_some());
-        assert!(successor(&link).is_none());
-        assert!(successor(&dir).is_none() && successor(Path::new("program")).is_none());
+        assert!(at(&program).is_some());
+        assert!(at(&link).is_none());
+        assert!(at(&dir).is_none() && at(Path::new("program")).is_none());
         mode(&program, 0o775);
-        assert!(successor(&program).is_none(), "a group may write to it");
+        assert!(at(&program).is_none(), "a group may write to it");
         mode(&program, 0o755);
         mode(&dir, 0o777);
-        assert!(successor(&program).is_none(), "anybody may replace it");
+        assert!(at(&program).is_none(), "anybody may replace it");
         mode(&dir, 0o1777);
-        assert!(successor(&program).is_some(), "nobody may replace it");
+        assert!(at(&program).is_some(), "nobody may replace it");
+        // A directory that was looked at before, for who cannot tell owners any more.
+        let within = |path: &Path| {
+            let home = trusted(&dir, FileType::Directory).ok();
+            successor(&Origin { path: path.to_owned(), home: Some(home.unwrap()) })
+        };
+        assert!(within(&program).is_some() && within(&link).is_none());
+        std::os::unix::fs::chown(&program, Some(65534), None).unwrap();
+        assert!(within(&program).is_some() && at(&program).is_none());
+        mode(&program, 0o775);
+        assert!(within(&program).is_none(), "a group may write to it");
         std::fs::remove_dir_all(dir).unwrap();
     }
 

@@ -96,7 +96,7 @@ impl Host {
     }
 
     /// What sets the names of this root's kernel objects apart.
-    fn tag(&self) -> RootTag {
+    pub(crate) fn tag(&self) -> RootTag {
         RootTag::of_path(self.root().as_os_str().as_bytes())
     }
 

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 use crate::Terminal;
-use crate::user::User;
+use crate::user::{Place, User};
 
 /// A dhow on throw-away roots.
 #[derive(Debug)]
@@ -107,6 +107,12 @@ impl Host {
         self.clean(&self.binary, &with_network(arguments, network.as_deref()))
     }
 
+    /// The same where no control group is delegated, as in a login session of an ordinary user's.
+    #[must_use]
+    pub fn elsewhere(&self, arguments: &[&str]) -> Command {
+        self.placed(Place::Elsewhere, &self.binary, arguments)
+    }
+
     /// The same in a session of its own, whose terminal its standard input is.
     #[must_use]
     pub fn in_session(&self, arguments: &[&str]) -> Command {
@@ -132,22 +138,23 @@ impl Host {
         terminal.start(&mut command);
     }
 
-    #[expect(clippy::disallowed_methods, reason = "tests run the program as a user does")]
     fn clean(&self, program: &Path, arguments: &[&str]) -> Command {
-        let mut command = match &self.user {
-            None => {
-                let mut command = Command::new(program);
-                command.args(arguments);
-                command
-            }
-            Some(user) => {
-                let mut command = Command::new("unshare");
-                command.args(user.wrapped(&self.binary, program, arguments));
-                command
-            }
-        };
+        self.placed(Place::Delegated, program, arguments)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "tests run the program as a user does")]
+    fn placed(&self, place: Place, program: &Path, arguments: &[&str]) -> Command {
+        let wrap = |user: &User| user.wrapped(place, &self.binary, program, arguments);
+        let (first, rest) = self.user.as_ref().map_or_else(
+            || (program.to_owned(), arguments.iter().map(|word| (*word).to_owned()).collect()),
+            wrap,
+        );
+        let mut command = Command::new(first);
+        command.args(rest).env_clear();
+        if let Some(runtime) = self.user.as_ref().and_then(User::runtime_dir) {
+            command.env("XDG_RUNTIME_DIR", runtime);
+        }
         command
-            .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .env("HOME", self.dir.path())
             .env("DHOW_ROOT", self.root())

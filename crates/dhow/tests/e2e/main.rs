@@ -10,6 +10,7 @@ mod cdi;
 mod checkpoint;
 mod commit;
 mod cp;
+mod delegated;
 mod disk_usage;
 mod disks;
 mod doctor;

@@ -13,7 +13,7 @@ fn host() -> Host {
 }
 
 /// Asks until it has booted: before it listens, it cannot be waited for.
-fn until_it_runs(host: &Host, container: &str) {
+pub(crate) fn until_it_runs(host: &Host, container: &str) {
     for _ in 0..2000 {
         let asked = host.run(&["exec", container, "systemctl", "is-system-running", "--wait"]);
         match asked.out.as_str() {

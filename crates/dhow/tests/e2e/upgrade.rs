@@ -40,6 +40,54 @@ fn kill(host: &Host, name: &str) {
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
 }
 
+/// The same command of an ordinary user's, by a program that root has installed.
+#[expect(clippy::disallowed_methods, reason = "the program is this test's own copy of dhow")]
+fn by_user(program: &Path, host: &Host, words: &[&str]) {
+    let like = host.command(words);
+    let mut command = Command::new(like.get_program());
+    let own = host.scratch().join("dhow");
+    let installed = |word| if word == own.as_os_str() { program.as_os_str() } else { word };
+    command.args(like.get_args().map(installed)).env_clear();
+    command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Root's directories are nobody's in a user namespace: they were looked at before it was entered.
+#[test]
+fn a_users_containers_end_by_what_root_has_installed_by_then() {
+    let host = Host::of_user(crate::DHOW);
+    let dir = host.scratch().join("bin");
+    fs::create_dir(&dir).unwrap();
+    let (program, other) = (dir.join("dhow"), dir.join("new"));
+    copy(crate::DHOW, &program);
+    let run = |name: &str| {
+        let words = ["run", "-d", "--name", name, "--network", "none", "--rm"];
+        by_user(&program, &host, &[&words[..], &["busybox", "sleep", "1000"]].concat());
+    };
+    run("goes");
+    run("stays");
+    copy("/bin/busybox", &other);
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o775)).unwrap();
+    fs::rename(&other, &program).unwrap();
+    kill(&host, "goes");
+    while host.run(&["inspect", "goes"]).code == Some(0) {}
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    kill(&host, "stays");
+    host.until_idle();
+    assert_eq!(look(&host, "stays", "{{.State.Status}}"), "exited");
+    host.ok(&["rm", "-f", "stays"]);
+    // A directory in which others may put something is never asked.
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+    copy(crate::DHOW, &other);
+    fs::rename(&other, &program).unwrap();
+    run("open");
+    copy("/bin/busybox", &other);
+    fs::rename(&other, &program).unwrap();
+    kill(&host, "open");
+    while host.run(&["inspect", "open"]).code == Some(0) {}
+}
+
 /// What is installed by then says whether it was run: it is no dhow, and does nothing. That it has done so
 /// well is believed; when it fails, the old program is tried.
 #[test]

@@ -28,6 +28,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use cgroup::{Cgroup, Parts};
@@ -39,6 +40,7 @@ use runtime::HostFacts;
 use runtime::plan::Surroundings;
 use rustix::process::Pid;
 use sys::Errno;
+use sys::exe::Origin;
 use sys::signal::{Signal, SignalFd};
 
 use crate::life_lock::LifeLock;
@@ -68,7 +70,7 @@ pub(crate) struct Inherited {
     /// What a process is to the OOM killer that was not told otherwise; `None`: what it inherits.
     pub(crate) oom_score: Option<i32>,
     /// Where its program was executed from, if that has a name.
-    pub(crate) origin: Option<PathBuf>,
+    pub(crate) origin: Option<Rc<Origin>>,
 }
 
 /// A shim at work.
@@ -98,7 +100,7 @@ pub(crate) struct Guard {
     numbers: u32,
     scratch: Scratch,
     oom_score: Option<i32>,
-    origin: Option<PathBuf>,
+    origin: Option<Rc<Origin>>,
     finish: Option<Finish>,
 }
 
