@@ -2,14 +2,16 @@
 
 use docker_api::json::JsonError;
 use docker_api::types::ErrorResponse;
-use engine::EngineError;
+use engine::{EngineError, NetworkError};
 use http::StatusCode;
 use model::id::BadContainerName;
+use model::life::StartFailure;
+use model::network::BadOption;
 use model::platform::BadPlatform;
 use model::reference::ParseReferenceError;
 use model::signal::BadSignal;
 
-use crate::lower::{ExecError, LowerError, ProcessError, Unsupported};
+use crate::lower::{ExecError, LowerError, ProcessError, Unsupported, WishError};
 use crate::params::ParamError;
 use crate::quirks::{MIN, VersionError};
 use crate::reply::{self, Reply};
@@ -102,11 +104,8 @@ fn status(error: &EngineError) -> StatusCode {
         | E::ExecEnded(_)
         | E::VolumeInUse { .. }
         | E::ImageInUse(_) => StatusCode::CONFLICT,
-        // A command that is missing (127) or cannot be run (126) is the caller's mistake.
-        E::Start(failure) => match failure.code.0 {
-            126 | 127 => StatusCode::BAD_REQUEST,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        },
+        E::Start(failure) => start_status(failure),
+        E::Network(error) => network_status(error),
         E::LogNotKept | E::NoCriu(_) => StatusCode::NOT_IMPLEMENTED,
         E::LogTag { .. } | E::LogHost { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         // Docker's word for a container that is not paused is a server error, and clients know it.
@@ -127,6 +126,31 @@ fn status(error: &EngineError) -> StatusCode {
         | E::CheckpointFailed { .. }
         | E::Record { .. }
         | E::File { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// A command that is missing (127) or cannot be run (126) is the caller's mistake.
+fn start_status(failure: &StartFailure) -> StatusCode {
+    match failure.code.0 {
+        126 | 127 => StatusCode::BAD_REQUEST,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn network_status(error: &NetworkError) -> StatusCode {
+    use NetworkError as N;
+    match error {
+        N::Exists(_) => StatusCode::CONFLICT,
+        N::Predefined(_)
+        | N::Permanent(_)
+        | N::Active { .. }
+        | N::Overlap { .. }
+        | N::NoConfiguration(_)
+        | N::NotConfiguration(_)
+        | N::ConfigurationInUse(_) => StatusCode::FORBIDDEN,
+        N::Ambiguous(_) | N::NoPool(_) | N::NoGateway(_) | N::Option(_) => StatusCode::BAD_REQUEST,
+        N::Later(_) => StatusCode::NOT_IMPLEMENTED,
+        N::Record { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
@@ -151,6 +175,25 @@ impl From<LowerError> for HttpError {
             return error.into();
         }
         Self::bad_request(error.to_string())
+    }
+}
+
+impl From<WishError> for HttpError {
+    fn from(error: WishError) -> Self {
+        let status = match error {
+            WishError::Lower(error) => return error.into(),
+            WishError::NoDriver(_) => StatusCode::NOT_FOUND,
+            WishError::OnlyOne(_)
+            | WishError::ManySubnets
+            | WishError::ConfigurationOperates
+            | WishError::ConfigurationOfConfiguration
+            | WishError::BesideConfiguration => StatusCode::FORBIDDEN,
+            WishError::Option(BadOption::Later(_)) => StatusCode::NOT_IMPLEMENTED,
+            WishError::Name(_) | WishError::Pools(_) | WishError::Option(_) => {
+                StatusCode::BAD_REQUEST
+            }
+        };
+        Self::new(status, error.to_string())
     }
 }
 

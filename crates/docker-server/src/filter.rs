@@ -13,7 +13,7 @@ use regex_lite::Regex;
 
 pub(crate) use images::Images;
 pub(crate) use prune::{
-    PruneContainers, PruneImages, PruneVolumes, check_build_prune, check_network_prune,
+    PruneContainers, PruneImages, PruneNetworks, PruneVolumes, check_build_prune,
 };
 
 use crate::params::{Filters, ParamError, Query};
@@ -298,17 +298,16 @@ impl Networks {
     }
 
     pub(crate) fn fits(&self, view: &NetworkView) -> bool {
-        let built_in = matches!(view.name.as_str(), "bridge" | "host" | "none");
         let id = view.id.to_string();
         self.names.fit(&[&view.name])
             && self.filters.any("id", |prefix| id.starts_with(prefix))
             && self.filters.any("driver", |driver| *driver == view.driver)
             && self.filters.any("scope", |scope| scope == "local")
-            && self.filters.any("type", |kind| (kind == "builtin") == built_in)
+            && self.filters.any("type", |kind| (kind == "builtin") == view.is_built_in)
             && self.filters.labels_fit(&view.labels)
             && self
                 .dangling
-                .is_none_or(|dangling| dangling == (!built_in && view.members.is_empty()))
+                .is_none_or(|dangling| dangling == (!view.is_built_in && view.members.is_empty()))
     }
 }
 

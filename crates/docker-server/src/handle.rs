@@ -63,6 +63,8 @@ pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpErro
         Route::VolumeInspect(name) => volumes::inspect(&call, name).await,
         Route::VolumeRemove(name) => volumes::remove(&call, name).await,
         Route::NetworkList => networks::list(&call).await,
+        Route::NetworkCreate => networks::create(call).await,
+        Route::NetworkRemove(name) => networks::remove(&call, name).await,
         Route::NetworkPrune => networks::prune(&call).await,
         Route::NetworkInspect(name) => networks::inspect(&call, name).await,
         Route::PluginList => Ok(reply::json(&Vec::<String>::new())),

@@ -10,6 +10,7 @@ mod files;
 mod limits;
 mod log;
 mod network;
+mod networks;
 mod process;
 mod security;
 mod text;
@@ -27,6 +28,7 @@ use model::platform::{BadPlatform, Platform};
 use crate::quirks::ApiVersion;
 
 pub(crate) use exec::{ExecError, exec};
+pub(crate) use networks::{WishError, network};
 pub(crate) use process::{ProcessError, stop_timeout};
 use text::{Limit, LimitError, TextError};
 pub(crate) use unsupported::Unsupported;

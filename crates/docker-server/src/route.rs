@@ -51,6 +51,8 @@ pub(crate) enum Route {
     /// `GET /dhow/previous/{name}/logs`
     PreviousLogs(String),
     NetworkList,
+    NetworkCreate,
+    NetworkRemove(String),
     NetworkPrune,
     NetworkInspect(String),
     PluginList,
@@ -270,11 +272,11 @@ fn volumes(method: &str, path: &[&str]) -> Option<Route> {
 fn networks(method: &str, path: &[&str]) -> Option<Route> {
     Some(match (method, path) {
         ("GET", [] | [""]) => Route::NetworkList,
-        ("POST", ["create"]) => Route::Later("network create"),
+        ("POST", ["create"]) => Route::NetworkCreate,
         ("POST", ["prune"]) => Route::NetworkPrune,
         ("POST", [_, "connect" | "disconnect"]) => Route::Later("network connect"),
         ("GET", name) => Route::NetworkInspect(join(name)?),
-        ("DELETE", _) => Route::Later("network rm"),
+        ("DELETE", name) => Route::NetworkRemove(join(name)?),
         _ => return None,
     })
 }

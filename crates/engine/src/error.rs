@@ -289,6 +289,9 @@ pub enum EngineError {
     /// What is configured about a registry.
     #[error(transparent)]
     RegistryConfig(#[from] registry::ConfigError),
+    /// A network as a whole.
+    #[error(transparent)]
+    Network(#[from] crate::network::NetworkError),
     /// The network.
     #[error(transparent)]
     Net(Box<dyn std::error::Error + Send + Sync>),

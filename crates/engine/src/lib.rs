@@ -87,6 +87,7 @@ pub use engine::Engine;
 pub use error::EngineError;
 pub use events::EventReader;
 pub use logs::LogReader;
+pub use network::NetworkError;
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};
 pub use top::OptionError;
 pub use update::UpdateError;

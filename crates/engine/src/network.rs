@@ -1,10 +1,16 @@
-//! Networks: the three that every engine has, and a container's place on the default bridge.
+//! Networks: those that every engine has, those that somebody made, and a container's place on one.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod create;
+mod error;
+mod look;
+mod plan;
+mod record;
+mod remove;
+
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 
-use jiff::Timestamp;
 use model::container::NetworkMode;
 use model::{ContainerId, NetworkId};
 use net::address::{Cidr, Family, Mac};
@@ -12,15 +18,16 @@ use net::bridge::{self, Bridge};
 use net::endpoint::{self, EndpointPlan};
 use net::ipam;
 use net::names::Names;
-use serde::{Deserialize, Serialize};
 use store::{AddressError, DbError, NetworkRow, NetworkRowError};
 use sys::failpoint::Point;
 
 use crate::container::{Container, Locked, now};
-use crate::inspect::endpoint_view;
 use crate::record::{Endpoint, NO_MAC};
-use crate::view::NetworkView;
 use crate::{Engine, EngineError, random};
+
+pub use error::NetworkError;
+pub(crate) use record::Known;
+use record::NetworkRecord;
 
 /// Docker's name of the network that containers are on by default.
 pub(crate) const BRIDGE: &str = "bridge";
@@ -31,14 +38,6 @@ const BUILT_IN: [(&str, &str); 3] = [(BRIDGE, "bridge"), ("host", "host"), ("non
 /// Whether a network exists without being made.
 pub(crate) fn is_built_in(name: &str) -> bool {
     BUILT_IN.iter().any(|(known, _)| *known == name)
-}
-
-/// What a network's row keeps.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NetworkRecord {
-    driver: String,
-    created: Timestamp,
 }
 
 /// A container's place on a network, ready for its init.
@@ -99,7 +98,7 @@ impl Engine {
         }
         let driver = BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, driver)| *driver);
         let driver = driver.ok_or_else(|| EngineError::NoSuchNetwork(name.to_owned()))?;
-        let record = NetworkRecord { driver: driver.to_owned(), created: now() };
+        let record = NetworkRecord { driver: driver.to_owned(), created: now(), made: None };
         let json = serde_json::to_string(&record).unwrap_or_default();
         let row = NetworkRow { id: random::network_id()?, name: name.to_owned(), record: json };
         match self.store().networks().insert(|_| Ok::<_, NetworkRowError>(row)) {
@@ -137,8 +136,16 @@ impl Engine {
                 let netns = self.network_of(&other)?;
                 Ok(Place { netns: Some(netns), joined: None })
             }
-            NetworkMode::Named(name) => Err(EngineError::NoSuchNetwork(name.clone())),
+            NetworkMode::Named(name) => {
+                self.network(name)?;
+                Err(NetworkError::Later("containers on networks that were made").into())
+            }
         }
+    }
+
+    /// The default bridge, made if it is not there.
+    pub(crate) fn default_bridge(&self) -> Result<Bridge, EngineError> {
+        bridge::ensure_default(&self.names(), || Ok(self.made_subnets()?)).map_err(net_error)
     }
 
     fn connect_bridge(
@@ -147,7 +154,7 @@ impl Engine {
         netns: Option<OwnedFd>,
     ) -> Result<Place, EngineError> {
         let names = self.names();
-        let bridge = bridge::ensure_default(&names).map_err(net_error)?;
+        let bridge = self.default_bridge()?;
         EngineError::step(Point::StartBridge)?;
         let address = self.lease_address(container, &bridge)?;
         EngineError::step(Point::StartAddress)?;
@@ -224,88 +231,6 @@ impl Engine {
         // A start that was killed early has left no last words.
         self.end_orphans(&container)?;
         Ok(self.store().release(id)?)
-    }
-
-    /// The networks that exist.
-    ///
-    /// # Errors
-    /// The database.
-    pub fn networks(&self) -> Result<Vec<NetworkView>, EngineError> {
-        for (name, _) in BUILT_IN {
-            self.built_in(name)?;
-        }
-        self.store().networks().list()?.into_iter().map(|row| self.network_view(row)).collect()
-    }
-
-    /// One network, by id, name or prefix of an id.
-    ///
-    /// # Errors
-    /// There is none, or several.
-    pub fn network_inspect(&self, who: &str) -> Result<NetworkView, EngineError> {
-        let all = self.networks()?;
-        let exact = |view: &&NetworkView| view.id.to_string() == who || view.name == who;
-        if let Some(view) = all.iter().find(exact) {
-            return Ok(view.clone());
-        }
-        let mut matching =
-            all.iter().filter(|view| !who.is_empty() && view.id.to_string().starts_with(who));
-        match (matching.next(), matching.next()) {
-            (Some(view), None) => Ok(view.clone()),
-            (Some(_), Some(_)) => Err(EngineError::Ambiguous(who.to_owned())),
-            (None, _) => Err(EngineError::NoSuchNetwork(who.to_owned())),
-        }
-    }
-
-    fn network_view(&self, row: NetworkRow) -> Result<NetworkView, EngineError> {
-        let record: NetworkRecord = serde_json::from_str(&row.record).map_err(|error| {
-            EngineError::Invalid(format!(
-                "the record of network {} cannot be read: {error}",
-                row.name
-            ))
-        })?;
-        let plan = match row.name == BRIDGE && !sys::rootless::is_member() {
-            true => bridge::existing(&self.names()).map_err(net_error)?,
-            false => None,
-        };
-        let addresses = plan.as_ref().map(|plan| plan.addresses.clone()).unwrap_or_default();
-        Ok(NetworkView {
-            members: if row.name == BRIDGE { self.members()? } else { BTreeMap::new() },
-            ipv6: addresses.iter().any(|cidr| cidr.family() == Family::V6),
-            subnets: addresses
-                .iter()
-                .map(|cidr| (cidr.subnet().to_string(), cidr.address()))
-                .collect(),
-            options: self.options(&row.name),
-            labels: BTreeMap::new(),
-            driver: record.driver,
-            created: record.created,
-            id: row.id,
-            name: row.name,
-        })
-    }
-
-    fn options(&self, network: &str) -> BTreeMap<String, String> {
-        let option = (
-            "com.docker.network.bridge.name".to_owned(),
-            self.names().bridge().as_str().to_owned(),
-        );
-        if network == BRIDGE { BTreeMap::from([option]) } else { BTreeMap::new() }
-    }
-
-    fn members(
-        &self,
-    ) -> Result<BTreeMap<ContainerId, (model::ContainerName, crate::view::EndpointView)>, EngineError>
-    {
-        let mut members = BTreeMap::new();
-        for row in self.store().containers().list()? {
-            let container = Container::read(row)?;
-            let endpoint = container.record.last_start().and_then(|start| start.endpoint.as_ref());
-            let Some(endpoint) = endpoint else { continue };
-            if self.life(&container)?.is_running() {
-                members.insert(container.id, (container.row.name.clone(), endpoint_view(endpoint)));
-            }
-        }
-        Ok(members)
     }
 }
 

@@ -5,8 +5,9 @@
 
 use std::os::fd::OwnedFd;
 
+use model::network::{self, Inside, Mutual};
 use model::port::{ContainerPort, PortBinding, Protocol};
-use net::bridge::{self, Bridge};
+use net::bridge::{self, Bridge, BridgePlan};
 use net::host::{Ipv6Loopback, Stack};
 use net::nft::{Firewall, Network, PortRule, Source, Wanted};
 use net::ports::{PortError, Reserved, reserve};
@@ -46,8 +47,7 @@ impl Engine {
         let stack = bridge.plan.stack();
         let firewall =
             Firewall::open(&self.names(), stack, bridge.ipv6_loopback).map_err(net_error)?;
-        let network = network(bridge);
-        let mut wanted = || self.everything(&network);
+        let mut wanted = || self.everything();
         let mut source = Source::Everything(&mut wanted);
         let bindings = &container.record.resolved.published;
         if bindings.is_empty() {
@@ -117,10 +117,9 @@ impl Engine {
 
     /// Publishes more ports of a container that runs.
     pub(crate) fn publish_rules(&self, rules: &[PortRule]) -> Result<(), EngineError> {
-        let bridge = bridge::ensure_default(&self.names()).map_err(net_error)?;
+        let bridge = self.default_bridge()?;
         let firewall = Firewall::open(&self.names(), bridge.plan.stack(), bridge.ipv6_loopback);
-        let network = network(&bridge);
-        let mut wanted = || self.everything(&network);
+        let mut wanted = || self.everything();
         let published = firewall
             .and_then(|firewall| firewall.publish(rules, &mut Source::Everything(&mut wanted)));
         published.map_err(net_error)
@@ -168,10 +167,10 @@ impl Engine {
     }
 
     /// All that should be in the firewall: asked for only when its tables must be built.
-    fn everything(
-        &self,
-        network: &Network,
-    ) -> Result<Wanted, Box<dyn std::error::Error + Send + Sync>> {
+    pub(crate) fn everything(&self) -> Result<Wanted, Box<dyn std::error::Error + Send + Sync>> {
+        let default = bridge::existing(&self.names())?;
+        let mut networks: Vec<Network> = default.iter().map(default_network).collect();
+        networks.extend(self.laid_networks()?.into_iter().map(|laid| laid.rules));
         let mut ports = Vec::new();
         for row in self.store().containers().list()? {
             let container = Container::read(row)?;
@@ -181,7 +180,7 @@ impl Engine {
             let endpoint = container.record.last_start().and_then(|start| start.endpoint.as_ref());
             ports.extend(endpoint.into_iter().flat_map(|endpoint| rules(&container, endpoint)));
         }
-        Ok(Wanted { networks: vec![network.clone()], ports })
+        Ok(Wanted { networks, ports })
     }
 }
 
@@ -190,11 +189,13 @@ fn published_port(rule: &PortRule) -> shim::protocol::PublishedPort {
     shim::protocol::PublishedPort { protocol, host, container }
 }
 
-fn network(bridge: &Bridge) -> Network {
-    let plan = &bridge.plan;
+fn default_network(plan: &BridgePlan) -> Network {
     Network {
         bridge: plan.name.clone(),
         subnets: plan.addresses.iter().map(|cidr| cidr.subnet()).collect(),
+        source: network::Source::Host,
+        mutual: Mutual::Allowed,
+        inside: Inside::No,
     }
 }
 

@@ -1,4 +1,5 @@
-//! `container prune`, `volume prune`, `image prune`: what nobody uses goes.
+//! `container prune`, `volume prune`, `image prune`: what nobody uses goes. Networks are pruned beside their
+//! removal.
 //!
 //! What is wanted gone is the door's to say. Whether something is used is decided again by each
 //! removal, so that whoever begins to use it in between keeps it.
@@ -8,6 +9,7 @@ use std::ops::ControlFlow;
 
 use model::{ContainerId, Digest, EventKind, NameOrId};
 
+use crate::network::NetworkError;
 use crate::view::{
     ContainerView, ImageRemoval, ImageRemoveMode, ImageView, ListQuery, Pruned, RemoveOptions,
     VolumeView,
@@ -87,13 +89,6 @@ impl Engine {
         })
     }
 
-    /// Removes every network that no container uses and that is not built in: there is none, as
-    /// only the built-in ones exist.
-    pub fn prune_networks(&self) -> Pruned<String> {
-        self.tell_prune(EventKind::Network, 0);
-        Pruned::default()
-    }
-
     /// The bytes of the files of every layer that an image has, by the stack that it tops.
     fn layer_sizes(&self) -> Result<BTreeMap<Digest, u64>, EngineError> {
         let images = self.store().images().list()?;
@@ -101,7 +96,7 @@ impl Engine {
         Ok(layers.map(|layer| (layer.chain_id, layer.size)).collect())
     }
 
-    fn prune<C, T>(
+    pub(crate) fn prune<C, T>(
         &self,
         kind: EventKind,
         candidates: impl IntoIterator<Item = C>,
@@ -136,5 +131,7 @@ fn is_in_time(error: &EngineError) -> bool {
             | EngineError::NoSuchVolume(_)
             | EngineError::ImageInUse(_)
             | EngineError::NoSuchImage(_)
+            | EngineError::NoSuchNetwork(_)
+            | EngineError::Network(NetworkError::Active { .. })
     )
 }

@@ -24,6 +24,7 @@ impl Engine {
         // An ordinary user's ports go with the program that forwards them.
         if !sys::rootless::is_member() {
             self.firewall()?.unpublish_dead(|owner| self.is_free(owner))?;
+            self.remove_strange_bridges()?;
         }
         let mut settled = Ok(());
         for row in self.store().containers().list()? {

@@ -14,7 +14,7 @@ use shim::{About, Journal, Use};
 
 use crate::Engine;
 use crate::container::{Container, now};
-use crate::network::BRIDGE;
+use crate::network::{BRIDGE, Known};
 use crate::record::Endpoint;
 
 /// Attributes beside those that each event of a kind has.
@@ -39,6 +39,18 @@ impl Engine {
     pub(crate) fn tell_volume(&self, action: &str, name: &str) {
         let more = owned(&[("driver", crate::volume::DRIVER.to_owned())]);
         self.append(&[event(EventKind::Volume, action, name.to_owned(), more, now())]);
+    }
+
+    /// Tells something of a network.
+    pub(crate) fn tell_network(&self, action: &str, known: &Known) {
+        let pairs = [("name", known.name.clone()), ("type", known.record.driver.clone())];
+        self.append(&[event(
+            EventKind::Network,
+            action,
+            known.id.to_string(),
+            owned(&pairs),
+            now(),
+        )]);
     }
 
     /// Tells that what nobody used is gone, and how many bytes it took.

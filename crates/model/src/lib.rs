@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod block_limits;
 pub mod capability;
 pub mod container;
@@ -20,6 +21,7 @@ pub mod life;
 pub mod log;
 pub mod moment;
 pub mod mount;
+pub mod network;
 pub mod number_set;
 pub mod platform;
 pub mod port;

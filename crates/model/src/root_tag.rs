@@ -36,6 +36,17 @@ impl RootTag {
         self.joined(base, '_')
     }
 
+    /// The group of this root's links (`IFLA_GROUP`), in which `dh` is the upper half. It is even: the odd
+    /// one above is for links that are to be deleted at once.
+    #[must_use]
+    pub fn link_group(&self) -> u32 {
+        let hash = self
+            .to_string()
+            .bytes()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        0x6468_0000 | ((hash ^ (hash >> 16)) & 0xfffe)
+    }
+
     fn joined(&self, base: &str, separator: char) -> String {
         match self.0 {
             None => base.to_owned(),

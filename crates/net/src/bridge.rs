@@ -54,6 +54,12 @@ pub enum BridgeError {
     /// All default pools overlap with what the host uses.
     #[error("all predefined address pools have been fully subnetted")]
     NoPool,
+    /// A link has the name that dhow has not made for this network.
+    #[error("link {0} exists and belongs to somebody else")]
+    Foreign(LinkName),
+    /// What other networks have could not be found out.
+    #[error("find out which subnets other networks have")]
+    Reserved(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// A bridge as it should be.
@@ -65,6 +71,9 @@ pub struct BridgePlan {
     pub addresses: Vec<Cidr>,
     /// Bytes; the kernel's 1500 if `None`.
     pub mtu: Option<u32>,
+    /// The group by which the bridges of users' networks are known; 0 for the default bridge, which
+    /// is known by its name.
+    pub group: u32,
 }
 
 /// A bridge as it is: ready for endpoints.
@@ -114,10 +123,9 @@ impl BridgePlan {
     /// Fixed, since a bridge without an address of its own takes that of a port, and its
     /// neighbours would lose it when that port goes.
     fn mac(&self) -> Mac {
-        let first = self
-            .addresses
-            .first()
-            .map_or_else(Vec::new, |cidr| crate::address::octets(cidr.address()));
+        let name = || self.name.as_str().as_bytes().to_vec();
+        let first =
+            self.addresses.first().map_or_else(name, |cidr| crate::address::octets(cidr.address()));
         let mut random = [0x02, 0x64, 0, 0, 0, 0];
         for (to, from) in random.iter_mut().skip(2).zip(first.iter().rev()) {
             *to = *from;
@@ -128,7 +136,8 @@ impl BridgePlan {
     fn is_done(&self, link: &Link) -> bool {
         let v6 = self.stack() == Stack::V4 || link.forwards_v6 == Some(true);
         let v4 = link.forwards_v4 && link.route_localnet;
-        link.kind == "bridge" && link.up && link.alias == self.alias() && v4 && v6
+        let is_ours = link.kind == "bridge" && link.group == self.group;
+        is_ours && link.up && link.alias == self.alias() && v4 && v6
     }
 }
 
@@ -136,17 +145,22 @@ impl BridgePlan {
 fn plan_from_alias(name: &LinkName, alias: &str) -> Option<BridgePlan> {
     let addresses: Result<Vec<Cidr>, AddressError> =
         alias.strip_prefix(ALIAS)?.split(' ').map(str::parse).collect();
-    Some(BridgePlan { name: name.clone(), addresses: addresses.ok()?, mtu: None })
+    Some(BridgePlan { name: name.clone(), addresses: addresses.ok()?, mtu: None, group: 0 })
 }
 
 /// Makes the default bridge of this root exist and returns it. Its subnet is what it already has,
-/// else the first of Docker's pools that the host does not use, and a unique local one for IPv6.
+/// else the first of Docker's pools that neither the host nor another network uses, and a unique local
+/// one for IPv6. `reserved` says what other networks use that may have no bridge now; it is asked only
+/// where a subnet must be chosen.
 ///
 /// Any number of processes may do this at once: all choose the same.
 ///
 /// # Errors
 /// See [`BridgeError`].
-pub fn ensure_default(names: &Names) -> Result<Bridge, BridgeError> {
+pub fn ensure_default(
+    names: &Names,
+    reserved: impl FnOnce() -> Result<Vec<Subnet>, Box<dyn std::error::Error + Send + Sync>>,
+) -> Result<Bridge, BridgeError> {
     let name = names.bridge();
     let failed = |source| BridgeError::Netlink { bridge: name.clone(), source };
     let socket = Socket::route().map_err(failed)?;
@@ -158,7 +172,8 @@ pub fn ensure_default(names: &Names) -> Result<Bridge, BridgeError> {
         return ready(plan, link.index);
     }
     let has = addresses_of(&socket, name)?;
-    let in_use = host::subnets_in_use(&socket, name).map_err(failed)?;
+    let mut in_use = host::subnets_in_use(&socket, name).map_err(failed)?;
+    in_use.extend(reserved().map_err(BridgeError::Reserved)?);
     let stack =
         host::stack().map_err(|source| BridgeError::Sysctl { bridge: name.clone(), source })?;
     let plan = plan_default(name, stack, &has, &in_use).ok_or(BridgeError::NoPool)?;
@@ -194,7 +209,28 @@ fn plan_default(
         });
         addresses.push(cidr?);
     }
-    Some(BridgePlan { name: name.clone(), addresses, mtu: None })
+    Some(BridgePlan { name: name.clone(), addresses, mtu: None, group: 0 })
+}
+
+/// Removes the bridge of a network, if it is there and was made for this group. Links in it stay, without
+/// a bridge.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn remove(name: &LinkName, group: u32) -> Result<(), BridgeError> {
+    let failed = |source| BridgeError::Netlink { bridge: name.clone(), source };
+    let socket = Socket::route().map_err(failed)?;
+    let found = rtnl::find_link(&socket, name).map_err(failed)?;
+    let Some(link) = found.filter(|link| link.kind == "bridge" && link.group == group) else {
+        return Ok(());
+    };
+    let mut batch = Batch::default();
+    rtnl::delete_link(&mut batch, link.index);
+    match socket.execute(batch) {
+        // Somebody was faster.
+        Err(error) if error.refusal() == Some(sys::Errno::NODEV) => Ok(()),
+        other => other.map_err(failed),
+    }
 }
 
 /// Makes the kernel have this bridge. Nothing is done if it has; what is missing is completed.
@@ -250,10 +286,11 @@ fn ready(plan: BridgePlan, index: u32) -> Result<Bridge, BridgeError> {
 fn add(socket: &Socket, plan: &BridgePlan) -> Result<u32, BridgeError> {
     let failed = |source| BridgeError::Netlink { bridge: plan.name.clone(), source };
     let mut batch = Batch::default();
-    rtnl::add_bridge(&mut batch, &plan.name, plan.mac(), plan.mtu);
+    rtnl::add_bridge(&mut batch, &plan.name, plan.mac(), (plan.mtu, plan.group));
     unless_exists(socket.execute(batch)).map_err(failed)?;
     match rtnl::find_link(socket, &plan.name).map_err(failed)? {
-        Some(link) if link.kind == "bridge" => Ok(link.index),
+        Some(link) if link.kind == "bridge" && link.group == plan.group => Ok(link.index),
+        Some(link) if link.kind == "bridge" => Err(BridgeError::Foreign(plan.name.clone())),
         Some(link) => Err(BridgeError::OtherKind { bridge: plan.name.clone(), kind: link.kind }),
         None => Err(BridgeError::Vanished(plan.name.clone())),
     }

@@ -64,7 +64,10 @@ pub fn stack() -> Result<Stack, SysctlError> {
 ///
 /// # Errors
 /// If the kernel cannot be asked.
-pub fn subnets_in_use(socket: &Socket, except: &LinkName) -> Result<Vec<Subnet>, NetlinkError> {
+pub(crate) fn subnets_in_use(
+    socket: &Socket,
+    except: &LinkName,
+) -> Result<Vec<Subnet>, NetlinkError> {
     let addresses = rtnl::list_addresses(socket)?;
     let routes = rtnl::list_routes(socket)?;
     // Looked up last: another process may be adding it just now, and what is not in the lists
@@ -73,6 +76,14 @@ pub fn subnets_in_use(socket: &Socket, except: &LinkName) -> Result<Vec<Subnet>,
     let addresses = addresses.into_iter().map(|(link, cidr)| (link, cidr.subnet()));
     let all = addresses.chain(routes);
     Ok(all.filter(|(link, _)| Some(*link) != except).map(|(_, subnet)| subnet).collect())
+}
+
+/// The same, by a socket of its own.
+///
+/// # Errors
+/// If the kernel cannot be asked.
+pub fn subnets(except: &LinkName) -> Result<Vec<Subnet>, NetlinkError> {
+    subnets_in_use(&Socket::route()?, except)
 }
 
 /// Lets the host forward packets of these families.

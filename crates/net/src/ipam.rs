@@ -26,8 +26,21 @@ pub fn lowest_free(
     gateway: Option<IpAddr>,
     taken: &BTreeSet<IpAddr>,
 ) -> Option<IpAddr> {
-    let (mut place, last) = hosts(subnet);
-    let used = taken.range(subnet.first()..).copied().map_while(|ip| subnet.place_of(ip));
+    lowest_within(subnet, subnet, gateway, taken)
+}
+
+/// The same in a part of the subnet.
+#[must_use]
+pub fn lowest_within(
+    subnet: Subnet,
+    range: Subnet,
+    gateway: Option<IpAddr>,
+    taken: &BTreeSet<IpAddr>,
+) -> Option<IpAddr> {
+    let (first, last) = hosts(subnet);
+    let mut place = first.max(subnet.place_of(range.first())?);
+    let last = last.min(subnet.place_of(range.last())?);
+    let used = taken.range(range.first()..).copied().map_while(|ip| subnet.place_of(ip));
     let mut used = used.peekable();
     let gateway = gateway.and_then(|gateway| subnet.place_of(gateway));
     while place <= last {
@@ -64,6 +77,23 @@ pub fn default_pools() -> impl Iterator<Item = Subnet> {
     let narrow = (0..16).map(|third| (Ipv4Addr::new(192, 168, third * 16, 0), 20));
     wide.chain(narrow)
         .filter_map(|(ip, prefix)| Cidr::new(ip.into(), prefix).ok().map(Cidr::subnet))
+}
+
+/// What networks that name no subnet get, in this order: the /24s of Docker's pools, but for the pool that
+/// the default bridge takes first. A network has few containers, and a host many networks; Docker's own,
+/// of /16, end at the thirtieth.
+pub fn network_pools() -> impl Iterator<Item = Subnet> {
+    default_pools().skip(1).flat_map(|pool| {
+        let count = 1_u128 << (24 - pool.prefix().min(24));
+        (0..count)
+            .filter_map(move |number| Cidr::new(pool.nth(number << 8)?, 24).ok().map(Cidr::subnet))
+    })
+}
+
+/// The first of those in which nothing is in use.
+#[must_use]
+pub fn free_network_pool(in_use: &[Subnet]) -> Option<Subnet> {
+    network_pools().find(|pool| is_free(*pool, in_use))
 }
 
 /// The first of Docker's pools in which nothing is in use.
@@ -116,6 +146,35 @@ mod tests {
         check("10.0.0.9/32", "10.0.0.1", &[], Some("10.0.0.9"));
         check("fd00::/64", "fd00::1", &["fd00::2"], Some("fd00::3"));
         check("0.0.0.0/0", "", &["0.0.0.1"], Some("0.0.0.2"));
+    }
+
+    #[test]
+    fn a_range_bounds_what_is_given_out() {
+        let within = |range: &str, taken: &[&str]| {
+            let taken = taken.iter().map(|ip| ip.parse().unwrap()).collect();
+            let (subnet, range) = ("10.0.0.0/16".parse().unwrap(), range.parse().unwrap());
+            lowest_within(subnet, range, "10.0.0.1".parse().ok(), &taken).map(|ip| ip.to_string())
+        };
+        assert_eq!(within("10.0.5.0/31", &[]).as_deref(), Some("10.0.5.0"));
+        assert_eq!(within("10.0.5.0/31", &["10.0.5.0"]).as_deref(), Some("10.0.5.1"));
+        assert_eq!(within("10.0.5.0/31", &["10.0.5.0", "10.0.5.1"]), None);
+        assert_eq!(within("10.0.0.0/30", &[]).as_deref(), Some("10.0.0.2"), "no network address");
+        assert_eq!(within("10.0.255.254/31", &["10.0.255.254"]), None, "no broadcast address");
+    }
+
+    #[test]
+    fn networks_get_small_pools_that_nobody_uses() {
+        assert_eq!(network_pools().count(), 14 * 256 + 256);
+        let used = |used: &[&str]| {
+            let used: Vec<Subnet> = used.iter().map(|s| s.parse().unwrap()).collect();
+            free_network_pool(&used).map(|pool| pool.to_string())
+        };
+        assert_eq!(used(&[]).as_deref(), Some("172.18.0.0/24"));
+        assert_eq!(used(&["172.18.0.0/24"]).as_deref(), Some("172.18.1.0/24"));
+        assert_eq!(used(&["172.16.0.0/12"]).as_deref(), Some("192.168.0.0/24"));
+        assert_eq!(used(&["172.18.0.0/15", "172.20.0.77/32"]).as_deref(), Some("172.20.1.0/24"));
+        assert_eq!(used(&["172.16.0.0/12", "192.168.0.0/16"]), None);
+        assert_eq!(used(&["0.0.0.0/1"]).as_deref(), Some("172.18.0.0/24"), "a VPN's default route");
     }
 
     #[test]

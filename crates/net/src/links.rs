@@ -22,7 +22,21 @@ pub fn list(names: &Names) -> Result<Vec<HostLink>, NetlinkError> {
     let links = rtnl::list_links(&Socket::route()?)?;
     let ours = links.into_iter().filter(|link| link.group | 1 == names.doomed_group());
     Ok(ours
+        .filter(|link| link.kind != "bridge")
         .filter_map(|link| Some(HostLink { name: link.name.parse().ok()?, bridge: link.master }))
+        .collect())
+}
+
+/// The bridges of this root's networks but the default one.
+///
+/// # Errors
+/// If the kernel cannot be asked.
+pub fn bridges(names: &Names) -> Result<Vec<LinkName>, NetlinkError> {
+    let links = rtnl::list_links(&Socket::route()?)?;
+    let ours = links.into_iter().filter(|link| link.group == names.group());
+    Ok(ours
+        .filter(|link| link.kind == "bridge")
+        .filter_map(|link| link.name.parse().ok())
         .collect())
 }
 

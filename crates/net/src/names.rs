@@ -2,15 +2,15 @@
 //!
 //! Owns the naming alone, so that what exists can be recognised after any crash.
 
-use model::{ContainerId, RootTag};
+use model::{ContainerId, NetworkId, RootTag};
 
 use crate::address::LinkName;
 
-/// `dh` in the upper half marks a group of links as ours.
-const GROUP_BASE: u32 = 0x6468_0000;
 /// Hexadecimal digits of the container in the name of its link: 44 bits.
 const LINK_DIGITS: usize = 11;
 const LINK_PREFIX: &str = "vh";
+/// Hexadecimal digits of a network in the name of its bridge.
+const BRIDGE_DIGITS: usize = 12;
 
 /// The names that belong to one state root.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,10 +28,8 @@ impl Names {
             "" => "dhow0".to_owned(),
             _ => tag.dashed("dhow"),
         };
-        // Even numbers are live groups; the odd one above takes what is to be deleted at once.
-        let hash = fnv1a(tag.to_string().as_bytes());
-        let group = GROUP_BASE | (u32::from(hash) & 0xfffe);
-        Self { bridge: LinkName::known(bridge), table: tag.underscored("dhow"), group }
+        let table = tag.underscored("dhow");
+        Self { bridge: LinkName::known(bridge), table, group: tag.link_group() }
     }
 
     /// The default bridge: `dhow0`, or `dhow-` and the tag.
@@ -66,6 +64,13 @@ pub fn host_link(container: &ContainerId) -> LinkName {
     LinkName::known(format!("{LINK_PREFIX}{digits}"))
 }
 
+/// The bridge of a network that does not name it: `br-` and 12 digits of its id, as Docker's.
+#[must_use]
+pub fn network_bridge(network: &NetworkId) -> LinkName {
+    let digits: String = network.to_string().chars().take(BRIDGE_DIGITS).collect();
+    LinkName::known(format!("br-{digits}"))
+}
+
 /// The next name for the same link: while the network namespace of a container's last life is
 /// being torn down by the kernel, its link still has the first name.
 pub(crate) fn alternative(link: &LinkName, attempt: u8) -> LinkName {
@@ -77,15 +82,6 @@ pub(crate) fn alternative(link: &LinkName, attempt: u8) -> LinkName {
 #[must_use]
 pub fn is_link_of(name: &str, container: &ContainerId) -> bool {
     name.starts_with(host_link(container).as_str())
-}
-
-/// 16 bits that differ between most texts.
-fn fnv1a(bytes: &[u8]) -> u16 {
-    let hash = bytes
-        .iter()
-        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-    let [a, b, c, d] = hash.to_be_bytes();
-    u16::from_be_bytes([a ^ c, b ^ d])
 }
 
 #[cfg(test)]

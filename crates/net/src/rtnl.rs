@@ -164,15 +164,19 @@ pub(crate) fn list_links(socket: &Socket) -> Result<Vec<Link>, NetlinkError> {
     Ok(answers.iter().filter_map(Link::parse).collect())
 }
 
-/// Adds a bridge, down.
-pub(crate) fn add_bridge(batch: &mut Batch, name: &LinkName, mac: Mac, mtu: Option<u32>) {
+/// Adds a bridge, down, of this MTU and in this group.
+pub(crate) fn add_bridge(
+    batch: &mut Batch,
+    name: &LinkName,
+    mac: Mac,
+    (mtu, group): (Option<u32>, u32),
+) {
     let head = create("add a bridge");
     batch.message(head, &link_header(0, 0, 0), |w| {
         w.text(IFLA_IFNAME, name.as_str());
         w.bytes(IFLA_ADDRESS, &mac.octets());
-        if let Some(mtu) = mtu {
-            w.native_u32(IFLA_MTU, mtu);
-        }
+        w.native_u32(IFLA_GROUP, group);
+        write_mtu(w, mtu);
         w.nest(IFLA_LINKINFO, |w| w.text(IFLA_INFO_KIND, "bridge"));
     });
 }

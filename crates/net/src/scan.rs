@@ -60,7 +60,7 @@ pub fn scan(names: &Names) -> Result<Scan, ScanError> {
     Ok(Scan { bridge, links, ports })
 }
 
-/// Removes the tables, the links and the default bridge of this root. What runs in its containers
+/// Removes the tables, the links and the bridges of this root. What runs in its containers
 /// is cut off.
 ///
 /// # Errors
@@ -72,8 +72,11 @@ pub fn teardown(names: &Names) -> Result<(), ScanError> {
         let found: Vec<_> = found.into_iter().map(|link| link.name).collect();
         links::delete(names, &found)
     });
-    let bridge = links::delete_bridge(names.bridge());
-    tables.and(links.map_err(failed)).and(bridge.map_err(failed))
+    let bridges = links::bridges(names).and_then(|mut bridges| {
+        bridges.push(names.bridge().clone());
+        bridges.iter().map(links::delete_bridge).fold(Ok(()), Result::and)
+    });
+    tables.and(links.map_err(failed)).and(bridges.map_err(failed))
 }
 
 /// The tables in whatever way they were built.

@@ -98,6 +98,9 @@ places! {
     RemoveVolumeRow = "remove.volume-row": "`volume rm`: the row is gone; its files are there.",
     RemoveFiles = "remove.files": "All is gone but the directory below the runtime root.",
 
+    NetworkRow = "network.row": "A network's row is written; it has no bridge.",
+    NetworkRemoved = "network.removed": "A network's row is gone; its bridge is there.",
+
     OperationBegin = "operation.begin": "An operation begins: of a pull, the manifest is here.",
     OperationLease = "operation.lease": "The lease's file is locked.",
     OperationLeased = "operation.leased": "The lease's row is written.",

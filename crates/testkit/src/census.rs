@@ -50,6 +50,7 @@ impl Host {
             found.insert(format!("process {pid} {}", String::from_utf8_lossy(&line)));
         }
         found.extend(names(&Path::new("/sys/class/net").join(&name).join("brif"), "link"));
+        found.extend(bridges(self.tag().link_group()));
         found.extend(elements(&table));
         found.extend(mounts_and_cgroups(&name, &[self.root(), self.run_root()]));
         for root in [self.root(), self.run_root()] {
@@ -184,6 +185,16 @@ fn open(pid: i32) -> Option<OwnedFd> {
 fn names(dir: &Path, kind: &str) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.map(|entry| format!("{kind} {}", entry.file_name().to_string_lossy())).collect()
+}
+
+/// The bridges of networks that were made.
+fn bridges(group: u32) -> Vec<String> {
+    let entries = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    let ours = entries.map(|entry| entry.path()).filter(|path| {
+        let found = fs::read_to_string(path.join("netdev_group")).unwrap_or_default();
+        path.join("bridge").exists() && found.trim() == group.to_string()
+    });
+    ours.map(|path| format!("bridge {}", path.file_name().unwrap_or_default().display())).collect()
 }
 
 /// What is published.

@@ -34,9 +34,11 @@ mod inspect;
 mod kill;
 mod load;
 mod logs;
+mod network_create;
 mod network_inspect;
 mod network_ls;
 mod network_prune;
+mod network_rm;
 mod pause;
 mod port;
 mod prune;
@@ -123,9 +125,11 @@ pub(crate) const ALL: &[&Command] = &[
     &kill::COMMAND,
     &load::COMMAND,
     &logs::COMMAND,
+    &network_create::COMMAND,
     &network_inspect::COMMAND,
     &network_ls::COMMAND,
     &network_prune::COMMAND,
+    &network_rm::COMMAND,
     &pause::COMMAND,
     &port::COMMAND,
     &ps::COMMAND,

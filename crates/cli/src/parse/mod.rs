@@ -11,6 +11,7 @@ pub(crate) mod limits;
 pub(crate) mod mount;
 pub(crate) mod network;
 pub(crate) mod number;
+pub(crate) mod pools;
 pub(crate) mod ports;
 pub(crate) mod security;
 pub(crate) mod volume;

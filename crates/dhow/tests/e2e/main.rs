@@ -35,6 +35,7 @@ mod log_drivers;
 mod logs;
 mod nesting;
 mod network;
+mod networks;
 mod oci;
 mod oci_checkpoint;
 mod oci_mounts;

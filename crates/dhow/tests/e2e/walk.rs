@@ -37,6 +37,10 @@ enum Scenario {
     Untag,
     /// `volume rm`
     VolumeRemove,
+    /// `network create`
+    NetworkMake,
+    /// `network rm`
+    NetworkRemove,
     /// `cp` into a container.
     CopyIn,
     /// `update` of the mounts and ports of a container that runs.
@@ -45,8 +49,8 @@ enum Scenario {
 }
 
 use Scenario::{
-    Again, Checkpoint, CopyIn, Create, Load, Log, Pull, Reap, Remove, Repair, Revive, Run, Shim,
-    Tag, Untag, Update, VolumeRemove,
+    Again, Checkpoint, CopyIn, Create, Load, Log, NetworkMake, NetworkRemove, Pull, Reap, Remove,
+    Repair, Revive, Run, Shim, Tag, Untag, Update, VolumeRemove,
 };
 
 /// Every place has a command that passes it: a new one does not compile without.
@@ -75,6 +79,8 @@ const fn scenarios(point: Point) -> &'static [Scenario] {
         P::RemoveFiles => &[Remove, Reap, Run],
         P::UpdateSaved | P::UpdateNoted | P::UpdateAdded | P::UpdateTaken => &[Update],
         P::RemoveVolumeRow => &[VolumeRemove],
+        P::NetworkRow => &[NetworkMake],
+        P::NetworkRemoved => &[NetworkRemove],
         P::OperationBegin | P::OperationLease | P::OperationLeased => &[Pull, Load],
         P::BlobHalf | P::BlobStaged | P::LayerBegun | P::LayerSealed => &[Pull, Load],
         P::LayerHalf => &[Pull, Load, Create],
@@ -106,7 +112,8 @@ const fn then(point: Point, scenario: Scenario) -> Then {
         (Tag, Point::TagDone) | (Untag, Point::UntagTrash) => Then::Done,
         (Tag | Untag | CopyIn, _) => Then::Undone,
         (Remove, Point::RemoveLocked | Point::RemoveLife | Point::RemoveMoved) => Then::Undone,
-        (Remove | VolumeRemove | Log, _) => Then::Done,
+        // A network without a bridge is one: the next container makes it.
+        (Remove | VolumeRemove | Log | NetworkMake | NetworkRemove, _) => Then::Done,
         // Half an update is none: what is new is there at the next start, what goes is there until then.
         (Update, Point::CreateVolumeDir | Point::CreateVolumeRow) => Then::Undone,
         (Revive | Update, _) => Then::Done,
@@ -121,6 +128,8 @@ struct Walk {
     host: Host,
     /// What to pull.
     reference: String,
+    /// Of networks.
+    subnet: String,
     _registry: Registry,
     archive: PathBuf,
     before: Census,
@@ -154,7 +163,16 @@ impl Walk {
         let before = host.at_rest();
         let registry = Registry::start();
         let reference = registry.push_image(&app);
-        Self { host, reference, _registry: registry, archive, before, wrong: Vec::new(), deaths: 0 }
+        Self {
+            host,
+            reference,
+            subnet: crate::networks::subnet(),
+            _registry: registry,
+            archive,
+            before,
+            wrong: Vec::new(),
+            deaths: 0,
+        }
     }
 
     /// Dies at a place, goes on, and counts.
@@ -202,6 +220,9 @@ impl Walk {
             Remove => drop(self.host.ok(&[&["run"][..], &half].concat())),
             Untag => drop(self.host.ok(&["load", "-i", &self.archive.to_string_lossy()])),
             VolumeRemove => drop(self.host.ok(&["volume", "create", "gone"])),
+            NetworkRemove => {
+                self.host.ok(&["network", "create", "--subnet", &self.subnet, "half"]);
+            }
             Update => {
                 let run = ["run", "-d", "-p", "0:80", "-v", "old:/old", "--name", "half"];
                 self.host.ok(&[&run[..], &["busybox", "sleep", "1000"]].concat());
@@ -212,7 +233,7 @@ impl Walk {
                 self.host.ok(&["run", "-d", "--name", "half", "busybox", "sh", "-c", beats]);
             }
             Create | Run | Shim | Again | Revive | Reap | Log | Pull | Load | Tag | CopyIn
-            | Repair => {}
+            | NetworkMake | Repair => {}
         }
     }
 
@@ -262,6 +283,8 @@ impl Walk {
             Tag => &["tag", "busybox", "other:1"],
             Untag => &["rmi", "app"],
             VolumeRemove => &["volume", "rm", "gone"],
+            NetworkMake => &["network", "create", "--subnet", &self.subnet, "half"],
+            NetworkRemove => &["network", "rm", "half"],
             CopyIn => &["cp", &archive, "kept:/data/half"],
             Update => &[
                 "update",
@@ -303,6 +326,8 @@ impl Walk {
             Tag => image("other:1"),
             Untag => !image("app"),
             VolumeRemove => host.run(&["volume", "inspect", "gone"]).code == Some(1),
+            NetworkMake => host.run(&["network", "inspect", "half"]).code == Some(0),
+            NetworkRemove => host.run(&["network", "inspect", "half"]).code == Some(1),
             CopyIn => host.run(&["cp", "kept:/data/half", "-"]).code == Some(0),
             // The next start has all that the row says, each mount and port once.
             Update => {
@@ -388,6 +413,12 @@ impl Walk {
                 self.expect(what, &["volume", "create", "gone"]);
                 self.expect(what, &["volume", "rm", "gone"]);
             }
+            NetworkMake | NetworkRemove => {
+                let _ = self.host.run(&["network", "rm", "half"]);
+                let subnet = self.subnet.clone();
+                self.expect(what, &["network", "create", "--subnet", &subnet, "half"]);
+                self.expect(what, &["network", "rm", "half"]);
+            }
             CopyIn | Repair => {}
         }
         self.host.until_idle();
@@ -429,9 +460,15 @@ impl Walk {
 /// Hosts that are walked on at once.
 const WALKERS: usize = 3;
 
-/// What the next collection takes: trash, and the directory of a volume that never got a row.
+/// What the next collection takes: trash, the directory of a volume that never got a row, the bridge of
+/// a network whose row is gone and what the firewall knows of it.
 fn is_collected(change: &str) -> bool {
-    is_trash(change) || change.starts_with("+ file volumes/")
+    let sets = ["bridges", "peers", "subnets", "masqueraded"];
+    let is_rule = sets.iter().any(|set| change.contains(&format!(" {set} ")));
+    is_trash(change)
+        || change.starts_with("+ file volumes/")
+        || change.starts_with("+ bridge ")
+        || (change.starts_with("+ nft ") && is_rule)
 }
 
 /// The next load or pull deletes it at once, and the next removal after a minute: before that it may

@@ -1,14 +1,34 @@
 //! Operations on networks.
 
+use super::volumes::Force;
 use super::{Call, Client, Raw};
 use crate::error::ApiError;
 use crate::query::{Filters, Query, segment};
-use crate::types::networks::{Network, NetworkConnect, NetworkDisconnect, NetworksPruned};
+use crate::types::networks::{
+    Network, NetworkConnect, NetworkCreate, NetworkCreated, NetworkDisconnect, NetworksPruned,
+};
 
 impl Client {
     /// Networks, the built-in ones among them.
     pub async fn network_list(&self, filters: &Filters) -> Result<Vec<Network>, ApiError> {
         self.fetch(Call::get("/networks").query(Query::default().filters(filters))).await
+    }
+
+    /// Makes a network.
+    pub async fn network_create(
+        &self,
+        request: &NetworkCreate,
+    ) -> Result<NetworkCreated, ApiError> {
+        self.fetch(Call::post("/networks/create").json(request)).await
+    }
+
+    /// Removes a network; `force` does not mind if there is none.
+    pub async fn network_remove(&self, name: &str, force: Force) -> Result<(), ApiError> {
+        let removed = self.done(Call::delete(format!("/networks/{}", segment(name)))).await;
+        match removed {
+            Err(error) if force == Force::Yes && error.is_not_found() => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     /// Everything about a network.

@@ -1,6 +1,6 @@
 //! What a prune removes.
 
-use engine::view::{ContainerView, ImageView, VolumeView};
+use engine::view::{ContainerView, ImageView, NetworkView, VolumeView};
 use jiff::Timestamp;
 use model::moment::{self, moment};
 
@@ -76,12 +76,24 @@ impl PruneVolumes {
     }
 }
 
-/// Filters of a prune of networks: they are only checked, as the built-in ones stay.
-pub(crate) fn check_network_prune(
-    query: &Query,
-    now: &moment::Reference,
-) -> Result<(), FilterError> {
-    until(&query.filters(&["label", "label!", "until"])?, now).map(drop)
+/// Filters of a prune of networks.
+#[derive(Debug)]
+pub(crate) struct PruneNetworks {
+    filters: Filters,
+    /// Only those that were made until then.
+    until: Option<Timestamp>,
+}
+
+impl PruneNetworks {
+    pub(crate) fn parse(query: &Query, now: &moment::Reference) -> Result<Self, FilterError> {
+        let filters = query.filters(&["label", "label!", "until"])?;
+        Ok(Self { until: until(&filters, now)?, filters })
+    }
+
+    pub(crate) fn fits(&self, view: &NetworkView) -> bool {
+        self.until.is_none_or(|until| view.created <= until)
+            && self.filters.labels_fit(&view.labels)
+    }
 }
 
 /// Filters of a prune of a builder's cache, of which there is none.

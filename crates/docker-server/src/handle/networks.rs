@@ -1,7 +1,7 @@
-//! Networks: those that are built in.
+//! Networks.
 
-use docker_api::types::networks::NetworksPruned;
-use engine::EngineError;
+use docker_api::types::networks::{NetworkCreate, NetworkCreated, NetworksPruned};
+use http::StatusCode;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use model::moment;
@@ -9,6 +9,7 @@ use model::moment;
 use crate::call::Call;
 use crate::error::HttpError;
 use crate::filter;
+use crate::lower;
 use crate::raise;
 use crate::reply::{self, Reply};
 
@@ -25,16 +26,31 @@ pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
     Ok(reply::json(&networks))
 }
 
+/// `POST /networks/create`.
+pub(super) async fn create(mut call: Call) -> Result<Reply, HttpError> {
+    let request: NetworkCreate = call.json().await?.value;
+    let wish = lower::network(request)?;
+    let id = call.run(|engine| engine.network_create(wish)).await?;
+    let created = NetworkCreated { id: id.to_string(), warning: String::new() };
+    Ok(reply::json_status(StatusCode::CREATED, &created))
+}
+
 /// `POST /networks/prune`.
 pub(super) async fn prune(call: &Call) -> Result<Reply, HttpError> {
     let now = moment::Reference { now: Timestamp::now(), zone: TimeZone::system() };
-    filter::check_network_prune(&call.query, &now)?;
-    let pruned = call.run(|engine| Ok::<_, EngineError>(engine.prune_networks())).await?;
+    let wanted = filter::PruneNetworks::parse(&call.query, &now)?;
+    let pruned = call.run(move |engine| engine.prune_networks(|view| wanted.fits(view))).await?;
     Ok(reply::json(&NetworksPruned { networks_deleted: raise::or_null(pruned.removed) }))
 }
 
-/// `GET /networks/{id}`.
+/// `GET /networks/{id}`. Docker's parameters `verbose` and `scope` choose among what a swarm has.
 pub(super) async fn inspect(call: &Call, name: String) -> Result<Reply, HttpError> {
     let view = call.run_brief(move |engine| engine.network_inspect(&name)).await?;
     Ok(reply::json(&raise::network(&view)))
+}
+
+/// `DELETE /networks/{id}`.
+pub(super) async fn remove(call: &Call, name: String) -> Result<Reply, HttpError> {
+    call.run(move |engine| engine.network_remove(&name)).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
 }

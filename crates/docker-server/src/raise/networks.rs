@@ -7,11 +7,12 @@ use docker_api::types::containers::Port;
 use docker_api::types::network_settings::{
     EndpointSettings, NetworkSettings, PortBinding, PortMap,
 };
-use docker_api::types::networks::{EndpointResource, Ipam, IpamConfig, Network};
+use docker_api::types::networks::{ConfigReference, EndpointResource, Ipam, IpamConfig, Network};
 use engine::view::{ContainerView, EndpointView, NetworkView};
 use model::container::NetworkMode;
+use model::network::Configuration;
 
-use super::{mac, path, time};
+use super::{mac, or_null, path, time};
 
 /// `NetworkSettings` of an inspection.
 pub(super) fn settings(view: &ContainerView) -> NetworkSettings {
@@ -125,11 +126,20 @@ pub(super) fn port_list(view: &ContainerView) -> Vec<Port> {
 
 /// A network.
 pub(crate) fn network(view: &NetworkView) -> Network {
-    let config = view.subnets.iter().map(|(subnet, gateway)| IpamConfig {
-        subnet: subnet.clone(),
-        gateway: gateway.to_string(),
-        ..IpamConfig::default()
+    let config = view.pools.iter().map(|pool| IpamConfig {
+        subnet: pool.subnet.to_string(),
+        ip_range: pool.range.map(|range| range.to_string()).unwrap_or_default(),
+        gateway: pool.gateway.map(|gateway| gateway.to_string()).unwrap_or_default(),
+        auxiliary_addresses: or_null(
+            pool.others.iter().map(|(name, ip)| (name.clone(), ip.to_string())).collect(),
+        ),
     });
+    // `null` for those that are always there, as in Docker.
+    let options = (!view.is_built_in).then(Map::new);
+    let config_from = match &view.configuration {
+        Configuration::From(network) => network.clone(),
+        Configuration::Own | Configuration::Only => String::new(),
+    };
     let members = view.members.iter().map(|(id, (name, place))| {
         let resource = EndpointResource {
             name: name.to_string(),
@@ -146,9 +156,13 @@ pub(crate) fn network(view: &NetworkView) -> Network {
         created: time(view.created),
         scope: "local".to_owned(),
         driver: view.driver.clone(),
-        enable_ipv4: true,
+        enable_ipv4: view.ipv4,
         enable_ipv6: view.ipv6,
-        ipam: Ipam { driver: "default".to_owned(), options: None, config: Some(config.collect()) },
+        ipam: Ipam { driver: "default".to_owned(), options, config: Some(config.collect()) },
+        internal: view.internal,
+        attachable: view.attachable,
+        config_from: ConfigReference { network: config_from },
+        config_only: view.configuration == Configuration::Only,
         containers: members.collect::<BTreeMap<_, _>>(),
         options: view.options.clone(),
         labels: view.labels.clone(),

@@ -7,7 +7,6 @@ use std::os::fd::AsFd;
 
 use model::container::NetworkMode;
 use model::port::{ContainerPort, HostPort, PortBinding};
-use net::bridge;
 use net::nft::PortRule;
 use net::ports::Reserved;
 use shim::CallError;
@@ -171,7 +170,7 @@ impl Engine {
         let goes = |port: &&PublishedPort| changes.rm.contains(&port.container);
         plan.leaving = endpoint.ports.iter().filter(goes).cloned().collect();
         if !plan.added.is_empty() {
-            let bridge = bridge::ensure_default(&self.names()).map_err(net_error)?;
+            let bridge = self.default_bridge()?;
             plan.reserved = self.reserve(&plan.added, &bridge).map_err(net_error)?;
         }
         Ok(plan)

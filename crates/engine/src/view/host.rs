@@ -1,11 +1,11 @@
 //! Volumes, networks, the host itself, and what containers use of it.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 pub use cgroup::{Pressure, Stall, Waited};
 use jiff::Timestamp;
+use model::network::{Configuration, Pool};
 use model::{ContainerId, ContainerName, NetworkId};
 
 use super::EndpointView;
@@ -116,10 +116,20 @@ pub struct NetworkView {
     pub driver: String,
     /// When it was made.
     pub created: Timestamp,
-    /// Its address ranges: `172.17.0.0/16` and the gateway in it.
-    pub subnets: Vec<(String, IpAddr)>,
+    /// Its ranges of addresses, with their gateways.
+    pub pools: Vec<Pool>,
+    /// Whether containers have addresses of the older kind.
+    pub ipv4: bool,
     /// Whether containers have addresses of the newer kind.
     pub ipv6: bool,
+    /// Whether it is always there.
+    pub is_built_in: bool,
+    /// Nothing leads out of it.
+    pub internal: bool,
+    /// What only a swarm asks.
+    pub attachable: bool,
+    /// What it has to do with networks that are only a configuration.
+    pub configuration: Configuration,
     /// The driver's options.
     pub options: BTreeMap<String, String>,
     /// Free text.

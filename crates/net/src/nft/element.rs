@@ -6,9 +6,10 @@
 use std::net::SocketAddr;
 
 use model::ContainerId;
+use model::network::{Inside, Mutual, Source};
 use model::port::Protocol;
 
-use super::ruleset::{BRIDGES, DNAT_ANY, DNAT_IP, MASQUERADED, OPEN, PEERS};
+use super::ruleset::{BRIDGES, DNAT_ANY, DNAT_IP, INTERNAL, MASQUERADED, OPEN, PEERS, SUBNETS};
 use crate::address::{Family, LinkName, Subnet, from_octets, octets};
 use crate::netlink::{Attribute, Attributes, Writer};
 
@@ -48,8 +49,14 @@ impl PortRule {
 pub struct Network {
     /// Its bridge.
     pub bridge: LinkName,
-    /// Its subnets; each leaves the host under the host's address.
+    /// Its subnets.
     pub subnets: Vec<Subnet>,
+    /// Under which address its packets leave the host.
+    pub source: Source,
+    /// Whether its containers may talk to each other.
+    pub mutual: Mutual,
+    /// Whether nothing leads out of it.
+    pub inside: Inside,
 }
 
 /// An element of a set or map.
@@ -187,17 +194,29 @@ pub(super) fn of_network(network: &Network, family: Family) -> Vec<Element> {
     if subnets.is_empty() {
         return Vec::new();
     }
-    let name = network.bridge.padded();
-    let mut elements =
-        vec![Element::plain(BRIDGES, name.to_vec()), Element::plain(PEERS, [name, name].concat())];
-    for subnet in subnets {
-        elements.push(Element::plain(MASQUERADED, octets(subnet.first())));
-        if let Some(end) = subnet.end() {
-            let end = Element::plain(MASQUERADED, octets(end));
-            elements.push(Element { bound: Bound::End, ..end });
-        }
+    let name = network.bridge.padded().to_vec();
+    let mut elements = vec![Element::plain(BRIDGES, name.clone())];
+    if network.mutual == Mutual::Allowed {
+        elements.push(Element::plain(PEERS, [name.clone(), name.clone()].concat()));
+    }
+    if network.inside == Inside::Only {
+        elements.push(Element::plain(INTERNAL, name));
+    }
+    elements.extend(ranges(SUBNETS, &subnets));
+    // What does not leave the host leaves it under no address.
+    if network.source == Source::Host && network.inside == Inside::No {
+        elements.extend(ranges(MASQUERADED, &subnets));
     }
     elements
+}
+
+fn ranges(set: &'static str, subnets: &[Subnet]) -> Vec<Element> {
+    let start = |subnet: &Subnet| Element::plain(set, octets(subnet.first()));
+    let end = |subnet: &Subnet| {
+        let end = Element::plain(set, octets(subnet.end()?));
+        Some(Element { bound: Bound::End, ..end })
+    };
+    subnets.iter().flat_map(|subnet| std::iter::once(start(subnet)).chain(end(subnet))).collect()
 }
 
 /// The number of a protocol on the wire.
@@ -284,18 +303,27 @@ mod tests {
         let network = Network {
             bridge: "dhow0".parse().unwrap(),
             subnets: vec!["172.17.0.0/16".parse().unwrap(), "ffff::/16".parse().unwrap()],
+            source: Source::Host,
+            mutual: Mutual::Allowed,
+            inside: Inside::No,
         };
-        let keys = |family| -> Vec<_> {
-            of_network(&network, family).into_iter().map(|e| (e.set, e.bound)).collect()
+        let keys = |network: &Network, family| -> Vec<_> {
+            of_network(network, family).into_iter().map(|e| (e.set, e.bound)).collect()
         };
         let expected = [
             (BRIDGES, Bound::Start),
             (PEERS, Bound::Start),
+            (SUBNETS, Bound::Start),
+            (SUBNETS, Bound::End),
             (MASQUERADED, Bound::Start),
             (MASQUERADED, Bound::End),
         ];
-        assert_eq!(keys(Family::V4), expected);
-        assert_eq!(keys(Family::V6), expected[..3], "the last subnet has no end");
+        assert_eq!(keys(&network, Family::V4), expected);
+        let starts = [expected[0], expected[1], expected[2], expected[4]];
+        assert_eq!(keys(&network, Family::V6), starts, "the last subnet has no end");
+        let closed = Network { mutual: Mutual::Refused, inside: Inside::Only, ..network };
+        let sets: Vec<_> = keys(&closed, Family::V6).into_iter().map(|(set, _)| set).collect();
+        assert_eq!(sets, [BRIDGES, INTERNAL, SUBNETS]);
     }
 
     fn addresses() -> impl Strategy<Value = (IpAddr, IpAddr)> {

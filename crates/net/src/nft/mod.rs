@@ -258,18 +258,27 @@ impl Firewall {
         transaction.commit(&self.socket).map_err(|error| self.failed("add a network to", error))
     }
 
-    /// Forgets a network.
+    /// Forgets a network. Where the tables do not have all of it, they are built anew from what should be
+    /// in them.
     ///
     /// # Errors
-    /// See [`NftError`]; if it is not known as well.
-    pub fn remove_network(&self, network: &Network) -> Result<(), NftError> {
+    /// See [`NftError`].
+    pub fn remove_network(
+        &self,
+        network: &Network,
+        source: &mut Source<'_>,
+    ) -> Result<(), NftError> {
         let mut transaction = Transaction::begin();
         for table in self.tables() {
             table.remove(&mut transaction, &of_network(network, table.family));
         }
-        transaction
-            .commit(&self.socket)
-            .map_err(|error| self.failed("remove a network from", error))
+        match transaction.commit(&self.socket) {
+            Err(error) if error.refusal() == Some(Errno::NOENT) => match self.state()? {
+                State::Missing => Ok(()),
+                State::Partial | State::Whole => self.rebuild(source),
+            },
+            other => other.map_err(|error| self.failed("remove a network from", error)),
+        }
     }
 
     /// Every published port, with its owner.

@@ -11,7 +11,7 @@ use crate::address::Family;
 use crate::host::Ipv6Loopback;
 
 /// Raised with every change of what this module says: a table of another layout is rebuilt.
-pub(super) const LAYOUT: u32 = 1;
+pub(super) const LAYOUT: u32 = 2;
 
 /// `(protocol, port) → (address, port)`: published on every address of the host.
 pub(super) const DNAT_ANY: &str = "dnat_any";
@@ -25,6 +25,10 @@ pub(super) const BRIDGES: &str = "bridges";
 pub(super) const PEERS: &str = "peers";
 /// Subnets whose packets leave the host under its own address.
 pub(super) const MASQUERADED: &str = "masqueraded";
+/// Subnets of all networks.
+pub(super) const SUBNETS: &str = "subnets";
+/// Bridges of networks that nothing leads out of.
+pub(super) const INTERNAL: &str = "internal";
 
 /// The types of userspace `nft`, by which it prints elements.
 const TYPE_IPV4: u32 = 7;
@@ -132,6 +136,8 @@ fn sets(family: Family) -> Vec<Set> {
         set(BRIDGES, LINK, None),
         set(PEERS, Type::concat(&[LINK, LINK]), None),
         Set { name: MASQUERADED, key: address, data: None, form: Form::Ranges },
+        Set { name: SUBNETS, key: address, data: None, form: Form::Ranges },
+        set(INTERNAL, LINK, None),
     ]
 }
 
@@ -147,7 +153,7 @@ fn chains(family: Family, output: Vec<Vec<Expr>>) -> Vec<Chain> {
         called("hairpin", hairpin(family)),
         hooked("prerouting", "nat", 0, -100, vec![local_to_publish()]),
         hooked("output", "nat", 3, -100, output),
-        hooked("forward", "filter", 2, 0, vec![output_bridge(Verdict::Goto("to_bridge".into()))]),
+        hooked("forward", "filter", 2, 0, forward()),
         hooked("guard", "filter", 0, -300, vec![guard(family)]),
         hooked("postrouting", "nat", 4, 100, postrouting(family)),
     ]
@@ -225,8 +231,22 @@ fn publish(family: Family) -> Vec<Vec<Expr>> {
     rules
 }
 
-/// What may go to a container: answers, what we published, its peers. A container's address is no
-/// way in from outside, not even to a published port: `Status` asks for our rewriting.
+/// What goes to a container is looked at, and nothing of an internal network goes elsewhere.
+fn forward() -> Vec<Vec<Expr>> {
+    vec![output_bridge(Verdict::Goto("to_bridge".into())), from_internal()]
+}
+
+fn from_internal() -> Vec<Expr> {
+    vec![
+        Expr::Meta { key: Meta::InputName, to: Reg(0) },
+        Expr::InSet { register: Reg(0), set: INTERNAL.into(), is: Is::Equal },
+        Expr::Verdict(Verdict::Drop),
+    ]
+}
+
+/// What may go to a container: answers, its peers, what we published unless somebody asks who may not
+/// leave their network. A container's address is no way in from outside, not even to a published port:
+/// `Status` asks for our rewriting.
 fn to_bridge(family: Family) -> Vec<Vec<Expr>> {
     let width = address_registers(family);
     let answers = vec![
@@ -246,7 +266,7 @@ fn to_bridge(family: Family) -> Vec<Vec<Expr>> {
         Expr::InSet { register: Reg(0), set: PEERS.into(), is: Is::Equal },
         Expr::Verdict(Verdict::Accept),
     ];
-    vec![answers, published, peers, vec![Expr::Verdict(Verdict::Drop)]]
+    vec![answers, peers, from_internal(), published, vec![Expr::Verdict(Verdict::Drop)]]
 }
 
 fn postrouting(family: Family) -> Vec<Vec<Expr>> {
@@ -262,7 +282,7 @@ fn hairpin(family: Family) -> Vec<Vec<Expr>> {
     let mut untouched = rewritten(Is::Equal);
     untouched.push(Expr::Verdict(Verdict::Return));
     let mut peer = load_address(family, End::Source);
-    peer.push(Expr::InSet { register: Reg(0), set: MASQUERADED.into(), is: Is::Equal });
+    peer.push(Expr::InSet { register: Reg(0), set: SUBNETS.into(), is: Is::Equal });
     peer.push(Expr::Masquerade);
     let mut loopback = to_loopback(family, End::Source);
     loopback.push(Expr::Masquerade);
@@ -370,24 +390,28 @@ mod tests {
             set bridges: 16 Values
             set peers: 32 Values
             set masqueraded: 4 Ranges
+            set subnets: 4 Ranges
+            set internal: 16 Values
             chain publish
               r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @dnat_ip[r0]; dnat to r0 : r1
               r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; dnat to r0 : r1
             chain to_bridge
               r0 = ct State; r0 &= [06, 00, 00, 00]; r0 != [00, 00, 00, 00]; accept
-              r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @open; accept
               r0 = InputName; r4 = OutputName; r0 = @peers; accept
+              r0 = InputName; r0 = @internal; drop
+              r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @open; accept
               drop
             chain hairpin
               r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 = [00, 00, 00, 00]; return
               r0 = Network[12+1]; r0 = [7f]; masquerade
-              r0 = Network[12+4]; r0 = @masqueraded; masquerade
+              r0 = Network[12+4]; r0 = @subnets; masquerade
             chain prerouting (nat hook 0 priority -100)
               r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
             chain output (nat hook 3 priority -100)
               r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
             chain forward (filter hook 2 priority 0)
               r0 = OutputName; r0 = @bridges; goto to_bridge
+              r0 = InputName; r0 = @internal; drop
             chain guard (filter hook 0 priority -300)
               r0 = Network[16+1]; r0 = [7f]; r0 = InputIndex; r0 != [01, 00, 00, 00]; drop
             chain postrouting (nat hook 4 priority 100)
@@ -401,19 +425,22 @@ mod tests {
             set bridges: 16 Values
             set peers: 32 Values
             set masqueraded: 16 Ranges
+            set subnets: 16 Ranges
+            set internal: 16 Values
             chain publish
               r0 = Network[8+2]; r0 &= [ff, c0]; r0 = [fe, 80]; return
               r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @dnat_ip[r0]; dnat to r0 : r4
               r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; dnat to r0 : r4
             chain to_bridge
               r0 = ct State; r0 &= [06, 00, 00, 00]; r0 != [00, 00, 00, 00]; accept
-              r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @open; accept
               r0 = InputName; r4 = OutputName; r0 = @peers; accept
+              r0 = InputName; r0 = @internal; drop
+              r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @open; accept
               drop
             chain hairpin
               r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 = [00, 00, 00, 00]; return
               r0 = Network[8+16]; r0 = [00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 01]; masquerade
-              r0 = Network[8+16]; r0 = @masqueraded; masquerade
+              r0 = Network[8+16]; r0 = @subnets; masquerade
             chain prerouting (nat hook 0 priority -100)
               r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
             chain output (nat hook 3 priority -100)
@@ -421,6 +448,7 @@ mod tests {
               r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
             chain forward (filter hook 2 priority 0)
               r0 = OutputName; r0 = @bridges; goto to_bridge
+              r0 = InputName; r0 = @internal; drop
             chain guard (filter hook 0 priority -300)
               r0 = Network[24+16]; r0 = [00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 01]; r0 = InputIndex; r0 != [01, 00, 00, 00]; drop
             chain postrouting (nat hook 4 priority 100)

@@ -135,6 +135,7 @@ fn networks_are_apart_but_for_what_is_published() {
         name: "dhow1".parse().unwrap(),
         addresses: vec!["172.18.0.1/16".parse().unwrap(), "fd12::1/64".parse().unwrap()],
         mtu: None,
+        group: 0,
     };
     let other = inside(&lab.host, || bridge::ensure(other)).unwrap();
     // Its subnet begins where the default bridge's ends.
@@ -155,7 +156,11 @@ fn networks_are_apart_but_for_what_is_published() {
     for netns in [netns, &server.endpoint.netns] {
         assert_eq!(ask(netns, Protocol::Tcp, "192.0.2.10:80"), "client sees 192.0.2.1");
     }
-    inside(&lab.host, || lab.firewall.remove_network(&network(&other))).unwrap();
+    inside(&lab.host, || {
+        let mut wanted = || Ok(lab.wanted(&[]));
+        lab.firewall.remove_network(&network(&other), &mut Source::Everything(&mut wanted))
+    })
+    .unwrap();
     assert_eq!(
         ask(&server.endpoint.netns, Protocol::Tcp, "192.0.2.10:80"),
         "client sees 192.0.2.1"
@@ -189,7 +194,7 @@ fn without_ipv6_there_is_none_inside() {
     let names = net::names::Names::of(&model::RootTag::DEFAULT);
     inside(&host, || {
         sysctl("ipv6/conf/all/disable_ipv6", "1");
-        let bridge = bridge::ensure_default(&names).unwrap();
+        let bridge = bridge::ensure_default(&names, || Ok(Vec::new())).unwrap();
         assert_eq!(bridge.plan.stack(), net::host::Stack::V4);
         let plan = net::endpoint::EndpointPlan::on_bridge(
             &bridge,

@@ -108,10 +108,11 @@ impl Lab {
                     format!("{HOST_V6}/64").parse().unwrap(),
                 ],
                 mtu: None,
+                group: 0,
             };
             let lan = bridge::ensure(lan).unwrap();
             let client = endpoint::create(&plan(&lan, &names, 0xfe, "192.0.2.10")).unwrap();
-            (lan, client.netns, bridge::ensure_default(&names).unwrap())
+            (lan, client.netns, bridge::ensure_default(&names, || Ok(Vec::new())).unwrap())
         });
         let firewall = inside(&host, || open_firewall(&names, &bridge));
         let lab = Self { host, names, bridge, firewall, client, lan };
@@ -180,7 +181,13 @@ fn plan(bridge: &Bridge, names: &Names, number: u8, address: &str) -> EndpointPl
 
 pub(crate) fn network(bridge: &Bridge) -> Network {
     let subnets = bridge.plan.addresses.iter().map(|cidr| cidr.subnet()).collect();
-    Network { bridge: bridge.plan.name.clone(), subnets }
+    Network {
+        bridge: bridge.plan.name.clone(),
+        subnets,
+        source: model::network::Source::Host,
+        mutual: model::network::Mutual::Allowed,
+        inside: model::network::Inside::No,
+    }
 }
 
 /// Both families of one published port.

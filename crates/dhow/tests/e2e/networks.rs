@@ -1,0 +1,279 @@
+//! Networks that somebody makes: what the kernel has of them, what is refused, what is left.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+use testkit::Host;
+
+use crate::host;
+
+/// A subnet that no other test of this machine has: by process and number.
+pub(crate) fn subnet() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let [low, ..] = std::process::id().to_le_bytes();
+    let number = NEXT.fetch_add(1, Ordering::Relaxed) % 256;
+    format!("10.{}.{number}.0/24", 128 + low % 96)
+}
+
+/// The address at a place in such a subnet.
+fn at(subnet: &str, place: u8) -> String {
+    let (network, _) = subnet.rsplit_once('.').unwrap();
+    format!("{network}.{place}")
+}
+
+/// What an administrator's program says.
+#[expect(clippy::disallowed_methods, reason = "an administrator's view of the kernel")]
+fn said(words: &[&str]) -> String {
+    let output = std::process::Command::new(words[0]).args(&words[1..]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A link as the kernel has it; `Null` if there is none.
+fn link(name: &str) -> Value {
+    let shown = said(&["ip", "-j", "-d", "addr", "show", "dev", name]);
+    serde_json::from_str::<Value>(&shown).map_or(Value::Null, |list| list[0].clone())
+}
+
+/// The addresses of a link but for those that the kernel gives it.
+fn addresses(name: &str) -> BTreeSet<String> {
+    let link = link(name);
+    let all = link["addr_info"].as_array().cloned().unwrap_or_default();
+    let ours = all.iter().filter(|address| address["scope"] == "global");
+    let text = |address: &Value| {
+        format!("{}/{}", address["local"].as_str().unwrap(), address["prefixlen"])
+    };
+    ours.map(text).collect()
+}
+
+fn inspect(host: &Host, network: &str) -> Value {
+    let shown = host.ok(&["network", "inspect", network]);
+    serde_json::from_str::<Value>(&shown).unwrap()[0].clone()
+}
+
+fn bridge(network: &Value) -> String {
+    format!("br-{}", &network["Id"].as_str().unwrap()[..12])
+}
+
+/// The elements of the firewall that name something.
+fn rules(host: &Host, what: &str) -> Vec<String> {
+    let census = format!("{:?}", host.census());
+    let lines =
+        census.split("\", \"").filter(|line| line.starts_with("nft ") && line.contains(what));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn a_network_is_made_and_removed() {
+    let host = host();
+    // What every first network leaves for the next: the rows of the built-in ones, the tables.
+    host.ok(&["network", "create", "--subnet", &subnet(), "first"]);
+    host.ok(&["network", "rm", "first"]);
+    let before = host.census();
+    let subnet = subnet();
+    let id = host.ok(&["network", "create", "--subnet", &subnet, "--label", "a=b", "net"]);
+    let shown = inspect(&host, "net");
+    assert_eq!(shown["Id"], id.as_str());
+    assert_eq!(shown["Driver"], "bridge");
+    assert_eq!(shown["Labels"]["a"], "b");
+    assert_eq!(shown["IPAM"]["Driver"], "default");
+    assert_eq!(shown["IPAM"]["Config"][0]["Subnet"], subnet.as_str());
+    assert_eq!(shown["IPAM"]["Config"][0]["Gateway"], at(&subnet, 1).as_str());
+    let bridge = bridge(&shown);
+    let mut expected = BTreeSet::from([format!("{}/24", at(&subnet, 1))]);
+    if shown["EnableIPv6"] == true {
+        let v6 = &shown["IPAM"]["Config"][1];
+        assert!(v6["Subnet"].as_str().unwrap().starts_with("fd"), "{v6}");
+        expected.insert(format!("{}/64", v6["Gateway"].as_str().unwrap()));
+    }
+    assert_eq!(addresses(&bridge), expected);
+    assert!(!rules(&host, &bridge).is_empty());
+    let listed = host.ok(&["network", "ls", "--filter", "type=custom", "--format", "{{.Name}}"]);
+    assert_eq!(listed, "net");
+    // By a part of its id as well.
+    assert_eq!(host.ok(&["network", "rm", &id[..10]]), &id[..10]);
+    assert_eq!(link(&bridge), Value::Null);
+    assert_eq!(host.settled(&before, |_| false), Vec::<String>::new());
+    let gone = host.fails(1, &["network", "inspect", "net"]);
+    assert!(gone.contains("network net not found"), "{gone}");
+    assert!(host.fails(1, &["network", "rm", "net"]).contains("network net not found"));
+    host.ok(&["network", "rm", "-f", "net"]);
+    let until = crate::events::now();
+    let events = host.ok(&["events", "--until", &until, "--filter", "type=network"]);
+    for action in ["create", "destroy"] {
+        let wanted = format!("network {action} {id} (name=net, type=bridge)");
+        assert!(events.contains(&wanted), "{wanted}\n{events}");
+    }
+}
+
+#[test]
+fn options_are_seen_in_the_kernel() {
+    let host = host();
+    let subnet = subnet();
+    let (range, gateway) = (format!("{}/28", at(&subnet, 16)), at(&subnet, 17));
+    let name = format!("t{}b", &host.root().to_string_lossy().len());
+    let name = format!("{name}-{}", subnet.split('.').nth(2).unwrap());
+    host.ok(&[
+        "network",
+        "create",
+        "--subnet",
+        &subnet,
+        "--ip-range",
+        &range,
+        "--gateway",
+        &gateway,
+        "--aux-address",
+        &format!("router={}", at(&subnet, 18)),
+        "--internal",
+        "--attachable",
+        "--ipv6=false",
+        "-o",
+        "com.docker.network.driver.mtu=1400",
+        "-o",
+        &format!("com.docker.network.bridge.name={name}"),
+        "-o",
+        "com.docker.network.bridge.enable_icc=false",
+        "net",
+    ]);
+    let shown = inspect(&host, "net");
+    let config = &shown["IPAM"]["Config"][0];
+    assert_eq!(config["IPRange"], range.as_str());
+    assert_eq!(config["Gateway"], gateway.as_str());
+    assert_eq!(config["AuxiliaryAddresses"]["router"], at(&subnet, 18).as_str());
+    assert_eq!([&shown["Internal"], &shown["Attachable"]], [true, true]);
+    assert_eq!([&shown["EnableIPv4"], &shown["EnableIPv6"]], [true, false]);
+    assert_eq!(shown["Options"]["com.docker.network.driver.mtu"], "1400");
+    let made = link(&name);
+    assert_eq!(made["mtu"], 1400);
+    assert_eq!(addresses(&name), BTreeSet::from([format!("{gateway}/24")]));
+    let sets: BTreeSet<String> = rules(&host, &name)
+        .iter()
+        .filter_map(|line| line.split(' ').nth(2).map(str::to_owned))
+        .collect();
+    // Nothing leads out, and none of its containers reaches another.
+    assert_eq!(sets, ["bridges", "internal"].map(str::to_owned).into());
+    host.ok(&["network", "rm", "net"]);
+    assert_eq!(link(&name), Value::Null);
+}
+
+#[test]
+fn a_bridge_without_addresses_and_one_that_is_somebodys() {
+    let host = host();
+    let subnet = subnet();
+    let inhibit = "com.docker.network.bridge.inhibit_ipv4=true";
+    let create = ["network", "create", "--subnet", &subnet, "--ipv6=false", "-o", inhibit, "net"];
+    host.ok(&create);
+    let name = bridge(&inspect(&host, "net"));
+    assert_eq!((link(&name)["operstate"].is_string(), addresses(&name).len()), (true, 0));
+    // What an administrator has deleted is in nobody's way.
+    said(&["ip", "link", "del", &name]);
+    host.ok(&["network", "rm", "net"]);
+    // A bridge that is there is not taken from whoever made it.
+    let taken = format!("f{}", &name[3..]);
+    said(&["ip", "link", "add", &taken, "type", "bridge"]);
+    let option = format!("com.docker.network.bridge.name={taken}");
+    let refused = host.fails(1, &["network", "create", "--subnet", &subnet, "-o", &option, "net"]);
+    let is_there = link(&taken) != Value::Null;
+    said(&["ip", "link", "del", &taken]);
+    assert!(refused.contains("belongs to somebody else"), "{refused}");
+    assert!(is_there);
+    assert!(host.fails(1, &["network", "inspect", "net"]).contains("not found"));
+}
+
+#[test]
+fn what_cannot_be_had_is_refused_by_name() {
+    let host = host();
+    let (used, other) = (subnet(), subnet());
+    host.ok(&["network", "create", "--subnet", &used, "net"]);
+    let part = format!("{}/30", at(&used, 4));
+    for (words, says) in [
+        (&["create", "--subnet", &other, "net"][..], "network with name net already exists"),
+        (
+            &["create", "--subnet", &part, "two"],
+            "Pool overlaps with other one on this address space",
+        ),
+        (&["create", "--subnet", &part, "two"], "of network net"),
+        (&["create", "bridge"], "operation is not permitted on predefined bridge network"),
+        (&["rm", "host"], "host is a pre-defined network and cannot be removed"),
+        (&["create", "-d", "macvlan", "two"], "not supported yet: driver macvlan"),
+        (&["create", "-d", "nosuch", "two"], "plugin \"nosuch\" not found"),
+        (&["create", "--ingress", "two"], "not supported yet: Ingress"),
+        (&["create", "--scope", "swarm", "two"], "not supported yet: Scope"),
+        (&["create", "--ipv4=false", "two"], "not supported yet: EnableIPv4=false"),
+        (&["create", "--ipam-driver", "null", "two"], "not supported yet: IPAM driver null"),
+        (&["create", "--ipam-opt", "a=b", "two"], "not supported yet: IPAM.Options"),
+        (&["create", "-o", "a=b", "two"], "invalid option \"a\""),
+        (&["create", "--gateway", "10.0.0.1", "two"], "must have a corresponding subnet"),
+        (&["create", "--config-from", "nosuch", "two"], "could not find configuration network"),
+        (&["create", "--config-from", "net", "two"], "\"net\" is not a configuration network"),
+        (&["create", "--subnet", "10.1.2.3/24", "two"], "it should be 10.1.2.0/24"),
+    ] {
+        let all = [&["network"][..], words].concat();
+        let refused = host.fails(1, &all);
+        assert!(refused.contains(says), "{words:?}: {refused}");
+    }
+    let later = host.fails(125, &["run", "--rm", "--network", "nosuch", "busybox", "true"]);
+    assert!(later.contains("network nosuch not found"), "{later}");
+}
+
+#[test]
+fn a_configuration_makes_networks() {
+    let host = host();
+    let subnet = subnet();
+    let mtu = "com.docker.network.driver.mtu=1300";
+    let only = ["network", "create", "--config-only", "--subnet", &subnet, "-o", mtu];
+    host.ok(&[&only[..], &["--label", "from=conf", "conf"]].concat());
+    let conf = inspect(&host, "conf");
+    assert_eq!([&conf["ConfigOnly"], &conf["Driver"]], [&Value::from(true), &Value::from("null")]);
+    assert_eq!(link(&bridge(&conf)), Value::Null, "it is none itself");
+    host.ok(&["network", "create", "--config-from", "conf", "made"]);
+    let made = inspect(&host, "made");
+    assert_eq!(made["ConfigFrom"]["Network"], "conf");
+    assert_eq!(made["IPAM"]["Config"][0]["Subnet"], subnet.as_str());
+    assert_eq!(made["Labels"]["from"], "conf");
+    assert_eq!(link(&bridge(&made))["mtu"], 1300);
+    let refused = host.fails(1, &["network", "rm", "conf"]);
+    assert!(refused.contains("configuration network \"conf\" is in use"), "{refused}");
+    // What nobody is on goes; a configuration stays.
+    let pruned = host.ok(&["network", "prune", "-f", "--filter", "label!=from"]);
+    assert_eq!(pruned, "");
+    assert_eq!(host.ok(&["network", "prune", "-f"]), "Deleted Networks:\nmade");
+    assert_eq!(link(&bridge(&made)), Value::Null);
+    host.ok(&["network", "rm", "conf"]);
+}
+
+#[test]
+fn networks_made_at_once_are_apart() {
+    let host = &host();
+    let create = |words: Vec<String>| {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        host.run(&[&["network", "create"][..], &words].concat()).code
+    };
+    let create = &create;
+    let subnet = &subnet();
+    let codes: Vec<_> = std::thread::scope(|scope| {
+        let one = |_| {
+            let words = ["--subnet", subnet, "same"].map(str::to_owned).to_vec();
+            scope.spawn(move || create(words))
+        };
+        (0..4).map(one).collect::<Vec<_>>().into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{codes:?}");
+    // Four that name no subnet get four.
+    let codes: Vec<_> = std::thread::scope(|scope| {
+        let one = |number| scope.spawn(move || create(vec![format!("n{number}")]));
+        (0..4).map(one).collect::<Vec<_>>().into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(codes, [Some(0); 4]);
+    let subnets: BTreeSet<String> = (0..4)
+        .map(|number| inspect(host, &format!("n{number}")))
+        .flat_map(|shown| shown["IPAM"]["Config"].as_array().unwrap().clone())
+        .map(|config| config["Subnet"].as_str().unwrap().to_owned())
+        .collect();
+    let v4 = subnets.iter().filter(|subnet| subnet.ends_with(".0/24")).count();
+    assert_eq!(v4, 4, "{subnets:?}");
+    assert!(matches!(subnets.len(), 4 | 8), "{subnets:?}");
+    for network in ["same", "n0", "n1", "n2", "n3"] {
+        host.ok(&["network", "rm", network]);
+    }
+}

@@ -1,0 +1,360 @@
+//! A network that a client wants: its addresses and options are judged here. Pure.
+
+use std::net::IpAddr;
+
+use docker_api::types::Map;
+use docker_api::types::networks::{Ipam, IpamConfig, NetworkCreate};
+use model::address::{Cidr, Family, Subnet};
+use model::network::{BadOption, BridgeOptions, Configuration, Inside, Ipv6, NetworkWish, Pool};
+
+use super::text;
+use super::{LowerError, Unsupported};
+
+/// Drivers that Docker has and this version does not.
+const LATER: [&str; 3] = ["macvlan", "ipvlan", "overlay"];
+
+/// A network that cannot be made so.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum WishError {
+    #[error("invalid network name: {0:?}")]
+    Name(String),
+    #[error("only one instance of \"{0}\" network is allowed")]
+    OnlyOne(String),
+    #[error("plugin {0:?} not found")]
+    NoDriver(String),
+    #[error("invalid network config:\n{0}")]
+    Pools(String),
+    #[error("bridge driver doesn't support multiple subnets")]
+    ManySubnets,
+    #[error(
+        "configuration network can only contain network specific fields. Network operator fields like [ ingress | internal | attachable | scope ] are not supported."
+    )]
+    ConfigurationOperates,
+    #[error("a configuration network cannot depend on another configuration network")]
+    ConfigurationOfConfiguration,
+    #[error(
+        "user specified configurations are not supported if the network depends on a configuration network"
+    )]
+    BesideConfiguration,
+    #[error(transparent)]
+    Option(#[from] BadOption),
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+}
+
+impl From<Unsupported> for WishError {
+    fn from(error: Unsupported) -> Self {
+        Self::Lower(error.into())
+    }
+}
+
+/// Lowers a request for a network.
+pub(crate) fn network(request: NetworkCreate) -> Result<NetworkWish, WishError> {
+    name(&request.name)?;
+    driver(&request.driver)?;
+    refuse(&request)?;
+    let configuration = configuration(&request)?;
+    text::labels(request.labels.as_ref()).map_err(LowerError::from)?;
+    let options = request.options.unwrap_or_default();
+    BridgeOptions::parse(&options, Inside::of(request.internal))?;
+    let configs = request.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+    let ipv6 = match request.enable_ipv6 {
+        None => Ipv6::WhereThere,
+        Some(true) => Ipv6::On,
+        Some(false) => Ipv6::Off,
+    };
+    Ok(NetworkWish {
+        name: request.name,
+        ipv6,
+        pools: pools(&configs, ipv6)?,
+        options,
+        labels: request.labels.unwrap_or_default(),
+        internal: request.internal,
+        attachable: request.attachable,
+        configuration,
+    })
+}
+
+/// A name that can be asked for again: `--network` takes a colon and a comma for something else.
+fn name(name: &str) -> Result<(), WishError> {
+    let strange = |c: char| c.is_control() || matches!(c, '/' | ':' | ',' | '=');
+    if name.is_empty() || name.trim() != name || name.len() > 255 || name.contains(strange) {
+        return Err(WishError::Name(name.to_owned()));
+    }
+    Ok(())
+}
+
+fn driver(driver: &str) -> Result<(), WishError> {
+    match driver {
+        "" | "default" | "bridge" => Ok(()),
+        "host" | "null" => Err(WishError::OnlyOne(driver.to_owned())),
+        later if LATER.contains(&later) => Err(Unsupported::new(format!("driver {later}")).into()),
+        other => Err(WishError::NoDriver(other.to_owned())),
+    }
+}
+
+/// What this version does not have, by name.
+fn refuse(request: &NetworkCreate) -> Result<(), Unsupported> {
+    let none = Ipam::default();
+    let ipam = request.ipam.as_ref().unwrap_or(&none);
+    if !matches!(ipam.driver.as_str(), "" | "default") {
+        return Err(Unsupported::new(format!("IPAM driver {}", ipam.driver)));
+    }
+    let asked = [
+        ("Scope", !matches!(request.scope.as_str(), "" | "local")),
+        ("Ingress", request.ingress),
+        ("EnableIPv4=false", request.enable_ipv4 == Some(false)),
+        ("IPAM.Options", ipam.options.as_ref().is_some_and(|options| !options.is_empty())),
+    ];
+    match asked.iter().find(|(_, asked)| *asked) {
+        Some((name, _)) => Err(Unsupported::new(*name)),
+        None => Ok(()),
+    }
+}
+
+fn configuration(request: &NetworkCreate) -> Result<Configuration, WishError> {
+    let from = request.config_from.as_ref().map_or("", |from| from.network.as_str());
+    if request.config_only {
+        if request.internal || request.attachable {
+            return Err(WishError::ConfigurationOperates);
+        }
+        if !from.is_empty() {
+            return Err(WishError::ConfigurationOfConfiguration);
+        }
+        return Ok(Configuration::Only);
+    }
+    if from.is_empty() {
+        return Ok(Configuration::Own);
+    }
+    let has_pools = request.ipam.iter().flat_map(|ipam| &ipam.config).flatten().next().is_some();
+    let has_options = request.options.as_ref().is_some_and(|options| !options.is_empty());
+    if has_pools || has_options || request.enable_ipv6.is_some() {
+        return Err(WishError::BesideConfiguration);
+    }
+    Ok(Configuration::From(from.to_owned()))
+}
+
+/// One of each family. Those of a family that the network does not have are passed over (Docker).
+fn pools(configs: &[IpamConfig], ipv6: Ipv6) -> Result<Vec<Pool>, WishError> {
+    let mut wrong = Vec::new();
+    let mut pools: Vec<Pool> =
+        configs.iter().filter_map(|config| pool(config, &mut wrong)).collect();
+    if !wrong.is_empty() {
+        return Err(WishError::Pools(wrong.join("\n")));
+    }
+    pools.retain(|pool| ipv6 != Ipv6::Off || pool.family() == Family::V4);
+    let of = |family| pools.iter().filter(|pool| pool.family() == family).count();
+    if of(Family::V4) > 1 || of(Family::V6) > 1 {
+        return Err(WishError::ManySubnets);
+    }
+    Ok(pools)
+}
+
+/// Reads a pool, and says all that is wrong with it.
+fn pool(config: &IpamConfig, wrong: &mut Vec<String>) -> Option<Pool> {
+    let typed = &config.subnet;
+    let subnet = match prefix("subnet", typed, wrong) {
+        Some(subnet) if subnet.prefix() == subnet.family().bits() => {
+            wrong.push(format!("invalid subnet {typed}: it has no room for a gateway"));
+            return None;
+        }
+        other => other?,
+    };
+    let range = range(&config.ip_range, subnet, wrong);
+    let gateway = (!config.gateway.is_empty())
+        .then(|| address("gateway", &config.gateway, &config.gateway, subnet))
+        .and_then(|found| found.map_err(|what| wrong.push(what)).ok());
+    let mut others = Map::new();
+    for (name, text) in config.auxiliary_addresses.iter().flatten() {
+        match address("auxiliary address", name, text, subnet) {
+            Ok(address) => drop(others.insert(name.clone(), address)),
+            Err(what) => wrong.push(what),
+        }
+    }
+    Some(Pool { subnet, range, gateway, others })
+}
+
+/// A subnet without bits behind its prefix.
+fn prefix(what: &str, typed: &str, wrong: &mut Vec<String>) -> Option<Subnet> {
+    let Ok(cidr) = typed.parse::<Cidr>() else {
+        wrong.push(format!("invalid {what} {typed}: invalid CIDR block notation"));
+        return None;
+    };
+    let subnet = cidr.subnet();
+    if subnet.first() != cidr.address() {
+        wrong.push(format!("invalid {what} {typed}: it should be {subnet}"));
+    }
+    Some(subnet)
+}
+
+fn range(typed: &str, subnet: Subnet, wrong: &mut Vec<String>) -> Option<Subnet> {
+    if typed.is_empty() {
+        return None;
+    }
+    let range = prefix("ip-range", typed, wrong)?;
+    let why = if range.family() != subnet.family() {
+        format!("parent subnet is an {} block", family(subnet))
+    } else if range.prefix() < subnet.prefix() {
+        format!("CIDR block is bigger than its parent subnet {subnet}")
+    } else if !subnet.contains(range.first()) {
+        format!("parent subnet {subnet} doesn't contain ip-range")
+    } else {
+        return Some(range);
+    };
+    wrong.push(format!("invalid ip-range {typed}: {why}"));
+    None
+}
+
+fn address(what: &str, name: &str, text: &str, subnet: Subnet) -> Result<IpAddr, String> {
+    let bad = |why: String| format!("invalid {what} {name}: {why}");
+    let address: IpAddr = text.parse().map_err(|_| bad("invalid address".to_owned()))?;
+    if Family::of(address) != subnet.family() {
+        return Err(bad(format!("parent subnet is an {} block", family(subnet))));
+    }
+    if !subnet.contains(address) {
+        return Err(bad(format!("parent subnet {subnet} doesn't contain this address")));
+    }
+    Ok(address)
+}
+
+const fn family(subnet: Subnet) -> &'static str {
+    match subnet.family() {
+        Family::V4 => "IPv4",
+        Family::V6 => "IPv6",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    fn config(subnet: &str, range: &str, gateway: &str, other: &str) -> IpamConfig {
+        let others = (!other.is_empty()).then(|| Map::from([("a".to_owned(), other.to_owned())]));
+        IpamConfig {
+            subnet: subnet.to_owned(),
+            ip_range: range.to_owned(),
+            gateway: gateway.to_owned(),
+            auxiliary_addresses: others,
+        }
+    }
+
+    fn request(configs: &[IpamConfig]) -> NetworkCreate {
+        let ipam = Ipam { config: Some(configs.to_vec()), ..Ipam::default() };
+        NetworkCreate { name: "n".to_owned(), ipam: Some(ipam), ..NetworkCreate::default() }
+    }
+
+    fn check(request: NetworkCreate, expected: &Expect) {
+        let text = match network(request) {
+            Ok(wish) => format!("{:?} {:?}\n", wish.ipv6, wish.configuration),
+            Err(error) => format!("{error}\n"),
+        };
+        expected.assert_eq(&text);
+    }
+
+    #[test]
+    fn all_that_is_wrong_with_a_pool_is_said() {
+        check(
+            request(&[
+                config("10.10.10.0/24", "2001:db8::/32", "2001:db8::1", "2001:db8::1"),
+                config("foobar", "", "", ""),
+                config("10.10.10.0/24", "10.0.0.0/8", "1001.10.5.3", "dummy"),
+                config("10.0.0.0/8", "192.168.0.1/24", "192.168.0.1", "192.168.0.1"),
+                config("10.10.10.0/8", "", "", ""),
+                config("10.1.1.1/32", "", "", ""),
+            ]),
+            &expect![[r#"
+                invalid network config:
+                invalid ip-range 2001:db8::/32: parent subnet is an IPv4 block
+                invalid gateway 2001:db8::1: parent subnet is an IPv4 block
+                invalid auxiliary address a: parent subnet is an IPv4 block
+                invalid subnet foobar: invalid CIDR block notation
+                invalid ip-range 10.0.0.0/8: CIDR block is bigger than its parent subnet 10.10.10.0/24
+                invalid gateway 1001.10.5.3: invalid address
+                invalid auxiliary address a: invalid address
+                invalid ip-range 192.168.0.1/24: it should be 192.168.0.0/24
+                invalid ip-range 192.168.0.1/24: parent subnet 10.0.0.0/8 doesn't contain ip-range
+                invalid gateway 192.168.0.1: parent subnet 10.0.0.0/8 doesn't contain this address
+                invalid auxiliary address a: parent subnet 10.0.0.0/8 doesn't contain this address
+                invalid subnet 10.10.10.0/8: it should be 10.0.0.0/8
+                invalid subnet 10.1.1.1/32: it has no room for a gateway
+            "#]],
+        );
+    }
+
+    #[test]
+    fn each_family_has_one_pool() {
+        let two = [config("10.1.0.0/16", "", "", ""), config("10.2.0.0/16", "", "", "")];
+        check(
+            request(&two),
+            &expect![[r#"
+            bridge driver doesn't support multiple subnets
+        "#]],
+        );
+        let both = [config("10.1.0.0/16", "", "", ""), config("fd00::/64", "", "", "")];
+        let dual = network(request(&both)).unwrap();
+        assert_eq!(dual.pools.len(), 2);
+        let off = NetworkCreate { enable_ipv6: Some(false), ..request(&both) };
+        assert_eq!(network(off).unwrap().pools.len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_by_name() {
+        let plain = || request(&[]);
+        let none = Some(Map::from([("x".to_owned(), "y".to_owned())]));
+        let ipam = Some(Ipam { driver: "null".to_owned(), ..Ipam::default() });
+        for (request, says) in [
+            (NetworkCreate { name: String::new(), ..plain() }, "invalid network name: \"\""),
+            (NetworkCreate { name: "a:b".to_owned(), ..plain() }, "invalid network name: \"a:b\""),
+            (
+                NetworkCreate { driver: "macvlan".to_owned(), ..plain() },
+                "not supported yet: driver macvlan",
+            ),
+            (
+                NetworkCreate { driver: "host".to_owned(), ..plain() },
+                "only one instance of \"host\"",
+            ),
+            (
+                NetworkCreate { driver: "nosuch".to_owned(), ..plain() },
+                "plugin \"nosuch\" not found",
+            ),
+            (NetworkCreate { ingress: true, ..plain() }, "not supported yet: Ingress"),
+            (NetworkCreate { scope: "swarm".to_owned(), ..plain() }, "not supported yet: Scope"),
+            (
+                NetworkCreate { enable_ipv4: Some(false), ..plain() },
+                "not supported yet: EnableIPv4=false",
+            ),
+            (NetworkCreate { ipam, ..plain() }, "not supported yet: IPAM driver null"),
+            (NetworkCreate { options: none, ..plain() }, "invalid option \"x\""),
+        ] {
+            let said = network(request).unwrap_err().to_string();
+            assert!(said.starts_with(says), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_stands_alone() {
+        let only = NetworkCreate { config_only: true, ..request(&[]) };
+        check(
+            only.clone(),
+            &expect![[r#"
+            WhereThere Only
+        "#]],
+        );
+        let operating = NetworkCreate { internal: true, ..only.clone() };
+        assert_eq!(network(operating), Err(WishError::ConfigurationOperates));
+        let from = docker_api::types::networks::ConfigReference { network: "c".to_owned() };
+        let of_another = NetworkCreate { config_from: Some(from.clone()), ..only };
+        assert_eq!(network(of_another), Err(WishError::ConfigurationOfConfiguration));
+        let made = NetworkCreate { config_from: Some(from.clone()), ..request(&[]) };
+        check(
+            made,
+            &expect![[r#"
+            WhereThere From("c")
+        "#]],
+        );
+        let beside = request(&[config("10.1.0.0/16", "", "", "")]);
+        let beside = NetworkCreate { config_from: Some(from), ..beside };
+        assert_eq!(network(beside), Err(WishError::BesideConfiguration));
+    }
+}

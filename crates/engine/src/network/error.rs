@@ -1,0 +1,80 @@
+//! What can go wrong with a network as a whole.
+
+use model::ContainerId;
+use model::address::Subnet;
+use model::network::BadOption;
+
+/// Why a network was not made or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// The name is another's.
+    #[error("network with name {0} already exists")]
+    Exists(String),
+    /// The name is that of one that is always there.
+    #[error("operation is not permitted on predefined {0} network")]
+    Predefined(String),
+    /// It is always there.
+    #[error("{0} is a pre-defined network and cannot be removed")]
+    Permanent(String),
+    /// Containers are on it.
+    #[error(
+        "error while removing network: network {name} has active endpoints ({})",
+        listed(.endpoints)
+    )]
+    Active {
+        /// Its name.
+        name: String,
+        /// They, with their names.
+        endpoints: Vec<(ContainerId, String)>,
+    },
+    /// A prefix of several ids.
+    #[error("network {0} is ambiguous (2 matches found based on ID prefix)")]
+    Ambiguous(String),
+    /// Somebody else has addresses of a subnet that was asked for.
+    #[error(
+        "invalid pool request: Pool overlaps with other one on this address space: {wanted} overlaps with {held} of network {by}"
+    )]
+    Overlap {
+        /// Asked for.
+        wanted: Subnet,
+        /// What there is.
+        held: Subnet,
+        /// Whose.
+        by: String,
+    },
+    /// No default pool is free.
+    #[error("all predefined address pools have been fully subnetted: {0}; name one with --subnet")]
+    NoPool(String),
+    /// There is no address in a subnet for the gateway.
+    #[error("no available IP addresses for the gateway of {0}")]
+    NoGateway(Subnet),
+    /// What a network is made from is not there.
+    #[error("could not find configuration network {0:?}: network {0} not found")]
+    NoConfiguration(String),
+    /// What a network is made from is no configuration.
+    #[error("{0:?} is not a configuration network")]
+    NotConfiguration(String),
+    /// A network is made from it.
+    #[error("configuration network {0:?} is in use")]
+    ConfigurationInUse(String),
+    /// Options of a configuration, which were judged when it was made.
+    #[error(transparent)]
+    Option(#[from] BadOption),
+    /// Its record was written by another dhow.
+    #[error("the record of network {name} cannot be read")]
+    Record {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// Docker can, this version cannot.
+    #[error("not supported yet: {0}")]
+    Later(&'static str),
+}
+
+/// As Docker has it.
+fn listed(list: &[(ContainerId, String)]) -> String {
+    let one = |(id, name): &(ContainerId, String)| format!("name:{name:?} id:\"{}\"", id.short());
+    list.iter().map(one).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,205 @@
+//! Which addresses a new network has: its subnets and their gateways.
+//!
+//! Pure: what is in use is passed in, and so is what was drawn.
+
+use std::net::IpAddr;
+
+use model::address::{Family, Subnet};
+use model::network::{BridgeOptions, GatewayMode, Inside, Ipv6, NetworkWish, Pool};
+use net::host::Stack;
+use net::ipam;
+
+use super::error::NetworkError;
+
+/// How many holders of pools an error names.
+const NAMED: usize = 8;
+
+/// What is there already.
+#[derive(Debug)]
+pub(super) struct Ground {
+    /// Subnets of networks, with the networks' names.
+    pub(super) networks: Vec<(Subnet, String)>,
+    /// Subnets that the host has addresses in or routes to.
+    pub(super) host: Vec<Subnet>,
+    /// What the host has.
+    pub(super) stack: Stack,
+    /// For a prefix of its own (RFC 4193).
+    pub(super) random: [u8; 32],
+}
+
+/// The pools of a network: those that it names, completed, and one for each family that it has
+/// besides.
+pub(super) fn pools(wish: &NetworkWish, ground: &Ground) -> Result<Vec<Pool>, NetworkError> {
+    let options = BridgeOptions::parse(&wish.options, Inside::of(wish.internal))?;
+    let named = |family| wish.pools.iter().find(|pool| pool.family() == family).cloned();
+    let v4 = match named(Family::V4) {
+        Some(pool) => apart(pool, ground)?,
+        None => Pool::of(free(ground)?),
+    };
+    let mut pools = vec![v4];
+    let has_v6 = match wish.ipv6 {
+        Ipv6::On => true,
+        Ipv6::Off => false,
+        Ipv6::WhereThere => ground.stack == Stack::Dual || named(Family::V6).is_some(),
+    };
+    if has_v6 {
+        pools.push(match named(Family::V6) {
+            Some(pool) => apart(pool, ground)?,
+            None => Pool::of(unique_local(ground)?),
+        });
+    }
+    for pool in &mut pools {
+        let isolated = options.gateway_mode(pool.family()) == GatewayMode::Isolated;
+        if pool.gateway.is_none() && !isolated {
+            pool.gateway = Some(gateway(pool)?);
+        }
+    }
+    Ok(pools)
+}
+
+/// What a user names may not be in part another network's. What the host uses is the user's to know.
+fn apart(pool: Pool, ground: &Ground) -> Result<Pool, NetworkError> {
+    let wanted = pool.subnet;
+    match ground.networks.iter().find(|(held, _)| held.overlaps(wanted)) {
+        None => Ok(pool),
+        Some((held, by)) => Err(NetworkError::Overlap { wanted, held: *held, by: by.clone() }),
+    }
+}
+
+fn in_use(ground: &Ground) -> Vec<Subnet> {
+    let networks = ground.networks.iter().map(|(subnet, _)| *subnet);
+    networks.chain(ground.host.iter().copied()).collect()
+}
+
+fn free(ground: &Ground) -> Result<Subnet, NetworkError> {
+    let free = ipam::free_network_pool(&in_use(ground));
+    free.ok_or_else(|| NetworkError::NoPool(holders(ground)))
+}
+
+fn unique_local(ground: &Ground) -> Result<Subnet, NetworkError> {
+    let free = ipam::unique_local(&ground.random, &in_use(ground));
+    free.ok_or_else(|| NetworkError::NoPool(holders(ground)))
+}
+
+/// Who has what, as far as there is room for it.
+fn holders(ground: &Ground) -> String {
+    let mut networks: Vec<String> =
+        ground.networks.iter().map(|(subnet, by)| format!("{subnet} is network {by}'s")).collect();
+    let is_networks = |subnet: &&Subnet| ground.networks.iter().any(|(held, _)| held == *subnet);
+    let of_host = ground.host.iter().filter(|subnet| !is_networks(subnet));
+    let mut held: Vec<String> = of_host.map(|subnet| format!("{subnet} the host's")).collect();
+    held.append(&mut networks);
+    let more = held.len().saturating_sub(NAMED);
+    held.truncate(NAMED);
+    if more > 0 {
+        held.push(format!("and {more} more are taken"));
+    }
+    held.join(", ")
+}
+
+/// The first address of the part that containers get theirs from: what is outside of it is others'.
+fn gateway(pool: &Pool) -> Result<IpAddr, NetworkError> {
+    let others = pool.others.values().copied().collect();
+    let range = pool.range.unwrap_or(pool.subnet);
+    let first = ipam::lowest_within(pool.subnet, range, None, &others);
+    first.ok_or(NetworkError::NoGateway(pool.subnet))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+    use model::network::Configuration;
+    use std::collections::BTreeMap;
+
+    fn wish() -> NetworkWish {
+        NetworkWish {
+            name: "n".to_owned(),
+            ipv6: Ipv6::WhereThere,
+            pools: Vec::new(),
+            options: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            internal: false,
+            attachable: false,
+            configuration: Configuration::Own,
+        }
+    }
+
+    fn ground(networks: &[&str], host: &[&str]) -> Ground {
+        Ground {
+            networks: networks.iter().map(|s| (s.parse().unwrap(), format!("of-{s}"))).collect(),
+            host: host.iter().map(|s| s.parse().unwrap()).collect(),
+            stack: Stack::Dual,
+            random: [7; 32],
+        }
+    }
+
+    fn check(wish: &NetworkWish, ground: &Ground, expected: &Expect) {
+        let text = match pools(wish, ground) {
+            Ok(pools) => pools.iter().fold(String::new(), |text, pool| {
+                format!("{text}{} by {:?}\n", pool.subnet, pool.gateway)
+            }),
+            Err(error) => format!("{error}\n"),
+        };
+        expected.assert_eq(&text);
+    }
+
+    #[test]
+    fn what_is_free_is_taken() {
+        check(
+            &wish(),
+            &ground(&["172.18.0.0/24"], &["172.18.1.0/24"]),
+            &expect![[r#"
+                172.18.2.0/24 by Some(172.18.2.1)
+                fdf1:60fd:8b6::/64 by Some(fdf1:60fd:8b6::1)
+            "#]],
+        );
+        let v4 = NetworkWish { ipv6: Ipv6::Off, ..wish() };
+        check(
+            &v4,
+            &ground(&[], &[]),
+            &expect![[r#"
+                172.18.0.0/24 by Some(172.18.0.1)
+            "#]],
+        );
+    }
+
+    #[test]
+    fn an_exhausted_pool_says_who_has_what() {
+        check(
+            &wish(),
+            &ground(&["172.16.0.0/12"], &["192.168.0.0/16", "172.16.0.0/12"]),
+            &expect![[r#"
+                all predefined address pools have been fully subnetted: 192.168.0.0/16 the host's, 172.16.0.0/12 is network of-172.16.0.0/12's; name one with --subnet
+            "#]],
+        );
+    }
+
+    #[test]
+    fn what_is_named_is_taken_unless_a_network_has_it() {
+        let mut pool = Pool::of("10.1.0.0/16".parse().unwrap());
+        pool.range = "10.1.5.0/24".parse().ok();
+        pool.others = BTreeMap::from([("router".to_owned(), "10.1.5.0".parse().unwrap())]);
+        let named = NetworkWish { pools: vec![pool], ipv6: Ipv6::Off, ..wish() };
+        let gateway = expect![[r#"
+            10.1.0.0/16 by Some(10.1.5.1)
+        "#]];
+        check(&named, &ground(&[], &["10.1.0.0/24"]), &gateway);
+        check(
+            &named,
+            &ground(&["10.1.2.0/24"], &[]),
+            &expect![[r#"
+                invalid pool request: Pool overlaps with other one on this address space: 10.1.0.0/16 overlaps with 10.1.2.0/24 of network of-10.1.2.0/24
+            "#]],
+        );
+        let isolated = BTreeMap::from([(
+            "com.docker.network.bridge.gateway_mode_ipv4".to_owned(),
+            "isolated".to_owned(),
+        )]);
+        let isolated = NetworkWish { options: isolated, internal: true, ..named };
+        let none = expect![[r#"
+            10.1.0.0/16 by None
+        "#]];
+        check(&isolated, &ground(&[], &[]), &none);
+    }
+}

@@ -1,0 +1,182 @@
+//! What a network's row keeps, and what follows from it for the kernel.
+
+use jiff::Timestamp;
+use model::NetworkId;
+use model::address::{Family, Subnet};
+use model::network::{BridgeOptions, Configuration, GatewayMode, Inside, Pool};
+use net::address::{BadLinkName, Cidr};
+use net::bridge::BridgePlan;
+use net::host::Stack;
+use net::names::{self, Names};
+use net::nft;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use store::NetworkRow;
+
+use super::error::NetworkError;
+use super::net_error;
+use crate::EngineError;
+
+/// The driver of networks that are only a configuration.
+pub(crate) const NULL: &str = "null";
+/// The driver of networks that are made.
+pub(crate) const BRIDGE_DRIVER: &str = "bridge";
+
+/// What a network's row keeps, as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NetworkRecord {
+    pub(crate) driver: String,
+    pub(crate) created: Timestamp,
+    /// What somebody wished; the built-in networks, which were once all there were, have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) made: Option<Made>,
+}
+
+/// A network that somebody made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Made {
+    /// With their gateways.
+    pub(crate) pools: Vec<Pool>,
+    /// As typed.
+    pub(crate) options: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) internal: bool,
+    pub(crate) attachable: bool,
+    pub(crate) configuration: Configuration,
+}
+
+/// A network, read.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) id: NetworkId,
+    pub(crate) name: String,
+    pub(crate) record: NetworkRecord,
+}
+
+/// A network of the driver `bridge` as the kernel should have it.
+#[derive(Clone, Debug)]
+pub(crate) struct Laid {
+    pub(crate) plan: BridgePlan,
+    pub(crate) rules: nft::Network,
+}
+
+impl Known {
+    pub(crate) fn read(row: NetworkRow) -> Result<Self, EngineError> {
+        let NetworkRow { id, name, record } = row;
+        match serde_json::from_str(&record) {
+            Ok(record) => Ok(Self { id, name, record }),
+            Err(source) => Err(NetworkError::Record { name, source }.into()),
+        }
+    }
+
+    /// Its subnets.
+    pub(crate) fn subnets(&self) -> impl Iterator<Item = Subnet> {
+        self.record.made.iter().flat_map(|made| &made.pools).map(|pool| pool.subnet)
+    }
+
+    /// What the kernel should have of it in these families; nothing of one that has no bridge of its own.
+    pub(crate) fn laid(&self, names: &Names, stack: Stack) -> Result<Option<Laid>, EngineError> {
+        let Some(made) = &self.record.made else { return Ok(None) };
+        if made.configuration == Configuration::Only {
+            return Ok(None);
+        }
+        let options = made.bridge_options()?;
+        let name = match &options.name {
+            Some(name) => name.parse().map_err(|error: BadLinkName| net_error(error))?,
+            None => names::network_bridge(&self.id),
+        };
+        let pools = || made.pools.iter().filter(|pool| stack.families().contains(&pool.family()));
+        let addresses = pools().filter_map(|pool| bridge_address(pool, &options)).collect();
+        Ok(Some(Laid {
+            rules: nft::Network {
+                bridge: name.clone(),
+                subnets: pools().map(|pool| pool.subnet).collect(),
+                source: options.source,
+                mutual: options.mutual,
+                inside: Inside::of(made.internal),
+            },
+            plan: BridgePlan { name, addresses, mtu: options.mtu, group: names.group() },
+        }))
+    }
+}
+
+impl Made {
+    pub(crate) fn bridge_options(&self) -> Result<BridgeOptions, NetworkError> {
+        Ok(BridgeOptions::parse(&self.options, Inside::of(self.internal))?)
+    }
+}
+
+/// The bridge's own address, which is the gateway unless somebody else is that.
+fn bridge_address(pool: &Pool, options: &BridgeOptions) -> Option<Cidr> {
+    let inhibited = pool.family() == Family::V4 && options.inhibit_ipv4;
+    let isolated = options.gateway_mode(pool.family()) == GatewayMode::Isolated;
+    if inhibited || isolated {
+        return None;
+    }
+    pool.subnet.with(pool.gateway?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    /// What was written before networks were made is read for ever.
+    #[test]
+    fn records_of_built_in_networks_are_read() {
+        let first = r#"{"driver":"bridge","created":"2026-01-01T00:00:00Z"}"#;
+        let record: NetworkRecord = serde_json::from_str(first).unwrap();
+        assert_eq!((record.driver.as_str(), &record.made), ("bridge", &None));
+        assert_eq!(serde_json::to_string(&record).unwrap(), first);
+    }
+
+    #[test]
+    fn the_bridge_follows_from_the_record() {
+        let pool = |subnet: &str, gateway: &str| Pool {
+            gateway: gateway.parse().ok(),
+            ..Pool::of(subnet.parse().unwrap())
+        };
+        let made = Made {
+            pools: vec![pool("10.1.0.0/24", "10.1.0.1"), pool("fd00:1::/64", "fd00:1::1")],
+            options: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            internal: false,
+            attachable: false,
+            configuration: Configuration::Own,
+        };
+        let id = NetworkId::from_random([0xab; 32]);
+        let laid = |made: &Made, stack| {
+            let record = NetworkRecord {
+                driver: BRIDGE_DRIVER.to_owned(),
+                created: Timestamp::UNIX_EPOCH,
+                made: Some(made.clone()),
+            };
+            let known = Known { id, name: "n".to_owned(), record };
+            let laid = known.laid(&Names::of(&model::RootTag::DEFAULT), stack).unwrap();
+            laid.map(|Laid { plan, rules }| {
+                let addresses: Vec<_> = plan.addresses.iter().map(Cidr::to_string).collect();
+                format!("{} {addresses:?} {:?} {:?}\n", plan.name, rules.source, rules.inside)
+            })
+        };
+        let mut said = laid(&made, Stack::Dual).unwrap();
+        said += &laid(&made, Stack::V4).unwrap();
+        let mut other = Made { internal: true, ..made };
+        let options = [
+            ("com.docker.network.bridge.name", "mine"),
+            ("com.docker.network.bridge.inhibit_ipv4", "1"),
+            ("com.docker.network.bridge.enable_ip_masquerade", "0"),
+        ];
+        other.options = options.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        said += &laid(&other, Stack::Dual).unwrap();
+        expect![[r#"
+            br-abababababab ["10.1.0.1/24", "fd00:1::1/64"] Host No
+            br-abababababab ["10.1.0.1/24"] Host No
+            mine ["fd00:1::1/64"] Own Only
+        "#]]
+        .assert_eq(&said);
+        other.configuration = Configuration::Only;
+        assert_eq!(laid(&other, Stack::Dual), None);
+    }
+}
