@@ -29,6 +29,9 @@ usage: cargo xtask COMMAND
                 run the privileged tests on a throw-away host with systemd and cgroup v2
   testbed --kernel
                 build a fuller kernel for that host, once, in over ten minutes
+  conformance [validation] [runc] [crun]
+                run the suites that others have written for OCI runtimes against dhow, runc
+                and crun, in over twenty minutes, and write who passes what
   conformance --check
                 run the OCI's validation programs and compare with the list in the repository
   power-loss [N]
@@ -93,6 +96,7 @@ fn run(words: &[&str]) -> Result<()> {
         ["testbed", filters @ ..] => testbed::run(Layout::Unified, filters),
         ["leaks", program, arguments @ ..] => steps::leaks(program, arguments),
         ["conformance", "--check"] => conformance::check(&demo::built("debug")?),
+        ["conformance", suites @ ..] => conformance::run(&demo::built("debug")?, suites),
         ["power-loss"] => power_loss::run(power_loss::CUTS),
         ["power-loss", number] => power_loss::run(number.parse()?),
         ["soak"] => steps::soak(soak::CONTAINERS),

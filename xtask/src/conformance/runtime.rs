@@ -1,5 +1,6 @@
 //! A runtime under test: a program that has a state root of its own, and what it leaves is taken away.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,18 @@ use crate::host;
 
 /// Where version 2 is mounted beside version 1.
 const HYBRID: &str = "/sys/fs/cgroup/unified";
+
+/// crun's suite calls its own options, one of which runc has no word for: what it names is what runc reads.
+const FILTER: &str = r#"words=()
+while [ $# -gt 0 ]; do
+    case $1 in
+        --cgroup-manager) shift 2 ;;
+        --config) cp "$2" config.json; shift 2 ;;
+        *) words+=("$1"); shift ;;
+    esac
+done
+set -- "${words[@]}"
+"#;
 
 /// A runtime, and where its tests work.
 #[derive(Debug)]
@@ -31,8 +44,9 @@ impl Runtime {
         let dir = PathBuf::from(format!("/tmp/dhow-test-oci-{name}-{}", std::process::id()));
         let (program, state) = (dir.join(name), dir.join("state"));
         fs::create_dir_all(dir.join("tmp")).with_context(|| format!("make {}", dir.display()))?;
-        let script =
-            format!("#!/bin/sh\nexec {} --root {} \"$@\"\n", words.join(" "), state.display());
+        let filter = if name == "runc" { FILTER } else { "" };
+        let (words, state) = (words.join(" "), state.display());
+        let script = format!("#!/bin/bash\n{filter}exec {words} --root {state} \"$@\"\n");
         fs::write(&program, script)?;
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
         // Users of a suite's containers go there.
@@ -72,9 +86,43 @@ impl Runtime {
     }
 }
 
+const GROUPS: &str = "/sys/fs/cgroup";
+
+/// Names of groups that suites make at the top, and of directories that runc's suite makes beside the hierarchies.
+const THEIRS: [&str; 9] = [
+    "cgrouptest",
+    "testdir",
+    "runc-cgroups-integration-test",
+    "test_",
+    "my-cgroup",
+    "hugetlb",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+];
+
+/// What there is at the top of each hierarchy, and beside the hierarchies.
+pub(super) fn groups() -> BTreeSet<PathBuf> {
+    let inside = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
+    let tops: Vec<PathBuf> = inside(Path::new(GROUPS)).map(|entry| entry.path()).collect();
+    let below = tops.iter().flat_map(|top| inside(top)).map(|entry| entry.path());
+    below.chain(tops.iter().cloned()).filter(|path| path.is_dir()).collect()
+}
+
+/// Removes what a suite has made there and left empty.
+pub(super) fn remove_new(before: &BTreeSet<PathBuf>) {
+    let is_theirs = |path: &&PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        THEIRS.iter().any(|begin| name.starts_with(begin))
+    };
+    for group in groups().difference(before).filter(is_theirs) {
+        remove_tree(group);
+    }
+}
+
 /// Removes these groups of every hierarchy, which suites leave empty.
 pub(crate) fn remove_groups(names: &[&str]) {
-    for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+    for hierarchy in fs::read_dir(GROUPS).into_iter().flatten().flatten() {
         for name in names {
             remove_tree(&hierarchy.path().join(name));
         }
