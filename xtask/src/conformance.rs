@@ -2,7 +2,10 @@
 
 mod expected;
 mod facts;
+mod kept;
 mod mirror;
+mod peers;
+mod reasons;
 mod report;
 mod runtime;
 mod sources;
@@ -10,58 +13,119 @@ mod suites;
 mod tap;
 mod validation;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
-use crate::{host, packages};
+use crate::host;
+use kept::Place;
+use reasons::Reasons;
 use report::Report;
 use runtime::Runtime;
-use tap::{Cases, Verdict};
+use sources::text;
+use tap::Cases;
 
 pub(crate) use validation::{PACKAGES, check};
 
-/// A suite: its name, and how a runtime does in it.
-type Suite = (&'static str, fn(&Runtime) -> Result<Cases>);
+/// What was found, for people.
+const PAGE: &str = "docs/oci-conformance.md";
 
-const SUITES: [Suite; 3] =
-    [("validation", of_programs), ("runc", suites::of_runc), ("crun", suites::of_crun)];
-
-/// Runs the suites whose names are given, or all, and writes who passes what.
-///
-/// # Errors
-/// A suite cannot be had or built.
-pub(crate) fn run(dhow: &Path, wanted: &[&str]) -> Result<()> {
-    packages::install(&[PACKAGES, suites::PACKAGES].concat())?;
-    let dhow = sources::text(dhow);
-    let mut report = Report::default();
-    for (name, suite) in
-        SUITES.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(name))
-    {
-        for (runtime, words) in
-            [("dhow", &[&*dhow, "oci"][..]), ("runc", &["runc"]), ("crun", &["crun"])]
-        {
-            host::say(&format!("{name}: {runtime}"));
-            let _alone = validation::alone_on_this_host()?;
-            let before = runtime::groups();
-            let tested = Runtime::new(runtime, words)?;
-            let cases = suite(&tested);
-            tested.clean()?;
-            runtime::remove_new(&before);
-            report.add(name, runtime, cases?);
-        }
-    }
-    let path = sources::kept().join("results.md");
-    std::fs::write(&path, report.text())?;
-    host::say(&format!("{}\nwritten to {}", report.text(), path.display()));
-    Ok(())
+/// Files of tests, of which each can be run against a runtime.
+struct Suite {
+    name: &'static str,
+    title: &'static str,
+    /// Their names. What they are made of is made.
+    files: fn() -> Result<Vec<String>>,
+    /// What one says, in the Test Anything Protocol.
+    run: fn(&Runtime, &str) -> Result<String>,
 }
 
-fn of_programs(runtime: &Runtime) -> Result<Cases> {
-    let results = validation::run(runtime)?;
-    let verdict = |(name, found): (&String, &BTreeSet<String>)| {
-        if validation::is_good(name, found) { Verdict::Passes } else { Verdict::Fails }
-    };
-    Ok(results.iter().map(|result| (result.0.clone(), verdict(result))).collect())
+const SUITES: [Suite; 3] = [
+    Suite {
+        name: "validation",
+        title: "the OCI's validation programs",
+        files: validation::files,
+        run: validation::tap,
+    },
+    Suite { name: "bats", title: "runc's suite", files: suites::runc_files, run: suites::of_runc },
+    Suite {
+        name: "python",
+        title: "crun's suite",
+        files: suites::crun_files,
+        run: suites::of_crun,
+    },
+];
+
+/// A runtime's name, and the words that its command line begins with.
+type Peer = (&'static str, Vec<String>);
+
+/// Runs what begins with one of the words `SUITE/RUNTIME/FILE`, or all that has not been run, and writes who passes
+/// what.
+///
+/// # Errors
+/// A suite cannot be had or built, or a failure of dhow has no reason.
+pub(crate) fn run(dhow: &Path, wanted: &[&str]) -> Result<()> {
+    let _alone = validation::alone_on_this_host()?;
+    let dhow = &kept::copy(dhow)?;
+    let peers: [Peer; 3] = [
+        ("dhow", vec![text(dhow), "oci".to_owned()]),
+        ("runc", vec![text(&peers::program("runc")?)]),
+        ("crun", vec![text(&peers::program("crun")?)]),
+    ];
+    let mut report = Report::default();
+    for suite in SUITES {
+        let files = (suite.files)()?;
+        for peer in &peers {
+            let place = |file| Place { suite: suite.name, runtime: peer.0, file };
+            let due = files.iter().map(|file| place(file));
+            for place in due.filter(|place| is_due(*place, wanted, peer)) {
+                run_one(&suite, peer, place)?;
+            }
+        }
+        let all = |runtime| -> Option<Cases> {
+            let cases = |file| Place { suite: suite.name, runtime, file }.cases();
+            let cases = files.iter().map(|file| cases(file)).collect::<Option<Vec<Cases>>>()?;
+            Some(cases.into_iter().flatten().collect())
+        };
+        let found = peers.iter().filter_map(|(name, _)| Some((*name, all(name)?))).collect();
+        report.suites.push((suite.name, suite.title, found));
+    }
+    for (name, words) in &peers {
+        report.versions.insert(*name, peers::version(words)?);
+    }
+    told(&report)
+}
+
+/// What is named is run again; if nothing is, what has not been run since the runtime has changed.
+fn is_due(place: Place<'_>, wanted: &[&str], peer: &Peer) -> bool {
+    match wanted {
+        [] => !place.is_newer_than(Path::new(&peer.1[0])),
+        names => names.iter().any(|name| place.name().starts_with(name)),
+    }
+}
+
+fn run_one(suite: &Suite, peer: &Peer, place: Place<'_>) -> Result<()> {
+    let runtime = Runtime::new(peer.0, &peer.1)?;
+    let output = (suite.run)(&runtime, place.file);
+    runtime.clean()?;
+    let output = output?;
+    host::say(&format!("{}: {}", place.name(), tap::told(&tap::cases(place.file, &output))));
+    place.keep(&output)
+}
+
+/// Writes the page if there is something of everyone, and else says it.
+fn told(report: &Report) -> Result<()> {
+    let reasons = Reasons::known()?;
+    let page = report.page(&reasons);
+    if report.suites.iter().any(|(_, _, runtimes)| runtimes.len() < 3) {
+        host::say(&format!("{page}\nnot everything was run: {PAGE} is as it was"));
+        return Ok(());
+    }
+    std::fs::write(host::workspace().join(PAGE), page)?;
+    host::say(&format!("written: {PAGE}"));
+    let complaints = report.complaints(&reasons);
+    if complaints.is_empty() {
+        return Ok(());
+    }
+    bail!("xtask/src/conformance/reasons.txt does not say what was found:\n{complaints}")
 }

@@ -29,9 +29,10 @@ usage: cargo xtask COMMAND
                 run the privileged tests on a throw-away host with systemd and cgroup v2
   testbed --kernel
                 build a fuller kernel for that host, once, in over ten minutes
-  conformance [validation] [runc] [crun]
+  conformance [SUITE/RUNTIME/FILE...]
                 run the suites that others have written for OCI runtimes against dhow, runc
-                and crun, in over twenty minutes, and write who passes what
+                and crun, in over half an hour, and write who passes what; what is named runs
+                again (bats, bats/dhow, bats/dhow/exec), else what has not run since dhow changed
   conformance --check
                 run the OCI's validation programs and compare with the list in the repository
   power-loss [N]

@@ -177,6 +177,23 @@ impl Cgroup {
         self.hierarchies.legacy().iter().map(open).collect::<Result<_, _>>().map(Entry)
     }
 
+    /// The same for a process that goes further down in some hierarchies of version 1: `below` is told what a hierarchy
+    /// is mounted with, and says where.
+    ///
+    /// # Errors
+    /// A path leads elsewhere, or to nothing.
+    pub fn entry_at<'a>(&self, below: impl Fn(&str) -> &'a str) -> Result<Entry, CgroupError> {
+        let open = |legacy: &crate::Legacy| {
+            let path = match name::parent(below(&legacy.options))? {
+                "" => format!("{}/tasks", self.path),
+                below => format!("{}/{below}/tasks", self.path),
+            };
+            openat(legacy.root(), &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|source| CgroupError::Read { path: legacy.mount.join(&path), source })
+        };
+        self.hierarchies.legacy().iter().map(open).collect::<Result<_, _>>().map(Entry)
+    }
+
     /// What tells this cgroup from an earlier or later one of its name: the number of its directory in the
     /// hierarchy that is asked who is in it.
     ///

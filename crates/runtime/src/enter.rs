@@ -1,6 +1,7 @@
 //! Starts one more process in a running container.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
 use oci_spec::runtime::Process;
 use sys::process::Namespaces;
@@ -15,6 +16,8 @@ use crate::start::{CgroupEntry, FilterRef, Running, Start, Stdio};
 pub struct Enter<'a> {
     /// What is to be. Its capabilities may exceed those of the container (`exec --privileged`).
     pub process: &'a Process,
+    /// The file that it executes, if its first argument is only what it is called.
+    pub program: Option<&'a Path>,
     /// What there is.
     pub facts: &'a HostFacts,
     /// The container's id.
@@ -27,6 +30,8 @@ pub struct Enter<'a> {
     pub stdio: Stdio,
     /// The container's control groups.
     pub cgroup: CgroupEntry<'a>,
+    /// What is done with the master of its terminal before its program runs.
+    pub on_terminal: Option<fn(BorrowedFd<'_>)>,
     /// Its seccomp filter.
     pub filter: Option<FilterRef<'a>>,
     /// What happens to it when this process dies.
@@ -53,6 +58,7 @@ pub fn enter(enter: Enter<'_>) -> Result<Running, LaunchError> {
         preserved: enter.preserved,
         starter: Starter::Parent,
         entrance: Entrance::Pivot,
+        program: enter.program.map(Path::to_owned),
     };
     let listener = enter.filter.and_then(|filter| filter.listener);
     let plan = plan::plan_exec(enter.process, enter.facts, enter.around, &extras)?;
@@ -72,5 +78,9 @@ pub fn enter(enter: Enter<'_>) -> Result<Running, LaunchError> {
         hooks: None,
         door: None,
     };
-    start.run()?.go_with(listener)
+    let ready = start.run()?;
+    if let (Some(act), Some(master)) = (enter.on_terminal, ready.terminal()) {
+        act(master);
+    }
+    ready.go_with(listener)
 }

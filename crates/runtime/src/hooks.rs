@@ -9,6 +9,7 @@
 use std::ffi::CString;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio as Streams;
@@ -90,13 +91,35 @@ impl Moment {
     }
 }
 
-/// A hook that failed.
+/// A hook that failed, in runc's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} hook {}: {why}", moment.name(), path.display())]
+#[error("error running {} hook #{number}: {}: {why}", moment.name(), path.display())]
 pub struct HookError {
     moment: Moment,
+    /// Which of that moment's, from 0.
+    number: usize,
     path: PathBuf,
     why: String,
+}
+
+/// One hook among those of its moment.
+#[derive(Debug, Clone, Copy)]
+struct One<'a> {
+    moment: Moment,
+    number: usize,
+    hook: &'a Hook,
+}
+
+impl One<'_> {
+    fn failed(self, why: impl ToString) -> HookError {
+        let Self { moment, number, hook } = self;
+        HookError { moment, number, path: hook.path().clone(), why: why.to_string() }
+    }
+}
+
+/// The hooks of a moment, in order.
+fn each(spec: &Spec, moment: Moment) -> impl Iterator<Item = One<'_>> {
+    of(spec, moment).iter().enumerate().map(move |(number, hook)| One { moment, number, hook })
 }
 
 /// The hooks of one container.
@@ -174,17 +197,17 @@ impl Hooks<'_> {
         let has_users = linux
             .is_some_and(|linux| linux.uid_mappings().as_ref().is_some_and(|all| !all.is_empty()));
         let user = if has_users { Namespaces::USER } else { Namespaces::NONE };
-        for hook in of(self.spec, Moment::CreateContainer) {
-            let moment = Moment::CreateContainer;
-            let failed = |why: String| HookError { moment, path: hook.path().clone(), why };
-            let lost = |errno: Errno| failed(format!("enter the container's namespaces: {errno}"));
-            let inside = number_inside(pid).map_err(failed)?;
-            let mut command = command(hook);
-            let target = process.try_clone_to_owned();
-            let target = target.map_err(|error| failed(error.to_string()))?;
-            helper::inside(&mut command, target, JOINED | user);
-            let born = BornInto::enter(process).map_err(|error| failed(error.to_string()))?;
-            let ran = self.run(moment, hook, &mut command, Some(inside));
+        for one in each(self.spec, Moment::CreateContainer) {
+            let lost = |errno| one.failed(format!("enter the container's namespaces: {errno}"));
+            let inside = number_inside(pid).map_err(|why| one.failed(why))?;
+            let mut command = command(one.hook);
+            let target = process.try_clone_to_owned().map_err(|error| one.failed(error))?;
+            // It finds the container's root where it is, as with runc and crun.
+            let root = CString::new(self.root().into_os_string().into_vec());
+            let root = root.map_err(|error| one.failed(error))?;
+            helper::inside(&mut command, target, JOINED | user, root);
+            let born = BornInto::enter(process).map_err(|error| one.failed(error))?;
+            let ran = self.run(one, &mut command, Some(inside));
             born.leave().map_err(|_| lost(Errno::PERM))?;
             ran?;
         }
@@ -192,29 +215,28 @@ impl Hooks<'_> {
     }
 
     /// Those that are run before the program, and as it would be. `enter` starts a process in the
-    /// container.
+    /// container, from the file that is named. A hook without an environment has the program's, as with runc.
     ///
     /// # Errors
     /// The first that fails.
     pub fn start_container<E: std::fmt::Display>(
         &self,
         pid: Pid,
-        mut enter: impl FnMut(&Process, Stdio) -> Result<Running, E>,
+        mut enter: impl FnMut(&Process, &Path, Stdio) -> Result<Running, E>,
     ) -> Result<(), HookError> {
-        let moment = Moment::StartContainer;
-        for hook in of(self.spec, moment) {
-            let failed = |why: String| HookError { moment, path: hook.path().clone(), why };
+        for one in each(self.spec, Moment::StartContainer) {
+            let hook = one.hook;
             let Some(mut process) = self.spec.process().clone() else { return Ok(()) };
             process.set_terminal(Some(false));
-            // A process is found by its first argument; what a hook calls itself may name no file.
-            let path = hook.path().to_string_lossy().into_owned();
-            let rest = arguments(hook).into_iter().skip(1);
-            process.set_args(Some(std::iter::once(path).chain(rest).collect()));
-            process.set_env(Some(hook.env().clone().unwrap_or_default()));
-            let state = self.state(moment, Some(number_inside(pid).map_err(failed)?));
-            let (stdio, said) = streams(&state).map_err(|error| failed(error.to_string()))?;
-            let running = enter(&process, stdio).map_err(|error| failed(error.to_string()))?;
-            judge_inside(running, said, patience(hook)).map_err(failed)?;
+            process.set_args(Some(arguments(hook)));
+            if let Some(env) = hook.env() {
+                process.set_env(Some(env.clone()));
+            }
+            let inside = number_inside(pid).map_err(|why| one.failed(why))?;
+            let (stdio, said) = streams(&self.state(one.moment, Some(inside)))
+                .map_err(|error| one.failed(error))?;
+            let running = enter(&process, hook.path(), stdio).map_err(|error| one.failed(error))?;
+            judge_inside(running, said, patience(hook)).map_err(|why| one.failed(why))?;
         }
         Ok(())
     }
@@ -230,32 +252,28 @@ impl Hooks<'_> {
     /// Those that are run when all is gone; all of them, whatever becomes of one.
     #[must_use]
     pub fn poststop(&self) -> Vec<HookError> {
-        let moment = Moment::Poststop;
-        let hooks = of(self.spec, moment).iter();
-        hooks.filter_map(|hook| self.run(moment, hook, &mut command(hook), None).err()).collect()
+        let hooks = each(self.spec, Moment::Poststop);
+        hooks.filter_map(|one| self.run(one, &mut command(one.hook), None).err()).collect()
     }
 
     fn on_host(&self, moment: Moment, pid: Option<i32>) -> Result<(), HookError> {
-        let mut hooks = of(self.spec, moment).iter();
-        hooks.try_for_each(|hook| self.run(moment, hook, &mut command(hook), pid))
+        each(self.spec, moment).try_for_each(|one| self.run(one, &mut command(one.hook), pid))
     }
 
     fn run(
         &self,
-        moment: Moment,
-        hook: &Hook,
+        one: One<'_>,
         command: &mut std::process::Command,
         pid: Option<i32>,
     ) -> Result<(), HookError> {
-        let failed = |why: String| HookError { moment, path: hook.path().clone(), why };
-        let bounds = Bounds { time: patience(hook), output: MAX_OUTPUT };
+        let bounds = Bounds { time: patience(one.hook), output: MAX_OUTPUT };
         command.current_dir(self.bundle).stderr(Streams::piped());
-        let ran = helper::run(command, &self.state(moment, pid), bounds);
-        let ran = ran.map_err(|error| failed(error.to_string()))?;
+        let ran = helper::run(command, &self.state(one.moment, pid), bounds);
+        let ran = ran.map_err(|error| one.failed(error))?;
         if ran.status.success() {
             return Ok(());
         }
-        Err(failed(complaint(&ran.status.to_string(), &ran.stderr)))
+        Err(one.failed(complaint(&ran.status.to_string(), &ran.stderr)))
     }
 
     /// What a hook reads (runtime.md of the specification, "State").
@@ -434,7 +452,7 @@ mod tests {
         assert_eq!(hooks.poststop(), []);
         // What is entered is no container here, but a process all the same.
         let mut entered = 0;
-        let enter = |_: &Process, _: Stdio| -> Result<Running, Errno> {
+        let enter = |_: &Process, _: &Path, _: Stdio| -> Result<Running, Errno> {
             entered += 1;
             let child = sys::process::clone3(&sys::process::CloneArgs::default(), || 0)?;
             Ok(Running { pid: child.pid, pidfd: child.pidfd, terminal: None })

@@ -71,6 +71,7 @@ impl Launch<'_> {
             keyring: self.keyring,
             preserved: self.preserved,
             entrance: self.entrance.clone(),
+            program: None,
             starter: if self.door.is_some() { Starter::Visitor } else { Starter::Parent },
         };
         plan::plan(self.spec, self.facts, &extras)

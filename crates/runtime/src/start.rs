@@ -271,7 +271,7 @@ impl Ready {
 
     /// What it does once a visitor has said start.
     pub(crate) fn last_steps(&self) -> LastSteps {
-        let waits = self.steps.iter().position(|step| matches!(step, Step::AwaitStart));
+        let waits = self.steps.iter().position(|step| matches!(step, Step::AwaitStart(_)));
         let first = waits.map_or(self.steps.len(), |at| at + 1);
         let names = self.steps[first..].iter().map(Step::to_string).collect();
         LastSteps { first, names, program: self.program.name.clone() }
@@ -406,6 +406,10 @@ fn hint(step: &Step, reason: &mut Reason) {
         return;
     }
     let words = match (reason.errno, place.symlinks) {
+        // runc's words, and ours.
+        (Errno::LOOP, Symlinks::Refuse) if matches!(step, Step::Mount(_)) => {
+            "it must be mounted on ordinary directory: a symbolic link of the image is in the way"
+        }
         (Errno::LOOP, Symlinks::Refuse | Symlinks::Kernels) => {
             "a symbolic link of the image is in the way"
         }

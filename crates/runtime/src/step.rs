@@ -116,7 +116,7 @@ pub enum Step {
     /// Tell the parent that all is set up, and wait until it says go.
     AwaitGo,
     /// Wait at the door until somebody says go.
-    AwaitStart,
+    AwaitStart(u32),
     /// Load the seccomp filter.
     LoadFilter,
     /// Become the program.
@@ -254,6 +254,8 @@ pub enum Conduct {
     IoPriority(u32),
     /// The processors that it runs on.
     Affinity(Vec<usize>),
+    /// Wherever its control group may, whatever its parent is kept to.
+    AnyProcessor,
 }
 
 /// Where memory lies.
@@ -374,7 +376,7 @@ impl fmt::Display for Step {
             Self::KeepDescriptors(first) => write!(f, "keep the descriptors below {first} only"),
             Self::Inherit(slot) => write!(f, "let the program inherit descriptor {slot}"),
             Self::AwaitGo => f.write_str("await go"),
-            Self::AwaitStart => f.write_str("await start"),
+            Self::AwaitStart(first) => write!(f, "await start without descriptors from {first} on"),
             Self::LoadFilter => f.write_str("load the seccomp filter"),
             Self::Execute => f.write_str("execute the program"),
         }
@@ -390,6 +392,7 @@ impl fmt::Display for Conduct {
             }
             Self::Scheduling(how) => write!(f, "scheduling policy {}", how.policy),
             Self::IoPriority(value) => write!(f, "I/O priority {}:{}", value >> 13, value & 7),
+            Self::AnyProcessor => f.write_str("affinity to any processor"),
             Self::Affinity(processors) => write!(f, "affinity to processors {processors:?}"),
         }
     }

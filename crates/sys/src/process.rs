@@ -383,6 +383,21 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     check(returned).map(drop)
 }
 
+/// Closes every descriptor from `first` on but one.
+///
+/// For a process that was cloned and is about to execute a program: whatever in its memory still owns one of them is
+/// never dropped, or when the process ends.
+pub fn close_from_but(first: u32, kept: BorrowedFd<'_>) -> Result<(), Errno> {
+    let number = kept.as_raw_fd().cast_unsigned();
+    for (from, to) in [(first, number.saturating_sub(1)), (first.max(number + 1), u32::MAX)] {
+        if from <= to {
+            // SAFETY: the call takes numbers only. The caller's descriptors are its own, see above.
+            check(unsafe { libc::syscall(libc::SYS_close_range, from, to, 0) })?;
+        }
+    }
+    Ok(())
+}
+
 /// Strings for `execve`, with the array of pointers that the kernel wants, made ahead of time so
 /// that a child needs no memory for it.
 pub struct ExecStrings {

@@ -24,10 +24,19 @@ pub(super) struct Mirror {
 impl Mirror {
     /// An entry for apt that has the sources of a release.
     pub(super) fn entry(&self, release: &str) -> String {
+        self.entry_of("deb-src", release)
+    }
+
+    /// An entry for apt that has the packages of a release.
+    pub(super) fn binaries(&self, release: &str) -> String {
+        self.entry_of("deb", release)
+    }
+
+    fn entry_of(&self, kind: &str, release: &str) -> String {
         let Self { uri, signed_by } = self;
         let signed_by = signed_by.as_ref().map(|keys| format!("Signed-By: {keys}\n"));
         let signed_by = signed_by.unwrap_or_default();
-        format!("Types: deb-src\nURIs: {uri}\nSuites: {release}\nComponents: main\n{signed_by}")
+        format!("Types: {kind}\nURIs: {uri}\nSuites: {release}\nComponents: main\n{signed_by}")
     }
 }
 

@@ -1,55 +1,100 @@
-//! Who passes what: a table of counts, and every case that dhow fails.
+//! Who passes what, as the page `docs/oci-conformance.md`: counts, and each case that dhow fails with its reason.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::reasons::{Reasons, passing};
 use super::tap::{Cases, Verdict};
 
-/// By suite, in order, then by runtime.
+/// What the page begins with.
+const PREFACE: &str = include_str!("preface.md");
+
+/// What was found, and with what.
 #[derive(Debug, Default)]
-pub(super) struct Report(Vec<(&'static str, BTreeMap<&'static str, Cases>)>);
+pub(super) struct Report {
+    /// What each runtime calls itself, by its name.
+    pub(super) versions: BTreeMap<&'static str, String>,
+    /// By suite, with its title, in order, then by runtime.
+    pub(super) suites: Vec<(&'static str, &'static str, BTreeMap<&'static str, Cases>)>,
+}
 
 impl Report {
-    pub(super) fn add(&mut self, suite: &'static str, runtime: &'static str, cases: Cases) {
-        let at = self.0.iter().position(|(name, _)| *name == suite).unwrap_or_else(|| {
-            self.0.push((suite, BTreeMap::new()));
-            self.0.len() - 1
-        });
-        self.0[at].1.insert(runtime, cases);
-    }
-
     /// As Markdown.
-    pub(super) fn text(&self) -> String {
-        let mut text =
-            String::from("| suite | runtime | passes | fails | skipped |\n|---|---|---|---|---|\n");
-        for (suite, runtimes) in &self.0 {
+    pub(super) fn page(&self, reasons: &Reasons) -> String {
+        let mut text = String::from(PREFACE);
+        for (runtime, version) in &self.versions {
+            let _ = writeln!(text, "- {runtime}: `{version}`");
+        }
+        text.push_str("\n| suite | runtime | passes | fails | skipped |\n|---|---|---|---|---|\n");
+        for (_, title, runtimes) in &self.suites {
             for (runtime, cases) in runtimes {
                 let count = |wanted| cases.values().filter(|verdict| **verdict == wanted).count();
                 let (good, bad) = (count(Verdict::Passes), count(Verdict::Fails));
                 let skipped = count(Verdict::Skipped);
-                let _ = writeln!(text, "| {suite} | {runtime} | {good} | {bad} | {skipped} |");
+                let _ = writeln!(text, "| {title} | {runtime} | {good} | {bad} | {skipped} |");
             }
         }
-        for (suite, runtimes) in &self.0 {
-            let _ = writeln!(text, "\nWhat dhow fails of {suite}:\n");
-            for line in failures(runtimes) {
-                let _ = writeln!(text, "- {line}");
+        for (suite, title, runtimes) in &self.suites {
+            let _ = write!(text, "\n## {title}: what dhow fails\n");
+            text.push_str(&failures(suite, runtimes, reasons));
+        }
+        text
+    }
+
+    /// What the list of reasons lacks, and what it has too much of.
+    pub(super) fn complaints(&self, reasons: &Reasons) -> String {
+        let mut text = String::new();
+        for (suite, _, runtimes) in &self.suites {
+            let Some(own) = runtimes.get("dhow") else { continue };
+            for name in reasons.of(suite, own).1 {
+                let _ = writeln!(text, "  fails without a reason: {suite} {name}");
+            }
+            for name in reasons.stale(suite, own) {
+                let _ = writeln!(text, "  has a reason and does not fail: {suite} {name}");
             }
         }
         text
     }
 }
 
-/// A case on each line, with who passes it.
-fn failures(runtimes: &BTreeMap<&'static str, Cases>) -> Vec<String> {
-    let Some(own) = runtimes.get("dhow") else { return Vec::new() };
-    let failed = own.iter().filter(|(_, verdict)| **verdict == Verdict::Fails);
-    let line = |name: &String| {
-        let passes = |cases: &Cases| cases.get(name) == Some(&Verdict::Passes);
-        let others = runtimes.iter().filter(|(_, cases)| passes(cases)).map(|(name, _)| *name);
-        let others: Vec<&str> = others.collect();
-        let who = if others.is_empty() { "nobody passes it".to_owned() } else { others.join(", ") };
-        format!("`{name}` ({who})")
-    };
-    failed.map(|(name, _)| line(name)).collect()
+/// Reasons of a suite, with their cases, each with who else passes it.
+fn failures(suite: &str, runtimes: &BTreeMap<&'static str, Cases>, reasons: &Reasons) -> String {
+    let mut text = String::new();
+    let Some(own) = runtimes.get("dhow") else { return text };
+    let (told, open) = reasons.of(suite, own);
+    let unknown = (!open.is_empty()).then_some(("No reason is known.", open));
+    for (reason, names) in told.into_iter().chain(unknown) {
+        let _ = write!(text, "\n{reason}\n\n");
+        for name in names {
+            let who = passing(&name, runtimes).join(" and ");
+            let who = if who.is_empty() {
+                "neither peer passes".to_owned()
+            } else {
+                format!("{who} passes")
+            };
+            let _ = writeln!(text, "- `{name}` ({who})");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_counts_and_who_else_passes_what_fails() {
+        let cases = |verdict| Cases::from([("a: one".to_owned(), verdict)]);
+        let runtimes = BTreeMap::from([
+            ("crun", cases(Verdict::Skipped)),
+            ("dhow", cases(Verdict::Fails)),
+            ("runc", cases(Verdict::Passes)),
+        ]);
+        let report = Report { versions: BTreeMap::new(), suites: vec![("x", "a suite", runtimes)] };
+        let reasons = Reasons::known().unwrap();
+        let page = report.page(&reasons);
+        assert!(page.contains("| a suite | crun | 0 | 0 | 1 |\n| a suite | dhow | 0 | 1 | 0 |\n"));
+        assert!(page.ends_with("No reason is known.\n\n- `a: one` (runc passes)\n"), "{page}");
+        assert_eq!(report.complaints(&reasons), "  fails without a reason: x a: one\n");
+    }
 }

@@ -1,30 +1,37 @@
-//! A runtime under test: a program that has a state root of its own, and what it leaves is taken away.
+//! A runtime under test: a program that has a state root of its own, and what its tests leave is taken away.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::sources::text;
 use crate::host;
 
 /// Where version 2 is mounted beside version 1.
 const HYBRID: &str = "/sys/fs/cgroup/unified";
+const GROUPS: &str = "/sys/fs/cgroup";
+
+const SANDBOX: &str = include_str!("sandbox.sh");
 
 /// crun's suite calls its own options, one of which runc has no word for: what it names is what runc reads.
 const FILTER: &str = r#"words=()
 while [ $# -gt 0 ]; do
     case $1 in
         --cgroup-manager) shift 2 ;;
-        --config) cp "$2" config.json; shift 2 ;;
+        --config) [ "$2" = config.json ] || cp "$2" config.json; shift 2 ;;
         *) words+=("$1"); shift ;;
     esac
 done
 set -- "${words[@]}"
 "#;
+
+/// How often, in tenths of a second, a control group is asked whether it is empty.
+const PATIENCE: u32 = 100;
 
 /// A runtime, and where its tests work.
 #[derive(Debug)]
@@ -33,15 +40,20 @@ pub(crate) struct Runtime {
     pub(crate) program: PathBuf,
     /// Removed with it.
     pub(crate) dir: PathBuf,
+    /// All groups of its tests are below it.
+    group: String,
     /// crun goes to no host that has any controller in version 2 and others in version 1.
-    refuses_hybrid: bool,
+    layout: &'static str,
 }
 
 impl Runtime {
-    /// A runtime whose command line begins with `words`.
-    pub(crate) fn new(name: &'static str, words: &[&str]) -> Result<Self> {
+    /// A runtime whose command line begins with `words`. What an interrupted run has left of it goes.
+    pub(crate) fn new(name: &'static str, words: &[String]) -> Result<Self> {
+        let group = format!("oci-suite-{name}");
+        remove_groups(&group)?;
         // Suites make sockets below it, whose names are short.
-        let dir = PathBuf::from(format!("/tmp/dhow-test-oci-{name}-{}", std::process::id()));
+        let dir = PathBuf::from(format!("/tmp/oci-suite-{name}"));
+        remove_dir(&dir)?;
         let (program, state) = (dir.join(name), dir.join("state"));
         fs::create_dir_all(dir.join("tmp")).with_context(|| format!("make {}", dir.display()))?;
         let filter = if name == "runc" { FILTER } else { "" };
@@ -51,88 +63,69 @@ impl Runtime {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
         // Users of a suite's containers go there.
         fs::set_permissions(dir.join("tmp"), fs::Permissions::from_mode(0o1777))?;
-        Ok(Self { program, dir, refuses_hybrid: name == "crun" })
+        let refuses_hybrid = name == "crun" && Path::new(HYBRID).exists();
+        Ok(Self { program, dir, group, layout: if refuses_hybrid { "v1" } else { "all" } })
     }
 
     /// A program of a suite that tests this runtime, ended after so many seconds.
     pub(crate) fn test(&self, seconds: u32, words: &[&str]) -> Command {
         let limit = seconds.to_string();
-        let mut all = vec!["-k", "5", &limit];
-        let alone = ["unshare", "--mount", "--propagation", "slave", "sh", "-c"];
-        let script = format!("umount {HYBRID}; exec \"$@\"");
-        if self.refuses_hybrid && Path::new(HYBRID).exists() {
-            all.extend(alone);
-            all.extend([&*script, "sh"]);
-        }
-        all.extend(words);
-        let mut command = host::command("timeout", &all);
+        let sandbox =
+            ["-k", "5", &limit, "sh", "-c", SANDBOX, "sandbox.sh", &self.group, self.layout];
+        let mut command = host::command("timeout", &[&sandbox[..], words].concat());
         command.env("RUNTIME", &self.program).env("TMPDIR", self.dir.join("tmp"));
         command
     }
 
     /// Takes away what its tests have left.
-    pub(crate) fn clean(&self) -> Result<()> {
-        let program = text(&self.program);
-        for id in host::output(&program, &["list", "-q"]).unwrap_or_default().lines() {
-            // What cannot be removed is told by the count of leaks.
-            let _ = host::command(&program, &["delete", "--force", id]).status();
+    pub(crate) fn clean(self) -> Result<()> {
+        remove_groups(&self.group)?;
+        remove_dir(&self.dir)
+    }
+}
+
+fn remove_dir(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", dir.display()))
         }
-        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        let points = mounts.lines().rev().filter_map(|line| line.split(' ').nth(4));
-        for point in points.filter(|point| Path::new(point).starts_with(&self.dir)) {
-            let _ = host::command("umount", &["--lazy", point]).status();
+        _ => Ok(()),
+    }
+}
+
+/// Ends what is in the groups of this name, in every hierarchy, and removes them.
+fn remove_groups(name: &str) -> Result<()> {
+    let hierarchies = fs::read_dir(GROUPS)?.flatten().map(|entry| entry.path());
+    let tops = hierarchies.chain([PathBuf::from(GROUPS)]).map(|hierarchy| hierarchy.join(name));
+    let tops: Vec<PathBuf> = tops.filter(|top| top.exists()).collect();
+    // A process that is frozen is not killed, and any hierarchy may be the one that freezes it.
+    tops.iter().for_each(|top| thaw(top));
+    tops.iter().try_for_each(|top| remove_group(top))
+}
+
+fn children(group: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(group).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir())
+}
+
+fn thaw(group: &Path) {
+    // Of the two files a group has one or none.
+    let _ = fs::write(group.join("freezer.state"), "THAWED");
+    let _ = fs::write(group.join("cgroup.freeze"), "0");
+    children(group).for_each(|child| thaw(&child));
+}
+
+fn remove_group(group: &Path) -> Result<()> {
+    children(group).try_for_each(|child| remove_group(&child))?;
+    for _ in 0..PATIENCE {
+        for process in fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default().lines() {
+            // It may have ended by itself.
+            let _ = host::command("kill", &["-9", process]).output();
         }
-        fs::remove_dir_all(&self.dir).with_context(|| format!("remove {}", self.dir.display()))
-    }
-}
-
-const GROUPS: &str = "/sys/fs/cgroup";
-
-/// Names of groups that suites make at the top, and of directories that runc's suite makes beside the hierarchies.
-const THEIRS: [&str; 9] = [
-    "cgrouptest",
-    "testdir",
-    "runc-cgroups-integration-test",
-    "test_",
-    "my-cgroup",
-    "hugetlb",
-    "net_cls",
-    "net_prio",
-    "perf_event",
-];
-
-/// What there is at the top of each hierarchy, and beside the hierarchies.
-pub(super) fn groups() -> BTreeSet<PathBuf> {
-    let inside = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
-    let tops: Vec<PathBuf> = inside(Path::new(GROUPS)).map(|entry| entry.path()).collect();
-    let below = tops.iter().flat_map(|top| inside(top)).map(|entry| entry.path());
-    below.chain(tops.iter().cloned()).filter(|path| path.is_dir()).collect()
-}
-
-/// Removes what a suite has made there and left empty.
-pub(super) fn remove_new(before: &BTreeSet<PathBuf>) {
-    let is_theirs = |path: &&PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        THEIRS.iter().any(|begin| name.starts_with(begin))
-    };
-    for group in groups().difference(before).filter(is_theirs) {
-        remove_tree(group);
-    }
-}
-
-/// Removes these groups of every hierarchy, which suites leave empty.
-pub(crate) fn remove_groups(names: &[&str]) {
-    for hierarchy in fs::read_dir(GROUPS).into_iter().flatten().flatten() {
-        for name in names {
-            remove_tree(&hierarchy.path().join(name));
+        if fs::remove_dir(group).is_ok() || !group.exists() {
+            return Ok(());
         }
+        sleep(Duration::from_millis(100));
     }
-}
-
-fn remove_tree(group: &Path) {
-    let children = fs::read_dir(group).into_iter().flatten().flatten();
-    for child in children.map(|entry| entry.path()).filter(|path| path.is_dir()) {
-        remove_tree(&child);
-    }
-    let _ = fs::remove_dir(group);
+    bail!("{} cannot be removed: something is left in it", text(group))
 }

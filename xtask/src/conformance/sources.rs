@@ -50,6 +50,65 @@ pub(crate) fn unpacked(source: Source) -> Result<PathBuf> {
     Ok(done)
 }
 
+/// Debian's packages of a release, unpacked beside the machine's own, under a name.
+///
+/// # Errors
+/// No mirror has them.
+pub(crate) fn packages(name: &str, release: &str, wanted: &[&str]) -> Result<PathBuf> {
+    let done = kept().join(name);
+    if done.exists() {
+        return Ok(done);
+    }
+    host::say(&format!("fetching {} of {release}", wanted.join(", ")));
+    let stage = kept().join(format!("{name}.new"));
+    if stage.exists() {
+        fs::remove_dir_all(&stage)?;
+    }
+    fs::create_dir_all(stage.join("tree"))?;
+    let mut missed = String::new();
+    for mirror in mirror::of_this_machine()? {
+        let apt = apt(&mirror.binaries(release), &stage)?;
+        let apt: Vec<&str> = apt.iter().map(String::as_str).collect();
+        match downloaded(&apt, wanted, &stage)? {
+            Ok(()) => {
+                let tree = stage.join("tree");
+                for archive in with_ending(&stage, "deb")? {
+                    host::run("dpkg-deb", &["-x", &text(&archive), &text(&tree)])?;
+                }
+                fs::rename(tree, &done)?;
+                fs::remove_dir_all(&stage)?;
+                return Ok(done);
+            }
+            Err(why) => drop(write!(missed, "\n  {} {release}: {why}", mirror.uri)),
+        }
+    }
+    bail!("no repository that this machine's apt knows has {}:{missed}", wanted.join(", "))
+}
+
+/// Whether apt gives these packages, or why not.
+fn downloaded(apt: &[&str], wanted: &[&str], dir: &Path) -> Result<Result<(), String>> {
+    for words in
+        [vec!["update", "-q", "-q", "--error-on=any"], [&["download", "-q", "-q"], wanted].concat()]
+    {
+        let output = host::command("apt-get", &[apt, &words].concat()).current_dir(dir).output()?;
+        if !output.status.success() {
+            return Ok(Err(complaint(&output.stderr)));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// The files of a directory whose names end so, in order.
+pub(super) fn with_ending(directory: &Path, ending: &str) -> Result<Vec<PathBuf>> {
+    let entries =
+        fs::read_dir(directory).with_context(|| format!("list {}", directory.display()))?;
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|found| found == ending)).collect();
+    paths.sort_unstable();
+    Ok(paths)
+}
+
 /// Downloads the archive of the authors, from the first repository and release that have it.
 fn archive(source: Source, dir: &Path) -> Result<PathBuf> {
     let mut missed = String::new();

@@ -1,6 +1,7 @@
 //! runc's suite, which is for bats, and crun's, which is Python: Debian's sources of the two, and what their tests run.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -8,127 +9,152 @@ use anyhow::{Context, Result};
 
 use super::runtime::Runtime;
 use super::sources::{self, Source, text};
-use super::tap::{self, Cases};
-use crate::host;
+use super::{PACKAGES as GO, peers};
+use crate::{host, images, packages};
 
-const RUNC: Source =
-    Source { package: "runc", version: "1.1.5+ds1-1+deb12u1", releases: &["bookworm"] };
-const CRUN: Source =
-    Source { package: "crun", version: "1.8.1-1+deb12u1", releases: &["bookworm"] };
+const RUNC: Source = Source { package: "runc", version: "1.3.6+ds1-1", releases: &["sid"] };
+const CRUN: Source = Source { package: "crun", version: "1.21-1", releases: &["trixie"] };
 
 /// What they are built with, and what their tests run.
-pub(super) const PACKAGES: &[&str] = &[
+const PACKAGES: &[&str] = &[
     "bats",
     "bsdutils",
     "busybox-static",
-    "crun",
     "gawk",
     "gcc",
-    "golang-github-containerd-console-dev",
-    "golang-github-cyphar-filepath-securejoin-dev",
-    "golang-github-seccomp-libseccomp-golang-dev",
     "jq",
     "libc6-dev",
     "libseccomp-dev",
     "python3",
-    "runc",
     "uidmap",
 ];
 
-/// Seconds that a file of tests may take. Some wait for ever for what a runtime does not do.
-const LIMIT: u32 = 120;
+/// Seconds that a file of tests may take.
+const FILE_LIMIT: u32 = 600;
+/// Seconds that a test may take: some wait for ever for what a runtime does not do.
+const TEST_LIMIT: &str = "60";
 
-/// A root file system with all of busybox's applets as files of their own, as docker-library's image has them.
-const IMAGE: &str = r#"set -eu
-root=$(mktemp -d); mkdir -p "$1" "$root/bin" "$root/etc" "$root/tmp" "$root/root" "$root/home" "$root/dev" "$root/usr/bin"
+/// The last line of what a file says.
+const DONE: &str = "# that is all";
+
+const DRIVER: &str = include_str!("driver.py");
+
+/// A root file system with all of busybox's applets as files of their own, as docker-library's image has them, and
+/// Debian's, which is the one layer of an image.
+const IMAGES: &str = r#"set -eu
+root=$(mktemp -d)
+for place in bin dev etc home root tmp usr/bin usr/sbin var/spool var/www; do mkdir -p "$root/$place"; done
+chmod 755 "$root"
+chmod 1777 "$root/tmp"
 cp /bin/busybox "$root/bin/busybox"
 for applet in $(/bin/busybox --list); do ln -f "$root/bin/busybox" "$root/bin/$applet" 2>/dev/null || true; done
 printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n' >"$root/etc/passwd"
 printf 'root:x:0:\ntty:x:5:\nnogroup:x:65534:\n' >"$root/etc/group"
-for image in busybox debian; do tar -C "$root" -czf "$1/$image-amd64.tar.xz" .; done
+tar -C "$root" -czf "$1/busybox-$3.tar.xz" .
 rm -r "$root"
+mkdir "$root.debian"
+# Each test that wants it has a copy.
+tar -xOf "$2" layer0.tar | tar -xC "$root.debian" --exclude='*/usr/share/*' --exclude='*/perl*' --exclude='*/gconv/*' --exclude='*/var/lib/*' --exclude='*/var/cache/*'
+tar -C "$root.debian" -czf "$1/debian.new" .
+rm -r "$root.debian"
+mv "$1/debian.new" "$1/debian-$3.tar.xz"
 "#;
 
-/// runc's suite.
-pub(super) fn of_runc(runtime: &Runtime) -> Result<Cases> {
+/// The files of runc's suite.
+pub(super) fn runc_files() -> Result<Vec<String>> {
+    packages::install(&[GO, PACKAGES].concat())?;
     let tree = sources::unpacked(RUNC)?;
-    let images = tree.join("tests/integration/testdata");
-    if !images.join("debian-amd64.tar.xz").exists() {
-        host::say("building what runc's suite runs");
-        build_helpers(&tree)?;
-        host::run("sh", &["-c", IMAGE, "sh", &text(&images)])?;
+    let data = tree.join("tests/integration/testdata");
+    let machine = host::output("go", &["env", "GOARCH"])?;
+    if !data.join(format!("debian-{}.tar.xz", machine.trim())).exists() {
+        host::say("making what runc's suite runs");
+        let helpers = tree.join("tests/cmd/_bin");
+        fs::create_dir_all(&helpers)?;
+        for name in peers::HELPERS {
+            fs::copy(peers::program(name)?, helpers.join(name))?;
+        }
+        let debian = images::make(&host::workspace().join("target/images"))?.debian;
+        let words = ["-c", IMAGES, "sh", &text(&data), &text(&debian), machine.trim()];
+        host::run("sh", &words)?;
     }
-    let mut cases = Cases::new();
-    for file in files(&tree.join("tests/integration"), "bats")? {
-        // The tests want a terminal that is theirs.
-        let bats = format!("bats --tap tests/integration/{file}");
-        let mut command = runtime.test(LIMIT, &["script", "-qefc", &bats, "/dev/null"]);
-        command.current_dir(&tree).env("RUNC", &runtime.program);
-        tap::add(&mut cases, &file, &heard(command)?);
-    }
-    Ok(cases)
+    names(&tree.join("tests/integration"), "bats")
 }
 
-fn build_helpers(tree: &Path) -> Result<()> {
-    let path = sources::kept().join("go-runc");
-    let place = path.join("src/github.com/opencontainers");
-    fs::create_dir_all(&place)?;
-    if !place.join("runc").exists() {
-        std::os::unix::fs::symlink(tree, place.join("runc"))?;
+/// What a file of runc's suite says of a runtime.
+pub(super) fn of_runc(runtime: &Runtime, file: &str) -> Result<String> {
+    let tree = sources::unpacked(RUNC)?;
+    let bats = format!("bats --tap tests/integration/{file}.bats; echo '{DONE}'");
+    let mut command = runtime.test(FILE_LIMIT, &["script", "-qefc", &bats, "/dev/null"]);
+    command.current_dir(&tree).env("RUNC", &runtime.program);
+    let path = tree.join("tests/integration").join(format!("{file}.bats"));
+    let tests = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    // What ends a test that takes too long is a child of the shell that runs it, and is waited for there.
+    if !tests.lines().any(|line| line.split_whitespace().take(2).eq(["wait", "#"])) {
+        command.env("BATS_TEST_TIMEOUT", TEST_LIMIT);
     }
-    for helper in ["recvtty", "seccompagent"] {
-        let (to, from) =
-            (format!("contrib/cmd/{helper}/{helper}"), format!("./contrib/cmd/{helper}"));
-        let words = ["build", "-o", &to, &from];
-        let mut go = host::command("go", &words);
-        go.current_dir(place.join("runc"))
-            .env("PWD", place.join("runc"))
-            .env("GO111MODULE", "off")
-            .env("GOPATH", format!("{}:/usr/share/gocode", path.display()))
-            .env("GOCACHE", path.join("cache"));
-        host::finish(go, "go", &words)?;
-    }
-    Ok(())
+    heard(command)
 }
 
-/// crun's suite.
-pub(super) fn of_crun(runtime: &Runtime) -> Result<Cases> {
-    let tree = sources::unpacked(CRUN)?;
-    let init = tree.join("tests/init");
+/// The files of crun's suite.
+pub(super) fn crun_files() -> Result<Vec<String>> {
+    packages::install(PACKAGES)?;
+    let tests = sources::unpacked(CRUN)?.join("tests");
+    let init = tests.join("init");
     if !init.exists() {
         host::say("building what crun's suite runs");
-        fs::write(tree.join("tests/config.h"), "")?;
-        let (program, source) = (text(&init), text(&tree.join("tests/init.c")));
-        let include = format!("-I{}", text(&tree.join("tests")));
-        host::run("gcc", &["-static", "-o", &program, &include, &source, "-lseccomp"])?;
+        fs::write(tests.join("config.h"), "")?;
+        let (source, include) = (text(&tests.join("init.c")), format!("-I{}", text(&tests)));
+        host::run("gcc", &["-static", "-w", "-o", &text(&init), &include, &source, "-lseccomp"])?;
     }
-    let mut cases = Cases::new();
-    for file in files(&tree.join("tests"), "py")?.iter().filter(|name| name.starts_with("test_")) {
-        let python = format!("python3 tests/{file}");
-        let mut command = runtime.test(LIMIT, &["script", "-qefc", &python, "/dev/null"]);
-        command.current_dir(&tree).env("OCI_RUNTIME", &runtime.program).env("INIT", &init);
-        tap::add(&mut cases, file, &heard(command)?);
-    }
-    Ok(cases)
+    let mut files = names(&tests, "py")?;
+    files.retain(|name| name.starts_with("test_"));
+    Ok(files)
 }
 
-fn files(directory: &Path, end: &str) -> Result<Vec<String>> {
-    let entries =
-        fs::read_dir(directory).with_context(|| format!("list {}", directory.display()))?;
-    let paths = entries.flatten().map(|entry| entry.path());
-    let paths = paths.filter(|path: &PathBuf| path.extension().is_some_and(|found| found == end));
-    let names = paths.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
-    let mut names: Vec<String> = names.collect();
-    names.sort_unstable();
-    Ok(names)
+/// What a file of crun's suite says of a runtime.
+pub(super) fn of_crun(runtime: &Runtime, file: &str) -> Result<String> {
+    let tests = sources::unpacked(CRUN)?.join("tests");
+    let driver = runtime.dir.join("driver.py");
+    fs::write(&driver, DRIVER)?;
+    let file = tests.join(format!("{file}.py"));
+    let python = format!("python3 {} {}; echo '{DONE}'", text(&driver), text(&file));
+    let mut command = runtime.test(FILE_LIMIT, &["script", "-qefc", &python, "/dev/null"]);
+    // The tests make their containers in the directory that they are called in.
+    command
+        .current_dir(runtime.dir.join("tmp"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("OCI_RUNTIME", &runtime.program)
+        .env("INIT", tests.join("init"))
+        .env("TEST_LIMIT", TEST_LIMIT);
+    heard(command)
 }
 
-/// What it writes. Its standard input is open for as long as it runs, and nothing comes from there.
+fn names(directory: &Path, ending: &str) -> Result<Vec<String>> {
+    let name = |path: &PathBuf| Some(path.file_stem()?.to_str()?.to_owned());
+    Ok(sources::with_ending(directory, ending)?.iter().filter_map(name).collect())
+}
+
+/// What it writes to its terminal until it says that it is done: what a test has left may keep the terminal open.
+/// Nothing comes from there: its input is open for as long as it runs.
 fn heard(mut command: Command) -> Result<String> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().context("start a suite")?;
     let silence = child.stdin.take();
-    let output = child.wait_with_output()?;
+    let mut output = Vec::new();
+    let mut lines = BufReader::new(child.stdout.take().context("a suite has no output")?);
+    loop {
+        let start = output.len();
+        if lines.read_until(b'\n', &mut output)? == 0 {
+            break;
+        }
+        if output[start..].trim_ascii() == DONE.as_bytes() {
+            output.truncate(start);
+            break;
+        }
+    }
+    // It hands the signal on, and what is in the sandbox ends with that.
+    let _ = host::command("kill", &[&child.id().to_string()]).output();
+    child.wait()?;
     drop(silence);
-    Ok(String::from_utf8_lossy(&output.stdout).replace('\r', ""))
+    Ok(String::from_utf8_lossy(&output).replace('\r', ""))
 }

@@ -4,6 +4,7 @@
 //! is expected to find with dhow stands in `validation.txt`, with the reason where it is not all good.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,9 +14,9 @@ use anyhow::{Context, Result};
 
 use super::expected::Expected;
 use super::facts::Host;
-use super::runtime::{self, Runtime};
+use super::runtime::Runtime;
 use super::sources::{self, Source, text};
-use crate::host;
+use crate::{host, packages};
 
 const SOURCE: Source = Source {
     package: "golang-github-opencontainers-runtime-tools",
@@ -57,8 +58,6 @@ const LIMIT: u32 = 120;
 const ALONE: [&str; 3] = ["linux_cgroups", "delete", "config_updates"];
 /// Held by the run that goes on.
 const LOCK: &str = "/run/lock/oci-validation";
-/// The groups that they leave.
-const GROUPS: [&str; 2] = ["testdir", "cgrouptest"];
 
 /// What a program found: `pass`, or each thing that is not good.
 pub(crate) type Results = BTreeMap<String, BTreeSet<String>>;
@@ -68,10 +67,10 @@ pub(crate) type Results = BTreeMap<String, BTreeSet<String>>;
 /// # Errors
 /// They cannot be built, or any has another result than is expected.
 pub(crate) fn check(dhow: &Path) -> Result<()> {
-    let runtime = Runtime::new("dhow", &[&text(dhow), "oci"])?;
+    let _alone = alone_on_this_host()?;
+    let runtime = Runtime::new("dhow", &[text(dhow), "oci".to_owned()])?;
     let host = Host::this()?;
     let expected = Expected::on(&host)?;
-    let _alone = alone_on_this_host()?;
     let results = run(&runtime);
     runtime.clean()?;
     let passed = expected.compare(&results?)?;
@@ -83,13 +82,33 @@ pub(crate) fn check(dhow: &Path) -> Result<()> {
 }
 
 /// Whether a program has found nothing wrong.
-pub(super) fn is_good(name: &str, found: &BTreeSet<String>) -> bool {
+fn is_good(name: &str, found: &BTreeSet<String>) -> bool {
     let is_silent = || SILENT_IF_GOOD.contains(&name) && found.iter().eq([SILENT]);
     found.contains(PASS) || is_silent()
 }
 
+/// The one file of this suite.
+pub(super) fn files() -> Result<Vec<String>> {
+    packages::install(PACKAGES)?;
+    Ok(vec!["programs".to_owned()])
+}
+
+/// What they find, a case for each program.
+pub(super) fn tap(runtime: &Runtime, _: &str) -> Result<String> {
+    let results = run(runtime)?;
+    let mut text = format!("1..{}\n", results.len());
+    for (number, (name, found)) in (1..).zip(&results) {
+        let verdict = if is_good(name, found) { "ok" } else { "not ok" };
+        let _ = writeln!(text, "{verdict} {number} - {name}");
+        for what in found {
+            let _ = writeln!(text, "# {what}");
+        }
+    }
+    Ok(text)
+}
+
 /// Runs them against a runtime.
-pub(crate) fn run(runtime: &Runtime) -> Result<Results> {
+fn run(runtime: &Runtime) -> Result<Results> {
     let programs = built()?;
     let names = names(&programs)?;
     let (alone, beside): (Vec<String>, Vec<String>) =
@@ -106,7 +125,6 @@ pub(crate) fn run(runtime: &Runtime) -> Result<Results> {
         scope.spawn(rest);
         scope.spawn(rest);
     });
-    runtime::remove_groups(&GROUPS);
     results.into_inner().ok().context("a thread has failed")
 }
 

@@ -30,7 +30,7 @@ pub enum LimitError {
         controller: &'static str,
     },
     /// The controller has no such file on this host's version.
-    #[error("{limit} does not exist on cgroup {}", match version { Version::V1 => "v1", Version::V2 => "v2" })]
+    #[error("invalid configuration: {limit} does not exist on cgroup {}", match version { Version::V1 => "v1", Version::V2 => "v2" })]
     Unsupported {
         /// What was asked for.
         limit: &'static str,

@@ -204,7 +204,7 @@ fn the_rest_of_memory() {
         V1 memory.soft_limit_in_bytes = 50
         V1 memory.swappiness = 60
         V1 memory.oom_control = 1
-        error: swappiness does not exist on cgroup v2
+        error: invalid configuration: swappiness does not exist on cgroup v2
     "#]],
     );
     let memory = Memory { swappiness: None, ..memory };
@@ -213,7 +213,7 @@ fn the_rest_of_memory() {
         &expect![[r#"
         V1 memory.soft_limit_in_bytes = 50
         V1 memory.oom_control = 1
-        error: disabling the out-of-memory killer does not exist on cgroup v2
+        error: invalid configuration: disabling the out-of-memory killer does not exist on cgroup v2
     "#]],
     );
     let memory = Memory { disable_oom_killer: false, ..memory };
@@ -233,7 +233,7 @@ fn memory_of_tcp_is_limited_by_version_1_alone() {
         &Limits { memory, ..Limits::default() },
         &expect![[r#"
         V1 memory.kmem.tcp.limit_in_bytes = 70
-        error: a limit of TCP's memory does not exist on cgroup v2
+        error: invalid configuration: a limit of TCP's memory does not exist on cgroup v2
     "#]],
     );
 }
@@ -276,7 +276,7 @@ fn processors() {
         &cpu(Cpu { realtime_runtime: Some(950), ..Cpu::default() }),
         &expect![[r#"
         V1 cpu.rt_runtime_us = 950
-        error: real-time processor bandwidth does not exist on cgroup v2
+        error: invalid configuration: real-time processor bandwidth does not exist on cgroup v2
     "#]],
     );
     let sets = Cpu { cpus: Some("0-1,3".into()), mems: Some("0".into()), ..Cpu::default() };
@@ -429,7 +429,7 @@ fn raw_files_are_for_v2_and_never_run_the_cgroup() {
     check(
         &raw("memory.high", "1000"),
         &expect![[r#"
-        error: a raw cgroup file does not exist on cgroup v1
+        error: invalid configuration: a raw cgroup file does not exist on cgroup v1
         V2 memory.high = 1000
     "#]],
     );

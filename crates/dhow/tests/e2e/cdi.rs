@@ -205,7 +205,10 @@ fn hooks_of_a_device_change_the_container() {
     for (name, moment) in [("container", "createContainer"), ("after", "poststart")] {
         std::fs::write(dir.join(format!("fail.{name}")), "").unwrap();
         let said = host.fails(125, &[&["run"], &run[..], &["busybox", "sleep", "1000"]].concat());
-        let wanted = format!("{moment} hook {}: exit status: 2: it is broken", program.display());
+        let wanted = format!(
+            "error running {moment} hook #0: {}: exit status: 2: it is broken",
+            program.display()
+        );
         assert!(said.contains(&wanted), "{said}");
         assert_eq!(host.ok(&["ps", "-q"]), "");
         host.ok(&["rm", "hh"]);
@@ -215,8 +218,10 @@ fn hooks_of_a_device_change_the_container() {
     std::fs::write(dir.join("fail.end"), "").unwrap();
     host.ok(&[&["run"], &run[..], &["busybox", "true"]].concat());
     host.until_idle();
-    let wanted =
-        format!("[dhow: poststop hook {}: exit status: 2: it is broken]", program.display());
+    let wanted = format!(
+        "[dhow: error running poststop hook #0: {}: exit status: 2: it is broken]",
+        program.display()
+    );
     assert_eq!(host.run(&["logs", "hh"]).err, wanted);
     host.ok(&["rm", "hh"]);
     let refused =

@@ -42,6 +42,7 @@ mod oci_mounts;
 mod oci_seccomp;
 mod oci_spec;
 mod oci_start;
+mod oci_words;
 mod orphans;
 mod pull;
 mod recipe;

@@ -71,10 +71,13 @@ impl Init<'_> {
 
     /// Tells the parent that it may go, and waits for the visitor who says start. One who comes and
     /// leaves without a word, killed perhaps, is not heeded.
-    pub(super) fn await_start(&mut self) -> Done {
+    pub(super) fn await_start(&mut self, first: u32) -> Done {
         let door = self.hands.door.ok_or(Errno::BADF)?;
         sys::fdpass::send(self.hands.channel, &message::READY, &[])
             .map_err(|error| error.errno().unwrap_or(Errno::IO))?;
+        // It may wait for long, in a control group and beside processes that others watch over: what only the way
+        // here needed is not kept open, nor what the caller had open.
+        sys::process::close_from_but(first, door)?;
         loop {
             let visitor =
                 rustix::io::retry_on_intr(|| rustix::net::accept_with(door, SocketFlags::CLOEXEC))?;
@@ -164,6 +167,7 @@ pub(super) fn conduct(conduct: &Conduct) -> Done {
         Conduct::Scheduling(how) => sys::task::set_scheduling(how),
         Conduct::IoPriority(value) => sys::task::set_io_priority(*value),
         Conduct::Affinity(processors) => stay_on(processors),
+        Conduct::AnyProcessor => stay_on_any(),
     }?)
 }
 
@@ -171,6 +175,13 @@ pub(super) fn conduct(conduct: &Conduct) -> Done {
 pub(crate) fn stay_on(processors: &[usize]) -> Result<(), Errno> {
     let mut set = CpuSet::new();
     processors.iter().for_each(|processor| set.set(*processor));
+    rustix::thread::sched_setaffinity(None, &set)
+}
+
+/// Runs wherever its control group may.
+fn stay_on_any() -> Result<(), Errno> {
+    let mut set = CpuSet::new();
+    (0..CpuSet::MAX_CPU).for_each(|processor| set.set(processor));
     rustix::thread::sched_setaffinity(None, &set)
 }
 

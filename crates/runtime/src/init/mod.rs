@@ -305,7 +305,7 @@ impl<'a> Init<'a> {
             Step::KeepDescriptors(first) => sys::process::close_on_exec_from(*first)?,
             Step::Inherit(slot) => self.inherit(*slot)?,
             Step::AwaitGo => self.await_go()?,
-            Step::AwaitStart => self.await_start()?,
+            Step::AwaitStart(first) => self.await_start(*first)?,
             Step::LoadFilter => self.load_filter()?,
             Step::Execute => return Err(self.execute().into()),
         }

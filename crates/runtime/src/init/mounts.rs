@@ -25,7 +25,9 @@ impl Init<'_> {
             }
             Source::Present(params) => self.remount(step, params),
             Source::New { kind, params } => {
-                let made = make(kind, params, step)?;
+                let mode = self.mode_to_keep(kind, params, &step.target)?;
+                let mode = mode.as_ref().and_then(|text| CStr::from_bytes_until_nul(text).ok());
+                let made = make((kind, params, mode), step)?;
                 self.attach(made.as_fd(), &step.target)?;
                 if step.target.path.as_c_str() == c"/dev/pts" {
                     self.devpts = Some(made);
@@ -33,6 +35,23 @@ impl Init<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// The mode of what a tmpfs will cover, in digits, if nobody says which mode it has: it keeps that, as with runc.
+    fn mode_to_keep(
+        &self,
+        kind: &CStr,
+        params: &[(CString, Option<CString>)],
+        target: &Place,
+    ) -> Result<Option<[u8; 5]>, Fault> {
+        let is_said = || params.iter().any(|(key, _)| key.as_c_str() == c"mode");
+        if kind != c"tmpfs" || is_said() {
+            return Ok(None);
+        }
+        let Some(covered) = place::open_existing(self.root()?, target)? else { return Ok(None) };
+        let mode = rustix::fs::fstat(covered)?.st_mode;
+        let digit = |shift: u32| b'0' + u8::try_from(mode >> shift & 7).unwrap_or_default();
+        Ok(Some([digit(9), digit(6), digit(3), digit(0), 0]))
     }
 
     /// Attaches a mount where the plan says, on something of its own kind.
@@ -117,7 +136,7 @@ pub(crate) fn make_from_outside(
         (Source::Tree(..), Some(tree)) => {
             apply(tree.as_fd(), &step.attributes, step).map(|()| tree).map_err(Fault::from)
         }
-        (Source::New { kind, params }, _) => make(kind, params, step),
+        (Source::New { kind, params }, _) => make((kind, params, None), step),
         (Source::Tree(..), None) => Err(Errno::BADF.into()),
         (Source::Present(_), _) => Err(Errno::INVAL.into()),
     };
@@ -133,16 +152,16 @@ pub(crate) fn attach_from_outside(
     attach(root, tree, place).map_err(|fault| fault.errno)
 }
 
+/// A file system: its kind, its parameters, and its mode if that is none of them.
+type Kind<'a> = (&'a CStr, &'a [(CString, Option<CString>)], Option<&'a CStr>);
+
 /// A new file system with what belongs into it and its attributes, attached nowhere.
-fn make(
-    kind: &CStr,
-    params: &[(CString, Option<CString>)],
-    step: &MountStep,
-) -> Result<OwnedFd, Fault> {
+fn make((kind, params, mode): Kind<'_>, step: &MountStep) -> Result<OwnedFd, Fault> {
     let params = params.iter().map(|(key, value)| match value {
         Some(value) => Param::String(key, value),
         None => Param::Flag(key),
     });
+    let params = params.chain(mode.map(|mode| Param::String(c"mode", mode)));
     // A read-only mount could not be filled.
     let writable = step.attributes.set - MountAttrFlags::MOUNT_ATTR_RDONLY;
     let made = mount::detached(kind, params, writable)?;

@@ -308,9 +308,9 @@ pub(super) struct Exec {
     /// Add a capability
     #[arg(short, long, value_name = "CAPABILITY")]
     pub(super) cap: Vec<String>,
-    /// Run it in a control group below the container's, which is there: [CONTROLLER:]PATH
-    #[arg(long, value_name = "PATH")]
-    pub(super) cgroup: Option<String>,
+    /// Run it in a control group below the container's, which is there; on version 1 also of some controllers alone
+    #[arg(long, value_name = "[CONTROLLER,...:]PATH")]
+    pub(super) cgroup: Vec<String>,
     /// Enter also a container that is frozen
     #[arg(long)]
     pub(super) ignore_paused: bool,

@@ -7,6 +7,7 @@ use sys::process::pidfd_send_signal;
 use sys::signal::Signal;
 
 use super::arguments::Globals;
+use super::environment;
 use super::fault::{self, Fault, Level};
 use super::filter;
 use super::inside::{Inside, Terms};
@@ -116,9 +117,17 @@ fn before(
         return Ok(());
     }
     let inside = Inside::of(place, record, hooks.spec, &container.pidfd)?;
-    let pid = container.pid;
-    Ok(hooks.start_container(pid, |process, stdio| inside.enter(process, stdio, TERMS))?)
+    // What the program will have.
+    let mut spec = hooks.spec.clone();
+    if let Some(process) = spec.process_mut() {
+        environment::complete(process, environment::root(&record.rootfs)?.as_fd());
+    }
+    let hooks = Hooks { spec: &spec, ..*hooks };
+    Ok(hooks.start_container(container.pid, |process, program, stdio| {
+        inside.enter(process, stdio, Terms { program: Some(program), ..TERMS })
+    })?)
 }
 
 /// A hook ends with the command that runs it.
-const TERMS: Terms<'_> = Terms { orphan: Orphan::Dies, preserved: 0, below: None };
+const TERMS: Terms<'_> =
+    Terms { orphan: Orphan::Dies, preserved: 0, below: &[], program: None, on_terminal: None };

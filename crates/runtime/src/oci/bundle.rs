@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Mount, Spec};
+use oci_spec::runtime::{Capability, Mount, Spec};
+use serde::Deserialize as _;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::fault::Fault;
 use super::record::Group;
@@ -16,6 +19,8 @@ pub(super) struct Bundle {
     pub(super) spec: Spec,
     /// Absolute.
     pub(super) rootfs: PathBuf,
+    /// Capabilities that it asks for and nobody knows.
+    pub(super) unknown: Vec<String>,
 }
 
 impl Bundle {
@@ -25,8 +30,8 @@ impl Bundle {
             fs::canonicalize(directory).map_err(Fault::file("open the bundle", directory))?;
         let file = path.join(config);
         let bytes = fs::read(&file).map_err(Fault::file("read", &file))?;
-        let mut spec: Spec =
-            serde_json::from_slice(&bytes).map_err(|error| Fault::Json(file, error))?;
+        let (mut spec, unknown): (Spec, _) =
+            without_unknown(&bytes, "/process/capabilities").map_err(|e| Fault::Json(file, e))?;
         check_version(spec.version())?;
         let root =
             spec.root().as_ref().ok_or_else(|| Fault::config("root is missing in config.json"))?;
@@ -34,8 +39,34 @@ impl Bundle {
         let rootfs =
             fs::canonicalize(&rootfs).map_err(Fault::file("open the root file system", rootfs))?;
         from_the_bundle(&mut spec, &path);
-        Ok(Self { path, spec, rootfs })
+        Ok(Self { path, spec, rootfs, unknown })
     }
+}
+
+/// Reads what has capabilities somewhere in it. Those that nobody knows are left out and told: they fail no container
+/// (config.md, "Linux Process").
+pub(super) fn without_unknown<T: DeserializeOwned>(
+    bytes: &[u8],
+    pointer: &str,
+) -> Result<(T, Vec<String>), serde_json::Error> {
+    let error = match serde_json::from_slice(bytes) {
+        Ok(read) => return Ok((read, Vec::new())),
+        Err(error) => error,
+    };
+    let mut value: Value = serde_json::from_slice(bytes)?;
+    let mut unknown = Vec::new();
+    let sets = value.pointer_mut(pointer).and_then(Value::as_object_mut);
+    for names in sets.into_iter().flat_map(|sets| sets.values_mut()).filter_map(Value::as_array_mut)
+    {
+        names.retain(|name| {
+            let is_known = Capability::deserialize(name).is_ok();
+            unknown.extend(name.as_str().filter(|_| !is_known).map(str::to_owned));
+            is_known || !name.is_string()
+        });
+    }
+    unknown.sort_unstable();
+    unknown.dedup();
+    if unknown.is_empty() { Err(error) } else { Ok((serde_json::from_value(value)?, unknown)) }
 }
 
 /// The source of a bind may be relative to the bundle (config.md, Mounts).
@@ -95,6 +126,26 @@ mod tests {
         for bad in ["", "1", "1.0", "2.0.0", "0.5.0", "1.x.0", "1.0.0.0"] {
             assert!(check_version(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_capability_that_nobody_knows_is_left_out_and_told() {
+        let read = |sets: &str| {
+            let text = format!(
+                r#"{{"ociVersion":"1.2.0","process":{{"cwd":"/","user":{{"uid":0,"gid":0}},"capabilities":{sets}}}}}"#
+            );
+            without_unknown::<Spec>(text.as_bytes(), "/process/capabilities")
+        };
+        let (_, unknown) = read(r#"{"bounding":["CAP_KILL"]}"#).unwrap();
+        assert!(unknown.is_empty());
+        let sets = r#"{"bounding":["CAP_FLY","CAP_KILL"],"effective":["CAP_FLY","SWIM"]}"#;
+        let (spec, unknown) = read(sets).unwrap();
+        assert_eq!(unknown, ["CAP_FLY", "SWIM"]);
+        let sets = spec.process().as_ref().unwrap().capabilities().clone().unwrap();
+        assert_eq!(sets.bounding().as_ref().unwrap().len(), 1);
+        assert!(sets.effective().as_ref().unwrap().is_empty());
+        assert!(read(r#"{"bounding":[1]}"#).is_err());
+        assert!(read(r#"{"bounding":["CAP_FLY",1]}"#).is_err());
     }
 
     fn group_of(path: &str) -> String {

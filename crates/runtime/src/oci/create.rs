@@ -25,7 +25,7 @@ use super::restore::Past;
 use super::scope::{self, Driver};
 use super::state;
 use super::users::{self, Open};
-use super::{interfaces, notify};
+use super::{interfaces, notify, shown};
 use crate::hooks::{self, Hooks};
 use crate::plan::{Entrance, Keyring, Orphan, Surroundings};
 use crate::start::LastSteps;
@@ -54,7 +54,7 @@ pub(super) fn create(home: &Home<'_>, args: &Create, company: Company) -> Result
     let place = home.reserve(&args.id.id)?;
     match in_place(&place, home.globals, args, &mut bundle, company) {
         Ok((record, running)) => {
-            warn(home, &bundle.spec);
+            warn(home, &bundle);
             Ok(Created { place, record, running })
         }
         Err(fault) => {
@@ -65,8 +65,10 @@ pub(super) fn create(home: &Home<'_>, args: &Create, company: Company) -> Result
     }
 }
 
-/// Tells of what is asked for and limits nothing.
-fn warn(home: &Home<'_>, spec: &Spec) {
+/// Tells of what is asked for and has no effect.
+fn warn(home: &Home<'_>, bundle: &Bundle) {
+    let Bundle { spec, unknown, .. } = bundle;
+    fault::warn_of_capabilities(home.globals, unknown, spec.process().as_ref());
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
     let memory = resources.and_then(|resources| resources.memory().as_ref());
     if memory.and_then(|memory| memory.kernel()).is_some_and(|bytes| bytes != 0) {
@@ -171,6 +173,7 @@ impl Order<'_> {
         if notifies {
             notify::prepare(place, &mut spec)?;
         }
+        shown::bind_groups(&mut spec, state::hierarchies()?, cgroup.views())?;
         let process = spec.process().as_ref();
         let terminal = process.is_some_and(|process| process.terminal().unwrap_or(false));
         let entry = cgroup.entry()?;

@@ -9,12 +9,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use cgroup::{CgroupError, DetectError, SystemdError};
+use oci_spec::runtime::Process;
 use sys::Errno;
 
 use super::arguments::{Globals, LogFormat};
 use crate::LaunchError;
 use crate::facts::FactsError;
 use crate::hooks::HookError;
+use crate::plan;
 use crate::resources::ResourceError;
 use crate::seccomp::SeccompError;
 
@@ -121,6 +123,21 @@ pub(super) enum Level {
 /// Tells of a failure: in the log if there is one, and on the standard error otherwise.
 pub(super) fn tell(globals: &Globals, level: Level, error: &dyn std::error::Error) {
     write(globals.log.as_deref(), globals.log_format, level, &chain(error));
+}
+
+/// Tells of capabilities that a process does not get (config.md, "Linux Process"), in runc's words.
+pub(super) fn warn_of_capabilities(
+    globals: &Globals,
+    unknown: &[String],
+    process: Option<&Process>,
+) {
+    let warn = |text| tell(globals, Level::Warning, &Fault::Config(text));
+    if !unknown.is_empty() {
+        warn(format!("ignoring unknown or unavailable capabilities: [{}]", unknown.join(" ")));
+    }
+    for name in process.map(plan::not_ambient).unwrap_or_default() {
+        warn(format!("can't raise ambient capability {name}: operation not permitted"));
+    }
 }
 
 /// The same of a text, for a command line that was not understood.

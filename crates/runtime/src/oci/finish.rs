@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cgroup::{Cgroup, CgroupError};
+use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use sys::Errno;
@@ -25,8 +26,10 @@ const PROBE: &str = "0";
 pub(super) fn kill(home: &Home<'_>, args: &Kill) -> Result<(), Fault> {
     if args.signal == PROBE {
         let place = home.find(&args.id.id)?;
-        let process = Process::find(&place.record()?)?;
-        return process.map(drop).ok_or(Fault::NotRunning);
+        return match Process::find(&place.record()?)? {
+            None if !args.all => Err(Fault::NotRunning),
+            _ => Ok(()),
+        };
     }
     let number: model::Signal =
         args.signal.parse().map_err(|error| Fault::Config(format!("{error}")))?;
@@ -37,12 +40,36 @@ pub(super) fn kill(home: &Home<'_>, args: &Kill) -> Result<(), Fault> {
     if args.all {
         return signal_all(&record, signal);
     }
+    // Nobody's end is that of the others, who may be there without the first.
+    if signal == Signal::KILL && !has_own_pids(&place.spec()?) {
+        return kill_all(&record);
+    }
     let Some(process) = Process::find(&record)? else { return Err(Fault::NotRunning) };
     match pidfd_send_signal(&process.pidfd, signal) {
         Err(Errno::SRCH) => return Err(Fault::NotRunning),
         sent => sent.map_err(|errno| Fault::Call("signal the container's process", errno))?,
     }
     if signal == Signal::KILL { let_die(&record) } else { Ok(()) }
+}
+
+/// Whether all of its processes end with the first.
+fn has_own_pids(spec: &Spec) -> bool {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    let is_new =
+        |one: &LinuxNamespace| one.path().as_ref().is_none_or(|path| path.as_os_str().is_empty());
+    namespaces.into_iter().flatten().any(|one| one.typ() == LinuxNamespaceType::Pid && is_new(one))
+}
+
+/// Kills whoever is in its control group.
+fn kill_all(record: &Record) -> Result<(), Fault> {
+    let cgroup = match state::cgroup(&record.cgroup) {
+        Err(Fault::Cgroup(CgroupError::NotFound(_))) => return Err(Fault::NotRunning),
+        cgroup => cgroup?,
+    };
+    if cgroup.pids()?.is_empty() {
+        return Err(Fault::NotRunning);
+    }
+    Ok(cgroup.kill()?)
 }
 
 /// What version 1 has frozen dies once it is thawed.

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
-use rustix::termios::{OptionalActions, Termios};
+use rustix::termios::{OptionalActions, OutputModes, Termios};
 use sys::Errno;
 use sys::process::{Exit, pidfd_send_signal};
 use sys::pty::Size;
@@ -29,6 +29,15 @@ pub(super) fn listen() -> Result<SignalFd, Fault> {
     let all: Vec<Signal> =
         (1..=64).filter(|number| !OWN.contains(number)).filter_map(Signal::from_number).collect();
     SignalFd::block(&all).map_err(|errno| Fault::Call("listen to signals", errno))
+}
+
+/// Has the container's terminal end its lines as the program does: where they are shown is a terminal that adds the
+/// carriage return, or a file that wants none. As runc has it. A terminal that cannot be set is good enough.
+pub(super) fn pass_lines_as_they_are(master: BorrowedFd<'_>) {
+    if let Ok(mut modes) = rustix::termios::tcgetattr(master) {
+        modes.output_modes.remove(OutputModes::ONLCR);
+        let _ = rustix::termios::tcsetattr(master, OptionalActions::Now, &modes);
+    }
 }
 
 /// Stays until it ends, and reaps it.
@@ -63,6 +72,7 @@ impl Terminal {
         if let Some(before) = &before {
             let mut raw = before.clone();
             raw.make_raw();
+            raw.output_modes.insert(OutputModes::OPOST);
             rustix::termios::tcsetattr(stdin, OptionalActions::Now, &raw)?;
         }
         let (to_process, to_us) = (Vec::new(), Vec::new());

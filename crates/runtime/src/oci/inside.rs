@@ -1,10 +1,12 @@
 //! The way into a container that is there: for more processes, and for hooks that are run as its own.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use cgroup::{Cgroup, CgroupError};
 use oci_spec::runtime::{Process, Spec};
 
+use super::below::Below;
 use super::fault::Fault;
 use super::filter::{self, Filter};
 use super::record::{Group, Place, Record};
@@ -29,8 +31,12 @@ pub(super) struct Inside<'a> {
 pub(super) struct Terms<'a> {
     pub(super) orphan: Orphan,
     pub(super) preserved: u32,
-    /// The control group below the container's that it is in, if it is not that itself.
-    pub(super) below: Option<&'a str>,
+    /// Where below the container's control group it is, if it is not in that itself.
+    pub(super) below: &'a [String],
+    /// The file that it executes, if its first argument is only what it is called.
+    pub(super) program: Option<&'a Path>,
+    /// What is done with the master of its terminal before its program runs.
+    pub(super) on_terminal: Option<fn(BorrowedFd<'_>)>,
 }
 
 impl<'a> Inside<'a> {
@@ -66,29 +72,6 @@ impl<'a> Inside<'a> {
         }
     }
 
-    /// A control group below the container's, which somebody has made.
-    fn below(&self, path: &str) -> Result<Cgroup, Fault> {
-        if let Some((controllers, _)) = path.split_once(':') {
-            return Err(Fault::Config(format!(
-                "--cgroup {path}: a group of {controllers} alone is not supported"
-            )));
-        }
-        let mut parts: Vec<&str> =
-            path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
-        if parts.contains(&"..") {
-            return Err(Fault::Config(format!("--cgroup {path}: it is not below the container's")));
-        }
-        let own = format!("{}/{}", self.group.parent, self.group.name);
-        let own = own.trim_start_matches('/').to_owned();
-        match parts.pop() {
-            None => Ok(Cgroup::open(state::hierarchies()?, &self.group.parent, &self.group.name)?),
-            Some(last) => {
-                let above = [&[own.as_str()], &parts[..]].concat().join("/");
-                Ok(Cgroup::open(state::hierarchies()?, &above, last)?)
-            }
-        }
-    }
-
     /// Starts a process in the container.
     pub(super) fn enter(
         &self,
@@ -99,17 +82,20 @@ impl<'a> Inside<'a> {
         filter::check_turns(self.filter.as_ref(), Some(process))?;
         // One whose program has divided its control group takes processes in a part of it alone. The part
         // goes with the container.
-        let below = terms.below.map(|path| self.below(path)).transpose()?;
+        let below = Below::of(terms.below, self.group)?;
         let divided = below.is_none() && self.cgroup.is_divided()?;
         let part = if divided { Some(self.part()?) } else { None };
         let entry = match (&part, &below) {
             (Some(part), _) => self.cgroup.entry_of(part)?,
-            (None, below) => below.as_ref().unwrap_or(&self.cgroup).entry()?,
+            (None, Some(below)) => below.entry(&self.cgroup)?,
+            (None, None) => self.cgroup.entry()?,
         };
-        let into = part.as_ref().or(below.as_ref()).and_then(Cgroup::clone_into);
+        let below = below.as_ref().and_then(Below::group);
+        let into = part.as_ref().or(below).and_then(Cgroup::clone_into);
         let into = into.or(self.cgroup.clone_into());
         Ok(crate::enter(Enter {
             process,
+            program: terms.program,
             facts: &self.facts,
             id: self.id,
             around: &self.around,
@@ -117,6 +103,7 @@ impl<'a> Inside<'a> {
             stdio,
             cgroup: CgroupEntry { into, procs: entry.into_files() },
             filter: self.filter.as_ref().map(Filter::as_ref),
+            on_terminal: terms.on_terminal,
             orphan: terms.orphan,
             keyring: Keyring::New,
             preserved: terms.preserved,

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod begin;
+mod below;
 mod bundle;
 mod checkpoint;
 mod console;
@@ -26,6 +27,7 @@ mod restore;
 mod run;
 mod sample;
 mod scope;
+mod shown;
 mod state;
 mod users;
 

@@ -1,28 +1,26 @@
 //! `exec`: one more process in a running container.
 
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
 use oci_spec::runtime::{Capability, Process, Spec};
-use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
 use sys::process::{Exit, pidfd_send_signal};
 use sys::signal::Signal;
 
-use super::arguments::Exec;
+use super::arguments::{Exec, Globals};
+use super::bundle;
 use super::console::{self, Sockets};
 use super::create::Company;
 use super::environment;
-use super::fault::Fault;
+use super::fault::{self, Fault};
 use super::foreground;
 use super::inside::{Inside, Terms};
 use super::record::{self, Home, Status};
 use super::state;
 use crate::plan::{Affinity, Orphan};
 use crate::{LaunchError, Running};
-
-/// How the root file system is looked at.
-const ROOT: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Runs it. Returns its exit code, or 0 at once if it is not waited for.
 pub(super) fn exec(home: &Home<'_>, args: &Exec) -> Result<u8, Fault> {
@@ -38,10 +36,8 @@ pub(super) fn exec(home: &Home<'_>, args: &Exec) -> Result<u8, Fault> {
         return Err(Fault::NoExec(Status::Stopped));
     };
     let spec = place.spec()?;
-    let mut process = process(args, &spec)?;
-    let rootfs = rustix::fs::open(&record.rootfs, ROOT, Mode::empty())
-        .map_err(|errno| Fault::file("open", &record.rootfs)(errno.into()))?;
-    environment::complete(&mut process, rootfs.as_fd());
+    let mut process = process(home.globals, args, &spec)?;
+    environment::complete(&mut process, environment::root(&record.rootfs)?.as_fd());
     let terminal = process.terminal().unwrap_or(false);
     let company = if args.detach { Company::Detached } else { Company::Foreground };
     let sockets = Sockets::connect(&args.handles, terminal, company)?;
@@ -50,8 +46,14 @@ pub(super) fn exec(home: &Home<'_>, args: &Exec) -> Result<u8, Fault> {
         Company::Detached => None,
     };
     let orphan = if args.detach { Orphan::Lives } else { Orphan::Dies };
-    let below = args.cgroup.as_deref();
-    let terms = Terms { orphan, preserved: args.handles.preserve_fds, below };
+    let plain: fn(BorrowedFd<'_>) = foreground::pass_lines_as_they_are;
+    let terms = Terms {
+        orphan,
+        preserved: args.handles.preserve_fds,
+        below: &args.cgroup,
+        program: None,
+        on_terminal: (!sockets.takes_terminal()).then_some(plain),
+    };
     begin_on(&process)?;
     let inside = Inside::of(&place, &record, &spec, &container.pidfd)?;
     let running = inside.enter(&process, console::streams(terminal)?, terms)?;
@@ -82,16 +84,11 @@ fn tell(args: &Exec, sockets: &Sockets, running: &Running) -> Result<(), Fault> 
 }
 
 /// The process that is asked for: a file, or the container's own with another command.
-fn process(args: &Exec, spec: &Spec) -> Result<Process, Fault> {
+fn process(globals: &Globals, args: &Exec, spec: &Spec) -> Result<Process, Fault> {
     if let Some(path) = &args.process {
-        let bytes = fs::read(path).map_err(Fault::file("read", path))?;
-        let bad = |error| Fault::Json(path.clone(), error);
-        let mut value: Value = serde_json::from_slice(&bytes).map_err(bad)?;
-        if let Some(process) = value.as_object_mut() {
-            // What Go programs leave out is 0.
-            process.entry("user").or_insert_with(|| json!({ "uid": 0, "gid": 0 }));
-        }
-        return serde_json::from_value(value).map_err(bad);
+        let (process, unknown) = read_process(path)?;
+        fault::warn_of_capabilities(globals, &unknown, Some(&process));
+        return Ok(process);
     }
     let mut process =
         spec.process().clone().ok_or_else(|| Fault::config("config.json has no process"))?;
@@ -121,6 +118,18 @@ fn process(args: &Exec, spec: &Spec) -> Result<Process, Fault> {
     Ok(process)
 }
 
+/// A process in a file, and the capabilities in there that nobody knows.
+fn read_process(path: &Path) -> Result<(Process, Vec<String>), Fault> {
+    let bytes = fs::read(path).map_err(Fault::file("read", path))?;
+    let bad = |error| Fault::Json(path.to_owned(), error);
+    let mut value: Value = serde_json::from_slice(&bytes).map_err(bad)?;
+    if let Some(process) = value.as_object_mut() {
+        // What Go programs leave out is 0.
+        process.entry("user").or_insert_with(|| json!({ "uid": 0, "gid": 0 }));
+    }
+    bundle::without_unknown(value.to_string().as_bytes(), "/capabilities").map_err(bad)
+}
+
 fn user(args: &Exec, process: &mut Process) -> Result<(), Fault> {
     let mut user = process.user().clone();
     if let Some(text) = &args.user {
@@ -142,7 +151,8 @@ fn user(args: &Exec, process: &mut Process) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Those that are added go to all sets but the inheritable and ambient ones, as runc has it since 1.2.
+/// Those that are added go to all sets but the inheritable one, which the specification alone sets, and to the ambient
+/// one if they are inheritable, as the kernel demands (runc since 1.2).
 fn capabilities(args: &Exec, process: &mut Process) -> Result<(), Fault> {
     if args.cap.is_empty() {
         return Ok(());
@@ -159,6 +169,10 @@ fn capabilities(args: &Exec, process: &mut Process) -> Result<(), Fault> {
         };
         let (bounding, effective, permitted) =
             (with(sets.bounding()), with(sets.effective()), with(sets.permitted()));
+        if sets.inheritable().as_ref().is_some_and(|set| set.contains(&one)) {
+            let ambient = with(sets.ambient());
+            sets.set_ambient(ambient);
+        }
         sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
     }
     process.set_capabilities(Some(sets));

@@ -1,5 +1,7 @@
 //! `run`: create, start, and stay until the process ends.
 
+use std::os::fd::AsFd as _;
+
 use sys::process::Exit;
 
 use super::arguments::Run;
@@ -27,6 +29,11 @@ pub(super) fn run(home: &Home<'_>, args: &Run) -> Result<u8, Fault> {
     }
     let signals = foreground::listen()?;
     let Created { place, record, running } = create(home, &args.create, Company::Foreground)?;
+    let is_ours = args.create.handles.console_socket.is_none();
+    if let Some(master) = running.terminal.as_ref().filter(|_| is_ours) {
+        // Before its program says anything.
+        foreground::pass_lines_as_they_are(master.as_fd());
+    }
     // Other commands must be able to act on it meanwhile: nobody has its place from here on.
     match args.create.past {
         None => {
@@ -36,7 +43,7 @@ pub(super) fn run(home: &Home<'_>, args: &Run) -> Result<u8, Fault> {
         // What is made again runs already.
         Some(_) => drop(place),
     }
-    let master = running.terminal.filter(|_| args.create.handles.console_socket.is_none());
+    let master = running.terminal.filter(|_| is_ours);
     let exit = match foreground::stay(&running.pidfd, master, &signals) {
         Ok(exit) => exit,
         Err(fault) => {

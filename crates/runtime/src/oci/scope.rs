@@ -115,15 +115,26 @@ fn by_files(group: &Group, limits: &Limits, devices: &DeviceRules) -> Result<Cgr
     let create = || Cgroup::create(hierarchies, parent, name, limits, devices);
     match create() {
         // Engines make it beforehand, and a container whose start was killed leaves one.
-        Err(CgroupError::Exists(path)) => {
+        Err(CgroupError::Exists(_)) => {
             let there = Cgroup::open(hierarchies, parent, name)?;
-            if !there.pids()?.is_empty() {
-                return Err(CgroupError::Exists(path).into());
-            }
+            refuse_used(&there)?;
             there.remove()?;
             Ok(create()?)
         }
         made => Ok(made?),
+    }
+}
+
+/// One that somebody is in is not the container's alone, and one that somebody has frozen would never start it. In
+/// runc's words.
+fn refuse_used(there: &Cgroup) -> Result<(), Fault> {
+    match there.pids()?.len() {
+        0 if there.is_frozen()? => Err(Fault::config("container's cgroup unexpectedly frozen")),
+        0 => Ok(()),
+        count => {
+            let text = format!("container's cgroup is not empty: {count} process(es) found");
+            Err(Fault::Config(text))
+        }
     }
 }
 

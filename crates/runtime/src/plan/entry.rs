@@ -11,7 +11,7 @@ use super::namespaces::Choice;
 use super::text::c_string;
 use super::{PlanError, process};
 use crate::facts::HostFacts;
-use crate::step::Step;
+use crate::step::{Conduct, Step};
 
 /// What it does while it is still the host's root.
 pub(super) fn before(
@@ -54,7 +54,8 @@ pub(super) fn clocks(linux: &Linux, choice: &Choice) -> Result<Option<CString>, 
 /// Into cgroup and namespaces. What others have is joined while this process is the host's root, who may
 /// enter namespaces of every owner.
 pub(super) fn steps(choice: &Choice, before: Vec<Step>, clocks: Option<CString>) -> Vec<Step> {
-    let mut steps = vec![Step::JoinCgroup];
+    // Who starts it may be kept to processors that are its own affair; the control group says what the container has.
+    let mut steps = vec![Step::JoinCgroup, Step::Conduct(Conduct::AnyProcessor)];
     steps.extend(before);
     let joins = choice.joins.iter().enumerate();
     let joins = joins.filter(|(_, join)| join.kind != Namespaces::USER);

@@ -38,6 +38,7 @@ pub(crate) use mounts::one as one_mount;
 pub use mounts::{Ids, Params, Shown, Tree};
 pub use namespaces::{Join, Origin};
 pub(crate) use options::words as mount_options;
+pub(crate) use process::not_ambient;
 pub use process::{Candidates, Program};
 pub(crate) use turns::Affinity;
 
@@ -62,6 +63,8 @@ pub struct Extras {
     pub starter: Starter,
     /// How the root file system becomes the root.
     pub entrance: Entrance,
+    /// The file that the process executes, if its first argument is only what it is called.
+    pub program: Option<PathBuf>,
 }
 
 /// How the root file system becomes the root.
@@ -224,7 +227,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
         joins: choice.joins,
         trees: mounts.trees,
         steps,
-        program: process::program(process)?,
+        program: process::program(process, extras)?,
         terminal: if terminal.is_some() { Terminal::Yes } else { Terminal::No },
     })
 }
@@ -252,7 +255,13 @@ pub fn plan_exec(
     extras: &Extras,
 ) -> Result<ExecPlan, PlanError> {
     let mut steps = vec![Step::JoinCgroup];
-    steps.extend(Affinity::of(process)?.last.map(Conduct::Affinity).map(Step::Conduct));
+    let affinity = Affinity::of(process)?;
+    match affinity.last {
+        Some(processors) => steps.push(Step::Conduct(Conduct::Affinity(processors))),
+        None if affinity.first.is_none() => steps.push(Step::Conduct(Conduct::AnyProcessor)),
+        // It goes on where it has begun.
+        None => {}
+    }
     let own_proc = process::writes_to_proc(process).then_some(Step::OwnProc);
     let enter = Step::EnterContainer(ENTERED | around.entered());
     if let Some(maps) = &around.users {
@@ -271,7 +280,7 @@ pub fn plan_exec(
     steps.extend(process::steps(process, facts, extras, around)?);
     Ok(ExecPlan {
         steps,
-        program: process::program(process)?,
+        program: process::program(process, extras)?,
         terminal: if terminal.is_some() { Terminal::Yes } else { Terminal::No },
     })
 }

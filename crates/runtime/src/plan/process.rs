@@ -51,14 +51,17 @@ impl Candidates {
     }
 }
 
-pub(super) fn program(process: &Process) -> Result<Program, PlanError> {
+pub(super) fn program(process: &Process, extras: &Extras) -> Result<Program, PlanError> {
     let args = process.args().as_deref().unwrap_or_default();
     let name = args.first().filter(|name| !name.is_empty());
     let name = name.ok_or(PlanError::Missing("process.args"))?.clone();
     let argv = args.iter().map(|arg| c_string("process.args", arg)).collect::<Result<_, _>>()?;
     let env = process.env().as_deref().unwrap_or_default();
     let env = env.iter().map(|entry| env_entry(entry)).collect::<Result<Vec<_>, _>>()?;
-    let candidates = candidates(&name, &env)?;
+    let candidates = match &extras.program {
+        Some(path) => Candidates::At(c_string("hook.path", &path.to_string_lossy())?),
+        None => candidates(&name, &env)?,
+    };
     Ok(Program { name, candidates, argv, env })
 }
 
@@ -187,7 +190,7 @@ pub(super) fn steps(
     }
     steps.extend([Step::KeepDescriptors(extras.preserved.saturating_add(3)), Step::AwaitGo]);
     if extras.starter == Starter::Visitor {
-        steps.push(Step::AwaitStart);
+        steps.push(Step::AwaitStart(extras.preserved.saturating_add(3)));
     }
     if extras.filter == Filter::Given {
         steps.push(Step::LoadFilter);
@@ -337,12 +340,16 @@ impl CapabilitySets {
             let all = numbers.collect::<Result<CapSet, _>>()?;
             Ok(all.intersection(facts.capabilities))
         };
+        let permitted = set(wished.and_then(|w| w.permitted().as_ref()))?;
+        let inheritable = set(wished.and_then(|w| w.inheritable().as_ref()))?;
+        // The kernel raises no other (capabilities(7)).
+        let can_be_ambient = permitted.intersection(inheritable);
         Ok(Self {
             bounding: set(wished.and_then(|w| w.bounding().as_ref()))?,
             effective: set(wished.and_then(|w| w.effective().as_ref()))?,
-            permitted: set(wished.and_then(|w| w.permitted().as_ref()))?,
-            inheritable: set(wished.and_then(|w| w.inheritable().as_ref()))?,
-            ambient: set(wished.and_then(|w| w.ambient().as_ref()))?,
+            permitted,
+            inheritable,
+            ambient: set(wished.and_then(|w| w.ambient().as_ref()))?.intersection(can_be_ambient),
         })
     }
 
@@ -359,6 +366,19 @@ impl CapabilitySets {
             inheritable: self.inheritable.bits(),
         }
     }
+}
+
+/// Capabilities that a process is to have in its ambient set and cannot, since the specification does not have them in
+/// the two sets that they come from.
+pub(crate) fn not_ambient(process: &Process) -> Vec<String> {
+    let Some(sets) = process.capabilities() else { return Vec::new() };
+    let (permitted, inheritable) = (sets.permitted().as_ref(), sets.inheritable().as_ref());
+    let has = |set: Option<&Names>, name: &_| set.is_some_and(|set| set.contains(name));
+    let ambient = sets.ambient().iter().flatten();
+    let ambient = ambient.filter(|name| !has(permitted, name) || !has(inheritable, name));
+    let mut names: Vec<String> = ambient.map(|name| format!("CAP_{name}")).collect();
+    names.sort_unstable();
+    names
 }
 
 fn number(name: &oci_spec::runtime::Capability) -> Result<Capability, PlanError> {

@@ -200,6 +200,7 @@ mod tests {
             preserved: 0,
             starter: Starter::Parent,
             entrance: Entrance::Pivot,
+            program: None,
         };
         plan(&spec, &facts, &extras).unwrap()
     }

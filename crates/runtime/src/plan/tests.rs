@@ -32,6 +32,7 @@ fn extras() -> Extras {
         preserved: 0,
         starter: Starter::Parent,
         entrance: Entrance::Pivot,
+        program: None,
     }
 }
 
@@ -92,6 +93,7 @@ fn in_a_user_namespace() {
         open user namespace Given
         tree 0: tmpfs with 12 entries for ids 0 100000 65536
         join the cgroup
+        set affinity to any processor
         make a procfs of its own
         set oom_score_adj 5
         give the pipes to user 100033 of the host
@@ -150,6 +152,7 @@ fn clocks_and_turns_come_before_the_process_is_born_again() {
         lines.split_at(lines.iter().position(|l| *l == "isolate mounts").unwrap());
     expect![[r#"
         join the cgroup
+        set affinity to any processor
         make a procfs of its own
         set I/O priority 1:3
         give the pipes to user 100000 of the host
@@ -169,6 +172,7 @@ fn the_least() {
         expect![[r#"
             new namespaces mnt,pid
             join the cgroup
+            set affinity to any processor
             isolate mounts
             attach the root file system
             mount tmpfs on /dev [nosuid,strictatime] source=tmpfs mode=755 size=65536k with 12 entries
@@ -245,6 +249,7 @@ fn everything_at_once() {
         tree 1: mounts[6] /v/hosts Recursive
         tree 2: mounts[7] /v/data Recursive
         join the cgroup
+        set affinity to any processor
         join net namespace
         new cgroup namespace
         isolate mounts
@@ -523,6 +528,7 @@ fn an_exec_joins_and_then_does_the_same_as_a_start() {
     let lines: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
     expect![[r#"
         join the cgroup
+        set affinity to any processor
         enter the container's namespaces
         make a procfs of its own
         new session keyring

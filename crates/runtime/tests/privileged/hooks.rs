@@ -128,13 +128,16 @@ fn one_that_fails_ends_the_start_and_says_why() {
         let (stdio, _pipes) = Pipes::new();
         let said = ready(&bundle, &with_hooks(&["true"], &list), stdio).unwrap_err().to_string();
         let path = program.dir.join("hook");
-        assert_eq!(said, format!("{moment} hook {}: exit status: 3: no luck", path.display()));
+        assert_eq!(
+            said,
+            format!("error running {moment} hook #1: {}: exit status: 3: no luck", path.display())
+        );
     }
     assert_eq!(program.wrote("log"), "good\nbad\n".repeat(3));
     let missing = json!({ "createContainer": [{ "path": "/nosuch/hook" }] });
     let (stdio, _pipes) = Pipes::new();
     let said = ready(&bundle, &with_hooks(&["true"], &missing), stdio).unwrap_err().to_string();
-    assert!(said.starts_with("createContainer hook /nosuch/hook: "), "{said}");
+    assert!(said.starts_with("error running createContainer hook #0: /nosuch/hook: "), "{said}");
     let slow = Program::new(&bundle, "exec sleep 1000");
     let mut hook = slow.hook("slow");
     hook["timeout"] = json!(1);
@@ -151,8 +154,10 @@ fn one_of_the_containers_is_run_as_it_is() {
     bundle.write("bin/inner", "#!/bin/sh\ncat >/tmp/state; id -u >/tmp/who; grep CapEff /proc/self/status >>/tmp/who\nexit $CODE\n");
     std::fs::set_permissions(bundle.path("bin/inner"), std::fs::Permissions::from_mode(0o755))
         .unwrap();
-    for (code, ends) in [("0", None), ("4", Some("startContainer hook /bin/inner: exit status: 4"))]
-    {
+    for (code, ends) in [
+        ("0", None),
+        ("4", Some("error running startContainer hook #0: /bin/inner: exit status: 4")),
+    ] {
         let env = ["PATH=/bin".to_owned(), format!("CODE={code}")];
         let hook = json!({ "path": "/bin/inner", "env": env });
         let spec =
@@ -160,9 +165,10 @@ fn one_of_the_containers_is_run_as_it_is() {
         let (stdio, pipes) = Pipes::new();
         let (facts, at) = (HostFacts::detect().unwrap(), at(&bundle));
         let ready = ready(&bundle, &spec, stdio).unwrap();
-        let ran = hooks(&spec, &at).start_container(ready.pid(), |process, stdio| {
+        let ran = hooks(&spec, &at).start_container(ready.pid(), |process, program, stdio| {
             enter(Enter {
                 process,
+                program: Some(program),
                 facts: &facts,
                 id: "test",
                 around: &runtime::plan::Surroundings::default(),
@@ -170,6 +176,7 @@ fn one_of_the_containers_is_run_as_it_is() {
                 stdio,
                 cgroup: CgroupEntry::default(),
                 filter: None,
+                on_terminal: None,
                 orphan: Orphan::Dies,
                 keyring: Keyring::New,
                 preserved: 0,

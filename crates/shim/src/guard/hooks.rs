@@ -93,7 +93,7 @@ pub(super) fn go(
 
 fn start_container(ready: &Ready, hooks: Hooks<'_>, inside: &Inside<'_>) -> Result<(), HookError> {
     let Inside { container, filter, id } = *inside;
-    hooks.start_container(ready.pid(), |process, stdio| {
+    hooks.start_container(ready.pid(), |process, program, stdio| {
         let cgroup = entry(&container.cgroup).map_err(|failure| LaunchError::Prepare {
             action: "open",
             object: format!("the control groups ({})", failure.message),
@@ -101,6 +101,7 @@ fn start_container(ready: &Ready, hooks: Hooks<'_>, inside: &Inside<'_>) -> Resu
         })?;
         runtime::enter(Enter {
             process,
+            program: Some(program),
             facts: &container.facts,
             around: &container.around,
             id,
@@ -108,6 +109,7 @@ fn start_container(ready: &Ready, hooks: Hooks<'_>, inside: &Inside<'_>) -> Resu
             stdio,
             cgroup,
             filter: filter.map(reference),
+            on_terminal: None,
             orphan: Orphan::Dies,
             keyring: Keyring::New,
             preserved: 0,

@@ -259,6 +259,7 @@ impl Guard {
         let running = cgroup.map_err(|error| failure(chain(&error))).and_then(|cgroup| {
             let entered = runtime::enter(Enter {
                 process: &start.process,
+                program: None,
                 facts: &container.facts,
                 around: &container.around,
                 id: &id,
@@ -266,6 +267,7 @@ impl Guard {
                 stdio,
                 cgroup,
                 filter: filter.as_ref().map(reference),
+                on_terminal: None,
                 orphan: Orphan::Dies,
                 keyring: Keyring::New,
                 preserved: 0,

@@ -1,0 +1,104 @@
+//! Why dhow fails a case: what the repository says of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result};
+
+use super::tap::{Cases, Verdict};
+
+/// Lines that begin with `#` are a reason; the cases below have it, each after the name of its suite.
+const LIST: &str = include_str!("reasons.txt");
+
+/// Reasons in their order, with the cases, whose names begin with their suite's and a space.
+#[derive(Debug)]
+pub(super) struct Reasons(Vec<(String, BTreeSet<String>)>);
+
+impl Reasons {
+    /// Those in the repository.
+    pub(super) fn known() -> Result<Self> {
+        Self::read(LIST)
+    }
+
+    fn read(list: &str) -> Result<Self> {
+        let mut reasons: Vec<(String, BTreeSet<String>)> = Vec::new();
+        let mut is_open = false;
+        for line in list.lines() {
+            match line.strip_prefix("# ") {
+                Some(more) if is_open => {
+                    let (text, _) = reasons.last_mut().context("a reason is open")?;
+                    *text = format!("{text} {more}");
+                }
+                Some(text) => reasons.push((text.to_owned(), BTreeSet::new())),
+                None => {
+                    let (_, cases) = reasons.last_mut().context("a case before any reason")?;
+                    cases.insert(line.to_owned());
+                }
+            }
+            is_open = line.starts_with("# ");
+        }
+        Ok(Self(reasons))
+    }
+
+    /// The reasons that a suite's failures have, with them, and the failures that have none.
+    pub(super) fn of<'a>(
+        &'a self,
+        suite: &str,
+        cases: &Cases,
+    ) -> (Vec<(&'a str, Vec<String>)>, Vec<String>) {
+        let failed = cases.iter().filter(|(_, verdict)| **verdict == Verdict::Fails);
+        let mut open: BTreeSet<String> = failed.map(|(name, _)| name.clone()).collect();
+        let mut told = Vec::new();
+        for (reason, names) in &self.0 {
+            let has = |name: &String| names.contains(&format!("{suite} {name}"));
+            let these: Vec<String> = open.iter().filter(|name| has(name)).cloned().collect();
+            open.retain(|name| !these.contains(name));
+            if !these.is_empty() {
+                told.push((reason.as_str(), these));
+            }
+        }
+        (told, open.into_iter().collect())
+    }
+
+    /// Cases of a suite that have a reason and do not fail.
+    pub(super) fn stale(&self, suite: &str, cases: &Cases) -> Vec<String> {
+        let names = self.0.iter().flat_map(|(_, names)| names);
+        let names = names.filter_map(|name| name.strip_prefix(suite)?.strip_prefix(' '));
+        names.filter(|name| cases.get(*name) != Some(&Verdict::Fails)).map(str::to_owned).collect()
+    }
+}
+
+/// Who passes a case.
+pub(super) fn passing<'a>(name: &str, runtimes: &BTreeMap<&'a str, Cases>) -> Vec<&'a str> {
+    let passes = |cases: &Cases| cases.get(name) == Some(&Verdict::Passes);
+    runtimes.iter().filter(|(_, cases)| passes(cases)).map(|(runtime, _)| *runtime).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_has_a_reason_or_is_told() {
+        let list = "# because\n# of this\nbats a: one\nbats a: two\npython a: three\n# that\nbats b: four\n";
+        let reasons = Reasons::read(list).unwrap();
+        let cases = Cases::from([
+            ("a: one".to_owned(), Verdict::Fails),
+            ("a: two".to_owned(), Verdict::Passes),
+            ("a: three".to_owned(), Verdict::Fails),
+            ("b: four".to_owned(), Verdict::Fails),
+        ]);
+        let (told, open) = reasons.of("bats", &cases);
+        let expected =
+            [("because of this", vec!["a: one".to_owned()]), ("that", vec!["b: four".to_owned()])];
+        assert_eq!(told, expected);
+        assert_eq!(open, ["a: three"]);
+        assert_eq!(reasons.stale("bats", &cases), ["a: two"]);
+        assert!(Reasons::read("bats a: one\n").is_err());
+    }
+
+    #[test]
+    fn the_list_can_be_read() {
+        let Reasons(all) = Reasons::known().unwrap();
+        assert!(all.iter().all(|(_, names)| !names.is_empty()));
+    }
+}
