@@ -247,8 +247,10 @@ fn mounts(wished: &ContainerSpec, attached: &Attached) -> Result<Vec<Mount>, Oci
     for mount in around {
         all.push(user_mount(mount)?);
     }
+    // They belong to the root file system: who may not write to that may not lead names elsewhere.
+    let access = if wished.security.read_only_root { "ro" } else { "rw" };
     for (source, target) in &attached.etc_files {
-        all.push(bind(source, Path::new(target), &["rbind", "rprivate", "rw"])?);
+        all.push(bind(source, Path::new(target), &["rbind", "rprivate", access])?);
     }
     for mount in others {
         all.push(user_mount(mount)?);

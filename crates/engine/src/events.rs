@@ -30,8 +30,7 @@ impl Engine {
         let earliest = if query.until.is_some() { Timestamp::UNIX_EPOCH } else { now };
         let end = match query.until {
             Some(until) if until <= now => None,
-            Some(until) => Some(End::At(until)),
-            None => Some(End::Never),
+            at => Some(End { at, exit: None }),
         };
         // Whoever is watched for first misses nothing that is written while the files are opened.
         let follow = end.map(|end| Follow::new(&path, query.gone, end)).transpose()?;

@@ -37,34 +37,24 @@ pub(crate) struct Follow {
     end: End,
 }
 
-/// After what nothing more comes.
-#[derive(Debug)]
-pub(crate) enum End {
+/// After what nothing more comes: whichever is first.
+#[derive(Debug, Default)]
+pub(crate) struct End {
     /// The end of a container.
-    Exit(ExitWatch),
+    pub(crate) exit: Option<ExitWatch>,
     /// A moment.
-    At(Timestamp),
-    /// Nothing.
-    Never,
+    pub(crate) at: Option<Timestamp>,
 }
 
 impl End {
-    fn watch(&self) -> Option<&ExitWatch> {
-        match self {
-            Self::Exit(watch) => Some(watch),
-            Self::At(_) | Self::Never => None,
-        }
-    }
-
     /// Whether the moment has come. What is still written must not put it off.
     fn has_come(&self) -> bool {
-        matches!(self, Self::At(moment) if *moment <= Timestamp::now())
+        self.at.is_some_and(|moment| moment <= Timestamp::now())
     }
 
-    /// How long until it comes, if that is known.
+    /// How long until it comes, if there is one.
     fn timeout(&self) -> Option<Timespec> {
-        let Self::At(moment) = self else { return None };
-        let left = moment.duration_since(Timestamp::now()).max(SignedDuration::ZERO);
+        let left = self.at?.duration_since(Timestamp::now()).max(SignedDuration::ZERO);
         Some(Timespec { tv_sec: left.as_secs(), tv_nsec: left.subsec_nanos().into() })
     }
 }
@@ -83,7 +73,7 @@ impl Follow {
         }
         let mut fds =
             vec![PollFd::new(&self.changes, PollFlags::IN), PollFd::new(&self.gone, PollFlags::IN)];
-        fds.extend(self.end.watch().map(|watch| PollFd::new(watch, PollFlags::IN)));
+        fds.extend(self.end.exit.as_ref().map(|watch| PollFd::new(watch, PollFlags::IN)));
         // A signal is no news; the time that is left is counted anew.
         let ready = retry_on_intr(|| poll(&mut fds, self.end.timeout().as_ref()))?;
         let is_ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
@@ -213,7 +203,7 @@ mod tests {
         std::fs::write(&path, "old").unwrap();
         let old = Segment::open(&path).unwrap();
         let (gone, _hangup) = io::pipe().unwrap();
-        let mut follow = Follow::new(&path, gone.into(), End::Never).unwrap();
+        let mut follow = Follow::new(&path, gone.into(), End::default()).unwrap();
         std::fs::rename(&path, dir.path().join("x.1")).unwrap();
         std::fs::write(&path, "0").unwrap();
         let Next::Rotated(files) = follow.wait(Some(old.identity())).unwrap() else { panic!() };
@@ -230,7 +220,7 @@ mod tests {
         let path = dir.path().join("x");
         let file = Segment::plain(File::create(&path).unwrap()).unwrap();
         let (gone, _hangup) = io::pipe().unwrap();
-        let end = End::At(Timestamp::now());
+        let end = End { at: Some(Timestamp::now()), exit: None };
         let mut follow = Follow::new(&path, gone.into(), end).unwrap();
         std::fs::write(&path, "more").unwrap();
         assert!(matches!(follow.wait(Some(file.identity())).unwrap(), Next::Ended));

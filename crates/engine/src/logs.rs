@@ -22,6 +22,16 @@ pub struct LogReader {
     tail: Tail,
     query: LogQuery,
     form: Form,
+    later: Later,
+}
+
+/// What a record is that was written after the last moment.
+#[derive(Debug, Clone, Copy)]
+enum Later {
+    /// Not wanted: behind it may be earlier ones, of after a clock was set back.
+    Passed,
+    /// The end: who follows has seen the moment come, as in Docker.
+    End,
 }
 
 /// How a line of the file is read.
@@ -53,10 +63,11 @@ impl Engine {
         let container = self.find(who)?;
         let form = Form::of(&container)?;
         let path = self.log_path(&container);
+        let over = query.until.is_some_and(|until| until <= Timestamp::now());
         let follow = match query.follow.take() {
-            Some(gone) if self.life(&container)?.is_running() => {
-                let end = End::Exit(self.watch_exit(&container.id)?);
-                Some(Follow::new(&path, gone, end)?)
+            Some(gone) if !over && self.life(&container)?.is_running() => {
+                let exit = Some(self.watch_exit(&container.id)?);
+                Some(Follow::new(&path, gone, End { exit, at: query.until })?)
             }
             Some(_) | None => None,
         };
@@ -86,7 +97,8 @@ impl LogReader {
                 skip_to_tail(&mut files, wanted).map_err(EngineError::file("read", &path))?
             }
         };
-        Ok(Self { tail: Tail::new(path, files, start, follow)?, query, form })
+        let later = if follow.is_some() { Later::End } else { Later::Passed };
+        Ok(Self { tail: Tail::new(path, files, start, follow)?, query, form, later })
     }
 
     /// The next record; `None` at the end, which a follower reaches when the container stops.
@@ -94,17 +106,19 @@ impl LogReader {
     /// # Errors
     /// The file cannot be read.
     pub fn read(&mut self) -> Result<Option<LogRecord>, EngineError> {
-        let (query, form) = (&self.query, &self.form);
+        let (query, form, later) = (&self.query, &self.form, self.later);
         // A line that is no record was cut by a full disk or a killed shim.
-        self.tail.find(|line| form.parse(line).map_or(Seen::Passed, |record| select(query, record)))
+        let mut look = |record| select(query, later, record);
+        self.tail.find(|line| form.parse(line).map_or(Seen::Passed, &mut look))
     }
 }
 
-fn select(query: &LogQuery, record: LogRecord) -> Seen<LogRecord> {
+fn select(query: &LogQuery, later: Later, record: LogRecord) -> Seen<LogRecord> {
     if query.until.is_some_and(|until| record.time > until) {
-        // Behind it may be earlier ones, of after a clock was set back. Who follows has seen the moment
-        // come, as in Docker.
-        return if query.follow.is_some() { Seen::TooLate } else { Seen::Passed };
+        return match later {
+            Later::Passed => Seen::Passed,
+            Later::End => Seen::TooLate,
+        };
     }
     let is_late_enough = query.since.is_none_or(|since| record.time >= since);
     let is_wanted = match record.stream {

@@ -100,7 +100,8 @@ impl Engine {
 
     fn wait_not_running(&self, id: &ContainerId, life: &Life) -> Result<Kind, EngineError> {
         match life {
-            Life::Created { .. } => Ok(Kind::Over(ExitCode::SUCCESS)),
+            Life::Created { failed: None } => Ok(Kind::Over(ExitCode::SUCCESS)),
+            Life::Created { failed: Some(start) } => Ok(Kind::Over(start.code)),
             Life::Exited { code, .. } => Ok(Kind::Over(*code)),
             Life::Running { .. } | Life::Paused { .. } | Life::Restarting { .. } => {
                 let Some(shim) = self.shim(id)? else {
