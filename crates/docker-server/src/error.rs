@@ -85,7 +85,6 @@ fn status(error: &EngineError) -> StatusCode {
         | E::CannotJoin { .. }
         | E::CannotJoinNetwork(_)
         | E::NotShareable(_)
-        | E::CannotKill { .. }
         | E::CheckpointExists { .. }
         | E::CheckpointPaused(_)
         | E::CannotCheckpoint { .. }

@@ -230,8 +230,10 @@ impl Ports {
     }
 }
 
+/// One that does not run has no ports, as in Docker.
 fn exposes(view: &ContainerView, wanted: Ports) -> bool {
-    view.resolved.exposed.iter().any(|port| wanted.hold(port.port, port.protocol))
+    view.life.is_running()
+        && view.resolved.exposed.iter().any(|port| wanted.hold(port.port, port.protocol))
 }
 
 fn publishes(view: &ContainerView, wanted: Ports) -> bool {

@@ -110,14 +110,6 @@ pub enum EngineError {
         "failed to join IPC namespace: container {0}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
     )]
     NotShareable(ContainerId),
-    /// A signal for one that does not run.
-    #[error("cannot kill container: {name}: container {id} is not running")]
-    CannotKill {
-        /// As typed.
-        name: String,
-        /// Its id.
-        id: ContainerId,
-    },
     /// It runs, or soon will again.
     #[error(
         "cannot remove container \"{name}\": container is {state}: stop the container before removing or force remove"

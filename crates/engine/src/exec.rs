@@ -132,7 +132,9 @@ impl Engine {
     }
 
     fn tell_exec(&self, container: &Container, what: &str, id: &ExecId, spec: &ExecSpec) {
-        let action = format!("{what}: {}", spec.argv.join(" "));
+        // Docker writes a space behind a command without arguments.
+        let end = if spec.argv.len() > 1 { "" } else { " " };
+        let action = format!("{what}: {}{end}", spec.argv.join(" "));
         self.tell(container, &action, &[("execID", id.to_string())]);
     }
 

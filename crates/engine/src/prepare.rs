@@ -476,8 +476,12 @@ fn mark(root: &Root, source: &Source) -> Result<(), EngineError> {
 /// Docker makes the working directory if the image has none.
 fn make_working_dir(root: &Root, dir: &Path) -> Result<(), EngineError> {
     let made = root.mkdir_all(dir, rustix::fs::Mode::from_raw_mode(0o755));
-    made.map(drop).map_err(|error| {
-        EngineError::Invalid(format!("make the working directory {}: {error}", dir.display()))
+    let dir = dir.display();
+    made.map(drop).map_err(|error| match error.errno() {
+        Some(sys::Errno::NOTDIR) => {
+            EngineError::Invalid(format!("Cannot mkdir: {dir} is not a directory"))
+        }
+        _ => EngineError::Invalid(format!("make the working directory {dir}: {error}")),
     })
 }
 

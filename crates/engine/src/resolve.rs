@@ -101,7 +101,7 @@ pub(crate) fn resolve(
     let (entrypoint, command) = merge_command(spec, image);
     let argv: Vec<String> =
         entrypoint.iter().flatten().chain(command.iter().flatten()).cloned().collect();
-    if argv.is_empty() || argv[0].is_empty() {
+    if argv.is_empty() {
         return Err(ResolveError::NoCommand);
     }
     let exposed = merge_exposed(spec, image)?;

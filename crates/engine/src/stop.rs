@@ -71,7 +71,7 @@ impl Engine {
     /// It does not run.
     pub fn kill(&self, who: &NameOrId, signal: Signal) -> Result<(), EngineError> {
         let container = self.find(who)?;
-        let cannot = || EngineError::CannotKill { name: who.to_string(), id: container.id };
+        let cannot = || EngineError::NotRunning(container.id);
         let id = &container.id;
         let shim = if signal == Signal::KILL { self.shim_to_kill(id) } else { self.shim(id) };
         let mut shim = shim?.ok_or_else(cannot)?;
@@ -106,7 +106,8 @@ impl Engine {
     pub fn unpause(&self, who: &NameOrId) -> Result<(), EngineError> {
         let container = self.find(who)?;
         let id = container.id;
-        self.running_shim(&id)?.resume().map_err(|error| call_error(&id, error))?;
+        let mut shim = self.shim(&id)?.ok_or(EngineError::NotPaused(id))?;
+        shim.resume().map_err(|error| call_error(&id, error))?;
         self.tell(&container, "unpause", &[]);
         Ok(())
     }

@@ -45,10 +45,9 @@ async fn commit(cx: &Cx, args: CommitArgs) -> Outcome {
         }
         (pause, no_pause) => pause.unwrap_or(true) && !no_pause.unwrap_or(false),
     };
-    let reference = match &args.reference {
-        None => None,
-        Some(typed) => Some(named(typed)?),
-    };
+    // An empty name is none, as in Docker.
+    let typed = args.reference.as_ref().filter(|typed| !typed.is_empty());
+    let reference = typed.map(|typed| named(typed)).transpose()?;
     let options = CommitContainer {
         container: args.container,
         reference,

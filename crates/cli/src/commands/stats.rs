@@ -50,7 +50,7 @@ async fn stats(cx: &Cx, args: StatsArgs) -> Outcome {
     let cut = if args.no_trunc { Cut::Whole } else { Cut::Short };
     let client = cx.client()?;
     if args.no_stream {
-        let readings = once(client, names(client, &args).await?).await?;
+        let readings = once(client, &args).await?;
         cx.print(&format.render(stats::list(&readings, cut))?)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -66,8 +66,10 @@ async fn names(client: &Client, args: &StatsArgs) -> Result<Vec<String>, ApiErro
     Ok(client.container_list(&query).await?.into_iter().map(|container| container.id).collect())
 }
 
-/// One reading of each, all at the same time.
-async fn once(client: &Client, names: Vec<String>) -> Result<Vec<Reading>, Failure> {
+/// One reading of each, all at the same time. What was found in a list may be gone by then; of what
+/// was named, each that is not there is told.
+async fn once(client: &Client, args: &StatsArgs) -> Result<Vec<Reading>, Failure> {
+    let names = names(client, args).await?;
     let read = |name: String| {
         let client = client.clone();
         let task = {
@@ -78,11 +80,15 @@ async fn once(client: &Client, names: Vec<String>) -> Result<Vec<Reading>, Failu
     };
     let running: Vec<_> = names.into_iter().map(read).collect();
     let mut readings = Vec::with_capacity(running.len());
+    let mut failed = Vec::new();
     for (asked, task) in running {
-        let stats = task.await.map_err(|e| Failure::error(e.to_string()))??;
-        readings.push(Reading { asked, stats: Some(stats), is_live: true });
+        match task.await.map_err(|e| Failure::error(e.to_string()))? {
+            Ok(stats) => readings.push(Reading { asked, stats: Some(stats), is_live: true }),
+            Err(error) if args.containers.is_empty() && error.is_not_found() => {}
+            Err(error) => failed.push(api_message(&error)),
+        }
     }
-    Ok(readings)
+    if failed.is_empty() { Ok(readings) } else { Err(Failure::error(failed.join("\n"))) }
 }
 
 async fn watch(

@@ -100,7 +100,10 @@ pub(crate) async fn to_container(cx: &Cx, from: &str, at: At<'_>, how: How) -> R
         return Ok(client.container_put_archive(at.container, &put, archive).await?);
     }
     let source = local::source(&typed, how.links)?;
-    let Plan { dir, renaming } = rules::plan(&source, &to).map_err(objection)?;
+    let Plan { dir, renaming } = match rules::plan(&source, &to) {
+        Ok(plan) => plan,
+        Err(no) => return Err(unfit(client, at, no).await),
+    };
     let (parent, base) = path::split(&source.path);
     let part = LocalPart { dir: parent.into(), base, called: renaming.to };
     let progress = Progress::begin(how.talk, "to");
@@ -126,7 +129,10 @@ pub(crate) async fn between(cx: &Cx, from: At<'_>, to: At<'_>, how: How) -> Resu
     let (path, called) = followed(client, from, how.links).await;
     let (stat, mut archive) = client.container_archive(from.container, &path).await?;
     let source = Source { path, is_dir: stat.is_dir(), called };
-    let Plan { dir, renaming } = rules::plan(&source, &target).map_err(objection)?;
+    let Plan { dir, renaming } = match rules::plan(&source, &target) {
+        Ok(plan) => plan,
+        Err(no) => return Err(unfit(client, to, no).await),
+    };
     let progress = Progress::begin(how.talk, "to");
     let (send, receive) = stream::pipe();
     let (reader, renamed) = renaming_pipe(cx, receive, renaming);
@@ -182,6 +188,14 @@ fn put(path: &str, how: How) -> PutArchive {
 
 fn objection(objection: rules::Objection) -> Failure {
     Failure::error(objection.to_string())
+}
+
+/// Why nothing can be copied there: nothing fits into a container that is not there.
+async fn unfit(client: &Client, at: At<'_>, no: rules::Objection) -> Failure {
+    match client.container_inspect(at.container).await {
+        Ok(_) => objection(no),
+        Err(missing) => missing.into(),
+    }
 }
 
 /// With `-L` what a symlink leads to, and what it shall be called. What cannot be found out is left

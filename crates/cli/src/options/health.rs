@@ -37,7 +37,12 @@ impl HealthOptions {
     pub(super) fn apply(&self, request: &mut CreateContainer) -> Result<(), String> {
         let nanos = |flag: &str, value: Option<Nanos>| not_negative(flag, value.map(|v| v.0));
         let config = HealthConfig {
-            test: self.health_cmd.as_ref().map(|cmd| vec!["CMD-SHELL".to_owned(), cmd.clone()]),
+            // An empty one is none, as in Docker.
+            test: self
+                .health_cmd
+                .as_ref()
+                .filter(|cmd| !cmd.is_empty())
+                .map(|cmd| vec!["CMD-SHELL".to_owned(), cmd.clone()]),
             interval: nanos("--health-interval", self.health_interval)?,
             timeout: nanos("--health-timeout", self.health_timeout)?,
             start_period: nanos("--health-start-period", self.health_start_period)?,

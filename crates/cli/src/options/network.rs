@@ -119,6 +119,11 @@ impl NetworkOptions {
             return Err(conflict("--link-local-ip", "link-local IP"));
         }
         first.link_local.extend(self.link_local_ip.iter().cloned());
+        if is_addressed(first) && !has_endpoint(&first.name) {
+            return Err(
+                "user specified IP address is supported on user defined networks only".to_owned()
+            );
+        }
         Ok(networks)
     }
 
@@ -137,10 +142,8 @@ impl NetworkOptions {
 }
 
 fn endpoint(network: &NetworkFlag, links: Option<Vec<String>>) -> EndpointSettings {
-    let addressed =
-        !(network.ipv4.is_empty() && network.ipv6.is_empty() && network.link_local.is_empty());
     EndpointSettings {
-        ipam_config: addressed.then(|| EndpointIpamConfig {
+        ipam_config: is_addressed(network).then(|| EndpointIpamConfig {
             ipv4_address: network.ipv4.clone(),
             ipv6_address: network.ipv6.clone(),
             link_local_ips: (!network.link_local.is_empty()).then(|| network.link_local.clone()),
@@ -152,6 +155,10 @@ fn endpoint(network: &NetworkFlag, links: Option<Vec<String>>) -> EndpointSettin
         gw_priority: network.gw_priority,
         ..EndpointSettings::default()
     }
+}
+
+fn is_addressed(network: &NetworkFlag) -> bool {
+    !(network.ipv4.is_empty() && network.ipv6.is_empty() && network.link_local.is_empty())
 }
 
 fn strings<T>(list: &[T], text: impl Fn(&T) -> &String) -> Option<Vec<String>> {

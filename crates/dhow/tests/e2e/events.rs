@@ -60,8 +60,8 @@ fn what_is_done_to_a_container_is_told_with_what_it_was() {
         [
             "container create",
             "container start",
-            "container exec_create: true",
-            "container exec_start: true",
+            "container exec_create: true ",
+            "container exec_start: true ",
             "container exec_die",
             "container pause",
             "container unpause",

@@ -250,8 +250,12 @@ async fn restart(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
 }
 
 async fn kill(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
-    let signal = call.query.get("signal").map(str::parse).transpose()?.unwrap_or(Signal::KILL);
-    call.run(move |engine| engine.kill(&who, signal)).await?;
+    let cannot = format!("cannot kill container: {who}: ");
+    let kill = async {
+        let signal = call.query.get("signal").map(str::parse).transpose()?.unwrap_or(Signal::KILL);
+        call.run(move |engine| engine.kill(&who, signal)).await
+    };
+    kill.await.map_err(|no: HttpError| HttpError::new(no.status, cannot + &no.message))?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 

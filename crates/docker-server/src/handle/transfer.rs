@@ -120,7 +120,7 @@ pub(super) async fn load(call: Call) -> Result<Reply, HttpError> {
 
 /// `POST /images/create?fromSrc=-`.
 pub(super) async fn import(call: Call) -> Result<Reply, HttpError> {
-    let options = import_options(&call)?;
+    let options = import_options(&call, "-")?;
     let engine = call.engine.clone();
     let (reader, pump) = call.into_reader();
     tokio::spawn(pump);
@@ -134,7 +134,7 @@ pub(super) async fn import(call: Call) -> Result<Reply, HttpError> {
 
 /// `POST /images/create?fromSrc=URL`.
 pub(super) async fn import_from(call: Call, url: String) -> Result<Reply, HttpError> {
-    let options = import_options(&call)?;
+    let options = import_options(&call, &url)?;
     let engine = call.engine;
     let importing = move |tell: &mut Tell| {
         let id = engine.image_import_from(&url, &options, tell)?;
@@ -144,12 +144,14 @@ pub(super) async fn import_from(call: Call, url: String) -> Result<Reply, HttpEr
     Told::begin(importing).reply().await
 }
 
-fn import_options(call: &Call) -> Result<ImportOptions, HttpError> {
+/// Docker says where an image has come from if nobody says anything else.
+fn import_options(call: &Call, from: &str) -> Result<ImportOptions, HttpError> {
     let query = &call.query;
+    let message = query.get("message").filter(|message| !message.is_empty());
     let reference = query.get("repo").map(|repo| with_tag(repo, query.get("tag"))).transpose()?;
     Ok(ImportOptions {
         reference: reference.map(|reference| reference.to_string()),
-        message: query.get("message").unwrap_or_default().to_owned(),
+        message: message.map_or_else(|| format!("Imported from {from}"), str::to_owned),
         changes: query.all("changes"),
         platform: platform(call)?,
     })

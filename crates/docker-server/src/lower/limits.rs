@@ -37,7 +37,7 @@ pub(crate) enum LimitsError {
     Shares(i64),
     #[error("invalid CPU shares ({0}): value must be a positive integer")]
     NegativeShares(i64),
-    #[error("invalid number of CPUs: {0} billionths; the least is 0.01")]
+    #[error("range of CPUs is from 0.01 on, and {} is asked for", decimal(*.0))]
     NanoCpus(i64),
     #[error("Conflicting options: Nano CPUs and CPU {0} cannot both be set")]
     NanoAnd(&'static str),
@@ -212,6 +212,13 @@ fn nano_cpus(nano: i64) -> Result<Option<u64>, LimitsError> {
         10_000_000.. => Ok(positive(nano)),
         _ => Err(LimitsError::NanoCpus(nano)),
     }
+}
+
+/// Billionths as people write them.
+fn decimal(nano: i64) -> String {
+    let (sign, nano) = (if nano < 0 { "-" } else { "" }, nano.unsigned_abs());
+    let text = format!("{sign}{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn period(microseconds: i64) -> Result<Option<u64>, LimitsError> {

@@ -221,6 +221,7 @@ fn in_json(name: &str) -> Option<&'static str> {
         "HTTPProxy" => "HttpProxy",
         "HTTPSProxy" => "HttpsProxy",
         "HostIP" => "HostIp",
+        "ID" => "Id",
         "NanoCPUs" => "NanoCpus",
         _ => return None,
     })

@@ -53,8 +53,7 @@ impl Candidates {
 
 pub(super) fn program(process: &Process, extras: &Extras) -> Result<Program, PlanError> {
     let args = process.args().as_deref().unwrap_or_default();
-    let name = args.first().filter(|name| !name.is_empty());
-    let name = name.ok_or(PlanError::Missing("process.args"))?.clone();
+    let name = args.first().ok_or(PlanError::Missing("process.args"))?.clone();
     let argv = args.iter().map(|arg| c_string("process.args", arg)).collect::<Result<_, _>>()?;
     let env = process.env().as_deref().unwrap_or_default();
     let env = env.iter().map(|entry| env_entry(entry)).collect::<Result<Vec<_>, _>>()?;
@@ -73,14 +72,14 @@ fn env_entry(entry: &str) -> Result<CString, PlanError> {
 }
 
 /// A name without a slash is looked for in the container's own `PATH`. Entries of it that are
-/// relative are left out, as Go does: what they name depends on who looks.
+/// relative are left out, as Go does: what they name depends on who looks. Nothing has no name.
 fn candidates(name: &str, env: &[CString]) -> Result<Candidates, PlanError> {
     if name.contains('/') {
         return Ok(Candidates::At(c_string("process.args", name)?));
     }
     let path = env.iter().rev().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
     let directories = path.unwrap_or_default().split(|byte| *byte == b':');
-    let absolute = directories.filter(|directory| directory.starts_with(b"/"));
+    let absolute = directories.filter(|directory| !name.is_empty() && directory.starts_with(b"/"));
     let joined = absolute.map(|directory| [directory, b"/", name.as_bytes()].concat());
     let paths = joined.map(|path| {
         CString::new(path)
