@@ -476,13 +476,11 @@ fn mark(root: &Root, source: &Source) -> Result<(), EngineError> {
 /// Docker makes the working directory if the image has none.
 fn make_working_dir(root: &Root, dir: &Path) -> Result<(), EngineError> {
     let made = root.mkdir_all(dir, rustix::fs::Mode::from_raw_mode(0o755));
-    let dir = dir.display();
-    made.map(drop).map_err(|error| match error.errno() {
-        Some(sys::Errno::NOTDIR) => {
-            EngineError::Invalid(format!("Cannot mkdir: {dir} is not a directory"))
-        }
-        _ => EngineError::Invalid(format!("make the working directory {dir}: {error}")),
-    })
+    let (Err(error), dir) = (made, dir.display()) else { return Ok(()) };
+    Err(EngineError::Invalid(match error.errno() {
+        Some(sys::Errno::NOTDIR) => format!("Cannot mkdir: {dir} is not a directory"),
+        _ => format!("make the working directory {dir}: {error}"),
+    }))
 }
 
 fn is_mounted(record: &Record, target: &str) -> bool {
