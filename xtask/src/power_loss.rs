@@ -6,13 +6,18 @@
 //! command was at does no harm. What it does not: the disk of the testbed writes through, so what has
 //! been handed to it is never lost, in whatever order; that is the business of `disks.rs` of the end-to-end
 //! tests, whose disks forget all that was not flushed.
+//!
+//! That it can fail is shown each time: the same work is done once with every flush taken out of the program's
+//! calls, and something has to be missing after that.
+
+mod pulled;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::{host, images, packages, testbed};
 
@@ -21,6 +26,10 @@ pub(crate) const CUTS: usize = 36;
 
 /// How far the machine can get while its words are on the way: so many commands are in doubt.
 const AHEAD: usize = 3;
+
+/// What takes the flushes out of a script there: they are told to have been done.
+const WITHOUT_FLUSHES: &str = "strace -f -qqq -o /dev/null --trace=fsync,fdatasync,syncfs,sync,sync_file_range,msync \
+     --inject=fsync,fdatasync,syncfs,sync,sync_file_range,msync:retval=0 sh /run/work";
 
 /// How a command of dhow's is called there.
 const DHOW: &str = "/host/dhow --root /data/dhow --run-root /run/dhow";
@@ -61,6 +70,7 @@ fn steps(round: usize) -> Vec<Step> {
     // No id begins like that.
     let container = |name: &str| Thing::Container(format!("x{name}{round}"));
     let volume = Thing::Volume(format!("v{round}"));
+    let pulled = pulled::image(round);
     let step = |words: String, changes: Vec<(Thing, Presence)>| Step { words, changes };
     let run = |name: &str, more: &str| {
         format!(
@@ -77,6 +87,7 @@ fn steps(round: usize) -> Vec<Step> {
         step(format!("export -o /data/tar xb{round}"), Vec::new()),
         step(format!("import /data/tar img:i{round}"), vec![(image("i", "b"), There)]),
         step("load -q -i /host/busybox.tar".to_owned(), Vec::new()),
+        step(format!("pull -q {}", pulled.0), vec![(Thing::Image(pulled.0, pulled.1), There)]),
         step(format!("rm xa{round}"), vec![(container("a"), Gone)]),
         step(format!("rmi img:b{round}"), vec![(image("b", "b"), Gone)]),
         step("container prune -f".to_owned(), vec![(container("b"), Gone)]),
@@ -89,9 +100,11 @@ fn steps(round: usize) -> Vec<Step> {
     ];
     // What the last round has left of its prunes.
     if let Some(before) = round.checked_sub(1) {
-        let line = format!("b{before}");
-        let thing = Thing::Image(format!("img:i{before}"), line);
-        all.push(step(format!("rmi -f img:i{before} || true"), vec![(thing, Presence::Unknown)]));
+        let imported = (format!("img:i{before}"), format!("b{before}"));
+        for (name, line) in [imported, pulled::image(before)] {
+            let words = format!("rmi -f {name} || true");
+            all.push(step(words, vec![(Thing::Image(name, line), Presence::Unknown)]));
+        }
     }
     all
 }
@@ -184,15 +197,16 @@ pub(crate) fn run(cuts: usize) -> Result<()> {
     if place.exists() {
         fs::remove_dir_all(&place).with_context(|| format!("remove {}", place.display()))?;
     }
-    let machine = Machine { share: prepare(&place)?, data: place.join("data.img") };
-    let first = format!("set -u\n{DHOW} load -q -i /host/busybox.tar && echo checked");
-    machine.boot(&first, None)?;
+    let share = prepare(&place, cuts)?;
+    shows_that_it_can_fail(&Machine { share: share.clone(), data: place.join("unflushed.img") })?;
+    let machine = Machine { share, data: place.join("data.img") };
+    machine.boot(FIRST, None)?.whole()?;
     let mut expected = Expected::new();
     for round in 0..cuts {
         let steps = steps(round);
         let (word, delay) = cut(round, steps.len());
-        let script = format!("set -u\n{}{}", checks(&expected), work(&steps));
-        let said = machine.boot(&script, Some((&word, delay)))?;
+        let script = format!("{}{}", checks(&expected), work(&steps));
+        let said = machine.boot(&script, Some((&word, delay)))?.whole()?;
         let acknowledged = said.lines().filter(|line| line.starts_with("done ")).count();
         host::say(&format!(
             "power-loss: {} of {cuts}: {word} +{delay} ms, {acknowledged} done",
@@ -200,16 +214,37 @@ pub(crate) fn run(cuts: usize) -> Result<()> {
         ));
         expected = after(expected, &steps, acknowledged);
     }
-    machine.boot(&format!("set -u\n{}", checks(&expected)), None)?;
+    machine.boot(&checks(&expected), None)?.whole()?;
     host::say(&format!("power-loss: {cuts} times, and all was there"));
     Ok(())
 }
 
-/// The program and an image where the machine finds them.
-fn prepare(place: &Path) -> Result<PathBuf> {
+/// What is done before the first cut.
+const FIRST: &str = "$DHOW load -q -i /host/busybox.tar && echo checked";
+
+/// What the first steps of a round have acknowledged is looked for after a cut, when nothing of it was flushed.
+fn shows_that_it_can_fail(machine: &Machine) -> Result<()> {
+    machine.boot(FIRST, None)?.whole()?;
+    let mut steps = steps(0);
+    steps.truncate(3);
+    let last = steps.len() - 1;
+    let script =
+        format!("cat >/run/work <<'END'\n{}END\necho checked\n{WITHOUT_FLUSHES}", work(&steps));
+    machine.boot(&script, Some((&format!("done {last}."), 0)))?.whole()?;
+    let expected = after(Expected::new(), &steps, steps.len());
+    let said = machine.boot(&checks(&expected), None)?;
+    ensure!(said.is_broken(), "without flushes all is there as well: nothing is shown\n{said}");
+    host::say("power-loss: without flushes it is seen that something is missing");
+    Ok(())
+}
+
+/// The program, and images to load and to pull, where the machine finds them.
+fn prepare(place: &Path, cuts: usize) -> Result<PathBuf> {
     let share = place.join("host");
     fs::create_dir_all(&share).with_context(|| format!("make {}", share.display()))?;
-    images::make_busybox_only(&share)?;
+    let busybox = images::make_busybox_only(&share)?;
+    let repository = pulled::Repository::make(&share, &busybox)?;
+    (0..cuts).try_for_each(|round| repository.add(round))?;
     host::run("cargo", &["build", "-p", "dhow"])?;
     let built = host::workspace().join("target/x86_64-unknown-linux-gnu/debug/dhow");
     fs::copy(&built, share.join("dhow")).with_context(|| format!("copy {}", built.display()))?;
@@ -224,7 +259,7 @@ struct Machine {
 
 impl Machine {
     /// Boots it, runs a script there, and cuts the power at a word. What was said.
-    fn boot(&self, script: &str, cut: Option<(&str, u64)>) -> Result<String> {
+    fn boot(&self, script: &str, cut: Option<(&str, u64)>) -> Result<Said> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let (share, data) = (text(&self.share), text(&self.data));
         let mut arguments = vec!["run", "--timeout", "300", "--ro", &share, "--data", &data];
@@ -233,17 +268,44 @@ impl Machine {
             delay = format!("0.{milliseconds:03}");
             arguments.extend(["--crash-on", word, "--crash-delay", &delay]);
         }
-        arguments.extend(["--", "sh", "-c", script]);
+        // The loopback interface of a host without a network is down.
+        let script = format!(
+            "set -u\nDHOW='{DHOW}'\nip link set lo up\nbusybox httpd -p {} -h /host/registry >/dev/null 2>&1\n{script}",
+            pulled::ADDRESS
+        );
+        arguments.extend(["--", "sh", "-c", &script]);
         let output = testbed::command(&arguments).output().context("start the testbed")?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let told = String::from_utf8_lossy(&output.stderr);
         ensure!(said.contains("checked\n"), "the machine says:\n{said}{told}");
-        if said.contains("BROKEN") {
-            bail!("something is not as it has to be:\n{said}{told}");
-        }
+        let said = Said { said, told: told.into_owned() };
         let expected = if cut.is_some() { 137 } else { 0 };
-        ensure!(output.status.code() == Some(expected), "{}: {said}{told}", output.status);
+        ensure!(output.status.code() == Some(expected), "{}: {said}", output.status);
         Ok(said)
+    }
+}
+
+/// What the machine has said.
+struct Said {
+    said: String,
+    told: String,
+}
+
+impl Said {
+    fn is_broken(&self) -> bool {
+        self.said.contains("BROKEN")
+    }
+
+    /// What was said, if all is as it has to be.
+    fn whole(self) -> Result<String> {
+        ensure!(!self.is_broken(), "something is not as it has to be:\n{self}");
+        Ok(self.said)
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.said, self.told)
     }
 }
 

@@ -41,24 +41,12 @@ impl Cgroup {
         limits: &Limits,
         devices: &DeviceRules,
     ) -> Result<Self, CgroupError> {
-        let path = name::join(parent, name)?;
-        let parent = name::parent(parent)?;
-        let mut cgroup = Self { hierarchies: hierarchies.clone(), path, unified: None };
+        let (mut cgroup, parent) = Self::named(hierarchies, parent, name)?;
         cgroup.make_directories(parent)?;
-        let mut lent = Lent::default();
-        let made = cgroup
-            .open_made()
-            .and_then(|()| cgroup.limit(parent, limits, &mut lent))
-            .and_then(|()| cgroup.restrict_devices(devices));
-        match made {
-            Ok(()) => Ok(cgroup),
-            Err(error) => {
-                // The first failure is the one to tell; nobody is in the cgroup who could keep it.
-                realtime::give_up(hierarchies, &cgroup.path, lent);
-                drop(cgroup.remove());
-                Err(error)
-            }
-        }
+        // The first failure is the one to tell; nobody is in the cgroup who could keep it.
+        let made = cgroup.furnish(parent, limits, devices);
+        made.inspect_err(|_| drop(cgroup.remove()))?;
+        Ok(cgroup)
     }
 
     /// Takes up a cgroup that somebody else has just made, in the hierarchies that he cares for, and makes
@@ -72,27 +60,44 @@ impl Cgroup {
         limits: &Limits,
         devices: &DeviceRules,
     ) -> Result<Self, CgroupError> {
-        let path = name::join(parent, name)?;
-        let parent = name::parent(parent)?;
-        let mut cgroup = Self { hierarchies: hierarchies.clone(), path, unified: None };
+        let (mut cgroup, parent) = Self::named(hierarchies, parent, name)?;
         for (root, mount) in roots(hierarchies) {
             match make(root, mount, parent, &cgroup.path) {
                 Ok(()) | Err(CgroupError::Exists(_)) => {}
                 Err(error) => return Err(error),
             }
         }
+        cgroup.furnish(parent, limits, devices)?;
+        Ok(cgroup)
+    }
+
+    /// One that is not made yet, and its parent without a leading slash.
+    fn named<'a>(
+        hierarchies: &Hierarchies,
+        parent: &'a str,
+        name: &str,
+    ) -> Result<(Self, &'a str), CgroupError> {
+        let path = name::join(parent, name)?;
+        let cgroup = Self { hierarchies: hierarchies.clone(), path, unified: None };
+        Ok((cgroup, name::parent(parent)?))
+    }
+
+    /// Gives one whose directories are there all that it is to have.
+    fn furnish(
+        &mut self,
+        parent: &str,
+        limits: &Limits,
+        devices: &DeviceRules,
+    ) -> Result<(), CgroupError> {
         let mut lent = Lent::default();
-        let made = cgroup
+        let made = self
             .open_made()
-            .and_then(|()| cgroup.limit(parent, limits, &mut lent))
-            .and_then(|()| cgroup.restrict_devices(devices));
-        match made {
-            Ok(()) => Ok(cgroup),
-            Err(error) => {
-                realtime::give_up(hierarchies, &cgroup.path, lent);
-                Err(error)
-            }
+            .and_then(|()| self.limit(parent, limits, &mut lent))
+            .and_then(|()| self.restrict_devices(devices));
+        if made.is_err() {
+            realtime::give_up(&self.hierarchies, &self.path, lent);
         }
+        made
     }
 
     fn make_directories(&self, parent: &str) -> Result<(), CgroupError> {

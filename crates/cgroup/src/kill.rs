@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{Access, AtFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use sys::Errno;
 use sys::process::pidfd_send_signal;
@@ -47,8 +48,24 @@ impl Cgroup {
     /// Kills every process in the cgroup and below it, frozen or not, and returns when all are dead.
     /// Their parents have yet to reap them, and must not be who calls this: the first process of a
     /// pid namespace dies when all others in it are reaped, and newer kernels (seen on 7.2) keep it
-    /// in its cgroup until then.
+    /// in its cgroup until then. Nobody is in one that is gone, as a scope is that systemd has removed with
+    /// its last process.
     pub fn kill(&self) -> Result<(), CgroupError> {
+        match self.kill_whoever_is_there() {
+            Err(_) if self.is_gone() => Ok(()),
+            killed => killed,
+        }
+    }
+
+    fn is_gone(&self) -> bool {
+        let is_there = |(root, _): (BorrowedFd<'_>, &Path)| {
+            let found = rustix::fs::accessat(root, &*self.path, Access::EXISTS, AtFlags::empty());
+            found != Err(Errno::NOENT)
+        };
+        !self.tracking().is_some_and(is_there)
+    }
+
+    fn kill_whoever_is_there(&self) -> Result<(), CgroupError> {
         let deadline = Deadline::after(PATIENCE);
         self.start_kill()?;
         if let Some(dir) = self.clone_into() {

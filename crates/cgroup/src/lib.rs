@@ -27,6 +27,7 @@ mod plan;
 mod pressure;
 mod realtime;
 mod remove;
+mod scopes;
 mod stats;
 mod systemd;
 mod tree;
@@ -48,5 +49,6 @@ pub use plan::LimitError;
 pub use pressure::{Pressure, Stall, Waited};
 pub use stats::{CpuStats, IoEntry, IoStats, MemoryStats, PidsStats, Stats};
 pub use systemd::{
-    BadProperty, BadScope, BusError, Keeper, Manager, Scope, SystemdError, Wish, Wished, bus_socket,
+    BadProperty, BadScope, BusError, Change, Keeper, Manager, Scope, SystemdError, Wish, Wished,
+    bus_socket, host_socket, is_booted_with_systemd,
 };

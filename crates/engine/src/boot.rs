@@ -142,6 +142,7 @@ mod tests {
                 again_failed: None,
                 mounted: Vec::new(),
                 unseen: Vec::new(),
+                slice: None,
             };
             is_wished(policy, &start, ExitCode(code), by_hand)
         };

@@ -8,6 +8,7 @@ pub(crate) mod resources;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use model::ContainerId;
 use model::container::{ContainerSpec, NamespaceSpec, NetworkMode, Terminal};
 use model::mount::{Access, Mount as WishedMount, MountSource, Propagation, Recursion};
 use model::selinux::Labels;
@@ -41,6 +42,8 @@ pub(crate) struct Attached {
     pub(crate) user: UserIds,
     /// Path of the container's cgroup below each hierarchy's mount.
     pub(crate) cgroup: PathBuf,
+    /// The container's.
+    pub(crate) id: ContainerId,
     /// Volumes and binds in mount order, anonymous volumes by now with a path.
     pub(crate) mounts: Vec<AttachedMount>,
     /// `hosts`, `hostname`, `resolv.conf` of the container's directory, absolute.
@@ -169,7 +172,7 @@ fn variables(wished: &ContainerSpec, resolved: &Resolved, attached: &Attached) -
     }
     match attached.systemd {
         None => all,
-        Some(_) => systemd::tell(all, &attached.cgroup),
+        Some(_) => systemd::tell(all, &attached.id),
     }
 }
 

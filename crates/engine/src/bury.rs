@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use cgroup::{Cgroup, CgroupError};
+use cgroup::{Cgroup, CgroupError, Hierarchies};
 use model::{ContainerId, Life};
 use shim::protocol::{ByHand, CgroupName, ExitRecord};
 
@@ -123,37 +123,19 @@ impl Engine {
 
     /// Ends what is left in the cgroup of a container that nobody guards, and removes it.
     pub(crate) fn end_orphans(&self, container: &Container) -> Result<(), EngineError> {
-        let CgroupName { parent, name } = self.cgroup_name(container);
-        for hierarchies in self.all_hierarchies()? {
-            match Cgroup::open(&hierarchies, &parent, &name) {
-                Ok(cgroup) => end(&cgroup)?,
-                Err(CgroupError::NotFound(_)) => {}
-                Err(error) => return Err(cgroup_error(&error)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Where a container's cgroup is.
-    pub(crate) fn cgroup_name(&self, container: &Container) -> CgroupName {
-        let parent = container.record.spec.limits.cgroup_parent.as_deref();
-        CgroupName {
-            parent: parent.map_or_else(|| self.paths().cgroup_parent(), clean),
-            name: container.id.to_string(),
-        }
+        let place = self.cgroup_name(container);
+        self.all_hierarchies()?.iter().try_for_each(|one| end(one, &place))
     }
 }
 
-/// A parent as typed, without what says nothing: `/a//b/` is `a/b`, and `/` the root.
-fn clean(parent: &str) -> String {
-    let names: Vec<&str> =
-        parent.split('/').filter(|name| !name.is_empty() && *name != ".").collect();
-    names.join("/")
-}
-
-/// Kills all processes of a cgroup and removes it.
-pub(crate) fn end(cgroup: &Cgroup) -> Result<(), EngineError> {
-    cgroup.kill().and_then(|()| cgroup.remove()).map_err(|error| cgroup_error(&error))
+/// Kills all processes of a cgroup, if it is there, and removes it.
+pub(crate) fn end(hierarchies: &Hierarchies, place: &CgroupName) -> Result<(), EngineError> {
+    let ended = match Cgroup::open(hierarchies, &place.parent, &place.name) {
+        Ok(cgroup) => cgroup.kill().and_then(|()| shim::remove_group(&cgroup, place)),
+        Err(CgroupError::NotFound(_)) => Ok(()),
+        Err(error) => Err(error),
+    };
+    ended.map_err(|error| cgroup_error(&error))
 }
 
 fn remove(path: &Path) -> Result<(), EngineError> {
@@ -162,19 +144,5 @@ fn remove(path: &Path) -> Result<(), EngineError> {
             Err(EngineError::file("remove", path)(error))
         }
         Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_parent_may_be_written_in_several_ways() {
-        for (typed, cleaned) in
-            [("a", "a"), ("/a/b", "a/b"), ("/a//b/", "a/b"), ("./a.slice", "a.slice"), ("/", "")]
-        {
-            assert_eq!(clean(typed), cleaned);
-        }
     }
 }

@@ -34,6 +34,7 @@ impl Engine {
         processors::check(&spec.limits)?;
         apparmor::check(&spec.security)?;
         rootless::check(&spec)?;
+        self.slice_for(spec.limits.cgroup_parent.as_deref())?;
         self.pin_joined(&mut spec)?;
         let mut warnings = limits::settle(self.hierarchies().ok(), &mut spec.limits)?;
         let (image, config) = self.image_config(&spec.source)?;

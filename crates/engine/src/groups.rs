@@ -38,7 +38,7 @@ impl Engine {
     /// # Errors
     /// `NotFound` if the container has ended meanwhile; they cannot be opened.
     pub(crate) fn group_of(&self, container: &Container) -> Result<Cgroup, EngineError> {
-        let CgroupName { parent, name } = self.cgroup_name(container);
+        let CgroupName { parent, name, .. } = self.cgroup_name(container);
         let all = self.all_hierarchies()?;
         let is_whole = all.iter().all(|one| one.is_delegated() && one.part().is_none());
         for one in all.iter().filter(|one| one.is_delegated()) {

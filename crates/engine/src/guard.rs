@@ -116,6 +116,11 @@ impl Engine {
 
 /// Anything that a shim cannot be asked.
 pub(crate) fn shim_error(id: &ContainerId, error: &dyn std::error::Error) -> EngineError {
+    EngineError::Shim { id: *id, what: chain(error) }
+}
+
+/// What an error says, and why.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut what = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -123,7 +128,7 @@ pub(crate) fn shim_error(id: &ContainerId, error: &dyn std::error::Error) -> Eng
         what.push_str(&cause.to_string());
         source = cause.source();
     }
-    EngineError::Shim { id: *id, what }
+    what
 }
 
 /// What a shim's refusal means to a verb.

@@ -2,6 +2,7 @@
 
 use crate::container::{Container, now, read_own};
 use crate::reconcile::hierarchies;
+use crate::settings::CgroupDriver;
 use crate::stats::total_memory;
 use crate::view::{CgroupVersion, InfoView, LimitSupport};
 use crate::{Engine, EngineError, processors, rootless};
@@ -28,6 +29,10 @@ impl Engine {
             containers: (running, paused, stopped),
             images: u64::try_from(self.store().images().list()?.len()).unwrap_or(u64::MAX),
             backing_filesystem: self.backing_filesystem(),
+            cgroup_driver: match self.cgroup_driver()? {
+                CgroupDriver::Cgroupfs => "cgroupfs",
+                CgroupDriver::Systemd => "systemd",
+            },
             cgroup: if is_v2 { CgroupVersion::V2 } else { CgroupVersion::V1 },
             limits: LimitSupport {
                 memory: has(Ability::Memory),

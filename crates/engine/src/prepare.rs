@@ -109,17 +109,18 @@ impl Engine {
     /// Prepares a start. A container on another's network takes that one's name, which its record
     /// has from then on, as in Docker.
     pub(crate) fn prepare(&self, container: &mut Container) -> Result<Prepared, EngineError> {
+        let slice = self.slice_for(container.record.spec.limits.cgroup_parent.as_deref())?;
         let mut around = self.surroundings(container)?;
         if let Some(owner) = &around.owner {
             let record = &mut container.record;
             record.resolved.hostname.clone_from(&owner.record.resolved.hostname);
             record.spec.network.domainname.clone_from(&owner.record.spec.network.domainname);
         }
-        match self.spec_and_fds(container, &mut around) {
+        match self.spec_and_fds(container, &mut around, slice.as_deref()) {
             Ok((spec, fds)) => {
                 let Surroundings { endpoint, network, .. } = around;
                 let mounted = mounted(&container.record, &spec, &fds)?;
-                Ok(Prepared { spec, fds, endpoint, network, mounted })
+                Ok(Prepared { spec, fds, endpoint, network, mounted, slice })
             }
             Err(error) => {
                 // While the sockets are still ours, or the port's next owner would lose it.
@@ -152,8 +153,10 @@ impl Engine {
         &self,
         container: &Container,
         around: &mut Surroundings,
+        slice: Option<&str>,
     ) -> Result<(Spec, Vec<(FdRole, OwnedFd)>), EngineError> {
         let record = &container.record;
+        let place = self.place(container, slice.map(str::to_owned));
         let caps = security::capabilities(&record.spec.security)?;
         let mut devices = security::devices(&record.spec.security, caps)?;
         let mut given = self.cdi(&record.spec.security.device_requests)?;
@@ -177,9 +180,8 @@ impl Engine {
             more_mounts: given.mounts,
             hooks: given.hooks,
             user,
-            cgroup: PathBuf::from("/")
-                .join(self.paths().cgroup_parent())
-                .join(container.id.to_string()),
+            id: container.id,
+            cgroup: PathBuf::from("/").join(place.parent).join(place.name),
             mounts: sources.mounts,
             etc_files,
             capabilities: security::oci_capabilities(caps),

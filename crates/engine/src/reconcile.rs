@@ -7,10 +7,11 @@
 use cgroup::{Cgroup, CgroupError, Hierarchies};
 use model::ContainerId;
 use shim::LifeLock;
+use shim::protocol::CgroupName;
 
 use crate::bury;
 use crate::container::Locked;
-use crate::guard::shim_error;
+use crate::guard::{chain, shim_error};
 use crate::prepare::store_error;
 use crate::record::Progress;
 use crate::{Engine, EngineError};
@@ -98,23 +99,41 @@ impl Engine {
     }
 
     fn remove_strange_cgroups_of(&self, hierarchies: &Hierarchies) -> Result<(), EngineError> {
-        let parent = self.paths().cgroup_parent();
-        let other = |error: CgroupError| cgroup_error(&error);
-        for name in Cgroup::list(hierarchies, &parent).map_err(other)? {
-            let Ok(id) = name.parse::<ContainerId>() else { continue };
+        for (id, place) in self.cgroups(hierarchies)? {
             // A row comes before its cgroup, and whoever has the life starts nothing.
             if self.store().containers().get(&id)?.is_some() {
                 continue;
             }
             let Some(life) = self.try_take(&id)? else { continue };
-            match Cgroup::open(hierarchies, &parent, &name) {
-                Ok(cgroup) => bury::end(&cgroup)?,
-                Err(CgroupError::NotFound(_)) => {}
-                Err(error) => return Err(cgroup_error(&error)),
-            }
+            bury::end(hierarchies, &place)?;
             life.remove_dir();
         }
         Ok(())
+    }
+
+    /// The cgroups of this root's containers, as far as their names tell whose they are: those in its own
+    /// place and scopes in whichever slice.
+    pub(crate) fn cgroups(
+        &self,
+        hierarchies: &Hierarchies,
+    ) -> Result<Vec<(ContainerId, CgroupName)>, EngineError> {
+        let failed = |error: CgroupError| cgroup_error(&error);
+        let parent = self.paths().cgroup_parent();
+        let own = Cgroup::list(hierarchies, &parent).map_err(failed)?.into_iter();
+        let own = own.filter_map(|name| {
+            let place = CgroupName { parent: parent.clone(), name, slice: None };
+            Some((place.name.parse().ok()?, place))
+        });
+        let is_ours = |unit: &str| self.owner_of_scope(unit).is_some();
+        let scopes = Cgroup::scopes(hierarchies, is_ours).map_err(failed)?.into_iter();
+        let scopes = scopes.filter_map(|(parent, name)| {
+            // The last part of a slice's path is its whole name; the root's is that of none.
+            let slice =
+                Some(parent.rsplit('/').next().filter(|it| !it.is_empty()).unwrap_or("-.slice"));
+            let id = self.owner_of_scope(&name)?;
+            Some((id, CgroupName { slice: slice.map(str::to_owned), parent, name }))
+        });
+        Ok(own.chain(scopes).collect())
     }
 }
 
@@ -125,11 +144,5 @@ pub(crate) fn hierarchies() -> Result<Hierarchies, EngineError> {
 
 /// What the cgroups say, and why.
 pub(crate) fn cgroup_error(error: &CgroupError) -> EngineError {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    EngineError::Cgroup(text)
+    EngineError::Cgroup(chain(error))
 }

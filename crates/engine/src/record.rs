@@ -113,6 +113,9 @@ pub(crate) struct Start {
     /// Where the init has made a tmpfs that the user wished, whose number nobody has seen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) unseen: Vec<PathBuf>,
+    /// The slice in which systemd was asked for its cgroup; nothing if we have made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) slice: Option<String>,
 }
 
 /// The link address of an [`Endpoint`] that has none that is known here.

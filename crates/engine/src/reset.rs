@@ -4,7 +4,7 @@
 //! them: those that live have a directory below the runtime root, and the kernel's objects are named
 //! after the root.
 
-use cgroup::{Cgroup, CgroupError, Hierarchies};
+use cgroup::{CgroupError, Hierarchies};
 use model::{ContainerId, NameOrId, Signal};
 use shim::protocol::Reach;
 use shim::{CallError, Journal};
@@ -66,15 +66,8 @@ impl Engine {
         let failed = |error: CgroupError| cgroup_error(&error);
         // Those that said nothing or were not found; with each dies its container's init.
         shim::end_home(hierarchies, &parent).map_err(failed)?;
-        for name in Cgroup::list(hierarchies, &parent).map_err(failed)? {
-            if name.parse::<ContainerId>().is_err() {
-                continue;
-            }
-            match Cgroup::open(hierarchies, &parent, &name) {
-                Ok(cgroup) => bury::end(&cgroup)?,
-                Err(CgroupError::NotFound(_)) => {}
-                Err(error) => return Err(cgroup_error(&error)),
-            }
+        for (_, place) in self.cgroups(hierarchies)? {
+            bury::end(hierarchies, &place)?;
         }
         shim::remove_home(hierarchies, &parent).map_err(failed)
     }

@@ -27,6 +27,8 @@ pub(crate) struct Prepared {
     pub(crate) endpoint: Option<Endpoint>,
     pub(crate) network: crate::ports::Publication,
     pub(crate) mounted: Vec<Mounted>,
+    /// The slice in which systemd makes its cgroup.
+    pub(crate) slice: Option<String>,
 }
 
 /// How a container comes to run.
@@ -153,14 +155,14 @@ impl Engine {
             Beginning::Restore(..) => (Vec::new(), Vec::new()),
         };
         let (failed, again_failed) = (None, None);
-        let start =
-            Start { at, endpoint, failed, restarts: revival, again_failed, mounted, unseen };
+        let (restarts, slice) = (revival, prepared.slice.clone());
+        let start = Start { at, endpoint, failed, restarts, again_failed, mounted, unseen, slice };
         container.record.progress =
             Progress::Started(Box::new(match container.record.last_start() {
                 // Until it runs again, what counts is how it ended before.
                 Some(last) if revival > 0 => {
-                    let Start { endpoint, mounted, unseen, .. } = start.clone();
-                    Start { endpoint, mounted, unseen, ..last.clone() }
+                    let Start { endpoint, mounted, unseen, slice, .. } = start.clone();
+                    Start { endpoint, mounted, unseen, slice, ..last.clone() }
                 }
                 Some(_) | None => start.clone(),
             }));
@@ -283,8 +285,10 @@ impl Engine {
         let failed = Some(failure_of(error));
         let (endpoint, again_failed) = (None, None);
         let (mounted, unseen) = (Vec::new(), Vec::new());
-        let start =
-            Start { at: now(), endpoint, failed, restarts: 0, again_failed, mounted, unseen };
+        // Whatever could not be ended is still where it was.
+        let slice = container.record.last_start().and_then(|start| start.slice.clone());
+        let (at, restarts) = (now(), 0);
+        let start = Start { at, endpoint, failed, restarts, again_failed, mounted, unseen, slice };
         container.record.progress = Progress::Started(Box::new(start));
         self.save(container)?;
         Ok(released?)

@@ -1,9 +1,8 @@
 //! What systemd as a container's first process needs of the host: control groups that it may
 //! write to without gaining anything.
 
-use std::path::Path;
-
 use cgroup::Hierarchies;
+use model::ContainerId;
 use model::container::{NamespaceSpec, SecuritySpec};
 use model::systemd::{FirstProcess, OWN_TMPFS, SystemdMode};
 use oci_spec::OciSpecError;
@@ -89,9 +88,9 @@ pub(crate) fn settle(record: &mut Record) -> Result<Option<String>, EngineError>
 }
 
 /// systemd asks these two what it runs in and what the machine is called.
-pub(crate) fn tell(mut variables: Vec<String>, cgroup: &Path) -> Vec<String> {
-    // The last part of the path is the container's id, and a machine's has half of its length.
-    let id = cgroup.file_name().unwrap_or_default().to_string_lossy();
+pub(crate) fn tell(mut variables: Vec<String>, id: &ContainerId) -> Vec<String> {
+    // A machine's has half of the length of a container's.
+    let id = id.to_string();
     let uuid = id.get(..32).unwrap_or_default();
     for variable in ["container=oci".to_owned(), format!("container_uuid={uuid}")] {
         let name = variable_name(&variable);

@@ -3,6 +3,7 @@
 //! The kernel is told first and the row is written last; what the kernel refuses changes nothing, and
 //! what cannot be written down is taken back.
 
+mod limited;
 mod live;
 mod merge;
 mod mounts;
@@ -13,20 +14,20 @@ mod unmount;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use cgroup::{Before, Cgroup};
+use cgroup::Cgroup;
 use model::NameOrId;
 use model::container::{Limits, PidsLimit, RestartPolicy, SwapLimit};
 use model::mount::Mount;
 use model::port::{ContainerPort, PortBinding};
 use sys::failpoint::Point;
 
+use self::limited::Limited;
 use self::merge::{merge, to_apply};
 use self::mounts::{At, MountPlan};
 use self::ports::PortPlan;
 use crate::bundle::resources;
 use crate::container::Container;
 use crate::limits::{Numbered, settle};
-use crate::reconcile::cgroup_error;
 use crate::{Engine, EngineError, processors};
 
 /// What an update changes.
@@ -243,8 +244,8 @@ impl Engine {
         if let Err(error) = self.carry_out(&mut container, &changes, &mut work) {
             // This error is the one to tell, not that of what follows from it.
             self.take_back(&before, &work);
-            if let Some((group, limits)) = limited {
-                group.put_back(limits);
+            if let Some(limited) = limited {
+                limited.take_back(&old);
             }
             return Err(error);
         }
@@ -313,19 +314,15 @@ impl Engine {
     }
 
     /// Tells the kernel, if the container runs; what it had before.
-    fn limit(
-        &self,
-        container: &Container,
-        new: &Limits,
-    ) -> Result<Option<(Cgroup, Before)>, EngineError> {
+    fn limit(&self, container: &Container, new: &Limits) -> Result<Option<Limited>, EngineError> {
         let group = self.group_that_runs(container)?;
         // One of nowhere has nothing to be told to, and the user has been told that.
         let Some(group) = group.filter(|group| group.hierarchies().is_delegated()) else {
             return Ok(None);
         };
-        match group.update(&in_kernels_words(new)?) {
-            Ok(before) => Ok(Some((group, before))),
-            Err(error) if self.life(container)?.is_running() => Err(cgroup_error(&error)),
+        match Limited::make(group, self.cgroup_name(container), in_kernels_words(new)?) {
+            Ok(limited) => Ok(Some(limited)),
+            Err(error) if self.life(container)?.is_running() => Err(error),
             Err(_) => Ok(None),
         }
     }

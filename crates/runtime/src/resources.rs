@@ -35,6 +35,24 @@ pub enum ResourceError {
 
 type Result<T> = std::result::Result<T, ResourceError>;
 
+/// Tasks that a cgroup has to take while a container is made: who keeps a scope of systemd's, and a process that
+/// is born twice.
+const ROOM: Max = Max::At(3);
+
+/// The limits with room for what a container is made by.
+#[must_use]
+pub fn with_room(limits: Limits) -> Limits {
+    Limits { pids: limits.pids.map(|pids| pids.max(ROOM)), ..limits }
+}
+
+/// What takes that room back, once the container's own process is the only one in there; `None` if none was
+/// given.
+#[must_use]
+pub fn without_room(limits: &Limits) -> Option<Limits> {
+    let pids = limits.pids.filter(|pids| *pids < ROOM)?;
+    Some(Limits { pids: Some(pids), ..Limits::default() })
+}
+
 /// The limits of a specification.
 ///
 /// # Errors

@@ -250,6 +250,9 @@ pub struct CgroupName {
     pub parent: String,
     /// Below the parent.
     pub name: String,
+    /// The slice of systemd's that it is a scope in; `None`: the shim makes it by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slice: Option<String>,
 }
 
 /// How a container is stopped.

@@ -21,6 +21,9 @@ const LONGEST_LINE: usize = 512;
 /// The bus itself.
 const BUS: &str = "org.freedesktop.DBus";
 
+/// How the path of a socket ends behind which systemd itself listens, and no bus.
+const DIRECT: &str = "systemd/private";
+
 /// Why a bus is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
@@ -93,11 +96,21 @@ fn unescape(text: &str) -> Option<PathBuf> {
     Some(OsString::from_vec(bytes).into())
 }
 
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// A bus, which gives names and passes on what it is asked to.
+    Bus,
+    /// systemd, which has no names for those who speak to it alone, and tells them all that it tells anybody.
+    Systemd,
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Bus {
     stream: UnixStream,
     path: PathBuf,
+    end: End,
     serial: u32,
     /// Whose jobs, which, and how they have ended, since the last call was sent.
     ended: Vec<(String, String, String)>,
@@ -122,8 +135,9 @@ impl Bus {
         let stream = UnixStream::connect(path).map_err(connect)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(connect)?;
         stream.set_write_timeout(Some(PATIENCE)).map_err(connect)?;
+        let end = if path.ends_with(DIRECT) { End::Systemd } else { End::Bus };
         let (path, ended) = (path.to_owned(), Vec::new());
-        let mut bus = Self { stream, path, serial: 0, ended, patience: PATIENCE };
+        let mut bus = Self { stream, path, end, serial: 0, ended, patience: PATIENCE };
         bus.send(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
         // It asks for nothing more, and then agrees.
         for expected in ["DATA", "OK "] {
@@ -161,14 +175,20 @@ impl Bus {
         Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
     }
 
-    /// Calls a method of the bus's own.
+    /// Calls a method of the bus's own, where there is one.
     pub(super) fn ask_bus(
         &mut self,
         member: &str,
         arguments: Arguments<'_>,
-    ) -> Result<Answer, BusError> {
+    ) -> Result<(), BusError> {
         let path = "/org/freedesktop/DBus";
-        self.ask(Method { destination: BUS, path, interface: BUS, member }, arguments)
+        match self.end {
+            End::Systemd => Ok(()),
+            End::Bus => {
+                let method = Method { destination: BUS, path, interface: BUS, member };
+                self.ask(method, arguments).map(drop)
+            }
+        }
     }
 
     /// Calls a method, and waits for the answer.

@@ -29,6 +29,7 @@ pub use bus::{BusError, bus_socket};
 pub use scope::{BadScope, Scope};
 use wire::{Arguments, Method, Property};
 
+use crate::change::Before;
 use crate::detect::{Controller, Hierarchies, Version};
 use crate::devices::DeviceRules;
 use crate::error::CgroupError;
@@ -45,6 +46,27 @@ const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 /// The same if there is none.
 const NO_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+
+/// Where root reaches the host's systemd without a bus between, and by the bus. The first is the way of
+/// systemctl, is there where no bus daemon is, and costs half: the bus passes each word on.
+const HOST_DIRECT: &str = "/run/systemd/private";
+const HOST_BUS: &str = "/run/dbus/system_bus_socket";
+
+/// What there is if the host was booted with systemd: sd_booted(3).
+const BOOTED: &str = "/run/systemd/system";
+
+/// Whether the host was booted with systemd.
+#[must_use]
+pub fn is_booted_with_systemd() -> bool {
+    Path::new(BOOTED).is_dir()
+}
+
+/// Where the host's systemd is spoken to by root.
+#[must_use]
+pub fn host_socket() -> &'static Path {
+    let direct = Path::new(HOST_DIRECT);
+    if direct.exists() { direct } else { Path::new(HOST_BUS) }
+}
 
 /// Why systemd has not done what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +101,14 @@ pub enum SystemdError {
     Cgroup(#[from] CgroupError),
 }
 
+impl SystemdError {
+    /// Whether there is such a unit already.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        matches!(self, Self::Bus(BusError::Call { name, .. }) if name == EXISTS)
+    }
+}
+
 /// A process that keeps a new scope from being empty, and ends when this is dropped: once the
 /// container's own process is in there.
 #[derive(Debug)]
@@ -101,6 +131,17 @@ pub struct Wished<'a> {
     pub devices: &'a DeviceRules,
     /// What else, which overrides what runtimes usually say.
     pub properties: &'a [Wish],
+}
+
+/// A change of limits that is to be taken back.
+#[derive(Debug)]
+pub struct Change<'a> {
+    /// What the cgroup's files had.
+    pub before: Before,
+    /// The limits that there were.
+    pub old: &'a Limits,
+    /// Those of the change.
+    pub new: &'a Limits,
 }
 
 /// systemd, the host's or a user's own.
@@ -208,13 +249,27 @@ impl Manager {
         cgroup: &Cgroup,
         unit: &str,
         limits: &Limits,
-    ) -> Result<(), SystemdError> {
+    ) -> Result<Before, SystemdError> {
         let before = cgroup.update(limits)?;
-        let all = self.told_and_written(cgroup, unit, limits);
-        if all.is_err() {
-            cgroup.put_back(before);
+        match self.told_and_written(cgroup, unit, limits) {
+            Ok(()) => Ok(before),
+            Err(error) => {
+                cgroup.put_back(before);
+                Err(error)
+            }
         }
-        all
+    }
+
+    /// Takes an update back, of which `old` are all the limits before it. Whoever does has an error to tell
+    /// already, so that none comes from here.
+    pub fn put_back(&mut self, cgroup: &Cgroup, unit: &str, change: Change<'_>) {
+        let version = version(&cgroup.hierarchies);
+        let current = cgroup.current(change.new).unwrap_or(Current::NEW);
+        let told = properties::of_limits(change.new, &current, version);
+        let old = properties::of_limits(change.old, &Current::NEW, version);
+        let _ = self.tell(unit, &properties::before(&told, &old));
+        // What systemd has just written is rounded.
+        cgroup.put_back(change.before);
     }
 
     fn told_and_written(
@@ -243,15 +298,29 @@ impl Manager {
     /// systemd refuses, or does not come to an end.
     pub fn end(&mut self, unit: &str) -> Result<(), SystemdError> {
         self.listen()?;
-        match self.ask("StopUnit", Arguments::Texts(&[unit, "replace"])) {
-            Ok(job) => {
-                let job = job.ok_or(SystemdError::Answer("StopUnit"))?;
-                self.wait(unit, &job)?;
-            }
-            Err(BusError::Call { name, .. }) if name == NO_UNIT => return Ok(()),
-            Err(error) => return Err(error.into()),
+        match self.begin_to_stop(unit)? {
+            Some(job) => self.wait(unit, &job)?,
+            None => return Ok(()),
         }
         self.forget(unit)
+    }
+
+    /// The same without waiting: it will be stopped, and forgets itself then. Whoever wants its name before
+    /// that finds it taken ([`SystemdError::is_taken`]).
+    ///
+    /// # Errors
+    /// systemd refuses.
+    pub fn let_go(&mut self, unit: &str) -> Result<(), SystemdError> {
+        self.begin_to_stop(unit).map(drop)
+    }
+
+    /// The job that stops a unit; none if there is no such unit.
+    fn begin_to_stop(&mut self, unit: &str) -> Result<Option<String>, SystemdError> {
+        match self.ask("StopUnit", Arguments::Texts(&[unit, "replace"])) {
+            Ok(job) => job.ok_or(SystemdError::Answer("StopUnit")).map(Some),
+            Err(BusError::Call { name, .. }) if name == NO_UNIT => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn forget(&mut self, unit: &str) -> Result<(), SystemdError> {

@@ -65,6 +65,24 @@ pub(super) fn of_limits(limits: &Limits, current: &Current, version: Version) ->
     all
 }
 
+/// What makes systemd forget these again: as they were, or as if nobody had ever told it.
+pub(super) fn before(told: &[Property], old: &[Property]) -> Vec<Property> {
+    let earlier = |(name, value): &Property| {
+        let was = old.iter().find(|(other, _)| other == name);
+        was.cloned().unwrap_or_else(|| (name.clone(), never_told(name, value)))
+    };
+    told.iter().map(earlier).collect()
+}
+
+/// The value of a property of limits that nobody has set: all are numbers or sets.
+fn never_told(name: &str, value: &Value) -> Value {
+    if matches!(value, Value::Bytes(_)) {
+        return Value::Bytes(Vec::new());
+    }
+    // What is protected is nothing, what is limited everything.
+    Value::Number(if matches!(name, "MemoryLow" | "MemoryMin") { 0 } else { u64::MAX })
+}
+
 /// systemd has the largest number for what has no limit.
 fn amount(max: Max) -> Value {
     Value::Number(match max {
@@ -147,7 +165,7 @@ fn bits(list: &str) -> Option<Vec<u8>> {
 fn unified(files: &BTreeMap<String, String>, all: &mut Vec<Property>) {
     for (file, value) in files {
         let value = value.trim();
-        let max = if value == "max" { Some(u64::MAX) } else { value.parse().ok() };
+        let max = number(value);
         let property = match file.as_str() {
             "cpu.weight" => "CPUWeight",
             "memory.min" => "MemoryMin",
@@ -156,6 +174,10 @@ fn unified(files: &BTreeMap<String, String>, all: &mut Vec<Property>) {
             "memory.max" => "MemoryMax",
             "memory.swap.max" => "MemorySwapMax",
             "pids.max" => "TasksMax",
+            "cpu.max" => {
+                cpu_max(value, all);
+                continue;
+            }
             "cpuset.cpus" | "cpuset.mems" => {
                 let name = if file == "cpuset.cpus" { "AllowedCPUs" } else { "AllowedMemoryNodes" };
                 all.extend(bits(value).map(|bits| (name.into(), Value::Bytes(bits))));
@@ -165,6 +187,21 @@ fn unified(files: &BTreeMap<String, String>, all: &mut Vec<Property>) {
         };
         all.extend(max.map(|max| (property.into(), Value::Number(max))));
     }
+}
+
+/// A number, or none that limits.
+fn number(value: &str) -> Option<u64> {
+    if value == "max" { Some(u64::MAX) } else { value.parse().ok() }
+}
+
+/// A quota, and a period if it is not to stay the kernel's own. What is neither the kernel refuses by itself.
+fn cpu_max(value: &str, all: &mut Vec<Property>) {
+    let mut words = value.split_whitespace();
+    let quota = words.next().and_then(number);
+    let quota = quota.map(|quota| if quota == u64::MAX { Max::Unlimited } else { Max::At(quota) });
+    let period = words.next().and_then(|word| word.parse().ok());
+    let cpu = Cpu { quota, period, ..Cpu::default() };
+    bandwidth(&cpu, &Current::NEW, all);
 }
 
 /// The properties of device rules on version 1; `None` if systemd has no words for them.
@@ -207,9 +244,12 @@ mod tests {
     }
 
     fn check_change(limits: &Limits, current: &Current, version: Version, expected: &Expect) {
-        let shown = |(name, value): &Property| format!("{name}={value:?}");
-        let all: Vec<String> = of_limits(limits, current, version).iter().map(shown).collect();
-        expected.assert_eq(&all.join("\n"));
+        expected.assert_eq(&shown(&of_limits(limits, current, version)));
+    }
+
+    fn shown(all: &[Property]) -> String {
+        let lines = all.iter().map(|(name, value)| format!("{name}={value:?}"));
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     fn some() -> Limits {
@@ -229,36 +269,55 @@ mod tests {
         Limits { memory, cpu, pids: Some(Max::At(100)), ..Limits::default() }
     }
 
+    /// Both versions have these; what memory may take is told in other words.
+    const OF_BOTH: &str = "CPUQuotaPeriodUSec=Number(50000)
+CPUQuotaPerSecUSec=Number(670000)
+AllowedCPUs=Bytes([7, 2])
+TasksMax=Number(100)";
+
     #[test]
-    fn limits_of_version_2() {
-        check(
-            &some(),
-            Version::V2,
-            &expect![[r#"
-            MemoryMax=Number(67108864)
-            MemoryLow=Number(33554432)
-            MemorySwapMax=Number(33554432)
-            CPUWeight=Number(59)
-            CPUQuotaPeriodUSec=Number(50000)
-            CPUQuotaPerSecUSec=Number(670000)
-            AllowedCPUs=Bytes([7, 2])
-            TasksMax=Number(100)"#]],
-        );
+    fn limits_of_each_version() {
+        let memory_2 = "MemoryMax=Number(67108864)\nMemoryLow=Number(33554432)\nMemorySwapMax=Number(33554432)\nCPUWeight=Number(59)";
+        let memory_1 = "MemoryLimit=Number(67108864)\nCPUShares=Number(512)";
+        for (version, memory) in [(Version::V2, memory_2), (Version::V1, memory_1)] {
+            assert_eq!(
+                shown(&of_limits(&some(), &Current::NEW, version)),
+                format!("{memory}\n{OF_BOTH}")
+            );
+        }
+    }
+
+    /// What is taken back is what there was, or what systemd has for a unit of which nobody has said anything.
+    #[test]
+    fn a_change_that_is_taken_back() {
+        let told = of_limits(&some(), &Current::NEW, Version::V2);
+        let old = Limits { pids: Some(Max::At(7)), ..Limits::default() };
+        let old = of_limits(&old, &Current::NEW, Version::V2);
+        expect![[r#"
+            MemoryMax=Number(18446744073709551615)
+            MemoryLow=Number(0)
+            MemorySwapMax=Number(18446744073709551615)
+            CPUWeight=Number(18446744073709551615)
+            CPUQuotaPeriodUSec=Number(18446744073709551615)
+            CPUQuotaPerSecUSec=Number(18446744073709551615)
+            AllowedCPUs=Bytes([])
+            TasksMax=Number(7)"#]]
+        .assert_eq(&shown(&before(&told, &old)));
     }
 
     #[test]
-    fn limits_of_version_1() {
-        check(
-            &some(),
-            Version::V1,
-            &expect![[r#"
-            MemoryLimit=Number(67108864)
-            CPUShares=Number(512)
-            CPUQuotaPeriodUSec=Number(50000)
-            CPUQuotaPerSecUSec=Number(670000)
-            AllowedCPUs=Bytes([7, 2])
-            TasksMax=Number(100)"#]],
-        );
+    fn a_quota_as_the_kernel_has_it() {
+        let of = |value: &str| {
+            let unified = [("cpu.max".to_owned(), value.to_owned())].into();
+            shown(&of_limits(&Limits { unified, ..Limits::default() }, &Current::NEW, Version::V2))
+        };
+        let told = "CPUQuotaPeriodUSec=Number(200000)\nCPUQuotaPerSecUSec=Number(250000)";
+        assert_eq!(of("50000 200000\n"), told);
+        assert_eq!(of("25000"), "CPUQuotaPerSecUSec=Number(250000)");
+        let none = "CPUQuotaPerSecUSec=Number(18446744073709551615)";
+        assert_eq!(of("max"), none);
+        assert_eq!(of("max 100000"), format!("CPUQuotaPeriodUSec=Number(100000)\n{none}"));
+        assert_eq!(of("much"), "");
     }
 
     #[test]
@@ -352,11 +411,9 @@ mod tests {
             rule(Effect::Deny, Some(10), Some(200)),
         ]);
         let told = of_devices(&rules).unwrap();
-        let shown = |(name, value): &Property| format!("{name}={value:?}");
-        let shown: Vec<String> = told.iter().map(shown).collect();
         expect![[r#"
             DevicePolicy=Text("strict")
-            DeviceAllow=Pairs([("/dev/char/1:3", "rwm"), ("char-136", "rwm"), ("/dev/block/8:0", "rwm")])"#]].assert_eq(&shown.join("\n"));
+            DeviceAllow=Pairs([("/dev/char/1:3", "rwm"), ("char-136", "rwm"), ("/dev/block/8:0", "rwm")])"#]].assert_eq(&shown(&told));
     }
 
     #[test]

@@ -32,10 +32,18 @@ impl Scope {
     /// # Errors
     /// One of them is no name of systemd's.
     pub fn new(slice: &str, prefix: &str, name: &str) -> Result<Self, BadScope> {
+        Self::named(slice, format!("{prefix}-{name}.scope"))
+    }
+
+    /// Takes a scope in a slice.
+    ///
+    /// # Errors
+    /// One of them is no name of systemd's.
+    pub fn named(slice: &str, unit: String) -> Result<Self, BadScope> {
         expand(slice)?;
-        let unit = format!("{prefix}-{name}.scope");
         let is_plain = |c: char| c.is_ascii_alphanumeric() || ":-_.\\".contains(c);
-        if unit.len() > LONGEST || !unit.chars().all(is_plain) {
+        let is_scope = unit.ends_with(".scope") && unit.len() <= LONGEST;
+        if !is_scope || !unit.chars().all(is_plain) {
             return Err(BadScope::Unit(unit));
         }
         Ok(Self { slice: slice.to_owned(), unit })

@@ -8,6 +8,7 @@ mod answers;
 mod bad_input;
 mod boot;
 mod cdi;
+mod cgroup_driver;
 mod checkpoint;
 mod commit;
 mod cp;

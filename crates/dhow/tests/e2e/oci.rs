@@ -1,6 +1,6 @@
 //! `dhow oci`: the runtime by itself, as engines call it.
 
-mod scope;
+pub(crate) mod scope;
 
 use std::fs;
 use std::os::fd::AsFd;

@@ -5,7 +5,7 @@ use testkit::Host;
 use crate::DHOW;
 
 /// A host that has the `systemd` image.
-fn host() -> Host {
+pub(crate) fn host() -> Host {
     let host = Host::with_busybox(DHOW);
     let archive = testkit::systemd_archive().expect("make an image of Debian with systemd");
     host.ok(&["load", "-q", "-i", &archive.to_string_lossy()]);

@@ -66,7 +66,7 @@ pub(crate) fn info(view: &InfoView) -> SystemInfo {
         oom_kill_disable: limits.oom_kill_disable,
         system_time: time_or_none(view.at),
         logging_driver: "json-file".to_owned(),
-        cgroup_driver: "cgroupfs".to_owned(),
+        cgroup_driver: view.cgroup_driver.to_owned(),
         cgroup_version: cgroup_version(view.cgroup).to_owned(),
         kernel_version: view.kernel.clone(),
         operating_system: view.operating_system.clone(),

@@ -149,6 +149,8 @@ pub struct InfoView {
     pub images: u64,
     /// The file system below the root: `extfs`, `xfs`.
     pub backing_filesystem: String,
+    /// Who makes cgroups, in Docker's words.
+    pub cgroup_driver: &'static str,
     /// The cgroup hierarchy in use.
     pub cgroup: CgroupVersion,
     /// What this host can limit.

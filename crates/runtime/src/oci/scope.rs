@@ -6,7 +6,7 @@
 use std::env::var_os;
 use std::path::PathBuf;
 
-use cgroup::{Cgroup, CgroupError, DeviceRules, Keeper, Limits, Manager, Max, Scope, Wish, Wished};
+use cgroup::{Cgroup, CgroupError, DeviceRules, Keeper, Limits, Manager, Scope, Wish, Wished};
 use oci_spec::runtime::Spec;
 
 use super::arguments::{CgroupManager, Globals};
@@ -15,9 +15,6 @@ use super::fault::Fault;
 use super::record::{Group, Unit};
 use super::state;
 use crate::resources;
-
-/// Where the host's bus is if nobody says otherwise.
-const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 
 /// Who makes it.
 #[derive(Debug)]
@@ -68,7 +65,7 @@ impl Driver {
     ) -> Result<(Cgroup, Option<Keeper>), Fault> {
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
         let resources = resources.unwrap_or_default();
-        let limits = roomy(resources::limits(&resources)?);
+        let limits = resources::with_room(resources::limits(&resources)?);
         let devices = resources::devices_with_defaults(&resources)?;
         match self {
             Self::Files => Ok((by_files(group, &limits, &devices)?, None)),
@@ -82,22 +79,13 @@ impl Driver {
     }
 }
 
-/// Tasks that a control group has to take while a container is made: who keeps a scope, and a process that
-/// is born twice.
-const ROOM: u64 = 3;
-
-/// The limits with room for that.
-fn roomy(limits: Limits) -> Limits {
-    Limits { pids: limits.pids.map(|pids| pids.max(Max::At(ROOM))), ..limits }
-}
-
 /// Takes the room back, once the container's own process is the only one in there.
 pub(super) fn settle(cgroup: &Cgroup, group: &Group, spec: &Spec) -> Result<(), Fault> {
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-    let pids = resources.map(resources::limits).transpose()?.and_then(|limits| limits.pids);
-    match pids.filter(|pids| *pids < Max::At(ROOM)) {
+    let limits = resources.map(resources::limits).transpose()?;
+    match limits.and_then(|limits| resources::without_room(&limits)) {
         None => Ok(()),
-        pids => update(cgroup, group, &Limits { pids, ..Limits::default() }),
+        Some(limits) => update(cgroup, group, &limits),
     }
 }
 
@@ -140,19 +128,10 @@ fn refuse_used(there: &Cgroup) -> Result<(), Fault> {
 
 /// Kills whoever is in it and removes it.
 pub(super) fn end(cgroup: &Cgroup, group: &Group) -> Result<(), Fault> {
-    let killed = cgroup.kill();
-    let Some(unit) = &group.unit else {
-        killed?;
-        return Ok(cgroup.remove()?);
-    };
-    // systemd removes it with its last process, which may be now.
-    if let Err(error) = killed {
-        let gone = Cgroup::open(state::hierarchies()?, &group.parent, &group.name);
-        if !matches!(gone, Err(CgroupError::NotFound(_))) {
-            return Err(error.into());
-        }
+    cgroup.kill()?;
+    if let Some(unit) = &group.unit {
+        Manager::connect(&unit.bus)?.end(&unit.name)?;
     }
-    Manager::connect(&unit.bus)?.end(&unit.name)?;
     // It knows nothing of some hierarchies of version 1.
     Ok(cgroup.remove()?)
 }
@@ -161,7 +140,10 @@ pub(super) fn end(cgroup: &Cgroup, group: &Group) -> Result<(), Fault> {
 pub(super) fn update(cgroup: &Cgroup, group: &Group, limits: &Limits) -> Result<(), Fault> {
     match &group.unit {
         None => Ok(cgroup.update(limits).map(drop)?),
-        Some(unit) => Ok(Manager::connect(&unit.bus)?.update(cgroup, &unit.name, limits)?),
+        Some(unit) => {
+            let mut manager = Manager::connect(&unit.bus)?;
+            Ok(manager.update(cgroup, &unit.name, limits).map(drop)?)
+        }
     }
 }
 
@@ -182,7 +164,7 @@ fn bus(is_users: bool) -> Result<PathBuf, Fault> {
         let directory = var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         ("DBUS_SESSION_BUS_ADDRESS", directory.map(|directory| directory.join("bus")))
     } else {
-        ("DBUS_SYSTEM_BUS_ADDRESS", Some(SYSTEM_BUS.into()))
+        ("DBUS_SYSTEM_BUS_ADDRESS", Some(cgroup::host_socket().to_owned()))
     };
     match var_os(variable).filter(|address| !address.is_empty()) {
         Some(address) => {

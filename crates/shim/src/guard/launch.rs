@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
 
-use cgroup::{Cgroup, CgroupError, DeviceRules, Hierarchies};
+use cgroup::{Cgroup, Hierarchies, Keeper};
 use jiff::Timestamp;
 use model::ExitCode;
 use model::container::Stdin;
@@ -26,15 +26,13 @@ use super::parts::part_name;
 use super::poller::{Interest, ProcKey, Token, Watch};
 use super::proc::{Proc, ProcIo};
 use super::{Container, Groups, Guard, oom, publish};
+use crate::group;
 use crate::home;
 use crate::log::Log;
 use crate::machine::{ConnId, Event};
-use crate::protocol::{
-    CgroupName, ExecStart, FdRole, Launch, NamespaceKind, Restoration, Started, Target,
-};
+use crate::protocol::{ExecStart, FdRole, Launch, NamespaceKind, Restoration, Started, Target};
 use crate::record;
 use crate::work::Work;
-use runtime::resources;
 
 /// What Docker calls a start that failed before the program could be looked for.
 const FAILED: ExitCode = ExitCode(128);
@@ -123,7 +121,7 @@ impl Guard {
         let trees = std::mem::take(&mut given.trees);
         let checkpoint = given.checkpoint.take();
         let user_network = publish::user_network(&launch, &namespaces, &self.paths.dir())?;
-        self.open_container(&launch, given)?;
+        let keeper = self.open_container(&launch, given)?;
         if let Some(container) = &mut self.container {
             container.user_network = user_network;
         }
@@ -157,9 +155,12 @@ impl Guard {
         };
         let _work = longest.map(|longest| Work::begin(&self.paths, longest));
         let running = if let Some(restoration) = &launch.restoration {
-            restore(wished, restoration, checkpoint.as_ref())?
+            let running = restore(wished, restoration, checkpoint.as_ref())?;
+            settle(container, &launch.spec, keeper)?;
+            running
         } else {
             let ready = runtime::launch(wished).map_err(|error| refusal(&error))?;
+            settle(container, &launch.spec, keeper)?;
             pass(Point::ShimReady);
             if let Some(network) = &container.user_network {
                 network.wait().map_err(|error| failure(chain(&error)))?;
@@ -176,21 +177,29 @@ impl Guard {
 
     /// Makes what a container has besides its processes. What is made is torn down again by
     /// [`Guard::tear_down`], whatever fails later.
-    fn open_container(&mut self, launch: &Launch, given: Given) -> Result<(), StartFailure> {
+    ///
+    /// Who keeps the place of its cgroup comes back, to be let go when the container's process is in there.
+    fn open_container(
+        &mut self,
+        launch: &Launch,
+        given: Given,
+    ) -> Result<Option<Keeper>, StartFailure> {
         let log = Log::open(&launch.log).map_err(|error| failure(chain(&error)))?;
         step(Point::ShimLog)?;
         let facts = HostFacts::detect().map_err(|error| failure(chain(&error)))?;
         let hierarchies = Hierarchies::detect().map_err(|error| failure(chain(&error)))?;
-        let cgroup = make_cgroup(&hierarchies, &launch.cgroup, &launch.spec)?;
+        let made = group::make(&hierarchies, &launch.cgroup, &launch.spec);
+        let (cgroup, keeper) = made.map_err(|error| failure(chain(&error)))?;
         let around = around(&launch.spec)?;
         home::settle(&hierarchies, &self.paths.cgroup);
         let oom = cgroup.oom_fd().map_err(|error| failure(chain(&error)));
         let parts = cgroup.parts().map_err(|error| {
-            let _ = cgroup.remove();
+            let _ = group::remove_group(&cgroup, &launch.cgroup);
             failure(chain(&error))
         })?;
         self.container = Some(Container {
             cgroup,
+            place: launch.cgroup.clone(),
             parts,
             leftovers: Vec::new(),
             told: Vec::new(),
@@ -209,7 +218,7 @@ impl Guard {
         });
         step(Point::ShimCgroup)?;
         self.delegate()?;
-        let Some(fd) = oom? else { return Ok(()) };
+        let Some(fd) = oom? else { return Ok(keeper) };
         let mut watch = Watch::new(Token::Oom);
         self.poller
             .set(&fd, &mut watch, Interest::Read)
@@ -217,7 +226,7 @@ impl Guard {
         if let Some(container) = &mut self.container {
             container.oom = Some(fd);
         }
-        Ok(())
+        Ok(keeper)
     }
 
     /// Who writes to its control groups and is not the host's root has to own them.
@@ -336,7 +345,7 @@ impl Guard {
         self.procs.clear();
         if let Some(mut container) = self.container.take() {
             // One that cannot be removed now is found by `reconcile`.
-            let _ = container.cgroup.remove();
+            let _ = group::remove_group(&container.cgroup, &container.place);
             pass(Point::ShimTornDown);
             if let Some(bundle) = &container.bundle {
                 self.after_the_end(bundle, container.log.as_mut());
@@ -407,30 +416,11 @@ fn around(spec: &Spec) -> Result<Surroundings, StartFailure> {
     around.map(Option::unwrap_or_default).map_err(|error| failure(chain(&error)))
 }
 
-fn make_cgroup(
-    hierarchies: &Hierarchies,
-    name: &CgroupName,
-    spec: &Spec,
-) -> Result<Cgroup, StartFailure> {
-    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
-    let resources = resources.unwrap_or_default();
-    let limits = resources::limits(&resources).map_err(|error| failure(chain(&error)))?;
-    // Who may make no devices cannot forbid them either; what a container is shown is all that it has.
-    let devices = if sys::rootless::is_nested() {
-        DeviceRules::unrestricted()
-    } else {
-        resources::devices(&resources).map_err(|error| failure(chain(&error)))?
-    };
-    let CgroupName { parent, name } = name;
-    let create = || Cgroup::create(hierarchies, parent, name, &limits, &devices);
-    let made = match create() {
-        // Its last shim was killed. We hold the lock, so whatever is in there is nobody's.
-        Err(CgroupError::Exists(_)) => Cgroup::open(hierarchies, parent, name)
-            .and_then(|stale| stale.kill().and_then(|()| stale.remove()))
-            .and_then(|()| create()),
-        made => made,
-    };
-    made.map_err(|error| failure(chain(&error)))
+/// Once the container's process is in its cgroup, nobody else has to be.
+fn settle(container: &Container, spec: &Spec, keeper: Option<Keeper>) -> Result<(), StartFailure> {
+    drop(keeper);
+    let settled = group::settle(&container.cgroup, &container.place, spec);
+    settled.map_err(|error| failure(chain(&error)))
 }
 
 pub(super) fn entry(cgroup: &Cgroup) -> Result<CgroupEntry<'_>, StartFailure> {

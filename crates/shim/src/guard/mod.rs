@@ -46,7 +46,7 @@ use sys::signal::{Signal, SignalFd};
 use crate::life_lock::LifeLock;
 use crate::machine::{ConnId, Event, Finish, Machine, Now};
 use crate::paths::ShimPaths;
-use crate::protocol::{Published, Target};
+use crate::protocol::{CgroupName, Published, Target};
 use conn::Conn;
 use logged::Logged;
 use poller::{Interest, Poller, ProcKey, Ready, Token, Watch};
@@ -116,6 +116,8 @@ struct Listener {
 #[derive(Debug)]
 struct Container {
     cgroup: Cgroup,
+    /// Where that is, and who has made it.
+    place: CgroupName,
     /// Where its execs' parts are made.
     parts: Parts,
     /// Those of execs that have ended, and in which somebody still is.

@@ -59,7 +59,8 @@ impl Guard {
         if oom_told.grew(kills, now) {
             self.events.push_back(Event::OomKill);
         }
-        if kills > 0 { Oom::Seen } else { Oom::Unseen }
+        // A scope of systemd's goes with its last process: what was seen before stays seen.
+        if oom_told.kills > 0 { Oom::Seen } else { Oom::Unseen }
     }
 
     /// Whether an exec that ended so was taken by the OOM killer. The kernel counts its victims and

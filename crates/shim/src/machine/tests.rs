@@ -129,7 +129,7 @@ fn launch(reap: Option<&str>) -> Box<Launch> {
         fds: Vec::new(),
         stdin: Stdin::Null,
         log: LogConfig::None,
-        cgroup: CgroupName { parent: "p".to_owned(), name: "n".to_owned() },
+        cgroup: CgroupName { parent: "p".to_owned(), name: "n".to_owned(), slice: None },
         stop: STOP,
         exit_record: "/x".into(),
         published: None,

@@ -129,7 +129,11 @@ impl Container {
                 compression: Compression::None,
                 delivery: LogDelivery::Blocking,
             },
-            cgroup: CgroupName { parent: cgroup_parent(), name: self.paths.id.to_string() },
+            cgroup: CgroupName {
+                parent: cgroup_parent(),
+                name: self.paths.id.to_string(),
+                slice: None,
+            },
             stop: self.stop,
             exit_record: self.paths.exit_record(),
             published: None,

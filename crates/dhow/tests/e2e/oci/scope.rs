@@ -25,7 +25,8 @@ impl Scoped {
             spec["linux"]["cgroupsPath"] = json!(format!("system.slice:dhow:{tag}"));
             spec["linux"]["resources"]["memory"] = json!({ "limit": 64 << 20 });
             spec["linux"]["resources"]["pids"] = json!({ "limit": 50 });
-            spec["linux"]["resources"]["unified"] = json!({ "memory.oom.group": "1" });
+            spec["linux"]["resources"]["unified"] =
+                json!({ "memory.oom.group": "1", "cpu.max": "40000 80000" });
             spec["annotations"] =
                 json!({ "org.systemd.property.TimeoutStopUSec": "uint64 7000000" });
         });
@@ -74,14 +75,14 @@ impl Scoped {
 }
 
 #[expect(clippy::disallowed_methods, reason = "systemd is asked by a program that is not ours")]
-fn systemctl(words: &[&str]) -> String {
+pub(crate) fn systemctl(words: &[&str]) -> String {
     let output = Command::new("systemctl").args(words).stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "systemctl {words:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// Whether this host has a systemd to ask, on version 2 of cgroups.
-fn has_systemd() -> bool {
+pub(crate) fn has_systemd() -> bool {
     let there = |path: &str| Path::new(path).exists();
     there("/run/systemd/system")
         && there("/run/dbus/system_bus_socket")
@@ -106,6 +107,8 @@ fn a_scope_lives_as_long_as_its_container() {
         ("Delegate", "yes"),
         ("MemoryMax", "67108864"),
         ("TasksMax", "50"),
+        ("CPUQuotaPerSecUSec", "500ms"),
+        ("CPUQuotaPeriodUSec", "80ms"),
         ("TimeoutStopUSec", "7s"),
         ("CollectMode", "inactive-or-failed"),
     ] {
@@ -124,10 +127,10 @@ fn a_scope_lives_as_long_as_its_container() {
     scoped.ok(&["update", "--memory", "33554432", "one"]);
     assert_eq!(scoped.shown("MemoryMax"), "33554432");
     systemctl(&["daemon-reload"]);
-    assert_eq!(
-        (scoped.file("memory.max"), scoped.file("pids.max")),
-        ("33554432".into(), "50".into())
-    );
+    for (file, kept) in [("memory.max", "33554432"), ("pids.max", "50"), ("cpu.max", "40000 80000")]
+    {
+        assert_eq!(scoped.file(file), kept, "{file}");
+    }
 
     // What a change does not name stays: with systemd too, which has one number for a quota and its period.
     scoped.ok(&["update", "--cpu-quota", "33333", "one"]);
@@ -160,6 +163,27 @@ fn what_fails_or_ends_by_itself_leaves_no_unit() {
     scoped.bundle.runs(&["sh", "-c", "exit 3"]);
     assert!(!scoped.ran(&["run", "three"]).0);
     scoped.nothing_is_left();
+}
+
+/// Root reaches systemd without a bus as well.
+#[test]
+fn systemd_is_spoken_to_where_there_is_no_bus() {
+    let scoped = Scoped::new();
+    let private = "/run/systemd/private";
+    let ran = |words: &[&str]| {
+        let mut command = scoped.bundle.command(&[&["--systemd-cgroup"], words].concat());
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={private}"));
+        command.stdout(Stdio::null()).status().unwrap().success()
+    };
+    assert_eq!(ran(&["run", "-d", "one"]), has_systemd());
+    if has_systemd() {
+        assert_eq!(scoped.shown("ActiveState"), "active");
+        assert!(ran(&["update", "--memory", "33554432", "one"]));
+        assert_eq!(scoped.shown("MemoryMax"), "33554432");
+        assert!(ran(&["delete", "-f", "one"]));
+        return scoped.nothing_is_left();
+    }
+    scoped.bundle.nothing_is_left();
 }
 
 #[test]
