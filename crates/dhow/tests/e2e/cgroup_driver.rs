@@ -49,12 +49,12 @@ impl Scope {
         fs::read_to_string(self.group.join(name)).unwrap().trim().to_owned()
     }
 
-    /// It goes, though whoever removes it does not wait for systemd.
+    /// It goes, though nobody waits for that: a client hears of an end before all of it is taken down, and
+    /// whoever does that does not wait for systemd.
     #[track_caller]
     fn goes(&self) {
-        assert!(!self.group.exists());
         for _ in 0..2000 {
-            if self.shown("LoadState") == "not-found" {
+            if self.shown("LoadState") == "not-found" && !self.group.exists() {
                 return;
             }
         }
@@ -160,7 +160,7 @@ fn a_slice_is_systemds_whatever_is_settled() {
     host.ok(&["rm", "-f", "one"]);
     scope.goes();
     settle(&host, SYSTEMD);
-    let refused = host.fails(125, &["create", "--cgroup-parent", "/above", "busybox"]);
+    let refused = host.fails(1, &["create", "--cgroup-parent", "/above", "busybox"]);
     let words = "cgroup-parent for systemd cgroup should be a valid slice named as \"xxx.slice\"";
     assert!(refused.contains(words), "{refused}");
     let missing = host.fails(127, &["run", "--rm", "busybox", "/no/such/program"]);
