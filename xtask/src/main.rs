@@ -24,9 +24,11 @@ usage: cargo xtask COMMAND
   demo          build dhow, make images from Debian packages and run a web server from one
   test [--testbed]
                 install what the tests need, run them all, count what is left on the host;
-                and then the privileged ones on the testbed
+                and then the privileged ones on the testbed, whose power is cut some times
   testbed [--hybrid] [FILTER...]
                 run the privileged tests on a throw-away host with systemd and cgroup v2
+  testbed --short
+                of these what no other host can show, in some minutes
   testbed --kernel
                 build a fuller kernel for that host, once, in over ten minutes
   conformance [SUITE/RUNTIME/FILE...]
@@ -90,10 +92,12 @@ fn run(words: &[&str]) -> Result<()> {
         ["test"] => steps::test(),
         ["test", "--testbed"] => {
             steps::test()?;
-            testbed::run(Layout::Unified, &[])
+            testbed::run(Layout::Unified, &[])?;
+            power_loss::run(power_loss::FEW)
         }
         ["testbed", "--kernel"] => testbed::kernel(),
         ["testbed", "--hybrid", filters @ ..] => testbed::run(Layout::Hybrid, filters),
+        ["testbed", "--short"] => testbed::run(Layout::Unified, &testbed::SHORT),
         ["testbed", filters @ ..] => testbed::run(Layout::Unified, filters),
         ["leaks", program, arguments @ ..] => steps::leaks(program, arguments),
         ["conformance", "--check"] => conformance::check(&demo::built("debug")?),

@@ -24,6 +24,9 @@ use crate::{host, images, packages, testbed};
 /// How often the power is cut if nobody says otherwise.
 pub(crate) const CUTS: usize = 36;
 
+/// How often as a part of all tests: each kind of cut, at places that differ.
+pub(crate) const FEW: usize = 6;
+
 /// How far the machine can get while its words are on the way: so many commands are in doubt.
 const AHEAD: usize = 3;
 

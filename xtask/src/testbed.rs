@@ -41,6 +41,15 @@ const AS_USER: [&str; 5] = [
     "rootless::what_only_root_can_is_refused",
 ];
 
+/// What nothing but such a host can show: systemd's scopes, version 2's limits, delegation.
+pub(crate) const SHORT: [&str; 5] = [
+    "cgroup_driver::",
+    "oci::scope::",
+    "delegated::",
+    "what_a_host_says_it_can_limit_it_can",
+    "limits::",
+];
+
 /// What the host does, but for the tests of engines, which it does not have. `$1` is where the tests look for the binary, `$2` and `$3` are the lists
 /// above, `$4` is what of the last list is wanted, the rest are test filters. `/tmp` is to be on the disk, as the state of dhow is. A kernel
 /// without address translation (Debian's User Mode Linux has none) cannot serve the bridge:
