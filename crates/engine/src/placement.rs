@@ -4,6 +4,8 @@
 //! a slice as its parent gets a scope, whatever else is settled, on a host that has both systemd and version 2.
 //! A start notes its slice in the row, so that what is settled may change while containers run.
 
+use std::path::PathBuf;
+
 use cgroup::{Hierarchies, Layout, Scope, is_booted_with_systemd};
 use model::ContainerId;
 use shim::protocol::CgroupName;
@@ -60,6 +62,12 @@ impl Engine {
                 slice: None,
             },
         }
+    }
+
+    /// The same as a path below each hierarchy's mount.
+    pub(crate) fn group_path(&self, container: &Container, slice: Option<&str>) -> PathBuf {
+        let place = self.place(container, slice.map(str::to_owned));
+        PathBuf::from("/").join(place.parent).join(place.name)
     }
 
     /// A container's scope: Docker's have its name where ours is.

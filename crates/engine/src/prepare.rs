@@ -156,7 +156,6 @@ impl Engine {
         slice: Option<&str>,
     ) -> Result<(Spec, Vec<(FdRole, OwnedFd)>), EngineError> {
         let record = &container.record;
-        let place = self.place(container, slice.map(str::to_owned));
         let caps = security::capabilities(&record.spec.security)?;
         let mut devices = security::devices(&record.spec.security, caps)?;
         let mut given = self.cdi(&record.spec.security.device_requests)?;
@@ -181,7 +180,7 @@ impl Engine {
             hooks: given.hooks,
             user,
             id: container.id,
-            cgroup: PathBuf::from("/").join(place.parent).join(place.name),
+            cgroup: self.group_path(container, slice),
             mounts: sources.mounts,
             etc_files,
             capabilities: security::oci_capabilities(caps),
@@ -207,10 +206,9 @@ impl Engine {
         fds.extend(trees(&spec, shm, sources.trees, shown)?);
         let users = around.users.take();
         fds.extend(users.map(|users| (FdRole::Namespace(NamespaceKind::User), users.user)));
-        let sockets =
-            around.network.sockets.iter().map(|socket| Ok((FdRole::Port, socket.try_clone()?)));
-        let sockets = sockets.collect::<std::io::Result<Vec<_>>>();
-        fds.extend(sockets.map_err(EngineError::file("duplicate", "a socket"))?);
+        let ports = around.network.sockets.iter().map(|one| Ok((FdRole::Port, one.try_clone()?)));
+        let ports = ports.collect::<std::io::Result<Vec<_>>>();
+        fds.extend(ports.map_err(EngineError::file("duplicate", "a socket"))?);
         if let Some(filter) = filter {
             fds.push((FdRole::Seccomp, security::filter_file(&filter)?));
         }
