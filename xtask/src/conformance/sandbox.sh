@@ -43,5 +43,7 @@ case $mounts in
     done
     ;;
 esac
-exec "$@"
+# This shell stays the first process, and reaps what tests leave: script(1) in its place would spin.
+"$@"
+exit "$?"
 ' sh "$@"

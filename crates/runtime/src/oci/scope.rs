@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use cgroup::{Cgroup, CgroupError, DeviceRules, Keeper, Limits, Manager, Scope, Wish, Wished};
 use oci_spec::runtime::Spec;
+use sys::Errno;
 
 use super::arguments::{CgroupManager, Globals};
 use super::bundle;
@@ -117,12 +118,20 @@ fn by_files(group: &Group, limits: &Limits, devices: &DeviceRules) -> Result<Cgr
 /// runc's words.
 fn refuse_used(there: &Cgroup) -> Result<(), Fault> {
     match there.pids()?.len() {
-        0 if there.is_frozen()? => Err(Fault::config("container's cgroup unexpectedly frozen")),
+        0 if is_frozen(there)? => Err(Fault::config("container's cgroup unexpectedly frozen")),
         0 => Ok(()),
         count => {
             let text = format!("container's cgroup is not empty: {count} process(es) found");
             Err(Fault::Config(text))
         }
+    }
+}
+
+/// One that somebody has made in other hierarchies alone is not.
+fn is_frozen(there: &Cgroup) -> Result<bool, CgroupError> {
+    match there.is_frozen() {
+        Err(CgroupError::Read { source: Errno::NOENT, .. }) => Ok(false),
+        frozen => frozen,
     }
 }
 
