@@ -35,6 +35,7 @@ impl Engine {
         apparmor::check(&spec.security)?;
         rootless::check(&spec)?;
         self.slice_for(spec.limits.cgroup_parent.as_deref())?;
+        self.check_attachments(&spec.network.attachments)?;
         self.pin_joined(&mut spec)?;
         let mut warnings = limits::settle(self.hierarchies().ok(), &mut spec.limits)?;
         let (image, config) = self.image_config(&spec.source)?;

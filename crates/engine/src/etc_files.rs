@@ -57,9 +57,10 @@ fn host_addresses(address: &str, endpoint: Option<&Endpoint>) -> Vec<String> {
         return vec![address.trim_matches(['[', ']']).to_owned()];
     }
     let Some(endpoint) = endpoint else { return vec!["127.0.0.1".to_owned()] };
-    let mut addresses = vec![endpoint.host4.unwrap_or(endpoint.gateway4).to_string()];
-    addresses.extend(endpoint.gateway6.map(|gateway| gateway.to_string()));
-    addresses
+    // A network that nothing leads out of may have no host in it.
+    let host4 = Some(endpoint.host4.unwrap_or(endpoint.gateway4)).filter(|ip| !ip.is_unspecified());
+    let host4 = host4.map(|address| address.to_string());
+    host4.into_iter().chain(endpoint.gateway6.map(|gateway| gateway.to_string())).collect()
 }
 
 /// Whether a container shares the host's loopback, so that its resolver is reachable.
@@ -160,6 +161,7 @@ mod tests {
             dns_search: Vec::new(),
             extra_hosts: Vec::new(),
             mac_address: None,
+            attachments: Vec::new(),
         }
     }
 
@@ -174,6 +176,7 @@ mod tests {
             mac: [2, 0, 0, 0, 0, 1],
             host4: None,
             ports: Vec::new(),
+            network: None,
         }
     }
 

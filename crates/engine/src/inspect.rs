@@ -133,7 +133,20 @@ impl Engine {
             ..EndpointView::default()
         };
         let mut view = endpoint.map_or(wished, endpoint_view);
-        view.network = names.network(self, name)?;
+        let asked = container.record.spec.network.attachments.first();
+        view.asked = asked.map(|asked| (asked.ipv4, asked.ipv6)).unwrap_or_default();
+        // A network that was named by its id has a name while it is known.
+        let joined = endpoint.and_then(|endpoint| endpoint.network.as_ref());
+        let name = match joined {
+            Some(joined) => {
+                view.network = Some(joined.id);
+                &joined.name
+            }
+            None => {
+                view.network = names.network(self, name)?;
+                name
+            }
+        };
         Ok(BTreeMap::from([(name.to_owned(), view)]))
     }
 
@@ -185,10 +198,11 @@ pub(crate) fn endpoint_view(endpoint: &Endpoint) -> EndpointView {
     EndpointView {
         network: None,
         ipv4: Some((endpoint.ipv4, endpoint.ipv4_prefix)),
-        gateway4: Some(endpoint.gateway4),
+        gateway4: Some(endpoint.gateway4).filter(|gateway| !gateway.is_unspecified()),
         ipv6: endpoint.ipv6.map(|address| (address, endpoint.ipv6_prefix)),
         gateway6: endpoint.gateway6,
         mac: Some(endpoint.mac).filter(|mac| *mac != NO_MAC),
+        asked: (None, None),
     }
 }
 

@@ -6,16 +6,19 @@ mod look;
 mod plan;
 mod record;
 mod remove;
+mod seat;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 
 use model::container::NetworkMode;
+use model::network::Inside;
 use model::{ContainerId, NetworkId};
 use net::address::{Cidr, Family, Mac};
 use net::bridge::{self, Bridge};
 use net::endpoint::{self, EndpointPlan};
+use net::host::Stack;
 use net::ipam;
 use net::names::Names;
 use store::{AddressError, DbError, NetworkRow, NetworkRowError};
@@ -58,9 +61,22 @@ pub(crate) enum Joined {
         bridge: Bridge,
         /// At most one of each family.
         addresses: Vec<Cidr>,
+        /// On which ports are published there.
+        terms: Terms,
     },
     /// A network of its own, which a program carries.
     User,
+}
+
+/// How ports are published on a network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// The families that the firewall has.
+    pub(crate) stack: Stack,
+    /// At which address of the host those are that name none.
+    pub(crate) binding: Option<IpAddr>,
+    /// An internal network has none (Docker).
+    pub(crate) inside: Inside,
 }
 
 /// Why no address was leased; internal to the transaction.
@@ -137,8 +153,11 @@ impl Engine {
                 Ok(Place { netns: Some(netns), joined: None })
             }
             NetworkMode::Named(name) => {
-                self.network(name)?;
-                Err(NetworkError::Later("containers on networks that were made").into())
+                let known = self.network(name)?;
+                let Some(made) = &known.record.made else {
+                    return Err(NetworkError::Later("a built-in network by its id").into());
+                };
+                self.connect_made(container, netns, (&known, made))
             }
         }
     }
@@ -146,6 +165,22 @@ impl Engine {
     /// The default bridge, made if it is not there.
     pub(crate) fn default_bridge(&self) -> Result<Bridge, EngineError> {
         bridge::ensure_default(&self.names(), || Ok(self.made_subnets()?)).map_err(net_error)
+    }
+
+    /// How ports are published on the network that a container is on.
+    pub(crate) fn terms_of(&self, endpoint: &Endpoint) -> Result<Terms, EngineError> {
+        let stack = net::host::stack().map_err(net_error)?;
+        let plain = Terms { stack, binding: None, inside: Inside::No };
+        let Some(joined) = &endpoint.network else { return Ok(plain) };
+        let known = self.network(&joined.id.to_string())?;
+        let Some(made) = &known.record.made else { return Ok(plain) };
+        if made.internal {
+            return Err(EngineError::Invalid(format!(
+                "network {} is internal: nothing is published there",
+                known.name
+            )));
+        }
+        Ok(Terms { binding: made.bridge_options()?.binding, ..plain })
     }
 
     fn connect_bridge(
@@ -173,7 +208,8 @@ impl Engine {
         let made = made.map_err(net_error)?;
         EngineError::step(Point::StartEndpoint)?;
         let endpoint = endpoint_of(&plan, &bridge, address);
-        let joined = Joined::Bridge { bridge, addresses: plan.addresses };
+        let terms = Terms { stack: bridge.plan.stack(), binding: None, inside: Inside::No };
+        let joined = Joined::Bridge { bridge, addresses: plan.addresses, terms };
         Ok(Place { netns: Some(made.netns), joined: Some((joined, endpoint)) })
     }
 
@@ -252,6 +288,7 @@ fn connect_user() -> Result<Place, EngineError> {
         mac: NO_MAC,
         host4: net::user::host_address(),
         ports: Vec::new(),
+        network: None,
     };
     Ok(Place { netns: Some(netns), joined: Some((Joined::User, endpoint)) })
 }
@@ -287,6 +324,7 @@ fn endpoint_of(plan: &EndpointPlan, bridge: &Bridge, address: Ipv4Addr) -> Endpo
         mac: plan.mac.octets(),
         host4: None,
         ports: Vec::new(),
+        network: None,
     }
 }
 

@@ -7,15 +7,16 @@ use std::os::fd::OwnedFd;
 
 use model::network::{self, Inside, Mutual};
 use model::port::{ContainerPort, PortBinding, Protocol};
-use net::bridge::{self, Bridge, BridgePlan};
-use net::host::{Ipv6Loopback, Stack};
+use net::address::{Cidr, Family};
+use net::bridge::{self, BridgePlan};
+use net::host::{self, Ipv6Loopback, Stack};
 use net::nft::{Firewall, Network, PortRule, Source, Wanted};
 use net::ports::{PortError, Reserved, reserve};
 use shim::protocol::Published;
 use sys::failpoint::Point;
 
 use crate::container::{Container, start_failure};
-use crate::network::{Joined, net_error};
+use crate::network::{Joined, Terms, net_error};
 use crate::record::{Endpoint, PublishedPort};
 use crate::{Engine, EngineError};
 
@@ -41,21 +42,19 @@ impl Engine {
         joined: &Joined,
         endpoint: &mut Endpoint,
     ) -> Result<Publication, EngineError> {
-        let Joined::Bridge { bridge, addresses } = joined else {
+        let Joined::Bridge { bridge, addresses, terms } = joined else {
             return self.forward(container, endpoint);
         };
-        let stack = bridge.plan.stack();
-        let firewall =
-            Firewall::open(&self.names(), stack, bridge.ipv6_loopback).map_err(net_error)?;
+        let firewall = self.firewall_of(terms.stack, bridge)?;
         let mut wanted = || self.everything();
         let mut source = Source::Everything(&mut wanted);
-        let bindings = &container.record.resolved.published;
+        let bindings = terms.of(&container.record.resolved.published);
         if bindings.is_empty() {
             firewall.ensure(&mut source).map_err(net_error)?;
             return Ok(Publication::default());
         }
         let reserved =
-            self.reserve(bindings, bridge).map_err(|error| refused(container, &error))?;
+            self.reserve(&bindings, addresses).map_err(|error| refused(container, &error))?;
         EngineError::step(Point::StartReserved)?;
         let rules: Vec<PortRule> =
             reserved.iter().flat_map(|one| one.rules(container.id, addresses)).collect();
@@ -109,20 +108,20 @@ impl Engine {
     pub(crate) fn reserve(
         &self,
         bindings: &[PortBinding],
-        bridge: &Bridge,
+        addresses: &[Cidr],
     ) -> Result<Vec<Reserved>, PortError> {
         let published = || self.firewall().and_then(|it| Ok(it.published()?)).unwrap_or_default();
-        reserve(bindings, bridge.plan.stack(), published)
+        let has_v6 = addresses.iter().any(|cidr| cidr.family() == Family::V6);
+        reserve(bindings, if has_v6 { Stack::Dual } else { Stack::V4 }, published)
     }
 
     /// Publishes more ports of a container that runs.
     pub(crate) fn publish_rules(&self, rules: &[PortRule]) -> Result<(), EngineError> {
-        let bridge = self.default_bridge()?;
-        let firewall = Firewall::open(&self.names(), bridge.plan.stack(), bridge.ipv6_loopback);
+        let stack = host::stack().map_err(net_error)?;
+        let loopback = host::ipv6_loopback().map_err(net_error)?;
+        let firewall = Firewall::open(&self.names(), stack, loopback).map_err(net_error)?;
         let mut wanted = || self.everything();
-        let published = firewall
-            .and_then(|firewall| firewall.publish(rules, &mut Source::Everything(&mut wanted)));
-        published.map_err(net_error)
+        firewall.publish(rules, &mut Source::Everything(&mut wanted)).map_err(net_error)
     }
 
     /// Lets in whoever sent UDP before the ports were published: what they send would go to the
@@ -181,6 +180,20 @@ impl Engine {
             ports.extend(endpoint.into_iter().flat_map(|endpoint| rules(&container, endpoint)));
         }
         Ok(Wanted { networks, ports })
+    }
+}
+
+impl Terms {
+    /// What is published of what a container asks for, with the addresses that it does not name.
+    pub(crate) fn of(&self, asked: &[PortBinding]) -> Vec<PortBinding> {
+        let bound = |binding: &PortBinding| PortBinding {
+            host_ip: binding.host_ip.or(self.binding),
+            ..*binding
+        };
+        match self.inside {
+            Inside::No => asked.iter().map(bound).collect(),
+            Inside::Only => Vec::new(),
+        }
     }
 }
 

@@ -8,12 +8,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use model::ImageId;
+use model::address::Cidr;
 use model::container::ContainerSpec;
 use model::life::StartFailure;
 use model::mount::{Mount, MountSource};
 use model::port::ContainerPort;
 use model::selinux::Labels;
+use model::{ImageId, NetworkId};
 use serde::{Deserialize, Serialize};
 
 use crate::resolve::Resolved;
@@ -166,6 +167,28 @@ pub(crate) struct Endpoint {
     pub(crate) host4: Option<Ipv4Addr>,
     /// What is published.
     pub(crate) ports: Vec<PublishedPort>,
+    /// The network; none is the default bridge, which was once the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) network: Option<JoinedNetwork>,
+}
+
+impl Endpoint {
+    /// Its addresses.
+    pub(crate) fn addresses(&self) -> Vec<Cidr> {
+        let v4 = Cidr::new(self.ipv4.into(), self.ipv4_prefix).ok();
+        let v6 = self.ipv6.and_then(|ip| Cidr::new(ip.into(), self.ipv6_prefix).ok());
+        v4.into_iter().chain(v6).collect()
+    }
+}
+
+/// The network that a start has put a container on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JoinedNetwork {
+    /// Which.
+    pub(crate) id: NetworkId,
+    /// What it was called.
+    pub(crate) name: String,
 }
 
 /// One port of the host that leads to the container.

@@ -66,12 +66,14 @@ impl Engine {
 
     fn about(&self, container: &Container, endpoint: Option<&Endpoint>) -> About {
         let mut uses = volumes(container);
-        if endpoint.is_some()
-            && let Ok(id) = self.built_in(BRIDGE)
-        {
+        let joined = endpoint.map(|endpoint| match &endpoint.network {
+            Some(network) => Ok((network.id, network.name.as_str())),
+            None => self.built_in(BRIDGE).map(|id| (id, BRIDGE)),
+        });
+        if let Some(Ok((id, name))) = joined {
             let attributes = owned(&[
                 ("container", container.id.to_string()),
-                ("name", BRIDGE.to_owned()),
+                ("name", name.to_owned()),
                 ("type", "bridge".to_owned()),
             ]);
             uses.push(Use {

@@ -332,6 +332,8 @@ pub struct EndpointView {
     pub gateway6: Option<Ipv6Addr>,
     /// Link address.
     pub mac: Option<[u8; 6]>,
+    /// The addresses that it asks for.
+    pub asked: (Option<Ipv4Addr>, Option<Ipv6Addr>),
 }
 
 /// One port of the host that leads to the container.

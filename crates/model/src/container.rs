@@ -14,6 +14,7 @@ use crate::health::{HealthCheck, OnUnhealthy};
 use crate::id::{ContainerName, NameOrId};
 use crate::log::LogSpec;
 use crate::mount::Mount;
+use crate::network::Attachment;
 use crate::platform::Platform;
 use crate::port::{ContainerPort, PortBinding};
 use crate::selinux::LabelWish;
@@ -446,6 +447,9 @@ pub struct NetworkSpec {
     pub extra_hosts: Vec<String>,
     /// `--mac-address`
     pub mac_address: Option<[u8; 6]>,
+    /// What it asks of networks that were made; in the first records there were none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
 }
 
 /// Which network a container is on.

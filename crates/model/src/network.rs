@@ -3,7 +3,7 @@
 //! Pure. Which pool a network gets that names none is decided elsewhere.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +86,31 @@ impl Pool {
     /// Addresses that no container gets by itself.
     pub fn reserved(&self) -> impl Iterator<Item = IpAddr> {
         self.gateway.into_iter().chain(self.others.values().copied())
+    }
+}
+
+/// What a container asks of its place on a network.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attachment {
+    /// The network, as typed.
+    pub network: String,
+    /// `--ip`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv4: Option<Ipv4Addr>,
+    /// `--ip6`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Ipv6Addr>,
+}
+
+impl Attachment {
+    /// The address that it asks for in a family.
+    #[must_use]
+    pub fn asked(&self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::V4 => self.ipv4.map(IpAddr::V4),
+            Family::V6 => self.ipv6.map(IpAddr::V6),
+        }
     }
 }
 

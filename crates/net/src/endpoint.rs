@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use model::ContainerId;
+use model::network::Mutual;
 use sys::Errno;
 use sys::failpoint::{Point, pass};
 use sys::netns::NetnsError;
@@ -67,6 +68,8 @@ pub struct EndpointPlan {
     pub bridge: u32,
     /// How the container reaches its own published ports.
     pub hairpin: Hairpin,
+    /// Whether it may reach its neighbours on the bridge.
+    pub mutual: Mutual,
     /// The container's hardware address.
     pub mac: Mac,
     /// The container's addresses. Without one of IPv6, IPv6 is off inside.
@@ -99,6 +102,7 @@ impl EndpointPlan {
             group: names.group(),
             bridge: bridge.index,
             hairpin: bridge.hairpin,
+            mutual: Mutual::Allowed,
             mac,
             addresses,
             gateways: bridge.plan.addresses.iter().map(|cidr| cidr.address()).collect(),
@@ -231,6 +235,10 @@ fn host_side(plan: &EndpointPlan, name: &LinkName, netns: &OwnedFd) -> Batch {
     match plan.hairpin {
         Hairpin::Routed => {}
         Hairpin::Bridged => rtnl::set_hairpin(&mut batch, name),
+    }
+    match plan.mutual {
+        Mutual::Allowed => {}
+        Mutual::Refused => rtnl::set_isolated(&mut batch, name),
     }
     batch
 }

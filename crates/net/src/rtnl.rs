@@ -38,6 +38,7 @@ const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFLA_INET_CONF: u16 = 1;
 const IFLA_INET6_CONF: u16 = 2;
 const DEVCONF_ARP_NOTIFY: u16 = 22;
@@ -227,12 +228,23 @@ fn write_mtu(w: &mut Writer, mtu: Option<u32>) {
 
 /// Lets a bridge port send back what came in by it.
 pub(crate) fn set_hairpin(batch: &mut Batch, port: &LinkName) {
-    let head = Head { kind: NEWLINK, flags: flag::ACK, step: "set a bridge port to hairpin" };
+    set_port(batch, port, IFLA_BRPORT_MODE, "set a bridge port to hairpin");
+}
+
+/// Keeps a bridge port apart from others that are kept apart (Linux 4.18): the bridge passes nothing
+/// between them.
+pub(crate) fn set_isolated(batch: &mut Batch, port: &LinkName) {
+    set_port(batch, port, IFLA_BRPORT_ISOLATED, "isolate a bridge port");
+}
+
+/// Turns a property of a bridge port on.
+fn set_port(batch: &mut Batch, port: &LinkName, property: u16, step: &'static str) {
+    let head = Head { kind: NEWLINK, flags: flag::ACK, step };
     batch.message(head, &link_header(0, 0, 0), |w| {
         w.text(IFLA_IFNAME, port.as_str());
         w.nest(IFLA_LINKINFO, |w| {
             w.text(IFLA_INFO_SLAVE_KIND, "bridge");
-            w.nest(IFLA_INFO_SLAVE_DATA, |w| w.bytes(IFLA_BRPORT_MODE, &[1]));
+            w.nest(IFLA_INFO_SLAVE_DATA, |w| w.bytes(property, &[1]));
         });
     });
 }

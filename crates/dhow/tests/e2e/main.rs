@@ -37,6 +37,7 @@ mod log_drivers;
 mod logs;
 mod nesting;
 mod network;
+mod network_members;
 mod networks;
 mod oci;
 mod oci_checkpoint;

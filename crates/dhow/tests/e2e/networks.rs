@@ -17,20 +17,20 @@ pub(crate) fn subnet() -> String {
 }
 
 /// The address at a place in such a subnet.
-fn at(subnet: &str, place: u8) -> String {
+pub(crate) fn at(subnet: &str, place: u8) -> String {
     let (network, _) = subnet.rsplit_once('.').unwrap();
     format!("{network}.{place}")
 }
 
 /// What an administrator's program says.
 #[expect(clippy::disallowed_methods, reason = "an administrator's view of the kernel")]
-fn said(words: &[&str]) -> String {
+pub(crate) fn said(words: &[&str]) -> String {
     let output = std::process::Command::new(words[0]).args(&words[1..]).output().unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// A link as the kernel has it; `Null` if there is none.
-fn link(name: &str) -> Value {
+pub(crate) fn link(name: &str) -> Value {
     let shown = said(&["ip", "-j", "-d", "addr", "show", "dev", name]);
     serde_json::from_str::<Value>(&shown).map_or(Value::Null, |list| list[0].clone())
 }
@@ -46,17 +46,17 @@ fn addresses(name: &str) -> BTreeSet<String> {
     ours.map(text).collect()
 }
 
-fn inspect(host: &Host, network: &str) -> Value {
+pub(crate) fn inspect(host: &Host, network: &str) -> Value {
     let shown = host.ok(&["network", "inspect", network]);
     serde_json::from_str::<Value>(&shown).unwrap()[0].clone()
 }
 
-fn bridge(network: &Value) -> String {
+pub(crate) fn bridge(network: &Value) -> String {
     format!("br-{}", &network["Id"].as_str().unwrap()[..12])
 }
 
 /// The elements of the firewall that name something.
-fn rules(host: &Host, what: &str) -> Vec<String> {
+pub(crate) fn rules(host: &Host, what: &str) -> Vec<String> {
     let census = format!("{:?}", host.census());
     let lines =
         census.split("\", \"").filter(|line| line.starts_with("nft ") && line.contains(what));

@@ -17,6 +17,8 @@ enum Scenario {
     Create,
     /// `run --rm`: this command line starts the container, waits, and removes it.
     Run,
+    /// The same on a network that somebody made.
+    RunOn,
     /// `run -d --rm`, and the shim dies.
     Shim,
     /// `run -d --rm`, and the program that the shim becomes dies.
@@ -50,7 +52,7 @@ enum Scenario {
 
 use Scenario::{
     Again, Checkpoint, CopyIn, Create, Load, Log, NetworkMake, NetworkRemove, Pull, Reap, Remove,
-    Repair, Revive, Run, Shim, Tag, Untag, Update, VolumeRemove,
+    Repair, Revive, Run, RunOn, Shim, Tag, Untag, Update, VolumeRemove,
 };
 
 /// Every place has a command that passes it: a new one does not compile without.
@@ -61,9 +63,10 @@ const fn scenarios(point: Point) -> &'static [Scenario] {
         P::CreateVolumeDir | P::CreateVolumeRow => &[Create, Update],
         P::CreateCopied => &[Create, Update],
         P::CreateFilled | P::CreateReady => &[Create],
-        P::StartLife | P::StartListening | P::StartShim | P::StartBridge => &[Run],
-        P::StartAddress | P::StartNetns | P::StartLink | P::StartEndpoint => &[Run],
-        P::StartReserved | P::StartRootfs | P::StartFiles | P::StartPrepared => &[Run],
+        P::StartLife | P::StartListening | P::StartShim => &[Run],
+        P::StartAddress | P::StartBridge | P::StartEndpoint => &[Run, RunOn],
+        P::StartNetns | P::StartLink | P::StartReserved => &[Run, RunOn],
+        P::StartRootfs | P::StartFiles | P::StartPrepared => &[Run],
         P::StartPublished | P::StartSaved | P::StartLaunched => &[Run, Revive],
         P::ShimBegan | P::ShimLog | P::ShimCgroup | P::ShimReady | P::ShimRunning => &[Shim],
         P::ShimRecorded | P::ShimExitSeen | P::ShimUnpublished | P::ShimExitRecorded => &[Shim],
@@ -119,9 +122,25 @@ const fn then(point: Point, scenario: Scenario) -> Then {
         (Revive | Update, _) => Then::Done,
         (Checkpoint, Point::CheckpointSealed) => Then::Done,
         (Checkpoint, _) => Then::Undone,
-        (Run | Shim | Again | Reap | Repair, _) => Then::Either,
+        (Run | RunOn | Shim | Again | Reap | Repair, _) => Then::Either,
     }
 }
+
+/// What its policy starts once more.
+const FAILS: &[&str] = &[
+    "run",
+    "-d",
+    "--restart",
+    "on-failure:1",
+    "--name",
+    "half",
+    "-p",
+    "0:80",
+    "-v",
+    "/data",
+    "busybox",
+    "false",
+];
 
 /// One host on which all of one kind die.
 struct Walk {
@@ -160,13 +179,15 @@ impl Walk {
             "-c",
             "echo k >/data/f",
         ]);
+        let subnet = crate::networks::subnet();
+        host.ok(&["network", "create", "--subnet", &crate::networks::subnet(), "walked"]);
         let before = host.at_rest();
         let registry = Registry::start();
         let reference = registry.push_image(&app);
         Self {
             host,
             reference,
-            subnet: crate::networks::subnet(),
+            subnet,
             _registry: registry,
             archive,
             before,
@@ -233,7 +254,7 @@ impl Walk {
                 self.host.ok(&["run", "-d", "--name", "half", "busybox", "sh", "-c", beats]);
             }
             Create | Run | Shim | Again | Revive | Reap | Log | Pull | Load | Tag | CopyIn
-            | NetworkMake | Repair => {}
+            | NetworkMake | RunOn | Repair => {}
         }
     }
 
@@ -244,24 +265,23 @@ impl Walk {
             Run => {
                 &["run", "--rm", "--name", "half", "-p", "0:80", "-v", "/data", "busybox", "true"]
             }
+            RunOn => &[
+                "run",
+                "--rm",
+                "--name",
+                "half",
+                "--network",
+                "walked",
+                "-p",
+                "0:80",
+                "busybox",
+                "true",
+            ],
             Shim | Reap => &[
                 "run", "-d", "--rm", "--name", "half", "-p", "0:80", "-v", "/data", "busybox",
                 "true",
             ],
-            Again | Revive => &[
-                "run",
-                "-d",
-                "--restart",
-                "on-failure:1",
-                "--name",
-                "half",
-                "-p",
-                "0:80",
-                "-v",
-                "/data",
-                "busybox",
-                "false",
-            ],
+            Again | Revive => FAILS,
             Log => &[
                 "run",
                 "-d",
@@ -344,7 +364,7 @@ impl Walk {
                 host.run(&["stop", "half"]).code == Some(0)
                     && host.ok(&["inspect", "-f", state, "half"]) == "exited 1 0"
             }
-            Run | Shim | Again | Reap | Repair => false,
+            Run | RunOn | Shim | Again | Reap | Repair => false,
         };
         let is_wrong = match then(point, scenario) {
             Then::Either => false,
@@ -373,7 +393,7 @@ impl Walk {
                 self.expect(what, &["rm", "half"]);
                 self.expect(what, &["volume", "rm", "filled"]);
             }
-            Run | Shim | Again | Revive | Reap | Log | Remove | Checkpoint => {
+            Run | RunOn | Shim | Again | Revive | Reap | Log | Remove | Checkpoint => {
                 self.forget_half(what);
                 self.expect(
                     what,

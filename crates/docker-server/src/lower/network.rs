@@ -6,6 +6,7 @@ use docker_api::types::containers::{CreateContainer, UpdateExtension};
 use docker_api::types::network_settings::{EndpointSettings, PortBinding as WireBinding, PortMap};
 use engine::view::PortChanges;
 use model::container::{NameOrIdText, NetworkMode, NetworkSpec};
+use model::network::Attachment;
 use model::port::{ContainerPort, HostPort, ParsePortError, PortBinding};
 
 use super::{LowerError, Unsupported, filled, text};
@@ -48,6 +49,8 @@ pub(crate) enum NetworkError {
     ExtraHostIp(String),
     #[error("invalid MAC address: {0}")]
     Mac(String),
+    #[error("invalid endpoint settings:\ninvalid {family} address: {text}")]
+    Address { family: &'static str, text: String },
     #[error(
         "invalid endpoint settings:\nuser specified IP address is supported only when connecting to networks with user configured subnets"
     )]
@@ -65,7 +68,7 @@ pub(super) fn lower(request: &CreateContainer) -> Result<NetworkSpec, LowerError
     let CreateContainer { config, host_config: host, .. } = request;
     let mode = mode(&host.network_mode)?;
     conflicts(request, &mode)?;
-    let mac = endpoint(request, &mode)?;
+    let (mac, attachments) = endpoint(request, &mode)?;
     Ok(NetworkSpec {
         hostname: hostname("hostname", &config.hostname)?,
         domainname: hostname("domain name", &config.domainname)?,
@@ -82,6 +85,7 @@ pub(super) fn lower(request: &CreateContainer) -> Result<NetworkSpec, LowerError
             .map(|text| extra_host(text))
             .collect::<Result<_, _>>()?,
         mac_address: mac,
+        attachments,
         mode,
     })
 }
@@ -229,9 +233,13 @@ fn extra_host(text: &str) -> Result<String, NetworkError> {
 }
 
 /// Settings of the one endpoint that there can be, and its link address from either place.
-fn endpoint(request: &CreateContainer, mode: &NetworkMode) -> Result<Option<[u8; 6]>, LowerError> {
+fn endpoint(
+    request: &CreateContainer,
+    mode: &NetworkMode,
+) -> Result<(Option<[u8; 6]>, Vec<Attachment>), LowerError> {
     let network = request.host_config.network_mode.as_str();
     let mut text = request.config.mac_address.as_str();
+    let mut attachments = Vec::new();
     for (name, settings) in request.networking_config.endpoints_config.iter().flatten() {
         let same = name == network || (is_default(name) && *mode == NetworkMode::Bridge);
         if !same {
@@ -246,14 +254,40 @@ fn endpoint(request: &CreateContainer, mode: &NetworkMode) -> Result<Option<[u8;
             };
         }
         judge(settings, mode)?;
+        attachments.extend(attachment(name, settings)?);
         if !settings.mac_address.is_empty() {
             text = &settings.mac_address;
         }
     }
     match filled(Some(text)) {
-        None => Ok(None),
-        Some(text) => Ok(Some(mac(text).ok_or_else(|| NetworkError::Mac(text.to_owned()))?)),
+        None => Ok((None, attachments)),
+        Some(text) => {
+            let mac = mac(text).ok_or_else(|| NetworkError::Mac(text.to_owned()))?;
+            Ok((Some(mac), attachments))
+        }
     }
+}
+
+/// What is asked of a network, if anything is.
+fn attachment(
+    network: &str,
+    settings: &EndpointSettings,
+) -> Result<Option<Attachment>, NetworkError> {
+    let Some(ipam) = &settings.ipam_config else { return Ok(None) };
+    let asked = Attachment {
+        network: network.to_owned(),
+        ipv4: address(&ipam.ipv4_address, "IPv4")?,
+        ipv6: address(&ipam.ipv6_address, "IPv6")?,
+    };
+    Ok((asked.ipv4.is_some() || asked.ipv6.is_some()).then_some(asked))
+}
+
+fn address<A: std::str::FromStr>(
+    text: &str,
+    family: &'static str,
+) -> Result<Option<A>, NetworkError> {
+    let bad = || NetworkError::Address { family, text: text.to_owned() };
+    filled(Some(text)).map(|text| text.parse().map_err(|_| bad())).transpose()
 }
 
 fn is_default(name: &str) -> bool {
@@ -261,15 +295,14 @@ fn is_default(name: &str) -> bool {
 }
 
 fn judge(settings: &EndpointSettings, mode: &NetworkMode) -> Result<(), LowerError> {
-    let address = settings.ipam_config.as_ref().is_some_and(|ipam| {
-        !ipam.ipv4_address.is_empty()
-            || !ipam.ipv6_address.is_empty()
-            || ipam.link_local_ips.iter().flatten().next().is_some()
-    });
+    let ipam = settings.ipam_config.as_ref();
+    let link_local = ipam.is_some_and(|ipam| ipam.link_local_ips.iter().flatten().next().is_some());
+    let address = link_local
+        || ipam.is_some_and(|ipam| !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty());
     let aliases = settings.aliases.iter().flatten().next().is_some();
     let named = matches!(mode, NetworkMode::Named(_));
     let later = [
-        ("EndpointSettings.IPAMConfig", address && named),
+        ("EndpointSettings.IPAMConfig.LinkLocalIPs", link_local && named),
         ("EndpointSettings.Aliases", aliases && named),
         ("EndpointSettings.Links", settings.links.iter().flatten().next().is_some()),
         ("EndpointSettings.DriverOpts", settings.driver_opts.iter().flatten().next().is_some()),
@@ -278,7 +311,7 @@ fn judge(settings: &EndpointSettings, mode: &NetworkMode) -> Result<(), LowerErr
     if let Some((name, _)) = later.iter().find(|(_, asked)| *asked) {
         return Err(Unsupported::new(*name).into());
     }
-    match (address, aliases) {
+    match (address && !named, aliases) {
         (true, _) => Err(NetworkError::StaticAddress.into()),
         (_, true) => Err(NetworkError::Aliases.into()),
         (false, false) => Ok(()),

@@ -193,20 +193,21 @@ fn the_least_request_gets_the_default_network() {
     check(
         &spec(r#"{"Image":"busybox"}"#).network,
         &expect![[r#"
-        NetworkSpec {
-            mode: Bridge,
-            hostname: None,
-            domainname: None,
-            exposed: [],
-            published: [],
-            publish_all: false,
-            dns: [],
-            dns_options: [],
-            dns_search: [],
-            extra_hosts: [],
-            mac_address: None,
-        }
-    "#]],
+            NetworkSpec {
+                mode: Bridge,
+                hostname: None,
+                domainname: None,
+                exposed: [],
+                published: [],
+                publish_all: false,
+                dns: [],
+                dns_options: [],
+                dns_search: [],
+                extra_hosts: [],
+                mac_address: None,
+                attachments: [],
+            }
+        "#]],
     );
 }
 

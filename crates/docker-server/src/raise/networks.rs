@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use docker_api::types::Map;
 use docker_api::types::containers::Port;
 use docker_api::types::network_settings::{
-    EndpointSettings, NetworkSettings, PortBinding, PortMap,
+    EndpointIpamConfig, EndpointSettings, NetworkSettings, PortBinding, PortMap,
 };
 use docker_api::types::networks::{ConfigReference, EndpointResource, Ipam, IpamConfig, Network};
 use engine::view::{ContainerView, EndpointView, NetworkView};
@@ -52,7 +52,14 @@ fn endpoint(view: &ContainerView, place: &EndpointView) -> EndpointSettings {
     let (ip, prefix) = address(place.ipv4);
     let (ip6, prefix6) = address(place.ipv6);
     let is_up = view.life.is_running();
+    let (asked4, asked6) = place.asked;
+    let asked = EndpointIpamConfig {
+        ipv4_address: asked4.map(|ip| ip.to_string()).unwrap_or_default(),
+        ipv6_address: asked6.map(|ip| ip.to_string()).unwrap_or_default(),
+        link_local_ips: None,
+    };
     EndpointSettings {
+        ipam_config: or_null(asked),
         network_id: place.network.map(|id| id.to_string()).unwrap_or_default(),
         endpoint_id: if is_up { view.id.to_string() } else { String::new() },
         gateway: place.gateway4.map(|ip| ip.to_string()).unwrap_or_default(),

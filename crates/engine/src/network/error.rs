@@ -1,8 +1,10 @@
 //! What can go wrong with a network as a whole.
 
-use model::ContainerId;
+use std::net::IpAddr;
+
 use model::address::Subnet;
 use model::network::BadOption;
+use model::{ContainerId, NetworkId};
 
 /// Why a network was not made or removed.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +59,39 @@ pub enum NetworkError {
     /// A network is made from it.
     #[error("configuration network {0:?} is in use")]
     ConfigurationInUse(String),
+    /// Nothing can be on it.
+    #[error("network {0} is a configuration: containers cannot be on it")]
+    OnlyConfiguration(String),
+    /// All addresses are given out.
+    #[error("no available {family} addresses on this network's address pools: {name} ({id})")]
+    Exhausted {
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
+        /// Its name.
+        name: String,
+        /// Its id.
+        id: NetworkId,
+    },
+    /// An address that was asked for is in no pool.
+    #[error(
+        "invalid config for network {name}: invalid endpoint settings:\nno configured subnet contains IP address {address}"
+    )]
+    Outside {
+        /// The network's name.
+        name: String,
+        /// Asked for.
+        address: IpAddr,
+    },
+    /// An address that was asked for is somebody's.
+    #[error("Address already in use: {address} of network {name} belongs to {by}")]
+    AddressTaken {
+        /// The network's name.
+        name: String,
+        /// Asked for.
+        address: IpAddr,
+        /// Whose it is.
+        by: String,
+    },
     /// Options of a configuration, which were judged when it was made.
     #[error(transparent)]
     Option(#[from] BadOption),

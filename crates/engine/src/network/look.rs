@@ -126,7 +126,10 @@ impl Engine {
             let endpoint = container.record.last_start().and_then(|start| start.endpoint.as_ref());
             let Some(endpoint) = endpoint else { continue };
             if self.life(&container)?.is_running() {
-                let network = self.built_in(BRIDGE)?;
+                let network = match &endpoint.network {
+                    Some(network) => network.id,
+                    None => self.built_in(BRIDGE)?,
+                };
                 let member = (container.row.name.clone(), endpoint_view(endpoint));
                 members.entry(network).or_default().insert(container.id, member);
             }

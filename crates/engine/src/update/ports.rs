@@ -170,8 +170,8 @@ impl Engine {
         let goes = |port: &&PublishedPort| changes.rm.contains(&port.container);
         plan.leaving = endpoint.ports.iter().filter(goes).cloned().collect();
         if !plan.added.is_empty() {
-            let bridge = self.default_bridge()?;
-            plan.reserved = self.reserve(&plan.added, &bridge).map_err(net_error)?;
+            let added = self.terms_of(endpoint)?.of(&plan.added);
+            plan.reserved = self.reserve(&added, &endpoint.addresses()).map_err(net_error)?;
         }
         Ok(plan)
     }
