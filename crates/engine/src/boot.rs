@@ -143,6 +143,7 @@ mod tests {
                 mounted: Vec::new(),
                 unseen: Vec::new(),
                 slice: None,
+                apparmor: None,
             };
             is_wished(policy, &start, ExitCode(code), by_hand)
         };

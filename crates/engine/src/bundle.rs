@@ -32,6 +32,8 @@ use crate::trees::init_source;
 pub(crate) struct Attached {
     /// What SELinux calls it, where it does.
     pub(crate) labels: Option<Labels>,
+    /// The profile of AppArmor; `None`: no profile.
+    pub(crate) apparmor: Option<String>,
     /// Of its devices, over the image's and the user's.
     pub(crate) env: Vec<String>,
     /// Of its devices.
@@ -194,7 +196,7 @@ fn process(
         .capabilities(capabilities(attached)?)
         .rlimits(attached.rlimits.clone())
         .no_new_privileges(wished.security.no_new_privileges)
-        .apparmor_profile(wished.security.apparmor.clone().unwrap_or_default())
+        .apparmor_profile(attached.apparmor.clone().unwrap_or_default())
         .selinux_label(selinux::process_label(attached.labels.as_ref()))
         .oom_score_adj(wished.limits.oom_score_adj);
     match wished.process.terminal {

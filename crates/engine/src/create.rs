@@ -14,7 +14,7 @@ use crate::record::{Filling, NamedMount, Progress, Record};
 use crate::resolve::resolve;
 use crate::view::Created;
 use crate::volume_source::check_options;
-use crate::{Engine, EngineError, apparmor, limits, names, processors, random, rootless, systemd};
+use crate::{Engine, EngineError, limits, names, processors, random, rootless, systemd};
 
 /// How often a taken generated name is drawn again before the short id serves.
 const NAME_TRIES: usize = 6;
@@ -32,7 +32,7 @@ impl Engine {
         let _ = self.reconcile_if_needed();
         let id = random::container_id()?;
         processors::check(&spec.limits)?;
-        apparmor::check(&spec.security)?;
+        self.check_profile(&spec.security)?;
         rootless::check(&spec)?;
         self.slice_for(spec.limits.cgroup_parent.as_deref())?;
         self.check_attachments(&spec.network.attachments)?;

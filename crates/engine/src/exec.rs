@@ -293,6 +293,7 @@ impl Engine {
         pid: u32,
     ) -> Result<Process, EngineError> {
         let user = self.exec_user(container, spec, pid)?;
+        self.keep_profile(container.record.profile())?;
         let caps = if spec.privileged {
             security::every_capability()?
         } else {
@@ -371,7 +372,7 @@ fn process(
         .cwd(spec.working_dir.clone().unwrap_or_else(|| resolved.working_dir.clone()))
         .capabilities(capabilities)
         .no_new_privileges(container.record.spec.security.no_new_privileges)
-        .apparmor_profile(container.record.spec.security.apparmor.clone().unwrap_or_default())
+        .apparmor_profile(container.record.profile().unwrap_or_default())
         .selinux_label(selinux::process_label(container.record.labels.as_ref()))
         .build()
 }

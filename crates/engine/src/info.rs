@@ -51,10 +51,14 @@ impl Engine {
             cpus: u64::from(processors::count()),
             memory: total_memory(&meminfo),
             ipv4_forwarding: forwarding.trim() == "1",
-            security: security(),
+            security: self.protection()?,
             cdi_dirs: self.cdi_dirs(),
             cdi_devices: self.cdi_devices(),
-            warnings: rootless::warnings(self.paths().run(), &hierarchies),
+            warnings: {
+                let mut warnings = rootless::warnings(self.paths().run(), &hierarchies);
+                warnings.extend(self.profile_warning()?);
+                warnings
+            },
             at: Some(now()),
         })
     }
@@ -80,6 +84,21 @@ impl Engine {
         Ok((running, paused, stopped))
     }
 
+    /// What protects the host, in Docker's order.
+    fn protection(&self) -> Result<Vec<String>, EngineError> {
+        let all = [
+            ("apparmor", self.has_default_profile()?),
+            ("seccomp", true),
+            ("rootless", sys::rootless::is_member()),
+            ("cgroupns", true),
+        ];
+        Ok(all
+            .into_iter()
+            .filter(|(_, is_there)| *is_there)
+            .map(|(name, _)| name.to_owned())
+            .collect())
+    }
+
     fn backing_filesystem(&self) -> String {
         let magic =
             rustix::fs::statfs(self.paths().root()).map(|stat| stat.f_type).unwrap_or_default();
@@ -95,13 +114,6 @@ impl Engine {
         }
         .to_owned()
     }
-}
-
-/// What protects the host.
-fn security() -> Vec<String> {
-    let names = ["seccomp", "rootless", "cgroupns"];
-    let is_there = |name: &&str| *name != "rootless" || sys::rootless::is_member();
-    names.into_iter().filter(is_there).map(str::to_owned).collect()
 }
 
 /// A value of os-release(5), without its quotes.

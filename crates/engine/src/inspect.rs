@@ -102,6 +102,7 @@ impl Engine {
             files: self.files(&container, &life)?,
             // A list asks no shim: one that does not answer would hold up all.
             execs: Vec::new(),
+            profile: container.record.profile().map(str::to_owned),
             labels: container.record.labels,
             life,
             spec: container.record.spec,

@@ -175,6 +175,7 @@ impl Engine {
         Self::label_files(container, &sources.mounts, naming)?;
         let attached = Attached {
             labels: record.labels.clone(),
+            apparmor: self.profile(&record.spec.security)?,
             env: given.env,
             more_mounts: given.mounts,
             hooks: given.hooks,

@@ -117,6 +117,9 @@ pub(crate) struct Start {
     /// The slice in which systemd was asked for its cgroup; nothing if we have made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) slice: Option<String>,
+    /// The AppArmor profile that its process was given; `None` without AppArmor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) apparmor: Option<String>,
 }
 
 /// The link address of an [`Endpoint`] that has none that is known here.
@@ -210,6 +213,13 @@ impl Record {
             Progress::Started(start) => Some(start),
             Progress::Creating | Progress::Ready => None,
         }
+    }
+
+    /// The AppArmor profile that its processes have, or will have as far as it is known before a start. What an
+    /// earlier dhow has started has the one that was asked for.
+    pub(crate) fn profile(&self) -> Option<&str> {
+        let given = self.last_start().and_then(|start| start.apparmor.as_deref());
+        given.or(self.spec.security.apparmor.as_deref())
     }
 
     /// The last start, if there was one.

@@ -31,6 +31,14 @@ pub(crate) struct Prepared {
     pub(crate) slice: Option<String>,
 }
 
+impl Prepared {
+    /// The AppArmor profile that its process is given.
+    fn profile(&self) -> Option<String> {
+        let profile = self.spec.process().as_ref()?.apparmor_profile().clone()?;
+        Some(profile).filter(|name| !name.is_empty())
+    }
+}
+
 /// How a container comes to run.
 pub(crate) enum Beginning {
     /// Somebody wants it.
@@ -155,14 +163,24 @@ impl Engine {
             Beginning::Restore(..) => (Vec::new(), Vec::new()),
         };
         let (failed, again_failed) = (None, None);
-        let (restarts, slice) = (revival, prepared.slice.clone());
-        let start = Start { at, endpoint, failed, restarts, again_failed, mounted, unseen, slice };
+        let (restarts, slice, apparmor) = (revival, prepared.slice.clone(), prepared.profile());
+        let start = Start {
+            at,
+            endpoint,
+            failed,
+            restarts,
+            again_failed,
+            mounted,
+            unseen,
+            slice,
+            apparmor,
+        };
         container.record.progress =
             Progress::Started(Box::new(match container.record.last_start() {
                 // Until it runs again, what counts is how it ended before.
                 Some(last) if revival > 0 => {
-                    let Start { endpoint, mounted, unseen, slice, .. } = start.clone();
-                    Start { endpoint, mounted, unseen, slice, ..last.clone() }
+                    let Start { endpoint, mounted, unseen, slice, apparmor, .. } = start.clone();
+                    Start { endpoint, mounted, unseen, slice, apparmor, ..last.clone() }
                 }
                 Some(_) | None => start.clone(),
             }));
@@ -283,13 +301,19 @@ impl Engine {
         }
         let released = self.store().release(&container.id);
         let failed = Some(failure_of(error));
-        let (endpoint, again_failed) = (None, None);
-        let (mounted, unseen) = (Vec::new(), Vec::new());
         // Whatever could not be ended is still where it was.
         let slice = container.record.last_start().and_then(|start| start.slice.clone());
-        let (at, restarts) = (now(), 0);
-        let start = Start { at, endpoint, failed, restarts, again_failed, mounted, unseen, slice };
-        container.record.progress = Progress::Started(Box::new(start));
+        container.record.progress = Progress::Started(Box::new(Start {
+            at: now(),
+            endpoint: None,
+            failed,
+            restarts: 0,
+            again_failed: None,
+            mounted: Vec::new(),
+            unseen: Vec::new(),
+            slice,
+            apparmor: None,
+        }));
         self.save(container)?;
         Ok(released?)
     }

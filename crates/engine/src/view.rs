@@ -284,6 +284,8 @@ pub struct ContainerView {
     pub execs: Vec<ExecId>,
     /// What SELinux calls it, where it does.
     pub labels: Option<Labels>,
+    /// The AppArmor profile of its processes.
+    pub profile: Option<String>,
 }
 
 /// Whether a container is being removed.

@@ -244,7 +244,7 @@ pub struct SecuritySpec {
     /// Whose users it has.
     #[serde(default, skip_serializing_if = "UserNamespace::is_default")]
     pub userns: UserNamespace,
-    /// The AppArmor profile; `None`: no profile.
+    /// The AppArmor profile; `None`: dhow's own, where the host has AppArmor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apparmor: Option<String>,
     /// `label=…`; the first records said nothing.

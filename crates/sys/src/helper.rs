@@ -37,6 +37,8 @@ pub enum Helper<'a> {
     OciHook(&'a Path),
     /// `docker-credential-NAME`, found in the user's PATH as Docker does.
     Credential(&'a str),
+    /// Compiles a profile of AppArmor and gives it to the kernel: the compiled form is private to the two.
+    AppArmor(&'a Path),
     /// Freezes processes and writes them down: it runs code of its own inside of them, for each
     /// processor and kernel, which nobody should have twice.
     Criu(&'a Path),
@@ -57,6 +59,7 @@ pub fn command(helper: Helper<'_>) -> Command {
         | Helper::NewGidMap(path)
         | Helper::UserNetwork(path)
         | Helper::OciHook(path)
+        | Helper::AppArmor(path)
         | Helper::Criu(path)
         | Helper::Runtime(path)
         | Helper::Plugin(path) => Command::new(path),

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod answers;
+mod apparmor;
 mod bad_input;
 mod boot;
 mod cdi;

@@ -160,8 +160,6 @@ impl Options {
             ("seccomp", "builtin") => self.seccomp = Some(SeccompPolicy::Default),
             ("seccomp", profile) => self.seccomp = Some(seccomp(profile)?),
             ("systempaths", "unconfined") => self.paths = Some(Vec::new()),
-            // Nothing is applied by default, so turning it off is what happens anyway.
-            ("apparmor", "unconfined") => self.apparmor = None,
             // Nothing has a label that says nothing of one.
             ("label", "disable") | ("disable", "") => self.label.disabled = true,
             ("apparmor", profile) if is_profile(profile) => {

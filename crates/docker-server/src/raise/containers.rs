@@ -47,7 +47,7 @@ pub(crate) fn inspect(view: &ContainerView, size: Option<SizeView>) -> Container
             .and_then(|it| it.process.as_ref())
             .map(ToString::to_string)
             .unwrap_or_default(),
-        app_armor_profile: view.spec.security.apparmor.clone().unwrap_or_default(),
+        app_armor_profile: view.profile.clone().unwrap_or_default(),
         dhow: extension(view),
         ..ContainerInspect::default()
     }

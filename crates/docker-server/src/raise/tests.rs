@@ -68,6 +68,7 @@ fn view(body: &str) -> ContainerView {
         files: FilesView { log: "/log".into(), ..FilesView::default() },
         execs: Vec::new(),
         labels: None,
+        profile: None,
         spec,
     }
 }

@@ -291,7 +291,7 @@ fn lsm(survey: &Survey) -> Option<Finding> {
         && survey.caller == Caller::Root
         && !survey.programs.contains(&"apparmor_parser")
     {
-        let cost = "no profile can be loaded";
+        let cost = "containers have no profile of AppArmor, unless they name one that is loaded";
         return lack((about, Verdict::Limited), found, cost, "apt install apparmor");
     }
     let found = if found.is_empty() { "none to be seen".to_owned() } else { found };
