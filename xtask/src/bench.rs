@@ -9,6 +9,7 @@ mod inputs;
 pub(crate) mod oci;
 mod registry;
 mod report;
+pub(crate) mod rootless;
 
 use std::path::PathBuf;
 
@@ -31,15 +32,18 @@ const PACKAGES: &[&str] = &[
     "procps",
 ];
 
-/// Runs the cases whose name contains `only`, `rounds` times each; `oci` is the runtime alone, beside others.
+/// Runs the cases whose name contains `only`, `rounds` times each; `oci` is the runtime alone, beside others, and
+/// `rootless` an ordinary user's commands beside Podman's.
 ///
 /// # Errors
 /// A program is missing, or an engine fails at its work.
 pub(crate) fn run(rounds: u32, only: &str, json: Option<&str>) -> Result<()> {
     host::say("building");
     host::run("cargo", &["build", "--release", "--package", "dhow"])?;
-    if only == "oci" {
-        return oci::run(rounds, &demo::binary()?);
+    match only {
+        "oci" => return oci::run(rounds, &demo::binary()?),
+        "rootless" => return rootless::run(rounds, &demo::binary()?),
+        _ => {}
     }
     packages::install(PACKAGES)?;
     host::run("cargo", &["build", "--release", "--package", "sys", "--example", "floor"])?;

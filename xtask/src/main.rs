@@ -108,6 +108,7 @@ fn run(words: &[&str]) -> Result<()> {
         ["soak", number] => steps::soak(number.parse()?),
         // A part of `bench`, in a mount namespace of its own.
         ["bench-oci", dir, rounds] => bench::oci::measure(dir.as_ref(), rounds.parse()?),
+        ["bench-rootless", dir, rounds] => bench::rootless::measure(dir.as_ref(), rounds.parse()?),
         ["bench", options @ ..] => bench(options),
         _ => bail!("{USAGE}"),
     }

@@ -2,7 +2,8 @@
 //!
 //! Processor time is that of a control group which the commands run in and the container's group is below of, so the
 //! container's own process counts as well. Every runtime works in one mount namespace without version 2 of the
-//! control groups where that is mounted beside version 1: crun goes to no such host.
+//! control groups where that is mounted beside version 1: crun goes to no such host. Their state is on a tmpfs, as
+//! `/run` is: what files cost on a disk is the disk's.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,13 +17,14 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::inputs;
+use super::report::median;
 use crate::{host, packages};
 
 /// What the comparison needs from Debian.
 const PACKAGES: &[&str] = &["busybox-static", "crun", "mount", "runc", "time", "util-linux"];
 
 /// The group of it all.
-const GROUP: &str = "dhow-bench-oci";
+const GROUP: &str = "dhow-bench";
 const HYBRID: &str = "/sys/fs/cgroup/unified";
 /// What a delete that comes before the kernel has buried the process is told to try.
 const ATTEMPTS: u32 = 100;
@@ -75,7 +77,10 @@ pub(crate) fn run(rounds: u32, program: &Path) -> Result<()> {
     let copy = dir.join("dhow");
     fs::copy(program, &copy)?;
     let own = inputs::text(&std::env::current_exe()?);
-    let script = format!("[ ! -d {HYBRID} ] || umount {HYBRID}; exec \"$@\"");
+    let state = inputs::text(&dir.join("state"));
+    fs::create_dir(&state)?;
+    let script =
+        format!("[ ! -d {HYBRID} ] || umount {HYBRID}; mount -t tmpfs none {state}; exec \"$@\"");
     let (rounds, text) = (rounds.to_string(), inputs::text(&dir));
     let words = ["--mount", "--propagation", "slave", "sh", "-c", &script, "sh", &own];
     let done = host::run("unshare", &[&words[..], &["bench-oci", &text, &rounds]].concat());
@@ -106,12 +111,11 @@ pub(crate) fn measure(dir: &Path, rounds: u32) -> Result<()> {
             }
         }
     }
-    meter.leave()?;
     for runtime in &runtimes {
         report.memory.insert(runtime.name, peak(runtime, &bundle)?);
         report.versions.push(version(runtime)?);
     }
-    remove_groups();
+    meter.leave()?;
     host::say(&report.table());
     Ok(())
 }
@@ -179,14 +183,22 @@ fn peak(runtime: &Runtime, bundle: &str) -> Result<f64> {
 }
 
 /// Counts the processor time of this process, its children and the containers.
-struct Meter {
+pub(super) struct Meter {
     directory: PathBuf,
     file: PathBuf,
 }
 
 impl Meter {
     /// Goes to the group: what is started from now on is in it.
-    fn enter() -> Result<Self> {
+    pub(super) fn enter() -> Result<Self> {
+        let meter = Self::here();
+        fs::create_dir_all(meter.directory.join("commands"))?;
+        fs::write(meter.directory.join("commands/cgroup.procs"), "0")?;
+        Ok(meter)
+    }
+
+    /// In a process of whoever is in the group already.
+    pub(super) fn here() -> Self {
         let legacy = Path::new("/sys/fs/cgroup/cpuacct");
         let (root, file) = if legacy.exists() {
             (legacy, "cpuacct.usage")
@@ -194,12 +206,10 @@ impl Meter {
             (Path::new("/sys/fs/cgroup"), "cpu.stat")
         };
         let directory = root.join(GROUP);
-        fs::create_dir_all(directory.join("commands"))?;
-        fs::write(directory.join("commands/cgroup.procs"), "0")?;
-        Ok(Self { file: directory.join(file), directory })
+        Self { file: directory.join(file), directory }
     }
 
-    fn milliseconds(&self) -> Result<f64> {
+    pub(super) fn milliseconds(&self) -> Result<f64> {
         let text = fs::read_to_string(&self.file)?;
         let words: Vec<&str> = text.split_whitespace().collect();
         match words[..] {
@@ -209,10 +219,12 @@ impl Meter {
         }
     }
 
-    fn leave(self) -> Result<()> {
+    /// Goes back, and takes the group away.
+    pub(super) fn leave(self) -> Result<()> {
         let root = self.directory.parent().context("a group has a parent")?;
         fs::write(root.join("cgroup.procs"), "0")?;
         fs::remove_dir(self.directory.join("commands"))?;
+        remove_groups();
         Ok(())
     }
 }
@@ -270,12 +282,6 @@ fn line(text: &mut String, name: &str, unit: &str, of: impl Fn(&str) -> f64) {
         text,
         "| {name} | {unit} | {dhow:.2} | {crun:.2} | {crun_ratio:.1} | {runc:.2} | {runc_ratio:.1} |"
     );
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// A bundle as Docker makes them: its capabilities, devices, masks and seccomp profile, and limits of all kinds.
