@@ -43,7 +43,9 @@ fn main() -> ExitCode {
         }
         _ if program.file_name().is_some_and(|name| name == "runc") => oci::main(&arguments),
         [role, ..] if role == oci::ROLE => oci::main(&arguments[1..]),
-        [role, ..] if role == oci::SEALED => runtime::oci::main(arguments[2..].to_vec()),
+        [role, ..] if role == oci::SEALED => {
+            runtime::oci::main(&arguments[2..], runtime::oci::Image::Sealed)
+        }
         _ => {
             sys::heap::ask_seldom();
             let wiring = cli::Wiring {

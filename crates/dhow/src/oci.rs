@@ -1,12 +1,13 @@
 //! The OCI runtime's role: `dhow oci`, or this program called `runc`.
 //!
 //! A program of ours that enters a container may be looked at, and executed again, by it
-//! (CVE-2019-5736). So this process becomes its own sealed image first.
+//! (CVE-2019-5736). So a command that enters one becomes its own sealed image first.
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
+use runtime::oci::Image;
 use sys::process::ExecStrings;
 
 /// The word behind `dhow`.
@@ -15,15 +16,16 @@ pub(crate) const ROLE: &str = "oci";
 /// The same, of a process that is a sealed image already.
 pub(crate) const SEALED: &str = "oci-sealed";
 
-/// Goes on as a sealed image, with arguments that begin with the name of the runtime. Returns only if that
-/// failed.
+/// Carries a command out, whose arguments begin with the name of the runtime.
 pub(crate) fn main(arguments: &[OsString]) -> ExitCode {
+    runtime::oci::main(arguments, Image::Installed(&|| seal(arguments)))
+}
+
+/// Goes on as a sealed image, from the beginning. Returns only if that failed, with why.
+fn seal(arguments: &[OsString]) -> String {
     let image = match sys::exe::sealed() {
         Ok(image) => image,
-        Err(error) => {
-            crate::complain(&format!("dhow: {error}"));
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return error.to_string(),
     };
     let text = |word: &OsString| CString::new(word.as_bytes()).unwrap_or_default();
     let words = [c"dhow".to_owned(), CString::new(SEALED).unwrap_or_default()];
@@ -33,6 +35,5 @@ pub(crate) fn main(arguments: &[OsString]) -> ExitCode {
         CString::new(pair).unwrap_or_default()
     });
     let errno = sys::process::execve_fd(&image, &argv, &ExecStrings::new(pairs.collect()));
-    crate::complain(&format!("dhow: execute the sealed image: {errno}"));
-    ExitCode::FAILURE
+    format!("execute the sealed image: {errno}")
 }

@@ -13,7 +13,7 @@ use super::filter;
 use super::inside::{Inside, Terms};
 use super::notify::Notify;
 use super::record::{Home, Place, Process, Record, Status};
-use super::state;
+use super::{Image, state};
 use crate::hooks::{self, Hooks, Moment};
 use crate::plan::Orphan;
 
@@ -27,9 +27,9 @@ pub(super) enum Standing {
 }
 
 /// `start`.
-pub(super) fn begin(home: &Home<'_>, id: &str) -> Result<(), Fault> {
+pub(super) fn begin(home: &Home<'_>, id: &str, image: Image<'_>) -> Result<(), Fault> {
     let place = home.take(id)?;
-    let started = start(&place, &place.record()?)?;
+    let started = start(&place, &place.record()?, image)?;
     // Who ends the container ends the wait.
     drop(place);
     started.pass_on(home.globals, Standing::Container)
@@ -60,7 +60,7 @@ impl Started {
 }
 
 /// Starts it. Returns when its program runs, or with why it does not.
-pub(super) fn start(place: &Place, record: &Record) -> Result<Started, Fault> {
+pub(super) fn start(place: &Place, record: &Record, image: Image<'_>) -> Result<Started, Fault> {
     match state::status(place, record)? {
         Status::Created => {}
         Status::Stopped => return Err(Fault::Stopped),
@@ -69,12 +69,16 @@ pub(super) fn start(place: &Place, record: &Record) -> Result<Started, Fault> {
     }
     let Some(container) = Process::find(record)? else { return Err(Fault::Stopped) };
     let pid = container.pid;
+    let spec = place.spec()?;
+    // Before the process has a visitor: this one may have to begin again.
+    if !hooks::of(&spec, Moment::StartContainer).is_empty() {
+        image.seal()?;
+    }
     let socket = match place.visit() {
         // Its process has ended between our looks.
         Err(Errno::CONNREFUSED) => return Err(Fault::Stopped),
         socket => socket.map_err(|errno| Fault::Call("reach the container's process", errno))?,
     };
-    let spec = place.spec()?;
     let hooks = Hooks { spec: &spec, id: &record.id, bundle: &record.bundle };
     let notify = Notify::listen(place)?;
     let done = before(place, &hooks, record, &container).and_then(|()| {

@@ -35,8 +35,6 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use arguments::{Arguments, CgroupManager, Globals, Rootless, Verb};
 use fault::{Fault, Level};
 use record::Home;
@@ -50,10 +48,46 @@ const FAILED: u8 = 1;
 /// The same of an `exec`, whose program may end with 1 itself.
 const EXEC_FAILED: u8 = 255;
 
+/// Verbs whose process enters a container, where it could be found.
+const ENTERING: [&str; 4] = ["create", "exec", "restore", "run"];
+
+/// What this process was executed from.
+#[derive(Clone, Copy)]
+#[expect(missing_debug_implementations, reason = "it is a function")]
+pub enum Image<'i> {
+    /// Something that a container cannot write to.
+    Sealed,
+    /// The installed program. By this the process begins again, sealed; it returns only with why it cannot.
+    Installed(&'i dyn Fn() -> String),
+}
+
+impl Image<'_> {
+    /// Returns in a process that may enter a container.
+    fn seal(self) -> Result<(), Fault> {
+        match self {
+            Self::Sealed => Ok(()),
+            Self::Installed(become_sealed) => Err(Fault::Config(become_sealed())),
+        }
+    }
+}
+
+/// Whether the command may be one that enters a container. What merely names something so is sealed as well:
+/// that is looked at before anything is understood, since to be executed once more costs a millisecond.
+fn may_enter(arguments: &[OsString]) -> bool {
+    arguments.iter().any(|word| ENTERING.iter().any(|verb| word == verb))
+}
+
 /// Runs one command; `arguments` begin with the name of the program.
 #[must_use]
-pub fn main(arguments: Vec<OsString>) -> ExitCode {
-    let parsed = match Arguments::try_parse_from(&arguments) {
+pub fn main(arguments: &[OsString], image: Image<'_>) -> ExitCode {
+    if may_enter(arguments)
+        && let Err(fault) = image.seal()
+    {
+        let (log, format) = fault::log_of(arguments);
+        fault::write(log.as_deref(), format, Level::Error, &fault.to_string());
+        return ExitCode::from(FAILED);
+    }
+    let parsed = match arguments::parse(arguments) {
         Ok(parsed) => parsed,
         Err(error) => {
             // Help goes to the standard output and is no failure.
@@ -61,7 +95,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
             if !error.use_stderr() {
                 return ExitCode::SUCCESS;
             }
-            if let (Some(log), format) = fault::log_of(&arguments) {
+            if let (Some(log), format) = fault::log_of(arguments) {
                 let text = error.to_string();
                 let first = text.lines().next().unwrap_or_default();
                 let words = first.strip_prefix("error: ").unwrap_or(first);
@@ -78,7 +112,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         (true, _) | (false, None) => end(&globals, say(&version()).map(|()| 0), FAILED),
         (false, Some(verb)) => {
             let failed = if matches!(verb, Verb::Exec(_)) { EXEC_FAILED } else { FAILED };
-            end(&globals, carry_out(&globals, &verb), failed)
+            end(&globals, carry_out(&globals, &verb, image), failed)
         }
     }
 }
@@ -98,7 +132,7 @@ fn version() -> String {
     format!("dhow version {}\nspec: {OCI_VERSION}\n", env!("CARGO_PKG_VERSION"))
 }
 
-fn carry_out(globals: &Globals, verb: &Verb) -> Result<u8, Fault> {
+fn carry_out(globals: &Globals, verb: &Verb, image: Image<'_>) -> Result<u8, Fault> {
     if globals.cgroup_manager == CgroupManager::Disabled {
         return Err(Fault::config("--cgroup-manager disabled is not supported"));
     }
@@ -110,7 +144,7 @@ fn carry_out(globals: &Globals, verb: &Verb) -> Result<u8, Fault> {
         Verb::Run(args) => return run::run(&home, args),
         Verb::Exec(args) => return more::exec(&home, args),
         Verb::Create(args) => create::create(&home, args, create::Company::Detached).map(drop)?,
-        Verb::Start(args) => begin::begin(&home, &args.id)?,
+        Verb::Start(args) => begin::begin(&home, &args.id, image)?,
         Verb::Kill(args) => finish::kill(&home, args)?,
         Verb::Delete(args) => finish::delete(&home, args)?,
         Verb::List(args) => state::list(&home, args)?,

@@ -9,7 +9,7 @@ use super::begin::{Standing, Started};
 use super::create::{Company, Created, create};
 use super::fault::{self, Fault, Level};
 use super::record::{Home, Place, Record};
-use super::{begin, finish, foreground};
+use super::{Image, begin, finish, foreground};
 use crate::Running;
 
 /// Runs a container. Returns the exit code of its process, or 0 at once if it is not waited for.
@@ -82,7 +82,7 @@ fn begin(
     record: &Record,
     running: &Running,
 ) -> Result<Started, Fault> {
-    let fault = match begin::start(&place, record) {
+    let fault = match begin::start(&place, record, Image::Sealed) {
         Ok(started) => return Ok(started),
         Err(fault) => fault,
     };
