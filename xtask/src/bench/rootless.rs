@@ -134,24 +134,29 @@ pub(crate) fn measure(dir: &Path, rounds: u32) -> Result<()> {
         engine.ok(&["run", "-d", "--name", "bench", "busybox", "sleep", "3600"])?;
     }
     let mut samples = Samples::new();
-    let meter = Meter::here();
-    for round in 0..=rounds {
-        for (case, words) in CASES {
-            for engine in &engines {
-                let (cpu, wall) = (meter.milliseconds()?, Instant::now());
-                engine.ok(words)?;
-                let both = [wall.elapsed().as_secs_f64() * 1e3, meter.milliseconds()? - cpu];
-                // The first round fills caches.
-                if round > 0 {
-                    samples.entry((case, engine.name)).or_default().push(both);
-                }
-            }
-        }
+    // The first round fills caches.
+    cycle(&engines, &mut Samples::new())?;
+    for _ in 0..rounds {
+        cycle(&engines, &mut samples)?;
     }
     engines[0].ok(&["system", "reset", "--force"])?;
     engines[1].ok(&["rm", "-f", "-t", "0", "bench"])?;
     engines[1].ok(&["system", "reset", "--force"])?;
     host::say(&table(&samples));
+    Ok(())
+}
+
+/// Each case once, in turn.
+fn cycle(engines: &[Engine], samples: &mut Samples) -> Result<()> {
+    let meter = Meter::here();
+    for (case, words) in CASES {
+        for engine in engines {
+            let (cpu, wall) = (meter.milliseconds()?, Instant::now());
+            engine.ok(words)?;
+            let both = [wall.elapsed().as_secs_f64() * 1e3, meter.milliseconds()? - cpu];
+            samples.entry((case, engine.name)).or_default().push(both);
+        }
+    }
     Ok(())
 }
 

@@ -48,6 +48,34 @@ impl Drop for Pair {
     }
 }
 
+/// The program is not the installed one where the container could find it (CVE-2019-5736).
+#[test]
+fn what_enters_a_container_cannot_be_written_to() {
+    let bundle = Bundle::new();
+    let found = bundle.path().join("found");
+    // Run on the host, by the command that starts the container.
+    let look = format!("/bin/readlink /proc/$PPID/exe >{}", found.display());
+    let poststart = json!([{ "path": "/bin/sh", "args": ["sh", "-c", look] }]);
+    let start_container = json!([{ "path": "/bin/true" }]);
+    let installed = fs::canonicalize(crate::DHOW).unwrap();
+    for (enters, hooks) in [
+        (false, json!({ "poststart": poststart })),
+        (true, json!({ "poststart": poststart, "startContainer": start_container })),
+    ] {
+        bundle.change(|spec| spec["hooks"] = hooks);
+        bundle.runs(&["true"]);
+        bundle.create("one", &[]);
+        let pid = bundle.state("one")["pid"].as_i64().unwrap();
+        let waits = fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+        assert_ne!(waits, installed, "the process that waits");
+        bundle.ok(&["start", "one"]);
+        let starts = fs::read_to_string(&found).unwrap();
+        assert_eq!(starts.trim() != installed.to_str().unwrap(), enters, "start: {starts}");
+        bundle.ok(&["delete", "-f", "one"]);
+    }
+    bundle.nothing_is_left();
+}
+
 /// config-linux.md, "Network Devices".
 #[test]
 fn network_devices() {
