@@ -193,7 +193,6 @@ impl Engine {
             systemd: Self::systemd_groups(record)?,
             users: around.users.as_ref().map(|users| users.map),
             own_groups: sys::userns::own_groups(),
-            // The kernel of every host has it; an ordinary user may lack it.
             limits_tasks: !sys::rootless::is_nested() || self.hierarchies()?.can(Ability::Pids),
         };
         EngineError::step(Point::StartFiles)?;

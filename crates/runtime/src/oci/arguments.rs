@@ -120,10 +120,8 @@ pub(super) enum Verb {
     Restore(Restore),
 }
 
-/// Reads a command line.
-///
-/// What all verbs take is a hundred options, and to lay those out costs half of what a short command does. So
-/// only the verbs that the line names are laid out; if it cannot be understood so, all of them are, and say why.
+/// Reads a command line. To lay out all that all verbs take costs half of what a short command does, so only those
+/// that the line names are laid out; if it cannot be understood so, all of them are, and say why.
 pub(super) fn parse(words: &[OsString]) -> Result<Arguments, clap::Error> {
     named(words).or_else(|_| Arguments::try_parse_from(words))
 }
@@ -134,16 +132,15 @@ fn named(words: &[OsString]) -> Result<Arguments, clap::Error> {
         .disable_help_subcommand(true)
         .arg_required_else_help(true)
         .args_override_self(true);
-    let is_named = |(name, _): &&(&str, Lay)| words.iter().any(|word| word == name);
-    let verbs = VERBS.iter().filter(is_named).map(|(name, lay)| alone(name, *lay));
+    let named = VERBS.iter().filter(|(name, _)| words.iter().any(|word| word == name));
+    let verbs = named.map(|(name, lay)| alone(name, *lay));
     let command = Globals::augment_args(command).subcommands(verbs);
     Arguments::from_arg_matches_mut(&mut command.try_get_matches_from(words)?)
 }
 
-/// Lays out what a verb takes.
 type Lay = fn(Command) -> Command;
 
-/// The verbs that engines call again and again.
+/// The verbs that engines call again and again, and what lays out what they take.
 const VERBS: [(&str, Lay); 13] = [
     ("create", Create::augment_args),
     ("start", Id::augment_args),
@@ -388,7 +385,6 @@ pub(super) struct Delete {
     pub(super) id: Id,
 }
 
-/// `table` or `json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Shape {
     Table,
