@@ -233,6 +233,20 @@ impl Hierarchies {
         !self.is_none()
     }
 
+    /// Which version has this host's controllers, whoever they belong to; `None` if nothing is mounted.
+    ///
+    /// # Errors
+    /// procfs cannot be read.
+    pub fn version_of_host() -> Result<Option<Version>, DetectError> {
+        if usual_unified().is_some() {
+            return Ok(Some(Version::V2));
+        }
+        let mountinfo = std::fs::read(MOUNTINFO).map_err(|error| unread(MOUNTINFO, &error))?;
+        let mounts = parse_mountinfo(&mountinfo);
+        let has_v1 = mounts.v1.iter().any(|mount| !mount.controllers.is_empty());
+        Ok(if has_v1 { Some(Version::V1) } else { mounts.v2.map(|_| Version::V2) })
+    }
+
     /// None, as for an ordinary user to whom nothing was delegated.
     #[must_use]
     pub fn none() -> Self {

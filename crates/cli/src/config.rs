@@ -74,6 +74,11 @@ impl UserConfig {
         self.file.get_or_init(read).as_ref()
     }
 
+    /// Whether a credential helper is named. A file that says nothing that is understood names none.
+    pub(crate) fn asks_helpers(&self) -> bool {
+        self.file().is_ok_and(|file| !file.creds_store.is_empty() || !file.cred_helpers.is_empty())
+    }
+
     /// For what nobody depends on: a file that is of no use is an empty one, with a warning.
     pub(crate) fn preferences(&self) -> &Config {
         self.file().unwrap_or_else(|error| self.warned(error))

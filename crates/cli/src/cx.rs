@@ -4,7 +4,7 @@ use crate::argv::globals::{Choice, Level, Target};
 use crate::config::UserConfig;
 use crate::config::credentials::CredentialHelper;
 use crate::error::Failure;
-use crate::{Archives, Doctor, Finding, Local, Roots, Wiring};
+use crate::{Archives, Doctor, Finding, Helpers, Local, Roots, Wiring};
 use docker_api::{Client, Transport};
 use std::cell::{Cell, OnceCell};
 use std::io::{IsTerminal as _, Write as _};
@@ -44,12 +44,22 @@ pub(crate) struct Cx {
     pub(crate) name: String,
 }
 
+/// Whether the command of this name asks registries.
+fn may_pull(name: &str) -> bool {
+    matches!(name.rsplit(' ').next(), Some("pull" | "run" | "create"))
+}
+
 impl Cx {
     /// Before there is a second thread.
     pub(crate) fn new(setting: Setting, wiring: Wiring, name: String) -> Self {
         let Setting { choice, config, level, host, api_version } = setting;
         let Choice { target, context } = choice;
         let Wiring { enter, local, doctor, credential_helper, archives } = wiring;
+        let helpers = if may_pull(&name) && config.asks_helpers() {
+            Helpers::Asked
+        } else {
+            Helpers::NotAsked
+        };
         let here = match &target {
             Ok(Target::InProcess(roots)) => Some(roots.clone()),
             Ok(Target::Unix(_)) | Err(_) => None,
@@ -57,7 +67,7 @@ impl Cx {
         let doctor = here.map(|roots| (doctor, roots));
         let target = target.and_then(|target| {
             if let Target::InProcess(roots) = &target {
-                enter(roots).map_err(|error| format!("{error:#}"))?;
+                enter(roots, helpers).map_err(|error| format!("{error:#}"))?;
             }
             Ok(target)
         });

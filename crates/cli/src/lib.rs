@@ -71,7 +71,16 @@ pub struct Finding {
 
 /// Does what has to be done before the engine can work in this process, while it has one thread. It is
 /// called once, by a command whose server is that engine, whether it talks to it or not.
-pub type Enter = fn(&Roots) -> anyhow::Result<()>;
+pub type Enter = fn(&Roots, Helpers) -> anyhow::Result<()>;
+
+/// Whether a command may ask a credential helper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Helpers {
+    /// It may pull, and the configuration names one.
+    Asked,
+    /// It will not.
+    NotAsked,
+}
 
 /// What the command line is given by the program that it is a part of.
 pub struct Wiring {

@@ -6,7 +6,7 @@ fn message(words: &[&str]) -> (u8, String) {
     let words = words.iter().map(OsString::from).collect();
     let wiring = Wiring {
         doctor: |_| Ok(Vec::new()),
-        enter: |_| Ok(()),
+        enter: |_, _| Ok(()),
         local: Box::new(|_| anyhow::bail!("no engine in tests")),
         credential_helper: |_| Err(HelperError::Missing),
         archives: Archives {

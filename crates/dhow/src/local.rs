@@ -15,9 +15,13 @@ use sys::failpoint::Point;
 const PIPE: usize = 64 << 10;
 
 /// An ordinary user's engine works as the root of a user namespace, which is entered here.
-pub(crate) fn enter(roots: &cli::Roots) -> anyhow::Result<()> {
+pub(crate) fn enter(roots: &cli::Roots, helpers: cli::Helpers) -> anyhow::Result<()> {
     if rustix::process::geteuid().is_root() {
         return Ok(());
+    }
+    sys::rootless::check_data(&absolute(roots.data.clone())?)?;
+    if helpers == cli::Helpers::Asked {
+        crate::credential::leave_somebody_outside()?;
     }
     let said = ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
     let called = said.into_iter().find(|name| !name.is_empty());

@@ -78,7 +78,13 @@ impl Engine {
         let taken = || self.forwarded().unwrap_or_default();
         // The network has IPv4 alone.
         let reserved = reserve(bindings, Stack::V4, taken);
-        let reserved = reserved.map_err(|error| refused(container, &error))?;
+        let reserved = reserved.map_err(|error| {
+            if let PortError::NoIpv6(address) = error {
+                let why = "the network of an ordinary user has IPv4 alone";
+                return refused(container, &format!("cannot publish {address}: {why}"));
+            }
+            refused(container, &error)
+        })?;
         EngineError::step(Point::StartReserved)?;
         endpoint.ports = reserved.iter().flat_map(published_ports).collect();
         let forwards = rules(container, endpoint).iter().map(published_port).collect();
@@ -239,7 +245,7 @@ pub(crate) fn rules(container: &Container, endpoint: &Endpoint) -> Vec<PortRule>
     endpoint.ports.iter().filter_map(rule).collect()
 }
 
-fn refused(container: &Container, error: &PortError) -> EngineError {
+fn refused(container: &Container, error: &dyn std::fmt::Display) -> EngineError {
     let (name, id) = (container.name(), container.id);
     EngineError::Start(start_failure(128, format!("{FAILED} {name} ({id}): {error}")))
 }

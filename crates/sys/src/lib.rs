@@ -29,6 +29,7 @@ pub mod root;
 pub mod rootless;
 pub mod seccomp;
 pub mod signal;
+pub mod stayed;
 pub mod task;
 pub mod userns;
 pub mod users;

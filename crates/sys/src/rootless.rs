@@ -84,6 +84,21 @@ pub enum RootlessError {
         /// Which.
         path: PathBuf,
     },
+    /// The data root, or something above one of the roots, is another user's, or others may write to it: what is
+    /// found there could be put in its place at any moment.
+    #[error(
+        "{} belongs to another user or others may write to it, and {} is below: use another {option}",
+        above.display(),
+        root.display()
+    )]
+    Foreign {
+        /// What is not to be trusted.
+        above: PathBuf,
+        /// The root.
+        root: PathBuf,
+        /// What names another one.
+        option: &'static str,
+    },
     /// The user has too few ids.
     #[error(
         "{user} has {count} subordinate ids in {file}, and containers need at least {wanted}; {}",
@@ -139,10 +154,13 @@ pub fn is_member() -> bool {
 #[must_use]
 pub fn is_nested() -> bool {
     static NESTED: OnceLock<bool> = OnceLock::new();
-    *NESTED.get_or_init(|| {
-        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-        !map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
-    })
+    *NESTED.get_or_init(has_others_ids)
+}
+
+/// The same, for who may enter one later.
+fn has_others_ids() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// Enters the user namespace of this runtime root, and a mount namespace of one's own in it. Makes the
@@ -189,9 +207,51 @@ fn open(run: &Path) -> Result<OwnedFd, RootlessError> {
     if !is_own(&dir).map_err(failed("look at", run))? {
         return Err(RootlessError::NotOwn { path: run.to_owned() });
     }
+    check_above(run, "--run-root")?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(&dir, FILE, flags, Mode::from_raw_mode(0o600))
         .map_err(failed("open", &run.join(FILE)))
+}
+
+/// Whether nobody but root and this user can put something else in the place of the data root, which need not
+/// be there yet.
+///
+/// # Errors
+/// Somebody can.
+pub fn check_data(root: &Path) -> Result<(), RootlessError> {
+    check_above(root, "--root")
+}
+
+fn check_above(root: &Path, option: &'static str) -> Result<(), RootlessError> {
+    match foreign(root) {
+        None => Ok(()),
+        Some(above) => Err(RootlessError::Foreign { above, root: root.to_owned(), option }),
+    }
+}
+
+/// The first directory on the way to one, itself included, that is neither root's nor this user's, or that
+/// others may write to. What is not there yet is made by this user.
+#[must_use]
+pub fn foreign(path: &Path) -> Option<PathBuf> {
+    let there = path.ancestors().find(|path| path.exists())?;
+    let real = there.canonicalize().ok()?;
+    let mut above: Vec<&Path> = real.ancestors().collect();
+    above.reverse();
+    above.into_iter().find(|dir| !is_trusted(dir)).map(Path::to_owned)
+}
+
+fn is_trusted(dir: &Path) -> bool {
+    let Ok(found) = rustix::fs::stat(dir) else { return false };
+    let mode = Mode::from_raw_mode(found.st_mode);
+    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    // In a user namespace that does not have it, the host's root is nobody.
+    let is_roots = found.st_uid == 0 || (found.st_uid == userns::NOBODY && has_others_ids());
+    let is_users = found.st_uid == own.0;
+    // Many distributions give each user a group of the user's own, which may write to all of it.
+    let is_private = !mode.contains(Mode::WGRP) || (is_users && found.st_gid == own.1);
+    // In one with the sticky bit others make files of their own, and take none away.
+    let is_kept = mode.contains(Mode::SVTX) || (is_private && !mode.contains(Mode::WOTH));
+    (is_roots || is_users) && is_kept
 }
 
 /// Whether it is a directory in which this user alone makes files.

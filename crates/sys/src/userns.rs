@@ -22,7 +22,7 @@ pub struct IdMap {
 }
 
 /// What the kernel shows for ids that a namespace does not have.
-const NOBODY: u32 = 65534;
+pub(crate) const NOBODY: u32 = 65534;
 
 impl IdMap {
     /// An id of the namespace as it is outside of it; `None` if it has no such id.

@@ -7,7 +7,7 @@ use expect_test::{Expect, expect};
 fn offered(words: &[&str]) -> String {
     let wiring = Wiring {
         doctor: |_| Ok(Vec::new()),
-        enter: |_| Ok(()),
+        enter: |_, _| Ok(()),
         local: Box::new(|_| anyhow::bail!("no engine in tests")),
         credential_helper: |_| Err(HelperError::Missing),
         archives: crate::Archives {

@@ -134,7 +134,11 @@ pub(crate) fn mode(flag: &str, kind: &str, value: &str) -> Result<String, String
             Some(name) => !name.is_empty(),
             None => matches!(value, "" | "host"),
         },
-        "--userns" => matches!(value, "" | "host" | "auto"),
+        // Those that are refused in the server's words, which say why.
+        "--userns" => {
+            matches!(value, "" | "host" | "auto" | "nomap" | "keep-id")
+                || value.starts_with("keep-id:")
+        }
         "--cgroupns" => matches!(value, "" | "host" | "private"),
         _ => matches!(value, "" | "host"),
     };

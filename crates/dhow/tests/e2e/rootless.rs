@@ -282,6 +282,57 @@ fn the_runtime_root_is_the_users_alone() {
     host.keep_roots();
 }
 
+/// One that asks the user's session, or looks at its own user, is not in the namespace of containers.
+#[test]
+fn a_credential_helper_is_run_as_the_user() {
+    let host = user();
+    let (bin, config) = (host.scratch().join("bin"), host.scratch().join("config"));
+    std::fs::create_dir(&bin).unwrap();
+    std::fs::create_dir(&config).unwrap();
+    let (helper, seen) = (bin.join("docker-credential-who"), host.scratch().join("seen"));
+    let script = format!(
+        "#!/bin/sh\n(id -u; cat /proc/self/uid_map; cat) > {}\necho '{{\"ServerURL\":\"\",\"Username\":\"u\",\"Secret\":\"s\"}}'\n",
+        seen.display()
+    );
+    std::fs::write(&helper, script).unwrap();
+    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(config.join("config.json"), r#"{"credsStore":"who"}"#).unwrap();
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin.display());
+    let mut command = host.command(&["pull", "127.0.0.1:1/none"]);
+    command.env("PATH", path).env("DOCKER_CONFIG", &config);
+    let ran = testkit::Ran::new(&command.output().unwrap());
+    // Nobody listens at that registry.
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap();
+    let expected = format!("{}\n{map}127.0.0.1:1", host.uid().unwrap());
+    assert_eq!(std::fs::read_to_string(&seen).unwrap(), expected, "{ran:?}");
+}
+
+/// Who may write above a root could put another in its place.
+#[test]
+fn nobody_else_may_change_what_is_above_the_roots() {
+    let host = Host::of_user_with(DHOW, "{range}\n");
+    let open = host.scratch().join("open");
+    let (root, run) = (open.join("root"), open.join("run"));
+    for dir in [&open, &root, &run] {
+        std::fs::create_dir(dir).unwrap();
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).unwrap();
+        host.give(dir);
+    }
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o707)).unwrap();
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    for (option, dir) in [("--root", text(&root)), ("--run-root", text(&run))] {
+        let said = host.fails(1, &[option, &dir, "images"]);
+        let why = format!("{} belongs to another user or others may write to it", open.display());
+        assert!(said.contains(&why) && said.contains(&format!("another {option}")), "{said}");
+        let doctor = host.run(&[option, &dir, "doctor"]).out;
+        assert!(doctor.contains("missing  owners of roots"), "{doctor}");
+    }
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o701)).unwrap();
+    host.ok(&["--root", &text(&root), "--run-root", &text(&run), "images"]);
+    host.keep_roots();
+}
+
 #[test]
 fn what_is_missing_is_named() {
     let host = Host::of_user_with(DHOW, "somebody:1:65536\n");
@@ -309,11 +360,17 @@ fn what_only_root_can_is_refused() {
             "--mac-address=02:00:00:00:00:01",
             "--mac-address: the network of an ordinary user has a link address of its own",
         ),
+        ("--userns=keep-id", "--userns=keep-id is not supported: the files of images belong"),
+        ("--userns=keep-id:uid=7,gid=8", "--userns=keep-id is not supported"),
+        ("--userns=nomap", "--userns=nomap is not supported: all containers of an ordinary user"),
     ] {
         let said = host.fails(1, &["create", refused, "busybox"]);
         assert!(said.contains(why), "{said}");
     }
     assert_eq!(host.ok(&["ps", "-aq"]), "");
+    // The user's own namespace is what the host's is to root.
+    let own = ["run", "--rm", "--userns=host", "--network", "none", "busybox", "id", "-u"];
+    assert_eq!(host.ok(&own), "0");
     host.ok(&["run", "-d", "--name", "box", "--network", "none", "busybox", "sleep", "1000"]);
     let said = host.fails(1, &["checkpoint", "create", "box", "one"]);
     assert!(said.contains("checkpoints need root"), "{said}");

@@ -100,10 +100,27 @@ fn nothing_carries_packets_for_a_dead_guardian() {
 
 #[test]
 fn datagrams_are_forwarded_too() {
+    for host in [Host::of_user(DHOW), Host::of_user(DHOW).lacking(PASTA)] {
+        forwards_datagrams(&host);
+    }
+}
+
+#[test]
+fn what_is_not_carried_is_refused() {
     let host = Host::of_user(DHOW);
+    for (port, why) in [
+        ("18132:80/sctp", "the network of an ordinary user publishes no port of sctp"),
+        ("[::1]:18132:80", "cannot publish ::1: the network of an ordinary user has IPv4 alone"),
+    ] {
+        let said = host.fails(125, &["run", "--rm", "-p", port, "busybox", "true"]);
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+fn forwards_datagrams(host: &Host) {
     let run = ["run", "-d", "--name", "box", "-p", "127.0.0.1:0:7/udp", "busybox", "sleep", "1000"];
     host.ok(&run);
-    let number = port(&host, "box", "7/udp");
+    let number = port(host, "box", "7/udp");
     let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
     // Nobody listens: the container's kernel counts it.
     let refused = "grep ^Udp: /proc/net/snmp";

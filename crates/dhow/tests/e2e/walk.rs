@@ -158,8 +158,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn new() -> Self {
-        let host = host();
+    fn new(host: Host) -> Self {
         let big: Vec<u8> = (0..200_000_u32).flat_map(|n| n.to_le_bytes()).collect();
         let app = Image::busybox().unwrap();
         let app = app.with_files("app:latest", &[("one", b"1"), ("big", &big), ("two", b"2")]);
@@ -497,14 +496,50 @@ pub(crate) fn is_trash(change: &str) -> bool {
     change.starts_with("+ file trash/")
 }
 
+/// What goes another way without root: a guardian that is seen in the user's namespace from its birth to the end
+/// of what it becomes, and its program that carries packets.
+const fn is_of_users(point: Point, scenario: Scenario) -> bool {
+    use Point as P;
+    match scenario {
+        Run => matches!(
+            point,
+            P::StartLife | P::StartListening | P::StartShim | P::StartPrepared | P::StartLaunched
+        ),
+        Shim => matches!(
+            point,
+            P::ShimBegan
+                | P::ShimCgroup
+                | P::ShimReady
+                | P::ShimRunning
+                | P::ShimExitSeen
+                | P::ShimTornDown
+                | P::ShimReap
+        ),
+        Reap | Revive => matches!(point, P::ReapBegan | P::ReviveBegan),
+        Create | Again | Log | Checkpoint | Remove | Pull | Load | Tag | Untag | VolumeRemove
+        | NetworkMake | NetworkRemove | CopyIn | Update | Repair => false,
+    }
+}
+
 #[test]
 fn death_at_each_step_is_forgotten() {
+    walk(host, |_, _| true);
+}
+
+#[test]
+fn death_at_each_step_of_a_users_container_is_forgotten() {
+    walk(|| Host::of_user(crate::DHOW), is_of_users);
+}
+
+/// Dies everywhere where it is wished, on hosts of a kind.
+fn walk(host: impl Fn() -> Host + Sync, is_wished: fn(Point, Scenario) -> bool) {
     let all: Vec<(Point, Scenario)> = Point::ALL
         .iter()
         .flat_map(|point| scenarios(*point).iter().map(|scenario| (*point, *scenario)))
+        .filter(|(point, scenario)| is_wished(*point, *scenario))
         .collect();
     let walk = &|number: usize| {
-        let mut walk = Walk::new();
+        let mut walk = Walk::new(host());
         for (point, scenario) in all.iter().skip(number).step_by(WALKERS) {
             walk.die(*point, *scenario);
         }

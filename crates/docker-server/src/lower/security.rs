@@ -292,10 +292,21 @@ fn namespace(what: &'static str, mode: &str) -> Result<NamespaceSpec, SecurityEr
     }
 }
 
+const KEEP_ID: &str = "--userns=keep-id is not supported: the files of images belong to the ids that they name, and no mount shows them \
+     with others to an ordinary user. The root of a container without root is that user: what it makes in a bind is the \
+     user's own. With root, --userns=auto gives a container ids of its own";
+
+const NO_MAP: &str = "--userns=nomap is not supported: all containers of an ordinary user share one user namespace, in which the user \
+     is root. With root, --userns=auto keeps the caller's ids out of a container";
+
 fn userns(mode: &str) -> Result<UserNamespace, SecurityError> {
     match mode {
         "" | "host" => Ok(UserNamespace::Host),
         "auto" => Ok(UserNamespace::Auto),
+        "nomap" => Err(SecurityError::Users(NO_MAP)),
+        _ if mode == "keep-id" || mode.starts_with("keep-id:") => {
+            Err(SecurityError::Users(KEEP_ID))
+        }
         _ => Err(namespace_error("USER", mode)),
     }
 }

@@ -483,7 +483,7 @@ fn security_fails_closed() {
         (r#""IpcMode":"foo""#, "invalid IPC mode: foo"),
         (r#""PidMode":"container:""#, "invalid PID mode: container:"),
         (r#""UTSMode":"private""#, "invalid UTS mode: private"),
-        (r#""UsernsMode":"keep-id""#, "invalid USER mode: keep-id"),
+        (r#""UsernsMode":"keep-ids""#, "invalid USER mode: keep-ids"),
         (r#""CgroupnsMode":"x""#, "invalid CGROUP mode: x"),
         (
             r#""Sysctls":{"kernel.core_pattern":"|x"}"#,
@@ -543,6 +543,14 @@ fn what_belongs_to_another_user_namespace_is_refused() {
         ),
     ] {
         assert_eq!(refused(&host(rest)), (400, want.to_owned()), "{rest}");
+    }
+    for (mode, why) in [
+        ("keep-id", "keep-id is not supported: the files of images"),
+        ("keep-id:uid=7,gid=8", "keep-id is not supported: the files of images"),
+        ("nomap", "nomap is not supported: all containers"),
+    ] {
+        let (status, said) = refused(&host(&format!(r#""UsernsMode":"{mode}""#)));
+        assert!(status == 400 && said.contains(why), "{said}");
     }
     let auto = spec(&host(r#""UsernsMode":"auto","NetworkMode":"none""#)).security;
     assert_eq!(auto.userns, UserNamespace::Auto);

@@ -2,7 +2,7 @@
 //!
 //! Pure: the same survey has the same findings.
 
-use super::{Caller, Disk, Finding, Forwarding, SUBIDS, Survey, Verdict};
+use super::{Caller, Disk, Finding, Forwarding, Groups, SUBIDS, Survey, Tunnel, Verdict};
 
 /// The oldest kernel that has all calls which a start makes: `mount_setattr` came with it.
 const OLDEST: (u32, u32) = (5, 12);
@@ -27,6 +27,7 @@ pub fn check(survey: &Survey) -> Vec<Finding> {
         subids,
         overlay,
         disk,
+        owners,
         cgroups,
         seccomp,
         lsm,
@@ -245,6 +246,19 @@ const fn file_system(magic: u64) -> &'static str {
     }
 }
 
+fn owners(survey: &Survey) -> Option<Finding> {
+    let about = "owners of roots";
+    let Caller::User(_) = survey.caller else { return None };
+    if survey.foreign.is_empty() {
+        return fine(about, "root and the user");
+    }
+    let names: Vec<String> = survey.foreign.iter().map(|path| path.display().to_string()).collect();
+    let names = names.join(", ");
+    let found = format!("others may change {names}");
+    let mend = format!("chmod go-w {names}, or name other directories by --root and --run-root");
+    lack((about, Verdict::Missing), found, "no command that needs the engine starts", mend)
+}
+
 fn cgroups(survey: &Survey) -> Option<Finding> {
     let about = "control groups";
     let Some(version) = survey.cgroup else {
@@ -255,6 +269,29 @@ fn cgroups(survey: &Survey) -> Option<Finding> {
         cgroup::Version::V1 => 1,
         cgroup::Version::V2 => 2,
     };
+    let discarded = "limits are discarded, containers cannot be paused, and stats shows nothing";
+    match (survey.caller, version, survey.groups) {
+        (Caller::User(_), cgroup::Version::V1, Groups::Nowhere | Groups::InServices) => {
+            let mend = "boot with systemd.unified_cgroup_hierarchy=1: only version 2 is delegated to users";
+            return lack((about, Verdict::Limited), "version 1, which is root's", discarded, mend);
+        }
+        (Caller::User(_), cgroup::Version::V2, Groups::InServices) => {
+            let found =
+                "version 2; the user's services have some, and what is started from here has none";
+            let mend = "systemd-run --user --scope dhow ..., or start from a service of the user's";
+            return lack((about, Verdict::Limited), found, discarded, mend);
+        }
+        (Caller::User(_), cgroup::Version::V2, Groups::Nowhere) => {
+            let mend = "log in where systemd runs, with dbus-user-session installed, then systemd-run --user --scope dhow ...";
+            return lack(
+                (about, Verdict::Limited),
+                "version 2; none are delegated",
+                discarded,
+                mend,
+            );
+        }
+        (Caller::Root, _, _) | (Caller::User(_), _, Groups::Here) => {}
+    }
     let wanted = ["cpu", "memory", "pids", "io", "cpuset"];
     let has = |name: &str| survey.controllers.iter().any(|one| one == name);
     let absent: Vec<&str> = wanted.into_iter().filter(|name| !has(name)).collect();
@@ -374,10 +411,20 @@ fn userspace_network(survey: &Survey) -> Option<Finding> {
     let about = "network of users";
     let Caller::User(_) = survey.caller else { return None };
     let has = |name| survey.programs.contains(&name);
-    match (has("pasta"), has("slirp4netns")) {
-        (true, _) => fine(about, "pasta"),
-        (false, true) => fine(about, "slirp4netns"),
-        (false, false) => {
+    match (survey.tunnel, has("pasta"), has("slirp4netns")) {
+        (Tunnel::Missing, true, _) | (Tunnel::Missing, _, true) => {
+            let cost = "no network but none and host";
+            let mend = "modprobe tun, and in a container --device /dev/net/tun";
+            lack((about, Verdict::Limited), "there is no /dev/net/tun", cost, mend)
+        }
+        (Tunnel::Closed, true, _) | (Tunnel::Closed, _, true) => {
+            let cost = "no network but none and host";
+            let found = "/dev/net/tun cannot be opened";
+            lack((about, Verdict::Limited), found, cost, "chmod 666 /dev/net/tun, as udev does it")
+        }
+        (Tunnel::Open, true, _) => fine(about, "pasta"),
+        (Tunnel::Open, false, true) => fine(about, "slirp4netns"),
+        (_, false, false) => {
             let cost = "no network but none and host";
             lack(
                 (about, Verdict::Limited),
@@ -462,6 +509,9 @@ mod tests {
             filesystems: all(&["proc", "overlay"]),
             modules: vec!["overlay", "bridge", "veth", "nf_tables", "nf_conntrack"],
             cgroup: Some(Version::V2),
+            groups: Groups::Here,
+            tunnel: Tunnel::Open,
+            foreign: Vec::new(),
             controllers: all(&["cpu", "cpuset", "io", "memory", "pids"]),
             subids: (65_536, 65_536),
             login: Some("user".to_owned()),
@@ -642,6 +692,43 @@ mod tests {
         let without =
             |host: &mut Survey| host.controllers.retain(|name| name != "cpuset" && name != "io");
         lacks(USER, without, "limited control groups: version 2 without io, cpuset");
+        let elsewhere =
+            "version 2; the user's services have some, and what is started from here has none";
+        lacks(
+            USER,
+            |host| host.groups = Groups::InServices,
+            &format!("limited control groups: {elsewhere}"),
+        );
+        lacks(
+            USER,
+            |host| host.groups = Groups::Nowhere,
+            "limited control groups: version 2; none are delegated",
+        );
+        let old = |host: &mut Survey| {
+            host.groups = Groups::Nowhere;
+            host.cgroup = Some(Version::V1);
+            host.controllers.clear();
+        };
+        lacks(USER, old, "limited control groups: version 1, which is root's");
+    }
+
+    #[test]
+    fn what_a_user_needs_of_the_host() {
+        lacks(
+            USER,
+            |host| host.tunnel = Tunnel::Closed,
+            "limited network of users: /dev/net/tun cannot be opened",
+        );
+        lacks(
+            USER,
+            |host| host.tunnel = Tunnel::Missing,
+            "limited network of users: there is no /dev/net/tun",
+        );
+        lacks(
+            USER,
+            |host| host.foreign = vec!["/srv".into()],
+            "missing owners of roots: others may change /srv",
+        );
     }
 
     #[test]

@@ -77,6 +77,28 @@ pub struct Disk {
     pub inodes: Option<(u64, u64)>,
 }
 
+/// Where the control groups of the caller's containers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Groups {
+    /// Here.
+    Here,
+    /// Not for what is started from here; what the user's service manager starts has some.
+    InServices,
+    /// Nowhere.
+    Nowhere,
+}
+
+/// The device by which packets of an ordinary user's containers are carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tunnel {
+    /// The caller may open it.
+    Open,
+    /// The caller may not.
+    Closed,
+    /// There is none.
+    Missing,
+}
+
 /// What other programs' firewalls do with what is forwarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Forwarding {
@@ -105,7 +127,9 @@ pub struct Survey {
     pub modules: Vec<&'static str>,
     /// Which version of cgroups has the controllers; `None` if nothing is mounted.
     pub cgroup: Option<cgroup::Version>,
-    /// Controllers that the caller's containers can be limited by.
+    /// Where the caller's containers have control groups.
+    pub groups: Groups,
+    /// Controllers that the caller's containers can be limited by, there.
     pub controllers: Vec<String>,
     /// How many ids the caller has to give, of users and of groups.
     pub subids: (u64, u64),
@@ -113,6 +137,10 @@ pub struct Survey {
     pub login: Option<String>,
     /// The first of as many ids as a user needs that nobody has been given, neither of users nor of groups.
     pub free_ids: u64,
+    /// `/dev/net/tun`
+    pub tunnel: Tunnel,
+    /// What is on the way to the state roots and could be changed by others.
+    pub foreign: Vec<PathBuf>,
     /// Programs that were found.
     pub programs: Vec<&'static str>,
     /// Security modules that are active.

@@ -2,13 +2,14 @@
 //! nothing. What cannot be seen counts as not there.
 
 use std::fs::{read_dir, read_to_string};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use cgroup::{Controller, Hierarchies, Version};
+use cgroup::{Hierarchies, Version};
 use net::names::Names;
 use net::nft::Firewall;
+use rustix::fs::{Access, AtFlags, CWD};
 
-use super::{Caller, Disk, FIRST_SUBID, Forwarding, SUBIDS, Survey};
+use super::{Caller, Disk, FIRST_SUBID, Forwarding, Groups, SUBIDS, Survey, Tunnel};
 use crate::Paths;
 
 /// Kernel parameters that decide over something, below `/proc/sys`.
@@ -36,7 +37,7 @@ const PROGRAMS: [&str; 6] =
 pub fn survey(paths: &Paths) -> Survey {
     let caller = caller();
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-    let hierarchies = Hierarchies::detect().ok();
+    let (groups, controllers) = groups(caller);
     let login = login(caller);
     let (subuid, subgid) = (text("/etc/subuid"), text("/etc/subgid"));
     let ids = |file: &str| ids(caller, login.as_deref(), file);
@@ -49,8 +50,11 @@ pub fn survey(paths: &Paths) -> Survey {
             .collect(),
         filesystems: filesystems(&text("/proc/filesystems")),
         modules: modules(&kernel),
-        cgroup: hierarchies.as_ref().map(version),
-        controllers: hierarchies.as_ref().map(|all| controllers(all, caller)).unwrap_or_default(),
+        cgroup: Hierarchies::version_of_host().ok().flatten(),
+        groups,
+        controllers,
+        tunnel: tunnel(),
+        foreign: foreign(paths, caller),
         subids: (ids(&subuid), ids(&subgid)),
         free_ids: free_ids(&[&subuid, &subgid]),
         programs: PROGRAMS.into_iter().filter(|name| is_installed(name)).collect(),
@@ -86,12 +90,14 @@ fn names_in(directory: &str) -> Vec<String> {
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
-/// Who it is outside of the user namespace that this may run in.
+/// Who it is outside of the user namespace that an ordinary user's commands enter. The root of any other one, as
+/// of the container of a user's, does as root does.
 fn caller() -> Caller {
     let own = rustix::process::geteuid().as_raw();
-    match outside(own, &text("/proc/self/uid_map")) {
-        0 => Caller::Root,
-        user => Caller::User(user),
+    match (own, sys::rootless::is_member()) {
+        (0, false) => Caller::Root,
+        (_, true) => Caller::User(outside(own, &text("/proc/self/uid_map"))),
+        (user, false) => Caller::User(user),
     }
 }
 
@@ -132,23 +138,45 @@ fn module_name(path: &str) -> String {
     file.split(".ko").next().unwrap_or_default().replace('-', "_")
 }
 
-fn version(hierarchies: &Hierarchies) -> Version {
-    hierarchies.home(Controller::Memory).unwrap_or(Version::V2)
+/// Root has all; a user those that were delegated: to where the user is, or to what the user's service manager
+/// starts.
+fn groups(caller: Caller) -> (Groups, Vec<String>) {
+    let Ok(found) = Hierarchies::detect() else { return (Groups::Nowhere, Vec::new()) };
+    let listed = |place: &Path| {
+        let list = read_to_string(place.join("cgroup.controllers"));
+        words(&list.unwrap_or_default(), ' ')
+    };
+    if found.is_delegated() {
+        let legacy = found.legacy().iter().flat_map(|legacy| &legacy.controllers);
+        let legacy = legacy.map(|controller| controller.name(Version::V2).to_owned());
+        let unified = found.unified().map(|unified| listed(&unified.mount)).unwrap_or_default();
+        return (Groups::Here, legacy.chain(unified).collect());
+    }
+    let Caller::User(user) = caller else { return (Groups::Nowhere, Vec::new()) };
+    let services = format!("/sys/fs/cgroup/user.slice/user-{user}.slice/user@{user}.service");
+    match Hierarchies::of_part(Path::new(&services)) {
+        Some(_) => (Groups::InServices, listed(Path::new(&services))),
+        None => (Groups::Nowhere, Vec::new()),
+    }
 }
 
-/// Root has all; a user those that were delegated to where the user is.
-fn controllers(hierarchies: &Hierarchies, caller: Caller) -> Vec<String> {
-    let legacy = hierarchies.legacy().iter().flat_map(|legacy| &legacy.controllers);
-    let mut names: Vec<String> =
-        legacy.map(|controller| controller.name(Version::V2).to_owned()).collect();
-    let Some(unified) = hierarchies.unified() else { return names };
-    let own = match caller {
-        Caller::Root => String::new(),
-        Caller::User(user) => format!("user.slice/user-{user}.slice/user@{user}.service/"),
-    };
-    let list = unified.mount.join(format!("{own}cgroup.controllers"));
-    names.extend(words(&read_to_string(list).unwrap_or_default(), ' '));
-    names
+/// Asked for its rights: to open it may load a module.
+fn tunnel() -> Tunnel {
+    let access = Access::READ_OK | Access::WRITE_OK;
+    match rustix::fs::accessat(CWD, "/dev/net/tun", access, AtFlags::EACCESS) {
+        Ok(()) => Tunnel::Open,
+        Err(sys::Errno::NOENT | sys::Errno::NOTDIR) => Tunnel::Missing,
+        Err(_) => Tunnel::Closed,
+    }
+}
+
+/// Of an ordinary user's roots: root's are root's.
+fn foreign(paths: &Paths, caller: Caller) -> Vec<PathBuf> {
+    let Caller::User(_) = caller else { return Vec::new() };
+    let mut found: Vec<PathBuf> =
+        [paths.root(), paths.run()].into_iter().filter_map(sys::rootless::foreign).collect();
+    found.dedup();
+    found
 }
 
 /// What an ordinary user is called.
