@@ -1,8 +1,14 @@
 //! The kernel's list of the mounts of a namespace (proc_pid_mountinfo(5)), read.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::thread::LinkNameSpaceType;
 
 /// One mount. Names are bytes: not every one is text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +20,8 @@ pub struct Entry<'a> {
     /// What of its file system it shows, escaped.
     pub root: &'a [u8],
     point: &'a [u8],
+    /// `ro`, `nosuid` and what else holds for this mount alone, with commas.
+    pub attributes: &'a [u8],
     /// `shared:N`, `master:N` and their like, between spaces.
     pub optional: &'a [u8],
     /// The kind of its file system.
@@ -29,10 +37,11 @@ impl<'a> Entry<'a> {
         let mut fields = line[..end].splitn(7, is_space);
         let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
         let (device, root, point) = (fields.nth(1)?, fields.next()?, fields.next()?);
-        let optional = fields.nth(1).unwrap_or_default();
+        let attributes = fields.next()?;
+        let optional = fields.next().unwrap_or_default();
         let mut system = line[end + 3..].split(is_space);
         let (kind, options) = (system.next()?, system.nth(1)?);
-        Some(Self { id, device, root, point, optional, kind, options })
+        Some(Self { id, device, root, point, attributes, optional, kind, options })
     }
 
     /// Where it is, as the owner of the list sees it.
@@ -45,6 +54,32 @@ impl<'a> Entry<'a> {
 /// Every mount of a list.
 pub fn entries(table: &[u8]) -> impl Iterator<Item = Entry<'_>> {
     table.split(|byte| *byte == b'\n').filter_map(Entry::read)
+}
+
+/// All mounts of a mount namespace, and its root. A process behind another root is shown a part of
+/// them alone, so a thread goes there to look.
+///
+/// # Errors
+/// The thread may not go there.
+pub fn of_namespace(namespace: impl AsFd) -> io::Result<(Vec<u8>, OwnedFd)> {
+    let namespace = namespace.as_fd();
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let procfs = rustix::fs::openat(CWD, c"/proc", directory, Mode::empty())?;
+    let look = || {
+        // Who shares its root with other threads may not change it.
+        crate::fs_context::private_umask_zero()?;
+        rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Mount))?;
+        let root = rustix::fs::openat(CWD, c"/", directory, Mode::empty())?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let table = rustix::fs::openat(&procfs, c"thread-self/mountinfo", flags, Mode::empty())?;
+        let mut text = Vec::new();
+        File::from(table).read_to_end(&mut text)?;
+        Ok((text, root))
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, look)?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Spaces, tabs, newlines and backslashes are three octal digits behind a backslash.

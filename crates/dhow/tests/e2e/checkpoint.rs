@@ -421,7 +421,8 @@ fn what_comes_back_may_do_no_more_than_its_container() {
     for (more, less, why) in [
         (&["--cap-add", "SYS_ADMIN"][..], &[][..], "CapBnd"),
         (&["--security-opt", "seccomp=unconfined"], &[], "no filter of system calls"),
-        (&[], &["--read-only"], "/ is less restricted"),
+        (&[], &["--read-only"], "on /etc/hosts, which a start does not mount so"),
+        (&["--tmpfs", "/home"], &[], "a tmpfs on /home, which a start does not mount so"),
         (&["--network", "host"], &["--network", "bridge"], "in another net namespace"),
         // Without its mount criu has nothing in the place of the host's.
         (&["--ipc", "host"], &["-v", "/dev/shm:/dev/shm"], "in the host's ipc namespace"),

@@ -10,6 +10,7 @@ mod dump;
 mod error;
 mod homes;
 mod log;
+mod mounts;
 mod restore;
 mod survey;
 mod talk;

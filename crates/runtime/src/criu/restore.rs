@@ -15,7 +15,8 @@ use sys::process::Namespaces;
 
 use super::dump::common;
 use super::error::CriuError;
-use super::homes::Homes;
+use super::homes::{Homes, process};
+use super::mounts::Brought;
 use super::survey::Descriptors;
 use super::talk::{Talk, Word};
 use super::verify::{Bounds, verify};
@@ -127,7 +128,9 @@ fn at_work(restore: Restore<'_>, plan: &InitPlan, bench: &Path) -> Result<Runnin
         Request { kind: Kind::Restore.into(), options: Some(options), notify_success: None };
     let homes = homes.without_mounts_of(criu.pid).map_err(unseen)?;
     let (first, verdict) = (None, Verdict::Unseen);
-    let mut watch = Watch { plan, bounds, homes, criu: criu.pidfd.as_fd(), first, verdict };
+    let brought = Brought::of(&layout, bench, &mounts(criu.pid));
+    let mut watch =
+        Watch { plan, bounds, homes, brought, criu: criu.pidfd.as_fd(), first, verdict };
     let answer = talk.ask(&request, Some(LONGEST), |notify, _| watch.on(notify));
     drop(talk);
     if answer.is_err() {
@@ -161,6 +164,7 @@ struct Watch<'a> {
     plan: &'a InitPlan,
     bounds: Bounds,
     homes: Homes,
+    brought: Brought,
     criu: BorrowedFd<'a>,
     first: Option<Pid>,
     verdict: Verdict,
@@ -179,7 +183,7 @@ impl Watch<'_> {
     /// criu with it: at this stage it does not give up, but would wait for the dead for ever.
     fn look(&self) -> Result<(), String> {
         let first = self.first.ok_or("what was made is not known")?;
-        verify(first, self.plan, &self.bounds, &self.homes).inspect_err(|_| {
+        verify(first, self.plan, &self.bounds, &self.homes, &self.brought).inspect_err(|_| {
             let _ = rustix::process::kill_process(first, rustix::process::Signal::KILL);
             let _ = sys::process::pidfd_send_signal(self.criu, sys::signal::Signal::KILL);
         })
@@ -240,10 +244,14 @@ fn program(path: &Path) -> Result<Program, LaunchError> {
     })
 }
 
+/// What is mounted where criu is.
+fn mounts(criu: Pid) -> Vec<u8> {
+    fs::read(process(criu).join("mountinfo")).unwrap_or_default()
+}
+
 /// What lies on the bench, with what is mounted below it: a bind brings the mounts of its source.
 fn external(layout: &Restoring, criu: Pid) -> Vec<String> {
-    let mounts = fs::read(format!("/proc/{}/mountinfo", criu.as_raw_nonzero()));
-    let mounts = mounts.unwrap_or_default();
+    let mounts = mounts(criu);
     let places: Vec<PathBuf> = entries(&mounts).map(|mount| mount.path()).collect();
     let mut external = Vec::new();
     for (name, path) in &layout.laid {

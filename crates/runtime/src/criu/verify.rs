@@ -5,11 +5,13 @@
 //! container that was allowed more. What is there may be less than the specification allows (a
 //! process gives up what it does not need), never more.
 
+use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr};
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::StatVfsMountFlags;
@@ -19,12 +21,15 @@ use sys::mount::MountAttrFlags;
 use sys::root::{Final, Root};
 
 use super::homes::{Homes, process};
+use super::mounts::{self, Brought, Mounter};
 use crate::plan::InitPlan;
 use crate::step::{Gid, Identity, Place, Step, Symlinks, Uid};
 
 /// `CAP_SETGID` and `CAP_SETUID` of linux/capability.h.
 const SETGID: u32 = 6;
 const SETUID: u32 = 7;
+/// `CAP_SYS_ADMIN`.
+const SYS_ADMIN: u32 = 21;
 
 /// `TMPFS_MAGIC` of linux/magic.h: what masks.
 const TMPFS: u64 = 0x0102_1994;
@@ -56,6 +61,12 @@ impl Bounds {
             identity: identity(plan),
             labels: plan.steps.iter().filter_map(label).collect(),
         }
+    }
+
+    /// Who of its processes may have mounted something.
+    fn mounter(&self) -> Mounter {
+        let may = self.capabilities & (1 << SYS_ADMIN) != 0;
+        if may { Mounter::Anybody } else { Mounter::Nobody }
     }
 
     /// What a thread has too much, by its `status`.
@@ -166,13 +177,11 @@ pub(super) fn verify(
     plan: &InitPlan,
     bounds: &Bounds,
     homes: &Homes,
+    brought: &Brought,
 ) -> Result<(), String> {
     let proc = process(first);
     homes.check_first(&proc)?;
-    let root = Root::open(proc.join("root")).map_err(|error| error.to_string())?;
-    for step in &plan.steps {
-        check_mount(&root, step)?;
-    }
+    let mut seen = BTreeSet::new();
     let failed = |error: io::Error| format!("its processes cannot be looked at: {error}");
     let status = fs::read_to_string(proc.join("status")).map_err(failed)?;
     let foreign = bounds.foreign_first(&status);
@@ -189,12 +198,31 @@ pub(super) fn verify(
                     .map(|it| format!("a process of the checkpoint has {it}"));
                 excess.map_or(Ok(()), Err)?;
                 homes.check(&thread)?;
+                check_mounts(&thread.join("ns/mnt"), &mut seen, (plan, brought), bounds)?;
             }
             let children = fs::read_to_string(thread.join("children")).map_err(failed)?;
             processes.extend(children.split_whitespace().map(|pid| Path::new("/proc").join(pid)));
         }
     }
     Ok(())
+}
+
+/// Looks at a mount namespace, once.
+fn check_mounts(
+    namespace: &Path,
+    seen: &mut BTreeSet<u64>,
+    (plan, brought): (&InitPlan, &Brought),
+    bounds: &Bounds,
+) -> Result<(), String> {
+    let unseen = |error: io::Error| format!("its mounts cannot be looked at: {error}");
+    if !seen.insert(fs::metadata(namespace).map_err(unseen)?.ino()) {
+        return Ok(());
+    }
+    let root = mounts::check(namespace, plan, brought, bounds.mounter())?;
+    // Who may mount may have made others, with fewer masks.
+    let is_like_first = seen.len() == 1 || bounds.mounter() == Mounter::Nobody;
+    let mut steps = plan.steps.iter().filter(|_| is_like_first);
+    steps.try_for_each(|step| check_mount(&root, step))
 }
 
 /// The value of a line of `status`.
