@@ -102,6 +102,8 @@ fn status(error: &EngineError) -> StatusCode {
         | E::ExecHasRun(_)
         | E::ExecEnded(_)
         | E::VolumeInUse { .. }
+        | E::VolumeTaken(_)
+        | E::VolumeRuns { .. }
         | E::ImageInUse(_) => StatusCode::CONFLICT,
         E::Start(failure) => start_status(failure),
         E::Network(error) => network_status(error),

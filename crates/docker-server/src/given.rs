@@ -13,6 +13,16 @@ pub(crate) fn keep(mount: &Mount) -> String {
     serde_json::to_string(mount).unwrap_or_default()
 }
 
+/// The words of a mount of a volume that is called otherwise by now.
+pub(crate) fn renamed(text: &str, from: &str, to: &str) -> String {
+    match serde_json::from_str::<Mount>(text) {
+        Ok(mount) if mount.kind == "volume" && mount.source == from => {
+            keep(&Mount { source: to.to_owned(), ..mount })
+        }
+        Ok(_) | Err(_) => text.to_owned(),
+    }
+}
+
 /// The mounts that [`keep`] has written, but those that an update has taken away since.
 pub(crate) fn read(files: &FilesSpec) -> Vec<Mount> {
     let mut mounts: Vec<Mount> =

@@ -62,6 +62,11 @@ pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpErro
         Route::VolumeCreate => volumes::create(call).await,
         Route::VolumeInspect(name) => volumes::inspect(&call, name).await,
         Route::VolumeRemove(name) => volumes::remove(&call, name).await,
+        // Docker's client asks whether it is a volume of a cluster before it sends this.
+        Route::VolumeAvailability(name) => volumes::availability(&call, name).await,
+        Route::VolumeClone(name) => volumes::clone(&call, name).await,
+        Route::VolumeRename(name) => volumes::rename(&call, name).await,
+        Route::VolumeUpdate(name) => volumes::update(call, name).await,
         Route::NetworkList => networks::list(&call).await,
         Route::NetworkCreate => networks::create(call).await,
         Route::NetworkRemove(name) => networks::remove(&call, name).await,

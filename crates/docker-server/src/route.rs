@@ -48,6 +48,14 @@ pub(crate) enum Route {
     VolumeCreate,
     VolumeInspect(String),
     VolumeRemove(String),
+    /// Docker's, for volumes of a cluster.
+    VolumeAvailability(String),
+    /// dhow's own.
+    VolumeClone(String),
+    /// dhow's own.
+    VolumeRename(String),
+    /// dhow's own.
+    VolumeUpdate(String),
     /// `GET /dhow/previous/{name}/logs`
     PreviousLogs(String),
     NetworkList,
@@ -170,6 +178,7 @@ fn system(method: &str, path: &[&str]) -> Option<Route> {
         }
         ("POST", ["dhow", "exec", id, "kill"]) => Route::Exec(id_of(id)?, ExecRoute::Kill),
         ("POST", ["dhow", "exec", id, "keep"]) => Route::Exec(id_of(id)?, ExecRoute::Keep),
+        ("POST", ["dhow", "volumes", name, verb]) => own_volumes(id_of(name)?, verb)?,
         ("GET", ["events"]) => Route::Events,
         ("GET", ["plugins"]) => Route::PluginList,
         ("GET", ["plugins", name @ .., "json"]) => Route::Plugin(join(name)?),
@@ -265,8 +274,18 @@ fn volumes(method: &str, path: &[&str]) -> Option<Route> {
         ("POST", ["prune"]) => Route::VolumePrune,
         ("GET", name) => Route::VolumeInspect(join(name)?),
         ("DELETE", name) => Route::VolumeRemove(join(name)?),
+        ("PUT", name) => Route::VolumeAvailability(join(name)?),
         _ => return None,
     })
+}
+
+fn own_volumes(name: String, verb: &str) -> Option<Route> {
+    match verb {
+        "clone" => Some(Route::VolumeClone(name)),
+        "rename" => Some(Route::VolumeRename(name)),
+        "update" => Some(Route::VolumeUpdate(name)),
+        _ => None,
+    }
 }
 
 fn networks(method: &str, path: &[&str]) -> Option<Route> {

@@ -82,7 +82,7 @@ impl Engine {
     }
 
     /// Keeps a container that runs from writing while its files are read.
-    fn freeze(
+    pub(crate) fn freeze(
         &self,
         container: &Container,
         freezing: Freezing,
@@ -112,7 +112,7 @@ impl Engine {
 
 /// A container that stands still for as long as this lives: also if this process is killed, since its
 /// shim does not thaw it later than its connection breaks.
-struct Frozen<'e> {
+pub(crate) struct Frozen<'e> {
     engine: &'e Engine,
     container: Container,
     shim: Shim,

@@ -169,6 +169,17 @@ pub enum EngineError {
         /// Who uses it.
         by: Vec<ContainerId>,
     },
+    /// There is a volume of this name.
+    #[error("volume {0} already exists")]
+    VolumeTaken(String),
+    /// A container that runs uses the volume.
+    #[error("rename {name}: volume is in use by container {by}, which runs: stop it first")]
+    VolumeRuns {
+        /// The volume.
+        name: String,
+        /// The container's name.
+        by: String,
+    },
     /// Two mounts at one place.
     #[error("Duplicate mount point: {0}")]
     DuplicateMount(String),

@@ -90,7 +90,8 @@ impl Engine {
 }
 
 fn lock(dir: &Path) -> Result<OwnedFd, EngineError> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    // The name may still lead to the files' former one, after a rename that was cut short.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let locked = rustix::fs::open(dir, flags, Mode::empty()).and_then(|dir| {
         rustix::fs::flock(&dir, FlockOperation::LockExclusive)?;
         Ok(dir)

@@ -82,6 +82,8 @@ mod usage;
 pub mod userns;
 pub mod view;
 mod volume;
+mod volume_copy;
+mod volume_rename;
 mod volume_source;
 mod wait;
 

@@ -96,7 +96,7 @@ impl Engine {
         let removed = self.store().remove_container(&container.id, volumes, durability);
         let removed = removed.map_err(store_error)?;
         self.tell(container, "destroy", &[]);
-        removed.volumes.iter().for_each(|name| self.tell_volume("destroy", name));
+        removed.volumes.iter().for_each(|name| self.tell_volume("destroy", name, &[]));
         EngineError::step(Point::RemoveFiles)
     }
 

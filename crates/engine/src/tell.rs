@@ -36,8 +36,9 @@ impl Engine {
     }
 
     /// Tells something of a volume.
-    pub(crate) fn tell_volume(&self, action: &str, name: &str) {
-        let more = owned(&[("driver", crate::volume::DRIVER.to_owned())]);
+    pub(crate) fn tell_volume(&self, action: &str, name: &str, more: More<'_>) {
+        let mut more = owned(more);
+        more.insert("driver".to_owned(), crate::volume::DRIVER.to_owned());
         self.append(&[event(EventKind::Volume, action, name.to_owned(), more, now())]);
     }
 

@@ -19,7 +19,7 @@ use crate::{Engine, EngineError, random};
 /// The only driver.
 pub(crate) const DRIVER: &str = "local";
 /// Docker's mark of a volume that nobody named.
-const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
+pub(crate) const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
 
 impl Engine {
     /// Makes a volume, or finds the one of that name.
@@ -34,12 +34,7 @@ impl Engine {
     ) -> Result<VolumeView, EngineError> {
         let anonymous = name.is_none();
         let name = name.map_or_else(random::volume_name, Ok)?;
-        if !is_plain_name(&name) {
-            return Err(EngineError::Invalid(format!(
-                "create {name}: {:?} includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path",
-                name
-            )));
-        }
+        check_name(&name)?;
         check_options(&name, &options)?;
         let wish = volume_row(&name, anonymous, VolumeWish { labels, options });
         let row = self.store().volumes().ensure(&wish).map_err(volume_error)?;
@@ -72,11 +67,30 @@ impl Engine {
     /// It is used, or there is none.
     pub fn volume_remove(&self, name: &str) -> Result<(), EngineError> {
         self.store().volumes().remove(name).map_err(volume_error)?;
-        self.tell_volume("destroy", name);
+        self.tell_volume("destroy", name, &[]);
         Ok(())
     }
 
-    fn volume_view(&self, row: VolumeRow) -> Result<VolumeView, EngineError> {
+    /// Gives a volume labels and takes some away.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn volume_update(
+        &self,
+        name: &str,
+        add: BTreeMap<String, String>,
+        remove: &[String],
+    ) -> Result<VolumeView, EngineError> {
+        let row = self.store().volumes().relabel(name, |labels| {
+            labels.retain(|label, _| !remove.contains(label));
+            labels.extend(add);
+        });
+        let row = row.map_err(volume_error)?;
+        self.tell_volume("update", name, &[]);
+        self.volume_view(row)
+    }
+
+    pub(crate) fn volume_view(&self, row: VolumeRow) -> Result<VolumeView, EngineError> {
         Ok(VolumeView {
             mountpoint: self.paths().volume_data(&row.name),
             created: timestamp(row.created_ns),
@@ -115,8 +129,18 @@ impl Engine {
     fn tell_made(&self, wished: &[VolumeRow], there: &[VolumeRow]) -> Vec<String> {
         let is_new = |(wish, row): &(&VolumeRow, &VolumeRow)| wish.created_ns == row.created_ns;
         let made = wished.iter().zip(there).filter(is_new).map(|(_, row)| row.name.clone());
-        made.inspect(|name| self.tell_volume("create", name)).collect()
+        made.inspect(|name| self.tell_volume("create", name, &[])).collect()
     }
+}
+
+/// Docker's words.
+pub(crate) fn check_name(name: &str) -> Result<(), EngineError> {
+    if is_plain_name(name) {
+        return Ok(());
+    }
+    Err(EngineError::Invalid(format!(
+        "create {name}: {name:?} includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
+    )))
 }
 
 /// The volume of a mount, if it is made for it.
@@ -129,7 +153,7 @@ fn row_of(mount: &NamedMount) -> Option<VolumeRow> {
     }
 }
 
-fn volume_row(name: &str, anonymous: bool, wish: VolumeWish) -> VolumeRow {
+pub(crate) fn volume_row(name: &str, anonymous: bool, wish: VolumeWish) -> VolumeRow {
     let VolumeWish { mut labels, options } = wish;
     if anonymous {
         labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
@@ -144,13 +168,17 @@ fn volume_row(name: &str, anonymous: bool, wish: VolumeWish) -> VolumeRow {
     }
 }
 
-fn volume_error(error: VolumeRowError) -> EngineError {
+pub(crate) fn volume_error(error: VolumeRowError) -> EngineError {
     match error {
         VolumeRowError::InUse { name, by } => EngineError::VolumeInUse { name, by },
         VolumeRowError::NoSuchVolume(name) => EngineError::NoSuchVolume(name),
         VolumeRowError::NoSuchContainer(id) => EngineError::NoSuchContainer(id.to_string()),
         VolumeRowError::NoSuchImage(id) => EngineError::image_gone(id),
+        VolumeRowError::Taken(name) => EngineError::VolumeTaken(name),
         VolumeRowError::Db(error) => error.into(),
-        error @ (VolumeRowError::Make { .. } | VolumeRowError::Trash(_)) => store_error(error),
+        error @ (VolumeRowError::Make { .. }
+        | VolumeRowError::OtherUsers(_)
+        | VolumeRowError::Sweep(_)
+        | VolumeRowError::Trash(_)) => store_error(error),
     }
 }

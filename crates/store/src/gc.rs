@@ -36,6 +36,9 @@ pub enum GcError {
     /// The trash.
     #[error(transparent)]
     Trash(#[from] TrashError),
+    /// A volume that is on its way to another name.
+    #[error(transparent)]
+    Volume(#[from] volumes::VolumeRowError),
     /// The database.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -45,6 +48,7 @@ impl IsFull for GcError {
     fn is_full(&self) -> bool {
         match self {
             Self::Db(error) => error.is_full(),
+            Self::Volume(error) => error.is_full(),
             Self::Io { .. } | Self::Trash(_) => false,
         }
     }
@@ -204,7 +208,11 @@ fn collect_strangers(tx: &Tx<'_>, layout: &Layout, moved: &mut Moved) -> Result<
         (layout.volumes(), volume),
     ] {
         for name in names(&dir)? {
-            if !is_known(sql, &name.to_string_lossy())? {
+            let text = name.to_string_lossy();
+            if !is_known(sql, &text)? {
+                if dir == layout.volumes() {
+                    volumes::moved::settle(tx, layout, &text)?;
+                }
                 moved.take(layout, dir.join(name))?;
             }
         }
@@ -313,6 +321,7 @@ fn remove_unused(
 ) -> Result<Vec<String>, GcError> {
     let mut gone = Vec::new();
     for name in volumes {
+        volumes::moved::settle_behind(tx, layout, name)?;
         if volumes::delete_unused(tx, name)? {
             moved.take(layout, layout.volume(name))?;
             gone.push(name.clone());

@@ -9,13 +9,13 @@ mod codec;
 mod error;
 mod extract;
 mod hash;
-mod law;
+pub(crate) mod law;
 mod merge;
 pub(crate) mod outer;
 mod pack;
-mod parents;
+pub(crate) mod parents;
 mod unpack;
-mod walk;
+pub(crate) mod walk;
 
 use sys::userns::IdMap;
 

@@ -21,6 +21,7 @@ pub mod operation;
 mod reserve;
 pub mod tar;
 mod trash;
+pub mod tree;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -40,7 +41,7 @@ pub use db::containers::{ContainerRow, ContainerRowError, Containers, Found};
 pub use db::id_ranges::IdRanges;
 pub use db::networks::{NetworkRow, NetworkRowError, Networks};
 pub use db::ports::{PortError, PortLease, Ports};
-pub use db::volumes::{Rewired, VolumeRow, VolumeRowError, Volumes};
+pub use db::volumes::{Renaming, Rewired, StagedVolume, VolumeRow, VolumeRowError, Volumes};
 pub use db::{DbError, Durability};
 pub use gc::{GcError, RemovedContainer};
 pub use images::{

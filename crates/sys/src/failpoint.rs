@@ -47,6 +47,12 @@ places! {
     CreateFilled = "create.filled": "The volumes are filled.",
     CreateReady = "create.ready": "The row says that all is made.",
 
+    VolumeStaged = "volume.staged": "The files of a volume are whole; they have no name.",
+    VolumeAdopted = "volume.adopted": "They have their name; there is no row.",
+    VolumeLinked = "volume.linked": "A volume's new name leads to its files; the row has the old one.",
+    VolumeRenamed = "volume.renamed": "The row has the new name, the files the old one.",
+    VolumeMoved = "volume.moved": "The files have the new name; the old one leads to nothing.",
+
     StartLife = "start.life": "The container's life is taken; there is no shim.",
     StartListening = "start.listening": "The shim's socket listens; there is no shim.",
     StartShim = "start.shim": "There is a shim, and it answers.",

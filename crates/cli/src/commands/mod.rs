@@ -62,11 +62,14 @@ mod top;
 mod unpause;
 mod update;
 pub(crate) mod version;
+mod volume_clone;
 mod volume_create;
 mod volume_inspect;
 mod volume_ls;
 mod volume_prune;
+mod volume_rename;
 mod volume_rm;
+mod volume_update;
 mod wait;
 
 use crate::argv::{Command, Outcome};
@@ -152,11 +155,14 @@ pub(crate) const ALL: &[&Command] = &[
     &unpause::COMMAND,
     &update::COMMAND,
     &version::COMMAND,
+    &volume_clone::COMMAND,
     &volume_create::COMMAND,
     &volume_inspect::COMMAND,
     &volume_ls::COMMAND,
     &volume_prune::COMMAND,
+    &volume_rename::COMMAND,
     &volume_rm::COMMAND,
+    &volume_update::COMMAND,
     &wait::COMMAND,
 ];
 

@@ -268,7 +268,10 @@ pub(super) fn of_argument(command: &Command, before: usize, reach: Reach) -> Val
             Values::Names(&[Kind::Networks])
         }
         ("network connect" | "network disconnect", _) => Values::Names(&[Kind::Containers]),
-        ("volume inspect" | "volume rm", _) => Values::Names(&[Kind::Volumes]),
+        ("volume inspect" | "volume rm", _)
+        | ("volume clone" | "volume rename" | "volume update", 0) => {
+            Values::Names(&[Kind::Volumes])
+        }
         ("context use" | "context inspect", _) => Values::Names(&[Kind::Contexts]),
         ("inspect", _) => {
             Values::Names(&[Kind::Containers, Kind::Images, Kind::Networks, Kind::Volumes])

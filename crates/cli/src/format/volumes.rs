@@ -8,6 +8,12 @@ use docker_api::types::volumes::Volume;
 pub(crate) const NAMED: Named<'static> =
     Named { table: "{{.Driver}}\t{{.Name}}", raw: Some("name: {{.Name}}\ndriver: {{.Driver}}\n") };
 
+/// The same where sizes are asked for.
+pub(crate) const NAMED_WITH_SIZE: Named<'static> = Named {
+    table: "{{.Driver}}\t{{.Name}}\t{{.Size}}",
+    raw: Some("name: {{.Name}}\ndriver: {{.Driver}}\nsize: {{.Size}}\n"),
+};
+
 const COLUMNS: &[Column] = &[
     ("Name", "VOLUME NAME"),
     ("Driver", "DRIVER"),

@@ -69,6 +69,7 @@ mod update;
 mod update_live;
 mod upgrade;
 mod userns;
+mod volume_moves;
 mod volumes;
 mod walk;
 

@@ -43,6 +43,10 @@ enum Scenario {
     NetworkMake,
     /// `network rm`
     NetworkRemove,
+    /// `volume clone`
+    VolumeClone,
+    /// `volume rename`, of one that a container uses.
+    VolumeRename,
     /// `cp` into a container.
     CopyIn,
     /// `update` of the mounts and ports of a container that runs.
@@ -52,7 +56,7 @@ enum Scenario {
 
 use Scenario::{
     Again, Checkpoint, CopyIn, Create, Load, Log, NetworkMake, NetworkRemove, Pull, Reap, Remove,
-    Repair, Revive, Run, RunOn, Shim, Tag, Untag, Update, VolumeRemove,
+    Repair, Revive, Run, RunOn, Shim, Tag, Untag, Update, VolumeClone, VolumeRemove, VolumeRename,
 };
 
 /// Every place has a command that passes it: a new one does not compile without.
@@ -84,6 +88,8 @@ const fn scenarios(point: Point) -> &'static [Scenario] {
         P::RemoveVolumeRow => &[VolumeRemove],
         P::NetworkRow => &[NetworkMake],
         P::NetworkRemoved => &[NetworkRemove],
+        P::VolumeStaged | P::VolumeAdopted => &[VolumeClone],
+        P::VolumeLinked | P::VolumeRenamed | P::VolumeMoved => &[VolumeRename],
         P::OperationBegin | P::OperationLease | P::OperationLeased => &[Pull, Load],
         P::BlobHalf | P::BlobStaged | P::LayerBegun | P::LayerSealed => &[Pull, Load],
         P::LayerHalf => &[Pull, Load, Create],
@@ -113,7 +119,9 @@ const fn then(point: Point, scenario: Scenario) -> Then {
         (Pull | Load, Point::PublishDone) => Then::Done,
         (Pull | Load, _) => Then::Undone,
         (Tag, Point::TagDone) | (Untag, Point::UntagTrash) => Then::Done,
-        (Tag | Untag | CopyIn, _) => Then::Undone,
+        (Tag | Untag | CopyIn | VolumeClone, _) => Then::Undone,
+        (VolumeRename, Point::VolumeLinked) => Then::Undone,
+        (VolumeRename, _) => Then::Done,
         (Remove, Point::RemoveLocked | Point::RemoveLife | Point::RemoveMoved) => Then::Undone,
         // A network without a bridge is one: the next container makes it.
         (Remove | VolumeRemove | Log | NetworkMake | NetworkRemove, _) => Then::Done,
@@ -243,6 +251,10 @@ impl Walk {
             NetworkRemove => {
                 self.host.ok(&["network", "create", "--subnet", &self.subnet, "half"]);
             }
+            VolumeRename => {
+                let run = ["run", "--name", "half", "-v", "gone:/v", "busybox", "touch", "/v/f"];
+                self.host.ok(&run);
+            }
             Update => {
                 let run = ["run", "-d", "-p", "0:80", "-v", "old:/old", "--name", "half"];
                 self.host.ok(&[&run[..], &["busybox", "sleep", "1000"]].concat());
@@ -253,7 +265,7 @@ impl Walk {
                 self.host.ok(&["run", "-d", "--name", "half", "busybox", "sh", "-c", beats]);
             }
             Create | Run | Shim | Again | Revive | Reap | Log | Pull | Load | Tag | CopyIn
-            | NetworkMake | RunOn | Repair => {}
+            | NetworkMake | RunOn | VolumeClone | Repair => {}
         }
     }
 
@@ -304,6 +316,8 @@ impl Walk {
             VolumeRemove => &["volume", "rm", "gone"],
             NetworkMake => &["network", "create", "--subnet", &self.subnet, "half"],
             NetworkRemove => &["network", "rm", "half"],
+            VolumeClone => &["volume", "clone", "kept", "cloned"],
+            VolumeRename => &["volume", "rename", "gone", "renamed"],
             CopyIn => &["cp", &archive, "kept:/data/half"],
             Update => &[
                 "update",
@@ -347,6 +361,18 @@ impl Walk {
             VolumeRemove => host.run(&["volume", "inspect", "gone"]).code == Some(1),
             NetworkMake => host.run(&["network", "inspect", "half"]).code == Some(0),
             NetworkRemove => host.run(&["network", "inspect", "half"]).code == Some(1),
+            VolumeClone => host.run(&["volume", "inspect", "cloned"]).code == Some(0),
+            // The container, and whoever asks for the volume, have the same files.
+            VolumeRename => {
+                let look = |volume: &str| {
+                    let volume = format!("{volume}:/v");
+                    host.ok(&["run", "--rm", "-v", &volume, "busybox", "ls", "/v"])
+                };
+                let name = host.ok(&["inspect", "-f", "{{(index .Mounts 0).Name}}", "half"]);
+                look(&name) == "f"
+                    && host.run(&["start", "half"]).code == Some(0)
+                    && name == "renamed"
+            }
             CopyIn => host.run(&["cp", "kept:/data/half", "-"]).code == Some(0),
             // The next start has all that the row says, each mount and port once.
             Update => {
@@ -437,6 +463,25 @@ impl Walk {
                 let subnet = self.subnet.clone();
                 self.expect(what, &["network", "create", "--subnet", &subnet, "half"]);
                 self.expect(what, &["network", "rm", "half"]);
+            }
+            VolumeClone => {
+                self.expect(what, &["volume", "clone", "kept", "cloned"]);
+                let look = ["run", "--rm", "-v", "cloned:/c", "busybox", "cat", "/c/f"];
+                self.expect(what, &look);
+                self.expect(what, &["volume", "rm", "cloned"]);
+            }
+            VolumeRename => {
+                // A name that is free is free, whatever is left on the disk.
+                let names = self.host.ok(&["volume", "ls", "-q"]);
+                let is_done = names.lines().any(|name| name == "renamed");
+                let free = if is_done { "gone" } else { "renamed" };
+                let look = format!("{free}:/v");
+                self.expect(what, &["run", "--rm", "-v", &look, "busybox", "touch", "/v/x"]);
+                let keeps =
+                    ["run", "--rm", "--volumes-from", "half", "busybox", "test", "-e", "/v/f"];
+                self.expect(what, &keeps);
+                self.forget_half(what);
+                self.expect(what, &["volume", "rm", "gone", "renamed"]);
             }
             CopyIn | Repair => {}
         }

@@ -4,6 +4,7 @@ use http::{HeaderMap, Method};
 
 use super::{Call, Client, Raw};
 use crate::error::ApiError;
+use crate::query::Query;
 use crate::query::{BuildPrune, EventsQuery};
 use crate::stream::JsonStream;
 use crate::types::system::{Event, Ping, ResetDone, StartDone, SystemInfo, SystemVersion};
@@ -36,6 +37,12 @@ impl Client {
     /// What containers, images, volumes and a builder's cache take on the disk.
     pub async fn disk_usage(&self) -> Result<DiskUsage, ApiError> {
         self.fetch(Call::get("/system/df")).await
+    }
+
+    /// What volumes take on the disk.
+    pub async fn volumes_usage(&self) -> Result<DiskUsage, ApiError> {
+        let query = Query::default().set("type", "volume");
+        self.fetch(Call::get("/system/df").query(query)).await
     }
 
     /// Removes what a builder keeps in its cache and nothing needs.

@@ -3,7 +3,13 @@
 use super::{Call, Client, Raw};
 use crate::error::ApiError;
 use crate::query::{Filters, Query, segment};
-use crate::types::volumes::{Volume, VolumeCreate, VolumeList, VolumesPruned};
+use crate::types::volumes::{
+    Volume, VolumeCloned, VolumeCreate, VolumeList, VolumeUpdate, VolumesPruned,
+};
+
+fn own(name: &str, verb: &str) -> String {
+    format!("/dhow/volumes/{}/{verb}", segment(name))
+}
 
 impl Client {
     /// Volumes.
@@ -32,6 +38,42 @@ impl Client {
     pub async fn volume_prune(&self, filters: &Filters) -> Result<VolumesPruned, ApiError> {
         self.fetch(Call::post("/volumes/prune").query(Query::default().filters(filters))).await
     }
+
+    /// Makes a volume `to` that has what another one has (dhow's own).
+    pub async fn volume_clone(
+        &self,
+        name: &str,
+        to: &str,
+        users: Users,
+    ) -> Result<VolumeCloned, ApiError> {
+        let query = Query::default().set("to", to).flag("pause", users == Users::Pause);
+        self.fetch(Call::post(own(name, "clone")).query(query)).await
+    }
+
+    /// Gives a volume another name (dhow's own).
+    pub async fn volume_rename(&self, name: &str, to: &str) -> Result<(), ApiError> {
+        let call = Call::post(own(name, "rename")).query(Query::default().set("name", to));
+        self.done(call).await.map(drop)
+    }
+
+    /// Changes the labels of a volume (dhow's own).
+    pub async fn volume_update(
+        &self,
+        name: &str,
+        update: &VolumeUpdate,
+    ) -> Result<Volume, ApiError> {
+        self.fetch(Call::post(own(name, "update")).json(update)).await
+    }
+}
+
+/// What becomes of the containers that use a volume while all of it is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Users {
+    /// They go on.
+    #[default]
+    Run,
+    /// They stand still.
+    Pause,
 }
 
 /// Whether a removal goes ahead where it would otherwise object.

@@ -50,3 +50,22 @@ pub struct VolumesPruned {
     pub volumes_deleted: Option<Vec<String>>,
     pub space_reclaimed: u64,
 }
+
+/// The answer to `POST /dhow/volumes/{name}/clone`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct VolumeCloned {
+    pub volume: Volume,
+    /// Files whose content both have, on disk once.
+    pub shared: u64,
+    pub skipped_sockets: u64,
+    pub skipped_devices: u64,
+}
+
+/// The body of `POST /dhow/volumes/{name}/update`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct VolumeUpdate {
+    pub label_add: Map<String>,
+    pub label_rm: Vec<String>,
+}

@@ -1,12 +1,16 @@
 //! Volumes.
 
-use docker_api::types::volumes::{VolumeCreate, VolumeList, VolumesPruned};
+use docker_api::types::volumes::{
+    VolumeCloned, VolumeCreate, VolumeList, VolumeUpdate, VolumesPruned,
+};
 use engine::EngineError;
+use engine::view::Freezing;
 use http::StatusCode;
 
 use crate::call::Call;
 use crate::error::HttpError;
 use crate::filter;
+use crate::given;
 use crate::raise;
 use crate::reply::{self, Reply};
 
@@ -59,4 +63,51 @@ pub(super) async fn remove(call: &Call, name: String) -> Result<Reply, HttpError
     };
     call.run(remove).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// `PUT /volumes/{name}`: whether a volume of a cluster can be used.
+pub(super) async fn availability(call: &Call, name: String) -> Result<Reply, HttpError> {
+    call.run_brief(move |engine| engine.volume_inspect(&name)).await?;
+    Err(HttpError::new(StatusCode::SERVICE_UNAVAILABLE, super::NO_SWARM))
+}
+
+/// `POST /dhow/volumes/{name}/clone`.
+pub(super) async fn clone(call: &Call, name: String) -> Result<Reply, HttpError> {
+    let (to, freezing) = (needed(call, "to")?, freezing(call));
+    let cloning = move |engine: &engine::Engine| engine.volume_clone(&name, &to, freezing);
+    let (view, copied) = call.run(cloning).await?;
+    let cloned = VolumeCloned {
+        volume: raise::volume(&view),
+        shared: copied.shared,
+        skipped_sockets: copied.skipped_sockets,
+        skipped_devices: copied.skipped_devices,
+    };
+    Ok(reply::json_status(StatusCode::CREATED, &cloned))
+}
+
+/// `POST /dhow/volumes/{name}/rename`.
+pub(super) async fn rename(call: &Call, name: String) -> Result<Reply, HttpError> {
+    let to = needed(call, "name")?;
+    call.run(move |engine| {
+        engine.volume_rename(&name, &to, &|asked| given::renamed(asked, &name, &to))
+    })
+    .await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// `POST /dhow/volumes/{name}/update`.
+pub(super) async fn update(mut call: Call, name: String) -> Result<Reply, HttpError> {
+    let VolumeUpdate { label_add, label_rm } = call.json().await?.value;
+    let view = call.run(move |engine| engine.volume_update(&name, label_add, &label_rm)).await?;
+    Ok(reply::json(&raise::volume(&view)))
+}
+
+/// Whether containers that use a volume stand still while it is read.
+fn freezing(call: &Call) -> Freezing {
+    if call.query.flag("pause") { Freezing::Yes } else { Freezing::No }
+}
+
+fn needed(call: &Call, key: &str) -> Result<String, HttpError> {
+    let value = call.query.get(key).filter(|value| !value.is_empty());
+    value.map(str::to_owned).ok_or_else(|| HttpError::bad_request(format!("{key} is required")))
 }

@@ -3,6 +3,9 @@
 //! A row never lacks its directory: that is made in the transaction that adds the row, and taken
 //! away when the row has gone. What is in it is the engine's.
 
+pub(crate) mod moved;
+pub(crate) mod staged;
+
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, Permissions};
 use std::io;
@@ -16,9 +19,13 @@ use sys::failpoint::{Point, reach};
 use super::containers::ContainerRowError;
 use super::{Db, DbError, Durability, IsFull, Text, Tx};
 use crate::container_layer::file_bytes;
+use crate::gc::GcError;
 use crate::layers::LayerError;
 use crate::layout::Layout;
 use crate::trash::{Moved, TrashError};
+
+pub use moved::Renaming;
+pub use staged::StagedVolume;
 
 /// One volume at rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +66,12 @@ pub enum VolumeRowError {
         /// Who uses it.
         by: Vec<ContainerId>,
     },
+    /// There is one of that name.
+    #[error("volume {0} already exists")]
+    Taken(String),
+    /// Containers have begun or ceased to use it since they were looked at.
+    #[error("other containers use volume {0} than did just now")]
+    OtherUsers(String),
     /// There is no such row.
     #[error("no such volume: {0}")]
     NoSuchVolume(String),
@@ -79,16 +92,28 @@ pub enum VolumeRowError {
     /// Its directory cannot be removed.
     #[error(transparent)]
     Trash(#[from] TrashError),
+    /// What the dead have left cannot be removed.
+    #[error(transparent)]
+    Sweep(#[from] Box<GcError>),
     /// The database.
     #[error(transparent)]
     Db(#[from] DbError),
+}
+
+impl From<GcError> for VolumeRowError {
+    fn from(error: GcError) -> Self {
+        Self::Sweep(Box::new(error))
+    }
 }
 
 impl IsFull for VolumeRowError {
     fn is_full(&self) -> bool {
         match self {
             Self::Db(error) => error.is_full(),
+            Self::Sweep(error) => error.is_full(),
             Self::InUse { .. }
+            | Self::Taken(_)
+            | Self::OtherUsers(_)
             | Self::NoSuchVolume(_)
             | Self::NoSuchContainer(_)
             | Self::NoSuchImage(_)
@@ -204,25 +229,35 @@ impl Volumes<'_> {
             return Ok(there);
         }
         let dir = self.layout.volume(&row.name);
-        // A removal that was cut short, or is about to go on, has left it: it is nobody's.
+        // A removal that was cut short, or is about to go on, has left it: it is nobody's, unless it
+        // is on its way to another name.
+        moved::settle(tx, self.layout, &row.name)?;
         stale.take(self.layout, dir.clone())?;
         let made = make_dirs(&dir).and_then(|()| Ok(reach(Point::CreateVolumeDir)?));
         made.map_err(|source| VolumeRowError::Make { path: dir.clone(), source })?;
-        tx.execute(
-            "INSERT INTO volumes (name, driver, anonymous, labels, options, created_ns)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            (
-                &row.name,
-                &row.driver,
-                row.anonymous,
-                to_json(&row.labels),
-                to_json(&row.options),
-                row.created_ns,
-            ),
-        )?;
+        insert_row(tx, row)?;
         let written = reach(Point::CreateVolumeRow);
         written.map_err(|errno| VolumeRowError::Make { path: dir, source: errno.into() })?;
         Ok(row.clone())
+    }
+
+    /// Changes the labels of a volume; returns what it is then.
+    ///
+    /// # Errors
+    /// There is none; the database.
+    pub fn relabel(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut BTreeMap<String, String>),
+    ) -> Result<VolumeRow, VolumeRowError> {
+        self.db.write("label a volume", Durability::Now, |tx| {
+            let row = by_name(tx, name)?;
+            let mut row = row.ok_or_else(|| VolumeRowError::NoSuchVolume(name.to_owned()))?;
+            change(&mut row.labels);
+            let sql = "UPDATE volumes SET labels = ?2 WHERE name = ?1";
+            tx.execute(sql, (name, to_json(&row.labels)))?;
+            Ok(row)
+        })
     }
 
     /// The volume called `name`.
@@ -284,7 +319,10 @@ impl Volumes<'_> {
     /// It is in use, or there is none.
     pub fn remove(&self, name: &str) -> Result<(), VolumeRowError> {
         let reserve = self.layout.reserve();
-        let delete = |tx: &Tx<'_>| delete_row(tx, name);
+        let delete = |tx: &Tx<'_>| {
+            moved::settle_behind(tx, self.layout, name)?;
+            delete_row(tx, name)
+        };
         self.db.write_freeing("remove a volume", Durability::Now, &reserve, delete)?;
         let dir = self.layout.volume(name);
         reach(Point::RemoveVolumeRow)
@@ -294,13 +332,32 @@ impl Volumes<'_> {
             match by_name(tx, name)? {
                 // Somebody has made it anew, with a directory of its own.
                 Some(_) => Ok(()),
-                None => Ok::<_, VolumeRowError>(moved.take(self.layout, dir)?),
+                None => {
+                    moved::settle(tx, self.layout, name)?;
+                    Ok::<_, VolumeRowError>(moved.take(self.layout, dir)?)
+                }
             }
         })?;
         moved.delete(self.layout)?;
         reserve.keep();
         Ok(())
     }
+}
+
+fn insert_row(tx: &Tx<'_>, row: &VolumeRow) -> Result<(), VolumeRowError> {
+    tx.execute(
+        "INSERT INTO volumes (name, driver, anonymous, labels, options, created_ns)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        (
+            &row.name,
+            &row.driver,
+            row.anonymous,
+            to_json(&row.labels),
+            to_json(&row.options),
+            row.created_ns,
+        ),
+    )?;
+    Ok(())
 }
 
 /// Removes the row of a volume if nobody uses it; whether there was one.

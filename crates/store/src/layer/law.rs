@@ -61,7 +61,7 @@ pub(super) fn plain_path(name: &[u8], path: &mut Vec<u8>) -> Result<(), BadPath>
 }
 
 /// Directory and last component of a plain path.
-pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|&byte| byte == b'/') {
         Some(slash) => (&path[..slash], &path[slash + 1..]),
         None => (&path[..0], path),

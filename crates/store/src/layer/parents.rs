@@ -24,7 +24,7 @@ struct Slot {
 
 /// Whether the way may lead into the kernel's own files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     /// There are none in the tree.
     Open,
     /// There may be some, and links to them.
@@ -33,25 +33,25 @@ pub(super) enum Way {
 
 /// Open directories below a root.
 #[derive(Debug)]
-pub(super) struct Parents<'a> {
+pub(crate) struct Parents<'a> {
     root: &'a Root,
     way: Way,
     slots: Vec<Slot>,
 }
 
 impl<'a> Parents<'a> {
-    pub(super) fn new(root: &'a Root, way: Way) -> Self {
+    pub(crate) fn new(root: &'a Root, way: Way) -> Self {
         Self { root, way, slots: Vec::with_capacity(SLOTS) }
     }
 
     /// The directory at a plain path; the root if it is empty.
-    pub(super) fn get(&mut self, path: &[u8]) -> Result<BorrowedFd<'_>, RootError> {
+    pub(crate) fn get(&mut self, path: &[u8]) -> Result<BorrowedFd<'_>, RootError> {
         self.load(path)?;
         self.find(path)
     }
 
     /// Two directories at once, for a hard link.
-    pub(super) fn pair(
+    pub(crate) fn pair(
         &mut self,
         first: &[u8],
         second: &[u8],
@@ -98,7 +98,7 @@ impl<'a> Parents<'a> {
     }
 
     /// Closes all of them, since what their paths lead to may have changed.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.slots.clear();
     }
 }

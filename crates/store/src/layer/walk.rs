@@ -29,7 +29,7 @@ struct Level {
 
 /// A walk through a tree.
 #[derive(Debug)]
-pub(super) struct Walk<'a> {
+pub(crate) struct Walk<'a> {
     root: &'a Root,
     levels: Vec<Level>,
     /// Path of the current entry; a directory's children get a slash behind it.
@@ -38,26 +38,26 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(root: &'a Root) -> Result<Self, PackError> {
+    pub(crate) fn new(root: &'a Root) -> Result<Self, PackError> {
         let mut walk = Self::none(root);
         walk.push()?;
         Ok(walk)
     }
 
     /// A walk that goes nowhere. Before the first step of any, its entry is the root itself.
-    pub(super) fn none(root: &'a Root) -> Self {
+    pub(crate) fn none(root: &'a Root) -> Self {
         Self { root, levels: Vec::new(), path: Vec::new(), name: c".".to_owned() }
     }
 
     /// A walk to one entry, and to what is in it if it is a directory.
-    pub(super) fn one(root: &'a Root, name: &CStr) -> Self {
+    pub(crate) fn one(root: &'a Root, name: &CStr) -> Self {
         let entry = Entry { name: name.to_owned(), kind: FileType::Unknown, ino: 0 };
         let level = Level { len: 0, dir: None, todo: vec![entry] };
         Self { levels: vec![level], ..Self::none(root) }
     }
 
     /// Goes to the next entry; false at the end of the tree.
-    pub(super) fn advance(&mut self) -> Result<bool, PackError> {
+    pub(crate) fn advance(&mut self) -> Result<bool, PackError> {
         while let Some(level) = self.levels.last_mut() {
             self.path.truncate(level.len);
             let Some(next) = level.todo.pop() else {
@@ -81,7 +81,7 @@ impl<'a> Walk<'a> {
 
     /// Has the children of the current entry, a directory, visited next. False if it has become
     /// something else or is gone.
-    pub(super) fn enter(&mut self) -> Result<bool, PackError> {
+    pub(crate) fn enter(&mut self) -> Result<bool, PackError> {
         match self.push() {
             Ok(()) => Ok(true),
             Err(PackError::Root(error)) if vanished(&error) => Ok(false),
@@ -115,18 +115,18 @@ impl<'a> Walk<'a> {
     }
 
     /// The directory that holds the current entry.
-    pub(super) fn dir(&self) -> BorrowedFd<'_> {
+    pub(crate) fn dir(&self) -> BorrowedFd<'_> {
         let dir = self.levels.last().and_then(|level| level.dir.as_ref());
         dir.map_or(self.root.as_fd(), OwnedFd::as_fd)
     }
 
     /// The current entry's name.
-    pub(super) fn name(&self) -> &CStr {
+    pub(crate) fn name(&self) -> &CStr {
         &self.name
     }
 
     /// The current entry's path in the tree.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.path))
     }
 }
