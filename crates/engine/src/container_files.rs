@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use model::ContainerId;
 use model::container::UserNamespace;
-use model::mount::{Access, MountSource, Recursion};
+use model::mount::{Access, Ids, MountSource, Recursion};
 use rustix::fs::{AtFlags, FileType, Mode, StatxFlags};
 use sys::Errno;
 use sys::mount::{Attributes, Depth, Propagation};
@@ -19,6 +19,7 @@ use sys::root::{Final, Root};
 use sys::userns::IdMap;
 
 use crate::container::Container;
+use crate::idmap::{IdMapped, Owner, ids_of, owner, plan};
 use crate::join::LiveFiles;
 use crate::prepare::{etc_sources, store_error};
 use crate::record::NamedMount;
@@ -120,6 +121,7 @@ impl Engine {
         }
         let rootfs = Root::from_fd(self.rootfs(&container)?);
         let places = self.places(&container)?;
+        self.show_owners(&container, &rootfs, &places)?;
         let is_read_only = container.record.spec.security.read_only_root;
         let inside = || {
             assemble(&rootfs, &places)?;
@@ -137,6 +139,35 @@ impl Engine {
         // A panic aborts the program, so that there is always an outcome.
         std::thread::scope(|scope| scope.spawn(inside).join())
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// What `idmap` says of mounts holds for a copy as well.
+    fn show_owners(
+        &self,
+        container: &Container,
+        rootfs: &Root,
+        places: &[Place],
+    ) -> Result<(), EngineError> {
+        let mut user = None;
+        for mount in container.record.mounts.iter().map(|named| &named.mount) {
+            let ids = ids_of(&mount.source);
+            let place = places.iter().find(|place| place.target == mount.target);
+            let (Ids::Owner | Ids::Mapped(_), Some(place)) = (ids, place) else { continue };
+            let user = match user {
+                Some(user) => user,
+                None => {
+                    let found = self.user_in(rootfs, &container.record.resolved.user, &[])?;
+                    *user.insert(Owner { uid: found.uid, gid: found.gid })
+                }
+            };
+            let mut own = IdMapped::default();
+            // The ids of a user namespace are nowhere seen here.
+            own.add(&mount.target, plan(ids, || owner(Some(&place.tree), None), user, None)?)?;
+            if let Some(shown) = own.at(&mount.target) {
+                shown.show(&place.tree, Depth::Recursive, &mount.target)?;
+            }
+        }
+        Ok(())
     }
 
     /// Parents before children. A source that is not there is left out: a start would say so.

@@ -35,6 +35,7 @@ mod fill;
 mod follow;
 mod groups;
 mod guard;
+mod idmap;
 mod image;
 mod image_mount;
 mod info;

@@ -15,8 +15,8 @@ use sys::mount::Depth;
 use crate::EngineError;
 use crate::bundle::{self, Attached, AttachedMount};
 use crate::container_files::mount_id;
+use crate::idmap::Shown;
 use crate::record::{Mounted, NamedMount, Record};
-use crate::userns::Users;
 
 /// This program, which is the init of containers that ask for one.
 pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -33,14 +33,20 @@ pub(crate) fn init_source(init: InitProcess) -> Option<&'static str> {
 /// do not ask for the container's ids, and what devices bring along. Its root has no more rights over
 /// the host's files than anybody. Our own init can be executed whoever it belongs to.
 pub(crate) fn with_host_ids(attached: &Attached) -> HashSet<&Path> {
-    // An image's tree has the container's ids already: its layers have.
-    let is_hosts = |mount: &&AttachedMount| {
-        let source = &mount.wish.source;
-        matches!(source, MountSource::Bind { ids: Ids::Host, .. } | MountSource::Image { .. })
-    };
-    let users = attached.mounts.iter().filter(is_hosts).map(|mount| mount.wish.target.as_path());
+    let users = attached
+        .mounts
+        .iter()
+        .filter(|mount| has_host_ids(mount))
+        .map(|mount| mount.wish.target.as_path());
     let devices = attached.more_mounts.iter().map(|mount| mount.destination().as_path());
     users.chain(devices).chain([Path::new(bundle::INIT_PATH)]).collect()
+}
+
+/// Whether that is so of one of the user's. An image's tree has the container's ids already: its layers
+/// have.
+pub(crate) fn has_host_ids(mount: &AttachedMount) -> bool {
+    let source = &mount.wish.source;
+    matches!(source, MountSource::Bind { ids: Ids::Host, .. } | MountSource::Image { .. })
 }
 
 /// The detached sources of all binds of a specification; that of shared memory may be there.
@@ -48,7 +54,7 @@ pub(crate) fn trees<'a>(
     spec: &Spec,
     mut shm: Option<OwnedFd>,
     mut ready: Vec<(PathBuf, OwnedFd)>,
-    shown: impl Fn(&Path) -> Option<&'a Users>,
+    shown: impl Fn(&Path) -> Option<Shown<'a>>,
 ) -> Result<Vec<(FdRole, OwnedFd)>, EngineError> {
     let mut trees = Vec::new();
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
@@ -72,7 +78,7 @@ pub(crate) fn trees<'a>(
 pub(crate) fn tree(
     mount: &Mount,
     ready: Option<OwnedFd>,
-    shown: Option<&Users>,
+    shown: Option<Shown<'_>>,
 ) -> Result<OwnedFd, EngineError> {
     let source = mount.source().clone().unwrap_or_default();
     let is_recursive = mount.options().iter().flatten().any(|option| option == "rbind");
@@ -85,7 +91,7 @@ pub(crate) fn tree(
         None => sys::mount::clone_tree(source.as_path(), depth)
             .map_err(|errno| EngineError::file("bind", &source)(errno.into()))?,
     };
-    shown.map_or(Ok(()), |users| users.show(&tree, depth, &source))?;
+    shown.map_or(Ok(()), |shown| shown.show(&tree, depth, &source))?;
     Ok(tree)
 }
 

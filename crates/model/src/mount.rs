@@ -1,11 +1,15 @@
 //! What a container has mounted: binds, volumes, tmpfs; and the syntax of `-v`.
 
+mod ids;
+
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::is_plain_name;
+
+pub use ids::{Frame, IdMapping, IdSpan, Ids, ParseIdsError};
 
 /// One mount that the user asked for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -65,8 +69,7 @@ pub enum MountSource {
         propagation: Propagation,
         /// Whether mounts below the source come along.
         recursive: Recursion,
-        /// Whose ids its files show in a container with users of its own; the first records had only
-        /// the host's.
+        /// Whose ids its files show; the first records had only the host's.
         #[serde(default, skip_serializing_if = "Ids::is_default")]
         ids: Ids,
     },
@@ -83,6 +86,9 @@ pub enum MountSource {
         /// What it is given if it is made for this mount; the first records gave it nothing.
         #[serde(default, skip_serializing_if = "VolumeWish::is_default")]
         wish: VolumeWish,
+        /// Whose ids its files show; the first records had nothing to say of it.
+        #[serde(default, skip_serializing_if = "Ids::is_default")]
+        ids: Ids,
     },
     /// The files of an image, read-only.
     Image {
@@ -106,7 +112,7 @@ impl MountSource {
     /// A whole volume without labels and options.
     #[must_use]
     pub fn volume(name: Option<String>, copy_up: CopyUp) -> Self {
-        Self::Volume { name, copy_up, part: None, wish: VolumeWish::default() }
+        Self::Volume { name, copy_up, part: None, wish: VolumeWish::default(), ids: Ids::Host }
     }
 }
 
@@ -193,22 +199,6 @@ pub enum Recursion {
     TopOnly,
 }
 
-/// Whose ids the files of a bind have in a container with a user namespace.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub enum Ids {
-    /// The host's: they are nobody's there, and its root has no rights over them.
-    #[default]
-    Host,
-    /// `idmap`: who has them on the host has them in the container.
-    Container,
-}
-
-impl Ids {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 /// Whether an empty volume is filled from the image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum CopyUp {
@@ -242,6 +232,9 @@ pub enum ParseMountError {
     /// A word in the third field that is no mode, or two that contradict each other.
     #[error("invalid mode: {0}")]
     Mode(String),
+    /// Ids that cannot be mapped so.
+    #[error(transparent)]
+    Ids(#[from] ParseIdsError),
     /// A mode of binds for a volume, or the other way round.
     #[error(
         "invalid volume specification: '{spec}': invalid mount config for type \"{kind}\": field {field} must not be specified"
@@ -328,11 +321,15 @@ fn volume_source(source: Option<&str>, modes: &Modes) -> Result<MountSource, Par
             missing: MissingSource::Create,
             propagation: modes.propagation.unwrap_or(Propagation::RecursivePrivate),
             recursive: Recursion::WithSubmounts,
-            ids: modes.ids.unwrap_or_default(),
+            ids: modes.ids(),
         }),
-        Some(name) if is_plain_name(name) => {
-            Ok(MountSource::volume(Some(name.to_owned()), modes.copy_up()))
-        }
+        Some(name) if is_plain_name(name) => Ok(MountSource::Volume {
+            name: Some(name.to_owned()),
+            copy_up: modes.copy_up(),
+            part: None,
+            wish: VolumeWish::default(),
+            ids: modes.ids(),
+        }),
         Some(other) => Err(ParseMountError::VolumeName(other.to_owned())),
     }
 }
@@ -356,7 +353,11 @@ impl Modes {
     fn parse(text: &str) -> Result<Self, ParseMountError> {
         let mut modes = Self::default();
         for word in text.split(',').filter(|_| !text.is_empty()) {
-            if !modes.add(word) {
+            if let Some(ids) = Ids::of_word(word) {
+                if modes.ids.replace(ids?).is_some() {
+                    return Err(ParseMountError::Mode(text.to_owned()));
+                }
+            } else if !modes.add(word) {
                 return Err(ParseMountError::Mode(text.to_owned()));
             }
         }
@@ -369,8 +370,6 @@ impl Modes {
             "rw" => self.access.replace(Access::ReadWrite).is_none(),
             "ro" => self.access.replace(Access::ReadOnly).is_none(),
             "nocopy" => self.copy_up.replace(CopyUp::Never).is_none(),
-            // Podman's word.
-            "idmap" => self.ids.replace(Ids::Container).is_none(),
             "z" => self.label.replace(Relabel::Shared).is_none(),
             "Z" => self.label.replace(Relabel::Private).is_none(),
             // How far a Mac's file system may lag behind; on Linux it is one file system.
@@ -384,12 +383,16 @@ impl Modes {
     fn of_other_kinds(&self, kind: &str) -> Option<&'static str> {
         match kind {
             "bind" => self.copy_up.map(|_| "VolumeOptions"),
-            _ => self.propagation.map(drop).or(self.ids.map(drop)).map(|()| "BindOptions"),
+            _ => self.propagation.map(|_| "BindOptions"),
         }
     }
 
     fn access(&self) -> Access {
         self.access.unwrap_or(Access::ReadWrite)
+    }
+
+    fn ids(&self) -> Ids {
+        self.ids.clone().unwrap_or_default()
     }
 
     fn copy_up(&self) -> CopyUp {
@@ -424,23 +427,23 @@ mod tests {
     }
 
     #[test]
-    fn only_a_bind_says_whose_ids_it_shows() {
+    fn binds_and_volumes_say_whose_ids_they_show() {
         let ids = |spec: &str| match read(spec).source {
-            MountSource::Bind { ids, .. } => ids,
-            other @ (MountSource::Volume { .. }
-            | MountSource::Image { .. }
-            | MountSource::Tmpfs { .. }) => panic!("{other:?}"),
+            MountSource::Bind { ids, .. } | MountSource::Volume { ids, .. } => ids,
+            other @ (MountSource::Image { .. } | MountSource::Tmpfs { .. }) => panic!("{other:?}"),
         };
-        assert_eq!(ids("/a:/b"), Ids::Host);
-        assert_eq!(ids("/a:/b:ro,idmap"), Ids::Container);
-        assert!(parse_volume("/a:/b:idmap,idmap").is_err());
-        assert!(matches!(
-            parse_volume("v:/b:idmap"),
-            Err(ParseMountError::OthersMode { field: "BindOptions", .. })
-        ));
+        assert_eq!((ids("/a:/b"), ids("v1:/b")), (Ids::Host, Ids::Host));
+        assert_eq!((ids("/a:/b:ro,idmap"), ids("v1:/b:idmap")), (Ids::Owner, Ids::Owner));
+        assert!(matches!(ids("/a:/b:idmap=uids=0-5-1"), Ids::Mapped(_)));
+        assert_eq!(
+            parse_volume("/a:/b:idmap,idmap").unwrap_err().to_string(),
+            "invalid mode: idmap,idmap"
+        );
+        assert!(parse_volume("/a:/b:idmap=x").unwrap_err().to_string().contains("invalid idmap"));
         // A record has the field only where it says something.
         let record = |spec: &str| serde_json::to_string(&read(spec)).unwrap();
         assert!(!record("/a:/b").contains("ids") && record("/a:/b:idmap").contains("ids"));
+        assert!(!record("v1:/b").contains("ids") && record("v1:/b:idmap").contains("ids"));
     }
 
     #[test]

@@ -96,6 +96,14 @@ impl Draft {
 
     /// Fields that may stand without a value.
     fn switch(&mut self, key: &str, value: Option<&str>) -> Option<Result<(), String>> {
+        if key == "idmap" {
+            self.mount.idmap = match value {
+                None | Some("1" | "true") => Some(String::new()),
+                Some("0" | "false") => None,
+                Some(map) => Some(map.to_owned()),
+            };
+            return Some(Ok(()));
+        }
         let is_switch = matches!(
             key,
             "readonly" | "ro" | "volume-nocopy" | "bind-nonrecursive" | "bind-create-src"
@@ -232,6 +240,8 @@ mod tests {
             "type=bind,\"src=/a,x\",dst=/b,bind-nonrecursive",
             "type=bind,src=/a,dst=/b,bind-create-src",
             "type=image,src=i,dst=/b,image-subpath=x",
+            "type=bind,src=/a,dst=/b,idmap",
+            "type=volume,src=a,dst=/b,idmap=uids=0-5-1#1-9-1;gids=0-5-1",
         ]
         .iter()
         .map(|text| shown(text))
@@ -247,7 +257,9 @@ mod tests {
             {"Type":"bind","Source":"/a","Target":"/b","ReadOnly":true,"BindOptions":{"Propagation":"rprivate","ReadOnlyForceRecursive":true}}
             {"Type":"bind","Source":"/a,x","Target":"/b","BindOptions":{"NonRecursive":true}}
             {"Type":"bind","Source":"/a","Target":"/b","BindOptions":{"CreateMountpoint":true}}
-            {"Type":"image","Source":"i","Target":"/b","ImageOptions":{"Subpath":"x"}}"#]]
+            {"Type":"image","Source":"i","Target":"/b","ImageOptions":{"Subpath":"x"}}
+            {"Type":"bind","Source":"/a","Target":"/b","Idmap":""}
+            {"Type":"volume","Source":"a","Target":"/b","Idmap":"uids=0-5-1#1-9-1;gids=0-5-1"}"#]]
         .assert_eq(&lines.join("\n"));
     }
 

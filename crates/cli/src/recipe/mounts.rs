@@ -93,6 +93,12 @@ fn fields(mount: &Mount) -> Vec<Field> {
     if !mount.consistency.is_empty() {
         fields.push(("consistency", &["consistency"], text(&mount.consistency)));
     }
+    // A service has no word for it.
+    match mount.idmap.as_deref() {
+        None => {}
+        Some("") => fields.push(("idmap", &[], Tree::Bool(true))),
+        Some(map) => fields.push(("idmap", &[], text(map))),
+    }
     if mount.kind == "bind" {
         bind(&mount.bind_options.clone().unwrap_or_default(), &mut fields);
     }

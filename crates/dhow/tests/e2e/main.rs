@@ -29,6 +29,7 @@ mod flags;
 mod health;
 mod hogs;
 mod hostile_images;
+mod idmap;
 mod image_mounts;
 mod images;
 mod inside;

@@ -204,7 +204,7 @@ fn what_cannot_be_shared_is_refused() {
     let bind = ["run", "--rm", "--userns=auto", "-v", "/proc:/p:idmap", "busybox", "true"];
     let refused = host.fails(125, &bind);
     assert!(
-        refused.contains("/proc cannot be shown with the ids of a user namespace"),
+        refused.contains("/proc cannot be shown with other owners: its file system"),
         "{refused}"
     );
 }

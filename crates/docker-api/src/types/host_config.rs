@@ -184,6 +184,10 @@ pub struct Mount {
     pub tmpfs_options: Option<TmpfsOptions>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_options: Option<super::Empty>,
+    /// dhow's own: which owners its files have in the container. Empty: the owner of the source is the
+    /// container's user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idmap: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

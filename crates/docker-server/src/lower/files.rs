@@ -10,8 +10,8 @@ use engine::view::MountChanges;
 use model::container::FilesSpec;
 use model::id::is_plain_name;
 use model::mount::{
-    Access, CopyUp, Ids, MissingSource, Mount, MountSource, ParseMountError, Propagation,
-    Recursion, Relabel, VolumeWish, clean_target, parse_volume,
+    Access, CopyUp, Ids, MissingSource, Mount, MountSource, ParseIdsError, ParseMountError,
+    Propagation, Recursion, Relabel, VolumeWish, clean_target, parse_volume,
 };
 
 use super::{LowerError, Unsupported, text};
@@ -55,6 +55,8 @@ const TMPFS_VALUES: [&str; 5] = ["uid", "gid", "nr_inodes", "nr_blocks", "mpol"]
 pub(crate) enum FilesError {
     #[error(transparent)]
     Volume(#[from] ParseMountError),
+    #[error(transparent)]
+    Ids(#[from] ParseIdsError),
     #[error("Duplicate mount point: {}", .0.display())]
     Duplicate(PathBuf),
     #[error("invalid mount config for type \"{0}\": mount type unknown")]
@@ -240,6 +242,9 @@ fn refuse_others_options(kind: &'static str, wire: &WireMount) -> Result<(), Fil
         ("image", "ImageOptions", wire.image_options.is_some()),
         ("cluster", "ClusterOptions", wire.cluster_options.is_some()),
     ];
+    if wire.idmap.is_some() && !matches!(kind, "bind" | "volume") {
+        return Err(FilesError::Extra { kind, field: "Idmap" });
+    }
     match options.iter().find(|(owner, _, given)| *given && *owner != kind) {
         Some((_, field, _)) => Err(FilesError::Extra { kind, field }),
         None => Ok(()),
@@ -298,8 +303,12 @@ fn bind(wire: &WireMount, api: ApiVersion) -> Result<MountSource, FilesError> {
         } else {
             Recursion::WithSubmounts
         },
-        ids: Ids::Host,
+        ids: ids(wire)?,
     })
+}
+
+fn ids(wire: &WireMount) -> Result<Ids, FilesError> {
+    Ok(wire.idmap.as_deref().map(str::parse).transpose()?.unwrap_or_default())
 }
 
 fn volume(wire: &WireMount, api: ApiVersion) -> Result<MountSource, LowerError> {
@@ -324,7 +333,7 @@ fn volume(wire: &WireMount, api: ApiVersion) -> Result<MountSource, LowerError> 
         labels: options.labels.unwrap_or_default().into_iter().collect(),
         options: driver.options.unwrap_or_default().into_iter().collect(),
     };
-    Ok(MountSource::Volume { name, copy_up, part, wish })
+    Ok(MountSource::Volume { name, copy_up, part, wish, ids: ids(wire)? })
 }
 
 fn image(wire: &WireMount, api: ApiVersion) -> Result<MountSource, LowerError> {

@@ -10,12 +10,13 @@ use super::MountChanges;
 use super::mounts::{At, MountPlan, plan};
 use crate::bundle::{self, AttachedMount};
 use crate::container::{Container, to_json};
-use crate::container_files::with_live_files;
+use crate::container_files::{Files, with_live_files};
 use crate::create::{check_sources, check_volumes};
+use crate::idmap::{IdMapped, Owner, ids_of, showing};
 use crate::image_mount::images;
 use crate::join::{Init, LiveFiles};
 use crate::record::NamedMount;
-use crate::trees::{note, tree};
+use crate::trees::{has_host_ids, note, tree};
 use crate::userns::Users;
 use crate::{Engine, EngineError};
 
@@ -102,6 +103,22 @@ impl Engine {
         Ok(Some(Live { init, files }))
     }
 
+    /// Who a container that runs is, for a mount that is to be that user's.
+    fn live_user(
+        &self,
+        container: &Container,
+        live: &Live,
+        source: &MountSource,
+    ) -> Result<Owner, EngineError> {
+        if *ids_of(source) != Ids::Owner {
+            return Ok(Owner { uid: 0, gid: 0 });
+        }
+        let name = &container.record.resolved.user;
+        let user = |files: Files<'_>| self.user_in(files.root, name, &[]);
+        let user = with_live_files(container, &live.files, user)?;
+        Ok(Owner { uid: user.uid, gid: user.gid })
+    }
+
     /// One mount with all its attributes, attached nowhere.
     fn prepare_mount(
         &self,
@@ -115,10 +132,13 @@ impl Engine {
         let attached = AttachedMount { wish: named.mount.clone(), source };
         let mount = bundle::user_mount(&attached)
             .map_err(|error| EngineError::Invalid(error.to_string()))?;
-        let wish = &named.mount.source;
-        let stays =
-            matches!(wish, MountSource::Bind { ids: Ids::Host, .. } | MountSource::Image { .. });
-        let shown = users.as_ref().filter(|_| !stays);
+        let user = self.live_user(container, live, &named.mount.source)?;
+        let range = users.as_ref().map(|users| users.map);
+        let attached = [attached];
+        let own = IdMapped::of(&attached, &ready, user, range)?;
+        let stays = attached.iter().filter(|mount| has_host_ids(mount));
+        let stays = stays.map(|mount| mount.wish.target.as_path()).collect();
+        let shown = showing(&own, users.as_ref(), stays)(&named.mount.target);
         let source = match named.mount.source {
             MountSource::Tmpfs { .. } => None,
             MountSource::Bind { .. } | MountSource::Volume { .. } | MountSource::Image { .. } => {
