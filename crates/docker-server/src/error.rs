@@ -102,8 +102,7 @@ fn status(error: &EngineError) -> StatusCode {
         | E::ExecHasRun(_)
         | E::ExecEnded(_)
         | E::VolumeInUse { .. }
-        | E::VolumeTaken(_)
-        | E::VolumeRuns { .. }
+        | E::Volume(_)
         | E::ImageInUse(_) => StatusCode::CONFLICT,
         E::Start(failure) => start_status(failure),
         E::Network(error) => network_status(error),

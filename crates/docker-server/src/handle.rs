@@ -65,6 +65,8 @@ pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpErro
         // Docker's client asks whether it is a volume of a cluster before it sends this.
         Route::VolumeAvailability(name) => volumes::availability(&call, name).await,
         Route::VolumeClone(name) => volumes::clone(&call, name).await,
+        Route::VolumeExport(name) => volumes::export(call, name).await,
+        Route::VolumeImport(name) => volumes::import(call, name).await,
         Route::VolumeRename(name) => volumes::rename(&call, name).await,
         Route::VolumeUpdate(name) => volumes::update(call, name).await,
         Route::NetworkList => networks::list(&call).await,

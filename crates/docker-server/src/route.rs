@@ -52,6 +52,10 @@ pub(crate) enum Route {
     VolumeAvailability(String),
     /// dhow's own.
     VolumeClone(String),
+    /// dhow's own: it as an archive.
+    VolumeExport(String),
+    /// dhow's own.
+    VolumeImport(String),
     /// dhow's own.
     VolumeRename(String),
     /// dhow's own.
@@ -178,6 +182,8 @@ fn system(method: &str, path: &[&str]) -> Option<Route> {
         }
         ("POST", ["dhow", "exec", id, "kill"]) => Route::Exec(id_of(id)?, ExecRoute::Kill),
         ("POST", ["dhow", "exec", id, "keep"]) => Route::Exec(id_of(id)?, ExecRoute::Keep),
+        ("GET", ["dhow", "volumes", name, "archive"]) => Route::VolumeExport(id_of(name)?),
+        ("PUT", ["dhow", "volumes", name, "archive"]) => Route::VolumeImport(id_of(name)?),
         ("POST", ["dhow", "volumes", name, verb]) => own_volumes(id_of(name)?, verb)?,
         ("GET", ["events"]) => Route::Events,
         ("GET", ["plugins"]) => Route::PluginList,

@@ -169,17 +169,9 @@ pub enum EngineError {
         /// Who uses it.
         by: Vec<ContainerId>,
     },
-    /// There is a volume of this name.
-    #[error("volume {0} already exists")]
-    VolumeTaken(String),
-    /// A container that runs uses the volume.
-    #[error("rename {name}: volume is in use by container {by}, which runs: stop it first")]
-    VolumeRuns {
-        /// The volume.
-        name: String,
-        /// The container's name.
-        by: String,
-    },
+    /// A volume's new name is taken, or the volume cannot change now.
+    #[error(transparent)]
+    Volume(#[from] VolumeConflict),
     /// Two mounts at one place.
     #[error("Duplicate mount point: {0}")]
     DuplicateMount(String),
@@ -339,6 +331,22 @@ pub enum EngineError {
         path: PathBuf,
         /// Why it failed.
         source: io::Error,
+    },
+}
+
+/// What is in the way of a volume's new name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VolumeConflict {
+    /// There is a volume of this name.
+    #[error("volume {0} already exists")]
+    Taken(String),
+    /// A container that runs uses the volume.
+    #[error("rename {name}: volume is in use by container {by}, which runs: stop it first")]
+    Runs {
+        /// The volume.
+        name: String,
+        /// The container's name.
+        by: String,
     },
 }
 

@@ -83,13 +83,14 @@ mod usage;
 pub mod userns;
 pub mod view;
 mod volume;
+mod volume_archive;
 mod volume_copy;
 mod volume_rename;
 mod volume_source;
 mod wait;
 
 pub use engine::Engine;
-pub use error::EngineError;
+pub use error::{EngineError, VolumeConflict};
 pub use events::EventReader;
 pub use logs::LogReader;
 pub use network::NetworkError;

@@ -107,8 +107,7 @@ const ETC_FILES: [(&str, &str); 3] =
     [("hosts", "/etc/hosts"), ("hostname", "/etc/hostname"), ("resolv.conf", "/etc/resolv.conf")];
 
 impl Engine {
-    /// Prepares a start. A container on another's network takes that one's name, which its record
-    /// has from then on, as in Docker.
+    /// Prepares a start. A container on another's network takes that one's name, which its record has from then on, as in Docker.
     pub(crate) fn prepare(&self, container: &mut Container) -> Result<Prepared, EngineError> {
         let slice = self.slice_for(container.record.spec.limits.cgroup_parent.as_deref())?;
         let mut around = self.surroundings(container)?;
@@ -460,8 +459,7 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<(), EngineError> {
     std::fs::set_permissions(path, permissions).map_err(EngineError::file("set the mode of", path))
 }
 
-/// The file by which programs know that they are in a container. Docker has it in a layer of its own;
-/// a directory of the host gets none.
+/// The file by which programs know that they are in a container. Docker has it in a layer of its own; a directory of the host gets none.
 fn mark(root: &Root, source: &Source) -> Result<(), EngineError> {
     match source {
         Source::Directory(_) => return Ok(()),
@@ -489,8 +487,7 @@ fn is_mounted(record: &Record, target: &str) -> bool {
     record.mounts.iter().any(|mount| mount.mount.target == Path::new(target))
 }
 
-/// What the host asks. Its stub on the loopback is of no use to a namespace of its own, so the
-/// servers behind it are taken (Docker).
+/// What the host asks. Its stub on the loopback is of no use to a namespace of its own, so the servers behind it are taken (Docker).
 fn host_resolver(loopback: Loopback) -> Result<String, EngineError> {
     let [main, behind] = RESOLV_CONF;
     let text = read_own(Path::new(main))?.unwrap_or_default();

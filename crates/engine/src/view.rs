@@ -20,6 +20,7 @@ use model::mount::Mount;
 use model::port::ContainerPort;
 use model::selinux::Labels;
 use model::{ContainerId, ContainerName, ExecId, ExitCode, ImageId, Life, NetworkId};
+pub use store::layer::Compression;
 
 pub use self::files::*;
 pub use self::host::*;

@@ -9,6 +9,7 @@ use store::{Rewired, VolumeRow, VolumeRowError};
 use sys::failpoint::Point;
 
 use crate::container::{Container, now};
+use crate::error::VolumeConflict;
 use crate::inspect::timestamp;
 use crate::prepare::store_error;
 use crate::record::NamedMount;
@@ -174,7 +175,7 @@ pub(crate) fn volume_error(error: VolumeRowError) -> EngineError {
         VolumeRowError::NoSuchVolume(name) => EngineError::NoSuchVolume(name),
         VolumeRowError::NoSuchContainer(id) => EngineError::NoSuchContainer(id.to_string()),
         VolumeRowError::NoSuchImage(id) => EngineError::image_gone(id),
-        VolumeRowError::Taken(name) => EngineError::VolumeTaken(name),
+        VolumeRowError::Taken(name) => VolumeConflict::Taken(name).into(),
         VolumeRowError::Db(error) => error.into(),
         error @ (VolumeRowError::Make { .. }
         | VolumeRowError::OtherUsers(_)

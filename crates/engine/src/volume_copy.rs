@@ -7,6 +7,7 @@ use store::tree::{Copied, copy_tree};
 use sys::root::Root;
 
 use crate::commit::Frozen;
+use crate::error::VolumeConflict;
 use crate::prepare::store_error;
 use crate::view::{Freezing, VolumeView};
 use crate::volume::{ANONYMOUS_LABEL, check_name, volume_error, volume_row};
@@ -29,7 +30,7 @@ impl Engine {
         let row = self.store().volumes().get(from)?;
         let row = row.ok_or_else(|| EngineError::NoSuchVolume(from.to_owned()))?;
         if self.store().volumes().get(to)?.is_some() {
-            return Err(EngineError::VolumeTaken(to.to_owned()));
+            return Err(VolumeConflict::Taken(to.to_owned()).into());
         }
         let source = self.volume_tree(from)?;
         let staged = self.store().volumes().stage().map_err(volume_error)?;
@@ -78,7 +79,7 @@ impl Engine {
                 continue;
             }
             // It was asked for by name: to read on as if nothing were is not what was wished.
-            if !self.hierarchies()?.is_delegated() {
+            if self.group_of(&container).is_ok_and(|group| !group.hierarchies().is_delegated()) {
                 return Err(EngineError::Invalid(format!(
                     "container {} cannot be paused: there are no control groups for that here",
                     container.name()

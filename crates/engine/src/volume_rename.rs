@@ -5,6 +5,7 @@ use model::mount::{Mount, MountSource};
 use store::{Renaming, VolumeRow, VolumeRowError};
 
 use crate::container::{Container, OpLock, to_json};
+use crate::error::VolumeConflict;
 use crate::record::Record;
 use crate::volume::{ANONYMOUS_LABEL, check_name, volume_error};
 use crate::{Engine, EngineError};
@@ -29,7 +30,7 @@ impl Engine {
             let row = self.store().volumes().get(from)?;
             let row = row.ok_or_else(|| EngineError::NoSuchVolume(from.to_owned()))?;
             if self.store().volumes().get(to)?.is_some() {
-                return Err(EngineError::VolumeTaken(to.to_owned()));
+                return Err(VolumeConflict::Taken(to.to_owned()).into());
             }
             let users = self.lock_users(from)?;
             let reworded = |(_, container): &(OpLock, Container)| {
@@ -66,7 +67,7 @@ impl Engine {
             };
             if self.liveness(&id)? == shim::Liveness::Held {
                 let by = container.name().to_owned();
-                return Err(EngineError::VolumeRuns { name: name.to_owned(), by });
+                return Err(VolumeConflict::Runs { name: name.to_owned(), by }.into());
             }
             locked.push((lock, container));
         }

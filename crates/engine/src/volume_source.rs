@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -134,6 +135,12 @@ impl Engine {
                 {
                     return Ok(VolumeFiles::Tree(tree));
                 }
+                let options = with_addresses(&kind, options).map_err(|reason| {
+                    EngineError::Invalid(format!(
+                        "error while mounting volume '{}': error resolving passed in network volume address: {reason}",
+                        data.display()
+                    ))
+                })?;
                 let tree = file_system(&kind, &device, &options).map_err(|errno| {
                     failed(&data, &device, &format!("data: {}", options.join(",")), errno)
                 })?;
@@ -245,6 +252,23 @@ fn part_of(dir: &Path, part: &Path, access: Access) -> Result<VolumeFiles, Engin
     finish(tree, access).map(VolumeFiles::Tree)
 }
 
+/// The kernel knows no names of hosts: the server's becomes its address, for the same types as in Docker.
+fn with_addresses(kind: &str, mut options: Vec<String>) -> Result<Vec<String>, String> {
+    if !matches!(kind, "nfs" | "cifs") {
+        return Ok(options);
+    }
+    for option in &mut options {
+        let Some(host) = option.strip_prefix("addr=") else { continue };
+        if host.is_empty() || host.parse::<IpAddr>().is_ok() {
+            continue;
+        }
+        let found = registry::addresses(host).map_err(|error| format!("lookup {host}: {error}"))?;
+        let first = found.first().ok_or_else(|| format!("lookup {host}: no such host"))?;
+        *option = format!("addr={first}");
+    }
+    Ok(options)
+}
+
 fn file_system(kind: &str, device: &str, options: &[String]) -> Result<OwnedFd, Errno> {
     let text = |text: &str| CString::new(text).map_err(|_| Errno::INVAL);
     let (mut attributes, mut given) = (MountAttrFlags::empty(), Vec::new());
@@ -295,6 +319,20 @@ mod tests {
         assert_eq!(check(&[("type", "tmpfs")]), "create vol: missing required option: \"device\"");
         assert_eq!(check(&[("o", "bind")]), "create vol: missing required option: \"device\"");
         assert_eq!(check(&[("device", "/x")]), "create vol: missing required option: \"type\"");
+    }
+
+    #[test]
+    fn the_server_of_a_network_volume_is_an_address() {
+        let of = |kind: &str, words: &[&str]| {
+            with_addresses(kind, words.iter().map(|word| (*word).to_owned()).collect()).unwrap()
+        };
+        assert_eq!(of("nfs", &["rw", "addr=10.1.2.3"]), ["rw", "addr=10.1.2.3"]);
+        assert_eq!(of("nfs", &["addr=fd00::1"]), ["addr=fd00::1"]);
+        // Only these two have an address.
+        assert_eq!(of("tmpfs", &["addr=localhost"]), ["addr=localhost"]);
+        let [option] = &of("cifs", &["addr=localhost"])[..] else { panic!() };
+        let address = option.strip_prefix("addr=").unwrap().parse::<IpAddr>();
+        assert!(address.unwrap().is_loopback(), "{option}");
     }
 
     #[test]

@@ -353,11 +353,11 @@ impl Modes {
     fn parse(text: &str) -> Result<Self, ParseMountError> {
         let mut modes = Self::default();
         for word in text.split(',').filter(|_| !text.is_empty()) {
-            if let Some(ids) = Ids::of_word(word) {
-                if modes.ids.replace(ids?).is_some() {
-                    return Err(ParseMountError::Mode(text.to_owned()));
-                }
-            } else if !modes.add(word) {
+            let is_new = match Ids::of_word(word) {
+                Some(ids) => modes.ids.replace(ids?).is_none(),
+                None => modes.add(word),
+            };
+            if !is_new {
                 return Err(ParseMountError::Mode(text.to_owned()));
             }
         }

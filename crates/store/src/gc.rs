@@ -209,12 +209,13 @@ fn collect_strangers(tx: &Tx<'_>, layout: &Layout, moved: &mut Moved) -> Result<
     ] {
         for name in names(&dir)? {
             let text = name.to_string_lossy();
-            if !is_known(sql, &text)? {
-                if dir == layout.volumes() {
-                    volumes::moved::settle(tx, layout, &text)?;
-                }
-                moved.take(layout, dir.join(name))?;
+            if is_known(sql, &text)? {
+                continue;
             }
+            if dir == layout.volumes() {
+                volumes::moved::settle(tx, layout, &text)?;
+            }
+            moved.take(layout, dir.join(&name))?;
         }
     }
     Ok(())

@@ -6,6 +6,7 @@
 //! it is called, and whether its digest is the expected one; the caller compares before it uses.
 
 mod codec;
+mod encode;
 mod error;
 mod extract;
 mod hash;
@@ -20,8 +21,10 @@ pub(crate) mod walk;
 use sys::userns::IdMap;
 
 pub use codec::{CodecError, Compression};
+pub use encode::Encoder;
 pub use error::{ApplyError, PackError, Refusal, UnpackError};
 pub use hash::{Content, HashReader, HashWriter};
+pub use law::Law;
 pub use merge::{Clash, MergeOptions, Owners, Rename, RenameError, merge, renamed};
 pub use pack::{Part, diff, diff_without, pack, pack_part};
 pub use unpack::{Measured, Unpacked, apply, measure, unpack};
@@ -66,6 +69,8 @@ pub struct ApplyOptions {
     pub limits: Limits,
     /// Whose root this is.
     pub privilege: Privilege,
+    /// What it is of.
+    pub law: Law,
 }
 
 /// What applying a layer did.
@@ -119,6 +124,8 @@ pub struct PackOptions {
     pub privilege: Privilege,
     /// The ids of the host that the archive's are; `None`: the same.
     pub ids: Option<IdMap>,
+    /// What it is of.
+    pub law: Law,
 }
 
 /// What packing a tree did.

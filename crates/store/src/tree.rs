@@ -82,14 +82,7 @@ pub enum CopyError {
 pub fn copy_tree(from: &Root, to: &Root) -> Result<Copied, CopyError> {
     // Children would have it from whoever made the directory above.
     to.remove_xattr("", DEFAULT_ACL)?;
-    let mut copier = Copier {
-        to,
-        parents: Parents::new(to, Way::Open),
-        links: HashMap::new(),
-        last: Vec::new(),
-        sharing: Sharing::Possible,
-        done: Copied::default(),
-    };
+    let mut copier = Copier::new(to);
     let stat = rustix::fs::fstat(from).map_err(|source| read("stat", Path::new("."), source))?;
     copier.directory_later(from.as_fd(), c".", &stat, Vec::new())?;
     let mut walk = Walk::new(from)?;
@@ -103,6 +96,17 @@ pub fn copy_tree(from: &Root, to: &Root) -> Result<Copied, CopyError> {
         }
     }
     copier.finish()
+}
+
+/// Makes a directory like another one, but for what is in it.
+///
+/// # Errors
+/// As [`copy_tree`].
+pub fn copy_root(from: &Root, to: &Root) -> Result<(), CopyError> {
+    let mut copier = Copier::new(to);
+    let stat = rustix::fs::fstat(from).map_err(|source| read("stat", Path::new("."), source))?;
+    copier.directory_later(from.as_fd(), c".", &stat, Vec::new())?;
+    copier.finish().map(drop)
 }
 
 /// Whether files can share their content with others.
@@ -128,6 +132,19 @@ struct Copier<'a> {
     last: Vec<LastTouch>,
     sharing: Sharing,
     done: Copied,
+}
+
+impl<'a> Copier<'a> {
+    fn new(to: &'a Root) -> Self {
+        Self {
+            to,
+            parents: Parents::new(to, Way::Open),
+            links: HashMap::new(),
+            last: Vec::new(),
+            sharing: Sharing::Possible,
+            done: Copied::default(),
+        }
+    }
 }
 
 impl Copier<'_> {

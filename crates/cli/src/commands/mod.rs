@@ -64,6 +64,8 @@ mod update;
 pub(crate) mod version;
 mod volume_clone;
 mod volume_create;
+mod volume_export;
+mod volume_import;
 mod volume_inspect;
 mod volume_ls;
 mod volume_prune;
@@ -157,6 +159,8 @@ pub(crate) const ALL: &[&Command] = &[
     &version::COMMAND,
     &volume_clone::COMMAND,
     &volume_create::COMMAND,
+    &volume_export::COMMAND,
+    &volume_import::COMMAND,
     &volume_inspect::COMMAND,
     &volume_ls::COMMAND,
     &volume_prune::COMMAND,

@@ -120,6 +120,7 @@ pub(super) fn of_flag(command: Option<&Command>, flag: &str) -> Values {
             "format",
         ) => Values::Words(&["json"]),
         (_, "format") => Values::Words(&["json", "table"]),
+        ("volume export", "compression") => Values::Words(&["gzip", "none", "zstd"]),
         ("inspect", "type") => Values::Words(&["container", "image", "network", "volume"]),
         ("inspect" | "container inspect", "as") => Values::Words(&["compose", "run"]),
         (_, flag) => shared(flag),
@@ -269,9 +270,10 @@ pub(super) fn of_argument(command: &Command, before: usize, reach: Reach) -> Val
         }
         ("network connect" | "network disconnect", _) => Values::Names(&[Kind::Containers]),
         ("volume inspect" | "volume rm", _)
-        | ("volume clone" | "volume rename" | "volume update", 0) => {
-            Values::Names(&[Kind::Volumes])
-        }
+        | (
+            "volume clone" | "volume export" | "volume import" | "volume rename" | "volume update",
+            0,
+        ) => Values::Names(&[Kind::Volumes]),
         ("context use" | "context inspect", _) => Values::Names(&[Kind::Contexts]),
         ("inspect", _) => {
             Values::Names(&[Kind::Containers, Kind::Images, Kind::Networks, Kind::Volumes])

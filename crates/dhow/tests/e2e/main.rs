@@ -70,6 +70,7 @@ mod update;
 mod update_live;
 mod upgrade;
 mod userns;
+mod volume_archive;
 mod volume_moves;
 mod volumes;
 mod walk;

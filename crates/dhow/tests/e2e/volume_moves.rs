@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use sys::failpoint::Point;
 use testkit::{Disk, FileSystem, Host};
 
+use crate::events::now;
 use crate::{DHOW, host};
 
 /// Runs a shell with a volume at `/v`.
@@ -94,17 +95,9 @@ fn containers_stand_still_while_a_clone_asks_for_it() {
         beats,
     ]);
     host.ok(&["volume", "clone", "--pause", "from", "to"]);
-    let events = [
-        "events",
-        "--since",
-        "1h",
-        "--until",
-        "0s",
-        "--filter",
-        "container=box",
-        "--format",
-        "{{.Action}}",
-    ];
+    let until = now();
+    let events =
+        ["events", "--until", &until, "--filter", "container=box", "--format", "{{.Action}}"];
     let told = host.ok(&events);
     let about: Vec<&str> = told.lines().filter(|line| line.ends_with("pause")).collect();
     assert_eq!(about, ["pause", "unpause"]);
@@ -139,12 +132,9 @@ fn containers_follow_a_volume_to_its_new_name() {
     assert_eq!(inside, ["_data"]);
     host.ok(&["volume", "create", "old"]);
     let filter = ["--filter", "type=volume", "--filter", "event=rename"];
-    let events = [
-        &["events", "--since", "1h", "--until", "0s"][..],
-        &filter,
-        &["--format", "{{json .Actor}}"],
-    ]
-    .concat();
+    let until = now();
+    let events =
+        [&["events", "--until", &until][..], &filter, &["--format", "{{json .Actor}}"]].concat();
     let told = host.ok(&events);
     assert!(told.contains(r#""ID":"new""#) && told.contains(r#""oldName":"old""#), "{told}");
 }
@@ -194,6 +184,11 @@ fn renames_that_make_no_sense_are_refused_in_a_line() {
     }
 }
 
+/// What a volume is called that was renamed to `new`, after another command.
+fn last_name(next: &[&str]) -> &'static str {
+    if next[1] == "rename" { "newer" } else { "new" }
+}
+
 /// Whoever comes next after a kill between the row and the directory: a collection, one who makes a
 /// volume of the old name, one who removes the new one, one who renames it again.
 #[test]
@@ -213,7 +208,7 @@ fn a_rename_that_was_cut_short_loses_nothing() {
             assert!(!command.env("DHOW_FAILPOINT", wish).status().unwrap().success());
             host.ok(next);
             if next[1] != "rm" {
-                let name = if next[1] == "rename" { "newer" } else { "new" };
+                let name = last_name(next);
                 assert_eq!(sh(&host, name, "cat /v/f"), "kept", "{point:?} {next:?}");
                 let look = fs::symlink_metadata(host.root().join("volumes").join(name)).unwrap();
                 let is_own = look.is_dir() && look.uid() == 0;

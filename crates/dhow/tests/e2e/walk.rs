@@ -464,28 +464,29 @@ impl Walk {
                 self.expect(what, &["network", "create", "--subnet", &subnet, "half"]);
                 self.expect(what, &["network", "rm", "half"]);
             }
-            VolumeClone => {
-                self.expect(what, &["volume", "clone", "kept", "cloned"]);
-                let look = ["run", "--rm", "-v", "cloned:/c", "busybox", "cat", "/c/f"];
-                self.expect(what, &look);
-                self.expect(what, &["volume", "rm", "cloned"]);
-            }
-            VolumeRename => {
-                // A name that is free is free, whatever is left on the disk.
-                let names = self.host.ok(&["volume", "ls", "-q"]);
-                let is_done = names.lines().any(|name| name == "renamed");
-                let free = if is_done { "gone" } else { "renamed" };
-                let look = format!("{free}:/v");
-                self.expect(what, &["run", "--rm", "-v", &look, "busybox", "touch", "/v/x"]);
-                let keeps =
-                    ["run", "--rm", "--volumes-from", "half", "busybox", "test", "-e", "/v/f"];
-                self.expect(what, &keeps);
-                self.forget_half(what);
-                self.expect(what, &["volume", "rm", "gone", "renamed"]);
-            }
+            VolumeClone => self.go_on_cloned(what),
+            VolumeRename => self.go_on_renamed(what),
             CopyIn | Repair => {}
         }
         self.host.until_idle();
+    }
+
+    fn go_on_cloned(&mut self, what: &str) {
+        self.expect(what, &["volume", "clone", "kept", "cloned"]);
+        self.expect(what, &["run", "--rm", "-v", "cloned:/c", "busybox", "cat", "/c/f"]);
+        self.expect(what, &["volume", "rm", "cloned"]);
+    }
+
+    fn go_on_renamed(&mut self, what: &str) {
+        // A name that is free is free, whatever is left on the disk.
+        let names = self.host.ok(&["volume", "ls", "-q"]);
+        let is_done = names.lines().any(|name| name == "renamed");
+        let look = format!("{}:/v", if is_done { "gone" } else { "renamed" });
+        self.expect(what, &["run", "--rm", "-v", &look, "busybox", "touch", "/v/x"]);
+        let keeps = ["run", "--rm", "--volumes-from", "half", "busybox", "test", "-e", "/v/f"];
+        self.expect(what, &keeps);
+        self.forget_half(what);
+        self.expect(what, &["volume", "rm", "gone", "renamed"]);
     }
 
     /// A container that `ps` shows can be removed; one that it does not show is in nobody's way.

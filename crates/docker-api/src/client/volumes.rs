@@ -1,8 +1,12 @@
 //! Operations on volumes.
 
+use http::Method;
+
 use super::{Call, Client, Raw};
 use crate::error::ApiError;
 use crate::query::{Filters, Query, segment};
+use crate::stream::{ByteStream, Upload};
+use crate::types::Map;
 use crate::types::volumes::{
     Volume, VolumeCloned, VolumeCreate, VolumeList, VolumeUpdate, VolumesPruned,
 };
@@ -48,6 +52,33 @@ impl Client {
     ) -> Result<VolumeCloned, ApiError> {
         let query = Query::default().set("to", to).flag("pause", users == Users::Pause);
         self.fetch(Call::post(own(name, "clone")).query(query)).await
+    }
+
+    /// A volume as an archive (dhow's own): `zstd`, `gzip`, or `none`.
+    pub async fn volume_export(
+        &self,
+        name: &str,
+        compression: &str,
+        users: Users,
+    ) -> Result<ByteStream, ApiError> {
+        let query = Query::default().set("compression", compression);
+        let query = query.flag("pause", users == Users::Pause);
+        let call = Call::get(own(name, "archive")).query(query);
+        Ok(ByteStream::new(self.stream(call).await?.into_body()))
+    }
+
+    /// Makes a volume of such an archive (dhow's own).
+    pub async fn volume_import(
+        &self,
+        name: &str,
+        (labels, options): (&Map<String>, &Map<String>),
+        archive: Upload,
+    ) -> Result<Volume, ApiError> {
+        let json = |map: &Map<String>| serde_json::to_string(map).ok();
+        let some = |map: &Map<String>| json(map).filter(|_| !map.is_empty());
+        let query = Query::default().maybe("labels", some(labels)).maybe("options", some(options));
+        let call = Call::new(Method::PUT, own(name, "archive")).query(query);
+        self.fetch(call.upload("application/x-tar", archive)).await
     }
 
     /// Gives a volume another name (dhow's own).

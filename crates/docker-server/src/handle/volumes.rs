@@ -1,18 +1,23 @@
 //! Volumes.
 
+use std::collections::BTreeMap;
+use std::io::Write;
+
 use docker_api::types::volumes::{
     VolumeCloned, VolumeCreate, VolumeList, VolumeUpdate, VolumesPruned,
 };
 use engine::EngineError;
-use engine::view::Freezing;
+use engine::view::{Compression, Freezing};
 use http::StatusCode;
+use model::mount::VolumeWish;
 
-use crate::call::Call;
+use super::transfer::archive;
+use crate::call::{Call, blocking};
 use crate::error::HttpError;
 use crate::filter;
 use crate::given;
 use crate::raise;
-use crate::reply::{self, Reply};
+use crate::reply::{self, Reply, TAR};
 
 /// `GET /volumes`.
 pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
@@ -83,6 +88,46 @@ pub(super) async fn clone(call: &Call, name: String) -> Result<Reply, HttpError>
         skipped_devices: copied.skipped_devices,
     };
     Ok(reply::json_status(StatusCode::CREATED, &cloned))
+}
+
+/// `GET /dhow/volumes/{name}/archive`.
+pub(super) async fn export(call: Call, name: String) -> Result<Reply, HttpError> {
+    let freezing = freezing(&call);
+    let compression = match call.query.get("compression").unwrap_or("zstd") {
+        "zstd" => Compression::Zstd,
+        "gzip" => Compression::Gzip,
+        "none" => Compression::None,
+        other => {
+            return Err(HttpError::bad_request(format!(
+                "unknown compression: {other:?} (zstd, gzip or none)"
+            )));
+        }
+    };
+    let looked = name.clone();
+    call.run(move |engine| engine.volume_can_export(&looked)).await?;
+    let write = move |engine: &engine::Engine, to: &mut dyn Write| {
+        engine.volume_export(&name, compression, freezing, to)
+    };
+    Ok(reply::stream(TAR, archive(call.engine, write)))
+}
+
+/// `PUT /dhow/volumes/{name}/archive`.
+pub(super) async fn import(call: Call, name: String) -> Result<Reply, HttpError> {
+    let wish = VolumeWish { labels: map(&call, "labels")?, options: map(&call, "options")? };
+    let engine = call.engine.clone();
+    let (reader, pump) = call.into_reader();
+    tokio::spawn(pump);
+    let view = blocking(move || engine.volume_import(&name, wish, reader)).await??;
+    Ok(reply::json_status(StatusCode::CREATED, &raise::volume(&view)))
+}
+
+/// A map that stands in the query, since the body is something else.
+fn map(call: &Call, key: &str) -> Result<BTreeMap<String, String>, HttpError> {
+    match call.query.get(key) {
+        None | Some("") => Ok(BTreeMap::new()),
+        Some(text) => docker_api::json::parse_reply(text.as_bytes())
+            .map_err(|error| HttpError::bad_request(format!("{key}: {error}"))),
+    }
 }
 
 /// `POST /dhow/volumes/{name}/rename`.

@@ -53,7 +53,9 @@ impl Store {
         progress: &mut dyn FnMut(&str),
     ) -> Result<Vec<Loaded>, LoadError> {
         let operation = self.begin()?;
-        let opened: Box<dyn Read + Send> = Box::new(outer::open(archive).map_err(unopened)?);
+        let opened: Box<dyn Read + Send> = Box::new(
+            outer::open(archive, crate::layer::Limits::default().ratio).map_err(unopened)?,
+        );
         let mut plain = BufReader::with_capacity(BUFFER, opened);
         if plain.fill_buf()?.is_empty() {
             return Err(LoadError::NotAnImage);

@@ -302,7 +302,8 @@ impl<'a> Extractor<'a> {
         let set = |attr: &CStr, value: &[u8]| xattr::set_at(dir, name, attr, value);
         let dropped = set_xattrs(entry, unheld, set)?;
         self.done.dropped_xattrs += dropped;
-        let waits = |xattr: &&Xattr| law::xattr(&xattr.name, entry.kind) == Fate::KeepForLast;
+        let law = self.options.law;
+        let waits = |xattr: &&Xattr| law::xattr(law, &xattr.name, entry.kind) == Fate::KeepForLast;
         let acl = entry.xattrs.iter().rfind(waits);
         Ok(acl.map(|acl| acl.value.as_slice().into()))
     }
@@ -321,8 +322,9 @@ impl<'a> Extractor<'a> {
     fn node(&mut self, entry: &Entry, kind: FileType) -> Result<(), Stop> {
         let mut device = 0;
         if kind != FileType::Fifo {
-            device = law::device(entry.kind, entry.device)?;
-            if self.options.privilege == Privilege::UserNamespace {
+            device = law::device(self.options.law, entry.kind, entry.device)?;
+            // A whiteout the kernel lets everybody make.
+            if self.options.privilege == Privilege::UserNamespace && device != 0 {
                 self.done.skipped_devices += 1;
                 return Ok(());
             }

@@ -100,6 +100,16 @@ pub(super) fn role(path: &[u8], kind: Kind) -> Result<Role, Refusal> {
     }
 }
 
+/// What an archive is of, and so what it may carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Law {
+    /// An image's layer, or files that go into a container.
+    #[default]
+    Image,
+    /// A volume: what an engine in a container keeps there (its whiteouts, its attributes) is content.
+    Volume,
+}
+
 /// What happens to an extended attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -114,7 +124,11 @@ pub(super) enum Fate {
 /// Decides about an attribute. Only what an image can mean on any host is kept: `trusted.overlay.*`
 /// would let a layer hide or redirect what others have, `security.selinux` and its like are the
 /// host's policy. A kind that the kernel lets have none of a sort has none.
-pub(super) fn xattr(name: &[u8], kind: Kind) -> Fate {
+pub(super) fn xattr(law: Law, name: &[u8], kind: Kind) -> Fate {
+    let is_engines = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
+    if law == Law::Volume && is_engines {
+        return Fate::Keep;
+    }
     let holds_data = matches!(kind, Kind::File | Kind::Directory);
     match name {
         b"security.capability" if kind == Kind::File => Fate::Keep,
@@ -132,11 +146,11 @@ pub(super) fn xattr_value(name: &[u8], value: &[u8]) -> bool {
 }
 
 /// A Linux device number: 12 bits major, 20 bits minor.
-pub(super) fn device(kind: Kind, (major, minor): (u32, u32)) -> Result<u64, Refusal> {
+pub(super) fn device(law: Law, kind: Kind, (major, minor): (u32, u32)) -> Result<u64, Refusal> {
     if major >= 1 << 12 || minor >= 1 << 20 {
         return Err(Refusal::Device(major, minor));
     }
-    if kind == Kind::Char && (major, minor) == (0, 0) {
+    if law == Law::Image && kind == Kind::Char && (major, minor) == (0, 0) {
         return Err(Refusal::WhiteoutDevice);
     }
     Ok(rustix::fs::makedev(major, minor))
@@ -196,7 +210,7 @@ mod tests {
 
     #[test]
     fn attributes() {
-        let of = |name: &str, kind| xattr(name.as_bytes(), kind);
+        let of = |name: &str, kind| xattr(Law::Image, name.as_bytes(), kind);
         assert_eq!(of("user.a", Kind::File), Fate::Keep);
         assert_eq!(of("user.a", Kind::Symlink), Fate::Drop);
         assert_eq!(of("user.", Kind::File), Fate::Drop);
@@ -216,15 +230,20 @@ mod tests {
         ] {
             assert_eq!(of(dropped, Kind::Directory), Fate::Drop, "{dropped}");
         }
+        // What engines keep in a volume is theirs; what is the host's policy is not.
+        let of = |name: &str| xattr(Law::Volume, name.as_bytes(), Kind::Directory);
+        assert_eq!([of("trusted.overlay.opaque"), of("user.overlay.origin")], [Fate::Keep; 2]);
+        assert_eq!([of("trusted.other"), of("security.selinux")], [Fate::Drop; 2]);
     }
 
     #[test]
     fn devices() {
-        assert_eq!(device(Kind::Char, (1, 3)), Ok(rustix::fs::makedev(1, 3)));
-        assert_eq!(device(Kind::Char, (0, 0)), Err(Refusal::WhiteoutDevice));
-        assert!(device(Kind::Block, (0, 0)).is_ok());
-        assert_eq!(device(Kind::Char, (4096, 0)), Err(Refusal::Device(4096, 0)));
-        assert_eq!(device(Kind::Block, (0, 1 << 20)), Err(Refusal::Device(0, 1 << 20)));
+        assert_eq!(device(Law::Image, Kind::Char, (1, 3)), Ok(rustix::fs::makedev(1, 3)));
+        assert_eq!(device(Law::Image, Kind::Char, (0, 0)), Err(Refusal::WhiteoutDevice));
+        assert!(device(Law::Image, Kind::Block, (0, 0)).is_ok());
+        assert_eq!(device(Law::Volume, Kind::Char, (0, 0)), Ok(0));
+        assert_eq!(device(Law::Image, Kind::Char, (4096, 0)), Err(Refusal::Device(4096, 0)));
+        assert_eq!(device(Law::Image, Kind::Block, (0, 1 << 20)), Err(Refusal::Device(0, 1 << 20)));
     }
 
     proptest! {

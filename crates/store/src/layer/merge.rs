@@ -150,7 +150,7 @@ fn merge_here(
     options: &MergeOptions,
 ) -> Result<Applied, UnpackError> {
     sys::fs_context::private_umask_zero().map_err(|errno| ApplyError::Thread(errno.into()))?;
-    let source = BufReader::with_capacity(BUFFER, outer::open(source)?);
+    let source = BufReader::with_capacity(BUFFER, outer::open(source, options.apply.limits.ratio)?);
     Ok(Extractor::on_tree(dest, options).run(source)?)
 }
 

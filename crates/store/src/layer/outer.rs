@@ -69,16 +69,18 @@ pub(crate) struct Opened<R: Read> {
     decoder: Option<Decoder<R>>,
     passed: Arc<AtomicU64>,
     out: u64,
+    /// How many bytes may come of one.
+    ratio: u64,
 }
 
 /// Looks at the first bytes and puts the fitting decoder in front.
 ///
 /// # Errors
 /// The source's; a compression that is not read.
-pub(crate) fn open<R: Read>(source: R) -> Result<Opened<R>, UnpackError> {
+pub(crate) fn open<R: Read>(source: R, ratio: u64) -> Result<Opened<R>, UnpackError> {
     let passed = Arc::new(AtomicU64::new(0));
     let decoder = Decoder::new(source, Arc::clone(&passed))?;
-    Ok(Opened { decoder: Some(decoder), passed, out: 0 })
+    Ok(Opened { decoder: Some(decoder), passed, out: 0, ratio })
 }
 
 /// What a layer can be stored as, without decoding it: anything but what only whole archives may have.
@@ -89,7 +91,7 @@ pub(crate) fn as_layer<'r, R: Read + 'r>(source: R) -> Result<Box<dyn Read + 'r>
     let source = BufReader::with_capacity(BUFFER, source);
     let (magic, source) = codec::start(source).map_err(UnpackError::Read)?;
     match codec::sniff(&magic) {
-        Err(CodecError::Unsupported(_)) => Ok(Box::new(open(source)?)),
+        Err(CodecError::Unsupported(_)) => Ok(Box::new(open(source, Limits::default().ratio)?)),
         Ok(Compression::None | Compression::Gzip | Compression::Zstd) | Err(_) => {
             Ok(Box::new(source))
         }
@@ -113,10 +115,9 @@ impl<R: Read> Read for Opened<R> {
             return Ok(read);
         }
         self.out += read as u64;
-        let limits = Limits::default();
-        let most = self.passed.load(Ordering::Relaxed).saturating_mul(limits.ratio);
+        let most = self.passed.load(Ordering::Relaxed).saturating_mul(self.ratio);
         if self.out > Limits::RATIO_FROM && self.out > most {
-            return Err(io::Error::other(UnpackError::Bomb(limits.ratio)));
+            return Err(io::Error::other(UnpackError::Bomb(self.ratio)));
         }
         Ok(read)
     }
@@ -148,7 +149,7 @@ mod tests {
     const BZIP2: &[u8] = include_bytes!("outer/content.bz2");
 
     fn read(bytes: &[u8]) -> Result<Vec<u8>, String> {
-        let mut opened = open(bytes).map_err(|error| error.to_string())?;
+        let mut opened = open(bytes, Limits::default().ratio).map_err(|error| error.to_string())?;
         let mut out = Vec::new();
         let all = opened.read_to_end(&mut out);
         all.map(|_| out).map_err(|error| error.to_string())
@@ -188,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_failed_archive_stays_failed() {
-        let mut opened = open(&XZ[..20]).unwrap();
+        let mut opened = open(&XZ[..20], Limits::default().ratio).unwrap();
         let mut out = Vec::new();
         assert!(opened.read_to_end(&mut out).is_err());
         assert!(opened.read_to_end(&mut out).is_err());

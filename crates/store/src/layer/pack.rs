@@ -23,7 +23,7 @@ mod part;
 pub use part::{Part, pack_part};
 
 use super::error::PackError;
-use super::law::{self, Fate};
+use super::law::{self, Fate, Law};
 use super::walk::Walk;
 use super::{Holes, PackOptions, Packed, Privilege};
 
@@ -195,7 +195,11 @@ impl<W: Write> Packer<W> {
         entry.mode = stat.st_mode & 0o7777;
         let inside = |id| self.options.ids.map_or(id, |ids| ids.inside(id));
         (entry.uid, entry.gid) = (inside(stat.st_uid), inside(stat.st_gid));
-        entry.mtime = Time { secs: stat.st_mtime, nanos: 0 };
+        let nanos = match self.options.law {
+            Law::Image => 0,
+            Law::Volume => u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+        };
+        entry.mtime = Time { secs: stat.st_mtime, nanos };
         entry.size = 0;
         entry.device = (0, 0);
         entry.xattrs.clear();
@@ -327,14 +331,17 @@ impl<W: Write> Packer<W> {
         let mut found = None;
         for attr in xattr::list_at(dir, name).map_err(os("list attributes of", walk))? {
             let bytes = attr.to_bytes();
-            if let Some(key) = overlay_key(bytes, self.options.privilege) {
+            let law = self.options.law;
+            if law == Law::Image
+                && let Some(key) = overlay_key(bytes, self.options.privilege)
+            {
                 let value =
                     xattr::get_at(dir, name, &attr).map_err(os("read attribute of", walk))?;
                 found = mark(key, value.as_deref()).or(found);
                 continue;
             }
             let expressible = !bytes.contains(&b'=');
-            if law::xattr(bytes, self.entry.kind) == Fate::Drop || !expressible {
+            if law::xattr(law, bytes, self.entry.kind) == Fate::Drop || !expressible {
                 self.done.dropped_xattrs += 1;
                 continue;
             }

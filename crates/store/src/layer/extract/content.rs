@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use sys::xattr;
 
 use crate::layer::error::{Bytes, Refusal};
-use crate::layer::law::{self, Fate};
+use crate::layer::law::{self, Fate, Law};
 use crate::tar::{Entry, Kind, Reader, Time};
 
 use super::stop::{During as _, Stop};
@@ -43,12 +43,12 @@ pub(super) fn write_content(
 /// hold, which it says by one of the errors of `unheld`.
 pub(super) fn set_xattrs(
     entry: &Entry,
-    unheld: &[Errno],
+    (law, unheld): (Law, &[Errno]),
     mut set: impl FnMut(&CStr, &[u8]) -> Result<(), Errno>,
 ) -> Result<u64, Stop> {
     let mut dropped = 0;
     for xattr in &entry.xattrs {
-        match law::xattr(&xattr.name, entry.kind) {
+        match law::xattr(law, &xattr.name, entry.kind) {
             Fate::Keep => {}
             Fate::KeepForLast => continue,
             Fate::Drop => {
@@ -75,7 +75,7 @@ pub(super) fn set_xattrs(
 /// Takes away what an earlier entry of the same directory has set, but for overlay's own.
 pub(super) fn strip_xattrs(dir: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     for attr in xattr::list_at(dir, name)? {
-        if law::xattr(attr.to_bytes(), Kind::Directory) != Fate::Drop {
+        if law::xattr(Law::Image, attr.to_bytes(), Kind::Directory) != Fate::Drop {
             xattr::remove_at(dir, name, &attr)?;
         }
     }

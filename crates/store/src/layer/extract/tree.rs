@@ -12,7 +12,7 @@ use sys::failpoint::{Point, pass};
 use sys::kernel_fs::is_kernel_fs;
 
 use crate::layer::error::{Making, Refusal};
-use crate::layer::law;
+use crate::layer::law::{self, Law};
 use crate::layer::merge::{Clash, MergeOptions, Owners, Placed};
 use crate::tar::{Entry, Reader};
 
@@ -32,7 +32,12 @@ impl Extractor<'_> {
         self.count(entry)?;
         match rules.place(entry)? {
             // The directory that is copied into stays as it is, as in Docker.
-            Placed::Itself => return Ok(()),
+            Placed::Itself if self.options.law == Law::Image => return Ok(()),
+            // The root of a volume is a part of it.
+            Placed::Itself => {
+                self.go(entry)?;
+                return self.root(entry);
+            }
             Placed::Below => {}
         }
         self.go(entry)?;
@@ -63,12 +68,13 @@ impl Extractor<'_> {
         Ok(Some(owner((outside(uid)?, outside(gid)?))))
     }
 
-    /// Errors that say that an attribute cannot be held, or not be given by who copies.
-    pub(super) fn unheld(&self) -> &'static [Errno] {
-        match self.onto {
+    /// Which attributes are taken, and the errors that say that an attribute cannot be held, or not be given by who copies.
+    pub(super) fn unheld(&self) -> (Law, &'static [Errno]) {
+        let errors: &[Errno] = match self.onto {
             Onto::Layer => &[Errno::OPNOTSUPP],
             Onto::Tree(_) => &[Errno::OPNOTSUPP, Errno::PERM],
-        }
+        };
+        (self.options.law, errors)
     }
 
     /// Whether a directory of the kernel's own is at the current path, which stays as it is.

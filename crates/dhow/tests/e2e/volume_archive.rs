@@ -1,0 +1,207 @@
+//! `volume export` and `volume import`.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+use std::process::Stdio;
+
+use rustix::fs::{FileType, Mode};
+use sys::root::Root;
+use testkit::Host;
+
+use crate::events::now;
+use crate::host;
+
+/// All that a container sees of a volume.
+const LOOK: &str = "cd /v; stat -c '%n %F %a %u:%g %h %t,%T %s %Y' . * sub/* | sort; cat hard";
+
+fn sh(host: &Host, volume: &str, script: &str) -> String {
+    let bind = format!("{volume}:/v");
+    host.ok(&["run", "--rm", "--network", "none", "-v", &bind, "busybox", "sh", "-c", script])
+}
+
+/// A volume with something of everything.
+fn fill(host: &Host, volume: &str) -> Root {
+    sh(
+        host,
+        volume,
+        "cd /v; echo one >f; ln f hard; ln -s f soft; mkfifo fifo; chown 7:8 f; chmod 4711 f; mkdir sub; \
+         echo x >sub/.wh..wh..opq; mknod null c 1 3; chown 3:4 /v; chmod 2750 /v; \
+         touch -d @1000 f; touch -d @2000 /v",
+    );
+    let root = Root::open(host.root().join("volumes").join(volume).join("_data")).unwrap();
+    let hole = root.create_file("sub/hole", Mode::RUSR).unwrap();
+    rustix::fs::ftruncate(hole, 8 << 20).unwrap();
+    root.mknod("gone", FileType::CharacterDevice, Mode::empty(), 0).unwrap();
+    root.set_xattr("sub", c"trusted.overlay.opaque", b"y").unwrap();
+    root.set_xattr("", c"user.k", b"v").unwrap();
+    root
+}
+
+#[test]
+fn what_is_exported_is_imported_as_it_was() {
+    let host = host();
+    fill(&host, "from");
+    for (compression, magic) in
+        [("zstd", &[0x28, 0xb5, 0x2f, 0xfd][..]), ("gzip", &[0x1f, 0x8b]), ("none", b"")]
+    {
+        let file = host.scratch().join(compression);
+        let path = file.to_string_lossy().into_owned();
+        host.ok(&["volume", "export", "--compression", compression, "-o", &path, "from"]);
+        let bytes = fs::read(&file).unwrap();
+        assert!(bytes.starts_with(magic), "{compression}");
+        assert_eq!(&bytes[257..262] == b"ustar", compression == "none");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let to = format!("to-{compression}");
+        assert_eq!(host.ok(&["volume", "import", "-i", &path, "--label", "k=v", &to]), to);
+        assert_eq!(sh(&host, "from", LOOK), sh(&host, &to, LOOK), "{compression}");
+        let copy = Root::open(host.root().join("volumes").join(&to).join("_data")).unwrap();
+        let xattr = |path: &str, name| copy.get_xattr(path, name).unwrap();
+        assert_eq!(xattr("sub", c"trusted.overlay.opaque").as_deref(), Some(&b"y"[..]));
+        assert_eq!(xattr("", c"user.k").as_deref(), Some(&b"v"[..]));
+        let (gone, hole) = (copy.metadata("gone").unwrap(), copy.metadata("sub/hole").unwrap());
+        assert_eq!(
+            (gone.st_rdev, FileType::from_raw_mode(gone.st_mode)),
+            (0, FileType::CharacterDevice)
+        );
+        assert!(hole.st_size == 8 << 20 && hole.st_blocks < 64, "{}", hole.st_blocks);
+        let labels = ["volume", "inspect", "-f", "{{json .Labels}}", &to];
+        assert_eq!(host.ok(&labels), r#"{"k":"v"}"#);
+    }
+}
+
+#[test]
+fn pipes_carry_it_and_containers_stand_still() {
+    let host = host();
+    host.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "writer",
+        "--network",
+        "none",
+        "-v",
+        "from:/v",
+        "busybox",
+        "sleep",
+        "1000",
+    ]);
+    host.ok(&["exec", "writer", "sh", "-c", "echo text >/v/f"]);
+    let mut export = host.command(&["volume", "export", "--pause", "from"]);
+    let mut export = export.stdout(Stdio::piped()).spawn().unwrap();
+    let mut import = host.command(&["volume", "import", "to"]);
+    let imported = import.stdin(export.stdout.take().unwrap()).output().unwrap();
+    assert!(export.wait().unwrap().success());
+    assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
+    assert_eq!(sh(&host, "to", "cat /v/f"), "text");
+    let until = now();
+    let events =
+        ["events", "--until", &until, "--filter", "container=writer", "--format", "{{.Action}}"];
+    let told = host.ok(&events);
+    assert!(told.ends_with("pause\nunpause"), "{told}");
+}
+
+#[test]
+fn an_import_that_fails_leaves_nothing() {
+    let host = host();
+    fill(&host, "from");
+    let whole = host.scratch().join("whole");
+    let whole = whole.to_string_lossy();
+    host.ok(&["volume", "export", "--compression", "none", "-o", &whole, "from"]);
+    let part = host.scratch().join("part");
+    let bytes = fs::read(&*whole).unwrap();
+    File::create(&part).unwrap().write_all(&bytes[..bytes.len() / 2]).unwrap();
+    let part = part.to_string_lossy();
+    let outside = host.scratch().join("dir");
+    fs::create_dir(&outside).unwrap();
+    let device = format!("device={}", outside.display());
+    let bound = ["--opt", "type=none", "--opt", "o=bind", "--opt", &device];
+    host.ok(&["volume", "create", "empty"]);
+    for options in [&[][..], &bound] {
+        let words = [&["volume", "import", "-i", &part], options, &["new"]].concat();
+        let said = host.fails(1, &words);
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert_eq!(host.ok(&["volume", "ls", "-q"]), "empty\nfrom");
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    }
+    assert_eq!(fs::read_dir(host.root().join("staging")).unwrap().count(), 0);
+    host.fails(1, &["volume", "import", "-i", &part, "empty"]);
+    assert_eq!(sh(&host, "empty", "ls -A /v"), "");
+    // And what is there is not written over.
+    for (words, want) in [
+        (&["from"][..], "volume from is not empty"),
+        (
+            &["--label", "a=b", "empty"],
+            "volume empty already exists: labels and options are for a new one",
+        ),
+        (&["x"], "includes invalid characters for a local volume name"),
+    ] {
+        let said = host.fails(1, &[&["volume", "import", "-i", &whole], words].concat());
+        assert!(said.contains(want) && said.lines().count() == 1, "{said}");
+    }
+    for (words, want) in [
+        (&["nosuch"][..], "get nosuch: no such volume"),
+        (&["--compression", "rar", "from"], "unknown compression: \"rar\" (zstd, gzip or none)"),
+    ] {
+        let out = host.scratch().join("never");
+        let out = out.to_string_lossy();
+        let said = host.fails(1, &[&["volume", "export", "-o", &out], words].concat());
+        assert!(said.contains(want), "{said}");
+        assert!(!Path::new(&*out).exists());
+    }
+}
+
+#[test]
+fn an_empty_volume_is_filled_whatever_it_is() {
+    let host = host();
+    fill(&host, "from");
+    let file = host.scratch().join("file");
+    let file = file.to_string_lossy();
+    host.ok(&["volume", "export", "-o", &file, "from"]);
+    // In use by a container that runs: it sees what comes.
+    host.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "there",
+        "--network",
+        "none",
+        "-v",
+        "empty:/v",
+        "busybox",
+        "sleep",
+        "1000",
+    ]);
+    host.ok(&["volume", "import", "-i", &file, "empty"]);
+    // What comes changes the time of the directory that was there.
+    let plain = |text: String| text.lines().skip(1).collect::<Vec<_>>().join("\n");
+    let inside = host.ok(&["exec", "there", "sh", "-c", LOOK]);
+    assert_eq!(plain(inside), plain(sh(&host, "from", LOOK)));
+    // A directory of the host, by the options of a volume.
+    let outside = host.scratch().join("dir");
+    fs::create_dir(&outside).unwrap();
+    chown(&outside, Some(9), Some(9)).unwrap();
+    let device = format!("device={}", outside.display());
+    host.ok(&[
+        "volume",
+        "import",
+        "-i",
+        &file,
+        "--opt",
+        "type=none",
+        "--opt",
+        "o=bind",
+        "--opt",
+        &device,
+        "bound",
+    ]);
+    assert_eq!(fs::read_to_string(outside.join("f")).unwrap(), "one\n");
+    assert_eq!(fs::metadata(&outside).unwrap().uid(), 3);
+    assert_eq!(plain(sh(&host, "bound", LOOK)), plain(sh(&host, "from", LOOK)));
+    // Memory of a container that runs is one too, and that of none is nothing.
+    let memory = ["--opt", "type=tmpfs", "--opt", "device=tmpfs"];
+    host.ok(&[&["volume", "create"][..], &memory, &["mem"]].concat());
+    let said = host.fails(1, &["volume", "export", "-o", "/dev/null", "mem"]);
+    assert!(said.contains("volume mem is memory, and no container runs that has it"), "{said}");
+}
