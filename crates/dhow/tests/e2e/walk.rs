@@ -563,7 +563,8 @@ const fn is_of_users(point: Point, scenario: Scenario) -> bool {
         ),
         Reap | Revive => matches!(point, P::ReapBegan | P::ReviveBegan),
         Create | Again | Log | Checkpoint | Remove | Pull | Load | Tag | Untag | VolumeRemove
-        | NetworkMake | NetworkRemove | CopyIn | Update | Repair => false,
+        | VolumeClone | VolumeRename | NetworkMake | NetworkRemove | RunOn | CopyIn | Update
+        | Repair => false,
     }
 }
 
