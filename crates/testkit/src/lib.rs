@@ -1,6 +1,6 @@
 //! Test helpers: throw-away state roots with a dhow that works on them, terminals to run it in,
 //! what is left on a host, small file systems, a registry, a listener behind TLS, paths that change
-//! places, and base images.
+//! places, patience, and base images.
 //!
 //! Nothing here is linked into the binary.
 
@@ -11,6 +11,7 @@ mod census;
 mod debian;
 mod disk;
 mod host;
+mod patience;
 mod registry;
 mod swap;
 mod terminal;
@@ -22,6 +23,7 @@ pub use census::Census;
 pub use debian::{criu, systemd_archive};
 pub use disk::{Disk, FileSystem};
 pub use host::{Host, Ran};
+pub use patience::{until, until_is};
 pub use registry::Registry;
 pub use swap::Swap;
 pub use terminal::Terminal;

@@ -44,6 +44,7 @@ mod networks;
 mod oci;
 mod oci_checkpoint;
 mod oci_mounts;
+mod oci_nested;
 mod oci_seccomp;
 mod oci_spec;
 mod oci_start;

@@ -1,7 +1,7 @@
 //! Steps about descriptors: the terminal, the standard streams, procfs.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Uid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
@@ -9,7 +9,8 @@ use sys::Errno;
 use sys::mount::{self, Depth, MountAttrFlags};
 use sys::pty::{self, Size};
 
-use super::{Done, Init, place, write_whole};
+use super::mounts::PROC_MAGIC;
+use super::{Done, Fault, Init, place, write_whole};
 
 impl Init<'_> {
     /// Opens a terminal in the devpts that this process has mounted, or in the one of the container
@@ -56,11 +57,10 @@ impl Init<'_> {
             | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         let made = sys::mount::detached(c"proc", [], attributes);
         self.proc = Some(match made {
-            // A user namespace makes none of a pid namespace that is the host's, which has one: its root is
-            // still the root here.
-            Err(error) if error.errno() == Errno::PERM => {
-                mount::clone_tree(c"/proc", Depth::Recursive)?
-            }
+            // A user namespace makes none of a pid namespace that is the host's, nor where the host's is not
+            // wholly visible. The plan has this step where the root is still the host's, so what is cloned
+            // is no container's.
+            Err(error) if error.errno() == Errno::PERM => hosts_proc()?,
             made => made?,
         });
         Ok(())
@@ -69,12 +69,25 @@ impl Init<'_> {
     /// Writes to our own procfs, which nobody else can reach or cover (invariant I4).
     pub(super) fn write_proc(&self, path: &CStr, value: &CStr) -> Done {
         let proc = self.proc.as_ref().ok_or(Errno::BADF)?;
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        // What is there is a file of the kernel's; were it anything else, it must not hold us up.
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
         let file = rustix::fs::openat2(proc, path, flags, Mode::empty(), resolve)?;
         Ok(write_whole(file.as_fd(), value.to_bytes())?)
     }
 }
+
+/// The procfs of the root that this process still has.
+fn hosts_proc() -> Result<OwnedFd, Fault> {
+    let tree = mount::clone_tree(c"/proc", Depth::Recursive)?;
+    let magic = u64::try_from(rustix::fs::fstatfs(&tree)?.f_type);
+    let is_proc = magic.is_ok_and(|magic| magic == PROC_MAGIC)
+        && rustix::fs::fstat(&tree)?.st_ino == PROC_ROOT_INO;
+    if is_proc { Ok(tree) } else { Err(Errno::XDEV.into()) }
+}
+
+/// Of the root of each procfs (linux/proc_fs.h).
+const PROC_ROOT_INO: u64 = 1;
 
 /// Lets the user open its own streams again, as `/dev/stdout`. The null device stays root's; what
 /// cannot change hands (a file of a read-only mount, a socket) is left as it is, as in Docker.

@@ -209,7 +209,7 @@ fn is_directory(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
 }
 
 /// `PROC_SUPER_MAGIC` of linux/magic.h.
-const PROC_MAGIC: u64 = 0x9fa0;
+pub(super) const PROC_MAGIC: u64 = 0x9fa0;
 
 /// The plan has judged every destination below /proc by its letters. One that only gets there
 /// through a symlink of the image would hide or fake procfs (CVE-2019-19921, CVE-2023-27561).

@@ -262,15 +262,14 @@ pub fn plan_exec(
         // It goes on where it has begun.
         None => {}
     }
-    let own_proc = process::writes_to_proc(process).then_some(Step::OwnProc);
+    // Before anything is the container's: where the kernel makes no new one, it is the host's.
+    steps.extend(process::writes_to_proc(process).then_some(Step::OwnProc));
     let enter = Step::EnterContainer(ENTERED | around.entered());
     if let Some(maps) = &around.users {
-        steps.extend(own_proc);
         steps.extend(process::outer_steps(process, facts, maps)?);
         steps.extend([enter, Step::BecomeRoot]);
     } else {
         steps.push(enter);
-        steps.extend(own_proc);
     }
     steps.extend(keyring(extras)?);
     let terminal = process::terminal(process)?;
