@@ -1,6 +1,6 @@
 //! An exec's life beside its client: with it, without it, and ended by others.
 
-use testkit::Host;
+use testkit::{Host, until};
 
 use crate::host;
 
@@ -10,8 +10,8 @@ fn running(host: &Host, container: &str) -> Vec<String> {
     listed.lines().skip(1).map(str::to_owned).collect()
 }
 
-fn until(host: &Host, container: &str, count: usize) {
-    while running(host, container).len() != count {}
+fn until_runs(host: &Host, container: &str, count: usize) {
+    until("so many execs", || running(host, container).len() == count);
 }
 
 fn sleeper(host: &Host, name: &str) {
@@ -31,10 +31,10 @@ fn an_exec_ends_when_its_client_is_killed() {
     // What it has started goes as well, and what does not heed a hangup is killed in the end.
     let script = "sleep 2001 & sleep 2001";
     let mut client = host.spawn(&mut host.command(&["exec", "c1", "sh", "-c", script]));
-    while sleeps(&host, "c1", "2001") != "2" {}
+    until("what sleeps", || sleeps(&host, "c1", "2001") == "2");
     client.kill().unwrap();
     client.wait().unwrap();
-    while sleeps(&host, "c1", "2001") != "0" {}
+    until("what sleeps", || sleeps(&host, "c1", "2001") == "0");
     assert_eq!(running(&host, "c1"), Vec::<String>::new());
 }
 
@@ -60,11 +60,11 @@ fn an_exec_that_does_not_read_ends_when_its_client_is_killed() {
         let position = info.lines().next().unwrap().trim_start_matches("pos:").trim();
         position.parse::<u64>().unwrap()
     };
-    while sent() < 256 << 10 {}
+    until("what it is sent", || sent() >= 256 << 10);
     assert_eq!(running(&host, "c1").len(), 1);
     client.kill().unwrap();
     client.wait().unwrap();
-    until(&host, "c1", 0);
+    until_runs(&host, "c1", 0);
 }
 
 #[test]
@@ -72,22 +72,22 @@ fn an_exec_that_is_kept_or_in_the_background_goes_on() {
     let host = host();
     sleeper(&host, "c1");
     let mut client = host.spawn(&mut host.command(&["exec", "--keep", "c1", "sleep", "2002"]));
-    until(&host, "c1", 1);
+    until_runs(&host, "c1", 1);
     client.kill().unwrap();
     client.wait().unwrap();
     host.ok(&["exec", "-d", "c1", "sleep", "2002"]);
-    until(&host, "c1", 2);
+    until_runs(&host, "c1", 2);
     assert_eq!(sleeps(&host, "c1", "2002"), "2");
     let ids: Vec<String> = running(&host, "c1")
         .iter()
         .map(|line| line.split_whitespace().next().unwrap().to_owned())
         .collect();
     assert_eq!(host.ok(&["container", "exec-kill", "-s", "TERM", &ids[0]]), ids[0]);
-    until(&host, "c1", 1);
+    until_runs(&host, "c1", 1);
     // The short spelling, while no container is called so.
     assert!(host.ok(&["exec", "ls", "c1"]).contains(&ids[1]));
     assert_eq!(host.ok(&["exec", "kill", &ids[1]]), ids[1]);
-    until(&host, "c1", 0);
+    until_runs(&host, "c1", 0);
     let again = host.fails(1, &["container", "exec-kill", &ids[1]]);
     assert!(again.contains("is not running"), "{again}");
     let none = host.fails(1, &["container", "exec-kill", "0123"]);
@@ -135,19 +135,19 @@ fn what_has_left_its_session_goes_with_an_exec_that_is_ended() {
     // Its client goes, and it has a terminal.
     let script = and_another("2011");
     let terminal = host.terminal(&["exec", "-it", "c1", "sh", "-c", &script]);
-    while sleeps(&host, "c1", "2011") != "2" {}
+    until("what sleeps", || sleeps(&host, "c1", "2011") == "2");
     terminal.signal(rustix::process::Signal::KILL);
-    while sleeps(&host, "c1", "2011") != "0" {}
+    until("what sleeps", || sleeps(&host, "c1", "2011") == "0");
     // Somebody kills it.
     let script = and_another("2012");
     let mut client = host.spawn(&mut host.command(&["exec", "c1", "sh", "-c", &script]));
-    while sleeps(&host, "c1", "2012") != "2" {}
+    until("what sleeps", || sleeps(&host, "c1", "2012") == "2");
     let listed = running(&host, "c1");
     let id = listed[0].split_whitespace().next().unwrap().to_owned();
     host.ok(&["exec", "kill", &id]);
-    while sleeps(&host, "c1", "2012") != "0" {}
+    until("what sleeps", || sleeps(&host, "c1", "2012") == "0");
     assert_eq!(client.wait().unwrap().code(), Some(137));
-    while parts(&host, "c1") != 0 {}
+    until("the end of its part", || parts(&host, "c1") == 0);
 }
 
 /// Mounts the control groups of a privileged container, with one beside those of its execs.
@@ -167,14 +167,30 @@ fn an_exec_that_has_moved_to_another_control_group_is_ended() {
     // It moves with what it starts, in its session and in another.
     let script = "echo $$ >/u/other/cgroup.procs; setsid sleep 2015 & sleep 2015 & exec sleep 2015";
     let mut client = host.spawn(&mut host.command(&["exec", "c1", "sh", "-c", script]));
-    while sleeps(&host, "c1", "2015") != "3" {}
+    until("what sleeps", || sleeps(&host, "c1", "2015") == "3");
     let listed = running(&host, "c1");
     let exec = listed.iter().find(|line| line.contains("2015")).unwrap();
     let id = exec.split_whitespace().next().unwrap().to_owned();
     host.ok(&["exec", "kill", &id]);
     assert_eq!(client.wait().unwrap().code(), Some(137));
-    while sleeps(&host, "c1", "2015") != "0" {}
+    until("what sleeps", || sleeps(&host, "c1", "2015") == "0");
     assert_eq!(sleeps(&host, "c1", "2017"), "1");
+}
+
+/// It starts one after the other, so that there is always one who was not there a moment ago.
+#[test]
+fn an_exec_that_has_moved_and_forks_is_ended_to_the_last() {
+    let host = host();
+    other_group(&host);
+    let script = "echo $$ >/u/other/cgroup.procs
+                  while :; do sleep 2018 & [ -z \"$o\" ] || { kill -9 $o; wait $o; }; o=$!; done";
+    let mut client = host.spawn(&mut host.command(&["exec", "c1", "sh", "-c", script]));
+    until("what it starts", || sleeps(&host, "c1", "2018") != "0");
+    let listed = running(&host, "c1");
+    let exec = listed.iter().find(|line| line.contains("2018")).unwrap();
+    host.ok(&["exec", "kill", exec.split_whitespace().next().unwrap()]);
+    assert_eq!(client.wait().unwrap().code(), Some(137));
+    until("its end", || sleeps(&host, "c1", "2018") == "0");
 }
 
 #[test]
@@ -184,10 +200,10 @@ fn what_an_exec_has_moved_to_another_control_group_ends_with_its_client() {
     let moved = "echo $$ >/u/other/cgroup.procs; exec setsid sleep 2016";
     let script = format!("sh -c '{moved}' & sleep 2016");
     let mut client = host.spawn(&mut host.command(&["exec", "c1", "sh", "-c", &script]));
-    while sleeps(&host, "c1", "2016") != "2" {}
+    until("what sleeps", || sleeps(&host, "c1", "2016") == "2");
     client.kill().unwrap();
     client.wait().unwrap();
-    while sleeps(&host, "c1", "2016") != "0" {}
+    until("what sleeps", || sleeps(&host, "c1", "2016") == "0");
 }
 
 #[test]
@@ -195,11 +211,11 @@ fn what_an_exec_leaves_behind_goes_on_and_its_part_goes_with_it() {
     let host = host();
     sleeper(&host, "c1");
     host.ok(&["exec", "c1", "sh", "-c", "sleep 2013 >/dev/null 2>&1 &"]);
-    while sleeps(&host, "c1", "2013") != "1" {}
+    until("what sleeps", || sleeps(&host, "c1", "2013") == "1");
     assert_eq!(parts(&host, "c1"), 1);
     host.ok(&["exec", "c1", "busybox", "killall", "sleep"]);
-    while sleeps(&host, "c1", "2013") != "0" {}
-    while parts(&host, "c1") != 0 {}
+    until("what sleeps", || sleeps(&host, "c1", "2013") == "0");
+    until("the end of its part", || parts(&host, "c1") == 0);
     // What is left when the container ends goes with it.
     host.ok(&["exec", "c1", "sh", "-c", "sleep 2014 >/dev/null 2>&1 &"]);
     host.ok(&["exec", "-d", "c1", "sleep", "2014"]);
@@ -250,14 +266,14 @@ fn execs_that_have_ended_say_why() {
     host.fails(3, &["exec", "-u", "1", "c1", "sh", "-c", "exit 3"]);
     host.fails(137, &["exec", "c1", "sh", "-c", "exec tail -c 64m /dev/zero"]);
     let mut client = host.spawn(&mut host.command(&["exec", "c1", "sleep", "2021"]));
-    until(&host, "c1", 1);
+    until_runs(&host, "c1", 1);
     client.kill().unwrap();
     client.wait().unwrap();
-    until(&host, "c1", 0);
+    until_runs(&host, "c1", 0);
     host.ok(&["exec", "-d", "c1", "sleep", "2022"]);
     let id = host.ok(&["exec", "ls", "-q", "c1"]);
     host.ok(&["exec", "kill", &id]);
-    until(&host, "c1", 0);
+    until_runs(&host, "c1", 0);
     host.ok(&["exec", "-d", "c1", "sleep", "2023"]);
     let format = "{{.Running}} {{.ExitCode}} {{.Reason}}: {{.User}} {{.Command}}";
     let listed = || host.ok(&["exec", "ls", "-a", "--format", format, "c1"]);

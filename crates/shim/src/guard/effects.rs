@@ -8,9 +8,10 @@ use sys::Errno;
 use sys::failpoint::{Point, pass};
 
 use super::Guard;
+use super::kin::Later;
 use super::poller::Interest;
 use super::tell::tell_end;
-use crate::machine::{After, Attachment, ConnId, Effect, Event, Finish, Freeze, Traces};
+use crate::machine::{After, Attachment, ConnId, Effect, Event, Finish, Freeze, Traces, is_to_end};
 use crate::protocol::{ExitRecord, Reach, Reply, Target};
 use crate::record;
 
@@ -26,6 +27,10 @@ impl Guard {
             Effect::Exec(conn, start) => self.on_exec(conn, *start),
             Effect::Stream(conn, attachment) => self.stream(conn, attachment),
             Effect::Signal(target, signal, reach) => self.signal(target, signal, reach),
+            Effect::HangUp(exec) => {
+                let hangup = sys::signal::Signal::HUP;
+                self.signal_everyone(Target::Exec(exec), hangup, Later::Killed);
+            }
             Effect::Listen(signal) => {
                 let hearing = self.init_hearing(signal);
                 self.events.push_back(Event::Hearing(signal, hearing));
@@ -66,6 +71,7 @@ impl Guard {
     }
 
     fn signal(&mut self, target: Target, signal: model::Signal, reach: Reach) {
+        let later = if is_to_end(signal) { Later::Killed } else { Later::Nothing };
         let Some(signal) = sys::signal::Signal::from_number(signal.number()) else { return };
         if signal == sys::signal::Signal::KILL
             && let Some(proc) = self.procs.values_mut().find(|proc| proc.target == target)
@@ -73,7 +79,7 @@ impl Guard {
             proc.oom_since = None;
         }
         match reach {
-            Reach::Everyone => self.signal_everyone(target, signal),
+            Reach::Everyone => self.signal_everyone(target, signal, later),
             Reach::Process => {
                 if let Some(proc) = self.procs.values().find(|proc| proc.target == target) {
                     // It has ended already, and its end is about to be seen here.

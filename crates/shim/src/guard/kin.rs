@@ -6,6 +6,7 @@
 //! is held by a pidfd before that is asked for the last time.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use cgroup::Cgroup;
 use model::ExecId;
@@ -15,9 +16,11 @@ use sys::signal::Signal;
 use super::Guard;
 use crate::protocol::Target;
 
-/// How often new kin is looked for while those that were found stand still: more are only born by one
-/// that is not among them.
-const ROUNDS: usize = 16;
+/// How often is looked whether all of the kin stands still. One that was told to may have had a child on the
+/// way, or be where the kernel does not stop it.
+const ROUNDS: usize = 64;
+/// How long those who were told to stand still are left alone before they are looked at again.
+const PAUSE: Duration = Duration::from_millis(1);
 /// How many are held at a time, within the usual limit of descriptors.
 const BATCH: usize = 256;
 
@@ -43,16 +46,33 @@ struct Seen {
     process: Kin,
     parent: i32,
     session: i32,
+    motion: Motion,
+}
+
+/// Whether a process may have children yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Motion {
+    Runs,
+    Still,
 }
 
 impl Guard {
     /// Sends a signal to all of a process's own: the container's, or those of an exec.
-    pub(super) fn signal_everyone(&mut self, target: Target, signal: Signal) {
-        let kin = match target {
-            Target::Container => Vec::new(),
-            // Before its first process dies, and with it what makes the others its kin.
-            Target::Exec(exec) => self.find_kin(exec, signal),
+    pub(super) fn signal_everyone(&mut self, target: Target, signal: Signal, later: Later) {
+        let Target::Exec(exec) = target else {
+            return self.signal_kin(target, signal, Vec::new());
         };
+        // Before its first process dies, and with it what makes the others its kin.
+        let (kin, motion) = self.find_kin(exec, signal, later);
+        self.signal_kin(target, signal, kin);
+        if signal == Signal::KILL && motion == Motion::Runs {
+            // Whoever was born at the last moment is known by whom it descends from, or by its session.
+            let (late, _) = self.find_kin(exec, signal, Later::Nothing);
+            self.signal_kin(target, signal, late);
+        }
+    }
+
+    fn signal_kin(&self, target: Target, signal: Signal, kin: Vec<Kin>) {
         let proc = self.procs.values().find(|proc| proc.target == target);
         let cgroup = self.cgroup_of(target);
         if let Some(cgroup) = cgroup {
@@ -72,44 +92,78 @@ impl Guard {
         }
     }
 
-    /// The kin of an exec outside of its part. Whom SIGKILL is for stands still from here on, so that
-    /// none is born behind our back; what is told to end is remembered.
-    fn find_kin(&mut self, exec: ExecId, signal: Signal) -> Vec<Kin> {
+    /// The kin of an exec outside of its part, and whether it may have more by now. Whom SIGKILL is for
+    /// stands still from here on, so that none is born behind our back; of whom is killed later, who they
+    /// are is remembered.
+    fn find_kin(&mut self, exec: ExecId, signal: Signal, later: Later) -> (Vec<Kin>, Motion) {
         let target = Target::Exec(exec);
         let first = self.procs.values().find(|proc| proc.target == target);
         let first = first.and_then(|proc| look(proc.pid)).map(|seen| seen.process);
         let part = self.cgroup_of(target).and_then(|part| part.pids().ok()).unwrap_or_default();
         let part: HashSet<Pid> = part.into_iter().collect();
-        let Some(container) = &mut self.container else { return Vec::new() };
+        let Some(container) = &mut self.container else { return (Vec::new(), Motion::Still) };
         let told = container.told.extract_if(.., |told| told.exec == exec);
-        let mut known: HashSet<Kin> = told.flat_map(|told| told.kin).chain(first).collect();
+        let told: Vec<Kin> = told.flat_map(|told| told.kin).collect();
+        let is_told = later == Later::Killed || !told.is_empty();
+        let mut known: HashSet<Kin> = told.into_iter().chain(first).collect();
         // Who is in the part is kin whatever it has made of its parents.
         known.extend(part.iter().filter_map(|pid| look(*pid)).map(|seen| seen.process));
-        for _ in 0..ROUNDS {
-            let Ok(members) = container.cgroup.pids() else { break };
-            let seen: Vec<Seen> = members.into_iter().filter_map(look).collect();
-            let new = new_kin(&known, &seen);
-            if signal == Signal::KILL {
-                send(&container.cgroup, &new, Signal::STOP);
-            }
-            known.extend(new.iter().copied());
-            if new.is_empty() || signal != Signal::KILL {
-                break;
-            }
-        }
+        let motion = if signal == Signal::KILL {
+            stop(&container.cgroup, &mut known)
+        } else {
+            known.extend(new_kin(&known, &members(&container.cgroup)));
+            Motion::Runs
+        };
         let outside = |kin: &Kin| !part.contains(&kin.pid);
         let kin: Vec<Kin> = known.iter().copied().filter(outside).collect();
         let has_others = kin.iter().any(|kin| Some(*kin) != first);
-        if has_others && is_to_end(signal) {
+        let goes_on = if signal == Signal::KILL { motion == Motion::Runs } else { is_told };
+        if has_others && goes_on {
+            // What others have left that went on, and then ended by themselves.
+            container.told.retain(|told| told.kin.iter().any(|kin| is_there(*kin)));
             container.told.push(Told { exec, kin: known.into_iter().collect() });
         }
-        kin
+        (kin, motion)
     }
 }
 
-/// Whether SIGKILL may follow.
-fn is_to_end(signal: Signal) -> bool {
-    matches!(signal, Signal::HUP | Signal::INT | Signal::QUIT | Signal::TERM)
+/// What follows a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Later {
+    /// What is left is killed.
+    Killed,
+    Nothing,
+}
+
+/// Has all kin stand still, also that which it finds meanwhile.
+fn stop(container: &Cgroup, known: &mut HashSet<Kin>) -> Motion {
+    let all: Vec<Kin> = known.iter().copied().collect();
+    send(container, &all, Signal::STOP);
+    let mut stood = false;
+    for _ in 0..ROUNDS {
+        let seen = members(container);
+        let new = new_kin(known, &seen);
+        if new.is_empty() && stood {
+            return Motion::Still;
+        }
+        send(container, &new, Signal::STOP);
+        known.extend(new.iter().copied());
+        // They are listed before they are looked at: a child of the last moment is in the next list.
+        let runs = |seen: &Seen| seen.motion == Motion::Runs && known.contains(&seen.process);
+        stood = new.is_empty() && !seen.iter().any(runs);
+        if new.is_empty() && !stood {
+            std::thread::sleep(PAUSE);
+        }
+    }
+    Motion::Runs
+}
+
+fn members(container: &Cgroup) -> Vec<Seen> {
+    container.pids().unwrap_or_default().into_iter().filter_map(look).collect()
+}
+
+fn is_there(kin: Kin) -> bool {
+    look(kin.pid).is_some_and(|seen| seen.process == kin)
 }
 
 /// Sends a signal to those who still are who they were, and in the container.
@@ -175,7 +229,11 @@ fn parse(pid: Pid, stat: &[u8]) -> Option<Seen> {
     // The first of these is the third of the page.
     let number = |field: usize| fields.get(field - 3)?.parse().ok();
     let began = fields.get(22 - 3)?.parse().ok()?;
-    Some(Seen { process: Kin { pid, began }, parent: number(4)?, session: number(6)? })
+    // Stopped, by a signal or by whoever traces it, or at its end.
+    let is_still = matches!(*fields.first()?, "T" | "t" | "Z" | "X");
+    let motion = if is_still { Motion::Still } else { Motion::Runs };
+    let process = Kin { pid, began };
+    Some(Seen { process, parent: number(4)?, session: number(6)?, motion })
 }
 
 #[cfg(test)]
@@ -187,7 +245,7 @@ mod tests {
     }
 
     fn seen(process: Kin, parent: i32, session: i32) -> Seen {
-        Seen { process, parent, session }
+        Seen { process, parent, session, motion: Motion::Runs }
     }
 
     fn check(known: &[Kin], all: &[Seen], expected: &[i32]) {

@@ -149,6 +149,8 @@ pub(crate) enum Effect {
     Stream(ConnId, Attachment),
     /// Send a signal.
     Signal(Target, Signal, Reach),
+    /// Send SIGHUP to all that an exec has started; what is left of it is killed later.
+    HangUp(ExecId),
     /// Look whether the init would hear this signal at all; `Hearing` follows.
     Listen(Signal),
     /// Freeze or thaw for a client; `Froze` follows.

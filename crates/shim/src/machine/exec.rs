@@ -113,15 +113,13 @@ impl Execs {
 
     /// It is sent a signal; what it has started ends with it if that is one to end.
     pub(super) fn signalled(&mut self, exec: ExecId, signal: Signal, now: Now) {
-        // Not SIGHUP: to many it says that they have something to read anew.
-        const TO_END: [Signal; 3] = [Signal::INT, Signal::QUIT, Signal::TERM];
-        if signal == Signal::KILL || signal == Signal::HUP || TO_END.contains(&signal) {
+        if signal == Signal::KILL || signal == Signal::HUP || is_to_end(signal) {
             // Whoever goes on for longer has another use for the signal.
             self.cause(exec, Ended::Signalled(signal), now.elapsed + GRACE);
         }
         let is_ending =
             |(bound, how): &(ExecId, Bound)| *bound == exec && matches!(how, Bound::Until(_));
-        if !TO_END.contains(&signal) || self.bound.iter().any(is_ending) {
+        if !is_to_end(signal) || self.bound.iter().any(is_ending) {
             return;
         }
         self.bound.retain(|(bound, how)| *bound != exec || !matches!(how, Bound::AskedUntil(_)));
@@ -145,7 +143,7 @@ impl Execs {
         for exec in &left {
             self.cause(*exec, Ended::ClientGone, Duration::MAX);
         }
-        left.into_iter().map(|exec| signal(exec, Signal::HUP)).collect()
+        left.into_iter().map(Effect::HangUp).collect()
     }
 
     /// The last word counts.
@@ -176,7 +174,8 @@ impl Execs {
     pub(super) fn tick(&mut self, now: Now) -> Vec<Effect> {
         let is_due = |bound: &Bound| matches!(bound, Bound::Until(until) if *until <= now.elapsed);
         let due = self.bound.extract_if(.., |(_, bound)| is_due(bound));
-        due.map(|(exec, _)| signal(exec, Signal::KILL)).collect()
+        let kill = |exec| Effect::Signal(Target::Exec(exec), Signal::KILL, Reach::Everyone);
+        due.map(|(exec, _)| kill(exec)).collect()
     }
 
     pub(super) fn exited(&mut self, exec: ExecId, code: ExitCode, oom: Oom, now: Now) {
@@ -271,9 +270,10 @@ impl Execs {
     }
 }
 
-/// To all that it has started.
-const fn signal(exec: ExecId, signal: Signal) -> Effect {
-    Effect::Signal(Target::Exec(exec), signal, Reach::Everyone)
+/// Whether all that an exec has started ends with it, if it ends by this signal. Not SIGHUP: to many it says
+/// that they have something to read anew.
+pub(crate) fn is_to_end(signal: Signal) -> bool {
+    [Signal::INT, Signal::QUIT, Signal::TERM].contains(&signal)
 }
 
 fn info_of(exec: ExecId, phase: &Phase) -> Option<ExecInfo> {

@@ -31,7 +31,7 @@ pub(crate) use event::{
     Reviver, Traces,
 };
 use exec::Execs;
-pub(crate) use exec::KILLED;
+pub(crate) use exec::{KILLED, is_to_end};
 use health::Health;
 pub(crate) use health::{Checked, Verdict};
 use removal::{Duty, Removal};
