@@ -39,29 +39,17 @@ async fn create(cx: &Cx, args: CheckpointCreateArgs) -> Outcome {
         exit: !args.leave_running,
     };
     let client = cx.client()?;
-    let created = client.checkpoint_create(&args.container, &request).await;
+    client.checkpoint_create(&args.container, &request).await?;
     let Some(target) = target else {
-        created?;
         cx.line(&request.checkpoint_id)?;
         return Ok(ExitCode::SUCCESS);
     };
-    if let Err(error) = created {
-        target.give_up();
-        return Err(error.into());
-    }
+    let is_stdout = matches!(target, Target::Stdout);
     let dir = Some(request.checkpoint_dir.as_str()).filter(|dir| !dir.is_empty());
-    let archive = client.checkpoint_export(&args.container, &request.checkpoint_id, dir).await;
-    if matches!(target, Target::Stdout) {
-        target.write(archive?).await?;
-        return Ok(ExitCode::SUCCESS);
+    let archive = client.checkpoint_export(&args.container, &request.checkpoint_id, dir).await?;
+    target.write(archive).await?;
+    if !is_stdout {
+        cx.line(&request.checkpoint_id)?;
     }
-    match archive {
-        Ok(archive) => target.write(archive).await?,
-        Err(error) => {
-            target.give_up();
-            return Err(error.into());
-        }
-    }
-    cx.line(&request.checkpoint_id)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -29,12 +29,7 @@ command!(
 async fn export(cx: &Cx, args: CheckpointExportArgs) -> Outcome {
     let target = Target::open_private(args.output.as_deref())?;
     let dir = args.checkpoint_dir.as_deref();
-    match cx.client()?.checkpoint_export(&args.container, &args.checkpoint, dir).await {
-        Ok(stream) => target.write(stream).await?,
-        Err(error) => {
-            target.give_up();
-            return Err(error.into());
-        }
-    }
+    let stream = cx.client()?.checkpoint_export(&args.container, &args.checkpoint, dir).await?;
+    target.write(stream).await?;
     Ok(ExitCode::SUCCESS)
 }

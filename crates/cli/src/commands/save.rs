@@ -35,10 +35,29 @@ async fn save(cx: &Cx, args: SaveArgs) -> Outcome {
 /// Where an archive goes. A file appears under its name only when it is whole.
 pub(super) enum Target {
     Stdout,
-    /// The file while it is written, its name then, and its name when it is done.
-    File(File, PathBuf, PathBuf),
+    /// The file while it is written, and its name when it is done.
+    File(Partial, PathBuf),
     /// A pipe or a device that is there already.
     Special(File),
+}
+
+/// A file that is not whole yet, under a name of its own: it goes with this, unless it was renamed.
+pub(super) struct Partial {
+    file: File,
+    path: PathBuf,
+}
+
+impl Partial {
+    fn rename(self, name: &Path) -> std::io::Result<()> {
+        std::fs::rename(&self.path, name)
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // Gone if it has its name by now. Otherwise the first error is the one to tell of.
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 /// Who may read a file that is made, as far as the user's mask lets them.
@@ -85,15 +104,8 @@ impl Target {
             }
             Ok(_) | Err(_) => {}
         }
-        let (file, partial) = create_partial(path, readers).map_err(failed)?;
-        Ok(Self::File(file, partial, path.to_owned()))
-    }
-
-    /// Nothing comes.
-    pub(super) fn give_up(self) {
-        if let Self::File(_, partial, _) = self {
-            let _ = std::fs::remove_file(partial);
-        }
+        let partial = create_partial(path, readers).map_err(failed)?;
+        Ok(Self::File(partial, path.to_owned()))
     }
 
     /// Copies the archive; what is not whole is taken away again.
@@ -101,15 +113,9 @@ impl Target {
         match self {
             Self::Stdout => copy(stream, &mut std::io::stdout()).await,
             Self::Special(mut file) => copy(stream, &mut file).await,
-            Self::File(mut file, partial, path) => {
-                let done = copy(stream, &mut file)
-                    .await
-                    .and_then(|()| std::fs::rename(&partial, &path).map_err(Failure::from));
-                if done.is_err() {
-                    // The first error is the one to tell of.
-                    let _ = std::fs::remove_file(&partial);
-                }
-                done
+            Self::File(mut partial, path) => {
+                copy(stream, &mut partial.file).await?;
+                Ok(partial.rename(&path)?)
             }
         }
     }
@@ -117,7 +123,7 @@ impl Target {
 
 /// A new file beside this one. Where others write too, something may have its name: that is never written
 /// to, and no link is followed.
-fn create_partial(path: &Path, readers: Readers) -> std::io::Result<(File, PathBuf)> {
+fn create_partial(path: &Path, readers: Readers) -> std::io::Result<Partial> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut options = File::options();
     options.write(true).create_new(true).mode(readers as u32);
@@ -130,7 +136,7 @@ fn create_partial(path: &Path, readers: Readers) -> std::io::Result<(File, PathB
             {
                 attempt += 1;
             }
-            opened => return Ok((opened?, partial)),
+            opened => return Ok(Partial { file: opened?, path: partial }),
         }
     }
 }
@@ -154,9 +160,9 @@ mod tests {
         std::fs::write(&victim, "mine").unwrap();
         let planted = dir.path().join(format!(".a.tar.{}-0", std::process::id()));
         symlink(&victim, &planted).unwrap();
-        let (file, partial) = create_partial(&path, Readers::Owner).unwrap();
-        assert_eq!(file.metadata().unwrap().mode() & 0o7777, 0o600);
-        assert_ne!(partial, planted);
+        let partial = create_partial(&path, Readers::Owner).unwrap();
+        assert_eq!(partial.file.metadata().unwrap().mode() & 0o7777, 0o600);
+        assert_ne!(partial.path, planted);
         assert_eq!(std::fs::read(&victim).unwrap(), b"mine");
     }
 }
