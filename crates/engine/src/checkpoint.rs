@@ -174,6 +174,7 @@ impl Engine {
         who: &NameOrId,
         place: &CheckpointPlace,
     ) -> Result<(), EngineError> {
+        rootless::check_checkpoint()?;
         let container = self.find(who)?;
         existing(&self.shelf_of(&container.id, place)?, &container, place)?
             .images(&place.name)
@@ -192,6 +193,7 @@ impl Engine {
         place: &CheckpointPlace,
         archive: impl Read,
     ) -> Result<(), EngineError> {
+        rootless::check_checkpoint()?;
         let id = self.find(who)?.id;
         let shelf = self.shelf_of(&id, place)?;
         let (lock, container) = self.lock(&id)?;

@@ -374,6 +374,10 @@ fn what_only_root_can_is_refused() {
     host.ok(&["run", "-d", "--name", "box", "--network", "none", "busybox", "sleep", "1000"]);
     let said = host.fails(1, &["checkpoint", "create", "box", "one"]);
     assert!(said.contains("checkpoints need root"), "{said}");
+    for refused in ["import", "export"] {
+        let said = host.fails(1, &["checkpoint", refused, "box", "one"]);
+        assert!(said.contains("checkpoints need root"), "{refused}: {said}");
+    }
     // Limits: those of a machine without delegation are discarded, with Docker's words.
     let is_limited = host.ok(&["info", "-f", "{{.MemoryLimit}}"]) == "true";
     let made = host.run(&["create", "-m", "64m", "busybox"]);

@@ -18,6 +18,8 @@ use sys::root::Root;
 const MAX_FILES: usize = 1 << 16;
 /// How much memory, and what was in its tmpfs, a container may have had.
 const MAX_BYTES: u64 = 1 << 40;
+/// What may follow its end: tar fills its last block, of which the largest in use are smaller than this.
+const MAX_PADDING: u64 = 1 << 20;
 /// The longest name.
 const MAX_NAME: usize = 255;
 /// Nobody else has to see what was in a container's memory.
@@ -113,8 +115,12 @@ pub(super) fn unpack(archive: impl Read, images: &Root) -> Result<(), CarryError
     if !reader.has_trailer() {
         return Err(CarryError::Cut);
     }
-    reader.drain()?;
-    Ok(())
+    // Whoever writes a tar fills its last block, and ends then: who goes on is not waited for.
+    let mut rest = reader.into_inner().take(MAX_PADDING + 1);
+    match io::copy(&mut rest, &mut io::sink())? {
+        0..=MAX_PADDING => Ok(()),
+        _ => Err(CarryError::TooMuch),
+    }
 }
 
 /// The name of a regular file that lies nowhere else.
@@ -182,6 +188,18 @@ mod tests {
             let taken = unpack(&whole[..blocks * 512], &Root::open(dir.path()).unwrap());
             assert_eq!(taken.is_ok(), is_whole, "{blocks}: {taken:?}");
         }
+    }
+
+    #[test]
+    fn who_never_ends_is_not_waited_for() {
+        let taken = |padding: u64| {
+            let dir = tempfile::tempdir().unwrap();
+            let sent = archive(&[(file("a", 1), b"a")]);
+            let sent = io::Cursor::new(sent).chain(io::repeat(0).take(padding));
+            unpack(sent, &Root::open(dir.path()).unwrap()).map_err(|error| error.to_string())
+        };
+        assert_eq!(taken(1 << 20), Ok(()));
+        assert_eq!(taken(u64::MAX), Err("it is larger than a checkpoint may be".to_owned()));
     }
 
     #[test]
