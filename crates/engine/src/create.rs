@@ -51,8 +51,12 @@ impl Engine {
         EngineError::step(Point::CreateResolved)?;
         self.free_name(&record)?;
         record.labels = self.draw_labels(&id, &record.spec)?;
+        let labels = record.labels.clone();
         let made = self.insert(id, record);
-        let (mut container, making) = made.inspect_err(|_| self.remove_lock(&id))?;
+        let (mut container, making) = made.inspect_err(|_| {
+            self.free_labels(&id, labels.as_ref());
+            self.remove_lock(&id);
+        })?;
         EngineError::step(Point::CreateRow)?;
         if has_volumes {
             self.finish_volumes(&mut container)?;

@@ -373,7 +373,7 @@ fn process(
         .capabilities(capabilities)
         .no_new_privileges(container.record.spec.security.no_new_privileges)
         .apparmor_profile(container.record.profile().unwrap_or_default())
-        .selinux_label(selinux::process_label(container.record.labels.as_ref()))
+        .selinux_label(selinux::process_label(selinux::labels(container)))
         .build()
 }
 

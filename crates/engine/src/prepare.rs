@@ -28,7 +28,7 @@ use crate::start::Prepared;
 use crate::trees::{mounted, trees, with_host_ids};
 use crate::userns::Users;
 use crate::volume_source::VolumeFiles;
-use crate::{Engine, EngineError, cdi, processors, propagation, security};
+use crate::{Engine, EngineError, cdi, processors, propagation, security, selinux};
 
 /// What `systemd-detect-virt`, installers and test runners look for.
 const MARK: &str = "/.dockerenv";
@@ -169,12 +169,13 @@ impl Engine {
         let filter = self.seccomp(&record.spec.security, caps)?;
         let (rootfs, mut user) = self.settled_rootfs(container, around.users.as_ref())?;
         user.groups.append(&mut given.groups);
-        let sources = self.mount_sources(container, around.users.as_ref())?;
+        let mut sources = self.mount_sources(container, around.users.as_ref())?;
         let etc_files = self.etc_files(container, around)?;
+        let labels = selinux::labels(container);
         let naming = (&*etc_files, around.owner.as_ref());
-        Self::label_files(container, &sources.mounts, naming)?;
+        selinux::label_files(labels, &sources.mounts, &mut sources.trees, naming)?;
         let attached = Attached {
-            labels: record.labels.clone(),
+            labels: labels.cloned(),
             apparmor: self.profile(&record.spec.security)?,
             env: given.env,
             more_mounts: given.mounts,
@@ -265,8 +266,8 @@ impl Engine {
             Source::Directory(path) => return Ok(Base::Directory(path.clone())),
         };
         let layer = layer.map_err(store_error)?;
-        let labels = container.record.labels.as_ref();
-        Ok(Base::Layer(layer.labelled(labels.map(|labels| labels.mount.to_string()))))
+        let label = selinux::labels(container).map(|labels| labels.mount.to_string());
+        Ok(Base::Layer(layer.labelled(label)))
     }
 
     /// Looks a user up in the files of a root.

@@ -35,6 +35,7 @@ impl Engine {
         self.remove_strange_cgroups()?;
         self.clear_run()?;
         self.clear_execs()?;
+        self.free_dead_labels()?;
         self.store().gc().map_err(store_error)?;
         settled
     }

@@ -90,11 +90,12 @@ impl Engine {
     fn remove_files(&self, container: &Container, volumes: &[String]) -> Result<(), EngineError> {
         EngineError::step(Point::RemoveLocked)?;
         self.forget_execs(&container.id)?;
-        self.free_labels(container);
         self.keep_log(container);
         let durability = durability(&container.row);
         let removed = self.store().remove_container(&container.id, volumes, durability);
         let removed = removed.map_err(store_error)?;
+        // Not before: another would draw what this one still has.
+        self.free_labels(&container.id, container.record.labels.as_ref());
         self.tell(container, "destroy", &[]);
         removed.volumes.iter().for_each(|name| self.tell_volume("destroy", name, &[]));
         EngineError::step(Point::RemoveFiles)

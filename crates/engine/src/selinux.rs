@@ -5,18 +5,20 @@
 //! from the wish and the host's policy is `model::selinux`'s.
 
 use std::ffi::{CStr, OsStr};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use model::ContainerId;
 use model::container::{ContainerSpec, Source};
-use model::mount::{MountSource, Relabel};
+use model::mount::{MountSource, Recursion, Relabel};
 use model::selinux::{Categories, Contexts, Label, Labels};
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, XattrFlags};
 use sys::Errno;
+use sys::mount::Depth;
 use sys::root::{Root, RootError};
 
 use crate::bundle::AttachedMount;
@@ -35,7 +37,7 @@ const ATTRIBUTE: &CStr = c"security.selinux";
 const TAKEN: &str = "selinux";
 /// How many pairs are drawn before it is given up: half of them may be taken, then.
 const DRAWS: usize = 128;
-/// How deep a tree is followed.
+/// How deep a tree is followed. What is deeper in it keeps what it has: its own container may have made it.
 const DEEPEST: usize = 256;
 /// What is never relabelled: the host would not work any more.
 const REFUSED: [&str; 24] = [
@@ -119,42 +121,94 @@ impl Engine {
         Ok(())
     }
 
-    /// Gives the categories of a container back that is removed.
-    pub(crate) fn free_labels(&self, container: &Container) {
-        let level = container.record.labels.as_ref().and_then(|labels| labels.mount.level.clone());
+    /// Gives the categories of a container back that is no more.
+    pub(crate) fn free_labels(&self, id: &ContainerId, labels: Option<&Labels>) {
+        let level = labels.and_then(|labels| labels.mount.level.clone());
         let Some((_, pair)) = level.as_ref().and_then(|level| level.split_once(':')) else {
             return;
         };
         let path = self.paths().root().join(TAKEN).join(pair);
         // A level that the user has named is nobody's.
-        let is_its =
-            read_own(&path).ok().flatten().is_some_and(|id| id == container.id.to_string());
+        let is_its = read_own(&path).ok().flatten().is_some_and(|owner| owner == id.to_string());
         if is_its {
             let _ = std::fs::remove_file(path);
         }
     }
 
-    /// Gives what a container is about to be given the labels that its mounts ask for (`:z`, `:Z`), and
-    /// the files that name it theirs: those of another, whose network it shares, stay readable for that one.
-    pub(crate) fn label_files(
-        container: &Container,
-        sources: &[AttachedMount],
-        (naming, owner): (&[(PathBuf, &str)], Option<&Container>),
-    ) -> Result<(), EngineError> {
-        let Some(labels) = &container.record.labels else { return Ok(()) };
-        let label = owner.map_or_else(|| labels.mount.clone(), |_| labels.shared());
-        for (path, _) in naming {
-            relabel(path, &label)?;
-        }
-        for mount in sources {
-            let Some(path) = &mount.source else { continue };
-            match how(&mount.wish.source, mount.wish.relabel) {
-                Relabel::No => {}
-                Relabel::Shared => relabel_given(path, &labels.shared())?,
-                Relabel::Private => relabel_given(path, &labels.mount)?,
-            }
+    /// Takes back the categories of all containers that are no more.
+    pub(crate) fn free_dead_labels(&self) -> Result<(), EngineError> {
+        let dir = self.paths().root().join(TAKEN);
+        let entries = match std::fs::read_dir(&dir) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(EngineError::file("read", &dir))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(EngineError::file("read", &dir))?;
+            self.free_if_nobodys(&entry.path())?;
         }
         Ok(())
+    }
+}
+
+/// The labels that a container has now: none on a host that has turned SELinux off since it was made.
+pub(crate) fn labels(container: &Container) -> Option<&Labels> {
+    container.record.labels.as_ref().filter(|_| Path::new(ENABLED).exists())
+}
+
+/// Gives what a container is about to be given the labels that its mounts ask for (`:z`, `:Z`), and the
+/// files that name it theirs: those of another, whose network it shares, stay readable for that one.
+///
+/// What is labelled is what will be mounted: its detached tree, which is made here if there is none yet.
+pub(crate) fn label_files(
+    labels: Option<&Labels>,
+    sources: &[AttachedMount],
+    trees: &mut Vec<(PathBuf, OwnedFd)>,
+    (naming, owner): (&[(PathBuf, &str)], Option<&Container>),
+) -> Result<(), EngineError> {
+    let Some(labels) = labels else { return Ok(()) };
+    let label = owner.map_or_else(|| labels.mount.clone(), |_| labels.shared());
+    for (path, _) in naming {
+        let file = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let done = file.map_err(io::Error::from).and_then(|file| relabel(file.as_fd(), &label));
+        done.map_err(EngineError::file("relabel", path))?;
+    }
+    for mount in sources {
+        let Some(path) = &mount.source else { continue };
+        let label = match how(&mount.wish.source, mount.wish.relabel) {
+            Relabel::No => continue,
+            Relabel::Shared => labels.shared(),
+            Relabel::Private => labels.mount.clone(),
+        };
+        let target = &mount.wish.target;
+        let at = trees.iter().position(|(at, _)| at == target);
+        let at = at.map_or_else(
+            || {
+                let tree = sys::mount::clone_tree(path.as_path(), depth(&mount.wish.source));
+                let tree = tree.map_err(|e| EngineError::file("bind", path)(e.into()))?;
+                trees.push((target.clone(), tree));
+                Ok(trees.len() - 1)
+            },
+            Ok::<_, EngineError>,
+        )?;
+        match relabel_given(trees[at].1.as_fd(), path, &label) {
+            // Nobody has asked, and what cannot be written to stays as it is.
+            Err(EngineError::File { source, .. })
+                if mount.wish.relabel == Relabel::No
+                    && source.kind() == ErrorKind::ReadOnlyFilesystem => {}
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether what is mounted below a source comes along.
+fn depth(source: &MountSource) -> Depth {
+    match source {
+        MountSource::Bind { recursive: Recursion::TopOnly, .. } => Depth::Single,
+        MountSource::Bind { .. }
+        | MountSource::Volume { .. }
+        | MountSource::Image { .. }
+        | MountSource::Tmpfs { .. } => Depth::Recursive,
     }
 }
 
@@ -197,59 +251,82 @@ fn policy(config: &str) -> &str {
     named.map(str::trim).filter(|name| model::id::is_plain_name(name)).unwrap_or("targeted")
 }
 
-/// The same of what the user has named, which may be the host's own.
-fn relabel_given(path: &Path, label: &Label) -> Result<(), EngineError> {
-    let real = path.canonicalize().map_err(EngineError::file("look at", path))?;
-    if REFUSED.iter().any(|refused| real == Path::new(refused)) {
+/// Labels what the user has named, unless it is the host's own, by whichever path that was reached.
+fn relabel_given(tree: BorrowedFd<'_>, path: &Path, label: &Label) -> Result<(), EngineError> {
+    let found =
+        rustix::fs::fstat(tree).map_err(|e| EngineError::file("look at", path)(e.into()))?;
+    let is_it = |it: Metadata| (it.dev(), it.ino()) == (found.st_dev, found.st_ino);
+    if REFUSED.iter().any(|refused| std::fs::metadata(refused).is_ok_and(is_it)) {
         return Err(EngineError::Invalid(format!(
             "SELinux relabeling of {} is not allowed",
             path.display()
         )));
     }
-    relabel(&real, label)
+    relabel(tree, label).map_err(EngineError::file("relabel", path))
 }
 
 /// Gives a file, or all of a tree, a label. No symbolic link is followed.
-fn relabel(path: &Path, label: &Label) -> Result<(), EngineError> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(EngineError::file("relabel", path)(ErrorKind::InvalidInput.into()));
-    };
+fn relabel(tree: BorrowedFd<'_>, label: &Label) -> io::Result<()> {
     let value = label.to_string();
-    let done = Root::open(parent)
-        .map_err(plain)
-        .and_then(|root| relabel_below(&root, Path::new(name), value.as_bytes(), DEEPEST));
-    done.map_err(EngineError::file("relabel", path))
-}
-
-fn plain(error: RootError) -> io::Error {
-    error.errno().map_or_else(|| io::Error::other(error), io::Error::from)
-}
-
-fn relabel_below(root: &Root, name: &Path, label: &[u8], deeper: usize) -> io::Result<()> {
-    // What has it already is left alone: a tree may be large, and its times are somebody's.
-    let has = root.get_xattr(name, ATTRIBUTE).or_else(unlabelled)?.unwrap_or_default();
-    if has.strip_suffix(b"\0").unwrap_or(&has) != label {
-        root.set_xattr(name, ATTRIBUTE, label).or_else(unlabelled)?;
+    // The one way to attributes by a descriptor that is open for nothing else.
+    let path = format!("/proc/self/fd/{}", tree.as_raw_fd());
+    let mut has = vec![0; sys::xattr::MAX_LEN];
+    let len = match rustix::fs::getxattr(&path, ATTRIBUTE, &mut has) {
+        Err(Errno::NOTSUP) => return Ok(()),
+        Err(Errno::NODATA) => 0,
+        len => len?,
+    };
+    if !is_label(&has[..len], value.as_bytes()) {
+        match rustix::fs::setxattr(&path, ATTRIBUTE, value.as_bytes(), XattrFlags::empty()) {
+            Err(Errno::NOTSUP) => return Ok(()),
+            done => done?,
+        }
     }
-    let found = root.metadata(name).map(Some).or_else(unlabelled)?;
-    if found.is_none_or(|it| FileType::from_raw_mode(it.st_mode) != FileType::Directory) {
+    let found = rustix::fs::fstat(tree)?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
         return Ok(());
     }
-    let deeper = deeper.checked_sub(1).ok_or_else(|| io::Error::other("it is too deep"))?;
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
-    let below = Root::from_fd(root.open_file(name, flags).map_err(plain)?);
-    for entry in below.read_dir(".").map_err(plain)? {
-        let entry = Path::new(OsStr::from_bytes(entry.name.to_bytes()));
-        relabel_below(&below, entry, label, deeper)?;
+    let root = Root::from_fd(tree.try_clone_to_owned()?);
+    relabel_below(&root, value.as_bytes(), DEEPEST)
+}
+
+/// With the zero that some write at its end.
+fn is_label(has: &[u8], label: &[u8]) -> bool {
+    has.strip_suffix(b"\0").unwrap_or(has) == label
+}
+
+/// Labels what is in a directory. Other containers may work there meanwhile, and whatever they make of it
+/// keeps no container from its start.
+fn relabel_below(root: &Root, label: &[u8], deeper: usize) -> io::Result<()> {
+    let Some(deeper) = deeper.checked_sub(1) else { return Ok(()) };
+    for entry in root.read_dir(".").or_else(passed_over)? {
+        let name = Path::new(OsStr::from_bytes(entry.name.to_bytes()));
+        // What has it already is left alone: a tree may be large, and its times are somebody's.
+        let has = root.get_xattr(name, ATTRIBUTE).or_else(passed_over)?.unwrap_or_default();
+        if !is_label(&has, label) {
+            root.set_xattr(name, ATTRIBUTE, label).or_else(passed_over)?;
+        }
+        let found = root.metadata(name).map(Some).or_else(passed_over)?;
+        if found.is_none_or(|it| FileType::from_raw_mode(it.st_mode) != FileType::Directory) {
+            continue;
+        }
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        if let Some(below) = root.open_file(name, flags).map(Some).or_else(passed_over)? {
+            relabel_below(&Root::from_fd(below), label, deeper)?;
+        }
     }
     Ok(())
 }
 
-/// What has gone meanwhile, or is on a file system without labels, has none and needs none.
-fn unlabelled<T: Default>(error: RootError) -> io::Result<T> {
+/// What has gone or become something else meanwhile, is on a file system without labels, or is not to be
+/// changed by anybody.
+fn passed_over<T: Default>(error: RootError) -> io::Result<T> {
     match error.errno() {
-        Some(Errno::NOENT | Errno::NOTSUP) => Ok(T::default()),
-        _ => Err(plain(error)),
+        Some(
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NOTSUP | Errno::PERM | Errno::ROFS,
+        ) => Ok(T::default()),
+        Some(errno) => Err(errno.into()),
+        None => Err(io::Error::other(error)),
     }
 }
 
@@ -260,6 +337,11 @@ pub(crate) fn process_label(labels: Option<&Labels>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use model::mount::{
+        Access, CopyUp, Ids, MissingSource, Mount, Propagation, Recursion, VolumeWish,
+    };
+    use sys::mount::Attributes;
+
     use super::*;
 
     #[test]
@@ -270,12 +352,25 @@ mod tests {
         assert_eq!(policy(""), "targeted");
     }
 
+    const LABEL: &str = "system_u:object_r:container_file_t:s0:c1,c2";
+
+    fn label() -> Label {
+        Label::parse(LABEL).unwrap()
+    }
+
+    fn open(path: &Path) -> OwnedFd {
+        rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap()
+    }
+
     #[test]
     fn the_host_itself_is_not_relabelled() {
-        let label = Label::parse("system_u:object_r:container_file_t:s0").unwrap();
-        for path in ["/", "/etc", "/usr/", "/usr/../etc", "/var/lib", "/etc/passwd"] {
-            let refused = relabel_given(Path::new(path), &label).unwrap_err();
-            assert!(refused.to_string().contains("is not allowed"), "{path}: {refused}");
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("/etc", &link).unwrap();
+        let paths = ["/", "/etc", "/usr/", "/usr/../etc", "/var/lib", "/etc/passwd"];
+        for path in paths.map(Path::new).into_iter().chain([&*link]) {
+            let refused = relabel_given(open(path).as_fd(), path, &label()).unwrap_err();
+            assert!(refused.to_string().contains("is not allowed"), "{path:?}: {refused}");
         }
     }
 
@@ -288,17 +383,132 @@ mod tests {
         std::fs::write(tree.join("a/b/f"), "").unwrap();
         std::fs::write(&outside, "").unwrap();
         std::os::unix::fs::symlink(&outside, tree.join("link")).unwrap();
-        let label = Label::parse("system_u:object_r:container_file_t:s0:c1,c2").unwrap();
-        relabel(&tree, &label).unwrap();
+        relabel(open(&tree).as_fd(), &label()).unwrap();
         let root = Root::open(dir.path()).unwrap();
         let has = |path: &str| root.get_xattr(path, ATTRIBUTE).unwrap().is_some();
         for path in ["tree", "tree/a", "tree/a/b", "tree/a/b/f", "tree/link"] {
             assert!(has(path), "{path}");
         }
         assert!(!has("outside"));
-        relabel(&tree.join("a/b/f"), &label).unwrap();
-        // Somebody else took it away; here nothing has labels.
-        relabel(&tree.join("a/gone"), &label).unwrap();
-        relabel(Path::new("/proc/self/limits"), &label).unwrap();
+        relabel(open(&outside).as_fd(), &label()).unwrap();
+        assert!(has("outside"));
+        // Here nothing has labels.
+        relabel(open(Path::new("/proc/self/limits")).as_fd(), &label()).unwrap();
+    }
+
+    #[test]
+    fn what_others_make_of_a_tree_keeps_nobody_from_a_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut here = open(dir.path());
+        for _ in 0..=DEEPEST {
+            rustix::fs::mkdirat(&here, "d", Mode::RWXU).unwrap();
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            here = rustix::fs::openat(&here, "d", flags, Mode::empty()).unwrap();
+        }
+        relabel(open(dir.path()).as_fd(), &label()).unwrap();
+        let others = tempfile::tempdir().unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let path = others.path().join("x");
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    let _ = std::fs::create_dir(&path);
+                    let _ = std::fs::remove_dir(&path);
+                    let _ = std::os::unix::fs::symlink("/", &path);
+                    let _ = std::fs::remove_file(&path);
+                }
+            });
+            let tree = open(others.path());
+            let labelled = (0..5000).try_for_each(|_| relabel(tree.as_fd(), &label()));
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            labelled.unwrap();
+        });
+    }
+
+    fn given(source: MountSource, relabel: Relabel, path: &Path) -> AttachedMount {
+        let wish = Mount { source, target: "/t".into(), access: Access::ReadWrite, relabel };
+        AttachedMount { wish, source: Some(path.to_owned()) }
+    }
+
+    fn bind(path: &Path) -> MountSource {
+        MountSource::Bind {
+            path: path.to_owned(),
+            missing: MissingSource::Refuse,
+            propagation: Propagation::RecursivePrivate,
+            recursive: Recursion::WithSubmounts,
+            ids: Ids::Host,
+        }
+    }
+
+    fn is_labelled(tree: &OwnedFd) -> bool {
+        let path = format!("/proc/self/fd/{}", tree.as_raw_fd());
+        let mut has = [0; 256];
+        rustix::fs::getxattr(path, ATTRIBUTE, &mut has).is_ok_and(|len| len > 0)
+    }
+
+    /// Whoever may write above a source swaps a part of the way: what is mounted is what was labelled, and
+    /// nothing else is.
+    #[test]
+    fn what_is_labelled_is_what_is_mounted() {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+        let dir = tempfile::tempdir().unwrap();
+        let (way, other) = (dir.path().join("way"), dir.path().join("other"));
+        let places = [way.join("data"), other.join("data")];
+        places.iter().for_each(|place| std::fs::create_dir_all(place).unwrap());
+        let labels = Labels { process: None, mount: label() };
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    renameat_with(CWD, &way, CWD, &other, RenameFlags::EXCHANGE).unwrap();
+                }
+            });
+            let path = way.join("data");
+            let sources = [given(bind(&path), Relabel::Private, &path)];
+            let all_well = (0..500).all(|_| {
+                let mut trees = Vec::new();
+                label_files(Some(&labels), &sources, &mut trees, (&[], None)).unwrap();
+                let [(_, tree)] = &trees[..] else { return false };
+                let is_labelled = is_labelled(tree);
+                let path = format!("/proc/self/fd/{}", tree.as_raw_fd());
+                let _ = rustix::fs::removexattr(path, ATTRIBUTE);
+                is_labelled
+            });
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(all_well, "what is mounted has no label");
+        });
+        for place in places {
+            assert!(!is_labelled(&open(&place)), "{place:?} has a label");
+        }
+    }
+
+    /// What is mounted as a volume is not its own directory.
+    #[test]
+    fn a_volume_with_a_device_is_labelled_where_its_files_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let (own, device) = (dir.path().join("own"), dir.path().join("device"));
+        std::fs::create_dir_all(&own).unwrap();
+        std::fs::create_dir_all(&device).unwrap();
+        std::fs::write(device.join("file"), "").unwrap();
+        let (name, wish) = (Some("v".to_owned()), VolumeWish::default());
+        let volume = MountSource::Volume { name, copy_up: CopyUp::Never, part: None, wish };
+        let labels = Labels { process: None, mount: label() };
+        let sources = [given(volume, Relabel::No, &own)];
+        let tree = sys::mount::clone_tree(device.as_path(), Depth::Single).unwrap();
+        let mut trees = vec![(PathBuf::from("/t"), tree)];
+        label_files(Some(&labels), &sources, &mut trees, (&[], None)).unwrap();
+        assert_eq!(trees.len(), 1);
+        for (path, expected) in [(&own, false), (&device, true), (&device.join("file"), true)] {
+            assert_eq!(is_labelled(&open(path)), expected, "{path:?}");
+        }
+        // One that can only be read stays as it is; who has asked is told.
+        let tree = sys::mount::clone_tree(own.as_path(), Depth::Single).unwrap();
+        sys::mount::set_attr(&tree, Depth::Single, &Attributes::READ_ONLY).unwrap();
+        let mut trees = vec![(PathBuf::from("/t"), tree)];
+        label_files(Some(&labels), &sources, &mut trees, (&[], None)).unwrap();
+        let asked = [given(bind(&own), Relabel::Shared, &own)];
+        label_files(Some(&labels), &asked, &mut trees, (&[], None)).unwrap_err();
+        assert!(!is_labelled(&open(&own)));
     }
 }

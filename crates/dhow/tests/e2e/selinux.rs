@@ -2,6 +2,7 @@
 //! all the same.
 
 use std::fs;
+use std::time::{Duration, SystemTime};
 
 use crate::host;
 
@@ -35,4 +36,30 @@ fn a_label_is_read_and_has_no_effect_without_selinux() {
     }
     host.ok(&["run", "--rm", "--security-opt", "label=disable", "busybox", "true"]);
     assert!(!host.root().join("selinux").exists());
+}
+
+/// Whoever was killed while it made or removed a container has left the container's pair of categories.
+#[test]
+fn categories_of_containers_that_are_no_more_are_taken_back() {
+    let host = host();
+    let id = host.ok(&["create", "busybox"]);
+    let dir = host.root().join("selinux");
+    fs::create_dir(&dir).unwrap();
+    let old = SystemTime::now() - Duration::from_secs(3600);
+    let none = "0".repeat(64);
+    for (pair, owner, made) in [
+        ("c1,c2", &id, old),
+        ("c1,c3", &none, old),
+        ("c1,c4", &String::new(), old),
+        // Its row may be on the way.
+        ("c1,c5", &none, SystemTime::now()),
+    ] {
+        fs::write(dir.join(pair), owner).unwrap();
+        fs::File::options().write(true).open(dir.join(pair)).unwrap().set_modified(made).unwrap();
+    }
+    host.ok(&["system", "check", "--repair"]);
+    let left = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut left: Vec<_> = left.map(|name| name.into_string().unwrap()).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["c1,c2", "c1,c5"]);
 }
