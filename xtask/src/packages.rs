@@ -161,12 +161,15 @@ mod tests {
                 fs::write(machine.policy(), text).unwrap();
             }
             // The parent of the command is the shell that would put it back.
-            let status = machine.quietly("kill -KILL $PPID").status().unwrap();
+            let script = format!("{INSTALL}; kill -KILL $PPID");
+            let status = machine.quietly(&script).status().unwrap();
             assert_eq!(status.code(), None);
             assert!(is_ours(&machine.policy()));
             assert!(machine.quietly("true").status().unwrap().success());
             assert_eq!(fs::read_to_string(machine.policy()).ok().as_deref(), before);
             assert_eq!(machine.names("usr/sbin").len(), usize::from(before.is_some()));
+            let wants = machine.names("etc/systemd/system/multi-user.target.wants");
+            assert_eq!(wants, ["masked", "old"]);
         }
     }
 }

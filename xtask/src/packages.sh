@@ -5,6 +5,7 @@ set -u
 root=$1; shift
 policy=$root/usr/sbin/policy-rc.d
 aside=$policy.dhow-aside
+kept=$root/run/lock/dhow-packages-enabled
 ours='# dhow: nothing starts while packages are installed.'
 
 # Two runs at once would each take the other's policy for the machine's.
@@ -34,10 +35,12 @@ disable_new() {
     # The first process of a machine that runs systemd has read the links.
     [ -n "$root" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
 }
-finish() { disable_new; restore; }
+finish() { disable_new; restore; rm -f "$kept"; }
 
 restore
-before=$(enabled)
+# Of a run that was killed, what it had found counts: the units that it enabled are no old ones.
+[ -f "$kept" ] || { enabled >"$kept.new" && mv "$kept.new" "$kept"; } || exit 1
+before=$(cat "$kept")
 # A shell that waits for a command hears of a signal when the command has ended.
 trap finish EXIT
 trap 'exit 129' HUP

@@ -337,6 +337,8 @@ pub(crate) fn process_label(labels: Option<&Labels>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use model::mount::{
         Access, CopyUp, Ids, MissingSource, Mount, Propagation, Recursion, VolumeWish,
     };
@@ -407,21 +409,37 @@ mod tests {
         }
         relabel(open(dir.path()).as_fd(), &label()).unwrap();
         let others = tempfile::tempdir().unwrap();
-        let done = std::sync::atomic::AtomicBool::new(false);
+        let path = others.path().join("x");
+        let change = || {
+            let _ = std::fs::create_dir(&path);
+            let _ = std::fs::remove_dir(&path);
+            let _ = std::os::unix::fs::symlink("/", &path);
+            let _ = std::fs::remove_file(&path);
+        };
+        let tree = open(others.path());
+        while_others(change, || {
+            (0..5000).for_each(|_| relabel(tree.as_fd(), &label()).unwrap());
+        });
+    }
+
+    /// Does something while another thread does something else over and over.
+    fn while_others(other: impl Fn() + Sync, work: impl FnOnce()) {
+        /// Also when the work panics.
+        struct Done<'a>(&'a AtomicBool);
+        impl Drop for Done<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let path = others.path().join("x");
-                while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                    let _ = std::fs::create_dir(&path);
-                    let _ = std::fs::remove_dir(&path);
-                    let _ = std::os::unix::fs::symlink("/", &path);
-                    let _ = std::fs::remove_file(&path);
+                while !done.load(Ordering::Relaxed) {
+                    other();
                 }
             });
-            let tree = open(others.path());
-            let labelled = (0..5000).try_for_each(|_| relabel(tree.as_fd(), &label()));
-            done.store(true, std::sync::atomic::Ordering::Relaxed);
-            labelled.unwrap();
+            let _done = Done(&done);
+            work();
         });
     }
 
@@ -457,27 +475,18 @@ mod tests {
         let places = [way.join("data"), other.join("data")];
         places.iter().for_each(|place| std::fs::create_dir_all(place).unwrap());
         let labels = Labels { process: None, mount: label() };
-        let done = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                    renameat_with(CWD, &way, CWD, &other, RenameFlags::EXCHANGE).unwrap();
-                }
-            });
-            let path = way.join("data");
-            let sources = [given(bind(&path), Relabel::Private, &path)];
-            let all_well = (0..500).all(|_| {
-                let mut trees = Vec::new();
-                label_files(Some(&labels), &sources, &mut trees, (&[], None)).unwrap();
-                let [(_, tree)] = &trees[..] else { return false };
-                let is_labelled = is_labelled(tree);
-                let path = format!("/proc/self/fd/{}", tree.as_raw_fd());
-                let _ = rustix::fs::removexattr(path, ATTRIBUTE);
-                is_labelled
-            });
-            done.store(true, std::sync::atomic::Ordering::Relaxed);
-            assert!(all_well, "what is mounted has no label");
-        });
+        let swap = || renameat_with(CWD, &way, CWD, &other, RenameFlags::EXCHANGE).unwrap();
+        let path = way.join("data");
+        let sources = [given(bind(&path), Relabel::Private, &path)];
+        let start = |_| {
+            let mut trees = Vec::new();
+            label_files(Some(&labels), &sources, &mut trees, (&[], None)).unwrap();
+            let tree = &trees.first().expect("what is mounted").1;
+            assert!(is_labelled(tree), "what is mounted has no label");
+            let path = format!("/proc/self/fd/{}", tree.as_raw_fd());
+            rustix::fs::removexattr(path, ATTRIBUTE).unwrap();
+        };
+        while_others(swap, || (0..500).for_each(start));
         for place in places {
             assert!(!is_labelled(&open(&place)), "{place:?} has a label");
         }

@@ -56,7 +56,21 @@ pub enum UserNetworkError {
         /// Why not.
         errno: Errno,
     },
-    /// It ends at once, or says nothing.
+    /// It says nothing, for too long.
+    #[error("{program} has not brought the network up in {} seconds", PATIENCE.as_secs())]
+    Slow {
+        /// Which.
+        program: &'static str,
+    },
+    /// It cannot be waited for.
+    #[error("wait for {program}: {errno}")]
+    Wait {
+        /// Which.
+        program: &'static str,
+        /// Why not.
+        errno: Errno,
+    },
+    /// It ends at once.
     #[error("{program} did not bring the network up: {said}")]
     Failed {
         /// Which.
@@ -126,6 +140,7 @@ pub struct Forward {
 #[derive(Debug)]
 pub struct UserNetwork {
     kind: Kind,
+    pid: Pid,
     pidfd: OwnedFd,
     /// Something to read, or the end, when it is up.
     ready: OwnedFd,
@@ -168,11 +183,38 @@ pub fn start(
     // With it go the ends of the pipes that are its own.
     drop(command);
     // It is our child and has not been reaped, so its number is its own.
-    let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).map_err(failed)?;
-    Ok(UserNetwork { kind, pidfd, ready, complaint, forwards, control })
+    let pid = Pid::from_child(&child);
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
+    Ok(UserNetwork { kind, pid, pidfd, ready, complaint, forwards, control })
 }
 
 impl UserNetwork {
+    /// The process, a child of whoever has started it.
+    #[must_use]
+    pub const fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub const fn program(&self) -> &'static str {
+        self.kind.program()
+    }
+
+    /// Ends it, if it has not ended, and tells what it forwarded.
+    #[must_use]
+    pub fn into_forwards(mut self) -> Vec<Forward> {
+        std::mem::take(&mut self.forwards)
+    }
+
+    /// How long [`UserNetwork::wait`] may take.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        let asked = if self.control.is_some() { self.forwards.len() } else { 0 };
+        let asked = u32::try_from(asked).unwrap_or(u32::MAX);
+        PATIENCE.saturating_add(forward::LONGEST.saturating_mul(asked))
+    }
+
     /// Waits until it is up, with its ports.
     ///
     /// # Errors
@@ -186,21 +228,23 @@ impl UserNetwork {
                 waited => break waited,
             }
         };
+        let program = self.kind.program();
         let told = match waited {
-            Ok(0) | Err(_) => 0,
-            Ok(_) => rustix::io::read(&self.ready, &mut [0_u8; 16]).unwrap_or(0),
+            Err(errno) => return Err(UserNetworkError::Wait { program, errno }),
+            Ok(0) => return Err(UserNetworkError::Slow { program }),
+            Ok(_) => rustix::io::read(&self.ready, &mut [0_u8; 16]),
         };
-        if told == 0 {
+        if told.map_err(|errno| UserNetworkError::Wait { program, errno })? == 0 {
             let said = self.last_words();
             if let Some(taken) = self.forwards.iter().find(|one| said.contains(&call::spec(one))) {
                 return Err(UserNetworkError::Taken(taken.host));
             }
-            return Err(UserNetworkError::Failed { program: self.kind.program(), said });
+            return Err(UserNetworkError::Failed { program, said });
         }
         let Some(control) = &self.control else { return Ok(()) };
         self.forwards.iter().try_for_each(|one| {
             forward::ask(control, one).map_err(|said| UserNetworkError::Forward {
-                program: self.kind.program(),
+                program,
                 host: one.host,
                 said,
             })
@@ -242,4 +286,44 @@ pub fn host_address() -> Option<Ipv4Addr> {
 
 fn errno_of(error: &std::io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One that says this, or nothing, and then ends or not.
+    fn network(control: Option<PathBuf>, said: Option<&[u8]>) -> (UserNetwork, OwnedFd) {
+        let (ready, tell) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let (complaint, complain) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        // Of no process: whatever it is of is killed in the end.
+        let (pid, pidfd) = (rustix::process::getpid(), rustix::io::dup(&ready).unwrap());
+        if let Some(said) = said {
+            rustix::io::write(&complain, said).unwrap();
+        }
+        drop(complain);
+        let forward = Forward {
+            protocol: Protocol::Tcp,
+            host: "127.0.0.1:80".parse().unwrap(),
+            container: 80,
+        };
+        let forwards = vec![forward; 3];
+        let kind = Kind::Slirp;
+        (UserNetwork { kind, pid, pidfd, ready, complaint, forwards, control }, tell)
+    }
+
+    #[test]
+    fn who_waits_for_it_knows_how_long_at_most() {
+        assert_eq!(network(None, None).0.longest(), PATIENCE);
+        let told = network(Some("/nosuch/socket".into()), None).0.longest();
+        assert_eq!(told, PATIENCE + forward::LONGEST * 3);
+    }
+
+    #[test]
+    fn what_ends_at_once_has_its_last_words_told() {
+        let (network, tell) = network(None, Some(b"no such thing\n"));
+        drop(tell);
+        let failed = network.wait().unwrap_err().to_string();
+        assert_eq!(failed, "slirp4netns did not bring the network up: no such thing");
+    }
 }

@@ -3,9 +3,10 @@
 //! Unlike `fcntl`'s older locks they live as long as the last descriptor of that description, over
 //! `fork` and `execve`, and unlike `flock` they can be asked after without being taken. Where the owner has to
 //! be found, the older ones are used after all: the kernel names the process.
-#![expect(unsafe_code, reason = "rustix has no F_OFD_* commands")]
+#![expect(unsafe_code, reason = "rustix has no F_OFD_*, F_SETLK and F_GETLK commands")]
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
@@ -30,6 +31,22 @@ pub fn lock(file: impl AsFd, byte: u32) -> Result<(), Errno> {
         }
     }
 }
+
+/// Takes the lock of one byte, waiting so long at most for whoever holds it. Returns whether it has it.
+pub fn lock_within(file: impl AsFd, byte: u32, patience: Duration) -> Result<bool, Errno> {
+    let deadline = Instant::now() + patience;
+    // The kernel waits without an end or not at all.
+    while !try_lock(&file, byte)? {
+        if Instant::now() > deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    Ok(true)
+}
+
+/// How long one who waits for a time sleeps in between.
+const LOOK_AGAIN: Duration = Duration::from_micros(500);
 
 /// Gives the lock of one byte back.
 pub fn unlock(file: impl AsFd, byte: u32) -> Result<(), Errno> {
@@ -83,7 +100,7 @@ pub fn holder(file: impl AsFd, byte: u32) -> Result<Option<Holder>, Errno> {
 
 fn set(file: &impl AsFd, byte: u32, command: i32, kind: i32) -> Result<(), Errno> {
     let request = request(byte, kind);
-    // SAFETY: F_OFD_SETLK and F_OFD_SETLKW read one `flock`, which lives through the call.
+    // SAFETY: F_OFD_SETLK, F_OFD_SETLKW and F_SETLK read one `flock`, which lives through the call.
     let returned = unsafe { libc::fcntl(file.as_fd().as_raw_fd(), command, &raw const request) };
     check(returned.into()).map(drop)
 }
@@ -124,8 +141,9 @@ mod tests {
         assert_eq!(is_locked(&first, 0), Ok(false), "its own lock is in nobody's way");
         assert_eq!(try_lock(&second, 0), Ok(false));
         assert_eq!(try_lock(&second, 1), Ok(true), "another byte is another lock");
+        assert_eq!(lock_within(&second, 0, Duration::from_millis(5)), Ok(false));
         unlock(&first, 0).unwrap();
-        lock(&second, 0).unwrap();
+        assert_eq!(lock_within(&second, 0, Duration::MAX / 4), Ok(true));
         assert_eq!(try_lock(&first, 0), Ok(false));
     }
 

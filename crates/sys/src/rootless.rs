@@ -42,6 +42,8 @@ const DOOR: u32 = 2;
 /// How long one is waited for that is there and cannot be seen yet, or not any more: it is starting, or
 /// ending. Either is a matter of microseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long whoever is at the door is waited for: the mapping of ids, and all who were there before.
+const DOOR_PATIENCE: Duration = Duration::from_secs(60);
 /// How long newuidmap(1) may take.
 const HELPER_TIME: Duration = Duration::from_secs(10);
 /// Where the helpers are looked for, in place of a `PATH` that anybody may have written.
@@ -67,6 +69,13 @@ pub enum RootlessError {
         path: PathBuf,
         /// Why not.
         errno: Errno,
+    },
+    /// Another command does not get on.
+    #[error("another command of this user's has held the lock of {} for a minute: is one stopped? (lslocks(8) \
+             tells of locks)", path.display())]
+    Held {
+        /// What it has locked.
+        path: PathBuf,
     },
     /// A helper is not installed.
     #[error(
@@ -153,11 +162,18 @@ pub fn is_member() -> bool {
 /// Whether this process is in a user namespace whose ids are not the host's.
 #[must_use]
 pub fn is_nested() -> bool {
-    static NESTED: OnceLock<bool> = OnceLock::new();
-    *NESTED.get_or_init(has_others_ids)
+    // Who is in one stays in one; who is not may enter one yet.
+    static NESTED: OnceLock<()> = OnceLock::new();
+    if NESTED.get().is_none() {
+        if !has_others_ids() {
+            return false;
+        }
+        let _ = NESTED.set(());
+    }
+    true
 }
 
-/// The same, for who may enter one later.
+/// The same, asked of the kernel.
 fn has_others_ids() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     !map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
@@ -172,7 +188,9 @@ fn has_others_ids() -> bool {
 pub fn enter(run: &Path, called: Option<&str>) -> Result<(), RootlessError> {
     let file = open(run)?;
     let failed = |errno| RootlessError::File { what: "lock", path: run.join(FILE), errno };
-    lock::lock(&file, DOOR).map_err(failed)?;
+    if !lock::lock_within(&file, DOOR, DOOR_PATIENCE).map_err(failed)? {
+        return Err(RootlessError::Held { path: run.join(FILE) });
+    }
     match find(&file, failed)? {
         Found::Namespace(namespace) => join(&namespace)?,
         Found::Nobody => join(&make(called)?)?,

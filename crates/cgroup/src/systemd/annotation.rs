@@ -19,6 +19,10 @@ pub struct BadProperty {
     value: String,
 }
 
+/// What decides where a scope is, who is in it, and that it is ours to divide: of another value, the container
+/// would be outside of its unit, where systemd neither limits nor ends it.
+const OURS: [&str; 3] = ["Slice", "PIDs", "Delegate"];
+
 /// A property that somebody wishes for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wish(pub(super) Property);
@@ -34,6 +38,9 @@ impl Wish {
         let is_name = name.len() > 2
             && name.starts_with(|c: char| c.is_ascii_uppercase())
             && name.chars().all(|c| c.is_ascii_alphabetic());
+        if OURS.contains(&name) {
+            return Err(bad());
+        }
         let value = value(text).filter(|_| is_name).ok_or_else(bad)?;
         // systemd has times in microseconds on the bus, and in seconds in files of units.
         match name.strip_suffix("Sec").filter(|stem| !stem.ends_with('U')) {
@@ -139,6 +146,10 @@ mod tests {
             ("KillSignal", "'a"),
             ("After", "[a]"),
             ("TimeoutStopSec", "'x'"),
+            // What a runtime decides.
+            ("Slice", "'other.slice'"),
+            ("PIDs", "[1]"),
+            ("Delegate", "false"),
         ] {
             assert!(Wish::parse(&format!("{PREFIX}{name}"), text).is_err(), "{name} {text}");
         }

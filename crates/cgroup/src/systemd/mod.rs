@@ -280,8 +280,9 @@ impl Manager {
     ) -> Result<(), SystemdError> {
         let (current, version) = (cgroup.current(limits)?, version(&cgroup.hierarchies));
         self.tell(unit, &properties::of_limits(limits, &current, version))?;
-        // The quota that is there by now is systemd's.
-        cgroup.update(&current.completed(limits))?;
+        // The quota that is there by now is systemd's. The kernel has taken these values a moment ago: if it
+        // does not any more, systemd's, which are the same but for rounding, are in force, and both agree.
+        let _ = cgroup.update(&current.completed(limits));
         Ok(())
     }
 

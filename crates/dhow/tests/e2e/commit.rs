@@ -1,6 +1,6 @@
 //! `commit`: what a container has changed becomes an image that runs.
 
-use testkit::Host;
+use testkit::{Host, until};
 
 use crate::events::now;
 use crate::host;
@@ -20,7 +20,7 @@ fn what_a_container_has_changed_is_in_the_image() {
     let change = "echo new >/new; chmod 4750 /new; rm /etc/group; rm -r /root; mkdir /root; touch /root/own; \
         mkdir /deep; mkfifo /deep/fifo; ln -s new /link; chown 5:6 /tmp; echo up; sleep 1000";
     host.ok(&["run", "-d", "--name", "c1", "--network", "none", "busybox", "sh", "-c", change]);
-    while host.ok(&["logs", "c1"]) != "up" {}
+    until("what it says", || host.ok(&["logs", "c1"]) == "up");
     let id = host.ok(&["commit", "-a", "Me <me@x>", "-m", "why", "c1", "made"]);
     let shown = "{{.Id}} {{.Author}} {{.Comment}} {{json .RepoTags}}";
     assert_eq!(
@@ -191,7 +191,7 @@ fn a_container_goes_on_whose_commit_is_killed() {
     let killed = commit.env("DHOW_FAILPOINT", "publish.sync=kill").output().unwrap();
     assert_eq!(killed.status.code(), None);
     let status = ["inspect", "-f", "{{.State.Status}}", "c1"];
-    while host.ok(&status) != "running" {}
+    until("its state", || host.ok(&status) == "running");
     let until = now();
     let events = ["events", "--until", &until, "-f", "container=c1", "--format", "{{.Action}}"];
     let told = host.ok(&events);

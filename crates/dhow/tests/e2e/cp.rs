@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
 
-use testkit::{Host, Ran, Swap};
+use testkit::{Host, Ran, Swap, until};
 
 use crate::events::now;
 use crate::host;
@@ -100,7 +100,7 @@ fn what_is_made_where_is_as_in_docker() {
     shell(&here, &format!("{SOURCES}\n{}", destinations(&all, "from")));
     let inside = format!("{SOURCES}\n{}\nsleep 1000", destinations(&all, "to"));
     host.ok(&["run", "-d", "--name", "cpt", "--network", "none", "busybox", "sh", "-ec", &inside]);
-    while host.run(&["cp", "cpt:/t/38/broken", "-"]).code != Some(0) {}
+    until("what is copied", || host.run(&["cp", "cpt:/t/38/broken", "-"]).code == Some(0));
     let run = |cases: &[Case]| -> Vec<Ran> {
         cases.iter().map(|case| copy(&host, case, &shown)).collect()
     };
@@ -357,7 +357,7 @@ fn a_copy_that_fails_leaves_no_half_file() {
         dir,
         "head -c 1000000 /dev/zero >big; tar cf big.tar big; head -c 500000 big.tar >half.tar",
     );
-    while !host.run(&["cp", "cc:/small/big", "-"]).out.contains("old") {}
+    until("what is copied", || host.run(&["cp", "cc:/small/big", "-"]).out.contains("old"));
     let full = host.fails(1, &["cp", dir.join("big").to_str().unwrap(), "cc:/small/big"]);
     assert!(full.contains("No space left"), "{full}");
     let half = host.feed(&["cp", "-", "cc:/tmp"], &fs::read(dir.join("half.tar")).unwrap());
@@ -383,7 +383,7 @@ fn links_that_are_swapped_lead_nowhere_outside() {
     let words = ["--network", "none", "-v", &bind, "busybox", "sh", "-c", inside];
     host.ok(&[&["run", "-d", "--name", "run"], &words[..]].concat());
     host.ok(&[&["create", "--name", "lone"], &words[..]].concat());
-    while host.ok(&["logs", "run"]) != "up" {}
+    until("what it says", || host.ok(&["logs", "run"]) == "up");
     let swap = Swap::start(&dir.join("racing/a"), &dir.join("racing/b"));
     let file = dir.join("f");
     let file = file.to_str().unwrap();

@@ -3,7 +3,7 @@
 //!
 //! On a host that delegates none the same commands say so.
 
-use testkit::{Host, Ran};
+use testkit::{Host, Ran, until};
 
 use crate::DHOW;
 
@@ -86,7 +86,9 @@ fn it_stands_still_and_ends_with_all_that_it_has_started() {
     let script = "setsid sleep 1000 & exec sleep 1000";
     let run = ["run", "-d", "--name", "box", "--network", "none", "busybox", "sh", "-c", script];
     host.ok(&run);
-    while host.ok(&["top", "box", "-o", "pid,args"]).matches("sleep 1000").count() != 2 {}
+    until("what runs", || {
+        host.ok(&["top", "box", "-o", "pid,args"]).matches("sleep 1000").count() == 2
+    });
     let paused = host.run(&["pause", "box"]);
     if host.is_delegated() {
         assert_eq!(host.ok(&["inspect", "-f", "{{.State.Status}}", "box"]), "paused");

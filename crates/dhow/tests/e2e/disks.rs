@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, WaitOptions, waitpid};
 use sys::failpoint::Point;
-use testkit::{Disk, FileSystem, Host, Image};
+use testkit::{Disk, FileSystem, Host, Image, until};
 
 use crate::DHOW;
 
@@ -106,7 +106,7 @@ fn a_container_on_a_full_disk_can_be_worked_with() {
         ["run", "-d", "--name", "full", "--network", "none", "-v", "vol:/vol", "--mount", mount];
     let says = "echo before; trap 'echo asked; exit 7' TERM; while :; do sleep 0.1; done";
     host.ok(&[&run[..], &["--cpu-shares", "512", "busybox", "sh", "-c", says]].concat());
-    while host.ok(&["logs", "full"]) != "before" {}
+    until("what it says", || host.ok(&["logs", "full"]) == "before");
     let sh = |script: &str| host.run(&["exec", "full", "sh", "-c", script]);
 
     // Its own disk: its own business.
@@ -151,7 +151,7 @@ fn a_container_on_a_full_disk_can_be_worked_with() {
     assert!(said.to_lowercase().contains("full") || said.contains(FULL), "{said}");
     std::fs::remove_file(filler).unwrap();
     host.ok(&["start", "full"]);
-    while !host.ok(&["logs", "--tail", "1", "full"]).contains("before") {}
+    until("what it says", || host.ok(&["logs", "--tail", "1", "full"]).contains("before"));
     assert_eq!(sh("echo alive").out, "alive");
     let _ = disk.fill();
     host.ok(&["rm", "-f", "full"]);

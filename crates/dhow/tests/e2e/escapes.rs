@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use testkit::{Host, Image, Swap};
+use testkit::{Host, Image, Swap, until};
 
 use crate::host;
 
@@ -102,7 +102,7 @@ fn users_of_an_image_are_who_they_are_called() {
     let lines = r"root:x:0:0::/:\n1000:x:0:0::/:\nevil:x:4294967296:0::/:\n";
     let make = format!("printf '{lines}' >/etc/passwd; echo done; sleep 1000");
     host.ok(&["run", "-d", "--name", "uu", "--network", "none", "busybox", "sh", "-c", &make]);
-    while host.ok(&["logs", "uu"]) != "done" {}
+    until("what it says", || host.ok(&["logs", "uu"]) == "done");
     let id = "echo $(id -u):$(id -g):$(id -G); grep CapInh /proc/self/status";
     for (user, who) in [("1000", "1000:0:0"), ("1000:1000", "1000:1000:1000"), ("0:77", "0:77:77")]
     {
@@ -168,7 +168,7 @@ fn what_is_swapped_while_it_is_packed_is_not_the_hosts() {
          echo inside >/d/f; ln -s {canary}/secret /d/g; echo up; sleep 1000"
     );
     host.ok(&["run", "-d", "--name", "cc", "--network", "none", "busybox", "sh", "-c", &make]);
-    while host.ok(&["logs", "cc"]) != "up" {}
+    until("what it says", || host.ok(&["logs", "cc"]) == "up");
     let pid = host.ok(&["inspect", "-f", "{{.State.Pid}}", "cc"]);
     let inside = |name: &str| PathBuf::from(format!("/proc/{pid}/root/d/{name}"));
     let swaps = [("a", "b"), ("f", "g")].map(|(a, b)| Swap::start(&inside(a), &inside(b)));

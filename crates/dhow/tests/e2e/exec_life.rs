@@ -182,8 +182,7 @@ fn an_exec_that_has_moved_to_another_control_group_is_ended() {
 fn an_exec_that_has_moved_and_forks_is_ended_to_the_last() {
     let host = host();
     other_group(&host);
-    let script = "echo $$ >/u/other/cgroup.procs
-                  while :; do sleep 2018 & [ -z \"$o\" ] || { kill -9 $o; wait $o; }; o=$!; done";
+    let script = "echo $$ >/u/other/cgroup.procs; while :; do sleep 2018 & [ -z \"$o\" ] || { kill -9 $o; wait $o; }; o=$!; done";
     let mut client = host.spawn(&mut host.command(&["exec", "c1", "sh", "-c", script]));
     until("what it starts", || sleeps(&host, "c1", "2018") != "0");
     let listed = running(&host, "c1");

@@ -9,6 +9,8 @@ use net::host::{Ipv6Loopback, Stack};
 use net::names::Names;
 use net::nft::{Firewall, PortRule, Source, Wanted};
 
+use testkit::until;
+
 use crate::host;
 
 #[test]
@@ -31,7 +33,7 @@ fn a_killed_command_line_takes_nothing_with_it() {
     assert_eq!(host.ok(&["inspect", "-f", "{{.State.Status}}", "k1"]), "running");
     // Its shim removes it when it ends.
     host.ok(&["kill", "k1"]);
-    while !host.ok(&["ps", "-aq"]).is_empty() {}
+    until("what is listed", || host.ok(&["ps", "-aq"]).is_empty());
 }
 
 #[test]
@@ -42,7 +44,9 @@ fn a_killed_shim_is_noticed_and_cleaned_up() {
     let shims = host.shims();
     assert_eq!(shims.len(), 2);
     shims.iter().for_each(|pid| host.kill_9(*pid));
-    while host.ok(&["inspect", "-f", "{{.State.Running}}", "stays"]) == "true" {}
+    until("what is inspected", || {
+        host.ok(&["inspect", "-f", "{{.State.Running}}", "stays"]) != "true"
+    });
     // What the shims have left says that both run; nobody owns their lives any more.
     assert_eq!(host.ok(&["ps", "-q"]), "");
     // The next container finds everything in order.
@@ -91,7 +95,9 @@ fn orphan(host: &testkit::Host, more: &[&str]) -> (String, String) {
     let shims = host.shims();
     assert_eq!(shims.len(), 1);
     host.kill_9(shims[0]);
-    while host.ok(&["inspect", "-f", "{{.State.Running}}", "left"]) == "true" {}
+    until("what is inspected", || {
+        host.ok(&["inspect", "-f", "{{.State.Running}}", "left"]) != "true"
+    });
     assert!(runs(&process), "the orphan goes on");
     assert!(!published(host).is_empty());
     (id, process)

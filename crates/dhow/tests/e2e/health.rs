@@ -1,6 +1,6 @@
 //! Health checks: how a container is, who says so, and what follows from it.
 
-use testkit::Host;
+use testkit::{Host, until};
 
 use crate::host;
 
@@ -10,8 +10,8 @@ fn look(host: &Host, format: &str, name: &str) -> String {
     host.ok(&["inspect", "-f", format, name])
 }
 
-fn until(host: &Host, format: &str, name: &str, wanted: &str) {
-    while look(host, format, name) != wanted {}
+fn until_seen(host: &Host, format: &str, name: &str, wanted: &str) {
+    until("its state", || look(host, format, name) == wanted);
 }
 
 /// Starts a container that sleeps and is checked every 50 ms.
@@ -25,10 +25,10 @@ fn run(host: &Host, name: &str, more: &[&str]) {
 fn a_container_is_what_its_checks_say() {
     let host = host();
     run(&host, "h1", &["--health-cmd", "cat /ok", "--health-retries", "2"]);
-    until(&host, STATUS, "h1", "unhealthy");
+    until_seen(&host, STATUS, "h1", "unhealthy");
     host.ok(&["exec", "h1", "sh", "-c", "echo fine >/ok"]);
-    until(&host, STATUS, "h1", "healthy");
-    until(&host, "{{len .State.Health.Log}} {{.State.Health.FailingStreak}}", "h1", "5 0");
+    until_seen(&host, STATUS, "h1", "healthy");
+    until_seen(&host, "{{len .State.Health.Log}} {{.State.Health.FailingStreak}}", "h1", "5 0");
     assert_eq!(look(&host, "{{(index .State.Health.Log 4).Output}}", "h1"), "fine");
     let status = |name: &str| {
         host.ok(&["ps", "-a", "--format", "{{.Status}}", "-f", &format!("name={name}")])
@@ -58,7 +58,7 @@ fn a_container_is_what_its_checks_say() {
     assert!(status("h1").ends_with(" (Paused)"), "{}", status("h1"));
     assert_eq!(look(&host, STATUS, "h1"), "unhealthy");
     host.ok(&["unpause", "h1"]);
-    until(&host, STATUS, "h1", "healthy");
+    until_seen(&host, STATUS, "h1", "healthy");
     host.ok(&["stop", "h1"]);
     assert_eq!(
         look(&host, "{{.State.Health.Status}} {{len .State.Health.Log}}", "h1"),
@@ -66,7 +66,7 @@ fn a_container_is_what_its_checks_say() {
     );
     assert_eq!(named("unhealthy"), "h1");
     host.ok(&["start", "h1"]);
-    until(&host, STATUS, "h1", "healthy");
+    until_seen(&host, STATUS, "h1", "healthy");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn checks_and_changes_are_told() {
     let host = host();
     run(&host, "told", &["--health-cmd", "exit $(cat /code)", "-e", "X=1"]);
     host.ok(&["exec", "told", "sh", "-c", "echo 0 >/code"]);
-    until(&host, STATUS, "told", "healthy");
+    until_seen(&host, STATUS, "told", "healthy");
     host.ok(&["rm", "-f", "told"]);
     let now = crate::events::now();
     let all = ["events", "--until", &now, "--filter", "container=told", "--format", "{{.Action}}"];
@@ -101,14 +101,16 @@ fn a_check_that_takes_too_long_ends_with_all_that_it_started() {
         "slow",
         &["--health-cmd", slow, "--health-timeout", "100ms", "--health-retries", "1"],
     );
-    until(&host, STATUS, "slow", "unhealthy");
+    until_seen(&host, STATUS, "slow", "unhealthy");
     let first = "{{with index .State.Health.Log 0}}{{.ExitCode}} {{.Output}}{{end}}";
     assert_eq!(look(&host, first, "slow"), "-1 Health check exceeded timeout (100ms): hi");
     host.ok(&["pause", "slow"]);
     host.ok(&["unpause", "slow"]);
     // The next one may run already.
     let sleeps = "ps | grep 'sleep 3000' | grep -v grep | wc -l";
-    while !["0", "2"].contains(&&*host.ok(&["exec", "slow", "sh", "-c", sleeps])) {}
+    until("none or both", || {
+        ["0", "2"].contains(&&*host.ok(&["exec", "slow", "sh", "-c", sleeps]))
+    });
 }
 
 #[test]
@@ -140,7 +142,7 @@ fn a_check_is_the_images_unless_the_user_says_otherwise() {
         "sleep",
         "1000",
     ]);
-    until(&host, STATUS, "of-image", "healthy");
+    until_seen(&host, STATUS, "of-image", "healthy");
 }
 
 #[test]
@@ -154,14 +156,14 @@ fn what_is_unhealthy_is_restarted_stopped_or_killed() {
     };
     let state = "{{.State.Status}} {{.RestartCount}}";
     run("again", "restart", &[]);
-    until(&host, state, "again", "running 1");
-    until(&host, STATUS, "again", "healthy");
+    until_seen(&host, state, "again", "running 1");
+    until_seen(&host, STATUS, "again", "healthy");
     assert_eq!(look(&host, "{{json .Dhow}}", "again"), r#"{"OnUnhealthy":"restart"}"#);
     run("stops", "stop", &["--restart", "always"]);
-    until(&host, state, "stops", "exited 0");
+    until_seen(&host, state, "stops", "exited 0");
     run("dies", "kill", &["--restart", "always"]);
-    until(&host, state, "dies", "running 1");
-    until(&host, STATUS, "dies", "healthy");
+    until_seen(&host, state, "dies", "running 1");
+    until_seen(&host, STATUS, "dies", "healthy");
     let refused = host.fails(1, &["create", "--health-on-failure", "pray", "busybox"]);
     assert!(refused.contains("use one of none, restart, stop, kill"), "{refused}");
     let refused =

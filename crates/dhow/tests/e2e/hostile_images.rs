@@ -4,7 +4,7 @@
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use testkit::Host;
+use testkit::{Host, until};
 
 /// A program that makes what the standard library does not.
 #[expect(clippy::disallowed_methods, reason = "tests make their trees with the system's tools")]
@@ -162,7 +162,7 @@ fn files_that_were_swapped_cannot_hold_up_exec() {
             "-c",
             &script.replace("rm", "busybox rm"),
         ]);
-        while host.ok(&["logs", &name]) != "ready" {}
+        until("what it says", || host.ok(&["logs", &name]) == "ready");
         let refused = host.fails(1, &["exec", "-u", "evil", &name, "/bin/id"]);
         assert!(refused.contains(says), "{swap}: {refused}");
         host.ok(&["rm", "-f", &name]);

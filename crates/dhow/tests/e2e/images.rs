@@ -37,6 +37,18 @@ fn a_repository_is_saved_with_all_of_its_tags() {
 }
 
 #[test]
+fn what_cannot_be_saved_leaves_no_file() {
+    let host = host();
+    let dir = host.scratch().join("out");
+    std::fs::create_dir(&dir).unwrap();
+    let path = dir.join("a.tar");
+    for verb in ["save", "export"] {
+        host.fails(1, &[verb, "-o", &path.to_string_lossy(), "nosuch"]);
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0, "{verb}");
+    }
+}
+
+#[test]
 fn pipes_serve_as_files() {
     let host = host();
     let saved = host.command(&["save", "busybox"]).output().unwrap();

@@ -1,5 +1,7 @@
 //! create, start, stop, kill, wait, rm, rename, pause; names and ids.
 
+use testkit::until;
+
 use crate::host;
 
 #[test]
@@ -35,7 +37,7 @@ fn stop_asks_and_then_kills() {
         "-c",
         "trap 'exit 5' TERM; echo ready; while :; do sleep 0.1; done",
     ]);
-    while host.ok(&["logs", "heeds"]) != "ready" {}
+    until("what it says", || host.ok(&["logs", "heeds"]) == "ready");
     host.ok(&["stop", "heeds"]);
     assert_eq!(host.ok(&["wait", "heeds"]), "5");
     // Stopping what has stopped is no error.
@@ -224,13 +226,13 @@ fn a_restart_keeps_a_container_that_goes_with_its_process() {
     let sh = ["busybox", "sh", "-c", script];
     let started = |name: &str| host.ok(&["inspect", "-f", "{{.State.StartedAt}}", name]);
     let ups = |name: &str, count: usize| {
-        while host.ok(&["logs", name]).lines().count() < count {}
+        until("what it says", || host.ok(&["logs", name]).lines().count() >= count);
     };
     // Nobody but its shim would remove the one, a `run` the other.
     host.ok(&[&["run", "-d", "--rm", "--name", "alone"][..], &sh].concat());
     let run =
         host.spawn(&mut host.command(&[&["run", "--rm", "--name", "awaited"][..], &sh].concat()));
-    while host.run(&["inspect", "awaited"]).code != Some(0) {}
+    until("what is inspected", || host.run(&["inspect", "awaited"]).code == Some(0));
     for name in ["alone", "awaited"] {
         ups(name, 1);
         for count in 2..7 {
@@ -244,7 +246,7 @@ fn a_restart_keeps_a_container_that_goes_with_its_process() {
     host.ok(&["stop", "-s", "INT", "awaited"]);
     assert_eq!(testkit::Ran::new(&run.wait_with_output().unwrap()).code, Some(9));
     host.ok(&["stop", "alone"]);
-    while !host.ok(&["ps", "-aq"]).is_empty() {}
+    until("what is listed", || host.ok(&["ps", "-aq"]).is_empty());
 }
 
 #[test]
@@ -271,7 +273,7 @@ fn a_first_process_that_waits_for_signals_has_its_time() {
     let pid = host.ok(&["inspect", "-f", "{{.State.Pid}}", "waits"]);
     // `rt_sigtimedwait` of either architecture.
     let waits = |call: &str| call.starts_with("128 ") || call.starts_with("137 ");
-    while !waits(&std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap()) {}
+    until("its state", || waits(&std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap()));
     // Longer than one that is deaf is looked at; this one does not end by what it hears.
     host.ok(&["stop", "-s", "HUP", "-t", "2", "waits"]);
     let until = crate::events::now();

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use testkit::{Clients, Host, TlsListener};
+use testkit::{Clients, Host, TlsListener, until};
 
 use crate::host;
 
@@ -88,9 +88,12 @@ fn a_local_log_is_rotated_compressed_and_read_through() {
         &format!("{lines}; exec sleep 1000"),
     ]);
     // All is written once the shell has become another program.
-    while host.ok(&["exec", "l1", "cat", "/proc/1/comm"]) != "sleep" {}
+    until("what is in the container", || {
+        host.ok(&["exec", "l1", "cat", "/proc/1/comm"]) == "sleep"
+    });
     // And settled, once all files but the current one are compressed.
-    while files(&host, "l1").iter().any(|name| name.ends_with(|end: char| end.is_ascii_digit())) {}
+    let is_older = |name: &String| name.ends_with(|end: char| end.is_ascii_digit());
+    until("the end of older files", || !files(&host, "l1").iter().any(is_older));
     let follower = host.spawn(&mut host.command(&["logs", "-f", "--tail", "1000", "l1"]));
     let mut expected: Vec<u8> =
         (2001..=3000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();

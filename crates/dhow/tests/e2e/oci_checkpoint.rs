@@ -1,6 +1,7 @@
 //! `dhow oci checkpoint` and `restore`, with runc's flags.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,15 @@ fn a_container_is_written_down_and_made_again() {
     // As with runc it is gone then, and comes again under its own name.
     bundle.nothing_is_left();
     let before = count(&bundle, 3);
+    // What others could have written is not believed.
+    let descriptors = bundle.path().join("images/descriptors.json");
+    let mode = |mode| {
+        fs::set_permissions(&descriptors, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(0o666);
+    let told = bundle.fails(&["--criu", criu, "restore", "--image-path", "images", "two"]);
+    assert!(told.contains("is not trusted") && told.contains("descriptors.json"), "{told}");
+    mode(0o600);
     let words = ["--criu", criu, "restore", "--image-path", "images", "--work-path", "work"];
     let mut restore = bundle.command(&[&words[..], &["-d", "--pid-file", "pid", "one"]].concat());
     let told = fs::File::create(bundle.path().join("told")).unwrap();

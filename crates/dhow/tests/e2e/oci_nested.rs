@@ -19,7 +19,9 @@ const IDS: &str = "0 0 65536\n";
 fn nested(bundle: &Bundle, script: &str) -> Ran {
     let script = format!("read go; {script}");
     let mut command = Command::new("unshare");
-    command.args(["-Um", "--propagation", "private", "sh", "-c", &script]);
+    // Control groups of version 1 are not the namespace's to limit devices by.
+    let enter = "umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec unshare -Um --propagation private sh -c \"$0\"";
+    command.args(["-m", "--propagation", "private", "sh", "-c", enter, &script]);
     command.current_dir(bundle.path()).env("DHOW", crate::DHOW);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -44,6 +46,8 @@ fn an_exec_does_not_write_to_what_a_container_has_for_procfs() {
         bundle.change(|spec| {
             add(spec, "cgroup", None);
             spec["root"]["readonly"] = json!(false);
+            // Devices are not its own to limit.
+            spec["linux"]["resources"] = json!({ "devices": [{ "allow": true, "access": "rwm" }] });
             for set in ["bounding", "effective", "permitted"] {
                 let set = spec["process"]["capabilities"][set].as_array_mut().unwrap();
                 set.push(json!("CAP_SYS_ADMIN"));

@@ -98,6 +98,48 @@ fn network_devices() {
     }
 }
 
+/// A namespace that somebody else has goes on when a create fails, and would keep what it was given.
+#[test]
+fn network_devices_of_a_create_that_fails_go_back() {
+    let bundle = Bundle::new();
+    let pair = Pair::new(&bundle);
+    let netns = format!("dhow-test-{}", bundle.tag());
+    ip(&format!("netns add {netns}"));
+    let path = format!("/run/netns/{netns}");
+    bundle.change(|spec| add_path(spec, &path));
+    let is_back = || {
+        let told = ip(&format!("addr show dev {}", pair.left));
+        assert!(told.contains("10.99.77.2/24") && told.contains("fd99:77::2/64"), "{told}");
+        assert!(!ip(&format!("-n {netns} addr show")).contains("own0"));
+    };
+    // The second takes the name of the first.
+    bundle.change(|spec| {
+        spec["linux"]["netDevices"] =
+            json!({ &pair.left: { "name": "own0" }, &pair.right: { "name": "own0" } });
+    });
+    let failed = bundle.fails(&["run", "one"]);
+    assert!(failed.contains(&format!("move the interface {}", pair.right)), "{failed}");
+    is_back();
+    // What fails has nothing to do with it.
+    bundle.change(|spec| {
+        spec["linux"]["netDevices"] = json!({ &pair.left: { "name": "own0" } });
+        spec["process"]["args"] = json!(["nosuch"]);
+    });
+    ip(&format!("link set {} up", pair.left));
+    bundle.fails(&["run", "one"]);
+    is_back();
+    assert!(ip(&format!("addr show dev {}", pair.left)).contains(",UP"));
+    ip(&format!("netns del {netns}"));
+    bundle.nothing_is_left();
+}
+
+/// Puts the container into a network namespace that is there.
+fn add_path(spec: &mut Value, path: &str) {
+    let list = spec["linux"]["namespaces"].as_array_mut().unwrap();
+    list.retain(|one| one["type"] != "network");
+    add(spec, "network", Some(path));
+}
+
 /// The same section, of a name that is a template: the kernel makes one that nobody has.
 #[test]
 fn network_devices_of_a_template() {

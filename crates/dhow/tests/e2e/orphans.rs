@@ -1,6 +1,6 @@
 //! What goes on without its guardian, and lives of which nobody has written down the end.
 
-use testkit::Host;
+use testkit::{Host, until};
 
 use crate::host;
 
@@ -28,10 +28,10 @@ fn a_first_process_that_outlives_its_shim_is_ended_by_the_next_command() {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         status.contains("Uid:\t65534\t65534")
     };
-    while !is_other() {}
+    until("the other", is_other);
     let shims = host.shims();
     host.kill_9(shims[0]);
-    while state(&host, "{{.State.Running}}") == "true" {}
+    until("its state", || state(&host, "{{.State.Running}}") != "true");
     assert!(runs(&pid), "it is not of the kind that this is about");
     // Nobody guards it, so it counts as ended; the next container's maker sees to it that it has.
     assert_eq!(state(&host, "{{.State.Status}} {{.State.ExitCode}}"), "exited 255");
@@ -51,7 +51,7 @@ fn a_life_is_not_mistaken_for_the_one_before_whose_end_was_forgotten() {
     let run = [&["run", "-d", "--restart", "always"][..], &command].concat();
     let ran = host.command(&run).env("DHOW_SHIM_FAILPOINT", kill).output().unwrap();
     assert!(ran.status.success());
-    while !witness.exists() {}
+    until("the witness", || witness.exists());
     host.until_idle();
     // Nobody has seen how the second life ended: not as the first one did, whose code was 3.
     assert_eq!(state(&host, "{{.State.Status}} {{.State.ExitCode}}"), "exited 255");

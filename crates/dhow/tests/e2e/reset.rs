@@ -8,6 +8,8 @@ use net::scan::{Presence, scan};
 use rustix::process::{Pid, Signal, kill_process};
 use store::{Durability, Found, Store};
 
+use testkit::until;
+
 use crate::host;
 
 /// One container that stays and publishes a port, one that goes with its process, one that somebody
@@ -20,7 +22,7 @@ fn busy() -> (testkit::Host, std::process::Child) {
     let awaited = ["run", "--rm", "--name", "awaited", "busybox", "sleep", "1000"];
     let run = host.spawn(&mut host.command(&awaited));
     let state = ["inspect", "-f", "{{.State.Running}}", "awaited"];
-    while host.run(&state).out != "true" {}
+    until("its state", || host.run(&state).out == "true");
     (host, run)
 }
 

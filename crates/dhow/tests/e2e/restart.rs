@@ -1,6 +1,6 @@
 //! Restart policies: what is started again, what is not, and how one looks that waits for it.
 
-use testkit::Host;
+use testkit::{Host, until};
 
 use crate::host;
 
@@ -8,8 +8,8 @@ fn look(host: &Host, format: &str, name: &str) -> String {
     host.ok(&["inspect", "-f", format, name])
 }
 
-fn until(host: &Host, format: &str, name: &str, wanted: &str) {
-    while look(host, format, name) != wanted {}
+fn until_seen(host: &Host, format: &str, name: &str, wanted: &str) {
+    until("its state", || look(host, format, name) == wanted);
 }
 
 const STATE: &str = "{{.State.Status}} {{.RestartCount}} {{.State.ExitCode}}";
@@ -23,9 +23,9 @@ fn run(host: &Host, name: &str, more: &[&str], script: &str) {
 fn one_that_fails_is_started_again_so_often() {
     let host = host();
     run(&host, "fails", &["--restart", "on-failure:2"], "echo run; exit 3");
-    until(&host, STATE, "fails", "exited 2 3");
+    until_seen(&host, STATE, "fails", "exited 2 3");
     run(&host, "works", &["--restart", "on-failure"], "exit 0");
-    until(&host, STATE, "works", "exited 0 0");
+    until_seen(&host, STATE, "works", "exited 0 0");
     assert_eq!(host.ok(&["logs", "fails"]), "run\nrun\nrun");
     let now = crate::events::now();
     let all = ["events", "--until", &now, "--filter", "container=fails"];
@@ -38,7 +38,7 @@ fn one_that_fails_is_started_again_so_often() {
     );
     // Somebody who starts it begins anew.
     host.ok(&["start", "fails"]);
-    until(&host, STATE, "fails", "exited 2 3");
+    until_seen(&host, STATE, "fails", "exited 2 3");
     assert_eq!(host.ok(&["logs", "fails"]).lines().count(), 6);
 }
 
@@ -51,7 +51,7 @@ fn one_that_waits_looks_as_in_docker_and_can_be_stopped() {
     let run = host.command(&words).env("DHOW_SHIM_FAILPOINT", "revive.began=stop").output();
     let id = testkit::Ran::new(&run.unwrap()).out;
     let state = "{{.State.Status}} {{.State.Running}} {{.State.Restarting}} {{.State.Pid}} {{.State.ExitCode}} {{.RestartCount}}";
-    until(&host, state, "waits", "restarting true true 0 5 1");
+    until_seen(&host, state, "waits", "restarting true true 0 5 1");
     let listed = host.ok(&["ps", "--format", "{{.Status}}|{{.State}}", "-f", "status=restarting"]);
     assert!(
         listed.starts_with("Restarting (5) ") && listed.ends_with(" ago|restarting"),
@@ -91,7 +91,7 @@ fn one_whose_start_could_not_be_tried_is_tried_again() {
     let run = host.command(&words).env("DHOW_SHIM_FAILPOINT", wish).output().unwrap();
     assert!(run.status.success());
     for _ in 0..2 {
-        while !witness.exists() {}
+        until("the witness", || witness.exists());
         std::fs::remove_file(&witness).unwrap();
     }
     host.ok(&["stop", "c1"]);
@@ -115,19 +115,19 @@ fn what_somebody_ends_stays_down_and_what_dies_does_not() {
     let host = host();
     let sleeps = "trap 'exit 7' TERM; trap 'exit 8' HUP; echo up; while :; do sleep 0.1; done";
     let ups = |name: &str, count: usize| {
-        while host.ok(&["logs", name]).lines().count() < count {}
+        until("what it says", || host.ok(&["logs", name]).lines().count() >= count);
     };
     run(&host, "any", &["--restart", "always"], sleeps);
     ups("any", 1);
     host.ok(&["kill", "-s", "HUP", "any"]);
-    until(&host, STATE, "any", "exited 0 8");
+    until_seen(&host, STATE, "any", "exited 0 8");
     // A stop signal with a name leaves the others their own meaning.
     run(&host, "own", &["--restart", "always", "--stop-signal", "TERM"], sleeps);
     ups("own", 1);
     host.ok(&["kill", "-s", "HUP", "own"]);
     ups("own", 2);
     // It is counted when its start is known to have come about.
-    until(&host, STATE, "own", "running 1 0");
+    until_seen(&host, STATE, "own", "running 1 0");
     host.ok(&["restart", "own"]);
     assert_eq!(look(&host, STATE, "own"), "running 0 0");
     ups("own", 3);
@@ -142,7 +142,7 @@ fn what_somebody_ends_stays_down_and_what_dies_does_not() {
 fn one_that_cannot_be_started_again_stays_as_it_ended() {
     let host = host();
     run(&host, "gone", &["--restart", "always", "-p", "0:80"], "rm /bin/sh; exit 4");
-    until(&host, STATE, "gone", "exited 1 4");
+    until_seen(&host, STATE, "gone", "exited 1 4");
     let error = look(&host, "{{.State.Error}}", "gone");
     assert!(error.contains("\"sh\": executable file not found in $PATH"), "{error}");
     // The first start is no restart.
@@ -173,7 +173,7 @@ fn a_start_that_is_killed_is_tried_again() {
     ];
     let run = host.command(&words).env("DHOW_SHIM_FAILPOINT", wish).output().unwrap();
     assert!(run.status.success());
-    while !flag.exists() {}
+    until("the flag", || flag.exists());
     // Each try dies; it is removed at that very moment.
     host.ok(&["rm", "-f", "tried"]);
     host.ok(&["run", "--rm", "--name", "tried", "-p", "0:80", "busybox", "true"]);

@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use sys::failpoint::Point;
-use testkit::Host;
+use testkit::{Host, until};
 
 use crate::{DHOW, host};
 
@@ -60,7 +60,7 @@ fn a_container_lives_and_ends_as_with_root() {
     assert_eq!(host.ok(&init), "dhow-init");
     // What ends leaves nothing that runs: nobody keeps the namespace.
     let uid = host.uid().unwrap();
-    while !processes(uid).is_empty() {}
+    until("the end of all processes", || processes(uid).is_empty());
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn all_of_a_user_is_in_one_namespace() {
         let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
-    while !processes(uid).is_empty() {}
+    until("the end of all processes", || processes(uid).is_empty());
     host.ok(&run("ff"));
     assert_eq!(host.ok(&["exec", "ff", "id", "-u"]), "0");
     assert_eq!(host.ok(&["ps", "-q"]).lines().count(), 1);
@@ -204,7 +204,7 @@ fn a_policy_starts_it_again_in_the_same_namespace() {
         ["run", "-d", "--name", "box", "--network", "none", "--restart", "on-failure", "busybox"];
     host.ok(&[&run[..], &["sh", "-c", script]].concat());
     let counted = ["inspect", "-f", "{{.RestartCount}} {{.State.Status}}", "box"];
-    while host.ok(&counted) != "1 running" {}
+    until("its state", || host.ok(&counted) == "1 running");
     host.ok(&["run", "-d", "--name", "other", "--network", "none", "busybox", "sleep", "1000"]);
     assert_eq!(namespace(&host, "box"), namespace(&host, "other"));
 }
@@ -224,7 +224,7 @@ fn what_a_shim_becomes_or_starts_is_seen_in_the_namespace() {
         let wish = format!("{}=stop={}", point.name(), witness.display());
         let ran = host.command(&run).env("DHOW_SHIM_FAILPOINT", wish).output().unwrap();
         assert!(ran.status.success(), "{ran:?}");
-        while std::fs::read_to_string(&witness).unwrap() != point.name() {}
+        until("the witness", || std::fs::read_to_string(&witness).unwrap() == point.name());
         let uid = host.uid().unwrap();
         let is_it = |pid: &u32| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 
-use testkit::Host;
+use testkit::{Host, until, until_is};
 
 use crate::DHOW;
 
@@ -12,14 +12,13 @@ const SERVE: &str = "echo page > /var/www/f; exec httpd -f -p 80 -h /var/www";
 
 /// Asks a port of the host; whoever forwards it listens before the server does.
 fn ask(address: &str) -> String {
-    loop {
-        let Ok(mut stream) = TcpStream::connect(address) else { continue };
+    until_is("an answer", || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(b"GET /f HTTP/1.0\r\n\r\n")?;
         let mut answer = String::new();
-        let asked = stream.write_all(b"GET /f HTTP/1.0\r\n\r\n");
-        if asked.is_ok() && stream.read_to_string(&mut answer).is_ok() && !answer.is_empty() {
-            return answer;
-        }
-    }
+        stream.read_to_string(&mut answer)?;
+        if answer.is_empty() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(answer) }
+    })
 }
 
 fn port(host: &Host, container: &str, port: &str) -> String {
@@ -74,9 +73,9 @@ fn a_published_port_is_reachable_as_long_as_the_container_lives() {
     let mac = "{{.NetworkSettings.Networks.bridge.MacAddress}}";
     assert_eq!(host.ok(&["inspect", "-f", mac, "web"]), "");
     host.ok(&["stop", "-t", "0", "web"]);
-    while !carriers(&host).is_empty() {}
+    until("the end of its network", || carriers(&host).is_empty());
     // Its sockets go a moment after its name.
-    while TcpStream::connect(format!("127.0.0.1:{number}")).is_ok() {}
+    until("the port to close", || TcpStream::connect(format!("127.0.0.1:{number}")).is_err());
     host.ok(&["start", "web"]);
     let number = port(&host, "web", "80");
     assert!(ask(&format!("127.0.0.1:{number}")).ends_with("page\n"));
@@ -86,16 +85,33 @@ fn a_published_port_is_reachable_as_long_as_the_container_lives() {
 #[test]
 fn nothing_carries_packets_for_a_dead_guardian() {
     let host = Host::of_user(DHOW);
-    let number = serve(&host);
+    serve(&host);
     let carrier = carriers(&host);
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", carrier[0])).unwrap();
     let parent = stat.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let shim = rustix::process::Pid::from_raw(parent).unwrap();
     rustix::process::kill_process(shim, rustix::process::Signal::KILL).unwrap();
-    while !carriers(&host).is_empty() {}
+    until("the end of its network", || carriers(&host).is_empty());
     host.ok(&["start", "web"]);
-    let number = (number, port(&host, "web", "80")).1;
+    // Another than before: the kernel has chosen it.
+    let number = port(&host, "web", "80");
     assert!(ask(&format!("127.0.0.1:{number}")).ends_with("page\n"));
+}
+
+/// Its container lives on: another takes its place.
+#[test]
+fn a_network_that_ends_before_its_container_is_made_again() {
+    let host = Host::of_user(DHOW);
+    let number = serve(&host);
+    let carrier = carriers(&host)[0];
+    host.kill_9(i32::try_from(carrier).unwrap());
+    let said = "[dhow: pasta has ended, the network was made again]";
+    until("what the log says of it", || {
+        let ran = host.run(&["logs", "web"]);
+        format!("{}{}", ran.out, ran.err).contains(said)
+    });
+    assert!(ask(&format!("127.0.0.1:{number}")).ends_with("page\n"));
+    assert!(!carriers(&host).contains(&carrier));
 }
 
 #[test]
@@ -124,14 +140,12 @@ fn forwards_datagrams(host: &Host) {
     let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
     // Nobody listens: the container's kernel counts it.
     let refused = "grep ^Udp: /proc/net/snmp";
-    loop {
+    until("a datagram", || {
         let _ = sender.send_to(b"x", format!("127.0.0.1:{number}"));
         let told = host.ok(&["exec", "box", "sh", "-c", refused]);
         let numbers = told.lines().nth(1).unwrap();
-        if numbers.split(' ').nth(2) != Some("0") {
-            break;
-        }
-    }
+        numbers.split(' ').nth(2) != Some("0")
+    });
 }
 
 /// The host's other addresses, but not its loopback, and its name.
@@ -169,7 +183,7 @@ fn without_pasta_there_is_slirp4netns() {
     let warned = host.ok(&["info", "-f", "{{.Warnings}}"]);
     assert!(warned.contains("pasta is not installed"), "{warned}");
     host.ok(&["rm", "-f", "web"]);
-    while !carriers(&host).is_empty() {}
+    until("the end of its network", || carriers(&host).is_empty());
 }
 
 #[test]

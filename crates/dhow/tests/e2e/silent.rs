@@ -4,7 +4,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 
 use rustix::process::{Pid, Signal, kill_process};
-use testkit::Host;
+use testkit::{Host, until};
 
 use crate::events::now;
 use crate::host;
@@ -64,7 +64,7 @@ fn a_container_is_removed_whose_shim_is_stopped_in_the_middle_of_its_start() {
     let stop = format!("shim.ready=stop={}", witness.display());
     let mut start = host.command(&["start", "c1"]);
     let mut start = host.spawn(start.env("DHOW_SHIM_FAILPOINT", stop));
-    while !witness.exists() {}
+    until("the witness", || witness.exists());
     assert_eq!(host.ok(&["rm", "-f", "c1"]), "c1");
     assert_eq!(start.wait().unwrap().code(), Some(1));
     assert!(host.fails(1, &["inspect", &id]).contains("No such object"));

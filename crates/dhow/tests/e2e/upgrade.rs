@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
-use testkit::Host;
+use testkit::{Host, until};
 
 use crate::host;
 
@@ -71,7 +71,7 @@ fn a_users_containers_end_by_what_root_has_installed_by_then() {
     fs::set_permissions(&other, fs::Permissions::from_mode(0o775)).unwrap();
     fs::rename(&other, &program).unwrap();
     kill(&host, "goes");
-    while host.run(&["inspect", "goes"]).code == Some(0) {}
+    until("what is inspected", || host.run(&["inspect", "goes"]).code != Some(0));
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     kill(&host, "stays");
     host.until_idle();
@@ -85,7 +85,7 @@ fn a_users_containers_end_by_what_root_has_installed_by_then() {
     copy("/bin/busybox", &other);
     fs::rename(&other, &program).unwrap();
     kill(&host, "open");
-    while host.run(&["inspect", "open"]).code == Some(0) {}
+    until("what is inspected", || host.run(&["inspect", "open"]).code != Some(0));
 }
 
 /// What is installed by then says whether it was run: it is no dhow, and does nothing. That it has done so
@@ -110,26 +110,24 @@ fn what_is_installed_by_then_goes_on_unless_others_could_have_put_it_there() {
     fs::rename(&other, &program).unwrap();
     kill(&host, "again");
     let state = "{{.State.Status}} {{.RestartCount}}";
-    while look(&host, "again", state) != "running 1" {}
+    until("its state", || look(&host, "again", state) == "running 1");
     kill(&host, "goes");
-    while host.run(&["inspect", "goes"]).code == Some(0) {}
+    until("what is inspected", || host.run(&["inspect", "goes"]).code != Some(0));
     fs::set_permissions(&program, mode(0o755)).unwrap();
     kill(&host, "again");
-    loop {
-        match look(&host, "again", state).as_str() {
-            "running 2" => break,
-            state => assert_ne!(state, "exited 1", "nobody has tried it again"),
-        }
-    }
+    until("the next", || {
+        let now = look(&host, "again", state);
+        assert_ne!(now, "exited 1", "nobody has tried it again");
+        now == "running 2"
+    });
     copy("/bin/true", &other);
     fs::rename(&other, &program).unwrap();
     kill(&host, "again");
-    loop {
-        match look(&host, "again", state).as_str() {
-            "exited 2" => break,
-            state => assert_ne!(state, "running 3", "the old program has gone on"),
-        }
-    }
+    until("the next", || {
+        let now = look(&host, "again", state);
+        assert_ne!(now, "running 3", "the old program has gone on");
+        now == "exited 2"
+    });
     copy("/bin/busybox", &other);
     fs::rename(&other, &program).unwrap();
     kill(&host, "stays");

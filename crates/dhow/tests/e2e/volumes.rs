@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use testkit::Swap;
+use testkit::{Swap, until};
 
 use crate::host;
 
@@ -214,7 +214,9 @@ fn a_volume_with_options_is_what_they_name() {
     let words = ["run", "-d", "--name", "other", "--network", "none", "-v", "memory:/a/m"];
     let swap = "mv /a /b; mkdir -p /a/m; touch /a/m/other; touch /done; sleep 1000";
     host.ok(&[&words[..], &["busybox", "sh", "-c", swap]].concat());
-    while host.run(&["exec", "other", "test", "-e", "/done"]).code != Some(0) {}
+    until("what is in the container", || {
+        host.run(&["exec", "other", "test", "-e", "/done"]).code == Some(0)
+    });
     assert_eq!(sh("memory", "ls /m").out, "");
     host.ok(&["rm", "-f", "other"]);
     host.ok(&["rm", "-f", "first"]);

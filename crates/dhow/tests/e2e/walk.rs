@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 
 use sys::failpoint::Point;
-use testkit::{Census, Host, Image, Registry};
+use testkit::{Census, Host, Image, Registry, until};
 
 use crate::host;
 
@@ -218,7 +218,9 @@ impl Walk {
         let output = self.host.command(&words).env(variable, wish).output().unwrap();
         if scenario == Revive {
             // It is tried again and again until somebody removes the container.
-            while !fs::read_to_string(&witness).is_ok_and(|said| !said.is_empty()) {}
+            until("the witness", || {
+                fs::read_to_string(&witness).is_ok_and(|said| !said.is_empty())
+            });
         } else if in_shim {
             self.host.until_idle();
         } else if output.status.signal() != Some(9) {
@@ -350,7 +352,7 @@ impl Walk {
             Checkpoint => {
                 let beat = || host.ok(&["logs", "--tail", "1", "half"]);
                 let last = beat();
-                while beat() == last {}
+                until("a beat", || beat() != last);
                 host.ok(&["checkpoint", "ls", "half"]).lines().any(|line| line == "one")
             }
             Remove => !has("half"),

@@ -12,6 +12,8 @@ use super::{ADDRESS, Forward};
 pub(super) const SOCKET: &str = "slirp.sock";
 
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long one question may take.
+pub(super) const LONGEST: Duration = PATIENCE.saturating_mul(2);
 /// Of an answer.
 const ANSWER: u64 = 4096;
 

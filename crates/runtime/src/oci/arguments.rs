@@ -323,7 +323,7 @@ pub(super) struct Exec {
     pub(super) cwd: Option<String>,
     /// Variables: NAME=VALUE
     #[arg(short, long, value_name = "VARIABLE")]
-    pub(super) env: Vec<String>,
+    pub(super) env: Vec<Variable>,
     /// Give it a terminal
     #[arg(short, long)]
     pub(super) tty: bool,
@@ -498,6 +498,24 @@ fn bytes(text: &str) -> Result<i64, String> {
     number.parse::<i64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)
 }
 
+/// NAME=VALUE. What is told of it is its name alone: values are secrets.
+#[derive(Clone)]
+pub(super) struct Variable(pub(super) String);
+
+impl std::str::FromStr for Variable {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl std::fmt::Debug for Variable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.split('=').next().unwrap_or_default().fmt(f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -559,5 +577,14 @@ mod tests {
         for text in ["", "-2", "M", "1X", "1.5M", "9999999P"] {
             assert!(bytes(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn of_variables_names_are_told() {
+        let words = ["dhow", "exec", "-e", "PASSWORD=secret", "-e", "NAME", "one", "true"];
+        let parsed = <super::Arguments as clap::Parser>::try_parse_from(words);
+        let told = format!("{:?}", parsed.unwrap().verb);
+        assert!(told.contains("PASSWORD") && told.contains("NAME"), "{told}");
+        assert!(!told.contains("secret"), "{told}");
     }
 }

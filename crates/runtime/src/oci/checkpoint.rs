@@ -3,15 +3,19 @@
 //! `runtime::criu` says what a checkpoint holds. A flag of runc's that asks for another way is refused by its
 //! name; those that ask for what is done anyway are taken.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{FileType, Mode};
 use rustix::io::retry_on_intr;
+use sys::root::{Root, RootError};
 
 use super::arguments::{Checkpoint, Criu};
 use super::fault::Fault;
@@ -96,21 +100,55 @@ fn write(directory: &Path, descriptors: &Descriptors) -> Result<(), Fault> {
     let path = directory.join(DESCRIPTORS);
     let bytes =
         serde_json::to_vec(descriptors).map_err(|error| Fault::Json(path.clone(), error))?;
-    fs::write(&path, bytes).map_err(Fault::file("write", path))
+    put(&path, &bytes)
 }
 
 /// An earlier checkpoint in the same directory may have been marked.
 fn mark(directory: &Path, notifies: bool) -> Result<(), Fault> {
     let path = directory.join(NOTIFIES);
     if notifies {
-        return fs::write(&path, []).map_err(Fault::file("write", path));
+        return put(&path, &[]);
     }
-    match fs::remove_file(&path) {
+    remove(&path)
+}
+
+/// A new file in the place of an earlier checkpoint's. Who else may write to the directory leads us nowhere by a
+/// link: it is taken away, or is in the way of what is made.
+fn put(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
+    remove(path)?;
+    let made = File::options().write(true).create_new(true).mode(0o600).open(path);
+    let done = made.and_then(|mut file| file.write_all(bytes));
+    done.map_err(Fault::file("write", path))
+}
+
+fn remove(path: &Path) -> Result<(), Fault> {
+    match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(Fault::file("remove", path)(error))
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses images that others than this user could have written: criu believes what it reads, with the rights
+/// of the host's root.
+pub(super) fn check_owner(images: &Root, path: &Path) -> Result<(), Fault> {
+    let failed = |error: RootError| Fault::Config(format!("look at {}: {error}", path.display()));
+    let names = images.read_dir(".").map_err(failed)?;
+    let names = names.iter().map(|entry| OsStr::from_bytes(entry.name.to_bytes()));
+    for name in [OsStr::new(".")].into_iter().chain(names) {
+        let found = images.metadata(name).map_err(failed)?;
+        let is_own = found.st_uid == rustix::process::geteuid().as_raw();
+        let others = (Mode::WGRP | Mode::WOTH).as_raw_mode();
+        let is_link = FileType::from_raw_mode(found.st_mode) == FileType::Symlink;
+        if !is_own || found.st_mode & others != 0 || is_link {
+            return Err(Fault::Config(format!(
+                "the checkpoint is not trusted: others than its owner could have written {}",
+                path.join(name).display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Flags of both verbs that ask for what is not done.

@@ -116,7 +116,21 @@ fn in_group(
 ) -> Result<(Record, Running), Fault> {
     let group = Group { number: Some(cgroup.inode()?), ..group };
     place.claim(&group)?;
-    interfaces::give(&bundle.spec, &mut namespaces)?;
+    let given = interfaces::give(&bundle.spec, &mut namespaces)?;
+    let made = among_its_namespaces(place, args, bundle, (cgroup, group, namespaces), sockets)?;
+    if let Some(given) = given {
+        given.keep();
+    }
+    Ok(made)
+}
+
+fn among_its_namespaces(
+    place: &Place,
+    args: &Create,
+    bundle: &Bundle,
+    (cgroup, group, mut namespaces): (&Cgroup, Group, Open),
+    sockets: &Sockets,
+) -> Result<(Record, Running), Fault> {
     let order = Order { place, args, bundle };
     if let Some(past) = &args.past {
         Past::open(&bundle.spec, &mut namespaces)?;

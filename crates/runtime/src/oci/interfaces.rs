@@ -1,8 +1,8 @@
 //! Interfaces of the host that a container gets (`linux.netDevices`): moved with their addresses, under their
 //! new names, before the container's process is there.
 //!
-//! Owns the few messages of rtnetlink that this takes. An interface goes back to the host, if it is one of
-//! hardware, when the container's network namespace ends; the kernel sees to that.
+//! Owns the few messages of rtnetlink that this takes. They go back if the container is not made after all. One
+//! of hardware goes back to the host when the container's network namespace ends; the kernel sees to that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -23,37 +23,102 @@ use super::users::{self, Open};
 /// `IFNAMSIZ` without its NUL.
 const LONGEST: usize = 15;
 
+/// An interface that is to be moved, as the host has it.
+struct Device {
+    name: String,
+    index: u32,
+    addresses: Vec<Address>,
+    is_up: bool,
+    /// What the container calls it.
+    new: String,
+}
+
+/// The interfaces that a container was given, until it is made: unless it is, they go back.
+pub(super) struct Given {
+    host: Socket,
+    container: Socket,
+    own: OwnedFd,
+    /// With their numbers in the container's namespace.
+    moved: Vec<(Device, u32)>,
+}
+
 /// Moves what the specification names. The network namespace that it is moved to is among the open ones then.
-pub(super) fn give(spec: &Spec, namespaces: &mut Open) -> Result<(), Fault> {
-    let Some(linux) = spec.linux() else { return Ok(()) };
+/// All are looked for before the first is moved.
+pub(super) fn give(spec: &Spec, namespaces: &mut Open) -> Result<Option<Given>, Fault> {
+    let Some(linux) = spec.linux() else { return Ok(None) };
     let wished: BTreeMap<&String, &LinuxNetDevice> = linux.net_devices().iter().flatten().collect();
     if wished.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let netns = namespace(linux, namespaces)?;
     let host = Socket::open()?;
+    let found = wished.into_iter().map(|(name, device)| find(&host, name, device));
+    let found = found.collect::<Result<Vec<_>, _>>()?;
     let container = inside(&netns, Socket::open)?;
     container.bring_up_loopback()?;
-    for (name, device) in wished {
-        let new = device.name().as_deref().filter(|new| !new.is_empty()).unwrap_or(name);
-        if !is_name(new) {
-            return Err(Fault::Config(format!(
-                "linux.netDevices: {new:?} is no name of an interface"
-            )));
-        }
-        let failed = |action| move |errno| Fault::Interface { action, name: name.clone(), errno };
-        let index = name_to_index(&host.0, name).map_err(failed("find"))?;
-        let addresses = host.addresses(index).map_err(failed("list the addresses of"))?;
-        let before = container.links().map_err(failed("look for"))?;
-        host.hand_over(index, &netns, new).map_err(failed("move"))?;
-        let index = container.arrived(new, &before).map_err(failed("find again"))?;
-        for address in addresses {
-            container.add(index, &address).map_err(failed("give its addresses to"))?;
-        }
-        container.bring_up(index).map_err(failed("bring up"))?;
+    let own = users::open(Path::new(OWN))?;
+    let mut given = Given { host, container, own, moved: Vec::new() };
+    for device in found {
+        given.hand_over(device, &netns)?;
     }
     namespaces.push((Namespaces::NET, netns));
-    Ok(())
+    Ok(Some(given))
+}
+
+fn find(host: &Socket, name: &str, device: &LinuxNetDevice) -> Result<Device, Fault> {
+    let new = device.name().as_deref().filter(|new| !new.is_empty()).unwrap_or(name);
+    if !is_name(new) {
+        return Err(Fault::Config(format!("linux.netDevices: {new:?} is no name of an interface")));
+    }
+    let failed = |action| failed(action, name);
+    let index = name_to_index(&host.0, name).map_err(failed("find"))?;
+    let addresses = host.addresses(index).map_err(failed("list the addresses of"))?;
+    let is_up = host.is_up(index).map_err(failed("look at"))?;
+    Ok(Device { name: name.to_owned(), index, addresses, is_up, new: new.to_owned() })
+}
+
+fn failed(action: &'static str, name: &str) -> impl FnOnce(Errno) -> Fault + use<> {
+    let name = name.to_owned();
+    move |errno| Fault::Interface { action, name, errno }
+}
+
+impl Given {
+    fn hand_over(&mut self, device: Device, netns: &OwnedFd) -> Result<(), Fault> {
+        let failed = |action| failed(action, &device.name);
+        let (host, container) = (&self.host, &self.container);
+        let before = container.links().map_err(failed("look for"))?;
+        host.hand_over(device.index, netns, &device.new).map_err(failed("move"))?;
+        let index = container.arrived(&device.new, &before).map_err(failed("find again"))?;
+        let give = device.addresses.iter().try_for_each(|address| container.add(index, address));
+        let given = give.map_err(failed("give its addresses to"));
+        let up = container.bring_up(index).map_err(failed("bring up"));
+        self.moved.push((device, index));
+        given.and(up)
+    }
+
+    /// The container is made: they are its own.
+    pub(super) fn keep(mut self) {
+        self.moved.clear();
+    }
+}
+
+impl Drop for Given {
+    /// The first failure is the one to tell. What cannot go back goes with its namespace, or stays there.
+    fn drop(&mut self) {
+        for (device, index) in self.moved.drain(..).rev() {
+            if self.container.hand_over(index, &self.own, &device.name).is_err() {
+                continue;
+            }
+            let Ok(index) = name_to_index(&self.host.0, &device.name) else { continue };
+            if device.is_up {
+                let _ = self.host.bring_up(index);
+            }
+            // Some the kernel gives it by itself when it is up.
+            for address in &device.addresses {
+                let _ = self.host.add(index, address);
+            }
+        }
+    }
 }
 
 /// What the kernel takes, which fills in a number for a `%d`.
@@ -193,6 +258,12 @@ impl Socket {
     fn bring_up_loopback(&self) -> Result<(), Fault> {
         let up = name_to_index(&self.0, "lo").and_then(|index| self.bring_up(index));
         up.map_err(|errno| Fault::Call("bring up the loopback interface", errno))
+    }
+
+    fn is_up(&self, index: u32) -> Result<bool, Errno> {
+        let told = self.ask(GET_LINK, ACKNOWLEDGE, &link(index, 0))?;
+        let flags = told.first().and_then(|payload| payload.get(8..12)?.try_into().ok());
+        Ok(flags.map(u32::from_ne_bytes).ok_or(Errno::PROTO)? & UP != 0)
     }
 
     /// The numbers of all.

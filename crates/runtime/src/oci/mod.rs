@@ -106,7 +106,12 @@ pub fn main(arguments: &[OsString], image: Image<'_>) -> ExitCode {
     };
     let Arguments { globals, verb } = parsed;
     if globals.debug {
-        fault::tell(&globals, Level::Debug, &Fault::Config(format!("{verb:?}")));
+        fault::write(
+            globals.log.as_deref(),
+            globals.log_format,
+            Level::Debug,
+            &format!("{verb:?}"),
+        );
     }
     match (globals.version, verb) {
         (true, _) | (false, None) => end(&globals, say(&version()).map(|()| 0), FAILED),

@@ -102,7 +102,8 @@ fn process(globals: &Globals, args: &Exec, spec: &Spec) -> Result<Process, Fault
     }
     if !args.env.is_empty() {
         let own = process.env().clone().unwrap_or_default();
-        process.set_env(Some([own, args.env.clone()].concat()));
+        let more = args.env.iter().map(|variable| variable.0.clone());
+        process.set_env(Some(own.into_iter().chain(more).collect()));
     }
     if let Some(profile) = &args.apparmor {
         process.set_apparmor_profile(Some(profile.clone()));

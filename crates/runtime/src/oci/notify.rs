@@ -74,9 +74,7 @@ impl Notify {
         let opened = rustix::fs::open(&directory, flags, Mode::empty());
         let opened = opened.map_err(|errno| Fault::file("open", &directory)(errno.into()))?;
         let short = format!("/proc/self/fd/{}/{NAME}", opened.as_raw_fd());
-        let socket = UnixDatagram::bind(short).map_err(Fault::file("listen at", &name))?;
-        let set = fs::set_permissions(&name, fs::Permissions::from_mode(0o777));
-        set.map_err(Fault::file("open up", &name))?;
+        let socket = bind_for_all(&short).map_err(Fault::file("listen at", &name))?;
         Ok(Some(Self { socket, path: name, host }))
     }
 
@@ -111,6 +109,15 @@ impl Notify {
     }
 }
 
+/// A socket that everybody may send to, from the moment that it is there: who changes the mode of a name
+/// later may find that the container has put something else there.
+fn bind_for_all(path: &str) -> std::io::Result<UnixDatagram> {
+    let before = rustix::process::umask(Mode::empty());
+    let bound = UnixDatagram::bind(path);
+    rustix::process::umask(before);
+    bound
+}
+
 /// The line that says so.
 fn readiness(said: &[u8]) -> Option<&[u8]> {
     said.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"READY="))
@@ -119,6 +126,14 @@ fn readiness(said: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn everybody_may_send_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NAME);
+        drop(bind_for_all(path.to_str().unwrap()).unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o777);
+    }
 
     #[test]
     fn nothing_but_readiness_is_heard() {

@@ -1,11 +1,13 @@
 //! `restore`: makes a container again from its bundle and what `checkpoint` wrote.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use sys::process::Namespaces;
+use sys::root::{Final, Root};
 
 use super::arguments::{Create, Handles, Restore, Run};
 use super::checkpoint::{self, DESCRIPTORS, NOTIFIES};
@@ -83,7 +85,7 @@ impl Past {
     /// Makes it again, in place of a start.
     pub(super) fn make(&self, place: &Place, launch: Launch<'_>) -> Result<Running, Fault> {
         let images = File::open(&self.images).map_err(Fault::file("open", &self.images))?;
-        let descriptors = self.descriptors()?;
+        let descriptors = self.descriptors(&images)?;
         let work = place.work();
         fs::create_dir(&work).map_err(Fault::file("make", &work))?;
         let work = fs::canonicalize(&work).map_err(Fault::file("find", &work))?;
@@ -99,9 +101,20 @@ impl Past {
         Ok(criu::restore(restore)?)
     }
 
-    fn descriptors(&self) -> Result<Descriptors, Fault> {
+    /// Of the very directory that criu reads, once it is known to be the user's own.
+    fn descriptors(&self, images: &File) -> Result<Descriptors, Fault> {
         let path = Path::join(&self.images, DESCRIPTORS);
-        let bytes = fs::read(&path).map_err(Fault::file("read", &path))?;
+        let copy = images.try_clone().map_err(Fault::file("open", &self.images))?;
+        let images = Root::from_fd(copy.into());
+        checkpoint::check_owner(&images, &self.images)?;
+        let read = images.read_untrusted(DESCRIPTORS, LARGEST, Final::NoFollow);
+        let bytes = read.map_err(|error| {
+            let kind = error.errno().map_or(ErrorKind::InvalidData.into(), std::io::Error::from);
+            Fault::file("read", &path)(kind)
+        })?;
         serde_json::from_slice(&bytes).map_err(|error| Fault::Json(path, error))
     }
 }
+
+/// Of what the streams were: a few lines.
+const LARGEST: u64 = 1 << 20;

@@ -529,8 +529,8 @@ fn an_exec_joins_and_then_does_the_same_as_a_start() {
     expect![[r#"
         join the cgroup
         set affinity to any processor
-        enter the container's namespaces
         make a procfs of its own
+        enter the container's namespaces
         new session keyring
         open a terminal
         set limit Nofile

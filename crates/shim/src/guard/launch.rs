@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use cgroup::{Cgroup, Hierarchies, Keeper};
 use jiff::Timestamp;
 use model::ExitCode;
 use model::container::Stdin;
 use model::life::StartFailure;
+use net::user::UserNetwork;
 use oci_spec::runtime::{Process, Spec};
 use runtime::plan::{Entrance, Surroundings};
 use runtime::seccomp::Program;
@@ -153,6 +155,8 @@ impl Guard {
             Some(_) => Some(runtime::criu::LONGEST),
             None => runtime::hooks::longest(&launch.spec, runtime::hooks::Phase::Start),
         };
+        let network = container.user_network.as_ref().map(UserNetwork::longest);
+        let longest = longest.into_iter().chain(network).reduce(Duration::saturating_add);
         let _work = longest.map(|longest| Work::begin(&self.paths, longest));
         let running = if let Some(restoration) = &launch.restoration {
             let running = restore(wished, restoration, checkpoint.as_ref())?;
@@ -214,6 +218,7 @@ impl Guard {
             published: launch.published.clone(),
             ports: given.ports,
             user_network: None,
+            networks_lost: 0,
             bundle: Bundle::make(&self.paths, &launch.spec)?,
         });
         step(Point::ShimCgroup)?;

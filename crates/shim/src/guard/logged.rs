@@ -73,5 +73,6 @@ impl Guard {
         if let Some(logged) = self.container.as_mut().and_then(|container| container.log.as_mut()) {
             logged.log.process_ended(pid, exit);
         }
+        self.on_network_end(pid);
     }
 }

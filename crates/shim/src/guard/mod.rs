@@ -140,6 +140,8 @@ struct Container {
     ports: Vec<OwnedFd>,
     /// The program that is its network, for an ordinary user.
     user_network: Option<UserNetwork>,
+    /// How often its program has ended.
+    networks_lost: u32,
     /// What its hooks look at, if it has some.
     bundle: Option<hooks::Bundle>,
 }

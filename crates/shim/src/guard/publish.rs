@@ -3,6 +3,7 @@
 //! Whoever publishes and takes back while the container runs writes the firewall's elements; here are
 //! the sockets that keep everybody else from the ports.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -15,13 +16,15 @@ use net::names::Names;
 use net::nft::{Firewall, NftError, PortRule};
 use net::user::{Forward, UserNetwork};
 use rustix::net::{getsockname, ipproto, sockopt};
+use rustix::process::Pid;
 use sys::process::Namespaces;
 
 use super::effects::chain;
 use super::launch::failure;
 use super::{Conn, Guard};
 use crate::machine::ConnId;
-use crate::protocol::{Launch, Published, PublishedPort, Reply};
+use crate::protocol::{Launch, Published, PublishedPort, Reply, StreamKind, Target};
+use crate::work::Work;
 
 impl Guard {
     /// Other ports than before; the sockets of new ones have come with the request.
@@ -51,6 +54,50 @@ impl Guard {
         container.ports.clear();
     }
 }
+
+impl Guard {
+    /// The program that carries a container's packets has ended before it: another takes its place, with the
+    /// same ports, and the log tells of it. Connections are lost; names and addresses are as before.
+    pub(super) fn on_network_end(&mut self, pid: Pid) {
+        let Some(container) = &mut self.container else { return };
+        let Some(ended) = container.user_network.take_if(|network| network.pid() == pid) else {
+            return;
+        };
+        let program = ended.program();
+        container.networks_lost += 1;
+        let again = if container.networks_lost > MOST_LOST {
+            Err("it has ended too often".to_owned())
+        } else {
+            self.network_again(ended.into_forwards())
+        };
+        let line = match again {
+            Ok(()) => format!("[dhow: {program} has ended, the network was made again]\n"),
+            Err(why) => format!("[dhow: {program} has ended, the network is lost: {why}]\n"),
+        };
+        if let Some(logged) = self.container.as_mut().and_then(|container| container.log.as_mut()) {
+            let now = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+            logged.log.write(StreamKind::Stderr, line.as_bytes(), now);
+        }
+    }
+
+    fn network_again(&mut self, forwards: Vec<Forward>) -> Result<(), String> {
+        let init = self.procs.values().find(|proc| proc.target == Target::Container);
+        let init = init.ok_or("the container has ended")?.pid;
+        let netns = File::open(format!("/proc/{}/ns/net", init.as_raw_nonzero()));
+        let netns = netns.map_err(|error| error.to_string())?;
+        let network = net::user::start(netns, forwards, &self.paths.dir());
+        let network = network.map_err(|error| chain(&error))?;
+        let _work = Work::begin(&self.paths, network.longest());
+        network.wait().map_err(|error| chain(&error))?;
+        if let Some(container) = &mut self.container {
+            container.user_network = Some(network);
+        }
+        Ok(())
+    }
+}
+
+/// How often it may end in a container's life: one that ends at once would keep us at nothing else.
+const MOST_LOST: u32 = 16;
 
 /// Starts the program that is the network of an ordinary user's container, if it has one; it is up later.
 pub(super) fn user_network(
