@@ -432,12 +432,13 @@ mod tests {
             }
         }
         let done = AtomicBool::new(false);
+        let others = || {
+            while !done.load(Ordering::Relaxed) {
+                other();
+            }
+        };
         std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
-                    other();
-                }
-            });
+            scope.spawn(others);
             let _done = Done(&done);
             work();
         });
