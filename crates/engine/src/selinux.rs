@@ -502,7 +502,8 @@ mod tests {
         std::fs::create_dir_all(&device).unwrap();
         std::fs::write(device.join("file"), "").unwrap();
         let (name, wish) = (Some("v".to_owned()), VolumeWish::default());
-        let volume = MountSource::Volume { name, copy_up: CopyUp::Never, part: None, wish };
+        let (copy_up, ids) = (CopyUp::Never, Ids::default());
+        let volume = MountSource::Volume { name, copy_up, part: None, ids, wish };
         let labels = Labels { process: None, mount: label() };
         let sources = [given(volume, Relabel::No, &own)];
         let tree = sys::mount::clone_tree(device.as_path(), Depth::Single).unwrap();

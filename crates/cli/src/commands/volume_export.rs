@@ -29,12 +29,7 @@ command!(VolumeExportArgs, export, ["volume export"], "[OPTIONS] VOLUME", Arity:
 async fn export(cx: &Cx, args: VolumeExportArgs) -> Outcome {
     let target = Target::open_private(args.output.as_deref())?;
     let users = if args.pause { Users::Pause } else { Users::Run };
-    match cx.client()?.volume_export(&args.volume, &args.compression, users).await {
-        Ok(stream) => target.write(stream).await?,
-        Err(error) => {
-            target.give_up();
-            return Err(error.into());
-        }
-    }
+    let stream = cx.client()?.volume_export(&args.volume, &args.compression, users).await?;
+    target.write(stream).await?;
     Ok(ExitCode::SUCCESS)
 }
