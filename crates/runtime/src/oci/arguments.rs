@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use super::variable::Variable;
+
 /// Run OCI containers
 #[derive(Debug, Parser)]
 // Engines put an option of theirs before those that their users add: the last one counts, as in runc.
@@ -496,24 +498,6 @@ fn bytes(text: &str) -> Result<i64, String> {
     let shift = ["", "k", "m", "g", "t", "p"].iter().position(|known| *known == unit);
     let factor = 1024_i64.pow(shift.and_then(|at| u32::try_from(at).ok()).ok_or_else(wrong)?);
     number.parse::<i64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)
-}
-
-/// NAME=VALUE. What is told of it is its name alone: values are secrets.
-#[derive(Clone)]
-pub(super) struct Variable(pub(super) String);
-
-impl std::str::FromStr for Variable {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl std::fmt::Debug for Variable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.split('=').next().unwrap_or_default().fmt(f)
-    }
 }
 
 #[cfg(test)]

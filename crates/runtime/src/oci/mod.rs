@@ -30,6 +30,7 @@ mod scope;
 mod shown;
 mod state;
 mod users;
+mod variable;
 
 use std::ffi::OsString;
 use std::io::Write;
