@@ -8,8 +8,6 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use super::variable::Variable;
-
 /// Run OCI containers
 #[derive(Debug, Parser)]
 // Engines put an option of theirs before those that their users add: the last one counts, as in runc.
@@ -325,7 +323,7 @@ pub(super) struct Exec {
     pub(super) cwd: Option<String>,
     /// Variables: NAME=VALUE
     #[arg(short, long, value_name = "VARIABLE")]
-    pub(super) env: Vec<Variable>,
+    pub(super) env: Vec<super::variable::Variable>,
     /// Give it a terminal
     #[arg(short, long)]
     pub(super) tty: bool,
