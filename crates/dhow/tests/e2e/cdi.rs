@@ -1,5 +1,7 @@
 //! Devices: of the host, by the names of the container device interface, and `--gpus`.
 
+use std::path::Path;
+
 use testkit::Host;
 
 use crate::host;
@@ -148,6 +150,31 @@ fn devices_of_the_host_are_mapped_in_every_form() {
     assert_eq!(host.ok(&all), "1:3");
 }
 
+/// A device whose hooks are a program, each with a name for what it is called at.
+fn specify_hooks(host: &Host, program: &Path) {
+    let hook = |(moment, name): (&str, &str)| {
+        format!(
+            r#"{{"hookName":"{moment}","path":"{}","args":["hook","{name}"],"env":["PATH=/bin:/usr/bin"]}}"#,
+            program.display()
+        )
+    };
+    let hooks = [
+        ("createContainer", "container"),
+        ("createRuntime", "runtime"),
+        ("poststart", "after"),
+        ("poststop", "end"),
+    ];
+    let hooks = hooks.map(hook).join(",");
+    specify(
+        host,
+        "hooks.json",
+        &format!(
+            r#"{{"cdiVersion":"0.6.0","kind":"dhow.test/hook","devices":[{{"name":"one","containerEdits":{{"mounts":[
+        {{"hostPath":"/bin/busybox","containerPath":"/usr/tool","options":["ro"]}}],"hooks":[{hooks}]}}}}]}}"#
+        ),
+    );
+}
+
 /// What NVIDIA's files have: a program of the host that looks for the root file system in the bundle.
 #[test]
 fn hooks_of_a_device_change_the_container() {
@@ -164,27 +191,7 @@ fn hooks_of_a_device_change_the_container() {
     std::fs::write(&program, script).unwrap();
     let runs = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&program, runs).unwrap();
-    let hook = |moment: &str, name: &str| {
-        format!(
-            r#"{{"hookName":"{moment}","path":"{}","args":["hook","{name}"],"env":["PATH=/bin:/usr/bin"]}}"#,
-            program.display()
-        )
-    };
-    let hooks = [
-        ("createContainer", "container"),
-        ("createRuntime", "runtime"),
-        ("poststart", "after"),
-        ("poststop", "end"),
-    ];
-    let hooks = hooks.map(|(moment, name)| hook(moment, name)).join(",");
-    specify(
-        &host,
-        "hooks.json",
-        &format!(
-            r#"{{"cdiVersion":"0.6.0","kind":"dhow.test/hook","devices":[{{"name":"one","containerEdits":{{"mounts":[
-        {{"hostPath":"/bin/busybox","containerPath":"/usr/tool","options":["ro"]}}],"hooks":[{hooks}]}}}}]}}"#
-        ),
-    );
+    specify_hooks(&host, &program);
     let look = "readlink /usr/lib.so; cat /etc/hooked; wc -l </proc/self/mountinfo; test -e /usr/tool && echo tool";
     let run = ["--network", "none", "--device", "dhow.test/hook=one", "--name", "hh"];
     let ran =
