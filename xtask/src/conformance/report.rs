@@ -57,6 +57,16 @@ impl Report {
     }
 }
 
+/// Who else passes a case, of so many peers that were run.
+fn verdict(passing: &[&str], peers: usize) -> String {
+    match (passing, peers) {
+        ([], 0) => "no peer was run".to_owned(),
+        ([], 1) => "nor does the peer that was run".to_owned(),
+        ([], _) => "neither peer passes".to_owned(),
+        (passing, _) => format!("{} passes", passing.join(" and ")),
+    }
+}
+
 /// Reasons of a suite, with their cases, each with who else passes it.
 fn failures(suite: &str, runtimes: &BTreeMap<&'static str, Cases>, reasons: &Reasons) -> String {
     let mut text = String::new();
@@ -66,12 +76,7 @@ fn failures(suite: &str, runtimes: &BTreeMap<&'static str, Cases>, reasons: &Rea
     for (reason, names) in told.into_iter().chain(unknown) {
         let _ = write!(text, "\n{reason}\n\n");
         for name in names {
-            let who = passing(&name, runtimes).join(" and ");
-            let who = if who.is_empty() {
-                "neither peer passes".to_owned()
-            } else {
-                format!("{who} passes")
-            };
+            let who = verdict(&passing(&name, runtimes), runtimes.len() - 1);
             let _ = writeln!(text, "- `{name}` ({who})");
         }
     }
@@ -96,5 +101,12 @@ mod tests {
         assert!(page.contains("| a suite | crun | 0 | 0 | 1 |\n| a suite | dhow | 0 | 1 | 0 |\n"));
         assert!(page.ends_with("No reason is known.\n\n- `a: one` (runc passes)\n"), "{page}");
         assert_eq!(report.complaints(&reasons), "  fails without a reason: x a: one\n");
+    }
+
+    #[test]
+    fn a_peer_that_was_not_run_passes_and_fails_nothing() {
+        assert_eq!(verdict(&[], 0), "no peer was run");
+        assert_eq!(verdict(&[], 1), "nor does the peer that was run");
+        assert_eq!(verdict(&["crun"], 2), "crun passes");
     }
 }
