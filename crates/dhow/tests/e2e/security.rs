@@ -40,6 +40,34 @@ fn kernel_files_are_masked_or_read_only() {
     );
 }
 
+/// Root of a container may change owners and modes, at `/dev/stdin` as well. So that is never what the host has.
+#[test]
+fn a_null_device_as_a_stream_is_not_the_hosts() {
+    use std::os::unix::fs::MetadataExt;
+    let host = host();
+    let hosts = std::fs::metadata("/dev/null").unwrap();
+    let hosts = format!("{}:{}", hosts.dev(), hosts.ino());
+    let stat = ["stat", "-Lc", "%d:%i %t:%T", "/dev/stdin", "/dev/null"];
+    let is_own = |words: &[&str]| {
+        let told = host.ok(&[words, &stat[..]].concat());
+        let lines: Vec<&str> = told.lines().collect();
+        assert!(lines[0] == lines[1] && lines[0].ends_with(" 1:3"), "{words:?}: {told}");
+        assert_ne!(lines[0].split(' ').next(), Some(hosts.as_str()), "{words:?}");
+    };
+    let run = ["run", "--rm", "--network=none"];
+    is_own(&[&run[..], &["busybox"]].concat());
+    is_own(&[&run[..], &["-u", "1000", "--read-only", "busybox"]].concat());
+    is_own(&[&run[..], &["--userns=auto", "busybox"]].concat());
+    host.ok(&["run", "-d", "--name", "nn", "--network=none", "busybox", "sleep", "1000"]);
+    is_own(&["exec", "nn"]);
+    // What the container has put there is not taken for one, nor waited for.
+    for other in ["touch /dev/null", "mkfifo /dev/null", "ln -s zero /dev/null", ":"] {
+        host.ok(&["exec", "nn", "sh", "-c", &format!("rm -f /dev/null; {other}")]);
+        let told = host.ok(&["exec", "nn", "stat", "-Lc", "%d:%i %t:%T", "/dev/stdin"]);
+        assert!(told.ends_with(" 1:3") && !told.starts_with(&format!("{hosts} ")), "{told}");
+    }
+}
+
 #[test]
 fn a_working_directory_outside_is_refused() {
     let host = host();

@@ -3,13 +3,13 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, Uid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use sys::Errno;
 use sys::mount::{self, Depth, MountAttrFlags};
 use sys::pty::{self, Size};
 
-use super::mounts::PROC_MAGIC;
+use super::mounts::{self, PROC_MAGIC};
 use super::{Done, Fault, Init, place, write_whole};
 
 impl Init<'_> {
@@ -36,19 +36,54 @@ impl Init<'_> {
             (None, Some(streams)) => streams,
             (None, None) => return Err(Errno::BADF.into()),
         };
-        for stream in streams {
-            give_to(stream, owner)?;
-        }
-        dup2_stdin(streams[0])?;
-        dup2_stdout(streams[1])?;
-        dup2_stderr(streams[2])?;
+        let instead = [
+            self.settle_stream(streams[0], owner)?,
+            self.settle_stream(streams[1], owner)?,
+            self.settle_stream(streams[2], owner)?,
+        ];
+        let taken = |at: usize| instead[at].as_ref().map_or(streams[at], AsFd::as_fd);
+        dup2_stdin(taken(0))?;
+        dup2_stdout(taken(1))?;
+        dup2_stderr(taken(2))?;
         Ok(())
+    }
+
+    /// Gives a stream to the user, or finds what to have in its place.
+    ///
+    /// That is a null device, if the stream is the host's: whoever may set owners and modes in the container would
+    /// set the host's by the descriptor, as at `/dev/stdin`. It is the container's own, or a new one where that
+    /// is something else. Where none can be made, in a user namespace, the container has nobody whom the host's
+    /// belongs to.
+    fn settle_stream(&self, stream: BorrowedFd<'_>, owner: Uid) -> Result<Option<OwnedFd>, Errno> {
+        let stat = rustix::fs::fstat(stream)?;
+        if is_null(&stat) {
+            return Ok(self.containers_null().or_else(|_| mounts::new_null()).ok());
+        }
+        give_to(stream, &stat, owner).map(|()| None)
+    }
+
+    fn containers_null(&self) -> Result<OwnedFd, Errno> {
+        // A container that was entered may have put anything there, which must not hold us up.
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let (flags, mode) = (flags | OFlags::CLOEXEC, Mode::empty());
+        let found = rustix::fs::openat2(self.root()?, c"dev/null", flags, mode, resolve)?;
+        if !is_null(&rustix::fs::fstat(&found)?) {
+            return Err(Errno::NODEV);
+        }
+        rustix::fs::fcntl_setfl(&found, OFlags::empty())?;
+        Ok(found)
     }
 
     /// While the host's root may still do it: to the namespace's the pipes belong to nobody.
     pub(super) fn give_streams(&self, owner: Uid) -> Done {
-        let streams = self.hands.streams.iter().flatten();
-        Ok(streams.into_iter().try_for_each(|stream| give_to(*stream, owner))?)
+        for stream in self.hands.streams.iter().flatten() {
+            let stat = rustix::fs::fstat(stream)?;
+            if !is_null(&stat) {
+                give_to(*stream, &stat, owner)?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn own_proc(&mut self) -> Done {
@@ -89,17 +124,20 @@ fn hosts_proc() -> Result<OwnedFd, Fault> {
 /// Of the root of each procfs (linux/proc_fs.h).
 const PROC_ROOT_INO: u64 = 1;
 
-/// Lets the user open its own streams again, as `/dev/stdout`. The null device stays root's; what
-/// cannot change hands (a file of a read-only mount, a socket) is left as it is, as in Docker.
-fn give_to(stream: BorrowedFd<'_>, owner: Uid) -> Result<(), Errno> {
-    let stat = rustix::fs::fstat(stream)?;
-    let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
-    let is_null = is_device && stat.st_rdev == rustix::fs::makedev(1, 3);
-    if stat.st_uid == owner.as_raw() || is_null {
+/// Lets the user open its own streams again, as `/dev/stdout`. What cannot change hands (a file of a read-only
+/// mount, a socket) is left as it is, as in Docker.
+fn give_to(stream: BorrowedFd<'_>, stat: &Stat, owner: Uid) -> Result<(), Errno> {
+    if stat.st_uid == owner.as_raw() {
         return Ok(());
     }
     match rustix::fs::fchown(stream, Some(owner), None) {
         Err(Errno::PERM | Errno::INVAL | Errno::ROFS) => Ok(()),
         other => other,
     }
+}
+
+/// Whether it is the null device, which stays root's.
+fn is_null(stat: &Stat) -> bool {
+    let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+    is_device && stat.st_rdev == rustix::fs::makedev(1, 3)
 }

@@ -77,10 +77,9 @@ impl Init<'_> {
     pub(super) fn make_mask(&mut self, file: MaskFile) -> Done {
         let params = [Param::String(c"source", c"tmpfs"), Param::String(c"mode", c"555")];
         let mask = mount::detached(c"tmpfs", params, MASK_ATTRIBUTES)?;
-        let null = Node { kind: NodeKind::Character(1, 3), mode: 0o666, uid: 0, gid: 0 };
         rustix::fs::mkdirat(&mask, EMPTY, Mode::from_raw_mode(0o555))?;
         match file {
-            MaskFile::Null => make_node(mask.as_fd(), NULL, &null)?,
+            MaskFile::Null => make_node(mask.as_fd(), NULL, &NULL_NODE)?,
             MaskFile::Empty => {
                 let mode = Mode::from_raw_mode(0o444);
                 rustix::fs::mknodat(&mask, NULL, FileType::RegularFile, mode, 0)?;
@@ -124,6 +123,8 @@ impl Init<'_> {
 pub(crate) const EMPTY: &CStr = c"empty";
 /// What a masked file is covered with, in the mask.
 pub(crate) const NULL: &CStr = c"null";
+const NULL_NODE: Node = Node { kind: NodeKind::Character(1, 3), mode: 0o666, uid: 0, gid: 0 };
+
 const MASK_ATTRIBUTES: MountAttrFlags =
     MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 
@@ -250,6 +251,14 @@ fn fill(top: BorrowedFd<'_>, entry: &Entry) -> Done {
         }
     }
     Ok(())
+}
+
+/// A null device that nobody else has.
+pub(super) fn new_null() -> Result<OwnedFd, Fault> {
+    let params = [Param::String(c"source", c"tmpfs")];
+    let home = mount::detached(c"tmpfs", params, MASK_ATTRIBUTES)?;
+    make_node(home.as_fd(), NULL, &NULL_NODE)?;
+    Ok(rustix::fs::openat(&home, NULL, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 fn make_node(parent: BorrowedFd<'_>, name: &CStr, node: &Node) -> Done {
