@@ -57,13 +57,12 @@ impl Engine {
         if let Some(name) = asked.filter(|name| !matches!(*name, DEFAULT | UNCONFINED)) {
             return Ok(Some(name.to_owned()));
         }
-        if !is_on()? {
-            return Ok(None);
-        }
         if asked == Some(UNCONFINED) {
-            return Ok(Some(UNCONFINED.to_owned()));
+            return Ok(is_on()?.then(|| UNCONFINED.to_owned()));
         }
-        Ok(self.load_default()?.then(|| DEFAULT.to_owned()))
+        let is_there = is_on()? && self.load_default()?;
+        // Who has named it is not to run without: where it is not, the kernel says so.
+        Ok((is_there || asked.is_some()).then(|| DEFAULT.to_owned()))
     }
 
     /// Sees to it that a profile which a container has been given is there still: whoever reloads the host's
