@@ -107,6 +107,10 @@ pub fn successor(origin: &Origin) -> Option<OwnedFd> {
 
 fn kept(home: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
     check_mode(home, FileType::Directory)?;
+    // The sticky bit keeps others from taking files away, not from making one of this name.
+    if Mode::from_raw_mode(rustix::fs::fstat(home)?.st_mode).intersects(Mode::WGRP | Mode::WOTH) {
+        return Err(Errno::PERM);
+    }
     let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let program = rustix::fs::openat(home, name, flags, Mode::empty())?;
     check_mode(&program, FileType::RegularFile)?;
@@ -273,6 +277,8 @@ mod tests {
             let home = trusted(&dir, FileType::Directory).ok();
             successor(&Origin { path: path.to_owned(), home: Some(home.unwrap()) })
         };
+        assert!(within(&program).is_none(), "anybody may have put it there");
+        mode(&dir, 0o755);
         assert!(within(&program).is_some() && within(&link).is_none());
         std::os::unix::fs::chown(&program, Some(65534), None).unwrap();
         assert!(within(&program).is_some() && at(&program).is_none());
