@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use model::network::{self, Inside, Mutual};
 use model::port::{ContainerPort, PortBinding, Protocol};
 use net::address::{Cidr, Family};
-use net::bridge::{self, BridgePlan};
+use net::bridge::BridgePlan;
 use net::host::{self, Ipv6Loopback, Stack};
 use net::nft::{Firewall, Network, PortRule, Source, Wanted};
 use net::ports::{PortError, Reserved, reserve};
@@ -171,9 +171,11 @@ impl Engine {
         (!ports.is_empty()).then(|| Published { tag: self.paths().tag().clone(), ports })
     }
 
-    /// All that should be in the firewall: asked for only when its tables must be built.
+    /// All that should be in the firewall: asked for only when its tables must be built. The default
+    /// bridge is made for it, since nobody looks for its elements later. Where it cannot be, its next
+    /// container says why, and other networks work.
     pub(crate) fn everything(&self) -> Result<Wanted, Box<dyn std::error::Error + Send + Sync>> {
-        let default = bridge::existing(&self.names())?;
+        let default = self.default_bridge().ok().map(|bridge| bridge.plan);
         let mut networks: Vec<Network> = default.iter().map(default_network).collect();
         networks.extend(self.laid_networks()?.into_iter().map(|laid| laid.rules));
         let mut ports = Vec::new();

@@ -63,6 +63,22 @@ pub(crate) fn rules(host: &Host, what: &str) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
+/// Its tables are built for the first network, which needs not be this one.
+#[test]
+fn the_default_bridge_has_its_rules_whatever_came_first() {
+    let host = host();
+    host.ok(&["network", "create", "--subnet", &subnet(), "first"]);
+    host.ok(&["run", "--rm", "busybox", "true"]);
+    let default = inspect(&host, "bridge");
+    let name = default["Options"]["com.docker.network.bridge.name"].as_str().unwrap();
+    let subnet = default["IPAM"]["Config"][0]["Subnet"].as_str().unwrap();
+    let (prefix, _) = subnet.split_once('/').unwrap();
+    for (set, what) in [("bridges", name), ("masqueraded", prefix)] {
+        let has = |line: &String| line.contains(set) && line.contains(what);
+        assert!(rules(&host, "").iter().any(has), "{set} {what}: {:?}", rules(&host, ""));
+    }
+}
+
 #[test]
 fn a_network_is_made_and_removed() {
     let host = host();
