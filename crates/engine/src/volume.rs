@@ -43,6 +43,23 @@ impl Engine {
         self.volume_view(row)
     }
 
+    /// Makes a volume that is the caller's alone so far.
+    ///
+    /// # Errors
+    /// There is one of that name: somebody may have made it a moment ago.
+    pub(crate) fn volume_make(
+        &self,
+        name: &str,
+        wish: VolumeWish,
+    ) -> Result<VolumeView, EngineError> {
+        let wish = volume_row(name, false, wish);
+        let row = self.store().volumes().ensure(&wish).map_err(volume_error)?;
+        if self.tell_made(&[wish], std::slice::from_ref(&row)).is_empty() {
+            return Err(VolumeConflict::Taken(name.to_owned()).into());
+        }
+        self.volume_view(row)
+    }
+
     /// Every volume, by name.
     ///
     /// # Errors

@@ -80,8 +80,8 @@ impl Engine {
             }
             None if is_bare => self.import_new(name, wish, archive),
             None => {
-                let VolumeWish { labels, options } = wish;
-                let made = self.volume_create(Some(name.to_owned()), labels, options)?;
+                // Somebody else's volume is not removed below.
+                let made = self.volume_make(name, wish)?;
                 if let Err(error) = self.pour(name, archive) {
                     // The first error is the one to tell.
                     let _ = self.volume_remove(name);

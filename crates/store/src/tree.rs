@@ -393,13 +393,13 @@ fn copy_run(source: &OwnedFd, file: &OwnedFd, start: u64, end: u64) -> Result<u6
         let len = usize::try_from(end - at).unwrap_or(usize::MAX).min(1 << 30);
         let (mut from, mut to) = (at, at);
         match rustix::fs::copy_file_range(source, Some(&mut from), file, Some(&mut to), len) {
-            Ok(0) => return Ok(at),
-            Ok(copied) => at += copied as u64,
-            Err(Errno::INTR) => {}
-            // Between these two file systems the kernel does not.
-            Err(Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => {
+            // Between these two file systems the kernel does not; or the file ends here, or it is one whose
+            // file system answers so although there is more: only who reads it knows.
+            Ok(0) | Err(Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => {
                 return copy_through_memory(source, file, at, end);
             }
+            Ok(copied) => at += copied as u64,
+            Err(Errno::INTR) => {}
             Err(errno) => return Err((Side::To, errno)),
         }
     }

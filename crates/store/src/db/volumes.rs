@@ -381,7 +381,15 @@ fn delete_row(tx: &Tx<'_>, name: &str) -> Result<(), VolumeRowError> {
 
 /// What containers see does not depend on the caller's umask.
 fn make_dirs(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().mode(0o700).create(dir)?;
+    make_own(dir)?;
+    make_data(dir)
+}
+
+fn make_own(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(dir)
+}
+
+fn make_data(dir: &Path) -> io::Result<()> {
     let data = dir.join(DATA);
     DirBuilder::new().mode(0o755).create(&data)?;
     std::fs::set_permissions(&data, Permissions::from_mode(0o755))

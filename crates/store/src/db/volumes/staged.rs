@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use sys::failpoint::{Point, reach};
 
-use super::{DATA, VolumeRow, VolumeRowError, Volumes, by_name, insert_row, make_dirs, moved};
+use super::{
+    DATA, VolumeRow, VolumeRowError, Volumes, by_name, insert_row, make_data, make_own, moved,
+};
 use crate::gc;
 use crate::layout::{Layout, random_name};
 use crate::lock::{self, Attempt, Kind};
@@ -61,9 +63,11 @@ impl Volumes<'_> {
         let staging = self.layout.staging();
         loop {
             let dir = staging.join(random_name().map_err(failed(&staging))?);
-            make_dirs(&dir).map_err(failed(&dir))?;
+            make_own(&dir).map_err(failed(&dir))?;
             match lock::attempt(&dir, Kind::Directory).map_err(failed(&dir))? {
                 Attempt::Held(lock) => {
+                    // Only now: what nobody has locked may be swept away at any moment.
+                    make_data(&dir).map_err(failed(&dir))?;
                     let (layout, dir) = (self.layout.clone(), Some(dir));
                     return Ok(StagedVolume { layout, dir, _lock: lock });
                 }
