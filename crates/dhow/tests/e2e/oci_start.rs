@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::Ran;
+use testkit::{Ran, until};
 
 use crate::oci::Bundle;
 use crate::oci_spec::{add, said, with_users};
@@ -103,14 +103,12 @@ fn network_devices() {
 fn network_devices_of_a_create_that_fails_go_back() {
     let bundle = Bundle::new();
     let pair = Pair::new(&bundle);
-    let netns = format!("dhow-test-{}", bundle.tag());
-    ip(&format!("netns add {netns}"));
-    let path = format!("/run/netns/{netns}");
-    bundle.change(|spec| add_path(spec, &path));
+    let apart = Apart::new();
+    bundle.change(|spec| add_path(spec, &apart.path()));
     let is_back = || {
         let told = ip(&format!("addr show dev {}", pair.left));
         assert!(told.contains("10.99.77.2/24") && told.contains("fd99:77::2/64"), "{told}");
-        assert!(!ip(&format!("-n {netns} addr show")).contains("own0"));
+        assert!(!apart.links().contains("own0"));
     };
     // The second takes the name of the first.
     bundle.change(|spec| {
@@ -129,8 +127,38 @@ fn network_devices_of_a_create_that_fails_go_back() {
     bundle.fails(&["run", "one"]);
     is_back();
     assert!(ip(&format!("addr show dev {}", pair.left)).contains(",UP"));
-    ip(&format!("netns del {netns}"));
+    drop(apart);
     bundle.nothing_is_left();
+}
+
+/// A network namespace that somebody has, and that ends with them: `ip netns` leaves a mount behind.
+struct Apart(std::process::Child);
+
+#[expect(clippy::disallowed_methods, reason = "the test lays out interfaces of the host")]
+impl Apart {
+    fn new() -> Self {
+        let apart = Self(Command::new("unshare").args(["--net", "sleep", "1000"]).spawn().unwrap());
+        let own = std::fs::read_link("/proc/self/ns/net").unwrap();
+        until("a network namespace", || std::fs::read_link(apart.path()).unwrap() != own);
+        apart
+    }
+
+    fn path(&self) -> String {
+        format!("/proc/{}/ns/net", self.0.id())
+    }
+
+    fn links(&self) -> String {
+        let net = format!("--net={}", self.path());
+        let ran = Command::new("nsenter").args([&net, "ip", "addr", "show"]).output().unwrap();
+        Ran::new(&ran).out
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
 }
 
 /// Puts the container into a network namespace that is there.
