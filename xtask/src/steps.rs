@@ -13,6 +13,8 @@ const TEST_PACKAGES: &[&str] = &[
     "busybox-static",
     "conmon",
     "containerd",
+    // Podman without control groups runs on no other runtime, and is content with runc where that is installed.
+    "crun",
     "docker.io",
     "e2fsprogs",
     "gzip",
