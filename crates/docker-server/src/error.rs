@@ -145,14 +145,18 @@ fn network_status(error: &NetworkError) -> StatusCode {
         | N::Permanent(_)
         | N::Active { .. }
         | N::Overlap { .. }
+        | N::SameBridge { .. }
         | N::OnlyConfiguration(_)
         | N::AddressTaken { .. }
         | N::NoConfiguration(_)
         | N::NotConfiguration(_)
         | N::ConfigurationInUse(_) => StatusCode::FORBIDDEN,
-        N::Ambiguous(_) | N::NoPool(_) | N::NoGateway(_) | N::Option(_) | N::Outside { .. } => {
-            StatusCode::BAD_REQUEST
-        }
+        N::Ambiguous(_)
+        | N::NoPool(_)
+        | N::NoGateway(_)
+        | N::Option(_)
+        | N::NoIpv6 { .. }
+        | N::Outside { .. } => StatusCode::BAD_REQUEST,
         N::Later(_) => StatusCode::NOT_IMPLEMENTED,
         N::Record { .. } | N::Exhausted { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -57,6 +57,7 @@ impl Engine {
             warnings: {
                 let mut warnings = rootless::warnings(self.paths().run(), &hierarchies);
                 warnings.extend(self.profile_warning()?);
+                warnings.extend(self.unread_networks()?);
                 warnings
             },
             at: Some(now()),

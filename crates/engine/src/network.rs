@@ -1,5 +1,6 @@
 //! Networks: those that every engine has, those that somebody made, and a container's place on one.
 
+mod alone;
 mod create;
 mod error;
 mod look;
@@ -16,11 +17,12 @@ use model::container::NetworkMode;
 use model::network::Inside;
 use model::{ContainerId, NetworkId};
 use net::address::{Cidr, Family, Mac};
-use net::bridge::{self, Bridge};
+use net::bridge::{self, AnyError, Bridge, BridgePlan};
 use net::endpoint::{self, EndpointPlan};
 use net::host::Stack;
 use net::ipam;
 use net::names::Names;
+use net::nft::Source;
 use store::{AddressError, DbError, NetworkRow, NetworkRowError};
 use sys::failpoint::Point;
 
@@ -41,6 +43,11 @@ const BUILT_IN: [(&str, &str); 3] = [(BRIDGE, "bridge"), ("host", "host"), ("non
 /// Whether a network exists without being made.
 pub(crate) fn is_built_in(name: &str) -> bool {
     BUILT_IN.iter().any(|(known, _)| *known == name)
+}
+
+/// Whether a name is kept for one of those; `default` is what clients call the default one.
+fn is_predefined(name: &str) -> bool {
+    is_built_in(name) || name == "default"
 }
 
 /// A container's place on a network, ready for its init.
@@ -164,7 +171,18 @@ impl Engine {
 
     /// The default bridge, made if it is not there.
     pub(crate) fn default_bridge(&self) -> Result<Bridge, EngineError> {
-        bridge::ensure_default(&self.names(), || Ok(self.made_subnets()?)).map_err(net_error)
+        let tell = |plan: &BridgePlan| self.tell_of_default(plan);
+        bridge::ensure_default(&self.names(), || Ok(self.made_subnets()?), tell).map_err(net_error)
+    }
+
+    /// It may come back with other subnets than it had, which tables that are there do not know.
+    fn tell_of_default(&self, plan: &BridgePlan) -> Result<(), AnyError> {
+        let firewall = self.firewall_now()?;
+        if !firewall.is_built()? {
+            return Ok(());
+        }
+        let mut wanted = || self.everything_beside(Some(plan));
+        Ok(firewall.rebuild(&mut Source::Everything(&mut wanted))?)
     }
 
     /// How ports are published on the network that a container is on.

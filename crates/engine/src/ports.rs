@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use model::network::{self, Inside, Mutual};
 use model::port::{ContainerPort, PortBinding, Protocol};
 use net::address::{Cidr, Family};
-use net::bridge::BridgePlan;
+use net::bridge::{AnyError, BridgePlan};
 use net::host::{self, Ipv6Loopback, Stack};
 use net::nft::{Firewall, Network, PortRule, Source, Wanted};
 use net::ports::{PortError, Reserved, reserve};
@@ -123,9 +123,7 @@ impl Engine {
 
     /// Publishes more ports of a container that runs.
     pub(crate) fn publish_rules(&self, rules: &[PortRule]) -> Result<(), EngineError> {
-        let stack = host::stack().map_err(net_error)?;
-        let loopback = host::ipv6_loopback().map_err(net_error)?;
-        let firewall = Firewall::open(&self.names(), stack, loopback).map_err(net_error)?;
+        let firewall = self.firewall_now()?;
         let mut wanted = || self.everything();
         firewall.publish(rules, &mut Source::Everything(&mut wanted)).map_err(net_error)
     }
@@ -165,6 +163,13 @@ impl Engine {
         Firewall::open(&self.names(), Stack::Dual, Ipv6Loopback::Closed).map_err(net_error)
     }
 
+    /// The firewall as the host has it now, for changes that may have to build it.
+    pub(crate) fn firewall_now(&self) -> Result<Firewall, EngineError> {
+        let stack = host::stack().map_err(net_error)?;
+        let loopback = host::ipv6_loopback().map_err(net_error)?;
+        Firewall::open(&self.names(), stack, loopback).map_err(net_error)
+    }
+
     /// What the shim takes back at the end.
     pub(crate) fn published(&self, publication: &Publication) -> Option<Published> {
         let ports: Vec<_> = publication.rules.iter().map(published_port).collect();
@@ -174,9 +179,17 @@ impl Engine {
     /// All that should be in the firewall: asked for only when its tables must be built. The default
     /// bridge is made for it, since nobody looks for its elements later. Where it cannot be, its next
     /// container says why, and other networks work.
-    pub(crate) fn everything(&self) -> Result<Wanted, Box<dyn std::error::Error + Send + Sync>> {
+    pub(crate) fn everything(&self) -> Result<Wanted, AnyError> {
         let default = self.default_bridge().ok().map(|bridge| bridge.plan);
-        let mut networks: Vec<Network> = default.iter().map(default_network).collect();
+        self.everything_beside(default.as_ref())
+    }
+
+    /// The same with a default bridge that is known.
+    pub(crate) fn everything_beside(
+        &self,
+        default: Option<&BridgePlan>,
+    ) -> Result<Wanted, AnyError> {
+        let mut networks: Vec<Network> = default.into_iter().map(default_network).collect();
         networks.extend(self.laid_networks()?.into_iter().map(|laid| laid.rules));
         let mut ports = Vec::new();
         for row in self.store().containers().list()? {

@@ -239,6 +239,25 @@ impl Subnet {
         self.contains(address).then(|| to_number(address) - to_number(self.first()))
     }
 
+    /// The first and last place of a host. Point-to-point subnets (RFC 3021, RFC 6164) have no network and
+    /// broadcast address.
+    #[must_use]
+    pub fn hosts(self) -> (u128, u128) {
+        let last = host_mask(self.family(), self.prefix());
+        match (self.family(), self.family().bits() - self.prefix()) {
+            (_, 0 | 1) => (0, last),
+            (Family::V4, _) => (1, last - 1),
+            (Family::V6, _) => (1, last),
+        }
+    }
+
+    /// Whether a host can have an address: one inside, but not the network's own, nor that of broadcast.
+    #[must_use]
+    pub fn is_hosts(self, address: IpAddr) -> bool {
+        let (first, last) = self.hosts();
+        self.place_of(address).is_some_and(|place| (first..=last).contains(&place))
+    }
+
     /// The address with this network's prefix, if it is inside.
     #[must_use]
     pub fn with(self, address: IpAddr) -> Option<Cidr> {
@@ -340,6 +359,30 @@ mod tests {
         assert_eq!("02:42:ac:11:00:02".parse::<Mac>().unwrap().octets(), [2, 0x42, 0xac, 17, 0, 2]);
         for bad in ["", "02:42:ac:11:00", "02:42:ac:11:00:02:03", "02:42:ac:11:00:+2"] {
             assert!(bad.parse::<Mac>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_networks_own_addresses_are_no_hosts() {
+        let of = |subnet: &str, address: &str| {
+            subnet.parse::<Subnet>().unwrap().is_hosts(address.parse().unwrap())
+        };
+        for (subnet, address) in [
+            ("10.0.0.0/24", "10.0.0.0"),
+            ("10.0.0.0/24", "10.0.0.255"),
+            ("10.0.0.0/24", "10.0.1.1"),
+            ("fd00::/64", "fd00::"),
+        ] {
+            assert!(!of(subnet, address), "{address} of {subnet}");
+        }
+        for (subnet, address) in [
+            ("10.0.0.0/23", "10.0.0.255"),
+            ("10.0.0.0/31", "10.0.0.0"),
+            ("10.0.0.0/31", "10.0.0.1"),
+            ("fd00::/64", "fd00::ffff:ffff:ffff:ffff"),
+            ("fd00::/127", "fd00::"),
+        ] {
+            assert!(of(subnet, address), "{address} of {subnet}");
         }
     }
 

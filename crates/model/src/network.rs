@@ -241,7 +241,8 @@ impl BridgeOptions {
                 self.source = if switch()? { Source::Host } else { Source::Own };
             }
             "bridge.host_binding_ipv4" => {
-                self.binding = Some(value.parse().map_err(|_| bad("invalid ip"))?);
+                let v4 = value.parse::<Ipv4Addr>().map_err(|_| bad("invalid ip"))?;
+                self.binding = Some(v4.into());
             }
             "bridge.gateway_mode_ipv4" => self.gateways[0] = gateway_mode(key, value)?,
             "bridge.gateway_mode_ipv6" => self.gateways[1] = gateway_mode(key, value)?,
@@ -365,6 +366,7 @@ mod tests {
             ("bridge.enable_icc", "maybe", "invalid syntax"),
             ("bridge.name", "a/b", "invalid interface name"),
             ("bridge.host_binding_ipv4", "x", "invalid ip"),
+            ("bridge.host_binding_ipv4", "::1", "invalid ip"),
             ("bridge.gateway_mode_ipv4", "odd", "unknown gateway mode"),
             ("bridge.gateway_mode_ipv6", "routed", "not supported yet: gateway mode routed"),
             ("bridge.gateway_mode_ipv4", "isolated", "only be used for an internal network"),

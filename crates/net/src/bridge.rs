@@ -13,6 +13,9 @@ use crate::sysctl::{self, SysctlError};
 /// Opens the alias of a bridge of ours; what follows are its addresses.
 const ALIAS: &str = "dhow ";
 
+/// What a caller's part says.
+pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why there is no bridge.
 #[derive(Debug, thiserror::Error)]
 pub enum BridgeError {
@@ -59,7 +62,15 @@ pub enum BridgeError {
     Foreign(LinkName),
     /// What other networks have could not be found out.
     #[error("find out which subnets other networks have")]
-    Reserved(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Reserved(#[source] AnyError),
+    /// The firewall could not be told of it.
+    #[error("tell the firewall of bridge {bridge}")]
+    Told {
+        /// Its name.
+        bridge: LinkName,
+        /// Why.
+        source: AnyError,
+    },
 }
 
 /// A bridge as it should be.
@@ -150,8 +161,8 @@ fn plan_from_alias(name: &LinkName, alias: &str) -> Option<BridgePlan> {
 
 /// Makes the default bridge of this root exist and returns it. Its subnet is what it already has,
 /// else the first of Docker's pools that neither the host nor another network uses, and a unique local
-/// one for IPv6. `reserved` says what other networks use that may have no bridge now; it is asked only
-/// where a subnet must be chosen.
+/// one for IPv6. `reserved` says what other networks use that may have no bridge now, and `tell` is told
+/// what it will have before anybody takes it for done; both are asked only where it must be made.
 ///
 /// Any number of processes may do this at once: all choose the same.
 ///
@@ -159,7 +170,8 @@ fn plan_from_alias(name: &LinkName, alias: &str) -> Option<BridgePlan> {
 /// See [`BridgeError`].
 pub fn ensure_default(
     names: &Names,
-    reserved: impl FnOnce() -> Result<Vec<Subnet>, Box<dyn std::error::Error + Send + Sync>>,
+    reserved: impl FnOnce() -> Result<Vec<Subnet>, AnyError>,
+    tell: impl FnOnce(&BridgePlan) -> Result<(), AnyError>,
 ) -> Result<Bridge, BridgeError> {
     let name = names.bridge();
     let failed = |source| BridgeError::Netlink { bridge: name.clone(), source };
@@ -177,7 +189,7 @@ pub fn ensure_default(
     let stack =
         host::stack().map_err(|source| BridgeError::Sysctl { bridge: name.clone(), source })?;
     let plan = plan_default(name, stack, &has, &in_use).ok_or(BridgeError::NoPool)?;
-    ensure_with(&socket, plan)
+    ensure_with(&socket, plan, tell)
 }
 
 /// The default bridge of this root as it is; `None` if it was not made yet.
@@ -242,11 +254,16 @@ pub fn ensure(plan: BridgePlan) -> Result<Bridge, BridgeError> {
     let socket = Socket::route().map_err(failed)?;
     match rtnl::find_link(&socket, &plan.name).map_err(failed)? {
         Some(link) if plan.is_done(&link) => ready(plan, link.index),
-        Some(_) | None => ensure_with(&socket, plan),
+        Some(_) | None => ensure_with(&socket, plan, |_| Ok(())),
     }
 }
 
-fn ensure_with(socket: &Socket, plan: BridgePlan) -> Result<Bridge, BridgeError> {
+/// The alias comes last: who sees it takes all before it for done.
+fn ensure_with(
+    socket: &Socket,
+    plan: BridgePlan,
+    tell: impl FnOnce(&BridgePlan) -> Result<(), AnyError>,
+) -> Result<Bridge, BridgeError> {
     let failed = |source| BridgeError::Netlink { bridge: plan.name.clone(), source };
     let index = add(socket, &plan)?;
     let foreign = addresses_of(socket, &plan.name)?;
@@ -268,6 +285,7 @@ fn ensure_with(socket: &Socket, plan: BridgePlan) -> Result<Bridge, BridgeError>
         rtnl::add_loopback_route(&mut batch, index);
         unless_exists(socket.execute(batch)).map_err(failed)?;
     }
+    tell(&plan).map_err(|source| BridgeError::Told { bridge: plan.name.clone(), source })?;
     let mut batch = Batch::default();
     rtnl::set_alias(&mut batch, index, &plan.alias());
     socket.execute(batch).map_err(failed)?;

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::address::{Cidr, Family, Subnet};
+use crate::address::{Cidr, Subnet};
 
 /// A route to more than this many addresses is a default route in disguise (VPNs route two
 /// halves of the address space); no subnet would be left if it counted as in use.
@@ -14,7 +14,7 @@ const WIDEST_ROUTE: u8 = 8;
 /// The first address of a subnet that a host can have: Docker's choice for the gateway.
 #[must_use]
 pub fn default_gateway(subnet: Subnet) -> Option<IpAddr> {
-    let (first, _) = hosts(subnet);
+    let (first, _) = subnet.hosts();
     subnet.nth(first)
 }
 
@@ -37,7 +37,7 @@ pub fn lowest_within(
     gateway: Option<IpAddr>,
     taken: &BTreeSet<IpAddr>,
 ) -> Option<IpAddr> {
-    let (first, last) = hosts(subnet);
+    let (first, last) = subnet.hosts();
     let mut place = first.max(subnet.place_of(range.first())?);
     let last = last.min(subnet.place_of(range.last())?);
     let used = taken.range(range.first()..).copied().map_while(|ip| subnet.place_of(ip));
@@ -51,17 +51,6 @@ pub fn lowest_within(
         place = place.checked_add(1)?;
     }
     None
-}
-
-/// The first and last place of a host in a subnet. Point-to-point subnets (RFC 3021, RFC 6164)
-/// have no network and broadcast address.
-fn hosts(subnet: Subnet) -> (u128, u128) {
-    let last = subnet.place_of(subnet.last()).unwrap_or(0);
-    match (subnet.family(), subnet.family().bits() - subnet.prefix()) {
-        (_, 0 | 1) => (0, last),
-        (Family::V4, _) => (1, last - 1),
-        (Family::V6, _) => (1, last),
-    }
 }
 
 /// The address in `to` at the same place as `address` in `from`: one lease gives a container both
@@ -220,7 +209,7 @@ mod tests {
             let taken: BTreeSet<IpAddr> =
                 taken.into_iter().map(|n| Ipv4Addr::from(base + n).into()).collect();
             let gateway = default_gateway(subnet);
-            let (first, last) = hosts(subnet);
+            let (first, last) = subnet.hosts();
             let expected = (first..=last)
                 .filter_map(|place| subnet.nth(place))
                 .find(|ip| Some(*ip) != gateway && !taken.contains(ip));

@@ -105,6 +105,7 @@ places! {
     RemoveFiles = "remove.files": "All is gone but the directory below the runtime root.",
 
     NetworkRow = "network.row": "A network's row is written; it has no bridge.",
+    NetworkLaid = "network.laid": "It has its bridge, and its place in the firewall.",
     NetworkRemoved = "network.removed": "A network's row is gone; its bridge is there.",
 
     OperationBegin = "operation.begin": "An operation begins: of a pull, the manifest is here.",

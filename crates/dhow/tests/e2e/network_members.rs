@@ -7,7 +7,7 @@ use serde_json::Value;
 use testkit::Host;
 
 use crate::host;
-use crate::networks::{at, bridge, inspect, link, rules, said, subnet};
+use crate::networks::{at, bridge, has_ipv6, inspect, link, rules, said, subnet};
 
 const SERVE: &str = "echo page > /var/www/f; exec httpd -f -p 80 -h /var/www";
 
@@ -104,7 +104,13 @@ fn a_container_has_what_it_asks_for() {
     host.ok(&[&["network", "create"][..], &pools, &["-o", mtu, "-o", prefix, "net"]].concat());
     let (ip, ip6) = (at(&subnet, 77), v6.replace("::/64", "::77"));
     let mac = "02:42:0a:00:00:77";
-    let asked = ["--ip", &ip, "--ip6", &ip6, "--mac-address", mac, "-h", "named"];
+    let mut asked = vec!["--ip", &ip, "--mac-address", mac, "-h", "named"];
+    if has_ipv6() {
+        asked.extend(["--ip6", &ip6]);
+    } else {
+        let run = ["run", "--rm", "--network", "net", "--ip6", &ip6, "busybox", "true"];
+        assert!(host.fails(125, &run).contains("IPv6 is disabled on this host"));
+    }
     serve(&host, "net", "web", &asked);
     let shown = place(&host, "web", "net");
     assert_eq!(shown["IPAddress"], ip.as_str());
@@ -121,11 +127,9 @@ fn a_container_has_what_it_asks_for() {
     assert!(route.starts_with(&format!("default via {} dev net0", at(&subnet, 1))), "{route}");
     let hosts = host.ok(&["exec", "web", "cat", "/etc/hosts"]);
     assert!(hosts.contains(&format!("{ip}\tnamed")), "{hosts}");
-    // The host may have IPv6 disabled.
-    if shown["GlobalIPv6Address"] != "" {
-        assert_eq!(shown["GlobalIPv6Address"], ip6.as_str());
-        assert!(hosts.contains(&format!("{ip6}\tnamed")), "{hosts}");
-    }
+    let has = if has_ipv6() { ip6.as_str() } else { "" };
+    assert_eq!(shown["GlobalIPv6Address"], has);
+    assert_eq!(hosts.contains(&format!("{ip6}\tnamed")), has_ipv6(), "{hosts}");
     // It has the same after a restart, and nobody else gets it meanwhile.
     let taken =
         host.fails(125, &["run", "--rm", "--network", "net", "--ip", &ip, "busybox", "true"]);
@@ -135,9 +139,11 @@ fn a_container_has_what_it_asks_for() {
     );
     host.ok(&["restart", "-t", "0", "web"]);
     assert_eq!(address(&host, "web", "net"), ip);
-    let gateway = at(&subnet, 1);
-    let taken = ["run", "--rm", "--network", "net", "--ip", &gateway, "busybox", "true"];
-    assert!(host.fails(125, &taken).contains("Address already in use"));
+    for place in [0, 1, 255] {
+        let own = at(&subnet, place);
+        let taken = ["run", "--rm", "--network", "net", "--ip", &own, "busybox", "true"];
+        assert!(host.fails(125, &taken).contains("Address already in use"), "{own}");
+    }
     let outside = ["run", "--rm", "--network", "net", "--ip", "192.0.2.9", "busybox", "true"];
     let outside = host.fails(125, &outside);
     assert!(outside.contains("no configured subnet contains IP address 192.0.2.9"), "{outside}");

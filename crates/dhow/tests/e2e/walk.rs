@@ -86,7 +86,7 @@ const fn scenarios(point: Point) -> &'static [Scenario] {
         P::RemoveFiles => &[Remove, Reap, Run],
         P::UpdateSaved | P::UpdateNoted | P::UpdateAdded | P::UpdateTaken => &[Update],
         P::RemoveVolumeRow => &[VolumeRemove],
-        P::NetworkRow => &[NetworkMake],
+        P::NetworkRow | P::NetworkLaid => &[NetworkMake],
         P::NetworkRemoved => &[NetworkRemove],
         P::VolumeStaged | P::VolumeAdopted => &[VolumeClone],
         P::VolumeLinked | P::VolumeRenamed | P::VolumeMoved => &[VolumeRename],

@@ -214,6 +214,12 @@ fn address(what: &str, name: &str, text: &str, subnet: Subnet) -> Result<IpAddr,
     if !subnet.contains(address) {
         return Err(bad(format!("parent subnet {subnet} doesn't contain this address")));
     }
+    // Docker says that they are in use already.
+    if !subnet.is_hosts(address) {
+        return Err(bad(
+            "no host can have a network's own address, or that of broadcast".to_owned()
+        ));
+    }
     Ok(address)
 }
 
@@ -262,6 +268,7 @@ mod tests {
                 config("10.0.0.0/8", "192.168.0.1/24", "192.168.0.1", "192.168.0.1"),
                 config("10.10.10.0/8", "", "", ""),
                 config("10.1.1.1/32", "", "", ""),
+                config("10.1.0.0/24", "", "10.1.0.0", "10.1.0.255"),
             ]),
             &expect![[r#"
                 invalid network config:
@@ -278,6 +285,8 @@ mod tests {
                 invalid auxiliary address a: parent subnet 10.0.0.0/8 doesn't contain this address
                 invalid subnet 10.10.10.0/8: it should be 10.0.0.0/8
                 invalid subnet 10.1.1.1/32: it has no room for a gateway
+                invalid gateway 10.1.0.0: no host can have a network's own address, or that of broadcast
+                invalid auxiliary address a: no host can have a network's own address, or that of broadcast
             "#]],
         );
     }

@@ -5,17 +5,19 @@
 
 use model::NetworkId;
 use model::address::Subnet;
-use model::network::{Configuration, Ipv6, NetworkWish};
+use model::network::{BRIDGE_NAME, Configuration, Ipv6, NetworkWish};
+use net::address::LinkName;
 use net::bridge::{self, Bridge};
 use net::host::{self, Stack};
 use net::nft::{Firewall, Source};
 use store::{DbError, NetworkRow, NetworkRowError};
 use sys::failpoint::Point;
 
+use super::alone::Alone;
 use super::error::NetworkError;
 use super::plan::{Ground, pools};
-use super::record::{BRIDGE_DRIVER, Known, Laid, Made, NULL, NetworkRecord};
-use super::{is_built_in, net_error};
+use super::record::{BRIDGE_DRIVER, Known, Laid, Made, NULL, NetworkRecord, Outline};
+use super::{is_predefined, net_error};
 use crate::container::now;
 use crate::{Engine, EngineError, random};
 
@@ -31,45 +33,51 @@ impl Engine {
         if sys::rootless::is_member() {
             return Err(NetworkError::Later("networks of an ordinary user").into());
         }
-        if is_built_in(&wish.name) {
+        if is_predefined(&wish.name) {
             return Err(NetworkError::Predefined(wish.name).into());
         }
-        let wish = self.configured(wish)?;
+        // The first thing on a host makes its root, which is locked then.
+        self.built_in(super::BRIDGE)?;
+        let alone = self.alone_with_networks()?;
         let mut ground = self.ground()?;
         let id = random::network_id()?;
         let bridge = self.default_subnets()?;
+        let names = self.names();
         let row = self.store().networks().insert(|rows| {
-            ground.networks = held(rows)?;
+            let outlines = outlines(rows)?;
+            let wish = configured(wish, rows)?;
+            check_bridge(&wish, (&outlines, names.bridge())).map_err(EngineError::from)?;
+            ground.networks = held(outlines);
             ground.networks.extend(bridge);
             new_row(id, wish, &ground)
         });
         let known = Known::read(row.map_err(Refusal::told)?)?;
-        EngineError::step(Point::NetworkRow)?;
-        if let Err(error) = self.lay(&known) {
-            // What could not be made is not kept; this error is the one to tell.
-            let _ = self.store().networks().remove(&id);
+        let laid = EngineError::step(Point::NetworkRow)
+            .and_then(|()| self.forget_former(&known, &alone))
+            .and_then(|()| self.lay(&known))
+            .and_then(|bridge| EngineError::step(Point::NetworkLaid).map(|()| bridge));
+        if let Err(error) = laid {
+            self.unmake(&known, &alone);
             return Err(error);
         }
         self.tell_network("create", &known);
         Ok(id)
     }
 
-    /// The wish with what its configuration says.
-    fn configured(&self, wish: NetworkWish) -> Result<NetworkWish, EngineError> {
-        let Configuration::From(from) = &wish.configuration else { return Ok(wish) };
-        let Some(row) = self.store().networks().by_name(from)? else {
-            return Err(NetworkError::NoConfiguration(from.clone()).into());
-        };
-        let made = Known::read(row)?.record.made;
-        let only = made.filter(|made| made.configuration == Configuration::Only);
-        let Some(made) = only else {
-            return Err(NetworkError::NotConfiguration(from.clone()).into());
-        };
-        let mut labels = made.labels;
-        labels.extend(wish.labels);
-        let has_v6 = made.pools.iter().any(|pool| pool.subnet.first().is_ipv6());
-        let ipv6 = if has_v6 { Ipv6::On } else { wish.ipv6 };
-        Ok(NetworkWish { ipv6, pools: made.pools, options: made.options, labels, ..wish })
+    /// What could not be made is not kept. The error that led here is the one to tell.
+    fn unmake(&self, known: &Known, alone: &Alone) {
+        let removed = self.store().networks().remove(&known.id, |_| Ok::<_, NetworkRowError>(()));
+        // A container may have been faster, which has made what was missing.
+        if removed.is_ok() {
+            let _ = self.unlay(known, alone);
+        }
+    }
+
+    /// A bridge of ours that has a new network's name is nobody's: a removal was killed.
+    fn forget_former(&self, known: &Known, _alone: &Alone) -> Result<(), EngineError> {
+        let stack = host::stack().map_err(net_error)?;
+        let Some(Laid { plan, .. }) = known.laid(&self.names(), stack)? else { return Ok(()) };
+        bridge::remove(&plan.name, plan.group).map_err(net_error)
     }
 
     fn ground(&self) -> Result<Ground, EngineError> {
@@ -85,10 +93,12 @@ impl Engine {
         Ok(addresses.map(|cidr| (cidr.subnet(), super::BRIDGE.to_owned())).collect())
     }
 
-    /// The subnets of all networks that were made: the default bridge chooses its own beside them.
+    /// The subnets of all networks that were made: the default bridge chooses its own beside them. Of one
+    /// whose record means nothing only the kernel knows, where its bridge is there.
     pub(crate) fn made_subnets(&self) -> Result<Vec<Subnet>, EngineError> {
-        let held = held(&self.store().networks().list()?).map_err(Refusal::told)?;
-        Ok(held.into_iter().map(|(subnet, _)| subnet).collect())
+        let rows = self.store().networks().list()?;
+        let outlines = rows.iter().filter_map(|row| Outline::read(row).ok().flatten());
+        Ok(outlines.flat_map(|outline| outline.subnets).collect())
     }
 
     /// Makes the kernel have a network: its bridge, and its place in the firewall. Nothing is done where
@@ -101,8 +111,9 @@ impl Engine {
         let bridge = bridge::ensure(plan).map_err(net_error)?;
         let firewall = self.firewall_of(stack, &bridge)?;
         let mut wanted = || self.everything();
-        firewall.ensure(&mut Source::Everything(&mut wanted)).map_err(net_error)?;
-        firewall.add_network(&rules).map_err(net_error)?;
+        let mut source = Source::Everything(&mut wanted);
+        firewall.ensure(&mut source).map_err(net_error)?;
+        firewall.add_network(&rules, &mut source).map_err(net_error)?;
         Ok(Some(bridge))
     }
 
@@ -153,17 +164,52 @@ impl From<EngineError> for Refusal {
     }
 }
 
-/// What the networks have that were made. One that is only a configuration has nothing yet.
-fn held(rows: &[NetworkRow]) -> Result<Held, Refusal> {
-    let mut held = Vec::new();
-    for row in rows {
-        let known = Known::read(row.clone())?;
-        let made = known.record.made.as_ref();
-        if made.is_some_and(|made| made.configuration != Configuration::Only) {
-            held.extend(known.subnets().map(|subnet| (subnet, known.name.clone())));
-        }
-    }
-    Ok(held)
+/// What the networks have that were made. One whose record means nothing could be in the way of any.
+fn outlines(rows: &[NetworkRow]) -> Result<Vec<Outline>, Refusal> {
+    let read = rows.iter().map(|row| Outline::read(row).map_err(EngineError::from));
+    Ok(read.filter_map(Result::transpose).collect::<Result<_, _>>()?)
+}
+
+fn held(outlines: Vec<Outline>) -> Held {
+    let of = |outline: Outline| {
+        let Outline { name, subnets, .. } = outline;
+        subnets.into_iter().map(move |subnet| (subnet, name.clone()))
+    };
+    outlines.into_iter().flat_map(of).collect()
+}
+
+/// The wish with what its configuration says.
+fn configured(wish: NetworkWish, rows: &[NetworkRow]) -> Result<NetworkWish, EngineError> {
+    let Configuration::From(from) = &wish.configuration else { return Ok(wish) };
+    let Some(row) = rows.iter().find(|row| row.name == *from) else {
+        return Err(NetworkError::NoConfiguration(from.clone()).into());
+    };
+    let made = Known::read(row.clone())?.record.made;
+    let Some(made) = made.filter(|made| made.configuration == Configuration::Only) else {
+        return Err(NetworkError::NotConfiguration(from.clone()).into());
+    };
+    let mut labels = made.labels;
+    labels.extend(wish.labels);
+    let has_v6 = made.pools.iter().any(|pool| pool.subnet.first().is_ipv6());
+    let ipv6 = if has_v6 { Ipv6::On } else { wish.ipv6 };
+    Ok(NetworkWish { ipv6, pools: made.pools, options: made.options, labels, ..wish })
+}
+
+/// A bridge is one network's: the containers of two on it would reach each other. That of the default
+/// network is kept for it, also where it is not there yet.
+fn check_bridge(
+    wish: &NetworkWish,
+    (others, default): (&[Outline], &LinkName),
+) -> Result<(), NetworkError> {
+    // What only keeps a name gives it to each that is made from it.
+    let only = wish.configuration == Configuration::Only;
+    let Some(bridge) = wish.options.get(BRIDGE_NAME).filter(|_| !only) else { return Ok(()) };
+    let by = match others.iter().find(|other| other.bridge.as_str() == bridge) {
+        Some(other) => other.name.clone(),
+        None if default.as_str() == bridge => super::BRIDGE.to_owned(),
+        None => return Ok(()),
+    };
+    Err(NetworkError::SameBridge { name: wish.name.clone(), bridge: bridge.clone(), by })
 }
 
 fn new_row(id: NetworkId, wish: NetworkWish, ground: &Ground) -> Result<NetworkRow, Refusal> {

@@ -44,6 +44,18 @@ pub enum NetworkError {
         /// Whose.
         by: String,
     },
+    /// A bridge that was named is another network's.
+    #[error(
+        "cannot create network {name} ({bridge}): conflicts with network {by} ({bridge}): networks have same bridge name"
+    )]
+    SameBridge {
+        /// The network that is wished.
+        name: String,
+        /// The bridge.
+        bridge: String,
+        /// Whose it is.
+        by: String,
+    },
     /// No default pool is free.
     #[error("all predefined address pools have been fully subnetted: {0}; name one with --subnet")]
     NoPool(String),
@@ -77,6 +89,16 @@ pub enum NetworkError {
         "invalid config for network {name}: invalid endpoint settings:\nno configured subnet contains IP address {address}"
     )]
     Outside {
+        /// The network's name.
+        name: String,
+        /// Asked for.
+        address: IpAddr,
+    },
+    /// An address of IPv6 was asked for where the host has none.
+    #[error(
+        "invalid config for network {name}: invalid endpoint settings:\nIPv6 address {address} cannot be had: IPv6 is disabled on this host"
+    )]
+    NoIpv6 {
         /// The network's name.
         name: String,
         /// Asked for.

@@ -20,18 +20,32 @@ use crate::{Engine, EngineError};
 type Members = BTreeMap<ContainerId, (ContainerName, EndpointView)>;
 
 impl Engine {
-    /// The networks that exist.
+    /// The networks that exist but for those whose record cannot be read, which
+    /// [`Engine::unread_networks`] names.
     ///
     /// # Errors
     /// The database.
     pub fn networks(&self) -> Result<Vec<NetworkView>, EngineError> {
         let rows = self.network_rows()?;
         let mut members = self.members()?;
-        let view = |row: NetworkRow| {
-            let members = members.remove(&row.id).unwrap_or_default();
-            self.network_view(Known::read(row)?, members)
+        let known = rows.into_iter().filter_map(|row| Known::read(row).ok());
+        let view = |known: Known| {
+            let members = members.remove(&known.id).unwrap_or_default();
+            self.network_view(known, members)
         };
-        rows.into_iter().map(view).collect()
+        known.map(view).collect()
+    }
+
+    /// What is wrong with the records of networks that no list shows.
+    pub(crate) fn unread_networks(&self) -> Result<Vec<String>, EngineError> {
+        let rows = self.store().networks().list()?;
+        let unread = rows.into_iter().filter_map(|row| match Known::read(row) {
+            Err(EngineError::Network(NetworkError::Record { name, source })) => Some(format!(
+                "WARNING: the record of network {name} cannot be read, it may be of a newer dhow: {source}"
+            )),
+            Ok(_) | Err(_) => None,
+        });
+        Ok(unread.collect())
     }
 
     /// One network, by id, name or prefix of an id.

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use model::NetworkId;
 use model::address::{Family, Subnet};
-use model::network::{BridgeOptions, Configuration, GatewayMode, Inside, Pool};
-use net::address::{BadLinkName, Cidr};
+use model::network::{BRIDGE_NAME, BridgeOptions, Configuration, GatewayMode, Inside, Pool};
+use net::address::{BadLinkName, Cidr, LinkName};
 use net::bridge::BridgePlan;
 use net::host::Stack;
 use net::names::{self, Names};
@@ -62,6 +62,58 @@ pub(crate) struct Laid {
     pub(crate) rules: nft::Network,
 }
 
+/// What of a network is in another's way: read from its row even if a newer dhow has written it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Outline {
+    pub(super) name: String,
+    pub(super) bridge: LinkName,
+    pub(super) subnets: Vec<Subnet>,
+    /// The network that is its configuration.
+    pub(super) from: Option<String>,
+}
+
+/// The part of a record that an outline needs; what else it has is passed over.
+#[derive(Deserialize)]
+struct Outlined {
+    made: Option<OutlinedMade>,
+}
+
+#[derive(Deserialize)]
+struct OutlinedMade {
+    #[serde(default)]
+    pools: Vec<OutlinedPool>,
+    #[serde(default)]
+    options: BTreeMap<String, String>,
+    #[serde(default)]
+    configuration: Configuration,
+}
+
+#[derive(Deserialize)]
+struct OutlinedPool {
+    subnet: Subnet,
+}
+
+impl Outline {
+    /// `None` of one that has no bridge of its own: it is always there, or only a configuration.
+    pub(super) fn read(row: &NetworkRow) -> Result<Option<Self>, NetworkError> {
+        let bad = |source| NetworkError::Record { name: row.name.clone(), source };
+        let outlined: Outlined = serde_json::from_str(&row.record).map_err(bad)?;
+        let Some(made) = outlined.made else { return Ok(None) };
+        let from = match made.configuration {
+            Configuration::Only => return Ok(None),
+            Configuration::Own => None,
+            Configuration::From(name) => Some(name),
+        };
+        let named = made.options.get(BRIDGE_NAME).and_then(|name| name.parse().ok());
+        Ok(Some(Self {
+            name: row.name.clone(),
+            bridge: named.unwrap_or_else(|| names::network_bridge(&row.id)),
+            subnets: made.pools.into_iter().map(|pool| pool.subnet).collect(),
+            from,
+        }))
+    }
+}
+
 impl Known {
     pub(crate) fn read(row: NetworkRow) -> Result<Self, EngineError> {
         let NetworkRow { id, name, record } = row;
@@ -69,11 +121,6 @@ impl Known {
             Ok(record) => Ok(Self { id, name, record }),
             Err(source) => Err(NetworkError::Record { name, source }.into()),
         }
-    }
-
-    /// Its subnets.
-    pub(crate) fn subnets(&self) -> impl Iterator<Item = Subnet> {
-        self.record.made.iter().flat_map(|made| &made.pools).map(|pool| pool.subnet)
     }
 
     /// What the kernel should have of it in these families; nothing of one that has no bridge of its own.
@@ -130,6 +177,27 @@ mod tests {
         let record: NetworkRecord = serde_json::from_str(first).unwrap();
         assert_eq!((record.driver.as_str(), &record.made), ("bridge", &None));
         assert_eq!(serde_json::to_string(&record).unwrap(), first);
+    }
+
+    /// A newer dhow's network is in the way of others all the same.
+    #[test]
+    fn what_is_in_the_way_is_read_from_any_record() {
+        let outline = |made: &str| {
+            let id = NetworkId::from_random([0xab; 32]);
+            let record = format!(r#"{{"driver":"bridge","strange":1,"made":{made}}}"#);
+            let row = NetworkRow { id, name: "n".to_owned(), record };
+            assert!(Known::read(row.clone()).is_err());
+            Outline::read(&row).unwrap()
+        };
+        let plain = outline(r#"{"pools":[{"subnet":"10.1.0.0/24","new":2}],"more":[]}"#).unwrap();
+        assert_eq!(plain.bridge.as_str(), "br-abababababab");
+        assert_eq!(plain.subnets, ["10.1.0.0/24".parse().unwrap()]);
+        let named =
+            r#"{"options":{"com.docker.network.bridge.name":"mine"},"configuration":{"From":"c"}}"#;
+        let named = outline(named).unwrap();
+        assert_eq!((named.bridge.as_str(), named.from.as_deref()), ("mine", Some("c")));
+        assert_eq!(outline(r#"{"configuration":"Only"}"#), None);
+        assert_eq!(outline("null"), None);
     }
 
     #[test]

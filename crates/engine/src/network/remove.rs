@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 
 use model::network::Configuration;
 use model::{ContainerId, EventKind};
-use net::address::LinkName;
 use net::host;
 use net::nft::Source;
 use net::{bridge, links};
-use store::NetworkRowError;
+use store::{DbError, NetworkRow, NetworkRowError};
 use sys::failpoint::Point;
 
+use super::alone::Alone;
 use super::error::NetworkError;
 use super::net_error;
-use super::record::{Known, Laid};
+use super::record::{Known, Laid, Outline};
 use crate::view::{NetworkView, Pruned};
 use crate::{Engine, EngineError};
 
@@ -27,18 +27,22 @@ impl Engine {
         if known.record.made.is_none() {
             return Err(NetworkError::Permanent(known.name).into());
         }
-        self.check_unused(&known)?;
-        match self.store().networks().remove(&known.id) {
-            Err(NetworkRowError::InUse(_)) => {
+        let alone = self.alone_with_networks()?;
+        let remove = || {
+            let unused = |rows: &[NetworkRow]| check_unused(&known, rows);
+            self.store().networks().remove(&known.id, unused)
+        };
+        match remove() {
+            Err(Kept::Row(NetworkRowError::InUse(_))) => {
                 // Addresses of containers that have ended are taken back when they are in the way.
                 self.release_ended(&known.id)?;
-                self.store().networks().remove(&known.id)
+                remove()
             }
             other => other,
         }
-        .or_else(|error| self.still_there(&known, error))?;
+        .or_else(|kept| self.still_there(&known, kept))?;
         EngineError::step(Point::NetworkRemoved)?;
-        self.unlay(&known)?;
+        self.unlay(&known, &alone)?;
         self.tell_network("destroy", &known);
         Ok(())
     }
@@ -63,29 +67,17 @@ impl Engine {
         })
     }
 
-    /// What is made from a configuration keeps it.
-    fn check_unused(&self, known: &Known) -> Result<(), EngineError> {
-        let name = &known.name;
-        for row in self.store().networks().list()? {
-            let other = Known::read(row)?;
-            let from = other.record.made.map(|made| made.configuration);
-            if from == Some(Configuration::From(name.clone())) {
-                return Err(NetworkError::ConfigurationInUse(name.clone()).into());
-            }
-        }
-        Ok(())
-    }
-
-    fn still_there(&self, known: &Known, error: NetworkRowError) -> Result<(), EngineError> {
-        match error {
-            NetworkRowError::InUse(_) => {
+    fn still_there(&self, known: &Known, kept: Kept) -> Result<(), EngineError> {
+        match kept {
+            Kept::Network(error) => Err(error.into()),
+            Kept::Row(NetworkRowError::InUse(_)) => {
                 let endpoints = self.holders(known)?;
                 Err(NetworkError::Active { name: known.name.clone(), endpoints }.into())
             }
-            NetworkRowError::NoSuchNetwork(_) | NetworkRowError::NameTaken { .. } => {
+            Kept::Row(NetworkRowError::NoSuchNetwork(_) | NetworkRowError::NameTaken { .. }) => {
                 Err(EngineError::NoSuchNetwork(known.name.clone()))
             }
-            NetworkRowError::Db(error) => Err(error.into()),
+            Kept::Row(NetworkRowError::Db(error)) => Err(error.into()),
         }
     }
 
@@ -101,13 +93,13 @@ impl Engine {
         Ok(holders)
     }
 
-    /// Takes from the kernel what it has of a network whose row is gone.
-    fn unlay(&self, known: &Known) -> Result<(), EngineError> {
+    /// Takes from the kernel what it has of a network whose row is gone; no other can have it yet.
+    pub(super) fn unlay(&self, known: &Known, _alone: &Alone) -> Result<(), EngineError> {
         let stack = host::stack().map_err(net_error)?;
         let Some(Laid { plan, rules }) = known.laid(&self.names(), stack)? else { return Ok(()) };
         let mut wanted = || self.everything();
         let forgotten =
-            self.firewall()?.remove_network(&rules, &mut Source::Everything(&mut wanted));
+            self.firewall_now()?.remove_network(&rules, &mut Source::Everything(&mut wanted));
         bridge::remove(&plan.name, plan.group).map_err(net_error)?;
         forgotten.map_err(net_error)
     }
@@ -115,14 +107,21 @@ impl Engine {
     /// Removes the bridges of networks that are no more, and forgets their rules.
     pub(crate) fn remove_strange_bridges(&self) -> Result<(), EngineError> {
         let names = self.names();
-        // A row comes before its bridge, so the rows are read after the links.
-        let bridges = links::bridges(&names).map_err(net_error)?;
-        if bridges.is_empty() {
+        if links::bridges(&names).map_err(net_error)?.is_empty() {
             return Ok(());
         }
-        let known: BTreeSet<LinkName> =
-            self.laid_networks()?.into_iter().map(|laid| laid.plan.name).collect();
-        let strange: Vec<_> = bridges.iter().filter(|name| !known.contains(name)).collect();
+        let _alone = self.alone_with_networks()?;
+        // A row comes before its bridge, so the rows are read after the links.
+        let bridges = links::bridges(&names).map_err(net_error)?;
+        let mut known = BTreeSet::new();
+        for row in self.store().networks().list()? {
+            match Outline::read(&row) {
+                Ok(outline) => known.extend(outline.map(|outline| outline.bridge)),
+                // Which is its bridge cannot be known, so none is strange.
+                Err(_) => return Ok(()),
+            }
+        }
+        let strange: Vec<_> = bridges.iter().filter(|name| !known.contains(*name)).collect();
         for name in &strange {
             bridge::remove(name, names.group()).map_err(net_error)?;
         }
@@ -130,16 +129,52 @@ impl Engine {
             return Ok(());
         }
         let mut wanted = || self.everything();
-        self.firewall()?.rebuild(&mut Source::Everything(&mut wanted)).map_err(net_error)
+        self.firewall_now()?.rebuild(&mut Source::Everything(&mut wanted)).map_err(net_error)
     }
 
-    /// What the kernel should have of each network that was made.
+    /// What the kernel should have of each network that was made. One whose record cannot be read keeps no
+    /// other from what it should have; `info` names it.
     pub(crate) fn laid_networks(&self) -> Result<Vec<Laid>, EngineError> {
         let (names, stack) = (self.names(), host::stack().map_err(net_error)?);
         let mut all = Vec::new();
         for row in self.store().networks().list()? {
-            all.extend(Known::read(row)?.laid(&names, stack)?);
+            let Ok(known) = Known::read(row) else { continue };
+            all.extend(known.laid(&names, stack)?);
         }
         Ok(all)
     }
+}
+
+/// Why a network stays; internal to the transaction.
+enum Kept {
+    Row(NetworkRowError),
+    Network(NetworkError),
+}
+
+impl From<NetworkRowError> for Kept {
+    fn from(error: NetworkRowError) -> Self {
+        Self::Row(error)
+    }
+}
+
+impl From<DbError> for Kept {
+    fn from(error: DbError) -> Self {
+        Self::Row(error.into())
+    }
+}
+
+/// What is made from a configuration keeps it. Whether a network is whose record means nothing, nobody
+/// knows.
+fn check_unused(known: &Known, rows: &[NetworkRow]) -> Result<(), Kept> {
+    let made = known.record.made.as_ref();
+    if made.is_none_or(|made| made.configuration != Configuration::Only) {
+        return Ok(());
+    }
+    for row in rows {
+        let outline = Outline::read(row).map_err(Kept::Network)?;
+        if outline.and_then(|outline| outline.from).as_deref() == Some(&known.name) {
+            return Err(Kept::Network(NetworkError::ConfigurationInUse(known.name.clone())));
+        }
+    }
+    Ok(())
 }

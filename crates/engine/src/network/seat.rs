@@ -119,7 +119,13 @@ impl Engine {
             .flat_map(|made| &made.pools)
             .filter(|pool| stack.families().contains(&pool.family()))
             .collect();
-        check(asked, &pools, &known.name)?;
+        let all: Vec<&Pool> = known.record.made.iter().flat_map(|made| &made.pools).collect();
+        check(asked, &all, &known.name)?;
+        if let Some(address) = asked.ipv6.filter(|_| stack == Stack::V4) {
+            return Err(
+                NetworkError::NoIpv6 { name: known.name.clone(), address: address.into() }.into()
+            );
+        }
         let leases = self.store().addresses();
         let lease = || {
             let choose = |used: &BTreeSet<IpAddr>| choose(&pools, asked, used, known);
@@ -191,7 +197,7 @@ fn choose(
     let one = |pool: &&Pool| {
         let reserved: BTreeSet<IpAddr> = pool.reserved().collect();
         match asked.asked(pool.family()) {
-            Some(address) if reserved.contains(&address) => {
+            Some(address) if reserved.contains(&address) || !pool.subnet.is_hosts(address) => {
                 let (name, by) = (known.name.clone(), "the network itself".to_owned());
                 Err(NetworkError::AddressTaken { name, address, by })
             }

@@ -11,6 +11,7 @@ mod element;
 mod expr;
 mod inspect;
 mod message;
+mod networks;
 mod ruleset;
 mod table;
 
@@ -25,7 +26,7 @@ use crate::conntrack;
 use crate::host::{Ipv6Loopback, Stack};
 use crate::names::Names;
 use crate::netlink::{NetlinkError, Socket};
-use element::{Element, of_network, of_ports};
+use element::{Element, of_ports};
 use message::{Generation, Transaction};
 use ruleset::{LAYOUT, ruleset};
 use table::Table;
@@ -246,39 +247,12 @@ impl Firewall {
             .map_err(|error| self.failed("look for what blocks", error))
     }
 
-    /// Makes a network known.
+    /// Whether there are tables: those that are not there will be built by the first who needs them.
     ///
     /// # Errors
-    /// See [`NftError`].
-    pub fn add_network(&self, network: &Network) -> Result<(), NftError> {
-        let mut transaction = Transaction::begin();
-        for table in self.tables() {
-            table.add(&mut transaction, &of_network(network, table.family));
-        }
-        transaction.commit(&self.socket).map_err(|error| self.failed("add a network to", error))
-    }
-
-    /// Forgets a network. Where the tables do not have all of it, they are built anew from what should be
-    /// in them.
-    ///
-    /// # Errors
-    /// See [`NftError`].
-    pub fn remove_network(
-        &self,
-        network: &Network,
-        source: &mut Source<'_>,
-    ) -> Result<(), NftError> {
-        let mut transaction = Transaction::begin();
-        for table in self.tables() {
-            table.remove(&mut transaction, &of_network(network, table.family));
-        }
-        match transaction.commit(&self.socket) {
-            Err(error) if error.refusal() == Some(Errno::NOENT) => match self.state()? {
-                State::Missing => Ok(()),
-                State::Partial | State::Whole => self.rebuild(source),
-            },
-            other => other.map_err(|error| self.failed("remove a network from", error)),
-        }
+    /// If the kernel cannot be asked.
+    pub fn is_built(&self) -> Result<bool, NftError> {
+        Ok(self.state()? != State::Missing)
     }
 
     /// Every published port, with its owner.
@@ -410,7 +384,7 @@ impl Firewall {
         for table in self.tables() {
             // Another container's shim may have built the tables, without this one's network.
             if let Source::OneContainer(wanted) = source {
-                table.add(&mut transaction, &networks(wanted, table.family));
+                table.add(&mut transaction, &networks::elements(wanted, table.family));
             }
             table.add(&mut transaction, &of_ports(rules, table.family));
         }
@@ -464,16 +438,8 @@ enum Built {
     Raced,
 }
 
-fn networks(wanted: &Wanted, family: Family) -> Vec<Element> {
-    // Elements of one set side by side, so that they travel in one message.
-    let mut elements: Vec<Element> =
-        wanted.networks.iter().flat_map(|network| of_network(network, family)).collect();
-    elements.sort_by_key(|element| element.set);
-    elements
-}
-
 fn all_elements(wanted: &Wanted, family: Family) -> Vec<Element> {
-    let mut elements = networks(wanted, family);
+    let mut elements = networks::elements(wanted, family);
     elements.extend(of_ports(&wanted.ports, family));
     elements
 }

@@ -42,7 +42,7 @@ fn many_start_at_once() {
         }
     });
     inside(&host, || {
-        let bridge = bridge::ensure_default(&names(), || Ok(Vec::new())).unwrap();
+        let bridge = bridge::ensure_default(&names(), || Ok(Vec::new()), |_| Ok(())).unwrap();
         let found = links::list(&names()).unwrap();
         let unique: BTreeSet<_> = found.iter().map(|link| link.name.clone()).collect();
         assert_eq!(unique.len(), 64);
@@ -63,7 +63,7 @@ fn many_start_at_once() {
 }
 
 fn start(number: u8) -> (EndpointPlan, endpoint::Endpoint) {
-    let bridge = bridge::ensure_default(&names(), || Ok(Vec::new())).unwrap();
+    let bridge = bridge::ensure_default(&names(), || Ok(Vec::new()), |_| Ok(())).unwrap();
     let address = bridge.plan.subnet(Family::V4).unwrap().nth(number.into()).unwrap();
     let id = container_id(number);
     let mac = Mac::local([0, 1, 2, 3, 4, number]);
@@ -76,13 +76,13 @@ fn start(number: u8) -> (EndpointPlan, endpoint::Endpoint) {
 fn the_bridge_is_set_up_once_and_completed_when_it_is_not() {
     let host = endpoint::isolated().unwrap();
     inside(&host, || {
-        let first = bridge::ensure_default(&names(), || Ok(Vec::new())).unwrap();
+        let first = bridge::ensure_default(&names(), || Ok(Vec::new()), |_| Ok(())).unwrap();
         assert_eq!(first.plan.addresses[0].to_string(), "172.17.0.1/16");
-        assert_eq!(bridge::ensure_default(&names(), || Ok(Vec::new())).unwrap(), first);
+        assert_eq!(bridge::ensure_default(&names(), || Ok(Vec::new()), |_| Ok(())).unwrap(), first);
         // Somebody turned forwarding off.
         sysctl("ipv4/ip_forward", "0");
         sysctl("ipv6/conf/all/forwarding", "0");
-        assert_eq!(bridge::ensure_default(&names(), || Ok(Vec::new())).unwrap(), first);
+        assert_eq!(bridge::ensure_default(&names(), || Ok(Vec::new()), |_| Ok(())).unwrap(), first);
         assert_eq!(read_sysctl("ipv4/ip_forward"), "1");
         assert_eq!(read_sysctl("ipv6/conf/all/forwarding"), "1");
         assert_eq!(read_sysctl("ipv4/conf/dhow0/route_localnet"), "1");
@@ -94,9 +94,9 @@ fn the_bridge_is_set_up_once_and_completed_when_it_is_not() {
 fn two_roots_choose_two_subnets() {
     let host = endpoint::isolated().unwrap();
     inside(&host, || {
-        let one = bridge::ensure_default(&names(), || Ok(Vec::new())).unwrap();
+        let one = bridge::ensure_default(&names(), || Ok(Vec::new()), |_| Ok(())).unwrap();
         let other = Names::of(&RootTag::of_path(b"/other"));
-        let two = bridge::ensure_default(&other, || Ok(Vec::new())).unwrap();
+        let two = bridge::ensure_default(&other, || Ok(Vec::new()), |_| Ok(())).unwrap();
         for (a, b) in one.plan.addresses.iter().zip(&two.plan.addresses) {
             assert!(!a.subnet().overlaps(b.subnet()), "{a} {b}");
         }
@@ -127,7 +127,7 @@ fn forwarding_does_not_deafen_the_host_to_routers() {
     inside(&host, || {
         assert_eq!(read_sysctl("ipv6/conf/lo/accept_ra"), "1");
         sysctl("ipv6/conf/lo/forwarding", "0");
-        bridge::ensure_default(&names(), || Ok(Vec::new())).unwrap();
+        bridge::ensure_default(&names(), || Ok(Vec::new()), |_| Ok(())).unwrap();
         assert_eq!(read_sysctl("ipv6/conf/lo/accept_ra"), "2");
         assert_eq!(read_sysctl("ipv6/conf/default/accept_ra"), "2");
         assert_eq!(read_sysctl("ipv6/conf/dhow0/accept_ra"), "0");

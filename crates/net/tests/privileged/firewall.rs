@@ -58,7 +58,8 @@ fn a_host_that_changed_gets_other_rules() {
     assert_eq!(lab.bridge.ipv6_loopback, Ipv6Loopback::Published);
     inside(&lab.host, || {
         sysctl("bridge/bridge-nf-call-ip6tables", "1");
-        let bridge = net::bridge::ensure_default(&lab.names, || Ok(Vec::new())).unwrap();
+        let bridge =
+            net::bridge::ensure_default(&lab.names, || Ok(Vec::new()), |_| Ok(())).unwrap();
         assert_eq!(bridge.ipv6_loopback, Ipv6Loopback::Closed);
         let firewall = open_firewall(&lab.names, &bridge);
         assert!(!firewall.is_intact().unwrap());

@@ -139,7 +139,21 @@ fn networks_are_apart_but_for_what_is_published() {
     };
     let other = inside(&lab.host, || bridge::ensure(other)).unwrap();
     // Its subnet begins where the default bridge's ends.
-    inside(&lab.host, || lab.firewall.add_network(&network(&other))).unwrap();
+    let add = |network: &net::nft::Network| {
+        let known = [lab.wanted(&[]).networks, vec![network.clone()]].concat();
+        let mut wanted = || Ok(Wanted { networks: known.clone(), ..lab.wanted(&[]) });
+        inside(&lab.host, || {
+            lab.firewall.add_network(network, &mut Source::Everything(&mut wanted))
+        })
+        .unwrap();
+    };
+    // A range that a network has left behind which is no more, in the way of the new one.
+    let gone = net::nft::Network {
+        subnets: vec!["172.18.1.0/24".parse().unwrap(), "fd12::7:0/112".parse().unwrap()],
+        ..network(&other)
+    };
+    add(&gone);
+    add(&network(&other));
     let (server, stranger) = (lab.container(2), lab.container_on(&other, 3));
     serve_tcp(&server.endpoint.netns, 80, "server");
     serve_tcp(&server.endpoint.netns, 81, "server");
@@ -194,7 +208,7 @@ fn without_ipv6_there_is_none_inside() {
     let names = net::names::Names::of(&model::RootTag::DEFAULT);
     inside(&host, || {
         sysctl("ipv6/conf/all/disable_ipv6", "1");
-        let bridge = bridge::ensure_default(&names, || Ok(Vec::new())).unwrap();
+        let bridge = bridge::ensure_default(&names, || Ok(Vec::new()), |_| Ok(())).unwrap();
         assert_eq!(bridge.plan.stack(), net::host::Stack::V4);
         let plan = net::endpoint::EndpointPlan::on_bridge(
             &bridge,

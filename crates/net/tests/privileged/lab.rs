@@ -112,7 +112,11 @@ impl Lab {
             };
             let lan = bridge::ensure(lan).unwrap();
             let client = endpoint::create(&plan(&lan, &names, 0xfe, "192.0.2.10")).unwrap();
-            (lan, client.netns, bridge::ensure_default(&names, || Ok(Vec::new())).unwrap())
+            (
+                lan,
+                client.netns,
+                bridge::ensure_default(&names, || Ok(Vec::new()), |_| Ok(())).unwrap(),
+            )
         });
         let firewall = inside(&host, || open_firewall(&names, &bridge));
         let lab = Self { host, names, bridge, firewall, client, lan };

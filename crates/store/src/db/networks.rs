@@ -87,18 +87,24 @@ impl Networks<'_> {
         self.db.read("list networks", all)
     }
 
-    /// Removes the row of a network in which nobody has an address.
+    /// Removes the row of a network in which nobody has an address. `judge` sees the rows that are there,
+    /// with no other writer in between.
     ///
     /// # Errors
-    /// It is in use, or there is none.
-    pub fn remove(&self, id: &NetworkId) -> Result<(), NetworkRowError> {
+    /// It is in use, or there is none; whatever `judge` says.
+    pub fn remove<E: From<NetworkRowError> + From<DbError>>(
+        &self,
+        id: &NetworkId,
+        judge: impl FnOnce(&[NetworkRow]) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.db.write("remove a network", Durability::Now, |tx| {
+            judge(&all(tx)?)?;
             let used = "SELECT 1 FROM addresses WHERE network = ?1 LIMIT 1";
             if tx.first(used, [Text(*id)], |_| Ok(()))?.is_some() {
-                return Err(NetworkRowError::InUse(*id));
+                return Err(NetworkRowError::InUse(*id).into());
             }
             match tx.execute("DELETE FROM networks WHERE id = ?1", [Text(*id)])? {
-                0 => Err(NetworkRowError::NoSuchNetwork(*id)),
+                0 => Err(NetworkRowError::NoSuchNetwork(*id).into()),
                 _ => Ok(()),
             }
         })
@@ -139,11 +145,15 @@ mod tests {
             Err(NetworkRowError::NameTaken { by, .. }) if by == network(2, "back").id
         ));
         assert_eq!(networks.by_name("bridge").unwrap().unwrap().id, network(1, "").id);
-        networks.remove(&network(2, "").id).unwrap();
+        let remove = |id, left| {
+            networks.remove::<NetworkRowError>(&id, |there| {
+                if there.len() == left { Ok(()) } else { Err(NetworkRowError::InUse(id)) }
+            })
+        };
+        let back = network(2, "").id;
+        assert!(matches!(remove(back, 1), Err(NetworkRowError::InUse(_))), "judged");
+        remove(back, 2).unwrap();
         assert_eq!(networks.list().unwrap().len(), 1);
-        assert!(matches!(
-            networks.remove(&network(2, "").id),
-            Err(NetworkRowError::NoSuchNetwork(_))
-        ));
+        assert!(matches!(remove(back, 1), Err(NetworkRowError::NoSuchNetwork(_))));
     }
 }
