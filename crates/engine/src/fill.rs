@@ -89,7 +89,8 @@ impl Engine {
     }
 }
 
-fn lock(dir: &Path) -> Result<OwnedFd, EngineError> {
+/// Keeps others from filling a volume, whose directory this is.
+pub(crate) fn lock(dir: &Path) -> Result<OwnedFd, EngineError> {
     // The name may still lead to the files' former one, after a rename that was cut short.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let locked = rustix::fs::open(dir, flags, Mode::empty()).and_then(|dir| {

@@ -114,10 +114,16 @@ impl Paths {
         self.container_dir(id).join("exit.json")
     }
 
+    /// The directory that a volume has, whatever its options are.
+    #[must_use]
+    pub(crate) fn volume(&self, name: &str) -> PathBuf {
+        self.root.join("volumes").join(name)
+    }
+
     /// What a volume holds.
     #[must_use]
     pub fn volume_data(&self, name: &str) -> PathBuf {
-        self.root.join("volumes").join(name).join("_data")
+        self.volume(name).join("_data")
     }
 
     /// Compiled seccomp programs.

@@ -1,22 +1,29 @@
 //! `volume export` and `volume import`: a volume as an archive.
 
+use std::ffi::OsStr;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use model::mount::VolumeWish;
-use rustix::fs::Mode;
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 use store::layer::{
     ApplyOptions, Clash, Compression, Encoder, Holes, Law, Limits, MergeOptions, Owners,
     PackOptions, Part, Privilege,
 };
 use sys::root::Root;
 
+use crate::fill::lock;
 use crate::prepare::store_error;
 use crate::view::{Freezing, VolumeView};
 use crate::volume::{check_name, volume_error, volume_row};
 use crate::volume_source::check_options;
 use crate::{Engine, EngineError, random};
+
+/// Begins the names of what is not whole yet; 64 drawn digits follow.
+const PARTIAL: &str = ".import-";
 
 /// What the archive has as the volume's own directory.
 const ROOT: &[u8] = b"./";
@@ -112,10 +119,11 @@ impl Engine {
     /// whole.
     fn pour(&self, name: &str, archive: impl Read + Send) -> Result<(), EngineError> {
         let tree = self.volume_tree(name)?;
-        if !tree.read_dir("").map_err(store_error)?.is_empty() {
-            return Err(EngineError::Invalid(format!("volume {name} is not empty")));
-        }
-        let partial = PathBuf::from(format!(".import-{}", random::volume_name()?));
+        let _top = lock_top(&tree, name)?;
+        // Under this one a new container fills an empty volume.
+        let _own = lock(&self.paths().volume(name))?;
+        clear_top(&tree, name)?;
+        let partial = PathBuf::from(format!("{PARTIAL}{}", random::volume_name()?));
         tree.mkdir(&partial, Mode::RWXU).map_err(store_error)?;
         let poured = fill(&tree, &partial, name, archive);
         let cleared = tree.remove_tree(&partial).map_err(store_error);
@@ -130,16 +138,54 @@ fn fill(
     archive: impl Read + Send,
 ) -> Result<(), EngineError> {
     let from = tree.open_dir(partial).map_err(store_error)?;
+    // What the archive says nothing of stays as it is.
+    store::tree::copy_root(tree, &from).map_err(store_error)?;
     unpack(archive, &from, name)?;
-    rustix::fs::syncfs(std::fs::File::from(
-        tree.open_file("", rustix::fs::OFlags::RDONLY).map_err(store_error)?,
-    ))
-    .map_err(|errno| EngineError::file("flush the file system of", name)(errno.into()))?;
+    flush(tree, name)?;
     for entry in from.read_dir("").map_err(store_error)? {
-        let entry = std::ffi::OsStr::from_bytes(entry.name.to_bytes());
+        let entry = OsStr::from_bytes(entry.name.to_bytes());
         tree.rename_new(partial.join(entry), entry).map_err(store_error)?;
     }
-    store::tree::copy_root(&from, tree).map_err(store_error)
+    store::tree::copy_root(&from, tree).map_err(store_error)?;
+    flush(tree, name)
+}
+
+fn flush(tree: &Root, name: &str) -> Result<(), EngineError> {
+    let top = tree.open_file("", OFlags::RDONLY | OFlags::DIRECTORY).map_err(store_error)?;
+    rustix::fs::syncfs(top)
+        .map_err(|errno| EngineError::file("flush the file system of", name)(errno.into()))
+}
+
+/// Keeps other imports out for as long as it lives, those by another volume's name as well: two may be
+/// one directory of the host.
+fn lock_top(tree: &Root, name: &str) -> Result<OwnedFd, EngineError> {
+    let top = tree.open_file("", OFlags::RDONLY | OFlags::DIRECTORY).map_err(store_error)?;
+    match rustix::fs::flock(&top, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(top),
+        Err(Errno::WOULDBLOCK) => {
+            Err(EngineError::Invalid(format!("volume {name}: another command imports into it")))
+        }
+        Err(errno) => Err(EngineError::file("lock the volume", name)(errno.into())),
+    }
+}
+
+/// Refuses a volume with something in it, but for what imports have left that were killed.
+fn clear_top(tree: &Root, name: &str) -> Result<(), EngineError> {
+    let there = tree.read_dir("").map_err(store_error)?;
+    if !there.iter().all(|entry| is_partial(entry.name.to_bytes())) {
+        return Err(EngineError::Invalid(format!(
+            "volume {name} is not empty: empty it, or import under another name"
+        )));
+    }
+    for entry in there {
+        tree.remove_tree(OsStr::from_bytes(entry.name.to_bytes())).map_err(store_error)?;
+    }
+    Ok(())
+}
+
+fn is_partial(name: &[u8]) -> bool {
+    let drawn = name.strip_prefix(PARTIAL.as_bytes()).unwrap_or_default();
+    drawn.len() == 64 && drawn.iter().all(u8::is_ascii_hexdigit)
 }
 
 /// A volume may be larger than an image, and of zeros.

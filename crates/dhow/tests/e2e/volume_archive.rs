@@ -153,6 +153,88 @@ fn an_import_that_fails_leaves_nothing() {
 }
 
 #[test]
+fn an_archive_without_its_end_is_none() {
+    let host = host();
+    fill(&host, "from");
+    let whole = host.scratch().join("whole");
+    let path = whole.to_string_lossy();
+    host.ok(&["volume", "export", "--compression", "none", "-o", &path, "from"]);
+    let mut bytes = fs::read(&whole).unwrap();
+    // All entries are there, but for the two empty blocks behind them.
+    let is_empty = |block: &&[u8]| block.iter().all(|byte| *byte == 0);
+    let empty = bytes.rchunks(512).take_while(is_empty).count();
+    bytes.truncate(bytes.len() - empty * 512);
+    host.ok(&["volume", "create", "empty"]);
+    for (name, bytes) in [("cut", bytes.as_slice()), ("nothing", b"")] {
+        let part = host.scratch().join(name);
+        fs::write(&part, bytes).unwrap();
+        let part = part.to_string_lossy();
+        for to in ["new", "empty"] {
+            let said = host.fails(1, &["volume", "import", "-i", &part, to]);
+            assert!(said.contains("the archive is cut off: its end is missing"), "{said}");
+        }
+    }
+    assert_eq!(host.ok(&["volume", "ls", "-q"]), "empty\nfrom");
+    assert_eq!(sh(&host, "empty", "ls -A /v"), "");
+}
+
+#[test]
+fn a_volume_stays_as_it_is_where_the_archive_says_nothing() {
+    let host = host();
+    fill(&host, "from");
+    let out = format!("{}:/out", host.scratch().display());
+    // One file, and no directory above it.
+    host.ok(&[
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "-v",
+        "from:/v",
+        "-v",
+        &out,
+        "busybox",
+        "tar",
+        "cf",
+        "/out/plain",
+        "-C",
+        "/v",
+        "f",
+    ]);
+    sh(&host, "to", "chown 5:6 /v; chmod 751 /v");
+    let path = host.scratch().join("plain");
+    host.ok(&["volume", "import", "-i", &path.to_string_lossy(), "to"]);
+    assert_eq!(sh(&host, "to", "stat -c '%a %u:%g' /v; cat /v/f"), "751 5:6\none");
+}
+
+#[test]
+fn one_import_at_a_time_and_what_a_killed_one_has_left_goes() {
+    let host = host();
+    fill(&host, "from");
+    let file = host.scratch().join("file");
+    let file = file.to_string_lossy();
+    host.ok(&["volume", "export", "-o", &file, "from"]);
+    host.ok(&["volume", "create", "to"]);
+    let top = host.root().join("volumes/to/_data");
+    let left = top.join(format!(".import-{}", "0a".repeat(32)));
+    fs::create_dir_all(left.join("part")).unwrap();
+    let import = ["volume", "import", "-i", &file, "to"];
+    let locked = File::open(&top).unwrap();
+    rustix::fs::flock(&locked, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let said = host.fails(1, &import);
+    assert!(said.contains("volume to: another command imports into it"), "{said}");
+    assert!(left.exists());
+    drop(locked);
+    host.ok(&import);
+    assert_eq!(sh(&host, "from", LOOK), sh(&host, "to", LOOK));
+    // Beside something else nothing is removed.
+    fs::create_dir(&left).unwrap();
+    let said = host.fails(1, &import);
+    assert!(said.contains("is not empty: empty it, or import under another name"), "{said}");
+    assert!(left.exists());
+}
+
+#[test]
 fn an_empty_volume_is_filled_whatever_it_is() {
     let host = host();
     fill(&host, "from");

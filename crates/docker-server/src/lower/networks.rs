@@ -58,7 +58,9 @@ pub(crate) fn network(request: NetworkCreate) -> Result<NetworkWish, WishError> 
     let options = request.options.unwrap_or_default();
     BridgeOptions::parse(&options, Inside::of(request.internal))?;
     let configs = request.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
-    let ipv6 = match request.enable_ipv6 {
+    // What a network is made from says so of it.
+    let is_own = !matches!(configuration, Configuration::From(_));
+    let ipv6 = match request.enable_ipv6.filter(|_| is_own) {
         None => Ipv6::WhereThere,
         Some(true) => Ipv6::On,
         Some(false) => Ipv6::Off,
@@ -128,7 +130,7 @@ fn configuration(request: &NetworkCreate) -> Result<Configuration, WishError> {
     }
     let has_pools = request.ipam.iter().flat_map(|ipam| &ipam.config).flatten().next().is_some();
     let has_options = request.options.as_ref().is_some_and(|options| !options.is_empty());
-    if has_pools || has_options || request.enable_ipv6.is_some() {
+    if has_pools || has_options || request.enable_ipv6 == Some(true) {
         return Err(WishError::BesideConfiguration);
     }
     Ok(Configuration::From(from.to_owned()))
@@ -355,13 +357,19 @@ mod tests {
         let from = docker_api::types::networks::ConfigReference { network: "c".to_owned() };
         let of_another = NetworkCreate { config_from: Some(from.clone()), ..only };
         assert_eq!(network(of_another), Err(WishError::ConfigurationOfConfiguration));
-        let made = NetworkCreate { config_from: Some(from.clone()), ..request(&[]) };
-        check(
-            made,
-            &expect![[r#"
-            WhereThere From("c")
-        "#]],
-        );
+        // Docker's command line sends false where nothing was asked for.
+        for enable_ipv6 in [None, Some(false)] {
+            let config_from = Some(from.clone());
+            check(
+                NetworkCreate { config_from, enable_ipv6, ..request(&[]) },
+                &expect![[r#"
+                WhereThere From("c")
+            "#]],
+            );
+        }
+        let config_from = Some(from.clone());
+        let asked = NetworkCreate { config_from, enable_ipv6: Some(true), ..request(&[]) };
+        assert_eq!(network(asked), Err(WishError::BesideConfiguration));
         let beside = request(&[config("10.1.0.0/16", "", "", "")]);
         let beside = NetworkCreate { config_from: Some(from), ..beside };
         assert_eq!(network(beside), Err(WishError::BesideConfiguration));

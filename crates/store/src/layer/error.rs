@@ -51,6 +51,9 @@ pub enum ApplyError {
         /// How much is allowed.
         limit: u64,
     },
+    /// The two zero blocks behind the last entry are missing.
+    #[error("the archive is cut off: its end is missing")]
+    Cut,
     /// The destination already holds something.
     #[error("the directory to unpack into is not empty")]
     NotEmpty,
