@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
-use sys::root::{Root, RootError};
+use sys::root::{Root, RootError, open_regular};
 use sys::xattr;
 
 use crate::layer::PackError;
@@ -88,8 +88,9 @@ pub fn copy_tree(from: &Root, to: &Root) -> Result<Copied, CopyError> {
     let mut walk = Walk::new(from)?;
     while walk.advance()? {
         match copier.entry(&mut walk) {
-            // Deleted, or replaced by a symlink before it was opened.
+            // Deleted, or replaced by a symlink before it was opened; a part of it may be copied.
             Err(CopyError::Read { source: Errno::NOENT | Errno::LOOP, .. }) => {
+                to.remove_tree(walk.path())?;
                 copier.done.vanished += 1;
             }
             done => done?,
@@ -202,15 +203,12 @@ impl Copier<'_> {
     }
 
     fn file(&mut self, walk: &Walk<'_>) -> Result<(), CopyError> {
-        // It may have become a fifo or a symlink since; neither is waited for or followed.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let source = rustix::fs::openat(walk.dir(), walk.name(), flags, Mode::empty())
-            .map_err(reading("open", walk))?;
-        let stat = rustix::fs::fstat(&source).map_err(reading("stat", walk))?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        // It may have become something else since.
+        let opened = open_regular(walk.dir(), walk.name()).map_err(reading("open", walk))?;
+        let Some((source, stat)) = opened else {
             self.done.vanished += 1;
             return Ok(());
-        }
+        };
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let (dir, name) = self.place(walk)?;
         let file = rustix::fs::openat(dir, name, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)

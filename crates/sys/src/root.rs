@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-pub use content::Entry;
+pub use content::{Entry, open_regular};
 pub use error::RootError;
 
 /// What may be at a path whose last component is a symlink.

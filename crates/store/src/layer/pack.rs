@@ -11,9 +11,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat};
+use rustix::fs::{AtFlags, FileType, SeekFrom, Stat};
 use rustix::io::Errno;
-use sys::root::Root;
+use sys::root::{Root, open_regular};
 use sys::xattr;
 
 use crate::tar::{Entry, Extent, Kind, Time, Writer, Xattr};
@@ -281,15 +281,12 @@ impl<W: Write> Packer<W> {
         if self.second_name(stat)? {
             return Ok(());
         }
-        // It may have become a fifo or a symlink since; neither is waited for or followed.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(walk.dir(), walk.name(), flags, Mode::empty());
-        let file = file.map_err(os("open", walk))?;
-        let now = rustix::fs::fstat(&file).map_err(os("stat", walk))?;
-        if kind_of(&now) != FileType::RegularFile {
+        // It may have become something else since.
+        let opened = open_regular(walk.dir(), walk.name()).map_err(os("open", walk))?;
+        let Some((file, now)) = opened else {
             self.done.vanished += 1;
             return Ok(());
-        }
+        };
         self.entry.kind = Kind::File;
         self.entry.size = u64::try_from(now.st_size).unwrap_or(0);
         self.set_xattrs(walk)?;

@@ -2,13 +2,13 @@
 //!
 //! Owns the reading of files that nobody vouches for (I13): never blocking, regular, bounded.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, RawDir};
+use rustix::fs::{FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
 use super::{Final, Result, Root, RootError, os};
@@ -54,9 +54,10 @@ impl Root {
     /// [`RootError::NotRegular`], [`RootError::TooLarge`], and what the kernel gives.
     pub fn read_untrusted(&self, path: impl AsRef<Path>, max: u64, last: Final) -> Result<Vec<u8>> {
         let path = path.as_ref();
-        let nofollow = if last == Final::NoFollow { OFlags::NOFOLLOW } else { OFlags::empty() };
-        let file = self.open_file(path, OFlags::RDONLY | OFlags::NONBLOCK | nofollow)?;
-        let size = regular_size(&file, path)?;
+        let pinned = self.resolve(path, last)?;
+        let file = regular(&pinned, OFlags::RDONLY).map_err(os("open", path))?;
+        let (file, stat) = file.ok_or_else(|| RootError::NotRegular(path.to_owned()))?;
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
         if size > max {
             return Err(RootError::TooLarge { path: path.to_owned(), max });
         }
@@ -78,21 +79,8 @@ impl Root {
     /// `ELOOP` for a symlink, [`RootError::NotRegular`], and what the kernel gives.
     pub fn write_file(&self, path: impl AsRef<Path>, bytes: &[u8], mode: Mode) -> Result<()> {
         let path = path.as_ref();
-        // Truncation waits until the file is known to be regular.
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let flags = flags | OFlags::CLOEXEC;
-        let file =
-            match self.at("open", path, |dir, name| rustix::fs::openat(dir, name, flags, mode)) {
-                // A fifo without a reader.
-                Err(error) if error.errno() == Some(Errno::NXIO) => {
-                    return Err(RootError::NotRegular(path.to_owned()));
-                }
-                file => file?,
-            };
-        if regular_size(&file, path)? > 0 {
-            rustix::fs::ftruncate(&file, 0).map_err(os("truncate", path))?;
-        }
+        let opened = self.at("open", path, |dir, name| open_or_create(dir, name, mode))?;
+        let file = opened.ok_or_else(|| RootError::NotRegular(path.to_owned()))?;
         std::fs::File::from(file)
             .write_all(bytes)
             .map_err(|error| os("write", path)(errno_of(&error)))
@@ -114,12 +102,68 @@ fn entries(dir: &OwnedFd) -> std::result::Result<Vec<Entry>, Errno> {
     Ok(found)
 }
 
-fn regular_size(file: &OwnedFd, path: &Path) -> Result<u64> {
-    let stat = rustix::fs::fstat(file).map_err(os("stat", path))?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(RootError::NotRegular(path.to_owned()));
+/// Opens a file that others may put something else in the place of, at any moment: `None` if it is not
+/// regular. A symlink is not followed, and a device or a fifo is never opened: that alone can act on
+/// what is behind it, a tape drive or a watchdog.
+///
+/// # Errors
+/// `ELOOP` for a symlink, and what `openat(2)` gives.
+pub fn open_regular(
+    dir: impl AsFd,
+    name: &CStr,
+) -> std::result::Result<Option<(OwnedFd, Stat)>, Errno> {
+    regular(&pin(dir.as_fd(), name)?, OFlags::RDONLY)
+}
+
+fn pin(dir: BorrowedFd<'_>, name: &CStr) -> std::result::Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, name, flags, Mode::empty())
+}
+
+/// Looks at what is pinned, and opens that very thing if it is a regular file.
+fn regular(pinned: &OwnedFd, flags: OFlags) -> std::result::Result<Option<(OwnedFd, Stat)>, Errno> {
+    let stat = rustix::fs::fstat(pinned)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {}
+        FileType::Symlink => return Err(Errno::LOOP),
+        FileType::Directory
+        | FileType::Fifo
+        | FileType::Socket
+        | FileType::CharacterDevice
+        | FileType::BlockDevice
+        | FileType::Unknown => return Ok(None),
     }
-    Ok(u64::try_from(stat.st_size).unwrap_or(0))
+    let path = format!("/proc/self/fd/{}", pinned.as_raw_fd());
+    // A lease of somebody else's on the file is not waited for.
+    let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty())?;
+    Ok(Some((file, stat)))
+}
+
+/// An empty regular file of a name, open for writing: a new one, or what is there. `None` if that is
+/// something else.
+fn open_or_create(
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    mode: Mode,
+) -> std::result::Result<Option<OwnedFd>, Errno> {
+    let new = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut tries = 0;
+    loop {
+        match rustix::fs::openat(dir, name, new, mode) {
+            Err(Errno::EXIST) => {}
+            made => return made.map(Some),
+        }
+        match pin(dir, name) {
+            // It has gone between the two.
+            Err(Errno::NOENT) if tries < 128 => tries += 1,
+            pinned => {
+                // Truncated only now that it is known to be regular.
+                let there = regular(&pinned?, OFlags::WRONLY | OFlags::TRUNC)?;
+                return Ok(there.map(|(file, _)| file));
+            }
+        }
+    }
 }
 
 fn errno_of(error: &std::io::Error) -> Errno {

@@ -143,6 +143,26 @@ fn untrusted_reads_neither_block_nor_grow() {
     assert!(matches!(f.root.write_file("fifo", b"x", mode(0o644)), Err(RootError::NotRegular(_))));
 }
 
+/// No driver has this device, so that the kernel says so to whoever opens it.
+#[test]
+fn a_device_in_a_files_place_is_not_even_opened() {
+    let f = Fixture::new("device");
+    f.root.mknod("device", FileType::CharacterDevice, mode(0o644), 0).unwrap();
+    symlink("device", f.base.join("root/link")).unwrap();
+    f.root.write_file("file", b"text", mode(0o644)).unwrap();
+    for done in [
+        f.root.read_untrusted("device", 10, Final::Follow).map(drop),
+        f.root.read_untrusted("link", 10, Final::Follow).map(drop),
+        f.root.write_file("device", b"x", mode(0o644)),
+    ] {
+        assert!(matches!(done, Err(RootError::NotRegular(_))), "{done:?}");
+    }
+    assert!(open_regular(&f.root, c"device").unwrap().is_none());
+    assert_eq!(open_regular(&f.root, c"link").unwrap_err(), Errno::LOOP);
+    let (file, stat) = open_regular(&f.root, c"file").unwrap().unwrap();
+    assert_eq!(stat.st_ino, rustix::fs::fstat(file).unwrap().st_ino);
+}
+
 #[test]
 fn mkdir_all_goes_through_links_inside() {
     let f = Fixture::new("mkdir-all");
