@@ -46,7 +46,7 @@ pub(crate) struct Cx {
 
 /// Whether the command of this name asks registries.
 fn may_pull(name: &str) -> bool {
-    matches!(name.rsplit(' ').next(), Some("pull" | "run" | "create"))
+    matches!(name, "pull" | "image pull" | "run" | "container run" | "create" | "container create")
 }
 
 impl Cx {

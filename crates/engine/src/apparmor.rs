@@ -101,20 +101,12 @@ impl Engine {
         }
     }
 
-    /// Whether containers that name no profile have one.
-    pub(crate) fn has_default_profile(&self) -> Result<bool, EngineError> {
-        Ok(is_on()? && self.step()? != Step::DoWithout)
-    }
-
-    /// What who asks for `info` should know.
-    pub(crate) fn profile_warning(&self) -> Result<Option<String>, EngineError> {
-        let is_missed = is_on()? && self.step()? == Step::DoWithout;
-        Ok(is_missed.then(|| {
-            format!(
-                "WARNING: AppArmor is on, but {COMPILER} is not installed: containers have no profile (package \
-                 apparmor)"
-            )
-        }))
+    /// Whether containers that name no profile have one; `None` without AppArmor.
+    pub(crate) fn default_profile(&self) -> Result<Option<bool>, EngineError> {
+        if !is_on()? {
+            return Ok(None);
+        }
+        Ok(Some(self.step()? != Step::DoWithout))
     }
 
     /// Whether the default profile is there, which is loaded if need be.
@@ -137,9 +129,16 @@ impl Engine {
     }
 
     /// What this root has loaded since the host has booted: the kernel does not give the text back.
-    fn noted(&self) -> PathBuf {
+    pub(crate) fn noted(&self) -> PathBuf {
         self.paths().run().join("apparmor")
     }
+}
+
+/// What who asks for `info` should know, where containers could have a profile and have none.
+pub(crate) fn warning() -> String {
+    format!(
+        "WARNING: AppArmor is on, but {COMPILER} is not installed: containers have no profile (package apparmor)"
+    )
 }
 
 fn step(is_loaded: bool, noted: Option<&str>, compiler: impl FnOnce() -> Option<PathBuf>) -> Step {

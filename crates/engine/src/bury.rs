@@ -138,7 +138,8 @@ pub(crate) fn end(hierarchies: &Hierarchies, place: &CgroupName) -> Result<(), E
     ended.map_err(|error| cgroup_error(&error))
 }
 
-fn remove(path: &Path) -> Result<(), EngineError> {
+/// Removes a file, if it is there.
+pub(crate) fn remove(path: &Path) -> Result<(), EngineError> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(EngineError::file("remove", path)(error))

@@ -5,7 +5,7 @@ use crate::reconcile::hierarchies;
 use crate::settings::CgroupDriver;
 use crate::stats::total_memory;
 use crate::view::{CgroupVersion, InfoView, LimitSupport};
-use crate::{Engine, EngineError, processors, rootless};
+use crate::{Engine, EngineError, apparmor, processors, rootless};
 use cgroup::{Ability, Controller, Version};
 use model::Life;
 
@@ -23,6 +23,7 @@ impl Engine {
         let hierarchies = hierarchies()?;
         let has = |ability| hierarchies.can(ability);
         let is_v2 = hierarchies.home(Controller::Memory) == Some(Version::V2);
+        let profile = self.default_profile()?;
         let forwarding = read_own("/proc/sys/net/ipv4/ip_forward".as_ref())?.unwrap_or_default();
         Ok(InfoView {
             root: self.paths().root().to_owned(),
@@ -51,12 +52,12 @@ impl Engine {
             cpus: u64::from(processors::count()),
             memory: total_memory(&meminfo),
             ipv4_forwarding: forwarding.trim() == "1",
-            security: self.protection()?,
+            security: protection(profile),
             cdi_dirs: self.cdi_dirs(),
             cdi_devices: self.cdi_devices(),
             warnings: {
                 let mut warnings = rootless::warnings(self.paths().run(), &hierarchies);
-                warnings.extend(self.profile_warning()?);
+                warnings.extend((profile == Some(false)).then(apparmor::warning));
                 warnings.extend(self.unread_networks()?);
                 warnings
             },
@@ -85,21 +86,6 @@ impl Engine {
         Ok((running, paused, stopped))
     }
 
-    /// What protects the host, in Docker's order.
-    fn protection(&self) -> Result<Vec<String>, EngineError> {
-        let all = [
-            ("apparmor", self.has_default_profile()?),
-            ("seccomp", true),
-            ("rootless", sys::rootless::is_member()),
-            ("cgroupns", true),
-        ];
-        Ok(all
-            .into_iter()
-            .filter(|(_, is_there)| *is_there)
-            .map(|(name, _)| name.to_owned())
-            .collect())
-    }
-
     fn backing_filesystem(&self) -> String {
         let magic =
             rustix::fs::statfs(self.paths().root()).map(|stat| stat.f_type).unwrap_or_default();
@@ -115,6 +101,17 @@ impl Engine {
         }
         .to_owned()
     }
+}
+
+/// What protects the host, in Docker's order.
+fn protection(profile: Option<bool>) -> Vec<String> {
+    let all = [
+        ("apparmor", profile == Some(true)),
+        ("seccomp", true),
+        ("rootless", sys::rootless::is_member()),
+        ("cgroupns", true),
+    ];
+    all.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name.to_owned()).collect()
 }
 
 /// A value of os-release(5), without its quotes.

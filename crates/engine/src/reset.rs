@@ -98,6 +98,7 @@ impl Engine {
         let journal = Journal::of(run);
         journal.remove().map_err(EngineError::file("remove", journal.path()))?;
         shim::forget_parts(run).map_err(EngineError::file("clear", run))?;
+        bury::remove(&self.noted())?;
         // The directory itself may be the caller's own: only an empty one goes.
         let _ = std::fs::remove_dir(run);
         Ok(())

@@ -8,6 +8,7 @@
 
 pub mod address;
 pub mod block_limits;
+pub mod boolean;
 pub mod capability;
 pub mod container;
 pub mod detach;

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::address::{Family, Subnet};
+use crate::boolean::boolean;
 
 /// Where a bridge is named.
 pub const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
@@ -305,15 +306,6 @@ fn gateway_mode(key: &str, value: &str) -> Result<GatewayMode, BadOption> {
             value: value.to_owned(),
             why: "unknown gateway mode",
         }),
-    }
-}
-
-/// What Go takes for a boolean.
-fn boolean(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
     }
 }
 

@@ -8,6 +8,7 @@ use super::{Arity, Flags};
 use crate::error::Failure;
 use crate::template::literal::quote;
 use clap::{Arg, ArgAction, ArgMatches};
+use model::boolean::boolean;
 use std::ffi::OsString;
 
 /// What the words of a command ask for.
@@ -172,7 +173,7 @@ impl<'c> Scan<'c> {
 
     fn push(&mut self, arg: &'c Arg, value: String) -> Result<Asks, String> {
         let value = if is_bool(arg) {
-            match parse_bool(&value) {
+            match boolean(&value) {
                 Some(truth) => truth.to_string(),
                 None => {
                     let reason = format!("strconv.ParseBool: parsing {value:?}: invalid syntax");
@@ -215,14 +216,6 @@ pub(crate) fn has_long(arg: &Arg, name: &str) -> bool {
 pub(crate) fn is_bool(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::SetTrue)
         || arg.get_num_args().is_some_and(|range| range.min_values() == 0)
-}
-
-fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 fn normal_form(given: Vec<Given<'_>>, positional: Vec<OsString>) -> Vec<OsString> {

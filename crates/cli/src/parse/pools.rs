@@ -2,6 +2,7 @@
 
 use docker_api::types::Map;
 use docker_api::types::networks::IpamConfig;
+use model::address::{Cidr, Subnet};
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -18,56 +19,16 @@ impl FromStr for AddressFlag {
     }
 }
 
-/// One `--ip-range`, or a subnet.
+/// One `--ip-range`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RangeFlag {
-    first: u128,
-    last: u128,
-    text: Typed,
-}
-
-/// How an address and its prefix are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Typed(IpAddr, u8);
-
-impl std::fmt::Display for RangeFlag {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.text.0, self.text.1)
-    }
-}
+pub(crate) struct RangeFlag(Cidr);
 
 impl FromStr for RangeFlag {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("invalid string being converted to CIDR: {text}");
-        let (address, prefix) = text.trim().split_once('/').ok_or_else(bad)?;
-        let address: IpAddr = address.parse().map_err(|_| bad())?;
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.parse().ok().filter(|prefix| *prefix <= bits).ok_or_else(bad)?;
-        let host = u32::from(bits - prefix);
-        let mask = 1_u128.checked_shl(host).map_or(u128::MAX, |bit| bit - 1);
-        let first = number(address) & !mask;
-        Ok(Self { first, last: first | mask, text: Typed(address, prefix) })
-    }
-}
-
-impl RangeFlag {
-    fn contains(&self, address: IpAddr) -> bool {
-        let number = number(address);
-        address.is_ipv4() == self.text.0.is_ipv4() && self.first <= number && number <= self.last
-    }
-
-    fn overlaps(&self, other: &Self) -> bool {
-        self.text.0.is_ipv4() == other.text.0.is_ipv4()
-            && self.first.max(other.first) <= self.last.min(other.last)
-    }
-}
-
-fn number(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => v4.to_bits().into(),
-        IpAddr::V6(v6) => v6.to_bits(),
+        let bad = |_| format!("invalid string being converted to CIDR: {text}");
+        text.trim().parse().map(Self).map_err(bad)
     }
 }
 
@@ -81,17 +42,17 @@ pub(crate) fn pools(
     if subnets.len() < ranges.len() || subnets.len() < gateways.len() {
         return Err("every ip-range or gateway must have a corresponding subnet".to_owned());
     }
-    let mut pools: Vec<(RangeFlag, IpamConfig)> = Vec::new();
+    let mut pools: Vec<(Subnet, IpamConfig)> = Vec::new();
     for text in subnets {
-        let subnet: RangeFlag =
-            text.parse().map_err(|_| format!("invalid CIDR address: {text}"))?;
-        if pools.iter().any(|(other, _)| other.overlaps(&subnet)) {
+        let subnet: Subnet =
+            text.trim().parse().map_err(|_| format!("invalid CIDR address: {text}"))?;
+        if pools.iter().any(|(other, _)| other.overlaps(subnet)) {
             return Err("multiple overlapping subnet configuration is not supported".to_owned());
         }
         pools.push((subnet, IpamConfig { subnet: text.clone(), ..IpamConfig::default() }));
     }
-    for range in ranges {
-        let pool = pool_of(&mut pools, range.text.0)
+    for RangeFlag(range) in ranges {
+        let pool = pool_of(&mut pools, range.address())
             .ok_or(format!("no matching subnet for range {range}"))?;
         once(&mut pool.ip_range, range.to_string(), "ranges", &pool.subnet)?;
     }
@@ -109,7 +70,7 @@ pub(crate) fn pools(
     Ok(pools.into_iter().map(|(_, pool)| pool).collect())
 }
 
-fn pool_of(pools: &mut [(RangeFlag, IpamConfig)], address: IpAddr) -> Option<&mut IpamConfig> {
+fn pool_of(pools: &mut [(Subnet, IpamConfig)], address: IpAddr) -> Option<&mut IpamConfig> {
     let found = pools.iter_mut().find(|(subnet, _)| subnet.contains(address));
     found.map(|(_, pool)| pool)
 }

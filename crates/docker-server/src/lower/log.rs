@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use docker_api::types::host_config::LogConfig;
+use model::boolean::boolean;
 use model::log::{
     Compression, DEFAULT_LOG_BUFFER, LogDelivery, LogDetails, LogFiles, LogSpec, LogTarget,
 };
@@ -240,11 +241,10 @@ impl Options<'_> {
     fn truth(&self, option: &str, default: bool) -> Result<bool, LogError> {
         match self.get(option) {
             None | Some("") => Ok(default),
-            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
-            Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
-            Some(value) => {
-                Err(LogError::Truth { option: option.to_owned(), value: value.to_owned() })
-            }
+            Some(value) => boolean(value).ok_or_else(|| LogError::Truth {
+                option: option.to_owned(),
+                value: value.to_owned(),
+            }),
         }
     }
 }

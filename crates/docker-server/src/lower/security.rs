@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use docker_api::types::StrSlice;
 use docker_api::types::host_config::{DeviceMapping as WireDevice, HostConfig};
+use model::boolean::boolean;
 use model::capability::Capability;
 use model::container::{
     DeviceMapping, NamespaceSpec, NetworkMode, SeccompPolicy, SecuritySpec, UserNamespace,
@@ -179,11 +180,7 @@ fn is_profile(name: &str) -> bool {
 
 /// A switch as Go reads one (`strconv.ParseBool`).
 fn switch(option: &str, value: &str) -> Result<bool, SecurityError> {
-    match value {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-        _ => Err(SecurityError::Option(option.to_owned())),
-    }
+    boolean(value).ok_or_else(|| SecurityError::Option(option.to_owned()))
 }
 
 /// Only the outermost shape is judged here; whoever compiles the profile judges the rest.

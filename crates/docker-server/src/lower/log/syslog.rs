@@ -1,5 +1,6 @@
 //! The options of the driver `syslog`.
 
+use model::boolean::boolean;
 use model::log::{LogTarget, SyslogAddress, SyslogFormat, SyslogTls, TlsTrust};
 
 use super::LogError;
@@ -61,14 +62,12 @@ fn options_of_tls<'o>(
         (Some(chain), Some(key)) => Some((chain, key)),
         (Some(_), None) | (None, Some(_)) => return Err(LogError::HalfIdentity),
     };
-    tls.trust = match option(skip).unwrap_or("false") {
-        "" | "1" | "t" | "T" | "TRUE" | "true" | "True" => TlsTrust::Anyone,
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => TlsTrust::Verified,
-        value => {
-            let (option, value) = (skip.to_owned(), value.to_owned());
-            return Err(LogError::Truth { option, value });
-        }
+    let skips = match option(skip).unwrap_or("false") {
+        "" => true,
+        value => boolean(value)
+            .ok_or_else(|| LogError::Truth { option: skip.to_owned(), value: value.to_owned() })?,
     };
+    tls.trust = if skips { TlsTrust::Anyone } else { TlsTrust::Verified };
     Ok(())
 }
 
