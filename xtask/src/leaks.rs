@@ -13,13 +13,18 @@ use crate::host;
 /// The kernel takes network namespaces down in the background, one grace period after another.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How many parts the path of a group has that is at the top of a hierarchy:
-/// `/sys/fs/cgroup/memory/NAME`, the empty one before the first slash counted.
-const TOP: usize = 6;
+/// Where the host has its control groups.
+const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// What is on the host, a line each.
+/// What is on the host.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Snapshot(BTreeSet<String>);
+pub(crate) struct Snapshot {
+    /// A line each.
+    lines: BTreeSet<String>,
+    /// How many parts the path of a group has that is at the top of a hierarchy, the empty one before the
+    /// first slash counted: `/sys/fs/cgroup/memory/NAME` where version 1 is, else `/sys/fs/cgroup/NAME`.
+    top: usize,
+}
 
 impl Snapshot {
     /// Looks now.
@@ -36,11 +41,12 @@ impl Snapshot {
         }));
         found.extend(named("file", "/run", |name| name.starts_with("dhow")));
         found.extend(named("file", "/var/lib", |name| name.starts_with("dhow")));
-        found.extend(cgroups(Path::new("/sys/fs/cgroup"), 4));
+        found.extend(cgroups(Path::new(CGROUPS), 4));
         found.extend(
             host::output("nft", &["list", "tables"])?.lines().map(|table| format!("nft {table}")),
         );
-        Ok(Self(found))
+        let is_alone = Path::new(CGROUPS).join("cgroup.controllers").exists();
+        Ok(Self { lines: found, top: if is_alone { 5 } else { 6 } })
     }
 
     /// What is there now that was not there before.
@@ -52,7 +58,7 @@ impl Snapshot {
         loop {
             let now = Self::take()?;
             let new: Vec<&String> =
-                now.0.difference(&self.0).filter(|line| !self.is_of_others(line)).collect();
+                now.lines.difference(&self.lines).filter(|line| !self.is_of_others(line)).collect();
             if new.is_empty() {
                 host::say("leaks: 0");
                 return Ok(());
@@ -70,9 +76,11 @@ impl Snapshot {
     fn is_of_others(&self, line: &str) -> bool {
         let Some(path) = line.strip_prefix("cgroup ") else { return false };
         let top = |path: &str| {
-            format!("cgroup {}", path.split('/').take(TOP).collect::<Vec<_>>().join("/"))
+            format!("cgroup {}", path.split('/').take(self.top).collect::<Vec<_>>().join("/"))
         };
-        !path.contains("dhow") && path.split('/').count() > TOP && self.0.contains(&top(path))
+        !path.contains("dhow")
+            && path.split('/').count() > self.top
+            && self.lines.contains(&top(path))
     }
 }
 
@@ -127,7 +135,11 @@ mod tests {
 
     #[test]
     fn groups_of_the_hosts_services_are_no_leaks() {
-        let before = Snapshot(BTreeSet::from(["cgroup /sys/fs/cgroup/memory/service".to_owned()]));
+        let with = |line: &str, top| Snapshot { lines: BTreeSet::from([line.to_owned()]), top };
+        let alone = with("cgroup /sys/fs/cgroup/system.slice", 5);
+        assert!(alone.is_of_others("cgroup /sys/fs/cgroup/system.slice/cron.service"));
+        assert!(!alone.is_of_others("cgroup /sys/fs/cgroup/other.slice"));
+        let before = with("cgroup /sys/fs/cgroup/memory/service", 6);
         assert!(before.is_of_others("cgroup /sys/fs/cgroup/memory/service/0fd7"));
         for ours in [
             "cgroup /sys/fs/cgroup/memory/service/dhow-0fd7",

@@ -10,6 +10,7 @@ use crate::packages;
 
 /// What the tests run beside dhow.
 const TEST_PACKAGES: &[&str] = &[
+    "apparmor",
     "busybox-static",
     "conmon",
     "containerd",

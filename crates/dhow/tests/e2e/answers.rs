@@ -31,14 +31,15 @@ fn ids_by_the_name_that_the_structures_of_go_have() {
 #[test]
 fn a_read_only_root_has_read_only_names_in_it() {
     let host = host();
-    let write = "for f in hosts hostname resolv.conf; do echo x >> /etc/$f && echo $f; done";
+    let write =
+        "for f in hosts hostname resolv.conf; do echo x >> /etc/$f && echo $f; done; echo end";
     let run = |more: &[&str]| {
         let all = [&["run", "--rm"], more, &["busybox", "sh", "-c", write]].concat();
         host.run(&all).out
     };
-    assert_eq!(run(&[]), "hosts\nhostname\nresolv.conf");
-    assert_eq!(run(&["--read-only"]), "");
-    assert_eq!(run(&["--read-only", "--userns", "auto"]), "");
+    assert_eq!(run(&[]), "hosts\nhostname\nresolv.conf\nend");
+    assert_eq!(run(&["--read-only"]), "end");
+    assert_eq!(run(&["--read-only", "--userns", "auto"]), "end");
 }
 
 #[test]

@@ -53,12 +53,9 @@ impl Scope {
     /// whoever does that does not wait for systemd.
     #[track_caller]
     fn goes(&self) {
-        for _ in 0..2000 {
-            if self.shown("LoadState") == "not-found" && !self.group.exists() {
-                return;
-            }
-        }
-        panic!("{} stays: {}", self.unit, self.shown("ActiveState"));
+        testkit::until(&format!("the end of {}", self.unit), || {
+            self.shown("LoadState") == "not-found" && !self.group.exists()
+        });
     }
 }
 
