@@ -14,6 +14,7 @@ mod copy;
 mod cx;
 mod error;
 mod format;
+mod graph;
 mod human;
 mod id_file;
 mod inspect;
@@ -165,6 +166,12 @@ fn find(words: Vec<OsString>) -> Result<Found, Failure> {
         return help_on(words.collect());
     }
     if let Some(command) = commands::named(&first) {
+        // `port audit` beside `port CONTAINER`.
+        let second = words.as_slice().first().map(|word| word.to_string_lossy());
+        let both = second.map(|second| format!("{first} {second}")).unwrap_or_default();
+        if let Some(command) = commands::named(&both) {
+            return Ok(Found::Command(command, both, words.skip(1).collect()));
+        }
         return Ok(Found::Command(command, first, words.collect()));
     }
     let Some((group, about)) = commands::GROUPS.iter().find(|(group, _)| *group == first) else {

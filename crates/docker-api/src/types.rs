@@ -16,6 +16,7 @@ pub mod checkpoints;
 pub mod config;
 pub mod containers;
 pub mod exec;
+pub mod firewall;
 pub mod host_config;
 pub mod images;
 pub mod network_settings;

@@ -74,6 +74,7 @@ pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpErro
         Route::NetworkRemove(name) => networks::remove(&call, name).await,
         Route::NetworkPrune => networks::prune(&call).await,
         Route::NetworkInspect(name) => networks::inspect(&call, name).await,
+        Route::Firewall => networks::firewall(&call).await,
         Route::PluginList => Ok(reply::json(&Vec::<String>::new())),
         Route::Plugin(name) => Err(HttpError::not_found(format!("plugin {name:?} not found"))),
         Route::Swarm => Err(HttpError::new(StatusCode::SERVICE_UNAVAILABLE, NO_SWARM)),

@@ -67,6 +67,8 @@ pub(crate) enum Route {
     NetworkRemove(String),
     NetworkPrune,
     NetworkInspect(String),
+    /// dhow's own: what is open to whom.
+    Firewall,
     PluginList,
     Plugin(String),
     /// Needs a swarm, which this is never part of.
@@ -168,6 +170,7 @@ fn system(method: &str, path: &[&str]) -> Option<Route> {
         ("GET", ["version"]) => Route::Version,
         ("GET", ["info"]) => Route::Info,
         ("POST", ["dhow", "reset"]) => Route::Reset,
+        ("GET", ["dhow", "firewall"]) => Route::Firewall,
         ("GET", ["dhow", "previous", name, "logs"]) => Route::PreviousLogs((*name).to_owned()),
         ("POST", ["dhow", "reconcile"]) => Route::Reconcile,
         ("POST", ["dhow", "start"]) => Route::StartWished,

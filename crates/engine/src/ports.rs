@@ -94,7 +94,7 @@ impl Engine {
     }
 
     /// What is forwarded for containers that run.
-    fn forwarded(&self) -> Result<Vec<PortRule>, EngineError> {
+    pub(crate) fn forwarded(&self) -> Result<Vec<PortRule>, EngineError> {
         let mut ports = Vec::new();
         for row in self.store().containers().list()? {
             let container = Container::read(row)?;
@@ -223,7 +223,7 @@ fn published_port(rule: &PortRule) -> shim::protocol::PublishedPort {
     shim::protocol::PublishedPort { protocol, host, container }
 }
 
-fn default_network(plan: &BridgePlan) -> Network {
+pub(crate) fn default_network(plan: &BridgePlan) -> Network {
     Network {
         bridge: plan.name.clone(),
         subnets: plan.addresses.iter().map(|cidr| cidr.subnet()).collect(),

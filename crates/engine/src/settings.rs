@@ -17,6 +17,20 @@ const NAME: &str = "dhow.toml";
 pub(crate) struct Settings {
     /// Who makes the containers' cgroups; by default whoever owns the place.
     pub(crate) cgroup_driver: Option<CgroupDriver>,
+    /// Whether the host's rules for its own ports hold for published ones; by default they do not.
+    #[serde(default)]
+    pub(crate) firewall: HostRules,
+}
+
+/// What the host's rules for packets to itself are to what is published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostRules {
+    /// Nothing, as with Docker: what is published is passed on before they are asked.
+    #[default]
+    Bypass,
+    /// They hold: what they refuse does not reach a published port either.
+    Respect,
 }
 
 /// Who makes cgroups, in Docker's words (`native.cgroupdriver`).
@@ -53,6 +67,10 @@ mod tests {
         let of = |text: &str| parse(text).unwrap().cgroup_driver;
         assert_eq!(of("cgroup-driver = 'systemd'"), Some(CgroupDriver::Systemd));
         assert_eq!(of("# here\ncgroup-driver = \"cgroupfs\"\n"), Some(CgroupDriver::Cgroupfs));
+        let rules = |text: &str| parse(text).unwrap().firewall;
+        assert_eq!(rules("cgroup-driver = 'systemd'"), HostRules::Bypass);
+        assert_eq!(rules("firewall = 'bypass'"), HostRules::Bypass);
+        assert_eq!(rules("firewall = 'respect'"), HostRules::Respect);
     }
 
     #[test]
@@ -62,6 +80,8 @@ mod tests {
             "cgroup-drivers = 'systemd'",
             "cgroup-driver",
             "cgroup-driver = 1",
+            "firewall = 'off'",
+            "firewall = true",
         ] {
             let problem = parse(text).unwrap_err();
             assert!(problem.starts_with("TOML parse error at line 1"), "{problem}");

@@ -1,6 +1,6 @@
 //! What the host's network namespace is like, and the forwarding that containers need of it.
 
-use crate::address::{Family, LinkName, Subnet};
+use crate::address::{Cidr, Family, LinkName, Subnet};
 use crate::netlink::{NetlinkError, Socket};
 use crate::rtnl;
 use crate::sysctl::{self, SysctlError};
@@ -84,6 +84,18 @@ pub(crate) fn subnets_in_use(
 /// If the kernel cannot be asked.
 pub fn subnets(except: &LinkName) -> Result<Vec<Subnet>, NetlinkError> {
     subnets_in_use(&Socket::route()?, except)
+}
+
+/// The host's addresses, each with the name of its link.
+///
+/// # Errors
+/// If the kernel cannot be asked.
+pub fn addresses() -> Result<Vec<(String, Cidr)>, NetlinkError> {
+    let socket = Socket::route()?;
+    let links = rtnl::list_links(&socket)?;
+    let name = |index| links.iter().find(|link| link.index == index).map(|link| link.name.clone());
+    let addresses = rtnl::list_addresses(&socket)?.into_iter();
+    Ok(addresses.filter_map(|(link, cidr)| Some((name(link)?, cidr))).collect())
 }
 
 /// Lets the host forward packets of these families.

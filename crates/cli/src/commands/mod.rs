@@ -35,12 +35,15 @@ mod kill;
 mod load;
 mod logs;
 mod network_create;
+mod network_firewall;
+mod network_graph;
 mod network_inspect;
 mod network_ls;
 mod network_prune;
 mod network_rm;
 mod pause;
 mod port;
+mod port_audit;
 mod prune;
 mod ps;
 mod pull;
@@ -131,12 +134,15 @@ pub(crate) const ALL: &[&Command] = &[
     &load::COMMAND,
     &logs::COMMAND,
     &network_create::COMMAND,
+    &network_firewall::COMMAND,
+    &network_graph::COMMAND,
     &network_inspect::COMMAND,
     &network_ls::COMMAND,
     &network_prune::COMMAND,
     &network_rm::COMMAND,
     &pause::COMMAND,
     &port::COMMAND,
+    &port_audit::COMMAND,
     &ps::COMMAND,
     &pull::COMMAND,
     &rename::COMMAND,

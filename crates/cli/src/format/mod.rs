@@ -5,6 +5,7 @@
 pub(crate) mod containers;
 pub(crate) mod contexts;
 pub(crate) mod events;
+pub(crate) mod firewall;
 pub(crate) mod history;
 pub(crate) mod image_tree;
 pub(crate) mod images;

@@ -25,6 +25,7 @@ mod exec_life;
 mod faults;
 mod fields;
 mod files;
+mod firewall;
 mod flags;
 mod health;
 mod hogs;

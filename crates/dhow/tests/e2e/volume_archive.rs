@@ -194,6 +194,7 @@ fn a_volume_stays_as_it_is_where_the_archive_says_nothing() {
         "-v",
         &out,
         "busybox",
+        "busybox",
         "tar",
         "cf",
         "/out/plain",

@@ -4,6 +4,7 @@ use super::volumes::Force;
 use super::{Call, Client, Raw};
 use crate::error::ApiError;
 use crate::query::{Filters, Query, segment};
+use crate::types::firewall::Firewall;
 use crate::types::networks::{
     Network, NetworkConnect, NetworkCreate, NetworkCreated, NetworkDisconnect, NetworksPruned,
 };
@@ -39,6 +40,11 @@ impl Client {
     /// Removes networks that no container uses.
     pub async fn network_prune(&self, filters: &Filters) -> Result<NetworksPruned, ApiError> {
         self.fetch(Call::post("/networks/prune").query(Query::default().filters(filters))).await
+    }
+
+    /// What is open to whom (dhow's own).
+    pub async fn firewall(&self) -> Result<Firewall, ApiError> {
+        self.fetch(Call::get("/dhow/firewall")).await
     }
 
     /// Connects a container to a network.

@@ -49,6 +49,12 @@ pub(super) async fn inspect(call: &Call, name: String) -> Result<Reply, HttpErro
     Ok(reply::json(&raise::network(&view)))
 }
 
+/// `GET /dhow/firewall`.
+pub(super) async fn firewall(call: &Call) -> Result<Reply, HttpError> {
+    let exposure = call.run_brief(|engine| engine.exposure()).await?;
+    Ok(reply::json(&raise::firewall(&exposure)))
+}
+
 /// `DELETE /networks/{id}`.
 pub(super) async fn remove(call: &Call, name: String) -> Result<Reply, HttpError> {
     call.run(move |engine| engine.network_remove(&name)).await?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cgroup::{Hierarchies, Version};
 use net::names::Names;
-use net::nft::Firewall;
+use net::nft::{Firewall, ForeignChain, Hook};
 use rustix::fs::{Access, AtFlags, CWD};
 
 use super::{Caller, Disk, FIRST_SUBID, Forwarding, Groups, SUBIDS, Survey, Tunnel};
@@ -231,10 +231,13 @@ fn forwarding(paths: &Paths, caller: Caller) -> Forwarding {
         let loopback = net::host::ipv6_loopback().map_err(|error| refused(&error))?;
         let names = Names::of(paths.tag());
         let firewall = Firewall::open(&names, stack, loopback).map_err(|error| refused(&error))?;
-        firewall.forward_policy_blocks().map_err(|error| refused(&error))
+        firewall.foreign_chains().map_err(|error| refused(&error))
     };
+    let blocks = |chain: &&ForeignChain| chain.hook == Hook::Forward && chain.refuses();
     match blocking() {
-        Ok(chains) => Forwarding::Blocked(chains.iter().map(ToString::to_string).collect()),
+        Ok(chains) => {
+            Forwarding::Blocked(chains.iter().filter(blocks).map(ToString::to_string).collect())
+        }
         Err(why) => Forwarding::NoFirewall(why),
     }
 }

@@ -1,5 +1,4 @@
-//! Reads nftables back from the kernel: our table, its elements and rules, and foreign chains that
-//! stand in our way.
+//! Reads our table back from the kernel: its comment, its elements and its rules.
 
 use super::element::{self, Element, PortRule};
 use super::expr::Expr;
@@ -7,22 +6,22 @@ use super::message::{HEADER, Message, list};
 use super::ruleset::{DNAT_ANY, DNAT_IP, Ruleset};
 use super::table::Table;
 use crate::address::Family;
-use crate::netlink::{Answer, Attributes, Batch, Head, NetlinkError, Socket, network_u32};
+use crate::netlink::{Answer, Attributes, Batch, Head, NetlinkError, Socket};
 
 const TABLE_NAME: u16 = 1;
 const TABLE_USERDATA: u16 = 6;
-const RULE_TABLE: u16 = 1;
-const RULE_CHAIN: u16 = 2;
-const RULE_EXPRESSIONS: u16 = 4;
+pub(super) const RULE_TABLE: u16 = 1;
+pub(super) const RULE_CHAIN: u16 = 2;
+pub(super) const RULE_EXPRESSIONS: u16 = 4;
 const LIST_TABLE: u16 = 1;
 const LIST_SET: u16 = 2;
-const CHAIN_TABLE: u16 = 1;
-const CHAIN_NAME: u16 = 3;
-const CHAIN_HOOK: u16 = 4;
-const CHAIN_POLICY: u16 = 5;
-const HOOK_NUMBER: u16 = 1;
-const HOOK_FORWARD: u32 = 2;
-const POLICY_DROP: u32 = 0;
+pub(super) const CHAIN_TABLE: u16 = 1;
+pub(super) const CHAIN_NAME: u16 = 3;
+pub(super) const CHAIN_HOOK: u16 = 4;
+pub(super) const CHAIN_POLICY: u16 = 5;
+pub(super) const HOOK_NUMBER: u16 = 1;
+pub(super) const HOOK_PRIORITY: u16 = 2;
+pub(super) const POLICY_DROP: u32 = 0;
 
 /// The comments of the tables of this name; `None` for a family without one.
 pub(super) fn comments(
@@ -98,45 +97,4 @@ fn rule(answer: &Answer, table: Table<'_>) -> Option<(String, Option<Vec<Expr>>)
     let chain = attributes.find(RULE_CHAIN)?.text()?.to_owned();
     let list = attributes.find(RULE_EXPRESSIONS)?.nested();
     Some((chain, list.map(Expr::parse).collect()))
-}
-
-/// A chain of somebody else that drops forwarded packets unless one of its rules accepts them.
-/// Nothing that we accept can override it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct BlockingChain {
-    /// `ip`, `ip6`, `inet` or the number of another family.
-    pub family: String,
-    /// Its table.
-    pub table: String,
-    /// Its name.
-    pub chain: String,
-}
-
-impl std::fmt::Display for BlockingChain {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {} {}", self.family, self.table, self.chain)
-    }
-}
-
-/// The chains at the forward hook whose policy is to drop.
-pub(super) fn blocking_chains(socket: &Socket) -> Result<Vec<BlockingChain>, NetlinkError> {
-    let message = (Message::GetChain, "list chains");
-    let chains = list(socket, message, None, |_| {})?.unwrap_or_default();
-    Ok(chains.iter().filter_map(blocking).collect())
-}
-
-fn blocking(answer: &Answer) -> Option<BlockingChain> {
-    let attributes = Attributes::after(&answer.payload, HEADER);
-    let hook = network_u32(attributes.find_in(CHAIN_HOOK, HOOK_NUMBER)?.value)?;
-    let policy = network_u32(attributes.find(CHAIN_POLICY)?.value)?;
-    let family = match *answer.payload.first()? {
-        1 => "inet".to_owned(),
-        2 => "ip".to_owned(),
-        10 => "ip6".to_owned(),
-        // Hooks of the other families are numbered otherwise, and see no routed packets.
-        _ => return None,
-    };
-    let text = |kind| Some(attributes.find(kind)?.text()?.to_owned());
-    let found = BlockingChain { family, table: text(CHAIN_TABLE)?, chain: text(CHAIN_NAME)? };
-    (hook == HOOK_FORWARD && policy == POLICY_DROP).then_some(found)
 }

@@ -4,22 +4,25 @@
 //! one transaction of a few microseconds, whatever else is published. All that is in the kernel is
 //! derived: when somebody flushes it, it is built again from what should be published.
 //!
-//! Owns our tables alone. Foreign tables are read (`forward_policy_blocks`) and never touched.
+//! Owns our tables alone. Foreign tables are read (`foreign`) and never touched.
 
 mod dead;
 mod element;
 mod expr;
+mod foreign;
 mod inspect;
 mod message;
 mod networks;
 mod ruleset;
 mod table;
+mod told;
 
 use sys::Errno;
 
 pub(crate) use element::protocol_number;
 pub use element::{Network, PortRule};
-pub use inspect::BlockingChain;
+pub use foreign::{Ending, ForeignChain, Hook};
+pub use told::{ToldChain, told_chains};
 
 use crate::address::Family;
 use crate::conntrack;
@@ -231,20 +234,6 @@ impl Firewall {
             Err(error) => return Err(self.failed("unpublish ports in", error)),
         }
         self.forget(conntrack::to_containers(&self.socket, rules))
-    }
-
-    /// The chains of others at the forward hook whose policy is to drop, as a running Docker has
-    /// one (`ip filter FORWARD`). They may hold rules that let our packets pass; that is not looked
-    /// into, and they are never changed.
-    ///
-    /// Tables of the former kernel interface of iptables are not seen (Debian's and Fedora's
-    /// `iptables` have used nftables since 2019).
-    ///
-    /// # Errors
-    /// If the kernel cannot be asked.
-    pub fn forward_policy_blocks(&self) -> Result<Vec<BlockingChain>, NftError> {
-        inspect::blocking_chains(&self.socket)
-            .map_err(|error| self.failed("look for what blocks", error))
     }
 
     /// Whether there are tables: those that are not there will be built by the first who needs them.

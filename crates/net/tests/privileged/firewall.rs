@@ -5,8 +5,8 @@ use std::thread;
 
 use model::port::Protocol;
 use net::host::Ipv6Loopback;
-use net::netlink::{Batch, Head, Socket, flag};
-use net::nft::{Firewall, Source};
+use net::netlink::{Batch, Head, Socket, Writer, flag};
+use net::nft::{Firewall, ForeignChain, Source};
 use net::scan;
 
 use crate::lab::{HOST_V4, Lab, ask, inside, open_firewall, rules, serve_tcp, sysctl};
@@ -184,25 +184,76 @@ fn many_publish_while_it_is_flushed() {
     });
 }
 
+/// A base chain as others make it.
+fn foreign_chain(name: &str, hook: u32, policy: u32) {
+    change(NEW_CHAIN, flag::CREATE, 2, |w| {
+        w.text(1, "filter");
+        w.text(3, name);
+        w.nest(4, |w| {
+            w.network_u32(1, hook);
+            w.network_u32(2, 0);
+        });
+        w.network_u32(5, policy);
+        w.text(7, "filter");
+    });
+}
+
+/// A rule of one expression behind a counter: `reject`, or `accept`.
+fn foreign_rule(chain: &str, last: &str) {
+    const NEW_RULE: u16 = NFTABLES | 6;
+    change(NEW_RULE, flag::CREATE | flag::APPEND, 2, |w| {
+        w.text(1, "filter");
+        w.text(2, chain);
+        w.nest(4, |w| foreign_expressions(w, last));
+    });
+}
+
+fn foreign_expressions(w: &mut Writer, last: &str) {
+    expression(w, "counter", |_| {});
+    match last {
+        // With a reset.
+        "reject" => expression(w, last, |w| w.network_u32(1, 0)),
+        _ => expression(w, "immediate", accept),
+    }
+}
+
+fn expression(w: &mut Writer, name: &str, data: impl FnOnce(&mut Writer)) {
+    w.nest(1, |w| {
+        w.text(1, name);
+        w.nest(2, data);
+    });
+}
+
+/// The verdict, in its register.
+fn accept(w: &mut Writer) {
+    w.network_u32(1, 0);
+    w.nest(2, |w| w.nest(2, |w| w.network_u32(1, 1)));
+}
+
 #[test]
-fn a_foreign_policy_to_drop_is_reported() {
+fn what_others_do_with_packets_is_told() {
     let lab = Lab::new();
     inside(&lab.host, || {
-        assert_eq!(lab.firewall.forward_policy_blocks().unwrap(), []);
+        assert_eq!(lab.firewall.foreign_chains().unwrap(), []);
         change(NEW_TABLE, flag::CREATE, 2, |w| w.text(1, "filter"));
-        change(NEW_CHAIN, flag::CREATE, 2, |w| {
-            w.text(1, "filter");
-            w.text(3, "FORWARD");
-            w.nest(4, |w| {
-                w.network_u32(1, 2);
-                w.network_u32(2, 0);
-            });
-            w.network_u32(5, 0);
-            w.text(7, "filter");
-        });
-        let blocks = lab.firewall.forward_policy_blocks().unwrap();
-        assert_eq!(blocks.len(), 1);
-        assert_eq!(blocks[0].to_string(), "ip filter FORWARD");
+        foreign_chain("FORWARD", 2, 0);
+        foreign_chain("INPUT", 1, 1);
+        foreign_chain("early", 1, 1);
+        foreign_chain("OUTPUT", 3, 0);
+        foreign_rule("INPUT", "accept");
+        foreign_rule("INPUT", "reject");
+        foreign_rule("early", "reject");
+        foreign_rule("early", "accept");
+        let told = |chain: &ForeignChain| format!("{chain} {:?} {:?}", chain.hook, chain.ending);
+        let chains = lab.firewall.foreign_chains().unwrap();
+        assert_eq!(
+            chains.iter().map(told).collect::<Vec<_>>(),
+            [
+                "ip filter INPUT Input LastRule",
+                "ip filter early Input Passes",
+                "ip filter FORWARD Forward Policy",
+            ]
+        );
     });
 }
 

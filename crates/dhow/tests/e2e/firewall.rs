@@ -1,0 +1,197 @@
+//! What is open to whom: asked of dhow, and tried from outside.
+//!
+//! The host of these tests is a network namespace with a neighbour in another one, so that rules which refuse
+//! everything are nobody else's.
+
+use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use serde_json::Value;
+use sys::process::{Namespaces, setns};
+use testkit::{Host, until};
+
+use crate::networks::{said, subnet};
+
+const SERVE: &str = "echo page > /var/www/f; exec httpd -f -v -p 80 -h /var/www";
+/// The host's address, and its neighbour's.
+const HOST: &str = "192.0.2.1";
+const NEIGHBOUR: &str = "192.0.2.2";
+
+/// Who is outside.
+pub(crate) struct Outside(OwnedFd);
+
+impl Outside {
+    /// Fetches from the host; what came, if something did.
+    pub(crate) fn fetch(&self, port: u16) -> Option<String> {
+        let netns = format!("--net={}", path(&self.0));
+        let url = format!("http://{HOST}:{port}/f");
+        let page =
+            said(&["nsenter", &netns, "busybox", "timeout", "4", "busybox", "wget", "-qO-", &url]);
+        (!page.is_empty()).then(|| page.trim().to_owned())
+    }
+}
+
+fn path(netns: &OwnedFd) -> String {
+    format!("/proc/{}/fd/{}", std::process::id(), netns.as_raw_fd())
+}
+
+/// Tests a host that has a neighbour, and no other network.
+pub(crate) fn with_neighbour(test: impl FnOnce(&Host, &Outside) + Send) {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let netns = net::endpoint::isolated().unwrap();
+            let outside = Outside(net::endpoint::isolated().unwrap());
+            setns(&netns, Namespaces::NET).unwrap();
+            let there = path(&outside.0);
+            let ip =
+                |words: &str| said(&[&["ip"], &words.split(' ').collect::<Vec<_>>()[..]].concat());
+            ip(&format!("link add eth0 type veth peer name eth0 netns {there}"));
+            ip(&format!("addr add {HOST}/24 dev eth0"));
+            ip("link set eth0 up");
+            let netns = format!("--net={there}");
+            for words in [
+                &["addr", "add", &format!("{NEIGHBOUR}/24"), "dev", "eth0"][..],
+                &["link", "set", "eth0", "up"],
+            ] {
+                said(&[&["nsenter", &netns, "ip"], words].concat());
+            }
+            test(&crate::host(), &outside);
+        });
+        thread.join().unwrap();
+    });
+}
+
+/// Changes the rules of the host as its administrator does.
+pub(crate) fn nft(rules: &str) {
+    for rule in rules.lines().map(str::trim) {
+        said(&[&["nft"], &rule.split(' ').collect::<Vec<_>>()[..]].concat());
+    }
+}
+
+pub(crate) fn serve(host: &Host, name: &str, more: &[&str]) -> testkit::Ran {
+    let run = [&["run", "-d", "--name", name], more, &["busybox", "sh", "-c", SERVE]].concat();
+    let ran = host.run(&run);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let listens = "until wget -qO- http://127.0.0.1/f; do usleep 9999; done 2>/dev/null";
+    host.ok(&["exec", name, "sh", "-c", listens]);
+    ran
+}
+
+fn json(host: &Host, words: &[&str]) -> Value {
+    serde_json::from_str(&host.ok(&[words, &["--format", "json"]].concat())).unwrap()
+}
+
+/// The published port of that number, as it is told.
+fn told(host: &Host, port: u16) -> Value {
+    let ports = json(host, &["port", "audit"]);
+    let is_it =
+        |one: &&Value| one["HostPort"] == port && one["HostIP"].as_str().unwrap().contains('.');
+    ports.as_array().unwrap().iter().find(is_it).unwrap().clone()
+}
+
+#[test]
+fn what_is_open_is_what_is_told() {
+    with_neighbour(|host, outside| {
+        let quiet = serve(host, "web", &["-p", "8080:80", "-p", "127.0.0.1:8081:80"]);
+        assert_eq!(quiet.err, "", "there is no other firewall");
+        assert_eq!(outside.fetch(8080).as_deref(), Some("page"));
+        assert_eq!(outside.fetch(8081), None);
+        let (open, closed) = (told(host, 8080), told(host, 8081));
+        assert_eq!([&open["Reach"], &closed["Reach"]], ["anyone", "host"]);
+        assert_eq!([&open["Container"], &open["ContainerPort"]], [&Value::from("web"), &80.into()]);
+        let at = open["At"].as_array().unwrap();
+        assert!(at.iter().any(|at| at["IP"] == HOST && at["Link"] == "eth0"), "{at:?}");
+        assert!(!at.iter().any(|at| at["Link"].as_str().unwrap().starts_with("dhow")), "{at:?}");
+        let shown = host.ok(&["port", "audit"]);
+        assert!(shown.contains("0.0.0.0:8080/tcp") && shown.contains("anyone"), "{shown}");
+        // What they have both in view is not asked of a container of that name.
+        assert!(
+            host.fails(1, &["container", "port", "audit"]).contains("No such container: audit")
+        );
+        let wrong = host.fails(1, &["port", "audit", "--format", "yaml"]);
+        assert!(wrong.contains("there is json alone"), "{wrong}");
+    });
+}
+
+#[test]
+fn a_firewall_that_is_not_asked_is_told_of() {
+    with_neighbour(|host, outside| {
+        nft("add table ip filter
+             add chain ip filter INPUT { type filter hook input priority 0; policy drop; }
+             add rule ip filter INPUT iifname lo accept
+             add chain ip filter FORWARD { type filter hook forward priority 0; policy accept; }");
+        let warned = serve(host, "web", &["-p", "8080:80", "-p", "8443:443"]).err;
+        let want = "WARNING: port 80/tcp of the container and 1 more will be open to anyone: the host's firewall (ip \
+                    filter INPUT) is not asked";
+        assert!(warned.starts_with(want) && warned.lines().count() == 1, "{warned}");
+        let local = host.run(&["run", "--rm", "-p", "127.0.0.1:9090:80", "busybox", "true"]);
+        assert_eq!(local.err, "", "nobody but this host");
+        assert_eq!(
+            outside.fetch(8080).as_deref(),
+            Some("page"),
+            "Docker's way, until it is settled otherwise"
+        );
+        let open = told(host, 8080);
+        assert_eq!(open["Bypasses"], serde_json::json!(["ip filter INPUT"]));
+        assert_eq!(open["Asks"], serde_json::json!([]));
+        // What another forbids at the hook of packets that pass is forbidden.
+        nft("add chain ip filter FORWARD { policy drop; }");
+        assert_eq!(outside.fetch(8080), None);
+        assert_eq!(told(host, 8080)["Asks"], serde_json::json!(["ip filter FORWARD"]));
+        let shown = host.ok(&["network", "firewall"]);
+        for line in [
+            "Published ports:",
+            "Chains of others:",
+            "past ip filter INPUT; asks ip filter FORWARD",
+        ] {
+            assert!(shown.contains(line), "{line}: {shown}");
+        }
+        nft("delete table ip filter");
+    });
+}
+
+#[test]
+fn networks_are_told_and_drawn() {
+    with_neighbour(|host, _| {
+        let subnet = subnet();
+        host.ok(&["network", "create", "--subnet", &subnet, "--internal", "inner"]);
+        serve(host, "web", &["-p", "8080-8082:80-82"]);
+        host.ok(&["run", "-d", "--name", "db", "--network", "inner", "busybox", "sleep", "1000"]);
+        host.ok(&["run", "-d", "--name", "job", "--network", "none", "busybox", "sleep", "1000"]);
+        let shown = json(host, &["network", "firewall"]);
+        assert_eq!([&shown["HostRules"], &shown["Intact"]], [&Value::from("bypass"), &true.into()]);
+        let networks = shown["Networks"].as_array().unwrap();
+        let inner = networks.iter().find(|network| network["Name"] == "inner").unwrap();
+        assert_eq!(
+            [&inner["Internal"], &inner["Masqueraded"]],
+            [&Value::from(true), &false.into()]
+        );
+        assert_eq!(inner["Subnets"][0], subnet.as_str());
+        // Each chain that the kernel has is told of.
+        let table = shown["Table"].as_str().unwrap();
+        let live = said(&["nft", "list", "table", "ip", table]);
+        let chains = shown["Chains"].as_array().unwrap();
+        assert_eq!(live.matches("\tchain ").count(), chains.len(), "{live}");
+        for chain in chains {
+            let name = chain["Name"].as_str().unwrap();
+            assert!(live.contains(&format!("chain {name} {{")), "{name}: {live}");
+        }
+        let drawn = host.ok(&["network", "graph"]);
+        for line in [
+            "◀─ 0.0.0.0:8080-8082/tcp leads to 80-82, for anyone",
+            "nothing leads out",
+            "└─ db  ",
+            "none: nothing leads out\n└─ job",
+        ] {
+            assert!(drawn.contains(line), "{line}: {drawn}");
+        }
+        let image = host.ok(&["network", "graph", "--format", "svg"]);
+        let file = host.scratch().join("graph.svg");
+        fs::write(&file, &image).unwrap();
+        assert!(image.starts_with("<svg ") && image.ends_with("</svg>"), "{image}");
+        nft(&format!("delete table ip {table}"));
+        until("what is flushed is told", || {
+            json(host, &["network", "firewall"])["Intact"] == false
+        });
+    });
+}

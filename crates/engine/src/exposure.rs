@@ -1,0 +1,297 @@
+//! What is open to whom: published ports, networks, our chains, and the chains of others beside them.
+//!
+//! Owns the judgement of who reaches a published port (`Reach`), and the warning of one that anybody does. What
+//! is published is read from the kernel: only that is open.
+
+use std::net::{IpAddr, SocketAddr};
+
+use model::network::{Inside, Mutual, Source};
+use model::port::{PortBinding, Protocol};
+use model::{ContainerId, ContainerName};
+use net::address::{Cidr, Subnet};
+use net::nft::{ForeignChain, Hook, Network, PortRule, ToldChain, told_chains};
+use net::{bridge, host};
+
+use crate::network::{BRIDGE, Known, net_error};
+use crate::ports::default_network;
+use crate::settings::HostRules;
+use crate::{Engine, EngineError};
+
+/// The tables that the kernel's former interface of iptables has.
+const LEGACY: &str = "/proc/net/ip_tables_names";
+
+/// What is open to whom.
+#[derive(Clone, Debug)]
+pub struct Exposure {
+    /// What the host's rules for its own ports are to what is published.
+    pub rules: HostRules,
+    /// The name of our tables; `None` for an ordinary user, who has none.
+    pub table: Option<String>,
+    /// Whether they have all of their rules.
+    pub intact: bool,
+    /// What our chains do.
+    pub chains: Vec<ToldChain>,
+    /// Networks of containers.
+    pub networks: Vec<ExposedNetwork>,
+    /// What is published now.
+    pub ports: Vec<ExposedPort>,
+    /// Chains of others that see packets to the host, and through it.
+    pub others: Vec<ForeignChain>,
+    /// Whether there are rules of iptables that cannot be seen.
+    pub legacy: bool,
+}
+
+/// A network of containers, as packets see it.
+#[derive(Clone, Debug)]
+pub struct ExposedNetwork {
+    /// Its name.
+    pub name: String,
+    /// Its bridge.
+    pub bridge: String,
+    /// Its subnets.
+    pub subnets: Vec<Subnet>,
+    /// Whether its containers may talk to each other.
+    pub mutual: Mutual,
+    /// Whether nothing leads out of it.
+    pub inside: Inside,
+    /// Under which address its packets leave the host.
+    pub source: Source,
+}
+
+/// A published port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExposedPort {
+    /// Whose it is.
+    pub owner: ContainerId,
+    /// What that is called; `None` if it is being removed.
+    pub container: Option<ContainerName>,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Where it is published.
+    pub host: SocketAddr,
+    /// Where it leads.
+    pub inside: SocketAddr,
+    /// Who reaches it.
+    pub reach: Reach,
+    /// The addresses of the host where it is reached, each with its link.
+    pub at: Vec<(String, IpAddr)>,
+}
+
+/// Who reaches a published port, as far as this host can know.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Reach {
+    /// Programs on this host.
+    Host,
+    /// Whoever reaches an address that is no public one.
+    Neighbours,
+    /// Whoever reaches any address of this host, or one that is public.
+    Anyone,
+}
+
+impl Engine {
+    /// What is open to whom.
+    ///
+    /// # Errors
+    /// The kernel or the database cannot be asked; the settings are wrong.
+    pub fn exposure(&self) -> Result<Exposure, EngineError> {
+        let rules = self.settings()?.firewall;
+        let legacy = std::fs::read_to_string(LEGACY).is_ok_and(|tables| !tables.trim().is_empty());
+        if sys::rootless::is_member() {
+            return Ok(Exposure {
+                rules,
+                table: None,
+                intact: true,
+                chains: Vec::new(),
+                networks: Vec::new(),
+                ports: self.exposed(self.forwarded()?, &[])?,
+                others: Vec::new(),
+                legacy,
+            });
+        }
+        let firewall = self.firewall_now()?;
+        let networks = self.exposed_networks()?;
+        Ok(Exposure {
+            rules,
+            table: Some(self.names().table().to_owned()),
+            intact: firewall.is_intact().map_err(net_error)?,
+            chains: told_chains(),
+            ports: self.exposed(firewall.published().map_err(net_error)?, &networks)?,
+            networks,
+            others: firewall.foreign_chains().map_err(net_error)?,
+            legacy,
+        })
+    }
+
+    fn exposed(
+        &self,
+        mut rules: Vec<PortRule>,
+        networks: &[ExposedNetwork],
+    ) -> Result<Vec<ExposedPort>, EngineError> {
+        // Who is on a bridge of ours is no stranger.
+        let own: Vec<&str> = networks.iter().map(|network| network.bridge.as_str()).collect();
+        rules.sort_by_key(|rule| (rule.host.port(), rule.host.ip(), rule.protocol));
+        let mut addresses = host::addresses().map_err(net_error)?;
+        addresses.retain(|(link, _)| !own.contains(&link.as_str()));
+        let rows = self.store().containers().list()?;
+        let name = |id| rows.iter().find(|row| row.id == id).map(|row| row.name.clone());
+        let exposed = |rule: PortRule| ExposedPort {
+            owner: rule.owner,
+            container: name(rule.owner),
+            protocol: rule.protocol,
+            host: rule.host,
+            inside: rule.container,
+            reach: reach(rule.host.ip()),
+            at: places(rule.host.ip(), &addresses),
+        };
+        Ok(rules.into_iter().map(exposed).collect())
+    }
+
+    fn exposed_networks(&self) -> Result<Vec<ExposedNetwork>, EngineError> {
+        let (names, stack) = (self.names(), host::stack().map_err(net_error)?);
+        let default = bridge::existing(&names).map_err(net_error)?;
+        let default = default.map(|plan| (BRIDGE.to_owned(), default_network(&plan)));
+        let mut networks: Vec<(String, Network)> = default.into_iter().collect();
+        for row in self.store().networks().list()? {
+            let known = Known::read(row)?;
+            let laid = known.laid(&names, stack)?;
+            networks.extend(laid.map(|laid| (known.name, laid.rules)));
+        }
+        let exposed = |(name, network): (String, Network)| ExposedNetwork {
+            name,
+            bridge: network.bridge.to_string(),
+            subnets: network.subnets,
+            mutual: network.mutual,
+            inside: network.inside,
+            source: network.source,
+        };
+        Ok(networks.into_iter().map(exposed).collect())
+    }
+
+    /// What to say to whoever publishes these ports: that the host's firewall does not keep anybody from them.
+    /// Nothing where it does, or where there is none.
+    pub(crate) fn bypass_warning(
+        &self,
+        published: &[PortBinding],
+    ) -> Result<Option<String>, EngineError> {
+        let is_open =
+            |port: &&PortBinding| port.host_ip.is_none_or(|ip| reach(ip) == Reach::Anyone);
+        let open = published.iter().filter(is_open).map(|port| port.container);
+        let Some(port) = open.clone().min_by_key(|port| port.port) else { return Ok(None) };
+        if sys::rootless::is_member() || self.settings()?.firewall == HostRules::Respect {
+            return Ok(None);
+        }
+        // A host that cannot be asked says so when the container starts.
+        let firewall = self.firewall();
+        let Ok(Ok(chains)) = firewall.map(|firewall| firewall.foreign_chains()) else {
+            return Ok(None);
+        };
+        let refuses = |chain: &&ForeignChain| chain.hook == Hook::Input && chain.refuses();
+        let Some(chain) = chains.iter().find(refuses) else { return Ok(None) };
+        let count = open.count();
+        let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        Ok(Some(format!(
+            "port {} of the container{more} will be open to anyone: the host's firewall ({chain}) is not asked about published \
+             ports (-p 127.0.0.1:… keeps one to this host, firewall = \"respect\" in dhow.toml has it asked)",
+            port
+        )))
+    }
+}
+
+/// Who reaches an address of this host.
+fn reach(host: IpAddr) -> Reach {
+    if host.is_loopback() {
+        return Reach::Host;
+    }
+    let is_inner = match host {
+        // 100.64.0.0/10 is between a provider and its customers (RFC 6598).
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            ip.is_private() || ip.is_link_local() || (a == 100 && b & 0xc0 == 64)
+        }
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
+    };
+    if is_inner { Reach::Neighbours } else { Reach::Anyone }
+}
+
+/// Where a port is reached: the one address, or all of its family.
+fn places(host: IpAddr, addresses: &[(String, Cidr)]) -> Vec<(String, IpAddr)> {
+    let fits = |ip: IpAddr| {
+        let any = host.is_unspecified() && ip.is_ipv4() == host.is_ipv4();
+        // The kernel forwards nothing of link-local senders.
+        let is_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        ip == host || (any && !is_local)
+    };
+    let addresses = addresses.iter().map(|(link, cidr)| (link.clone(), cidr.address()));
+    addresses.filter(|(_, ip)| fits(*ip)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn who_reaches_an_address() {
+        let told: String = [
+            "127.0.0.1",
+            "127.9.9.9",
+            "::1",
+            "10.1.2.3",
+            "172.31.0.1",
+            "172.32.0.1",
+            "192.168.7.7",
+            "169.254.1.1",
+            "100.127.0.1",
+            "100.128.0.1",
+            "8.8.8.8",
+            "0.0.0.0",
+            "::",
+            "fd00::1",
+            "fe80::1",
+            "2001:db8::1",
+        ]
+        .iter()
+        .map(|ip| format!("{ip} {:?}\n", reach(ip.parse().unwrap())))
+        .collect();
+        expect![[r#"
+            127.0.0.1 Host
+            127.9.9.9 Host
+            ::1 Host
+            10.1.2.3 Neighbours
+            172.31.0.1 Neighbours
+            172.32.0.1 Anyone
+            192.168.7.7 Neighbours
+            169.254.1.1 Neighbours
+            100.127.0.1 Neighbours
+            100.128.0.1 Anyone
+            8.8.8.8 Anyone
+            0.0.0.0 Anyone
+            :: Anyone
+            fd00::1 Neighbours
+            fe80::1 Neighbours
+            2001:db8::1 Anyone
+        "#]]
+        .assert_eq(&told);
+    }
+
+    #[test]
+    fn all_addresses_are_those_of_the_family() {
+        let addresses: Vec<(String, Cidr)> = [
+            ("lo", "127.0.0.1/8"),
+            ("lo", "::1/128"),
+            ("eth0", "10.0.0.5/24"),
+            ("eth0", "fe80::5/64"),
+            ("eth0", "fd00::5/64"),
+        ]
+        .map(|(link, cidr)| (link.to_owned(), cidr.parse().unwrap()))
+        .into();
+        let at = |ip: &str| -> Vec<String> {
+            let places = places(ip.parse().unwrap(), &addresses);
+            places.iter().map(|(link, ip)| format!("{link} {ip}")).collect()
+        };
+        assert_eq!(at("0.0.0.0"), ["lo 127.0.0.1", "eth0 10.0.0.5"]);
+        assert_eq!(at("::"), ["lo ::1", "eth0 fd00::5"]);
+        assert_eq!(at("10.0.0.5"), ["eth0 10.0.0.5"]);
+        assert_eq!(at("10.0.0.6"), [] as [String; 0], "the host has lost it");
+    }
+}
