@@ -196,9 +196,10 @@ fn what_nobody_guards_goes_with_its_scope() {
     let slice_option = format!("--slice={slice}");
     let unit = format!("--unit={}", strange.unit);
     let mut held = held(&["--scope", "--quiet", &slice_option, &unit, "sleep", "1000"]);
-    while !strange.group.join("cgroup.procs").exists() || strange.file("cgroup.procs").is_empty() {
+    testkit::until("its process", || {
         assert!(held.try_wait().unwrap().is_none(), "systemd-run ends");
-    }
+        strange.group.join("cgroup.procs").exists() && !strange.file("cgroup.procs").is_empty()
+    });
     host.ok(&["system", "check", "--repair"]);
     strange.goes();
     held.wait().unwrap();

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use testkit::Host;
+use testkit::{Host, until_is};
 
 use crate::events::now;
 
@@ -26,12 +26,10 @@ fn numbers(host: &Host, name: &str) -> Vec<u32> {
 /// Waits until the container has counted beyond what it had, and returns all that it has counted.
 fn goes_on(host: &Host, name: &str) -> Vec<u32> {
     let before = numbers(host, name).len();
-    loop {
+    until_is("more numbers", || {
         let now = numbers(host, name);
-        if now.len() > before + 2 {
-            return now;
-        }
-    }
+        if now.len() > before + 2 { Ok(now) } else { Err(now.len()) }
+    })
 }
 
 fn look(host: &Host, name: &str, format: &str) -> String {
@@ -86,14 +84,13 @@ fn is_counted(numbers: &[u32]) -> bool {
 
 /// Asks a server that may need a moment.
 fn ask(port: &str) -> String {
-    loop {
-        let Ok(mut stream) = TcpStream::connect(format!("127.0.0.1:{port}")) else { continue };
-        stream.write_all(b"GET /f HTTP/1.0\r\n\r\n").unwrap();
+    until_is("an answer", || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(format!("127.0.0.1:{port}"))?;
+        stream.write_all(b"GET /f HTTP/1.0\r\n\r\n")?;
         let mut answer = String::new();
-        if stream.read_to_string(&mut answer).is_ok() && !answer.is_empty() {
-            return answer;
-        }
-    }
+        stream.read_to_string(&mut answer)?;
+        if answer.is_empty() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(answer) }
+    })
 }
 
 /// All that is mounted, without the numbers, which differ at each start.

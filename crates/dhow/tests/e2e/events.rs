@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::sync::mpsc::TryRecvError;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use testkit::Host;
+use testkit::{Host, until_is};
 
 use crate::host;
 
@@ -113,12 +113,13 @@ fn whoever_looks_on_hears_at_once_what_another_process_does() {
     let (tell, told) = std::sync::mpsc::channel();
     let reading = std::thread::spawn(move || tell.send(lines.next()));
     // Nobody knows when it has begun to look, so things happen until it sees one or ends.
-    let first = loop {
-        match told.try_recv() {
-            Err(TryRecvError::Empty) => drop(host.ok(&["run", "--rm", "busybox", "true"])),
-            heard => break heard.unwrap(),
+    let first = until_is("an event", || {
+        let heard = told.try_recv();
+        if matches!(heard, Err(TryRecvError::Empty)) {
+            host.ok(&["run", "--rm", "busybox", "true"]);
         }
-    };
+        heard
+    });
     assert_eq!(first.unwrap().unwrap(), "die");
     reading.join().unwrap().unwrap();
     looker.kill().unwrap();

@@ -9,7 +9,7 @@ use net::host::{Ipv6Loopback, Stack};
 use net::names::Names;
 use net::nft::{Firewall, PortRule, Source, Wanted};
 
-use testkit::until;
+use testkit::{until, until_is};
 
 use crate::host;
 
@@ -86,12 +86,9 @@ fn orphan(host: &testkit::Host, more: &[&str]) -> (String, String) {
     let arguments = ["run", "-d", "--name", "left", "--pid", "host", "-p", "0:80"];
     let command = ["busybox", "sh", "-c", "sleep 1000 & echo $!; wait"];
     let id = host.ok(&[&arguments[..], more, &command].concat());
-    let process = loop {
-        let said = host.ok(&["logs", "left"]);
-        if !said.is_empty() {
-            break said;
-        }
-    };
+    let process = until_is("its word", || {
+        Some(host.ok(&["logs", "left"])).filter(|said| !said.is_empty()).ok_or("it says nothing")
+    });
     let shims = host.shims();
     assert_eq!(shims.len(), 1);
     host.kill_9(shims[0]);

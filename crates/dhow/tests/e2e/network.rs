@@ -3,18 +3,19 @@
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 
+use testkit::until_is;
+
 use crate::host;
 
 /// Asks a port of the host and returns the answer; the server may need a moment to listen.
 fn ask(address: &str) -> String {
-    loop {
-        let Ok(mut stream) = TcpStream::connect(address) else { continue };
-        stream.write_all(b"GET /f HTTP/1.0\r\n\r\n").unwrap();
+    until_is("an answer", || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(b"GET /f HTTP/1.0\r\n\r\n")?;
         let mut answer = String::new();
-        if stream.read_to_string(&mut answer).is_ok() && !answer.is_empty() {
-            return answer;
-        }
-    }
+        stream.read_to_string(&mut answer)?;
+        if answer.is_empty() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(answer) }
+    })
 }
 
 const SERVE: &str = "echo page > /var/www/f; exec httpd -f -p 80 -h /var/www";

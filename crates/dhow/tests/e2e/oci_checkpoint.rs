@@ -3,23 +3,18 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
+use testkit::until_is;
 
 use crate::oci::{Bundle, wait_for_end};
 
 /// What the container counts, once it is more than `least`.
 fn count(bundle: &Bundle, least: u64) -> u64 {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
+    until_is("a count", || {
         let text = fs::read_to_string(bundle.path().join("rootfs/count")).unwrap_or_default();
-        match text.trim().parse() {
-            Ok(number) if number > least => return number,
-            _ => assert!(Instant::now() < deadline, "it does not count: {text:?}"),
-        }
-        std::thread::yield_now();
-    }
+        text.trim().parse::<u64>().ok().filter(|number| *number > least).ok_or(text)
+    })
 }
 
 #[test]
