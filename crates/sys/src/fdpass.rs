@@ -115,8 +115,8 @@ pub struct Frame {
     pub fds: Vec<OwnedFd>,
 }
 
-/// Sends a length of four bytes (little endian), the bytes, and descriptors. Blocks until all is
-/// sent.
+/// Sends a length of four bytes (little endian), the bytes, and descriptors, which may be more than one
+/// message carries. Blocks until all is sent.
 pub fn send_frame(
     socket: impl AsFd,
     bytes: &[u8],
@@ -127,9 +127,16 @@ pub fn send_frame(
     let mut framed = Vec::with_capacity(4 + bytes.len());
     framed.extend_from_slice(&len.to_le_bytes());
     framed.extend_from_slice(bytes);
-    let mut sent = send(&socket, &framed, fds)?;
+    let mut parts = fds.chunks(MAX_FDS);
+    if parts.len() > framed.len() {
+        return Err(PassError::TooManyFds(fds.len()));
+    }
+    let mut sent = 0;
     while sent < framed.len() {
-        sent += send(&socket, &framed[sent..], &[])?;
+        let part = parts.next().unwrap_or_default();
+        // A byte for each message that more descriptors follow in.
+        let end = if parts.len() == 0 { framed.len() } else { sent + 1 };
+        sent += send(&socket, &framed[sent..end], part)?;
     }
     Ok(())
 }
@@ -195,6 +202,28 @@ mod tests {
         let mut read = String::new();
         reader.read_to_string(&mut read).unwrap();
         assert_eq!(read, "through");
+    }
+
+    #[test]
+    fn a_frame_carries_more_descriptors_than_a_message() {
+        let (left, right) = UnixStream::pair().unwrap();
+        let (reader, writer) = std::io::pipe().unwrap();
+        let is_last = |n: usize| n + 1 == 2 * MAX_FDS + 7;
+        let fds: Vec<_> = (0..2 * MAX_FDS + 7)
+            .map(|n| if is_last(n) { left.as_fd() } else { reader.as_fd() })
+            .collect();
+        std::thread::scope(|scope| {
+            scope.spawn(|| send_frame(&left, b"all of them", &fds).unwrap());
+            let frame = recv_frame(&right, 100).unwrap().unwrap();
+            assert_eq!(frame.bytes, b"all of them");
+            let inode = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).unwrap().st_ino;
+            let came: Vec<u64> = frame.fds.iter().map(|fd| inode(fd.as_fd())).collect();
+            assert_eq!(came, fds.iter().map(|fd| inode(*fd)).collect::<Vec<_>>());
+        });
+        drop(writer);
+        let all = vec![reader.as_fd(); 5 * MAX_FDS];
+        let refused = send_frame(&left, b"", &all);
+        assert!(matches!(refused, Err(PassError::TooManyFds(_))), "no byte for each message");
     }
 
     /// A process at its limit of open files gets fewer than were sent, and must not take what comes
