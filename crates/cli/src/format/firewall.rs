@@ -202,10 +202,44 @@ mod tests {
             chains: vec![own("prerouting", "prerouting"), own("publish", "")],
         };
         expect![[r#"
+            Tables:      ip dhow, ip6 dhow
+            Host rules:  bypass (the host's own rules (hook input) are not asked about published ports)
+
+            Published ports:
+            PUBLISHED          CONTAINER   TO              REACHED BY   AT                        OTHER FIREWALLS
+            0.0.0.0:8080/tcp   web         172.17.0.2:80   anyone       192.0.2.1 (eth0)          past ip filter INPUT; asks ip filter FORWARD
+            [::1]:8080/tcp     web         172.17.0.2:80   this host    no address of this host   none
+
+            Networks:
+            NAME      BRIDGE    SUBNETS                  OUT           BETWEEN ITS CONTAINERS
+            in        br        10.0.0.0/24, fd00::/64   nothing       nothing
+            out       br        10.0.0.0/24, fd00::/64   as the host   all
+
+            Chains of others:
+            CHAIN               HOOK      PRIORITY   WHAT IT DOES NOT KNOW
+            ip filter INPUT     input     0          refused
+            ip filter FORWARD   forward   0          passes
+            Rules of iptables-legacy may be there as well, which cannot be seen: iptables-legacy -S
+
+            Chains of dhow:
+            CHAIN        HOOK         PRIORITY   WHAT IT DOES
+            prerouting   prerouting   -100       this
+            publish      -            -          this
         "#]]
         .assert_eq(&everything(&firewall));
         let user = Firewall { host_rules: "bypass".to_owned(), ..Firewall::default() };
         expect![[r#"
+            Tables:      none: ports of an ordinary user's containers are sockets of a program
+            Host rules:  bypass (the host's own rules (hook input) are not asked about published ports)
+
+            Published ports:
+              none
+
+            Networks:
+              none
+
+            Chains of others:
+              none
         "#]]
         .assert_eq(&everything(&user));
     }

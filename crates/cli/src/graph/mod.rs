@@ -274,6 +274,22 @@ mod tests {
     #[test]
     fn it_is_drawn_in_text() {
         expect![[r#"
+            front (br-front, 10.0.0.0/24): out as the host, all reach each other
+            ├─ app9  10.0.0.3
+            ├─ app10  10.0.0.4
+            └─ web  10.0.0.2  shared with side
+                 ◀─ 0.0.0.0:9000-9002/tcp leads to 8000-8002, for anyone
+                 ◀─ 127.0.0.1:80/tcp leads to 80, for this host
+                 ◀─ [::1]:80/tcp leads to 80, for this host
+
+            back<&> (br-back<&>, 10.0.0.0/24): nothing leads out
+            └─ db  10.1.0.2
+
+            host: the host's own
+            └─ agent
+
+            none: nothing leads out
+            └─ job
         "#]]
         .assert_eq(&text(&example()));
         let nothing = Graph { groups: Vec::new() };
