@@ -114,7 +114,7 @@ impl Engine {
             rules,
             table: Some(self.names().table().to_owned()),
             intact: firewall.is_intact().map_err(net_error)?,
-            chains: told_chains(),
+            chains: told_chains(rules.entry()),
             ports: self.exposed(firewall.published().map_err(net_error)?, &networks)?,
             networks,
             others: firewall.foreign_chains().map_err(net_error)?,

@@ -167,7 +167,18 @@ impl Engine {
     pub(crate) fn firewall_now(&self) -> Result<Firewall, EngineError> {
         let stack = host::stack().map_err(net_error)?;
         let loopback = host::ipv6_loopback().map_err(net_error)?;
-        Firewall::open(&self.names(), stack, loopback).map_err(net_error)
+        self.firewall_with(stack, loopback)
+    }
+
+    /// The firewall for changes that may have to build it.
+    pub(crate) fn firewall_with(
+        &self,
+        stack: Stack,
+        loopback: Ipv6Loopback,
+    ) -> Result<Firewall, EngineError> {
+        let entry = self.settings()?.firewall.entry();
+        let firewall = Firewall::open(&self.names(), stack, loopback).map_err(net_error)?;
+        Ok(firewall.with_entry(entry))
     }
 
     /// What the shim takes back at the end.

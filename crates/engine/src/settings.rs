@@ -3,6 +3,7 @@
 //! Owns the file's form. Read when something depends on it, so that a change needs no restart of anything. A
 //! word that is not known is an error: it may be one that somebody relies on.
 
+use net::nft::Entry;
 use serde::Deserialize;
 
 use crate::container::read_own;
@@ -31,6 +32,16 @@ pub enum HostRules {
     Bypass,
     /// They hold: what they refuse does not reach a published port either.
     Respect,
+}
+
+impl HostRules {
+    /// What the tables are to do.
+    pub(crate) fn entry(self) -> Entry {
+        match self {
+            Self::Bypass => Entry::Direct,
+            Self::Respect => Entry::Admitted,
+        }
+    }
 }
 
 /// Who makes cgroups, in Docker's words (`native.cgroupdriver`).

@@ -195,3 +195,76 @@ fn networks_are_told_and_drawn() {
         });
     });
 }
+
+/// The host's own rules, asked about what is published.
+#[test]
+fn a_firewall_that_is_respected_decides() {
+    with_neighbour(|host, outside| {
+        let etc = host.scratch().join("etc");
+        fs::create_dir_all(&etc).unwrap();
+        fs::write(etc.join("dhow.toml"), "firewall = \"respect\"\n").unwrap();
+        nft("add table ip filter
+             add chain ip filter INPUT { type filter hook input priority 0; policy drop; }
+             add rule ip filter INPUT iifname lo accept
+             add rule ip filter INPUT ct state established accept");
+        let quiet = serve(host, "web", &["-p", "8080:80", "-p", "8081:80"]);
+        assert_eq!(quiet.err, "", "nothing passes by it");
+        assert_eq!(json(host, &["network", "firewall"])["Intact"], true);
+        assert_eq!(told(host, 8080)["Asks"], serde_json::json!(["ip filter INPUT"]));
+        let local = said(&[
+            "busybox",
+            "timeout",
+            "4",
+            "busybox",
+            "wget",
+            "-qO-",
+            "http://127.0.0.1:8080/f",
+        ]);
+        assert_eq!(local.trim(), "page", "this host asks itself nothing");
+        let url = format!("http://{HOST}:8080/f");
+        assert_eq!(
+            host.ok(&[
+                "run", "--rm", "busybox", "busybox", "timeout", "4", "busybox", "wget", "-qO-",
+                &url
+            ]),
+            "page"
+        );
+        assert_eq!(outside.fetch(8080), None);
+        nft("add rule ip filter INPUT tcp dport 8080 accept");
+        assert_eq!(outside.fetch(8080).as_deref(), Some("page"));
+        assert_eq!(outside.fetch(8081), None, "nobody has let that in");
+        let shown = host.ok(&["network", "firewall"]);
+        let table = shown.lines().next().unwrap().split(' ').find(|word| word.starts_with("dhow"));
+        let table = table.unwrap().trim_end_matches(',').to_owned();
+        let admitted = said(&["nft", "list", "set", "ip", &table, "admitted"]);
+        assert!(
+            admitted.contains(&format!("{NEIGHBOUR} . {HOST} . tcp . 8080 timeout")),
+            "{admitted}"
+        );
+        // Who was let in has the address of its own inside.
+        let seen = host.run(&["logs", "web"]).err;
+        assert!(seen.contains(NEIGHBOUR), "{seen}");
+        // What is settled otherwise holds from the next start on.
+        fs::write(etc.join("dhow.toml"), "").unwrap();
+        assert_eq!(json(host, &["network", "firewall"])["Intact"], false);
+        host.ok(&["run", "--rm", "busybox", "true"]);
+        assert_eq!(json(host, &["network", "firewall"])["Intact"], true);
+        assert_eq!(outside.fetch(8081).as_deref(), Some("page"));
+        nft("delete table ip filter");
+    });
+}
+
+/// More sockets own them than a message carries descriptors.
+#[test]
+fn a_long_range_is_published() {
+    with_neighbour(|host, outside| {
+        serve(host, "web", &["-p", "21000-21299:80-379"]);
+        assert_eq!(outside.fetch(21000).as_deref(), Some("page"));
+        let ports = json(host, &["port", "audit"]);
+        let v4 = |port: &&Value| port["HostIP"] == "0.0.0.0";
+        assert_eq!(ports.as_array().unwrap().iter().filter(v4).count(), 300);
+        assert_eq!(told(host, 21299)["ContainerPort"], 379);
+        let drawn = host.ok(&["network", "graph"]);
+        assert!(drawn.contains("0.0.0.0:21000-21299/tcp leads to 80-379"), "{drawn}");
+    });
+}

@@ -123,7 +123,7 @@ impl Engine {
         stack: Stack,
         bridge: &Bridge,
     ) -> Result<Firewall, EngineError> {
-        Firewall::open(&self.names(), stack, bridge.ipv6_loopback).map_err(net_error)
+        self.firewall_with(stack, bridge.ipv6_loopback)
     }
 }
 

@@ -23,6 +23,7 @@ const NAT_DESTINATION: u32 = 1;
 const FIB_ADDRESS_TYPE: u32 = 3;
 const FIB_DESTINATION: u32 = 2;
 const LOOKUP_INVERTED: u32 = 1;
+const DYNSET_ADD: u32 = 0;
 
 /// One of sixteen registers of 32 bits. Longer values take several in a row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -133,6 +134,8 @@ pub(super) enum Expr {
     InSet { register: Reg, set: Cow<'static, str>, is: Is },
     /// Goes on if the map has the value; loads what it maps to.
     MapTo { register: Reg, map: Cow<'static, str>, to: Reg },
+    /// Puts the value into the set, for some seconds; the rule ends here if there is no room.
+    Remember { set: Cow<'static, str>, register: Reg, seconds: u64 },
     /// Rewrites the destination.
     Dnat { family: Family, address: Reg, port: Reg },
     /// Rewrites the source to the address of the interface that the packet leaves by.
@@ -151,6 +154,7 @@ impl Expr {
             Self::Mask { .. } => "bitwise",
             Self::Compare { .. } => "cmp",
             Self::InSet { .. } | Self::MapTo { .. } => "lookup",
+            Self::Remember { .. } => "dynset",
             Self::Dnat { .. } => "nat",
             Self::Masquerade => "masq",
             Self::Verdict(_) => "immediate",
@@ -186,6 +190,12 @@ impl Expr {
                 value(w, 3, to);
             }
             Self::InSet { .. } | Self::MapTo { .. } => self.write_lookup(w),
+            Self::Remember { set, register, seconds } => {
+                w.text(1, set);
+                w.network_u32(3, DYNSET_ADD);
+                w.network_u32(4, register.number());
+                w.bytes(6, &(seconds * 1000).to_be_bytes());
+            }
             Self::Dnat { family, address, port } => {
                 numbers(w, &[NAT_DESTINATION, family.number().into(), address.number()]);
                 w.network_u32(5, port.number());
@@ -215,6 +225,7 @@ impl Expr {
             | Self::DestinationType { .. }
             | Self::Mask { .. }
             | Self::Compare { .. }
+            | Self::Remember { .. }
             | Self::Dnat { .. }
             | Self::Masquerade
             | Self::Verdict(_) => {}
@@ -241,6 +252,7 @@ impl Expr {
                 value: data.value(3)?,
             }),
             "lookup" => data.lookup(),
+            "dynset" => data.dynset(),
             "nat" => data.dnat(),
             "masq" => Some(Self::Masquerade),
             "immediate" => {
@@ -329,6 +341,15 @@ impl Data<'_> {
         Some(Expr::InSet { register, set: self.name()?, is })
     }
 
+    fn dynset(self) -> Option<Expr> {
+        if self.number(3)? != DYNSET_ADD {
+            return None;
+        }
+        let milliseconds = u64::from_be_bytes(*self.0.find(6)?.value.first_chunk()?);
+        let (set, register) = (self.name()?, self.register(4)?);
+        Some(Expr::Remember { set, register, seconds: milliseconds / 1000 })
+    }
+
     fn dnat(self) -> Option<Expr> {
         if self.number(1)? != NAT_DESTINATION {
             return None;
@@ -374,6 +395,9 @@ impl fmt::Display for Expr {
             }
             Self::InSet { register, set, is } => write!(f, "{register} {} @{set}", sign(is)),
             Self::MapTo { register, map, to } => write!(f, "{to} = @{map}[{register}]"),
+            Self::Remember { set, register, seconds } => {
+                write!(f, "add {register} to @{set} for {seconds} s")
+            }
             Self::Dnat { address, port, .. } => write!(f, "dnat to {address} : {port}"),
             Self::Masquerade => f.write_str("masquerade"),
             Self::Verdict(verdict) => verdict.fmt(f),
@@ -399,6 +423,7 @@ mod tests {
             Expr::Compare { register: r0, is: Is::Different, value: vec![1] },
             Expr::InSet { register: r0, set: "open".into(), is: Is::Different },
             Expr::MapTo { register: r0, map: "dnat_any".into(), to: r0 },
+            Expr::Remember { set: "admitted".into(), register: r1, seconds: 600 },
             Expr::Dnat { family: Family::V6, address: r0, port: r1 },
             Expr::Masquerade,
             Expr::Verdict(Verdict::Goto("publish".into())),

@@ -117,6 +117,17 @@ enum State {
     Whole,
 }
 
+/// Who lets packets from outside in to a published port.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub enum Entry {
+    /// It is published, and that is enough.
+    #[default]
+    Direct,
+    /// What the host lets in to itself, at the hook `input`. The first packet of a sender only asks: the second
+    /// one, which TCP sends a second later, is let in, as are all within ten minutes.
+    Admitted,
+}
+
 /// The tables of one state root, and the socket by which they are changed.
 ///
 /// Keep it as long as there is use for it, and for 50 ms after the last port was taken back: the
@@ -127,6 +138,7 @@ pub struct Firewall {
     table: String,
     stack: Stack,
     loopback: Ipv6Loopback,
+    entry: Entry,
     socket: Socket,
 }
 
@@ -138,9 +150,15 @@ impl Firewall {
     pub fn open(names: &Names, stack: Stack, loopback: Ipv6Loopback) -> Result<Self, NftError> {
         let table = names.table().to_owned();
         match Socket::netfilter() {
-            Ok(socket) => Ok(Self { table, stack, loopback, socket }),
+            Ok(socket) => Ok(Self { table, stack, loopback, entry: Entry::Direct, socket }),
             Err(source) => Err(NftError::Netlink { operation: "open", table, source }),
         }
+    }
+
+    /// The same with this entry.
+    #[must_use]
+    pub fn with_entry(self, entry: Entry) -> Self {
+        Self { entry, ..self }
     }
 
     /// Makes the tables exist. If they do, one question to the kernel is all that is done.
@@ -268,8 +286,11 @@ impl Firewall {
             return Ok(false);
         }
         for table in self.tables() {
-            let same =
-                inspect::has_rules(&self.socket, table, &ruleset(table.family, self.loopback));
+            let same = inspect::has_rules(
+                &self.socket,
+                table,
+                &ruleset(table.family, self.loopback, self.entry),
+            );
             if !same.map_err(|error| self.failed("list", error))? {
                 return Ok(false);
             }
@@ -321,7 +342,11 @@ impl Firewall {
             Ipv6Loopback::Published => "published",
             Ipv6Loopback::Closed => "closed",
         };
-        format!("dhow layout {LAYOUT} {built}, ::1 {loopback}")
+        let entry = match self.entry {
+            Entry::Direct => "",
+            Entry::Admitted => ", host asked",
+        };
+        format!("dhow layout {LAYOUT} {built}, ::1 {loopback}{entry}")
     }
 
     fn state_of(&self, comment: Option<&str>) -> State {
@@ -358,7 +383,7 @@ impl Firewall {
             table.create(&mut transaction, &mark);
             table.delete(&mut transaction);
             table.create(&mut transaction, &mark);
-            table.fill(&mut transaction, &ruleset(table.family, self.loopback));
+            table.fill(&mut transaction, &ruleset(table.family, self.loopback, self.entry));
             table.add(&mut transaction, &all_elements(wanted, table.family));
         }
         match transaction.commit(&self.socket) {
@@ -446,7 +471,9 @@ mod tests {
         }
         let other = Firewall::open(&names, Stack::Dual, Ipv6Loopback::Closed).unwrap();
         let comment = other.comment(State::Whole);
-        for comment in [None, Some(""), Some("dhow layout 0 whole"), Some(&comment)] {
+        let asked = Firewall::open(&names, Stack::Dual, Ipv6Loopback::Published).unwrap();
+        let asked = asked.with_entry(Entry::Admitted).comment(State::Whole);
+        for comment in [None, Some(""), Some("dhow layout 0 whole"), Some(&comment), Some(&asked)] {
             assert_eq!(firewall.state_of(comment), State::Missing, "{comment:?}");
         }
     }

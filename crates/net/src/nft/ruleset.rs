@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
+use super::Entry;
 use super::expr::{Base, Ct, Expr, Is, Meta, Reg, Verdict};
 use crate::address::Family;
 use crate::host::Ipv6Loopback;
@@ -29,6 +30,10 @@ pub(super) const MASQUERADED: &str = "masqueraded";
 pub(super) const SUBNETS: &str = "subnets";
 /// Bridges of networks that nothing leads out of.
 pub(super) const INTERNAL: &str = "internal";
+/// `(sender, address, protocol, port)` that the host's own rules have let in.
+pub(super) const ADMITTED: &str = "admitted";
+/// For how long they are not asked again: what they forbid then is let in no longer than this.
+const ADMISSION: u64 = 600;
 
 /// The types of userspace `nft`, by which it prints elements.
 const TYPE_IPV4: u32 = 7;
@@ -41,6 +46,7 @@ const TYPE_BITS: u32 = 6;
 
 const STATE_ESTABLISHED: u32 = 1 << 1;
 const STATE_RELATED: u32 = 1 << 2;
+const STATE_NEW: u32 = 1 << 3;
 const STATUS_DNAT: u32 = 1 << 5;
 const ADDRESS_TYPE_LOCAL: u32 = 2;
 const LOOPBACK_INDEX: u32 = 1;
@@ -60,6 +66,8 @@ pub(super) struct Set {
 pub(super) enum Form {
     Values,
     Ranges,
+    /// Rules put them in, for some time.
+    Remembered,
 }
 
 /// The type of a value.
@@ -120,8 +128,87 @@ pub(super) struct Ruleset {
 }
 
 /// The ruleset of one family.
-pub(super) fn ruleset(family: Family, loopback: Ipv6Loopback) -> Ruleset {
-    Ruleset { sets: sets(family), chains: chains(family, output(family, loopback)) }
+pub(super) fn ruleset(family: Family, loopback: Ipv6Loopback, entry: Entry) -> Ruleset {
+    let mut rules =
+        Ruleset { sets: sets(family), chains: chains(family, output(family, loopback)) };
+    if entry == Entry::Admitted {
+        admit_first(&mut rules, family);
+    }
+    rules
+}
+
+/// What comes for a published port from outside goes the way of what comes for the host, up to the end of all
+/// that is asked there. Who gets as far is remembered, and let in when it is sent again; here it is dropped, since
+/// a packet that has come so far cannot be passed on any more.
+fn admit_first(rules: &mut Ruleset, family: Family) {
+    let address = Type::address(family);
+    let key = Type::concat(&[address, address, PROTOCOL, PORT]);
+    rules.sets.push(Set { name: ADMITTED, key, data: None, form: Form::Remembered });
+    for chain in rules.chains.iter_mut().filter(|chain| chain.name == "prerouting") {
+        chain.rules = vec![bridge_to_publish(), admitted_to_publish(family)];
+    }
+    let hook = Some(Hook { kind: "filter", number: 1, priority: 200 });
+    rules.chains.push(Chain { name: "admit", hook, rules: admit(family) });
+}
+
+/// Containers are no strangers.
+fn bridge_to_publish() -> Vec<Expr> {
+    let mut rule = vec![
+        Expr::Meta { key: Meta::InputName, to: Reg(0) },
+        Expr::InSet { register: Reg(0), set: BRIDGES.into(), is: Is::Equal },
+    ];
+    rule.extend(local_to_publish());
+    rule
+}
+
+fn admitted_to_publish(family: Family) -> Vec<Expr> {
+    let jump = local_to_publish();
+    let (is_local, jump) = jump.split_at(jump.len() - 1);
+    let mut rule = is_local.to_vec();
+    rule.extend(load_flow(family));
+    rule.push(Expr::InSet { register: Reg(0), set: ADMITTED.into(), is: Is::Equal });
+    rule.extend_from_slice(jump);
+    rule
+}
+
+fn admit(family: Family) -> Vec<Vec<Expr>> {
+    let width = address_registers(family);
+    let rule = |key: Vec<Expr>, published| {
+        let mut rule = vec![
+            Expr::Meta { key: Meta::InputIndex, to: Reg(0) },
+            compare_u32(Reg(0), Is::Different, LOOPBACK_INDEX),
+            Expr::Ct { key: Ct::State, to: Reg(0) },
+            mask_u32(Reg(0), STATE_NEW),
+            compare_u32(Reg(0), Is::Different, 0),
+        ];
+        rule.extend(key);
+        rule.push(map(published));
+        rule.extend(load_flow(family));
+        rule.extend([
+            Expr::Remember { set: ADMITTED.into(), register: Reg(0), seconds: ADMISSION },
+            Expr::Verdict(Verdict::Drop),
+        ]);
+        rule
+    };
+    let mut one_address = load_address(family, End::Destination);
+    one_address.extend(load_port(width));
+    let mut rules = vec![rule(one_address, DNAT_IP), rule(load_port(0), DNAT_ANY)];
+    if family == Family::V6 {
+        rules.insert(0, from_link_local());
+    }
+    rules
+}
+
+/// Sender, destination, protocol and port.
+fn load_flow(family: Family) -> Vec<Expr> {
+    let width = address_registers(family);
+    let place = |end, to| {
+        let (offset, length) = address_place(family, end);
+        Expr::Payload { base: Base::Network, offset, length, to }
+    };
+    let mut flow = vec![place(End::Source, Reg(0)), place(End::Destination, Reg(width))];
+    flow.extend(load_port(2 * width));
+    flow
 }
 
 fn sets(family: Family) -> Vec<Set> {
@@ -216,19 +303,20 @@ fn publish(family: Family) -> Vec<Vec<Expr>> {
     any_address.extend([map(DNAT_ANY), dnat]);
     let mut rules = vec![one_address, any_address];
     if family == Family::V6 {
-        // Packets of link-local senders are never forwarded; left alone, they meet the closed
-        // port of the host and are refused at once.
-        rules.insert(
-            0,
-            vec![
-                Expr::Payload { base: Base::Network, offset: 8, length: 2, to: Reg(0) },
-                Expr::Mask { register: Reg(0), mask: vec![0xff, 0xc0] },
-                Expr::Compare { register: Reg(0), is: Is::Equal, value: vec![0xfe, 0x80] },
-                Expr::Verdict(Verdict::Return),
-            ],
-        );
+        rules.insert(0, from_link_local());
     }
     rules
+}
+
+/// Packets of link-local senders are never forwarded; left alone, they meet the closed port of the host and
+/// are refused at once.
+fn from_link_local() -> Vec<Expr> {
+    vec![
+        Expr::Payload { base: Base::Network, offset: 8, length: 2, to: Reg(0) },
+        Expr::Mask { register: Reg(0), mask: vec![0xff, 0xc0] },
+        Expr::Compare { register: Reg(0), is: Is::Equal, value: vec![0xfe, 0x80] },
+        Expr::Verdict(Verdict::Return),
+    ]
 }
 
 /// What goes to a container is looked at, and nothing of an internal network goes elsewhere.
@@ -417,7 +505,7 @@ mod tests {
             chain postrouting (nat hook 4 priority 100)
               r0 = OutputName; r0 = @bridges; goto hairpin
               r0 = Network[12+4]; r0 = @masqueraded; masquerade
-        "#]].assert_eq(&ruleset(Family::V4, Ipv6Loopback::Published).to_string());
+        "#]].assert_eq(&ruleset(Family::V4, Ipv6Loopback::Published, Entry::Direct).to_string());
     }
 
     /// The same.
@@ -459,6 +547,33 @@ mod tests {
             chain postrouting (nat hook 4 priority 100)
               r0 = OutputName; r0 = @bridges; goto hairpin
               r0 = Network[8+16]; r0 = @masqueraded; masquerade
-        "#]].assert_eq(&ruleset(Family::V6, Ipv6Loopback::Closed).to_string());
+        "#]].assert_eq(&ruleset(Family::V6, Ipv6Loopback::Closed, Entry::Direct).to_string());
+    }
+
+    /// The same: who comes from outside has to get past the host's own rules first.
+    #[test]
+    fn what_the_host_is_asked() {
+        let told = |family| {
+            let direct = ruleset(family, Ipv6Loopback::Published, Entry::Direct).to_string();
+            let asked = ruleset(family, Ipv6Loopback::Published, Entry::Admitted).to_string();
+            let more = asked.lines().filter(|line| !direct.contains(line));
+            more.collect::<Vec<_>>().join("\n")
+        };
+        expect![[r#"
+            set admitted: 16 Remembered
+              r0 = InputName; r0 = @bridges; r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
+              r0 = type of destination; r0 = [02, 00, 00, 00]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; r0 = @admitted; jump publish
+            chain admit (filter hook 1 priority 200)
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @dnat_ip[r0]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 600 s; drop
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 600 s; drop"#]]
+        .assert_eq(&told(Family::V4));
+        expect![[r#"
+            set admitted: 40 Remembered
+              r0 = InputName; r0 = @bridges; r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
+              r0 = type of destination; r0 = [02, 00, 00, 00]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; r0 = @admitted; jump publish
+            chain admit (filter hook 1 priority 200)
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @dnat_ip[r0]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 600 s; drop
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 600 s; drop"#]]
+        .assert_eq(&told(Family::V6));
     }
 }

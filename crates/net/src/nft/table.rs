@@ -30,13 +30,19 @@ const SET_KEY_TYPE: u16 = 4;
 const SET_KEY_LENGTH: u16 = 5;
 const SET_DATA_TYPE: u16 = 6;
 const SET_DATA_LENGTH: u16 = 7;
+const SET_DESCRIPTION: u16 = 9;
 const SET_ID: u16 = 10;
+const DESCRIPTION_SIZE: u16 = 1;
 const SET_USERDATA: u16 = 13;
 /// Type and length of what userspace `nft` reads to print keys.
 const USERDATA_KEY_ORDER: [u8; 2] = [0, 4];
 const HOST_ORDER: u32 = 1;
 const FLAG_RANGES: u32 = 0x4;
 const FLAG_MAP: u32 = 0x8;
+const FLAG_TIMEOUT: u32 = 0x10;
+const FLAG_FROM_RULES: u32 = 0x20;
+/// Senders can be made up, and memory is finite.
+const MOST_REMEMBERED: u32 = 65_536;
 
 const LIST_TABLE: u16 = 1;
 const LIST_SET: u16 = 2;
@@ -113,16 +119,23 @@ impl Table<'_> {
     }
 
     fn write_set(self, w: &mut Writer, set: &Set, id: u32) {
-        let ranges = if set.form == Form::Ranges { FLAG_RANGES } else { 0 };
+        let form = match set.form {
+            Form::Values => 0,
+            Form::Ranges => FLAG_RANGES,
+            Form::Remembered => FLAG_TIMEOUT | FLAG_FROM_RULES,
+        };
         let map = if set.data.is_some() { FLAG_MAP } else { 0 };
         w.text(SET_TABLE, self.name);
         w.text(SET_NAME, set.name);
-        w.network_u32(SET_FLAGS, ranges | map);
+        w.network_u32(SET_FLAGS, form | map);
         w.network_u32(SET_KEY_TYPE, set.key.number);
         w.network_u32(SET_KEY_LENGTH, set.key.length);
         if let Some(data) = set.data {
             w.network_u32(SET_DATA_TYPE, data.number);
             w.network_u32(SET_DATA_LENGTH, data.length);
+        }
+        if set.form == Form::Remembered {
+            w.nest(SET_DESCRIPTION, |w| w.network_u32(DESCRIPTION_SIZE, MOST_REMEMBERED));
         }
         w.network_u32(SET_ID, id);
         if set.key.is_link_name() {

@@ -1,5 +1,6 @@
 //! Our chains in words, for whoever wants to know what happens to a packet.
 
+use super::Entry;
 use super::ruleset::ruleset;
 use crate::address::Family;
 use crate::host::Ipv6Loopback;
@@ -17,8 +18,8 @@ pub struct ToldChain {
 
 /// All of them, in the order in which a packet meets them.
 #[must_use]
-pub fn told_chains() -> Vec<ToldChain> {
-    let ruleset = ruleset(Family::V4, Ipv6Loopback::Published);
+pub fn told_chains(entry: Entry) -> Vec<ToldChain> {
+    let ruleset = ruleset(Family::V4, Ipv6Loopback::Published, entry);
     let mut chains: Vec<ToldChain> = ruleset
         .chains
         .iter()
@@ -32,11 +33,15 @@ pub fn told_chains() -> Vec<ToldChain> {
     chains
 }
 
-const ORDER: [(&str, &str); 8] = [
+const ORDER: [(&str, &str); 9] = [
     ("guard", "drops what comes from outside for loopback addresses"),
     ("prerouting", "hands what comes for an address of the host to publish"),
     ("output", "the same for what the host itself sends"),
     ("publish", "leads published ports to their containers"),
+    (
+        "admit",
+        "remembers who got past the host's own rules to a published port, and lets them in when they try again",
+    ),
     (
         "forward",
         "asks to_bridge about what goes to a container; drops what leaves an internal network",
@@ -70,12 +75,13 @@ mod tests {
 
     #[test]
     fn every_chain_is_told_of() {
-        let chains = told_chains();
+        let chains = told_chains(Entry::Admitted);
         assert_eq!(chains.len(), ORDER.len());
         for (chain, (name, does)) in chains.iter().zip(ORDER) {
             assert_eq!((chain.name, chain.does), (name, does));
         }
         assert_eq!(chains[0].hook, Some(("prerouting", -300)));
         assert_eq!(chains[3].hook, None);
+        assert_eq!(told_chains(Entry::Direct).len() + 1, chains.len());
     }
 }
