@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use cgroup::{Cgroup, IoEntry, MemoryStats, Stats, Version};
 use model::NameOrId;
+use runtime::ps::TICKS;
+pub(crate) use runtime::ps::total_memory;
 
 use crate::container::{Container, now, read_own};
 use crate::reconcile::cgroup_error;
 use crate::view::{BlockIo, CgroupVersion, StatsView, Traffic, Usage};
 use crate::{Engine, EngineError};
-
-/// The kernel's clock ticks a second in `/proc/stat` (USER_HZ), on every architecture here.
-pub(crate) const TICKS: u64 = 100;
 
 impl Engine {
     /// Reads a container's cgroup and network counters.
@@ -121,11 +120,6 @@ fn cpus(stat: &str) -> u32 {
         line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
     };
     u32::try_from(stat.lines().filter(is_cpu).count()).unwrap_or(1)
-}
-
-pub(crate) fn total_memory(meminfo: &str) -> u64 {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or_default();
-    line.split_whitespace().next().and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
 /// Counters of every interface in the network namespace of a process, but loopback.

@@ -25,6 +25,7 @@ mod listener;
 mod message;
 pub mod oci;
 pub mod plan;
+pub mod ps;
 pub mod resources;
 pub mod seccomp;
 mod shown_device;

@@ -408,6 +408,9 @@ pub(super) struct Ps {
     pub(super) format: Shape,
     #[command(flatten)]
     pub(super) id: Id,
+    /// Options of ps(1), which say what columns a table has; -ef if there are none
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(super) options: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,9 @@
 use std::io::Read;
 
 use cgroup::Cgroup;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use model::moment::Reference;
 use oci_spec::runtime::{
     LinuxBlockIoBuilder, LinuxCpuBuilder, LinuxMemoryBuilder, LinuxPidsBuilder, LinuxResources,
     LinuxResourcesBuilder,
@@ -13,6 +16,7 @@ use super::arguments::{Ps, Shape, Update};
 use super::fault::Fault;
 use super::record::{Home, Place, Record, Status};
 use super::{say, scope, state};
+use crate::ps::{self, Host, Options};
 use crate::resources;
 
 /// A container whose process has not ended.
@@ -41,34 +45,48 @@ pub(super) fn resume(home: &Home<'_>, id: &str) -> Result<(), Fault> {
 }
 
 pub(super) fn ps(home: &Home<'_>, args: &Ps) -> Result<(), Fault> {
+    let asked =
+        if args.options.is_empty() { ps::DEFAULT.to_owned() } else { args.options.join(" ") };
+    let options = Options::parse(&asked).map_err(|error| Fault::Config(error.to_string()))?;
     let pids: Vec<i32> = match living(home, &args.id.id) {
         // Nobody is there, which is no failure.
         Err(Fault::NotRunning) => Vec::new(),
         living => living?.2.pids()?.iter().map(|pid| pid.as_raw_nonzero().get()).collect(),
     };
-    match args.format {
-        Shape::Json => say(&format!("{}\n", json!(pids))),
-        Shape::Table => {
-            let mut text = "PID         COMMAND\n".to_owned();
-            for pid in pids {
-                text.push_str(&format!("{pid:<12}{}\n", command(pid)));
-            }
-            say(&text)
-        }
+    if args.format == Shape::Json {
+        return say(&format!("{}\n", json!(pids)));
     }
+    let host = Host::read(Reference { now: Timestamp::now(), zone: TimeZone::system() });
+    let host = host.map_err(Fault::file("read", "/proc"))?;
+    let mut rows = vec![options.titles()];
+    // What a process calls itself is the container's: nothing of it may act on a terminal.
+    let plain = |cell: String| cell.replace(char::is_control, "?");
+    let cells = options.rows(&pids, &host).into_iter().map(|(_, cells)| cells);
+    rows.extend(cells.map(|cells| cells.into_iter().map(plain).collect()));
+    say(&drawn(&rows))
 }
 
-/// The command line of a process, or its name if it has none.
-fn command(pid: i32) -> String {
-    let read = |file: &str| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
-    let line = read("cmdline");
-    if line.is_empty() {
-        return format!("[{}]", String::from_utf8_lossy(&read("comm")).trim_end());
+/// A table as ps(1) draws it: numbers end where their title does, and those of processes have room for the highest.
+fn drawn(rows: &[Vec<String>]) -> String {
+    let titles = rows.first().map(Vec::as_slice).unwrap_or_default();
+    let is_number =
+        |cell: &String| cell.bytes().all(|byte| byte.is_ascii_digit() || b".:%".contains(&byte));
+    let column = |(at, title): (usize, &String)| {
+        let cells = || rows[1..].iter().filter_map(move |row| row.get(at));
+        let least = if title.ends_with("PID") { 7 } else { title.len() };
+        let width = cells().map(|cell| cell.chars().count()).max().unwrap_or(0).max(least);
+        (width, title.ends_with("PID") || cells().all(is_number))
+    };
+    let columns: Vec<(usize, bool)> = titles.iter().enumerate().map(column).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&columns).map(|(cell, (width, is_number))| {
+            if *is_number { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+        });
+        text.push_str(cells.collect::<Vec<_>>().join(" ").trim_end());
+        text.push('\n');
     }
-    let words = line.split(|byte| *byte == 0).filter(|word| !word.is_empty());
-    let words: Vec<_> = words.map(String::from_utf8_lossy).collect();
-    // It is the container's: nothing of it may act on a terminal.
-    words.join(" ").chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    text
 }
 
 pub(super) fn update(home: &Home<'_>, args: &Update) -> Result<(), Fault> {
@@ -142,4 +160,23 @@ fn from_flags(args: &Update) -> Result<LinuxResources, Fault> {
         resources = resources.block_io(io);
     }
     resources.build().map_err(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn a_table_is_drawn_as_ps_draws_it() {
+        let row = |cells: [&str; 4]| cells.map(str::to_owned).to_vec();
+        let rows = [["UID", "PID", "TIME", "CMD"], ["root", "7", "00:00:10", "sh -c a"]].map(row);
+        expect![[r#"
+            UID      PID     TIME CMD
+            root       7 00:00:10 sh -c a
+        "#]]
+        .assert_eq(&drawn(&rows));
+        assert_eq!(drawn(&rows[..1]), "UID     PID TIME CMD\n");
+    }
 }

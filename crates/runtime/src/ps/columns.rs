@@ -5,8 +5,8 @@ use jiff::tz::TimeZone;
 use model::moment::Reference;
 use sys::users;
 
+use super::TICKS;
 use super::process::Process;
-use crate::stats::TICKS;
 
 const DAY: u64 = 24 * 60 * 60;
 /// ps gives a name so much room, and ends one that is longer with a `+`.
@@ -14,7 +14,7 @@ const NAME_WIDTH: usize = 8;
 
 /// What the columns need beside the process.
 #[derive(Debug)]
-pub(super) struct Host {
+pub struct Host {
     pub(super) now: Reference,
     /// Seconds since 1970.
     pub(super) boot: i64,

@@ -1,4 +1,4 @@
-//! The options of ps that `top` takes: which columns, and a row for each process or each thread.
+//! The options of ps: which columns, and a row for each process or each thread.
 //!
 //! Which processes are shown is not ps's to say: they are always the container's. What would
 //! choose, sort or draw them is refused by name.
@@ -7,7 +7,7 @@ use super::columns::Column;
 
 /// What ps is asked for.
 #[derive(Debug, Clone)]
-pub(super) struct Options {
+pub struct Options {
     /// At least one.
     pub(super) columns: Vec<Column>,
     /// What has a row.
@@ -103,8 +103,11 @@ enum ThreadColumn {
 }
 
 impl Options {
-    /// Reads ps's arguments.
-    pub(super) fn parse(arguments: &str) -> Result<Self, OptionError> {
+    /// Reads ps's arguments, divided by spaces.
+    ///
+    /// # Errors
+    /// They ask for what is not known.
+    pub fn parse(arguments: &str) -> Result<Self, OptionError> {
         let mut words = arguments.split(' ').filter(|word| !word.is_empty());
         let mut read = Read::default();
         while let Some(word) = words.next() {
