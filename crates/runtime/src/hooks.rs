@@ -80,11 +80,13 @@ impl Moment {
         }
     }
 
-    /// What the container is then.
+    /// What the container is then: it is created after step 2 of its life (runtime.md, "State" and "Lifecycle"), and
+    /// the first hooks are step 3.
     const fn status(self) -> &'static str {
         match self {
-            Self::Prestart | Self::CreateRuntime | Self::CreateContainer => "creating",
-            Self::StartContainer => "created",
+            Self::Prestart | Self::CreateRuntime | Self::CreateContainer | Self::StartContainer => {
+                "created"
+            }
             Self::Poststart => "running",
             Self::Poststop => "stopped",
         }
@@ -383,8 +385,30 @@ fn judge_inside(
         (Err(errno), _) => Err(format!("wait for it: {errno}")),
         (Ok(true), Exit::Code(0)) => Ok(()),
         (Ok(true), Exit::Code(code)) => Err(complaint(&format!("exit status: {code}"), &words)),
-        (Ok(true), end) => Err(complaint(&format!("{end:?}"), &words)),
+        (Ok(true), Exit::Signal(signal)) => Err(complaint(&ended_by(signal), &words)),
     }
+}
+
+/// In the words of POSIX, where it has some.
+fn ended_by(signal: Signal) -> String {
+    let words = match signal.number() {
+        1 => "hangup",
+        2 => "interrupt",
+        3 => "quit",
+        4 => "illegal instruction",
+        5 => "trace trap",
+        6 => "aborted",
+        7 => "bus error",
+        8 => "floating point exception",
+        9 => "killed",
+        11 => "segmentation fault",
+        13 => "broken pipe",
+        14 => "alarm clock",
+        15 => "terminated",
+        31 => "bad system call",
+        number => return format!("signal: {number}"),
+    };
+    format!("signal: {words}")
 }
 
 /// Takes what a process says until it has ended; false if it does not in time.

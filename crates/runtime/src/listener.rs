@@ -25,7 +25,10 @@ impl Listener {
     /// Sends the descriptor with the state of the process that is asked about (config-linux.md, "The Container
     /// Process State").
     pub(crate) fn hand_over(&self, fd: &OwnedFd, pid: Pid) -> Result<(), LaunchError> {
-        let failed = LaunchError::prepare("send the seccomp descriptor to", self.path.display());
+        let agent = format!("seccomp agent {}", self.path.display());
+        // runc's words, which engines pass on.
+        let lost = LaunchError::prepare("failed to connect with", &agent);
+        let failed = LaunchError::prepare("send the seccomp descriptor to", &agent);
         let message = json!({
             "ociVersion": self.state["ociVersion"],
             "fds": ["seccompFd"],
@@ -33,14 +36,13 @@ impl Listener {
             "metadata": self.metadata,
             "state": self.state,
         });
-        let connected = UnixStream::connect(&self.path)
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO));
-        let sent = connected.and_then(|socket| {
-            let bytes = message.to_string().into_bytes();
-            let sent = sys::fdpass::send(&socket, &bytes, &[fd.as_fd()]);
-            let sent = sent.map_err(|error| error.errno().unwrap_or(Errno::IO))?;
-            if sent == bytes.len() { Ok(()) } else { Err(Errno::MSGSIZE) }
-        });
-        sent.map_err(failed)
+        let socket = UnixStream::connect(&self.path)
+            .map_err(|error| lost(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+        let bytes = message.to_string().into_bytes();
+        match sys::fdpass::send(&socket, &bytes, &[fd.as_fd()]) {
+            Ok(sent) if sent == bytes.len() => Ok(()),
+            Ok(_) => Err(failed(Errno::MSGSIZE)),
+            Err(error) => Err(failed(error.errno().unwrap_or(Errno::IO))),
+        }
     }
 }

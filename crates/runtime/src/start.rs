@@ -17,8 +17,8 @@ use crate::hooks::Hooks;
 use crate::init::{self, Asks, Filter, Hands};
 use crate::listener::Listener;
 use crate::message::{self, Report};
-use crate::plan::{Candidates, Program, Terminal};
-use crate::step::{Place, Step, Symlinks};
+use crate::plan::{Candidates, DEADLINE, Program, Terminal};
+use crate::step::{Conduct, Place, Step, Symlinks};
 
 /// The standard streams of a process.
 #[derive(Debug)]
@@ -401,10 +401,17 @@ fn explain(step: &Step, program: &Program, mut reason: Reason) -> LaunchError {
 
 /// Error numbers that say too little on their own.
 fn hint(step: &Step, reason: &mut Reason) {
-    let Some(place) = step.place() else { return };
     if !reason.detail.is_empty() {
         return;
     }
+    if let (Step::Conduct(Conduct::Scheduling(how)), Errno::PERM) = (step, reason.errno)
+        && how.policy == DEADLINE
+    {
+        // runc's words behind ours.
+        let words = "SCHED_DEADLINE wants CAP_SYS_NICE and all of the host's processors: process scheduler can't be used together with AllowedCPUs";
+        words.clone_into(&mut reason.detail);
+    }
+    let Some(place) = step.place() else { return };
     let words = match (reason.errno, place.symlinks) {
         // runc's words, and ours.
         (Errno::LOOP, Symlinks::Refuse) if matches!(step, Step::Mount(_)) => {

@@ -72,6 +72,11 @@ pub fn reset_all() {
             )
         };
     }
+    unblock_all();
+}
+
+/// Lets every signal through to this thread.
+pub fn unblock_all() {
     let empty = set_of(&[]);
     // SAFETY: `empty` is an initialised set that is only read; the old mask is not asked for.
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const empty, std::ptr::null_mut()) };

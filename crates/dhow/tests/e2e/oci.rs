@@ -376,7 +376,7 @@ fn hooks_are_run_at_their_moments() {
         .collect();
     let seen: Vec<_> =
         seen.iter().map(|(at, state)| (*at, state["status"].as_str().unwrap())).collect();
-    let want = [("createRuntime", "creating"), ("poststart", "running"), ("poststop", "stopped")];
+    let want = [("createRuntime", "created"), ("poststart", "running"), ("poststop", "stopped")];
     assert_eq!(seen, want);
     let started = fs::read_to_string(bundle.path().join("rootfs/started")).unwrap();
     let started: Value = serde_json::from_str(&started).unwrap();

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{chown, symlink};
 
 use serde_json::{Value, json};
+use sys::mount::{Attributes, Depth, MountAttrFlags, Propagation};
 
 use crate::oci::Bundle;
 use crate::oci_spec::{said, with_users};
@@ -100,6 +101,62 @@ fn recursive_attributes() {
     let all = options(&bundle, "/b");
     assert!(all.starts_with("rw,nodiratime "), "{all}");
     bundle.nothing_is_left();
+}
+
+/// A directory of the host's that is mounted on itself with these options, until it is dropped.
+struct Restricted(std::path::PathBuf);
+
+impl Restricted {
+    fn new(place: std::path::PathBuf, set: MountAttrFlags) -> Self {
+        let tree = sys::mount::clone_tree(&place, Depth::Single).unwrap();
+        let clear = MountAttrFlags::MOUNT_ATTR__ATIME;
+        let attributes = Attributes { set, clear, propagation: Some(Propagation::Private) };
+        sys::mount::set_attr(&tree, Depth::Single, &attributes).unwrap();
+        let target = fs::File::open(&place).unwrap();
+        sys::mount::attach(&tree, &target).unwrap();
+        Self(place)
+    }
+}
+
+impl Drop for Restricted {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+/// Who names an attribute of a bind names them all, as with runc and crun; what a source has stays where nobody says
+/// anything, and where the kernel would not let the root of a user namespace take it away.
+#[test]
+fn attributes_of_a_bind_and_of_its_source() {
+    let set = MountAttrFlags::MOUNT_ATTR_NOEXEC | MountAttrFlags::MOUNT_ATTR_NOATIME;
+    let cases = [
+        (&["bind"][..], "rw,noexec,noatime ", "rw,noexec,noatime "),
+        (&["bind", "ro"], "ro,noatime ", "ro,noexec,noatime "),
+        (&["bind", "nodev", "relatime"], "rw,nodev,relatime ", "refused"),
+        (&["bind", "exec"], "rw,noatime ", "refused"),
+        (&["bind", "nodev", "atime"], "rw,nodev,noatime ", "rw,nodev,noexec,noatime "),
+    ];
+    for (bundle, users) in [(Bundle::new(), false), (with_users(), true)] {
+        let source = Restricted::new(data(&bundle), set);
+        for (words, hosts, nested) in cases {
+            bundle.change(|spec| {
+                let mounts = spec["mounts"].as_array_mut().unwrap();
+                mounts.retain(|mount| mount["destination"] != "/data");
+                mounts
+                    .push(json!({ "destination": "/data", "source": source.0, "options": words }));
+            });
+            let expected = if users { nested } else { hosts };
+            if expected == "refused" {
+                let told = bundle.fails(&["run", "one"]);
+                assert!(told.contains("in a user namespace it stays"), "{words:?}: {told}");
+            } else {
+                let all = options(&bundle, "/data");
+                assert!(all.starts_with(expected), "{words:?}: {all}");
+            }
+        }
+        drop(source);
+        bundle.nothing_is_left();
+    }
 }
 
 /// config.md, "Mounts": `remount`.

@@ -94,10 +94,10 @@ fn a_listener_of_an_exec() {
     fs::remove_file(&path).unwrap();
     let ran = bundle.run(&["exec", "one", "true"]);
     assert_eq!(ran.code, Some(255));
-    assert!(ran.err.contains("send the seccomp descriptor to"), "{}", ran.err);
+    assert!(ran.err.contains("failed to connect with seccomp agent"), "{}", ran.err);
     bundle.ok(&["delete", "-f", "one"]);
     bundle.runs(&["true"]);
-    assert!(bundle.fails(&["run", "one"]).contains("send the seccomp descriptor to"));
+    assert!(bundle.fails(&["run", "one"]).contains("failed to connect with seccomp agent"));
     bundle.nothing_is_left();
 }
 

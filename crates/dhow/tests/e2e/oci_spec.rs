@@ -89,6 +89,30 @@ fn user_namespace_mappings() {
     bundle.nothing_is_left();
 }
 
+/// config-linux.md, "User namespace mappings", are optional: without any every id is itself.
+#[test]
+fn a_user_namespace_without_mappings() {
+    let bundle = Bundle::new();
+    bundle.change(|spec| {
+        add(spec, "user", None);
+        add(spec, "cgroup", None);
+    });
+    let maps = ["cat", "/proc/self/uid_map", "/proc/self/gid_map"];
+    let own = fs::read_to_string("/proc/self/uid_map").unwrap();
+    let own = own.split_whitespace().collect::<Vec<_>>().join(" ");
+    let told = said(&bundle, &maps);
+    let lines: Vec<String> =
+        told.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(lines, [own.clone(), own]);
+    bundle.runs(&["sleep", "1000"]);
+    let pid = start(&bundle, "one");
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/user")).unwrap();
+    assert_ne!(namespace(&pid.to_string()), namespace("self"));
+    assert_eq!(bundle.ok(&["exec", "one", "echo", "in"]), "in");
+    bundle.ok(&["delete", "-f", "one"]);
+    bundle.nothing_is_left();
+}
+
 /// config-linux.md, "User namespace mappings": who enters, and who joins by path.
 #[test]
 fn a_user_namespace_is_entered_and_joined() {

@@ -40,7 +40,80 @@ fn a_capability_that_cannot_be_given_is_a_warning() {
         let words = ["exec", "--cap", name, "one", "grep", "CapAmb", "/proc/self/status"];
         assert_eq!(bundle.ok(&words), format!("CapAmb:\t{mask}"));
     }
+    let ran = bundle.run(&["exec", "--cap", "CAP_FLY", "one", "true"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.contains("unknown or unavailable capabilities: [CAP_FLY]"), "{}", ran.err);
     bundle.ok(&["delete", "-f", "one"]);
+    bundle.nothing_is_left();
+}
+
+/// The first process of a pid namespace has no default actions, and still ends when it is asked to before it is
+/// started (runtime.md, "Kill").
+#[test]
+fn a_created_process_heeds_those_who_ask_it_to_end() {
+    let bundle = Bundle::new();
+    bundle.runs(&["sleep", "1000"]);
+    for signal in ["HUP", "INT", "QUIT", "TERM"] {
+        bundle.create("one", &[]);
+        let pid = bundle.state("one")["pid"].as_i64().unwrap();
+        bundle.ok(&["kill", "one", "USR1"]);
+        assert_eq!(bundle.state("one")["status"], "created");
+        bundle.ok(&["kill", "one", signal]);
+        wait_for_end(pid);
+        assert_eq!(bundle.state("one")["status"], "stopped", "{signal}");
+        bundle.ok(&["delete", "one"]);
+    }
+    // A program gets them as ever.
+    bundle.runs(&["grep", "^Sig[BIC]", "/proc/self/status"]);
+    let blocked = bundle.ok(&["run", "one"]);
+    assert!(blocked.contains("SigBlk:\t0000000000000000"), "{blocked}");
+    bundle.nothing_is_left();
+}
+
+/// The table of `ps` is that of ps(1), with its options.
+#[test]
+fn processes_are_shown_in_the_columns_of_ps() {
+    let bundle = Bundle::new();
+    bundle.runs(&["sleep", "1000"]);
+    bundle.create("one", &[]);
+    bundle.ok(&["start", "one"]);
+    let pid = bundle.state("one")["pid"].to_string();
+    let table = |words: &[&str]| {
+        let text = bundle.ok(&[&["ps", "one"], words].concat());
+        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    };
+    let all: Vec<String> = table(&[]);
+    assert_eq!(all[0], "UID PID PPID C STIME TTY TIME CMD");
+    assert!(
+        all[1].starts_with(&format!("root {pid} ")) && all[1].ends_with(" sleep 1000"),
+        "{all:?}"
+    );
+    let all: Vec<String> = table(&["-e", "-x"]);
+    assert_eq!(all[0], "PID TTY STAT TIME COMMAND");
+    let all: Vec<String> = table(&["-o", "pid,args"]);
+    assert_eq!(all, ["PID COMMAND".to_owned(), format!("{pid} sleep 1000")]);
+    assert!(bundle.fails(&["ps", "one", "--sort=pid"]).contains("unsupported option: --sort=pid"));
+    bundle.ok(&["delete", "-f", "one"]);
+    bundle.nothing_is_left();
+}
+
+/// A failed command begins with what failed, in the words that engines show, and with its own name.
+#[test]
+fn a_failure_begins_with_the_command() {
+    let bundle = Bundle::new();
+    bundle.runs(&["/nosuch"]);
+    let told = bundle.fails(&["create", "one"]);
+    let words = "dhow oci create failed: unable to start container process: exec: ";
+    assert!(told.contains(words), "{told}");
+    bundle.change(|spec| {
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.push(json!({ "destination": "/t", "type": "tmpfs", "options": ["size=x"] }));
+    });
+    let told = bundle.fails(&["run", "one"]);
+    let words = "dhow oci run failed: unable to start container process: error during container init: error mounting tmpfs on /t";
+    assert!(told.contains(words), "{told}");
+    let told = bundle.run(&["exec", "one", "true"]).err;
+    assert!(told.contains("exec failed: container does not exist"), "{told}");
     bundle.nothing_is_left();
 }
 
@@ -56,6 +129,7 @@ fn a_created_process_keeps_nothing_open() {
     let known = |path: &Path| {
         path == Path::new("/dev/null")
             || path == out
+            || path == Path::new("anon_inode:[signalfd]")
             || path.to_string_lossy().starts_with("socket:")
     };
     let strange: Vec<_> = open.filter(|path| !known(path)).collect();

@@ -3,15 +3,25 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::net::SocketFlags;
 use rustix::process::Signal;
 use rustix::thread::{CapabilitySet, CapabilitySets, CpuSet};
 use sys::Errno;
+use sys::signal::SignalFd;
 
-use super::{Asks, Done, Filter, Init, place};
+use super::{Asks, Done, Fault, Filter, Init, Then, place};
 use crate::message;
 use crate::step::{Capabilities, Conduct, Identity};
+
+/// What asks a process that waits to be started to end.
+const ENDING: [sys::signal::Signal; 4] = [
+    sys::signal::Signal::HUP,
+    sys::signal::Signal::INT,
+    sys::signal::Signal::QUIT,
+    sys::signal::Signal::TERM,
+];
 
 impl Init<'_> {
     /// Goes to a directory inside of the root. `/proc/self/fd/N`, which could lead to a directory
@@ -70,22 +80,36 @@ impl Init<'_> {
     }
 
     /// Tells the parent that it may go, and waits for the visitor who says start. One who comes and
-    /// leaves without a word, killed perhaps, is not heeded.
-    pub(super) fn await_start(&mut self, first: u32) -> Done {
+    /// leaves without a word, killed perhaps, is not heeded. Whoever asks it to end is: the first process
+    /// of a pid namespace has no default actions, so it looks for itself.
+    pub(super) fn await_start(&mut self, first: u32) -> Result<Then, Fault> {
         let door = self.hands.door.ok_or(Errno::BADF)?;
+        // From here on they wait until they are looked at.
+        drop(SignalFd::block(&ENDING)?);
         sys::fdpass::send(self.hands.channel, &message::READY, &[])
             .map_err(|error| error.errno().unwrap_or(Errno::IO))?;
         // It may wait for long, in a control group and beside processes that others watch over: what only the way
         // here needed is not kept open, nor what the caller had open.
         sys::process::close_from_but(first, door)?;
+        let signals = SignalFd::block(&ENDING)?;
         loop {
+            let mut both =
+                [PollFd::new(&door, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+            rustix::io::retry_on_intr(|| poll(&mut both, None))?;
+            if let Some(asked) = signals.next()? {
+                return Ok(Then::End(128 + i32::from(asked.signal.number())));
+            }
+            if !both[0].revents().contains(PollFlags::IN) {
+                continue;
+            }
             let visitor =
                 rustix::io::retry_on_intr(|| rustix::net::accept_with(door, SocketFlags::CLOEXEC))?;
             let mut word = [0_u8; 1];
             let read = rustix::io::retry_on_intr(|| rustix::io::read(&visitor, &mut word));
             if read == Ok(1) && word[0] == message::GO {
                 self.visitor = Some(visitor);
-                return Ok(());
+                sys::signal::unblock_all();
+                return Ok(Then::GoOn);
             }
         }
     }

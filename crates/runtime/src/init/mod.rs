@@ -108,6 +108,8 @@ enum Then {
     GoOn,
     /// Another goes on in its place.
     Leave,
+    /// It ends, with this exit code: somebody has asked it to.
+    End(i32),
 }
 
 /// Exit code of a child whose step failed; the parent reads the report instead.
@@ -189,12 +191,15 @@ impl<'a> Init<'a> {
         for (index, step) in steps.iter().enumerate().skip(first) {
             let done = if let Step::BeBorn(kinds) = step {
                 self.be_born(*kinds, steps, index + 1).map(|()| Then::Leave)
+            } else if let Step::AwaitStart(first) = step {
+                self.await_start(*first)
             } else {
                 self.perform(step).map(|()| Then::GoOn)
             };
             match done {
                 Ok(Then::GoOn) => {}
                 Ok(Then::Leave) => return 0,
+                Ok(Then::End(code)) => return code,
                 Err(fault) => {
                     self.tell(index, &fault);
                     break;
@@ -246,7 +251,7 @@ impl<'a> Init<'a> {
             Step::BecomeRoot => finish::become_root()?,
             Step::GiveStreams(owner) => self.give_streams(*owner)?,
             // Whoever carries the steps out does this.
-            Step::BeBorn(_) => return Err(Errno::INVAL.into()),
+            Step::BeBorn(_) | Step::AwaitStart(_) => return Err(Errno::INVAL.into()),
             Step::NewTimeNamespace(offsets) => self.new_time_namespace(offsets)?,
             Step::NewCgroupNamespace => sys::process::unshare(Namespaces::CGROUP)?,
             Step::LoopbackUp => network::loopback_up()?,
@@ -305,7 +310,6 @@ impl<'a> Init<'a> {
             Step::KeepDescriptors(first) => sys::process::close_on_exec_from(*first)?,
             Step::Inherit(slot) => self.inherit(*slot)?,
             Step::AwaitGo => self.await_go()?,
-            Step::AwaitStart(first) => self.await_start(*first)?,
             Step::LoadFilter => self.load_filter()?,
             Step::Execute => return Err(self.execute().into()),
         }

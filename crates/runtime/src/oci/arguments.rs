@@ -3,12 +3,11 @@
 //! Owns the words alone. Flags that only mean something to runc itself are taken and do nothing where
 //! that is what they do there as well; those that dhow cannot honour are refused by their verbs.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-/// Run OCI containers
+/// Open Container Initiative runtime
 #[derive(Debug, Parser)]
 // Engines put an option of theirs before those that their users add: the last one counts, as in runc.
 #[command(
@@ -118,48 +117,6 @@ pub(super) enum Verb {
     Checkpoint(Checkpoint),
     /// Make a container again that was written down
     Restore(Restore),
-}
-
-/// Reads a command line. To lay out all that all verbs take costs half of what a short command does, so only those
-/// that the line names are laid out; if it cannot be understood so, all of them are, and say why.
-pub(super) fn parse(words: &[OsString]) -> Result<Arguments, clap::Error> {
-    named(words).or_else(|_| Arguments::try_parse_from(words))
-}
-
-fn named(words: &[OsString]) -> Result<Arguments, clap::Error> {
-    let command = Command::new("oci")
-        .disable_version_flag(true)
-        .disable_help_subcommand(true)
-        .arg_required_else_help(true)
-        .args_override_self(true);
-    let named = VERBS.iter().filter(|(name, _)| words.iter().any(|word| word == name));
-    let verbs = named.map(|(name, lay)| alone(name, *lay));
-    let command = Globals::augment_args(command).subcommands(verbs);
-    Arguments::from_arg_matches_mut(&mut command.try_get_matches_from(words)?)
-}
-
-type Lay = fn(Command) -> Command;
-
-/// The verbs that engines call again and again, and what lays out what they take.
-const VERBS: [(&str, Lay); 13] = [
-    ("create", Create::augment_args),
-    ("start", Id::augment_args),
-    ("run", Run::augment_args),
-    ("exec", Exec::augment_args),
-    ("kill", Kill::augment_args),
-    ("delete", Delete::augment_args),
-    ("list", List::augment_args),
-    ("ps", Ps::augment_args),
-    ("state", Id::augment_args),
-    ("pause", Id::augment_args),
-    ("resume", Id::augment_args),
-    ("update", Update::augment_args),
-    ("events", Events::augment_args),
-];
-
-/// A verb without a word of help: whoever asks for that is given the whole.
-fn alone(name: &'static str, lay: Lay) -> Command {
-    lay(Command::new(name).disable_help_flag(true))
 }
 
 #[derive(Debug, Clone, Args)]
@@ -503,54 +460,7 @@ fn bytes(text: &str) -> Result<i64, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
-
-    #[test]
-    fn a_verb_alone_takes_what_it_takes_among_all() {
-        let whole = Arguments::command();
-        let shown = |command: &Command| {
-            let options = command.get_arguments().filter(|one| one.get_id() != "help");
-            options.map(|one| format!("{one:?}")).collect::<Vec<_>>()
-        };
-        for (name, lay) in VERBS {
-            let among = whole.find_subcommand(name).unwrap();
-            assert_eq!(shown(&alone(name, lay)), shown(among), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_line_means_the_same_whatever_else_it_names() {
-        for line in [
-            "oci --root /r create --bundle=b --no-pivot c1",
-            "oci --log-format json --root state delete --force start",
-            "oci exec --bundle x",
-            "oci exec -e A=1 -e B=2 --cwd /a --cwd /b c1 run --delete state",
-            "oci update --memory -1 c1",
-            "oci --rootless=false kill c1 KILL",
-            "oci --rootless kill c1",
-            "oci start",
-            "oci start start",
-            "oci start --help",
-            "oci starts c1",
-            "oci help start",
-            "oci list create",
-            "oci create start --console-socket",
-            "oci --version",
-            "oci features",
-            "oci",
-            "oci checkpoint --image-path i c1",
-        ] {
-            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            let told = |parsed: Result<Arguments, clap::Error>| match parsed {
-                Ok(arguments) => format!("{arguments:?}"),
-                Err(error) => error.to_string(),
-            };
-            let whole = told(Arguments::try_parse_from(&words));
-            assert_eq!(told(parse(&words)), whole, "{line}");
-        }
-    }
 
     #[test]
     fn sizes_have_units() {

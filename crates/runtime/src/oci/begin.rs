@@ -29,7 +29,11 @@ pub(super) enum Standing {
 /// `start`.
 pub(super) fn begin(home: &Home<'_>, id: &str, image: Image<'_>) -> Result<(), Fault> {
     let place = home.take(id)?;
-    let started = start(&place, &place.record()?, image)?;
+    let record = place.record()?;
+    let started = start(&place, &record, image)?;
+    fault::debug(home.globals, || {
+        format!("container {id}: process {} runs its program", record.pid)
+    });
     // Who ends the container ends the wait.
     drop(place);
     started.pass_on(home.globals, Standing::Container)
@@ -69,7 +73,8 @@ pub(super) fn start(place: &Place, record: &Record, image: Image<'_>) -> Result<
     }
     let Some(container) = Process::find(record)? else { return Err(Fault::Stopped) };
     let pid = container.pid;
-    let spec = place.spec()?;
+    let mut spec = place.spec()?;
+    environment::hand_to_hooks(&mut spec);
     // Before the process has a visitor: this one may have to begin again.
     if !hooks::of(&spec, Moment::StartContainer).is_empty() {
         image.seal()?;

@@ -21,6 +21,8 @@ pub(super) struct Bundle {
     pub(super) rootfs: PathBuf,
     /// Capabilities that it asks for and nobody knows.
     pub(super) unknown: Vec<String>,
+    /// Access to devices that it allows or denies in letters that mean nothing, which are left out.
+    pub(super) letters: Vec<String>,
 }
 
 impl Bundle {
@@ -31,7 +33,7 @@ impl Bundle {
         let file = path.join(config);
         let bytes = fs::read(&file).map_err(Fault::file("read", &file))?;
         let (mut spec, unknown): (Spec, _) =
-            without_unknown(&bytes, "/process/capabilities").map_err(|e| Fault::Json(file, e))?;
+            without_unknown(&bytes, "/process").map_err(|e| Fault::Json(file, e))?;
         check_version(spec.version())?;
         let root =
             spec.root().as_ref().ok_or_else(|| Fault::config("root is missing in config.json"))?;
@@ -39,23 +41,35 @@ impl Bundle {
         let rootfs =
             fs::canonicalize(&rootfs).map_err(Fault::file("open the root file system", rootfs))?;
         from_the_bundle(&mut spec, &path);
-        Ok(Self { path, spec, rootfs, unknown })
+        let letters = without_letters(&mut spec);
+        Ok(Self { path, spec, rootfs, unknown, letters })
     }
 }
 
-/// Reads what has capabilities somewhere in it. Those that nobody knows are left out and told: they fail no container
+/// Reads what has a process, at a pointer. Capabilities that nobody knows are left out and told: they fail no container
 /// (config.md, "Linux Process").
 pub(super) fn without_unknown<T: DeserializeOwned>(
     bytes: &[u8],
-    pointer: &str,
+    process: &str,
 ) -> Result<(T, Vec<String>), serde_json::Error> {
     let error = match serde_json::from_slice(bytes) {
         Ok(read) => return Ok((read, Vec::new())),
         Err(error) => error,
     };
     let mut value: Value = serde_json::from_slice(bytes)?;
+    let Some(found) = value.pointer_mut(process) else { return Err(error) };
+    let is_renamed = rename_flags(found);
+    let unknown = take_unknown(found);
+    if unknown.is_empty() && !is_renamed {
+        return Err(error);
+    }
+    Ok((serde_json::from_value(value)?, unknown))
+}
+
+/// Takes the capabilities that nobody knows out of the sets of a process.
+fn take_unknown(process: &mut Value) -> Vec<String> {
     let mut unknown = Vec::new();
-    let sets = value.pointer_mut(pointer).and_then(Value::as_object_mut);
+    let sets = process.get_mut("capabilities").and_then(Value::as_object_mut);
     for names in sets.into_iter().flat_map(|sets| sets.values_mut()).filter_map(Value::as_array_mut)
     {
         names.retain(|name| {
@@ -66,7 +80,44 @@ pub(super) fn without_unknown<T: DeserializeOwned>(
     }
     unknown.sort_unstable();
     unknown.dedup();
-    if unknown.is_empty() { Err(error) } else { Ok((serde_json::from_value(value)?, unknown)) }
+    unknown
+}
+
+/// The scheduler's flags as the kernel and the specification's schema call them, and as they are known here.
+const FLAGS: [(&str, &str); 2] = [
+    ("SCHED_FLAG_RESET_ON_FORK", "SCHED_RESET_ON_FORK"),
+    ("SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_D_L_OVERRUN"),
+];
+
+/// Whether any flag was called by its other name.
+fn rename_flags(process: &mut Value) -> bool {
+    let flags = process.pointer_mut("/scheduler/flags").and_then(Value::as_array_mut);
+    let mut is_renamed = false;
+    for flag in flags.into_iter().flatten() {
+        let known = FLAGS.iter().find(|(name, _)| flag.as_str() == Some(name));
+        if let Some((_, known)) = known {
+            *flag = Value::from(*known);
+            is_renamed = true;
+        }
+    }
+    is_renamed
+}
+
+/// Leaves letters that mean nothing out of the access to devices, as runc does. Returns what they were in.
+fn without_letters(spec: &mut Spec) -> Vec<String> {
+    let mut found = Vec::new();
+    let linux = spec.linux_mut().as_mut();
+    let resources = linux.and_then(|linux| linux.resources_mut().as_mut());
+    let rules = resources.and_then(|resources| resources.devices_mut().as_mut());
+    for rule in rules.into_iter().flatten() {
+        let Some(access) = rule.access().clone() else { continue };
+        let known: String = access.chars().filter(|letter| "rwm".contains(*letter)).collect();
+        if known != access {
+            rule.set_access(Some(known));
+            found.push(access);
+        }
+    }
+    found
 }
 
 /// The source of a bind may be relative to the bundle (config.md, Mounts).
@@ -134,7 +185,7 @@ mod tests {
             let text = format!(
                 r#"{{"ociVersion":"1.2.0","process":{{"cwd":"/","user":{{"uid":0,"gid":0}},"capabilities":{sets}}}}}"#
             );
-            without_unknown::<Spec>(text.as_bytes(), "/process/capabilities")
+            without_unknown::<Spec>(text.as_bytes(), "/process")
         };
         let (_, unknown) = read(r#"{"bounding":["CAP_KILL"]}"#).unwrap();
         assert!(unknown.is_empty());
@@ -146,6 +197,35 @@ mod tests {
         assert!(sets.effective().as_ref().unwrap().is_empty());
         assert!(read(r#"{"bounding":[1]}"#).is_err());
         assert!(read(r#"{"bounding":["CAP_FLY",1]}"#).is_err());
+    }
+
+    #[test]
+    fn flags_of_the_scheduler_have_the_schemas_names_too() {
+        let read = |flag: &str| {
+            let text = format!(
+                r#"{{"cwd":"/","user":{{"uid":0,"gid":0}},"scheduler":{{"policy":"SCHED_OTHER","flags":["{flag}"]}}}}"#
+            );
+            let (process, _): (oci_spec::runtime::Process, _) =
+                without_unknown(text.as_bytes(), "").ok()?;
+            Some(process.scheduler().as_ref()?.flags().as_ref()?.first()?.to_string())
+        };
+        let (reset, overrun) = ("SCHED_RESET_ON_FORK", "SCHED_FLAG_DL_OVERRUN");
+        assert!(read(reset).is_some());
+        assert_eq!(read("SCHED_FLAG_RESET_ON_FORK"), read(reset));
+        assert!(read(overrun).is_some());
+        assert_eq!(read("SCHED_FLAG_FLY"), None);
+    }
+
+    #[test]
+    fn letters_of_an_access_that_mean_nothing_are_left_out() {
+        let text = r#"{"ociVersion":"1.2.0","linux":{"resources":{"devices":[
+            {"allow":false,"access":"rwa"},{"allow":true,"access":"rm"},{"allow":true}]}}}"#;
+        let mut spec: Spec = serde_json::from_str(text).unwrap();
+        assert_eq!(without_letters(&mut spec), ["rwa"]);
+        let resources = spec.linux().as_ref().unwrap().resources().clone().unwrap();
+        let access = resources.devices().iter().flatten().map(|rule| rule.access().clone());
+        let access: Vec<_> = access.map(Option::unwrap_or_default).collect();
+        assert_eq!(access, ["rw", "rm", ""]);
     }
 
     fn group_of(path: &str) -> String {

@@ -50,7 +50,7 @@ impl Sockets {
         match (company, terminal, &handles.console_socket) {
             (Company::Detached, true, None) => {
                 return Err(Fault::config(
-                    "a terminal of a process that is left alone needs --console-socket",
+                    "a terminal of a process that is left alone has to go to somebody: use --console-socket",
                 ));
             }
             (_, false, Some(_)) => {

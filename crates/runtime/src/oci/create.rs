@@ -25,7 +25,7 @@ use super::restore::Past;
 use super::scope::{self, Driver};
 use super::state;
 use super::users::{self, Open};
-use super::{interfaces, notify, shown};
+use super::{binds, interfaces, notify, shown};
 use crate::hooks::{self, Hooks};
 use crate::plan::{Entrance, Keyring, Orphan, Surroundings};
 use crate::start::LastSteps;
@@ -55,6 +55,14 @@ pub(super) fn create(home: &Home<'_>, args: &Create, company: Company) -> Result
     match in_place(&place, home.globals, args, &mut bundle, company) {
         Ok((record, running)) => {
             warn(home, &bundle);
+            fault::debug(home.globals, || {
+                let Record { id, pid, cgroup, .. } = &record;
+                let (root, parent) = (bundle.rootfs.display(), &cgroup.parent);
+                format!(
+                    "container {id}: process {pid} waits to be started; root {root}, control group {parent}/{}",
+                    cgroup.name
+                )
+            });
             Ok(Created { place, record, running })
         }
         Err(fault) => {
@@ -67,8 +75,14 @@ pub(super) fn create(home: &Home<'_>, args: &Create, company: Company) -> Result
 
 /// Tells of what is asked for and has no effect.
 fn warn(home: &Home<'_>, bundle: &Bundle) {
-    let Bundle { spec, unknown, .. } = bundle;
+    let Bundle { spec, unknown, letters, .. } = bundle;
     fault::warn_of_capabilities(home.globals, unknown, spec.process().as_ref());
+    for access in letters {
+        let text = format!(
+            "linux.resources.devices: of the access {access:?} only the letters r, w and m are heeded"
+        );
+        fault::tell(home.globals, Level::Warning, &Fault::Config(text));
+    }
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
     let memory = resources.and_then(|resources| resources.memory().as_ref());
     if memory.and_then(|memory| memory.kernel()).is_some_and(|bytes| bytes != 0) {
@@ -188,6 +202,12 @@ impl Order<'_> {
             notify::prepare(place, &mut spec)?;
         }
         shown::bind_groups(&mut spec, state::hierarchies()?, cgroup.views())?;
+        let trees = binds::open(&mut spec)?;
+        let hooked = hooks::any(&bundle.spec).then(|| {
+            let mut spec = bundle.spec.clone();
+            environment::hand_to_hooks(&mut spec);
+            spec
+        });
         let process = spec.process().as_ref();
         let terminal = process.is_some_and(|process| process.terminal().unwrap_or(false));
         let entry = cgroup.entry()?;
@@ -196,14 +216,14 @@ impl Order<'_> {
             facts: &facts,
             id: &args.id.id,
             rootfs,
-            trees: Vec::new(),
+            trees,
             namespaces,
             stdio: console::streams(terminal)?,
             cgroup: CgroupEntry { into: cgroup.clone_into(), procs: entry.into_files() },
             filter: filter.as_ref().map(Filter::as_ref),
             entrance: if args.no_pivot { by_chroot()? } else { Entrance::Pivot },
-            hooks: hooks::any(&bundle.spec).then_some(Hooks {
-                spec: &bundle.spec,
+            hooks: hooked.as_ref().map(|spec| Hooks {
+                spec,
                 id: &args.id.id,
                 bundle: &bundle.path,
             }),

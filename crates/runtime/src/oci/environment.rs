@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{Hook, Hooks, Process, Spec};
 use rustix::fs::{Mode, OFlags};
 
 use super::fault::Fault;
@@ -20,6 +20,33 @@ pub(super) fn pass_listeners(process: &mut Process) -> u32 {
     process.set_env(Some([process.env().clone().unwrap_or_default(), entries].concat()));
     count
 }
+
+/// Gives the programs of the host that are hooks this process's environment where they have none of their own, as runc
+/// and crun do: engines give them none and rely on it. A startContainer hook has the program's.
+pub(super) fn hand_to_hooks(spec: &mut Spec) {
+    let Some(hooks) = spec.hooks_mut() else { return };
+    let pairs = std::env::vars_os()
+        .filter_map(|(name, value)| Some(format!("{}={}", name.to_str()?, value.to_str()?)));
+    let pairs: Vec<String> = pairs.collect();
+    for list in OF_THE_HOST {
+        let hooks = list(hooks).iter_mut().flatten();
+        for hook in hooks.filter(|hook| hook.env().is_none()) {
+            hook.set_env(Some(pairs.clone()));
+        }
+    }
+}
+
+/// The hooks of a moment.
+type List = fn(&mut Hooks) -> &mut Option<Vec<Hook>>;
+
+/// Moments whose hooks are programs of the host.
+const OF_THE_HOST: [List; 5] = [
+    Hooks::prestart_mut,
+    Hooks::create_runtime_mut,
+    Hooks::create_container_mut,
+    Hooks::poststart_mut,
+    Hooks::poststop_mut,
+];
 
 /// The root file system of a container, to be looked at.
 pub(super) fn root(rootfs: &Path) -> Result<OwnedFd, Fault> {

@@ -28,8 +28,8 @@ pub(super) enum Fault {
     NoContainer,
     #[error("container with given ID already exists")]
     Exists,
-    #[error("invalid container ID format: {0:?}")]
-    BadId(String),
+    #[error("invalid container ID format: {id:?}{}", wrong_letter(.id))]
+    BadId { id: String },
     #[error("container not running")]
     NotRunning,
     #[error("cannot start a container that has stopped")]
@@ -48,8 +48,9 @@ pub(super) enum Fault {
     Json(PathBuf, #[source] serde_json::Error),
     #[error("{0}")]
     Config(String),
-    #[error(transparent)]
-    Launch(#[from] LaunchError),
+    /// Without a source: its words are all there.
+    #[error("{}", words(.0))]
+    Launch(LaunchError),
     #[error(transparent)]
     Hook(#[from] HookError),
     #[error(transparent)]
@@ -97,6 +98,39 @@ impl Fault {
     }
 }
 
+impl From<LaunchError> for Fault {
+    fn from(error: LaunchError) -> Self {
+        Self::Launch(error)
+    }
+}
+
+/// What stands in front of a failed start where runc reports it: engines show it to people, who look for it.
+fn words(error: &LaunchError) -> String {
+    let what = match error {
+        // It was never begun.
+        LaunchError::Plan(error) => return error.to_string(),
+        LaunchError::Init { step, errno } => {
+            let mounted = step.strip_prefix("mount ").filter(|rest| !rest.starts_with("again "));
+            let step = mounted.map_or(step.clone(), |rest| format!("error mounting {rest}"));
+            format!("error during container init: {step}: {errno}")
+        }
+        LaunchError::Hook(error) => format!("error during container init: {error}"),
+        error @ (LaunchError::Prepare { .. }
+        | LaunchError::Died { .. }
+        | LaunchError::NotFound(_)
+        | LaunchError::NotExecutable { .. }
+        | LaunchError::Exec { .. }
+        | LaunchError::WorkingDirectory { .. }) => error.to_string(),
+    };
+    format!("unable to start container process: {what}")
+}
+
+/// What is wrong with an id, if it is a letter.
+fn wrong_letter(id: &str) -> String {
+    let wrong = id.chars().find(|letter| !super::record::may_be_in_id(*letter));
+    wrong.map_or_else(String::new, |letter| format!(": invalid character `{letter}` in the ID"))
+}
+
 /// An error with its causes on one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -123,6 +157,19 @@ pub(super) enum Level {
 /// Tells of a failure: in the log if there is one, and on the standard error otherwise.
 pub(super) fn tell(globals: &Globals, level: Level, error: &dyn std::error::Error) {
     write(globals.log.as_deref(), globals.log_format, level, &chain(error));
+}
+
+/// Tells of a failure of a whole command, with what it was in front of why.
+pub(super) fn tell_of(globals: &Globals, command: &str, fault: &Fault) {
+    let text = format!("{command}{}", chain(fault));
+    write(globals.log.as_deref(), globals.log_format, Level::Error, &text);
+}
+
+/// Tells what is being done to whoever has asked for that.
+pub(super) fn debug(globals: &Globals, text: impl FnOnce() -> String) {
+    if globals.debug {
+        write(globals.log.as_deref(), globals.log_format, Level::Debug, &text());
+    }
 }
 
 /// Tells of capabilities that a process does not get (config.md, "Linux Process"), in runc's words.

@@ -13,7 +13,7 @@ use sys::signal::Signal;
 use super::arguments::{Delete, Kill};
 use super::fault::{self, Fault, Level};
 use super::record::{Group, Home, Place, Process, Record, Status};
-use super::{scope, state};
+use super::{environment, scope, state};
 use crate::hooks::Hooks;
 
 /// How long a killed process may take to end. One that hangs in the kernel takes longer.
@@ -118,7 +118,8 @@ pub(super) fn delete(home: &Home<'_>, args: &Delete) -> Result<(), Fault> {
 /// stops nothing.
 pub(super) fn remove(home: &Home<'_>, place: Place, record: &Record) -> Result<(), Fault> {
     remove_group(&record.cgroup)?;
-    let spec = place.spec()?;
+    let mut spec = place.spec()?;
+    environment::hand_to_hooks(&mut spec);
     place.remove()?;
     let hooks = Hooks { spec: &spec, id: &record.id, bundle: &record.bundle };
     for error in hooks.poststop() {

@@ -6,6 +6,7 @@
 mod arguments;
 mod begin;
 mod below;
+mod binds;
 mod bundle;
 mod checkpoint;
 mod console;
@@ -20,6 +21,7 @@ mod foreground;
 mod group;
 mod inside;
 mod interfaces;
+mod line;
 mod more;
 mod notify;
 mod record;
@@ -88,7 +90,7 @@ pub fn main(arguments: &[OsString], image: Image<'_>) -> ExitCode {
         fault::write(log.as_deref(), format, Level::Error, &fault.to_string());
         return ExitCode::from(FAILED);
     }
-    let parsed = match arguments::parse(arguments) {
+    let parsed = match line::parse(arguments) {
         Ok(parsed) => parsed,
         Err(error) => {
             // Help goes to the standard output and is no failure.
@@ -106,30 +108,43 @@ pub fn main(arguments: &[OsString], image: Image<'_>) -> ExitCode {
         }
     };
     let Arguments { globals, verb } = parsed;
-    if globals.debug {
-        fault::write(
-            globals.log.as_deref(),
-            globals.log_format,
-            Level::Debug,
-            &format!("{verb:?}"),
-        );
-    }
-    match (globals.version, verb) {
-        (true, _) | (false, None) => end(&globals, say(&version()).map(|()| 0), FAILED),
+    fault::debug(&globals, || format!("{verb:?}"));
+    let (done, command, failed) = match (globals.version, verb) {
+        (true, _) | (false, None) => (say(&version()).map(|()| 0), String::new(), FAILED),
         (false, Some(verb)) => {
             let failed = if matches!(verb, Verb::Exec(_)) { EXEC_FAILED } else { FAILED };
-            end(&globals, carry_out(&globals, &verb, image), failed)
+            (carry_out(&globals, &verb, image), in_front(&verb, arguments), failed)
+        }
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(fault) => {
+            fault::tell_of(&globals, &command, &fault);
+            ExitCode::from(failed)
         }
     }
 }
 
-fn end(globals: &Globals, done: Result<u8, Fault>, failed: u8) -> ExitCode {
-    match done {
-        Ok(code) => ExitCode::from(code),
-        Err(fault) => {
-            fault::tell(globals, Level::Error, &fault);
-            ExitCode::from(failed)
-        }
+/// What stands in front of why a command failed, as with runc.
+fn in_front(verb: &Verb, arguments: &[OsString]) -> String {
+    match verb {
+        Verb::Create(_) => format!("{} create failed: ", line::name(arguments)),
+        Verb::Run(_) => format!("{} run failed: ", line::name(arguments)),
+        Verb::Exec(_) => "exec failed: ".to_owned(),
+        Verb::Start(_)
+        | Verb::Kill(_)
+        | Verb::Delete(_)
+        | Verb::List(_)
+        | Verb::Ps(_)
+        | Verb::State(_)
+        | Verb::Pause(_)
+        | Verb::Resume(_)
+        | Verb::Update(_)
+        | Verb::Events(_)
+        | Verb::Spec(_)
+        | Verb::Features
+        | Verb::Checkpoint(_)
+        | Verb::Restore(_) => String::new(),
     }
 }
 

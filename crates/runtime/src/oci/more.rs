@@ -54,7 +54,7 @@ pub(super) fn exec(home: &Home<'_>, args: &Exec) -> Result<u8, Fault> {
         program: None,
         on_terminal: (!sockets.takes_terminal()).then_some(plain),
     };
-    begin_on(&process)?;
+    begin_on(home.globals, &process)?;
     let inside = Inside::of(&place, &record, &spec, &container.pidfd)?;
     let running = inside.enter(&process, console::streams(terminal)?, terms)?;
     if let Err(fault) = tell(args, &sockets, &running) {
@@ -63,6 +63,10 @@ pub(super) fn exec(home: &Home<'_>, args: &Exec) -> Result<u8, Fault> {
         let _ = sys::process::wait(&running.pidfd);
         return Err(fault);
     }
+    let pid = running.pid;
+    fault::debug(home.globals, || {
+        format!("container {}: process {pid} runs its program", args.id.id)
+    });
     let Some(signals) = signals else { return Ok(0) };
     let master = running.terminal.filter(|_| !sockets.takes_terminal());
     foreground::stay(&running.pidfd, master, &signals).map(Exit::shell_code)
@@ -70,10 +74,11 @@ pub(super) fn exec(home: &Home<'_>, args: &Exec) -> Result<u8, Fault> {
 
 /// Goes to the processors that the process shall begin on, which it gets from here: it is in the
 /// container's control group from its first moment.
-fn begin_on(process: &Process) -> Result<(), Fault> {
+fn begin_on(globals: &Globals, process: &Process) -> Result<(), Fault> {
     let Some(processors) = Affinity::of(process).map_err(LaunchError::from)?.first else {
         return Ok(());
     };
+    fault::debug(globals, || format!("execCPUAffinity: begins on {processors:?}"));
     crate::init::stay_on(&processors).map_err(|errno| Fault::Call("set execCPUAffinity", errno))
 }
 
@@ -115,7 +120,8 @@ fn process(globals: &Globals, args: &Exec, spec: &Spec) -> Result<Process, Fault
         process.set_no_new_privileges(Some(true));
     }
     user(args, &mut process)?;
-    capabilities(args, &mut process)?;
+    let unknown = capabilities(args, &mut process);
+    fault::warn_of_capabilities(globals, &unknown, None);
     Ok(process)
 }
 
@@ -128,7 +134,7 @@ fn read_process(path: &Path) -> Result<(Process, Vec<String>), Fault> {
         // What Go programs leave out is 0.
         process.entry("user").or_insert_with(|| json!({ "uid": 0, "gid": 0 }));
     }
-    bundle::without_unknown(value.to_string().as_bytes(), "/capabilities").map_err(bad)
+    bundle::without_unknown(value.to_string().as_bytes(), "").map_err(bad)
 }
 
 fn user(args: &Exec, process: &mut Process) -> Result<(), Fault> {
@@ -153,16 +159,16 @@ fn user(args: &Exec, process: &mut Process) -> Result<(), Fault> {
 }
 
 /// Those that are added go to all sets but the inheritable one, which the specification alone sets, and to the ambient
-/// one if they are inheritable, as the kernel demands (runc since 1.2).
-fn capabilities(args: &Exec, process: &mut Process) -> Result<(), Fault> {
-    if args.cap.is_empty() {
-        return Ok(());
-    }
+/// one if they are inheritable, as the kernel demands (runc since 1.2). Returns those that nobody knows.
+fn capabilities(args: &Exec, process: &mut Process) -> Vec<String> {
+    let mut unknown = Vec::new();
     let mut sets = process.capabilities().clone().unwrap_or_default();
     for name in &args.cap {
         let bare = name.strip_prefix("CAP_").unwrap_or(name);
-        let one: Capability =
-            bare.parse().map_err(|_| Fault::Config(format!("--cap {name}: there is none")))?;
+        let Ok(one) = bare.parse::<Capability>() else {
+            unknown.push(name.clone());
+            continue;
+        };
         let with = |set: &Option<std::collections::HashSet<Capability>>| {
             let mut set = set.clone().unwrap_or_default();
             set.insert(one);
@@ -176,6 +182,8 @@ fn capabilities(args: &Exec, process: &mut Process) -> Result<(), Fault> {
         }
         sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
     }
-    process.set_capabilities(Some(sets));
-    Ok(())
+    if !args.cap.is_empty() {
+        process.set_capabilities(Some(sets));
+    }
+    unknown
 }

@@ -177,14 +177,17 @@ impl<'a> Home<'a> {
     }
 
     fn path(&self, id: &str) -> Result<PathBuf, Fault> {
-        if is_id(id) { Ok(self.path.join(id)) } else { Err(Fault::BadId(id.to_owned())) }
+        if is_id(id) { Ok(self.path.join(id)) } else { Err(Fault::BadId { id: id.to_owned() }) }
     }
 }
 
 fn is_id(id: &str) -> bool {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
     let is_short = !id.is_empty() && id.len() <= LONGEST;
-    is_short && id.chars().all(is_plain) && !matches!(id, "." | "..")
+    is_short && id.chars().all(may_be_in_id) && !matches!(id, "." | "..")
+}
+
+pub(super) fn may_be_in_id(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || "_+-.".contains(letter)
 }
 
 /// The state of root's containers, and of each user's own.

@@ -83,7 +83,13 @@ fn begin(
     running: &Running,
 ) -> Result<Started, Fault> {
     let fault = match begin::start(&place, record, Image::Sealed) {
-        Ok(started) => return Ok(started),
+        Ok(started) => {
+            let Record { id, pid, .. } = record;
+            fault::debug(home.globals, || {
+                format!("container {id}: process {pid} runs its program")
+            });
+            return Ok(started);
+        }
         Err(fault) => fault,
     };
     let _ = sys::process::pidfd_send_signal(&running.pidfd, sys::signal::Signal::KILL);

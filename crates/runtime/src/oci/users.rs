@@ -30,7 +30,15 @@ pub(super) fn settle(spec: &mut Spec) -> Result<Open, Fault> {
     let path = asked.path().clone().filter(|path| !path.as_os_str().is_empty());
     let maps = Surroundings::of(&linux).map_err(LaunchError::from)?.users;
     let Some(path) = path else {
-        let maps = maps.ok_or_else(|| Fault::config("linux.uidMappings is missing"))?;
+        let maps = match maps {
+            Some(maps) => maps,
+            None => {
+                let maps = IdMaps { users: same("uid_map")?, groups: same("gid_map")? };
+                put(&mut linux, &maps)?;
+                spec.set_linux(Some(linux));
+                maps
+            }
+        };
         return Ok(vec![(Namespaces::USER, userns::create_alone(&maps)?)]);
     };
     let namespace = open(&path)?;
@@ -53,6 +61,19 @@ pub(super) fn settle(spec: &mut Spec) -> Result<Open, Fault> {
     put(&mut linux, &found)?;
     spec.set_linux(Some(linux));
     Ok(vec![(Namespaces::USER, namespace)])
+}
+
+/// Every id that there is here as itself: what a user namespace has that is given no mappings, which are optional
+/// (config-linux.md, "User namespace mappings"). So crun does it, too.
+fn same(file: &str) -> Result<Vec<IdRange>, Fault> {
+    let path = format!("/proc/self/{file}");
+    let text = std::fs::read_to_string(&path).map_err(Fault::file("read", path))?;
+    let range = |line: &str| {
+        let mut numbers = line.split_whitespace().map(|word| word.parse().ok());
+        let (inside, _, count) = (numbers.next()??, numbers.next()?, numbers.next()??);
+        Some(IdRange { inside, outside: inside, count })
+    };
+    Ok(text.lines().filter_map(range).collect())
 }
 
 /// A namespace by its file.

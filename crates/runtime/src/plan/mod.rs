@@ -37,10 +37,10 @@ pub use error::PlanError;
 pub(crate) use mounts::one as one_mount;
 pub use mounts::{Ids, Params, Shown, Tree};
 pub use namespaces::{Join, Origin};
-pub(crate) use options::words as mount_options;
+pub(crate) use options::{Asked, asked, is_attribute, words as mount_options};
 pub(crate) use process::not_ambient;
 pub use process::{Candidates, Program};
-pub(crate) use turns::Affinity;
+pub(crate) use turns::{Affinity, DEADLINE};
 
 /// What a plan depends on besides the specification and the host.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -189,6 +189,55 @@ fn set_access_time(attributes: &mut Attributes, mode: MountAttrFlags) {
     attributes.clear |= MountAttrFlags::MOUNT_ATTR__ATIME;
 }
 
+/// What the options of a bind say of its attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// By name.
+    pub(crate) set: MountAttrFlags,
+    /// By name.
+    pub(crate) lifted: MountAttrFlags,
+    /// The mode of access times, if a word names one. Those that only take one back name none, as with mount(8).
+    pub(crate) access: Option<MountAttrFlags>,
+}
+
+/// What the words ask of a bind's own attributes, and nothing if none of them is about those.
+pub(crate) fn asked(words: &[String]) -> Option<Asked> {
+    let none = MountAttrFlags::empty();
+    let mut asked = Asked { set: none, lifted: none, access: None };
+    let mut is_any = false;
+    for word in words {
+        let Some(effect) = attribute(word) else { continue };
+        is_any = true;
+        asked.take(word, effect);
+    }
+    is_any.then_some(asked)
+}
+
+/// Whether a word is about a mount's own attributes.
+pub(crate) fn is_attribute(word: &str) -> bool {
+    attribute(word).is_some()
+}
+
+impl Asked {
+    fn take(&mut self, word: &str, effect: Effect) {
+        let without_entries = MountAttrFlags::MOUNT_ATTR_NODIRATIME;
+        let access = self.access.unwrap_or(MountAttrFlags::empty());
+        match (word, effect) {
+            ("nodiratime", _) => self.access = Some(access | without_entries),
+            ("noatime" | "strictatime" | "relatime", Effect::AccessTime(mode)) => {
+                self.access = Some((access & without_entries) | mode);
+            }
+            ("diratime", _) | (_, Effect::AccessTime(_)) => {}
+            (_, Effect::Set(flag)) => {
+                (self.set, self.lifted) = (self.set | flag, self.lifted - flag)
+            }
+            (_, Effect::Clear(flag)) => {
+                (self.set, self.lifted) = (self.set - flag, self.lifted | flag)
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
@@ -247,6 +296,24 @@ mod tests {
         check("ro,rw", expect!["None one[] all[] None []"]);
         check("noatime,relatime", expect!["None one[] all[] None []"]);
         check("rro,rrw,rsuid", expect!["None one[] all[-ro,-nosuid] None []"]);
+    }
+
+    #[test]
+    fn a_bind_is_asked_for_its_own_attributes_alone() {
+        let asked = |words: &str| {
+            asked(&words.split(',').map(str::to_owned).collect::<Vec<_>>()).map(|asked| {
+                let access = asked.access.map(|mode| Attributes { set: mode, ..Attributes::NONE });
+                let named = Attributes { set: asked.set, clear: asked.lifted, propagation: None };
+                let access = access.map(|access| attribute_names(&access));
+                format!("{} {access:?}", attribute_names(&named))
+            })
+        };
+        assert_eq!(asked("bind,rprivate,rro"), None);
+        assert_eq!(asked("ro,rw,nodev").as_deref(), Some("nodev,-ro None"));
+        assert_eq!(asked("atime").as_deref(), Some(" None"));
+        assert_eq!(asked("noatime,diratime").as_deref(), Some(r#" Some("noatime")"#));
+        let both = Some(r#" Some("strictatime,nodiratime")"#);
+        assert_eq!(asked("nodiratime,strictatime").as_deref(), both);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use sys::task::Scheduling;
 use super::{PlanError, lists};
 use crate::step::{Conduct, Step};
 
-const DEADLINE: u32 = 6;
+/// `SCHED_DEADLINE` of linux/sched.h.
+pub(crate) const DEADLINE: u32 = 6;
 const RESET_ON_FORK: u64 = 1;
 
 /// What only the host's root may ask for, and a process hands on to what it becomes in a user namespace.

@@ -101,8 +101,8 @@ fn each_is_run_at_its_time_and_place() {
     }
     assert_eq!(program.wrote("sees"), "inside\n", "who sees procfs of the container");
     for (name, status, number) in [
-        ("second", "creating", json!(pid)),
-        ("inside", "creating", json!(1)),
+        ("second", "created", json!(pid)),
+        ("inside", "created", json!(1)),
         ("after", "running", json!(pid)),
         ("last", "stopped", Value::Null),
     ] {

@@ -1,0 +1,178 @@
+//! Attributes of binds, as engines expect them of an OCI runtime: whoever names any attribute of a bind names all of
+//! them, and a source's own stay only where nobody says anything.
+//!
+//! That is what runc and crun do, in whose place this runs. In a container of the engine, which knows who may ask for
+//! what, a source's restrictions stay.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use oci_spec::runtime::{Mount, Spec};
+use rustix::fs::StatVfsMountFlags as Found;
+use sys::Errno;
+use sys::mount::{Attributes, Depth, MountAttrFlags};
+
+use super::fault::Fault;
+use crate::LaunchError;
+use crate::error::Reason;
+use crate::plan::{self, Asked};
+
+/// Attributes that are no mode of access times.
+const PLAIN: MountAttrFlags = LOCKED.union(MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW);
+
+/// Those that the root of a user namespace may not take from a mount of the host.
+const LOCKED: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
+    .union(MountAttrFlags::MOUNT_ATTR_NOSUID)
+    .union(MountAttrFlags::MOUNT_ATTR_NODEV)
+    .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
+
+/// All that a mode of access times is made of.
+const ACCESS: MountAttrFlags =
+    MountAttrFlags::MOUNT_ATTR__ATIME.union(MountAttrFlags::MOUNT_ATTR_NODIRATIME);
+
+/// Opens the sources of binds that name attributes, and gives them those: by index of the specification's mounts,
+/// which are left without them.
+pub(super) fn open(spec: &mut Spec) -> Result<Vec<(usize, OwnedFd)>, Fault> {
+    let linux = spec.linux().as_ref();
+    let maps = linux.and_then(|linux| linux.uid_mappings().as_ref());
+    let holds = if maps.is_some_and(|maps| !maps.is_empty()) { Holds::Locked } else { Holds::None };
+    let mut trees = Vec::new();
+    for (index, mount) in spec.mounts_mut().iter_mut().flatten().enumerate() {
+        let Some((asked, depth)) = wished(mount) else { continue };
+        let Some(source) = mount.source().clone() else { continue };
+        let tree =
+            sys::mount::clone_tree(&source, depth).map_err(|errno| failed(mount, errno, ""))?;
+        let found = rustix::fs::fstatvfs(&tree).map_err(|errno| failed(mount, errno, ""))?;
+        let settled = settled(asked, attributes(found.f_flag), holds).map_err(|held| {
+            let names = crate::step::attribute_names(&Attributes { set: held, ..Attributes::NONE });
+            failed(mount, Errno::PERM, &format!("in a user namespace it stays {names}"))
+        })?;
+        sys::mount::set_attr(&tree, Depth::Single, &settled)
+            .map_err(|errno| failed(mount, errno, ""))?;
+        let words = mount.options().iter().flatten().filter(|word| !plan::is_attribute(word));
+        let words = words.cloned().collect();
+        mount.set_options(Some(words));
+        trees.push((index, tree));
+    }
+    Ok(trees)
+}
+
+/// What a bind asks for, if it names any attribute.
+fn wished(mount: &Mount) -> Option<(Asked, Depth)> {
+    let words = mount.options().as_deref().unwrap_or_default();
+    let has = |wanted: &str| words.iter().any(|word| word == wanted);
+    let is_bind = has("bind")
+        || has("rbind")
+        || matches!(mount.typ().as_deref(), None | Some("" | "none" | "bind"));
+    if !is_bind || has("remount") || !mount.source().as_deref().is_some_and(Path::is_absolute) {
+        return None;
+    }
+    let depth = if has("bind") && !has("rbind") { Depth::Single } else { Depth::Recursive };
+    Some((plan::asked(words)?, depth))
+}
+
+fn failed(mount: &Mount, errno: Errno, detail: &str) -> Fault {
+    let source = mount.source().as_deref().unwrap_or(Path::new("")).display();
+    let step = format!("mount {source} on {}", mount.destination().display());
+    LaunchError::Init { step, errno: Reason { errno, detail: detail.to_owned() } }.into()
+}
+
+/// What a source is.
+fn attributes(found: Found) -> MountAttrFlags {
+    let pairs = [
+        (Found::RDONLY, MountAttrFlags::MOUNT_ATTR_RDONLY),
+        (Found::NOSUID, MountAttrFlags::MOUNT_ATTR_NOSUID),
+        (Found::NODEV, MountAttrFlags::MOUNT_ATTR_NODEV),
+        (Found::NOEXEC, MountAttrFlags::MOUNT_ATTR_NOEXEC),
+        (Found::NOATIME, MountAttrFlags::MOUNT_ATTR_NOATIME),
+        (Found::NODIRATIME, MountAttrFlags::MOUNT_ATTR_NODIRATIME),
+    ];
+    let all = pairs.iter().filter(|(flag, _)| found.contains(*flag));
+    let all = all.fold(MountAttrFlags::empty(), |all, (_, attribute)| all | *attribute);
+    // `ST_RELATIME`, which not every C library names.
+    let is_strict = !found.intersects(Found::NOATIME | Found::from_bits_retain(4096));
+    if is_strict { all | MountAttrFlags::MOUNT_ATTR_STRICTATIME } else { all }
+}
+
+/// Who can take attributes from a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// The host's root, all of them.
+    None,
+    /// The root of a user namespace, none that the kernel locks for it.
+    Locked,
+}
+
+/// What is done to a source, or what of it cannot be undone.
+fn settled(
+    asked: Asked,
+    source: MountAttrFlags,
+    holds: Holds,
+) -> Result<Attributes, MountAttrFlags> {
+    let mut clear = PLAIN - asked.set;
+    if holds == Holds::Locked {
+        let held = asked.lifted & source & LOCKED;
+        let access = asked.access.filter(|wanted| *wanted != source & ACCESS);
+        if !held.is_empty() || access.is_some() {
+            return Err(held | access.map_or(MountAttrFlags::empty(), |_| source & ACCESS));
+        }
+        clear -= LOCKED;
+    }
+    let mut set = asked.set;
+    if let Some(access) = asked.access {
+        set |= access;
+        clear |= ACCESS - (access & MountAttrFlags::MOUNT_ATTR_NODIRATIME);
+    }
+    Ok(Attributes { set, clear, propagation: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::step::attribute_names;
+
+    fn told(words: &str, source: &[MountAttrFlags], holds: Holds) -> String {
+        let words: Vec<String> = words.split(',').map(str::to_owned).collect();
+        let source = source.iter().fold(MountAttrFlags::empty(), |all, one| all | *one);
+        match settled(plan::asked(&words).unwrap(), source, holds) {
+            Ok(attributes) => attribute_names(&attributes),
+            Err(held) => {
+                let held = Attributes { set: held, ..Attributes::NONE };
+                format!("held: {}", attribute_names(&held))
+            }
+        }
+    }
+
+    const RO: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
+    const NOEXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    const NOATIME: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOATIME;
+
+    #[test]
+    fn who_names_one_attribute_names_them_all() {
+        assert_eq!(told("ro,nodev", &[NOEXEC], Holds::None), "ro,nodev,-nosuid,-noexec");
+        assert_eq!(told("ro", &[NOEXEC], Holds::Locked), "ro");
+    }
+
+    #[test]
+    fn what_the_kernel_locks_is_not_lifted_silently() {
+        assert_eq!(told("rw", &[RO], Holds::None), "-ro,-nosuid,-nodev,-noexec");
+        assert_eq!(told("rw", &[RO], Holds::Locked), "held: ro");
+        assert_eq!(told("rw", &[], Holds::Locked), "");
+        assert_eq!(told("relatime", &[NOATIME], Holds::Locked), "held: noatime");
+        assert_eq!(told("noatime", &[NOATIME], Holds::Locked), "noatime");
+    }
+
+    #[test]
+    fn access_times_change_by_a_mode_that_is_named() {
+        let access = |words: &str| {
+            let words: Vec<String> = words.split(',').map(str::to_owned).collect();
+            let done = settled(plan::asked(&words).unwrap(), NOATIME, Holds::None).unwrap();
+            (done.set & ACCESS, done.clear & ACCESS)
+        };
+        let none = MountAttrFlags::empty();
+        let without_entries = MountAttrFlags::MOUNT_ATTR_NODIRATIME;
+        assert_eq!(access("atime"), (none, none));
+        assert_eq!(access("relatime"), (none, ACCESS));
+        assert_eq!(access("nodiratime"), (without_entries, MountAttrFlags::MOUNT_ATTR__ATIME));
+    }
+}
