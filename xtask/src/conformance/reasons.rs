@@ -6,12 +6,23 @@ use anyhow::{Context, Result};
 
 use super::tap::{Cases, Verdict};
 
-/// Lines that begin with `#` are a reason; the cases below have it, each after the name of its suite.
+/// Lines that begin with `#` are a reason; the cases below have it, each after the name of its suite. One that begins
+/// with `#!` is that a case asks for what one runtime alone has: its words, its parts, its options.
 const LIST: &str = include_str!("reasons.txt");
 
-/// Reasons in their order, with the cases, whose names begin with their suite's and a space.
+/// Reasons in their order.
 #[derive(Debug)]
-pub(super) struct Reasons(Vec<(String, BTreeSet<String>)>);
+pub(super) struct Reasons(Vec<Reason>);
+
+/// Why cases fail.
+#[derive(Debug)]
+struct Reason {
+    text: String,
+    /// Whether they ask for what one runtime alone has.
+    is_own: bool,
+    /// Their names, which begin with their suite's and a space.
+    cases: BTreeSet<String>,
+}
 
 impl Reasons {
     /// Those in the repository.
@@ -20,23 +31,33 @@ impl Reasons {
     }
 
     fn read(list: &str) -> Result<Self> {
-        let mut reasons: Vec<(String, BTreeSet<String>)> = Vec::new();
+        let mut reasons: Vec<Reason> = Vec::new();
         let mut is_open = false;
         for line in list.lines() {
-            match line.strip_prefix("# ") {
+            let own = line.strip_prefix("#! ");
+            match own.or(line.strip_prefix("# ")) {
                 Some(more) if is_open => {
-                    let (text, _) = reasons.last_mut().context("a reason is open")?;
-                    *text = format!("{text} {more}");
+                    let reason = reasons.last_mut().context("a reason is open")?;
+                    reason.text = format!("{} {more}", reason.text);
                 }
-                Some(text) => reasons.push((text.to_owned(), BTreeSet::new())),
+                Some(text) => {
+                    let cases = BTreeSet::new();
+                    reasons.push(Reason { text: text.to_owned(), is_own: own.is_some(), cases });
+                }
                 None => {
-                    let (_, cases) = reasons.last_mut().context("a case before any reason")?;
-                    cases.insert(line.to_owned());
+                    let reason = reasons.last_mut().context("a case before any reason")?;
+                    reason.cases.insert(line.to_owned());
                 }
             }
-            is_open = line.starts_with("# ");
+            is_open = line.starts_with('#');
         }
         Ok(Self(reasons))
+    }
+
+    /// Whether a case of a suite asks for what one runtime alone has.
+    pub(super) fn is_own(&self, suite: &str, case: &str) -> bool {
+        let name = format!("{suite} {case}");
+        self.0.iter().any(|reason| reason.is_own && reason.cases.contains(&name))
     }
 
     /// The reasons that a suite's failures have, with them, and the failures that have none.
@@ -48,12 +69,12 @@ impl Reasons {
         let failed = cases.iter().filter(|(_, verdict)| **verdict == Verdict::Fails);
         let mut open: BTreeSet<String> = failed.map(|(name, _)| name.clone()).collect();
         let mut told = Vec::new();
-        for (reason, names) in &self.0 {
-            let has = |name: &String| names.contains(&format!("{suite} {name}"));
+        for Reason { text, cases, .. } in &self.0 {
+            let has = |name: &String| cases.contains(&format!("{suite} {name}"));
             let these: Vec<String> = open.iter().filter(|name| has(name)).cloned().collect();
             open.retain(|name| !these.contains(name));
             if !these.is_empty() {
-                told.push((reason.as_str(), these));
+                told.push((text.as_str(), these));
             }
         }
         (told, open.into_iter().collect())
@@ -61,7 +82,7 @@ impl Reasons {
 
     /// Cases of a suite that have a reason and do not fail.
     pub(super) fn stale(&self, suite: &str, cases: &Cases) -> Vec<String> {
-        let names = self.0.iter().flat_map(|(_, names)| names);
+        let names = self.0.iter().flat_map(|reason| &reason.cases);
         let names = names.filter_map(|name| name.strip_prefix(suite)?.strip_prefix(' '));
         names.filter(|name| cases.get(*name) != Some(&Verdict::Fails)).map(str::to_owned).collect()
     }
@@ -79,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_failure_has_a_reason_or_is_told() {
-        let list = "# because\n# of this\nbats a: one\nbats a: two\npython a: three\n# that\nbats b: four\n";
+        let list = "# because\n# of this\nbats a: one\nbats a: two\npython a: three\n#! that\nbats b: four\n";
         let reasons = Reasons::read(list).unwrap();
         let cases = Cases::from([
             ("a: one".to_owned(), Verdict::Fails),
@@ -93,12 +114,14 @@ mod tests {
         assert_eq!(told, expected);
         assert_eq!(open, ["a: three"]);
         assert_eq!(reasons.stale("bats", &cases), ["a: two"]);
+        let own = ["a: one", "b: four"].map(|case| reasons.is_own("bats", case));
+        assert_eq!(own, [false, true]);
         assert!(Reasons::read("bats a: one\n").is_err());
     }
 
     #[test]
     fn the_list_can_be_read() {
         let Reasons(all) = Reasons::known().unwrap();
-        assert!(all.iter().all(|(_, names)| !names.is_empty()));
+        assert!(all.iter().all(|reason| !reason.cases.is_empty()));
     }
 }

@@ -34,9 +34,33 @@ impl Report {
                 let _ = writeln!(text, "| {title} | {runtime} | {good} | {bad} | {skipped} |");
             }
         }
+        text.push_str(&self.totals("all", |_, _| true));
+        let common = |suite: &str, case: &str| !reasons.is_own(suite, case);
+        text.push_str(&self.totals("all, but for what one runtime alone has", common));
         for (suite, title, runtimes) in &self.suites {
             let _ = write!(text, "\n## {title}: what dhow fails\n");
             text.push_str(&failures(suite, runtimes, reasons));
+        }
+        text
+    }
+
+    /// A line for each runtime that has been run through all suites, with those of their cases that count.
+    fn totals(&self, title: &str, counts: impl Fn(&str, &str) -> bool) -> String {
+        let mut text = String::new();
+        for runtime in self.versions.keys() {
+            let of = |(suite, _, found): &(&'static str, _, BTreeMap<&'static str, Cases>)| {
+                let cases = found.get(runtime)?.iter();
+                let cases = cases.filter(|(case, _)| counts(suite, case));
+                Some(cases.map(|(_, verdict)| *verdict).collect::<Vec<Verdict>>())
+            };
+            let Some(all) = self.suites.iter().map(of).collect::<Option<Vec<_>>>() else {
+                continue;
+            };
+            let all = all.concat();
+            let count = |wanted| all.iter().filter(|verdict| **verdict == wanted).count();
+            let (good, bad) = (count(Verdict::Passes), count(Verdict::Fails));
+            let skipped = count(Verdict::Skipped);
+            let _ = writeln!(text, "| {title} | {runtime} | {good} | {bad} | {skipped} |");
         }
         text
     }
@@ -95,10 +119,13 @@ mod tests {
             ("dhow", cases(Verdict::Fails)),
             ("runc", cases(Verdict::Passes)),
         ]);
-        let report = Report { versions: BTreeMap::new(), suites: vec![("x", "a suite", runtimes)] };
+        let versions = BTreeMap::from([("dhow", "1".to_owned()), ("youki", "1".to_owned())]);
+        let report = Report { versions, suites: vec![("x", "a suite", runtimes)] };
         let reasons = Reasons::known().unwrap();
         let page = report.page(&reasons);
         assert!(page.contains("| a suite | crun | 0 | 0 | 1 |\n| a suite | dhow | 0 | 1 | 0 |\n"));
+        assert!(page.contains("| all | dhow | 0 | 1 | 0 |\n"), "{page}");
+        assert!(!page.contains("| all | youki"), "{page}");
         assert!(page.ends_with("No reason is known.\n\n- `a: one` (runc passes)\n"), "{page}");
         assert_eq!(report.complaints(&reasons), "  fails without a reason: x a: one\n");
     }

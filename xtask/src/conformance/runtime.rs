@@ -77,6 +77,20 @@ impl Runtime {
         command
     }
 
+    /// Ends what is frozen below its group: no signal does while it is.
+    pub(crate) fn end_frozen(&self) -> Result<()> {
+        tops(&self.group)?.iter().for_each(|top| end_frozen(top));
+        Ok(())
+    }
+
+    /// Ends all that is in its group, which goes on being there.
+    pub(crate) fn end_all(&self) -> Result<()> {
+        let tops = tops(&self.group)?;
+        tops.iter().for_each(|top| thaw(top));
+        tops.iter().for_each(|top| end(top));
+        Ok(())
+    }
+
     /// Takes away what its tests have left.
     pub(crate) fn clean(self) -> Result<()> {
         remove_groups(&self.group)?;
@@ -95,12 +109,44 @@ fn remove_dir(dir: &Path) -> Result<()> {
 
 /// Ends what is in the groups of this name, in every hierarchy, and removes them.
 fn remove_groups(name: &str) -> Result<()> {
-    let hierarchies = fs::read_dir(GROUPS)?.flatten().map(|entry| entry.path());
-    let tops = hierarchies.chain([PathBuf::from(GROUPS)]).map(|hierarchy| hierarchy.join(name));
-    let tops: Vec<PathBuf> = tops.filter(|top| top.exists()).collect();
+    let tops = tops(name)?;
     // A process that is frozen is not killed, and any hierarchy may be the one that freezes it.
     tops.iter().for_each(|top| thaw(top));
     tops.iter().try_for_each(|top| remove_group(top))
+}
+
+/// Those of this name at the top of a hierarchy.
+fn tops(name: &str) -> Result<Vec<PathBuf>> {
+    let hierarchies = fs::read_dir(GROUPS)?.flatten().map(|entry| entry.path());
+    let tops = hierarchies.chain([PathBuf::from(GROUPS)]).map(|hierarchy| hierarchy.join(name));
+    Ok(tops.filter(|top| top.exists()).collect())
+}
+
+fn is_frozen(group: &Path) -> bool {
+    let says = |file: &str, word: &str| {
+        fs::read_to_string(group.join(file)).is_ok_and(|text| text.trim() == word)
+    };
+    says("freezer.state", "FROZEN")
+        || says("freezer.state", "FREEZING")
+        || says("cgroup.freeze", "1")
+}
+
+fn end_frozen(group: &Path) {
+    if is_frozen(group) {
+        // Signals wait for it until it goes on, and then it ends before it does anything.
+        end(group);
+        thaw(group);
+    }
+    children(group).for_each(|child| end_frozen(&child));
+}
+
+/// Ends what is in a group and in those below it.
+fn end(group: &Path) {
+    for process in fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default().lines() {
+        // It may have ended by itself.
+        let _ = host::command("kill", &["-9", process]).output();
+    }
+    children(group).for_each(|child| end(&child));
 }
 
 fn children(group: &Path) -> impl Iterator<Item = PathBuf> {
@@ -118,10 +164,7 @@ fn thaw(group: &Path) {
 fn remove_group(group: &Path) -> Result<()> {
     children(group).try_for_each(|child| remove_group(&child))?;
     for _ in 0..PATIENCE {
-        for process in fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default().lines() {
-            // It may have ended by itself.
-            let _ = host::command("kill", &["-9", process]).output();
-        }
+        end(group);
         if fs::remove_dir(group).is_ok() || !group.exists() {
             return Ok(());
         }

@@ -1,9 +1,11 @@
 //! runc's suite, which is for bats, and crun's, which is Python: Debian's sources of the two, and what their tests run.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -34,10 +36,17 @@ const FILE_LIMIT: u32 = 600;
 /// Seconds that a test may take: some wait for ever for what a runtime does not do.
 const TEST_LIMIT: &str = "60";
 
+/// After so long without a word a test is overdue: it has been ended, and what it left behind keeps it.
+const OVERDUE: Duration = Duration::from_secs(80);
+/// The same of a file: it has been ended.
+const WHOLE: Duration = Duration::from_secs(FILE_LIMIT as u64 + 30);
+
 /// The last line of what a file says.
 const DONE: &str = "# that is all";
 
 const DRIVER: &str = include_str!("driver.py");
+/// A library without which a file has no case.
+const LIBMOUNT: &str = include_str!("libmount.py");
 
 /// A root file system with all of busybox's applets as files of their own, as docker-library's image has them, and
 /// Debian's, which is the one layer of an image.
@@ -92,7 +101,7 @@ pub(super) fn of_runc(runtime: &Runtime, file: &str) -> Result<String> {
     if !tests.lines().any(|line| line.split_whitespace().take(2).eq(["wait", "#"])) {
         command.env("BATS_TEST_TIMEOUT", TEST_LIMIT);
     }
-    heard(command)
+    heard(command, runtime)
 }
 
 /// The files of crun's suite.
@@ -116,6 +125,7 @@ pub(super) fn of_crun(runtime: &Runtime, file: &str) -> Result<String> {
     let tests = sources::unpacked(CRUN)?.join("tests");
     let driver = runtime.dir.join("driver.py");
     fs::write(&driver, DRIVER)?;
+    fs::write(runtime.dir.join("libmount.py"), LIBMOUNT)?;
     let file = tests.join(format!("{file}.py"));
     let python = format!("python3 {} {}; echo '{DONE}'", text(&driver), text(&file));
     let mut command = runtime.test(FILE_LIMIT, &["script", "-qefc", &python, "/dev/null"]);
@@ -123,10 +133,11 @@ pub(super) fn of_crun(runtime: &Runtime, file: &str) -> Result<String> {
     command
         .current_dir(runtime.dir.join("tmp"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("PYTHONPATH", &runtime.dir)
         .env("OCI_RUNTIME", &runtime.program)
         .env("INIT", tests.join("init"))
         .env("TEST_LIMIT", TEST_LIMIT);
-    heard(command)
+    heard(command, runtime)
 }
 
 fn names(directory: &Path, ending: &str) -> Result<Vec<String>> {
@@ -136,25 +147,43 @@ fn names(directory: &Path, ending: &str) -> Result<Vec<String>> {
 
 /// What it writes to its terminal until it says that it is done: what a test has left may keep the terminal open.
 /// Nothing comes from there: its input is open for as long as it runs.
-fn heard(mut command: Command) -> Result<String> {
+///
+/// A test that is overdue waits for what is frozen, which its suite's own limit does not end, so that is ended; a file
+/// that is overdue is ended with all that it has made.
+fn heard(mut command: Command, runtime: &Runtime) -> Result<String> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().context("start a suite")?;
     let silence = child.stdin.take();
-    let mut output = Vec::new();
-    let mut lines = BufReader::new(child.stdout.take().context("a suite has no output")?);
+    let output = child.stdout.take().context("a suite has no output")?;
+    let (tell, told) = mpsc::channel();
+    // It is not joined: who holds the terminal may outlive the suite.
+    std::thread::spawn(move || pass_on(output, &tell));
+    let began = Instant::now();
+    let mut text = String::new();
     loop {
-        let start = output.len();
-        if lines.read_until(b'\n', &mut output)? == 0 {
-            break;
-        }
-        if output[start..].trim_ascii() == DONE.as_bytes() {
-            output.truncate(start);
-            break;
+        match told.recv_timeout(OVERDUE) {
+            Ok(line) if line.trim() == DONE => break,
+            Ok(line) => text.push_str(&line),
+            Err(RecvTimeoutError::Timeout) if began.elapsed() < WHOLE => runtime.end_frozen()?,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
         }
     }
     // It hands the signal on, and what is in the sandbox ends with that.
     let _ = host::command("kill", &[&child.id().to_string()]).output();
+    runtime.end_all()?;
     child.wait()?;
     drop(silence);
-    Ok(String::from_utf8_lossy(&output).replace('\r', ""))
+    Ok(text.replace('\r', ""))
+}
+
+/// Passes lines on until there are no more, or nobody wants them.
+fn pass_on(output: impl Read, tell: &mpsc::Sender<String>) {
+    let mut lines = BufReader::new(output);
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+        if tell.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+            return;
+        }
+        line.clear();
+    }
 }

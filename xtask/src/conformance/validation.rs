@@ -56,8 +56,8 @@ const LIMIT: u32 = 120;
 
 /// Programs that ask for control groups of the same path run one after the other, the rest beside them.
 const ALONE: [&str; 3] = ["linux_cgroups", "delete", "config_updates"];
-/// Held by the run that goes on.
-const LOCK: &str = "/run/lock/oci-validation";
+/// Held by the run against a runtime that goes on.
+const LOCK: &str = "/run/lock/oci-suite-";
 
 /// What a program found: `pass`, or each thing that is not good.
 pub(crate) type Results = BTreeMap<String, BTreeSet<String>>;
@@ -67,7 +67,7 @@ pub(crate) type Results = BTreeMap<String, BTreeSet<String>>;
 /// # Errors
 /// They cannot be built, or any has another result than is expected.
 pub(crate) fn check(dhow: &Path) -> Result<()> {
-    let _alone = alone_on_this_host()?;
+    let _alone = alone_with("dhow")?;
     let runtime = Runtime::new("dhow", &[text(dhow), "oci".to_owned()])?;
     let host = Host::this()?;
     let expected = Expected::on(&host)?;
@@ -128,9 +128,10 @@ fn run(runtime: &Runtime) -> Result<Results> {
     results.into_inner().ok().context("a thread has failed")
 }
 
-/// Suites make control groups of fixed names: two runs at once would find each other's.
-pub(super) fn alone_on_this_host() -> Result<fs::File> {
-    let lock = fs::File::create(LOCK).with_context(|| format!("open {LOCK}"))?;
+/// What a runtime's tests make has fixed names: two runs against it at once would find each other's.
+pub(super) fn alone_with(runtime: &str) -> Result<fs::File> {
+    let path = format!("{LOCK}{runtime}");
+    let lock = fs::File::create(&path).with_context(|| format!("open {path}"))?;
     lock.lock()?;
     Ok(lock)
 }
