@@ -3,6 +3,7 @@
 //! Roles are picked before any thread exists and without touching what the role does not need.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), no_main)]
 
 mod archives;
 mod credential;
@@ -15,8 +16,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// What process 1 of a container is called, if it is ours.
-const INIT: &str = "dhow-init";
+use sys::entry;
+
+#[cfg(not(test))]
+sys::program!(main);
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -24,7 +27,7 @@ fn main() -> ExitCode {
         Some((program, rest)) => (Path::new(program), rest),
         None => (Path::new(""), &[][..]),
     };
-    if program.file_name().is_some_and(|name| name == INIT) {
+    if program.file_name().is_some_and(|name| name == entry::INIT_NAME) {
         return init::main(rest);
     }
     match rest {
@@ -41,10 +44,12 @@ fn main() -> ExitCode {
         {
             local::revive(&local::Errand { data, run, id, member })
         }
-        _ if program.file_name().is_some_and(|name| name == "runc") => oci::main(&arguments),
-        [role, ..] if role == oci::ROLE => oci::main(&arguments[1..]),
-        [role, ..] if role == oci::SEALED => {
-            runtime::oci::main(&arguments[2..], runtime::oci::Image::Sealed)
+        _ if program.file_name().is_some_and(|name| name == entry::RUNTIME_NAME) => {
+            oci::main(&arguments)
+        }
+        [role, ..] if role == entry::RUNTIME => oci::main(&arguments[1..]),
+        [role, ..] if role.as_bytes() == entry::RUNTIME_SEALED.to_bytes() => {
+            oci::sealed(&arguments[2..])
         }
         _ => {
             sys::heap::ask_seldom();

@@ -1,24 +1,27 @@
 //! The OCI runtime's role: `dhow oci`, or this program called `runc`.
 //!
 //! A program of ours that enters a container may be looked at, and executed again, by it
-//! (CVE-2019-5736). So a command that enters one becomes its own sealed image first.
+//! (CVE-2019-5736). So a command that enters one becomes its own sealed image first. `sys::entry` has done so
+//! already where it could; what comes here is left to do, or to tell why it cannot be done.
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use runtime::oci::Image;
+use sys::entry;
 use sys::process::ExecStrings;
-
-/// The word behind `dhow`.
-pub(crate) const ROLE: &str = "oci";
-
-/// The same, of a process that is a sealed image already.
-pub(crate) const SEALED: &str = "oci-sealed";
 
 /// Carries a command out, whose arguments begin with the name of the runtime.
 pub(crate) fn main(arguments: &[OsString]) -> ExitCode {
+    sys::heap::ask_seldom();
     runtime::oci::main(arguments, Image::Installed(&|| seal(arguments)))
+}
+
+/// The same in the sealed image.
+pub(crate) fn sealed(arguments: &[OsString]) -> ExitCode {
+    sys::heap::ask_seldom();
+    runtime::oci::main(arguments, Image::Sealed)
 }
 
 /// Goes on as a sealed image, from the beginning. Returns only if that failed, with why.
@@ -28,7 +31,7 @@ fn seal(arguments: &[OsString]) -> String {
         Err(error) => return error.to_string(),
     };
     let text = |word: &OsString| CString::new(word.as_bytes()).unwrap_or_default();
-    let words = [c"dhow".to_owned(), CString::new(SEALED).unwrap_or_default()];
+    let words = [c"dhow".to_owned(), entry::RUNTIME_SEALED.to_owned()];
     let argv = ExecStrings::new(words.into_iter().chain(arguments.iter().map(text)).collect());
     let pairs = std::env::vars_os().map(|(name, value)| {
         let pair = [name.as_bytes(), b"=", value.as_bytes()].concat();

@@ -51,9 +51,6 @@ const FAILED: u8 = 1;
 /// The same of an `exec`, whose program may end with 1 itself.
 const EXEC_FAILED: u8 = 255;
 
-/// Verbs whose process enters a container, where it could be found.
-const ENTERING: [&str; 4] = ["create", "exec", "restore", "run"];
-
 /// What this process was executed from.
 #[derive(Clone, Copy)]
 #[expect(missing_debug_implementations, reason = "it is a function")]
@@ -77,7 +74,7 @@ impl Image<'_> {
 /// Whether the command may be one that enters a container. What merely names something so is sealed as well:
 /// that is looked at before anything is understood, since to be executed once more costs a millisecond.
 fn may_enter(arguments: &[OsString]) -> bool {
-    arguments.iter().any(|word| ENTERING.iter().any(|verb| word == verb))
+    arguments.iter().any(|word| sys::entry::ENTERING.iter().any(|verb| word == verb))
 }
 
 /// Runs one command; `arguments` begin with the name of the program.
