@@ -4,6 +4,8 @@
 //! tells. The parsers are pure. Each hierarchy's root is opened once; all other work is relative to
 //! it.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use sys::Errno;
 use sys::mount_table::entries;
 
 const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
+/// What most of them fit into.
+const TABLE: usize = 8 << 10;
 const SELF_CGROUP: &str = "/proc/thread-self/cgroup";
 const USUAL: &str = "/sys/fs/cgroup";
 const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
@@ -178,8 +182,7 @@ impl Hierarchies {
         if let Some(unified) = usual_unified() {
             return Ok(Self(Arc::new(delegated(unified)?.map_or(Layout::NotOurs, Layout::V2))));
         }
-        let mountinfo = std::fs::read(MOUNTINFO).map_err(|error| unread(MOUNTINFO, &error))?;
-        let mounts = parse_mountinfo(&mountinfo);
+        let mounts = parse_mountinfo(&mount_table()?);
         let mut legacy = Vec::new();
         for Mount { options, controllers, path } in mounts.v1 {
             let root = open_root(&path)?;
@@ -241,8 +244,7 @@ impl Hierarchies {
         if usual_unified().is_some() {
             return Ok(Some(Version::V2));
         }
-        let mountinfo = std::fs::read(MOUNTINFO).map_err(|error| unread(MOUNTINFO, &error))?;
-        let mounts = parse_mountinfo(&mountinfo);
+        let mounts = parse_mountinfo(&mount_table()?);
         let has_v1 = mounts.v1.iter().any(|mount| !mount.controllers.is_empty());
         Ok(if has_v1 { Some(Version::V1) } else { mounts.v2.map(|_| Version::V2) })
     }
@@ -380,6 +382,15 @@ struct Mount {
     options: String,
     controllers: Vec<Controller>,
     path: PathBuf,
+}
+
+/// The kernel tells no length of it, so the standard library begins with reads of 32 bytes, each of which takes the
+/// lock of all mounts: eight for a table that fits into one.
+fn mount_table() -> Result<Vec<u8>, DetectError> {
+    let mut table = Vec::with_capacity(TABLE);
+    let read = File::open(MOUNTINFO).and_then(|mut file| file.read_to_end(&mut table));
+    read.map_err(|error| unread(MOUNTINFO, &error))?;
+    Ok(table)
 }
 
 /// The cgroup mounts in `/proc/<pid>/mountinfo`; of several of one hierarchy, the first: others are

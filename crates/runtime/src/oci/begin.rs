@@ -73,10 +73,12 @@ pub(super) fn start(place: &Place, record: &Record, image: Image<'_>) -> Result<
     }
     let Some(container) = Process::find(record)? else { return Err(Fault::Stopped) };
     let pid = container.pid;
-    let mut spec = place.spec()?;
-    environment::hand_to_hooks(&mut spec);
+    let mut spec = place.spec_to_do(record)?;
+    if let Some(spec) = &mut spec {
+        environment::hand_to_hooks(spec);
+    }
     // Before the process has a visitor: this one may have to begin again.
-    if !hooks::of(&spec, Moment::StartContainer).is_empty() {
+    if spec.as_ref().is_some_and(|spec| !hooks::of(spec, Moment::StartContainer).is_empty()) {
         image.seal()?;
     }
     let socket = match place.visit() {
@@ -84,15 +86,16 @@ pub(super) fn start(place: &Place, record: &Record, image: Image<'_>) -> Result<
         Err(Errno::CONNREFUSED) => return Err(Fault::Stopped),
         socket => socket.map_err(|errno| Fault::Call("reach the container's process", errno))?,
     };
-    let hooks = Hooks { spec: &spec, id: &record.id, bundle: &record.bundle };
+    let hooks = spec.as_ref().map(|spec| Hooks { spec, id: &record.id, bundle: &record.bundle });
     let notify = Notify::listen(place)?;
-    let done = before(place, &hooks, record, &container).and_then(|()| {
-        let listener = filter::listener(&spec, record, "created");
+    let before = hooks.map_or(Ok(()), |hooks| before(place, &hooks, record, &container));
+    let done = before.and_then(|()| {
+        let listener = spec.as_ref().and_then(|spec| filter::listener(spec, record, "created"));
         let agent = listener.as_ref().map(|listener| (listener, pid));
         crate::start::knock(socket.as_fd(), &record.last, agent)?;
         let door = place.door();
         std::fs::remove_file(&door).map_err(Fault::file("remove", door))?;
-        Ok(hooks.poststart(pid)?)
+        Ok(hooks.map_or(Ok(()), |hooks| hooks.poststart(pid))?)
     });
     if done.is_err() {
         // A container whose hooks fail does not go on.

@@ -315,5 +315,6 @@ fn describe(
             .collect::<BTreeMap<_, _>>(),
         cgroup,
         last,
+        is_plain: !hooks::any(&bundle.spec) && !filter::asks(&bundle.spec),
     })
 }

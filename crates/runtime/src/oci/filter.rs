@@ -88,6 +88,12 @@ fn cache(path: &Path) -> Option<PathBuf> {
     is_ours.then(|| path.to_owned())
 }
 
+/// Whether somebody is to be asked.
+pub(super) fn asks(spec: &Spec) -> bool {
+    let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    seccomp.is_some_and(|seccomp| seccomp.listener_path().is_some())
+}
+
 /// Who decides, if anybody is to be asked, of a container that is there.
 pub(super) fn listener(spec: &Spec, record: &Record, status: &str) -> Option<Listener> {
     let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref())?;

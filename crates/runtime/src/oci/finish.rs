@@ -118,9 +118,12 @@ pub(super) fn delete(home: &Home<'_>, args: &Delete) -> Result<(), Fault> {
 /// stops nothing.
 pub(super) fn remove(home: &Home<'_>, place: Place, record: &Record) -> Result<(), Fault> {
     remove_group(&record.cgroup)?;
-    let mut spec = place.spec()?;
-    environment::hand_to_hooks(&mut spec);
+    let mut spec = place.spec_to_do(record)?;
+    if let Some(spec) = &mut spec {
+        environment::hand_to_hooks(spec);
+    }
     place.remove()?;
+    let Some(spec) = spec else { return Ok(()) };
     let hooks = Hooks { spec: &spec, id: &record.id, bundle: &record.bundle };
     for error in hooks.poststop() {
         fault::tell(home.globals, Level::Warning, &error);
