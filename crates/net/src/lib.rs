@@ -12,6 +12,7 @@
 pub mod address;
 pub mod bridge;
 mod conntrack;
+pub mod dns;
 pub mod endpoint;
 pub mod host;
 pub mod ipam;

@@ -24,6 +24,8 @@ const FIB_ADDRESS_TYPE: u32 = 3;
 const FIB_DESTINATION: u32 = 2;
 const LOOKUP_INVERTED: u32 = 1;
 const DYNSET_ADD: u32 = 0;
+/// The checksum of the internet protocols is mended with what it covers.
+const CHECKSUM_INTERNET: u32 = 1;
 
 /// One of sixteen registers of 32 bits. Longer values take several in a row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +56,7 @@ pub(super) enum Base {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Meta {
     InputIndex = 4,
+    OutputIndex = 5,
     InputName = 6,
     OutputName = 7,
     Transport = 16,
@@ -120,6 +123,10 @@ impl Verdict {
 pub(super) enum Expr {
     /// Loads bytes of the packet.
     Payload { base: Base, offset: u32, length: u32, to: Reg },
+    /// Loads a value of the rule's own.
+    Value { value: Vec<u8>, to: Reg },
+    /// Writes bytes of the transport's header, and mends the checksum at `checksum` of it.
+    Rewrite { offset: u32, length: u32, from: Reg, checksum: u32 },
     /// Loads what is known of the packet.
     Meta { key: Meta, to: Reg },
     /// Loads what is known of the connection.
@@ -147,7 +154,7 @@ pub(super) enum Expr {
 impl Expr {
     const fn name(&self) -> &'static str {
         match self {
-            Self::Payload { .. } => "payload",
+            Self::Payload { .. } | Self::Rewrite { .. } => "payload",
             Self::Meta { .. } => "meta",
             Self::Ct { .. } => "ct",
             Self::DestinationType { .. } => "fib",
@@ -157,7 +164,7 @@ impl Expr {
             Self::Remember { .. } => "dynset",
             Self::Dnat { .. } => "nat",
             Self::Masquerade => "masq",
-            Self::Verdict(_) => "immediate",
+            Self::Value { .. } | Self::Verdict(_) => "immediate",
         }
     }
 
@@ -173,6 +180,17 @@ impl Expr {
         match self {
             Self::Payload { base, offset, length, to } => {
                 numbers(w, &[to.number(), *base as u32, *offset, *length]);
+            }
+            Self::Value { value: bytes, to } => {
+                numbers(w, &[to.number()]);
+                value(w, 2, bytes);
+            }
+            Self::Rewrite { offset, length, from, checksum } => {
+                let values = [Base::Transport as u32, *offset, *length, from.number()];
+                let rest = [CHECKSUM_INTERNET, *checksum];
+                for (kind, value) in (2..).zip(values.into_iter().chain(rest)) {
+                    w.network_u32(kind, value);
+                }
             }
             Self::Meta { key, to } => numbers(w, &[to.number(), *key as u32]),
             Self::Ct { key, to } => numbers(w, &[to.number(), *key as u32]),
@@ -220,6 +238,8 @@ impl Expr {
                 w.network_u32(3, to.number());
             }
             Self::Payload { .. }
+            | Self::Value { .. }
+            | Self::Rewrite { .. }
             | Self::Meta { .. }
             | Self::Ct { .. }
             | Self::DestinationType { .. }
@@ -255,10 +275,10 @@ impl Expr {
             "dynset" => data.dynset(),
             "nat" => data.dnat(),
             "masq" => Some(Self::Masquerade),
-            "immediate" => {
-                let verdict = data.0.find_in(2, DATA_VERDICT)?;
-                Verdict::parse(verdict.nested()).map(Self::Verdict)
-            }
+            "immediate" => match data.0.find_in(2, DATA_VERDICT) {
+                Some(verdict) => Verdict::parse(verdict.nested()).map(Self::Verdict),
+                None => Some(Self::Value { value: data.value(2)?, to: data.register(1)? }),
+            },
             _ => None,
         }
     }
@@ -315,11 +335,22 @@ impl Data<'_> {
             _ => return None,
         };
         let (offset, length) = (self.number(3)?, self.number(4)?);
+        if let Some(from) = self.register(5) {
+            let is_ours = base == Base::Transport && self.number(6)? == CHECKSUM_INTERNET;
+            let checksum = self.number(7)?;
+            return is_ours.then_some(Expr::Rewrite { offset, length, from, checksum });
+        }
         Some(Expr::Payload { base, offset, length, to: self.register(1)? })
     }
 
     fn meta(self) -> Option<Expr> {
-        let keys = [Meta::InputIndex, Meta::InputName, Meta::OutputName, Meta::Transport];
+        let keys = [
+            Meta::InputIndex,
+            Meta::OutputIndex,
+            Meta::InputName,
+            Meta::OutputName,
+            Meta::Transport,
+        ];
         let number = self.number(2)?;
         let key = keys.into_iter().find(|key| *key as u32 == number)?;
         Some(Expr::Meta { key, to: self.register(1)? })
@@ -386,6 +417,10 @@ impl fmt::Display for Expr {
             Self::Payload { base, offset, length, to } => {
                 write!(f, "{to} = {base:?}[{offset}+{length}]")
             }
+            Self::Value { value, to } => write!(f, "{to} = {value:02x?}"),
+            Self::Rewrite { offset, length, from, .. } => {
+                write!(f, "Transport[{offset}+{length}] = {from}")
+            }
             Self::Meta { key, to } => write!(f, "{to} = {key:?}"),
             Self::Ct { key, to } => write!(f, "{to} = ct {key:?}"),
             Self::DestinationType { to } => write!(f, "{to} = type of destination"),
@@ -416,7 +451,10 @@ mod tests {
         let all = [
             Expr::Payload { base: Base::Network, offset: 16, length: 4, to: r0 },
             Expr::Payload { base: Base::Transport, offset: 2, length: 2, to: r1 },
+            Expr::Value { value: vec![0, 53], to: r1 },
+            Expr::Rewrite { offset: 2, length: 2, from: r1, checksum: 16 },
             Expr::Meta { key: Meta::OutputName, to: r0 },
+            Expr::Meta { key: Meta::OutputIndex, to: r0 },
             Expr::Ct { key: Ct::Status, to: r0 },
             Expr::DestinationType { to: r0 },
             Expr::Mask { register: r0, mask: vec![0xff, 0] },

@@ -13,6 +13,7 @@ mod foreign;
 mod inspect;
 mod message;
 mod networks;
+pub(crate) mod redirect;
 mod ruleset;
 mod table;
 mod told;
