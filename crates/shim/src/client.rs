@@ -20,7 +20,7 @@ use crate::paths::{self, ShimPaths};
 use crate::patience::{How, Patience, Quiet};
 use crate::protocol::{
     Delivery, Escalated, ExecInfo, ExecStart, ExitRecord, Launch, NOT_UNDERSTOOD, Published, Reach,
-    Refusal, Reply, Request, Restarts, Started, State, Target, Then, Until, Which,
+    Refusal, Reply, Request, Resolver, Restarts, Started, State, Target, Then, Until, Which,
 };
 use crate::silent::{self, Silence};
 
@@ -240,6 +240,14 @@ impl Shim {
     ) -> Result<(), CallError> {
         self.send(&Request::SetPublished(published), sockets)?;
         done(self.receive()?)
+    }
+
+    /// From now on the container's questions for names are answered so.
+    ///
+    /// # Errors
+    /// `Refused(NotRunning)`; it asks somebody else; the connection's; a shim of before there was this question.
+    pub fn set_resolver(&mut self, resolver: Resolver) -> Result<(), CallError> {
+        done(self.ask(&Request::SetResolver(Box::new(resolver)))?)
     }
 
     /// Ends an idle shim and waits until it is gone and the container's lock is free.

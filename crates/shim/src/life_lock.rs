@@ -10,11 +10,12 @@ use std::fs::{DirBuilder, File};
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use model::ContainerId;
 use sys::Errno;
 
-use crate::paths::{ShimPaths, remove_bundle};
+use crate::paths::{self, ShimPaths, remove_bundle};
 
 /// Who holds this owns the container's life.
 const LIFE: u32 = 0;
@@ -75,6 +76,13 @@ pub fn probe(paths: &ShimPaths) -> Result<Liveness, LockError> {
         Ok(false) => Ok(Liveness::Free),
         Err(source) => Err(LockError::Lock { path, source }),
     }
+}
+
+/// The same of any container below a root's `<run>`, for those who ask often: what cannot be asked is not owned.
+pub(crate) fn is_held(run: &Path, id: &ContainerId) -> bool {
+    let path = paths::dir_of(run, id).join(paths::LOCK);
+    let file = File::options().read(true).write(true).open(path);
+    file.is_ok_and(|file| sys::lock::is_locked(&file, LIFE).unwrap_or(false))
 }
 
 /// Ownership of a container's life.
@@ -227,8 +235,6 @@ fn lock_result<T>(paths: &ShimPaths, result: Result<T, Errno>) -> Result<T, Lock
 mod tests {
     use super::*;
 
-    use model::ContainerId;
-
     struct Scratch(ShimPaths);
 
     impl Scratch {
@@ -254,8 +260,10 @@ mod tests {
         assert_eq!(probe(&scratch.0).unwrap(), Liveness::Held);
         assert_eq!(probe(&scratch.0).unwrap(), Liveness::Held);
         assert!(LifeLock::try_take(&scratch.0).unwrap().is_none());
+        assert!(is_held(&scratch.0.run, &scratch.0.id));
         drop(lock);
         assert_eq!(probe(&scratch.0).unwrap(), Liveness::Free);
+        assert!(!is_held(&scratch.0.run, &scratch.0.id));
         assert!(LifeLock::try_take(&scratch.0).unwrap().is_some());
     }
 

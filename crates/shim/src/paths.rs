@@ -23,17 +23,25 @@ pub struct ShimPaths {
     pub cgroup: String,
 }
 
+/// The file that is locked, in a container's directory.
+pub(crate) const LOCK: &str = "lock";
+
+/// Where a container's shim keeps what is lost at a reboot.
+pub(crate) fn dir_of(run: &Path, id: &ContainerId) -> PathBuf {
+    run.join("c").join(id.to_string())
+}
+
 impl ShimPaths {
     /// `<run>/c/<id>`
     #[must_use]
     pub fn dir(&self) -> PathBuf {
-        self.run.join("c").join(self.id.to_string())
+        dir_of(&self.run, &self.id)
     }
 
     /// Locked by whoever owns the container's life now.
     #[must_use]
     pub fn lock(&self) -> PathBuf {
-        self.dir().join("lock")
+        self.dir().join(LOCK)
     }
 
     /// Where the shim listens.

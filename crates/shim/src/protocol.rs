@@ -6,6 +6,7 @@
 
 mod descriptors;
 mod log;
+mod names;
 mod plans;
 
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use descriptors::{FdRole, NamespaceKind};
 pub use log::{LogConfig, LogCopy, LogSink, SinkAddress, SinkForm, SinkTls};
+pub use names::{BareNames, NamedNetwork, Outside, Resolver};
 pub use plans::{HealthPlan, Restarts, Restoration};
 
 /// How the answer to a question begins that the shim does not know: of any version.
@@ -108,6 +110,8 @@ pub enum Request {
     /// This is what the container that runs publishes from now on. The sockets of ports that are new
     /// come with the message; those of ports that are not named any more are let go.
     SetPublished(Option<Published>),
+    /// This is how the questions of the container that runs are answered from now on: it is on other networks.
+    SetResolver(Box<Resolver>),
     /// End now if nothing runs, whoever is connected: a client wants the container's lock.
     Quit,
 }
@@ -221,6 +225,9 @@ pub struct Launch {
     /// What the program forwards that is an ordinary user's network; `None`: it has no such network.
     #[serde(default)]
     pub forwards: Option<Vec<PublishedPort>>,
+    /// How its questions for names are answered; `None`: it asks somebody else.
+    #[serde(default)]
+    pub resolver: Option<Box<Resolver>>,
 }
 
 /// The ports that a container publishes.

@@ -58,6 +58,24 @@ pub fn run_in<T: Send>(netns: impl AsFd, work: impl FnOnce() -> T + Send) -> Res
     })
 }
 
+/// Runs `work` inside of the namespace on this very thread, which is back afterwards: for a process that has no
+/// other thread and may not start one. It ends if it cannot go back, since all that it does next would happen in
+/// the wrong place.
+///
+/// # Errors
+/// The namespace cannot be entered; then nothing has run.
+pub fn step_into<T>(netns: impl AsFd, work: impl FnOnce() -> T) -> Result<T, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let home = rustix::fs::openat(CWD, c"/proc/thread-self/ns/net", flags, Mode::empty())?;
+    let kind = Some(LinkNameSpaceType::Network);
+    rustix::thread::move_into_link_name_space(netns.as_fd(), kind)?;
+    let done = work();
+    if rustix::thread::move_into_link_name_space(home.as_fd(), kind).is_err() {
+        std::process::abort();
+    }
+    Ok(done)
+}
+
 fn on_thread<T: Send>(
     work: impl FnOnce() -> Result<T, NetnsError> + Send,
 ) -> Result<T, NetnsError> {

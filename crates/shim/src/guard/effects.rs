@@ -42,6 +42,7 @@ impl Guard {
             }
             Effect::Resize(conn, target, size) => self.resize(conn, target, size),
             Effect::Publish(conn, published) => self.publish(conn, published),
+            Effect::Resolve(conn, resolver) => self.resolve(conn, *resolver),
             Effect::RecordLife(life) => self.record_life(&life),
             Effect::RecordExit(exit, after) => self.record_exit(&exit, after),
             Effect::RecordExecs(execs) => record::keep_execs(&self.paths, execs),

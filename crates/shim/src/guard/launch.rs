@@ -27,7 +27,7 @@ use super::logged::Logged;
 use super::parts::part_name;
 use super::poller::{Interest, ProcKey, Token, Watch};
 use super::proc::{Proc, ProcIo};
-use super::{Container, Groups, Guard, oom, publish};
+use super::{Container, Groups, Guard, names, oom, publish};
 use crate::group;
 use crate::home;
 use crate::log::Log;
@@ -50,6 +50,8 @@ struct Given {
     filter: Option<OwnedFd>,
     ports: Vec<OwnedFd>,
     checkpoint: Option<OwnedFd>,
+    name_packets: Option<OwnedFd>,
+    name_streams: Option<OwnedFd>,
 }
 
 impl Given {
@@ -67,9 +69,21 @@ impl Given {
                 FdRole::Seccomp => given.filter = Some(fd),
                 FdRole::Port => given.ports.push(fd),
                 FdRole::Checkpoint => given.checkpoint = Some(fd),
+                FdRole::NamePackets => given.name_packets = Some(fd),
+                FdRole::NameStreams => given.name_streams = Some(fd),
             }
         }
         Ok(given)
+    }
+
+    /// What names need.
+    fn names(
+        &mut self,
+        launch: &Launch,
+        namespaces: &[(Namespaces, OwnedFd)],
+    ) -> Result<names::Places, StartFailure> {
+        let (packets, streams) = (self.name_packets.take(), self.name_streams.take());
+        Ok(names::Places { packets, streams, netns: names::netns(launch, namespaces)? })
     }
 }
 
@@ -123,9 +137,12 @@ impl Guard {
         let trees = std::mem::take(&mut given.trees);
         let checkpoint = given.checkpoint.take();
         let user_network = publish::user_network(&launch, &namespaces, &self.paths.dir())?;
+        let places = given.names(&launch, &namespaces)?;
         let keeper = self.open_container(&launch, given)?;
+        let names = names::open(&launch, places, &self.paths, &self.poller)?;
         if let Some(container) = &mut self.container {
             container.user_network = user_network;
+            container.names = names;
         }
         let key = ProcKey(self.next_number());
         let Some(container) = &self.container else { return Err(failure("no container")) };
@@ -217,6 +234,7 @@ impl Guard {
             exit_record: launch.exit_record.clone(),
             published: launch.published.clone(),
             ports: given.ports,
+            names: None,
             user_network: None,
             networks_lost: 0,
             bundle: Bundle::make(&self.paths, &launch.spec)?,

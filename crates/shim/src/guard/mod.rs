@@ -15,6 +15,7 @@ mod hooks;
 mod kin;
 mod launch;
 mod logged;
+mod names;
 mod oom;
 mod parts;
 mod poller;
@@ -138,6 +139,8 @@ struct Container {
     published: Option<Published>,
     /// Sockets that reserve the published ports.
     ports: Vec<OwnedFd>,
+    /// Where its questions for names come in.
+    names: Option<names::Names>,
     /// The program that is its network, for an ordinary user.
     user_network: Option<UserNetwork>,
     /// How often its program has ended.
@@ -257,6 +260,10 @@ impl Guard {
             Token::Conn(id) => self.on_conn(id, ready.hung_up),
             Token::Output(key, stream) => self.on_output(key, stream),
             Token::Input(key) => self.on_input_room(key),
+            Token::NamePackets
+            | Token::NameListener
+            | Token::NameClient(_)
+            | Token::NameServer(_) => self.on_name(ready),
         }
     }
 
@@ -285,6 +292,9 @@ impl Guard {
         if is_due(self.log_deadline()) {
             self.on_log();
         }
+        if is_due(self.names_deadline()) {
+            self.on_names_late();
+        }
         if is_due(self.scratch.cool_at) {
             self.cool_down();
         }
@@ -294,7 +304,8 @@ impl Guard {
         let conns = self.conns.values().filter_map(Conn::deadline);
         let log = self.log_deadline();
         let others = [self.machine.deadline(), self.listener.again_at, self.scratch.cool_at, log];
-        conns.chain(others.into_iter().flatten()).min()
+        let others = others.into_iter().chain([self.names_deadline()]);
+        conns.chain(others.flatten()).min()
     }
 
     /// Frees all that an idle shim does not need.
@@ -303,6 +314,9 @@ impl Guard {
         self.conns.values_mut().for_each(Conn::trim);
         if let Some(log) = self.container.as_mut().and_then(|container| container.log.as_mut()) {
             log.log.trim();
+        }
+        if let Some(names) = self.container.as_mut().and_then(|one| one.names.as_mut()) {
+            names.trim();
         }
         sys::heap::trim();
     }

@@ -37,6 +37,14 @@ pub(crate) enum Token {
     Output(ProcKey, StreamKind),
     /// Input of a process.
     Input(ProcKey),
+    /// The container's questions for names, by UDP.
+    NamePackets,
+    /// New connections of the container that ask for names.
+    NameListener,
+    /// One of these.
+    NameClient(u32),
+    /// A server that was asked.
+    NameServer(u32),
 }
 
 impl Token {
@@ -47,6 +55,10 @@ impl Token {
             Self::Oom => (2, 0),
             Self::Log => (7, 0),
             Self::Parts => (8, 0),
+            Self::NamePackets => (9, 0),
+            Self::NameListener => (10, 0),
+            Self::NameClient(number) => (11, number),
+            Self::NameServer(number) => (12, number),
             Self::Conn(ConnId(number)) => (3, number),
             Self::Output(ProcKey(number), StreamKind::Stdout) => (4, number),
             Self::Output(ProcKey(number), StreamKind::Stderr) => (5, number),
@@ -67,6 +79,10 @@ impl Token {
             6 => Self::Input(ProcKey(number)),
             7 => Self::Log,
             8 => Self::Parts,
+            9 => Self::NamePackets,
+            10 => Self::NameListener,
+            11 => Self::NameClient(number),
+            12 => Self::NameServer(number),
             _ => return None,
         })
     }
@@ -216,6 +232,10 @@ mod tests {
             Token::Output(ProcKey(1), StreamKind::Stdout),
             Token::Output(ProcKey(2), StreamKind::Stderr),
             Token::Input(ProcKey(3)),
+            Token::NamePackets,
+            Token::NameListener,
+            Token::NameClient(4),
+            Token::NameServer(u32::MAX),
         ] {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }

@@ -46,6 +46,10 @@ impl Guard {
         let id = self.paths.id;
         let Some(container) = &mut self.container else { return };
         container.user_network = None;
+        // Who has ended is called nothing any more.
+        if let Some(names) = container.names.take() {
+            names.leave();
+        }
         let Some(published) = &container.published else { return };
         let Ok(firewall) = take_back(id, published) else { return };
         // Closed with this process: a socket that is closed right after a deletion waits for it.

@@ -11,8 +11,8 @@ use model::{ExecId, ExitCode, Life, Signal};
 
 use super::health::Checked;
 use crate::protocol::{
-    Delivery, ExecInfo, ExecStart, ExitRecord, Launch, Published, Reach, Reply, Request, Started,
-    Target,
+    Delivery, ExecInfo, ExecStart, ExitRecord, Launch, Published, Reach, Reply, Request, Resolver,
+    Started, Target,
 };
 
 /// One client's connection.
@@ -161,6 +161,8 @@ pub(crate) enum Effect {
     Resize(ConnId, Target, TerminalSize),
     /// Publish this from now on, and answer the client, who has brought the sockets of what is new.
     Publish(ConnId, Option<Published>),
+    /// Answer the container's questions for names so from now on, and answer the client.
+    Resolve(ConnId, Box<Resolver>),
     /// Write `state.json`.
     RecordLife(Life),
     /// Unpublish its ports, write `exit.json`, then remove `state.json`, or say there that it is

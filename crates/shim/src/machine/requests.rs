@@ -76,6 +76,13 @@ impl Machine {
                 | Phase::Waiting { .. }
                 | Phase::Reviving { .. } => refuse(conn, Refusal::NotRunning),
             },
+            Request::SetResolver(resolver) => match self.phase {
+                Phase::Running(_) => vec![Effect::Resolve(conn, resolver)],
+                Phase::Idle { .. }
+                | Phase::Launching(_)
+                | Phase::Waiting { .. }
+                | Phase::Reviving { .. } => refuse(conn, Refusal::NotRunning),
+            },
             Request::Quit => self.quit(conn),
         }
     }

@@ -105,6 +105,7 @@ fn show(effect: &Effect) -> String {
         | Effect::Thaw
         | Effect::Resize(..)
         | Effect::Publish(..)
+        | Effect::Resolve(..)
         | Effect::EndStreams(Target::Container)
         | Effect::Tell(_)
         | Effect::TearDown
@@ -141,6 +142,7 @@ fn launch(reap: Option<&str>) -> Box<Launch> {
         restoration: None,
         decided: None,
         forwards: None,
+        resolver: None,
     })
 }
 

@@ -17,6 +17,10 @@ pub enum FdRole {
     Port,
     /// The directory of the checkpoint that it is made of.
     Checkpoint,
+    /// Where it asks for names by UDP.
+    NamePackets,
+    /// The same by TCP: it listens.
+    NameStreams,
 }
 
 /// The kinds of namespaces that a container may share with another.

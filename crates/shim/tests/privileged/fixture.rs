@@ -144,6 +144,7 @@ impl Container {
             restoration: None,
             decided: None,
             forwards: None,
+            resolver: None,
         }
     }
 

@@ -1,0 +1,302 @@
+//! Questions that go on to other servers: each by a socket of its own, with a number and a port that nobody can
+//! foretell, to one server after the other.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use net::dns::answer::{self, Transport};
+use net::dns::upstream::{self, Said};
+use net::dns::{ADDRESS, MAX_SERVERS, PORT, servers_in};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, recv, send, socket_with,
+    sockopt,
+};
+use sys::Errno;
+
+use super::super::poller::{Interest, Poller, Token, Watch};
+use super::client::{PREFIX, framed};
+use super::{Asker, Cx, Names, random};
+use crate::protocol::Outside;
+
+/// Most questions that others are asked at a time.
+const MAX_ASKED: usize = 256;
+/// How long one server may take. Resolvers give up after five seconds, and there may be three of them.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The host's servers. A stub on its loopback is reached from where we are.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Longest file that is read.
+const MAX_FILE: u64 = 64 << 10;
+
+/// A server, and from where it is asked.
+#[derive(Debug, Clone, Copy)]
+struct Server {
+    address: SocketAddr,
+    seat: Seat,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Seat {
+    /// Where the host's processes are.
+    Host,
+    /// Where the container's are.
+    Container,
+}
+
+/// A question that others have been asked.
+#[derive(Debug)]
+pub(super) struct Asked {
+    from: Asker,
+    question: Vec<u8>,
+    /// Its number, as the server knows it.
+    id: u16,
+    link: Option<Link>,
+    /// Who is asked next.
+    servers: VecDeque<Server>,
+    /// What a server has said that could not say anything.
+    unable: Option<Vec<u8>>,
+    until: Duration,
+}
+
+/// By what a server is asked.
+#[derive(Debug)]
+struct Link {
+    socket: OwnedFd,
+    watch: Watch,
+    transport: Transport,
+    unsent: Vec<u8>,
+    read: Vec<u8>,
+}
+
+/// What has become of asking a server.
+enum Came {
+    /// Nothing yet.
+    Nothing,
+    /// A message.
+    Message(Vec<u8>),
+    /// It cannot be asked.
+    Failure,
+}
+
+impl Asked {
+    pub(super) const fn deadline(&self) -> Duration {
+        self.until
+    }
+
+    const fn transport(&self) -> Transport {
+        match self.from {
+            Asker::Packet(_) => Transport::Udp,
+            Asker::Client(_) => Transport::Tcp,
+        }
+    }
+}
+
+impl Names {
+    /// Asks others.
+    pub(super) fn forward(&mut self, cx: Cx<'_>, question: &[u8], from: Asker) {
+        if self.asked.len() >= MAX_ASKED {
+            return self.give(cx, from, answer::refused(question));
+        }
+        let number = self.number();
+        let (question, servers) = (question.to_vec(), self.servers());
+        let (link, unable, until) = (None, None, cx.now);
+        let asked = Asked { from, question, id: 0, link, servers, unable, until };
+        self.asked.insert(number, asked);
+        self.ask_next(cx, number);
+    }
+
+    /// Those that were chosen for the container, else the host's as they are now, if anything leads there.
+    fn servers(&self) -> VecDeque<Server> {
+        let chosen = self.resolver.servers.iter().map(|ip| SocketAddr::new(*ip, PORT));
+        // Asker there it would be us.
+        let chosen = chosen.filter(|server| server.ip() != ADDRESS).take(MAX_SERVERS);
+        if !self.resolver.servers.is_empty() {
+            return chosen.map(|address| Server { address, seat: Seat::Container }).collect();
+        }
+        match self.resolver.outside {
+            Outside::Unreached => VecDeque::new(),
+            Outside::Reached => {
+                let all = servers_in(&host_file()).into_iter();
+                all.map(|address| Server { address, seat: Seat::Host }).collect()
+            }
+        }
+    }
+
+    /// Asks the next server that can be asked; without one the question ends.
+    fn ask_next(&mut self, cx: Cx<'_>, number: u32) {
+        let Some(mut asked) = self.asked.remove(&number) else { return };
+        asked.link = None;
+        while let Some(server) = asked.servers.pop_front() {
+            let Ok(id) = random().map(u16::from_ne_bytes) else { break };
+            let message = upstream::with_id(&asked.question, id);
+            let Ok(link) = self.link(cx, number, server, (asked.transport(), message)) else {
+                continue;
+            };
+            asked = Asked { id, link: Some(link), until: cx.now + PATIENCE, ..asked };
+            self.asked.insert(number, asked);
+            return;
+        }
+        let last = asked.unable.or_else(|| answer::failure(&asked.question));
+        self.give(cx, asked.from, last);
+    }
+
+    fn link(
+        &self,
+        cx: Cx<'_>,
+        number: u32,
+        server: Server,
+        (transport, message): (Transport, Vec<u8>),
+    ) -> Result<Link, Errno> {
+        let family = match server.address {
+            SocketAddr::V4(_) => AddressFamily::INET,
+            SocketAddr::V6(_) => AddressFamily::INET6,
+        };
+        let kind = match transport {
+            Transport::Udp => SocketType::DGRAM,
+            Transport::Tcp => SocketType::STREAM,
+        };
+        let make = || {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            socket_with(family, kind, flags, None)
+        };
+        let socket = match (server.seat, &self.netns) {
+            (Seat::Host, _) => make()?,
+            (Seat::Container, Some(netns)) => sys::netns::step_into(netns, make)??,
+            (Seat::Container, None) => return Err(Errno::NETUNREACH),
+        };
+        match connect(&socket, &server.address) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(errno) => return Err(errno),
+        }
+        let unsent = match transport {
+            Transport::Udp => message,
+            Transport::Tcp => framed(&message),
+        };
+        let watch = Watch::new(Token::NameServer(number));
+        let mut link = Link { socket, watch, transport, unsent, read: Vec::new() };
+        link.send()?;
+        link.watch(cx.poller)?;
+        Ok(link)
+    }
+
+    /// A server has said something, or takes more. Whoever gets an answer by that may have asked more already.
+    pub(super) fn on_server(&mut self, cx: Cx<'_>, number: u32, buffer: &mut [u8]) {
+        let from = self.asked.get(&number).map(|asked| asked.from);
+        self.hear(cx, number, buffer);
+        if let Some(Asker::Client(client)) = from {
+            self.converse(cx, client);
+        }
+    }
+
+    /// A server has taken too long.
+    pub(super) fn on_silence(&mut self, cx: Cx<'_>, number: u32) {
+        let from = self.asked.get(&number).map(|asked| asked.from);
+        self.ask_next(cx, number);
+        if let Some(Asker::Client(client)) = from {
+            self.converse(cx, client);
+        }
+    }
+
+    fn hear(&mut self, cx: Cx<'_>, number: u32, buffer: &mut [u8]) {
+        let Some(asked) = self.asked.get_mut(&number) else { return };
+        let Some(link) = &mut asked.link else { return };
+        let came = link.carry(buffer);
+        if link.watch(cx.poller).is_err() {
+            return self.ask_next(cx, number);
+        }
+        let message = match came {
+            Came::Nothing => return,
+            Came::Failure => return self.ask_next(cx, number),
+            Came::Message(message) => message,
+        };
+        match upstream::read(&asked.question, asked.id, asked.transport(), &message) {
+            Said::Answer(back) => {
+                let from = asked.from;
+                self.asked.remove(&number);
+                self.give(cx, from, Some(back));
+            }
+            Said::Unable(back) => {
+                asked.unable = Some(back);
+                self.ask_next(cx, number);
+            }
+            // By UDP anybody may have sent it; a connection is the server's own.
+            Said::Noise => match asked.transport() {
+                Transport::Udp => {}
+                Transport::Tcp => self.ask_next(cx, number),
+            },
+        }
+    }
+
+    /// Gives an answer to who has asked.
+    fn give(&mut self, cx: Cx<'_>, from: Asker, reply: Option<Vec<u8>>) {
+        match reply {
+            Some(reply) => self.reply(cx, from, &reply),
+            None => self.dismiss(from),
+        }
+    }
+}
+
+impl Link {
+    fn send(&mut self) -> Result<(), Errno> {
+        while !self.unsent.is_empty() {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            match send(&self.socket, &self.unsent, flags) {
+                Ok(sent) => drop(self.unsent.drain(..sent)),
+                Err(Errno::INTR) => {}
+                // Not connected yet, or no room.
+                Err(Errno::AGAIN | Errno::NOTCONN) => return Ok(()),
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    fn watch(&mut self, poller: &Poller) -> Result<(), Errno> {
+        let wanted = if self.unsent.is_empty() { Interest::Read } else { Interest::Write };
+        poller.set(&self.socket, &mut self.watch, wanted)
+    }
+
+    fn carry(&mut self, buffer: &mut [u8]) -> Came {
+        match sockopt::socket_error(&self.socket) {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return Came::Failure,
+        }
+        if self.send().is_err() {
+            return Came::Failure;
+        }
+        if !self.unsent.is_empty() {
+            return Came::Nothing;
+        }
+        let length = match recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT) {
+            Ok((_, length)) => length,
+            Err(Errno::AGAIN | Errno::INTR) => return Came::Nothing,
+            Err(_) => return Came::Failure,
+        };
+        let came = buffer.get(..length).unwrap_or_default();
+        match self.transport {
+            Transport::Udp => Came::Message(came.to_vec()),
+            Transport::Tcp if came.is_empty() => Came::Failure,
+            Transport::Tcp => {
+                self.read.extend(came);
+                self.whole()
+            }
+        }
+    }
+
+    /// The message of a connection, if all of it has come.
+    fn whole(&self) -> Came {
+        let Some(length) = self.read.first_chunk() else { return Came::Nothing };
+        let end = PREFIX + usize::from(u16::from_be_bytes(*length));
+        self.read.get(PREFIX..end).map_or(Came::Nothing, |message| Came::Message(message.to_vec()))
+    }
+}
+
+fn host_file() -> String {
+    let mut text = Vec::new();
+    // Without it there is nobody to ask.
+    let read = File::open(RESOLV_CONF).and_then(|file| file.take(MAX_FILE).read_to_end(&mut text));
+    read.map_or(String::new(), |_| String::from_utf8_lossy(&text).into_owned())
+}

@@ -1,0 +1,359 @@
+//! The container's questions for names: they come in by UDP and TCP, are answered from small files, or go on to
+//! other servers.
+//!
+//! The container is not trusted, nor is who answers it: everything that it can make us keep is counted, and
+//! nothing waits. What a question means is decided in `net::dns`.
+
+mod client;
+mod forward;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use model::ContainerId;
+use model::life::StartFailure;
+use net::dns::answer::{self, Chance, Outcome, Transport};
+use net::dns::files::{NameFiles, Watched};
+use net::dns::zone::{Bare, Host, Segment, Zone};
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recvfrom, sendto};
+use rustix::rand::{GetRandomFlags, getrandom};
+use sys::Errno;
+use sys::process::Namespaces;
+
+use super::effects::failed;
+use super::launch::failure;
+use super::poller::{Interest, Poller, Ready, Token, Watch};
+use super::{Container, Guard};
+use crate::life_lock;
+use crate::machine::ConnId;
+use crate::paths::ShimPaths;
+use crate::protocol::{BareNames, Launch, Reply, Resolver};
+use client::Client;
+use forward::Asked;
+
+/// Longest question by UDP. One is hardly longer than a name.
+const QUESTION: usize = 4096;
+/// How many questions by UDP are answered before others have their turn.
+const BATCH: usize = 64;
+/// Most connections of a container at a time; the others wait in its kernel's queue.
+const MAX_CLIENTS: usize = 32;
+
+/// Where a container asks, as it came with the launch.
+pub(super) struct Places {
+    pub(super) packets: Option<OwnedFd>,
+    pub(super) streams: Option<OwnedFd>,
+    /// Asker where servers are asked that somebody has chosen for it.
+    pub(super) netns: Option<OwnedFd>,
+}
+
+/// The container's network namespace, if something is to be asked from there.
+pub(super) fn netns(
+    launch: &Launch,
+    namespaces: &[(Namespaces, OwnedFd)],
+) -> Result<Option<OwnedFd>, StartFailure> {
+    if launch.resolver.as_ref().is_none_or(|resolver| resolver.servers.is_empty()) {
+        return Ok(None);
+    }
+    let netns = namespaces.iter().find(|(kind, _)| *kind == Namespaces::NET);
+    let cloned = netns.map(|(_, netns)| netns.try_clone()).transpose();
+    cloned.map_err(|error| failure(format!("duplicate the network namespace: {error}")))
+}
+
+/// Begins to listen.
+pub(super) fn open(
+    launch: &Launch,
+    places: Places,
+    paths: &ShimPaths,
+    poller: &Poller,
+) -> Result<Option<Names>, StartFailure> {
+    let Some(resolver) = &launch.resolver else { return Ok(None) };
+    let (Some(packets), Some(listener)) = (places.packets, places.streams) else {
+        return Err(failure("the launch has names, and no sockets for them"));
+    };
+    let names = Names::new((packets, listener), places.netns, (**resolver).clone(), paths);
+    let names = names.and_then(|mut names| {
+        poller.set(&names.packets, &mut names.packets_watch, Interest::Read)?;
+        poller.set(&names.listener, &mut names.listener_watch, Interest::Read)?;
+        Ok(names)
+    });
+    names.map(Some).map_err(|errno| failure(failed("listen for questions for names", errno)))
+}
+
+/// Who has asked.
+#[derive(Debug, Clone, Copy)]
+enum Asker {
+    /// By UDP, from here.
+    Packet(SocketAddrV4),
+    /// By a connection.
+    Client(u32),
+}
+
+/// What a question is answered with, besides the names.
+#[derive(Clone, Copy)]
+struct Cx<'a> {
+    poller: &'a Poller,
+    now: Duration,
+}
+
+/// All that answers a container's questions.
+#[derive(Debug)]
+pub(super) struct Names {
+    packets: OwnedFd,
+    packets_watch: Watch,
+    listener: OwnedFd,
+    listener_watch: Watch,
+    netns: Option<OwnedFd>,
+    resolver: Resolver,
+    id: ContainerId,
+    run: PathBuf,
+    /// The names of each network, while somebody asks.
+    watched: Option<Vec<Watched>>,
+    chance: Chance,
+    clients: BTreeMap<u32, Client>,
+    /// Questions that others have been asked.
+    asked: BTreeMap<u32, Asked>,
+    /// The last number that one of these two got.
+    numbers: u32,
+}
+
+impl Guard {
+    /// Something of the container's questions is ready.
+    pub(super) fn on_name(&mut self, ready: Ready) {
+        let now = self.elapsed();
+        self.scratch.cool_soon(now);
+        let cx = Cx { poller: &self.poller, now };
+        let Some(names) = names_of(&mut self.container) else { return };
+        match ready.token {
+            Token::NamePackets => names.on_packets(cx),
+            Token::NameListener => names.on_listener(cx),
+            Token::NameClient(number) => names.on_client(cx, number, ready.hung_up),
+            Token::NameServer(number) => {
+                names.on_server(cx, number, self.scratch.warm(now));
+            }
+            Token::Listener
+            | Token::Signals
+            | Token::Oom
+            | Token::Log
+            | Token::Parts
+            | Token::Conn(_)
+            | Token::Output(..)
+            | Token::Input(_) => {}
+        }
+    }
+
+    /// Somebody has been waited for long enough.
+    pub(super) fn on_names_late(&mut self) {
+        let now = self.elapsed();
+        let cx = Cx { poller: &self.poller, now };
+        if let Some(names) = names_of(&mut self.container) {
+            names.on_late(cx);
+        }
+    }
+
+    pub(super) fn names_deadline(&self) -> Option<Duration> {
+        self.container.as_ref()?.names.as_ref()?.deadline()
+    }
+
+    /// The container is on other networks than before.
+    pub(super) fn resolve(&mut self, conn: ConnId, resolver: Resolver) {
+        let reply = match names_of(&mut self.container) {
+            Some(names) => {
+                // Asker where chosen servers are asked was decided at the start, as they were.
+                names.resolver = Resolver { servers: names.resolver.servers.clone(), ..resolver };
+                names.trim();
+                Reply::Ok
+            }
+            None => Reply::Failed { message: "the container has another resolver".to_owned() },
+        };
+        self.reply(conn, &reply);
+    }
+}
+
+fn names_of(container: &mut Option<Container>) -> Option<&mut Names> {
+    container.as_mut()?.names.as_mut()
+}
+
+impl Names {
+    fn new(
+        (packets, listener): (OwnedFd, OwnedFd),
+        netns: Option<OwnedFd>,
+        resolver: Resolver,
+        paths: &ShimPaths,
+    ) -> Result<Self, Errno> {
+        Ok(Self {
+            packets,
+            packets_watch: Watch::new(Token::NamePackets),
+            listener,
+            listener_watch: Watch::new(Token::NameListener),
+            netns,
+            resolver,
+            id: paths.id,
+            run: paths.run.clone(),
+            watched: None,
+            chance: Chance::new(u64::from_ne_bytes(random()?)),
+            clients: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            numbers: 0,
+        })
+    }
+
+    /// The container has ended: it is called nothing any more.
+    pub(super) fn leave(self) {
+        let files = NameFiles::of(&self.run);
+        self.resolver.networks.iter().for_each(|network| files.take(&network.id, &self.id));
+    }
+
+    /// Frees what can be read again.
+    pub(super) fn trim(&mut self) {
+        self.watched = None;
+    }
+
+    fn number(&mut self) -> u32 {
+        self.numbers = self.numbers.wrapping_add(1);
+        self.numbers
+    }
+
+    /// Who is called what at this moment.
+    fn zone(&mut self) -> Zone {
+        let files = NameFiles::of(&self.run);
+        let networks = &self.resolver.networks;
+        let watched = self.watched.get_or_insert_with(|| {
+            networks.iter().map(|network| Watched::new(&files, &network.id)).collect()
+        });
+        let segments = networks.iter().zip(watched).map(|(network, watched)| Segment {
+            name: network.name.clone(),
+            members: watched.members(),
+        });
+        Zone {
+            segments: segments.collect(),
+            host: Host { ipv4: self.resolver.host4, ipv6: self.resolver.host6 },
+            bare: match self.resolver.bare {
+                BareNames::Forwarded => Bare::Forwarded,
+                BareNames::Refused => Bare::Refused,
+            },
+        }
+    }
+
+    fn on_packets(&mut self, cx: Cx<'_>) {
+        let zone = self.zone();
+        let mut buffer = [0; QUESTION];
+        for _ in 0..BATCH {
+            // What is cut off is no question.
+            let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+            let (length, from) = match recvfrom(&self.packets, &mut buffer, flags) {
+                Ok((_, length, from)) => (length, from),
+                Err(Errno::AGAIN) => break,
+                // Of an answer that did not arrive.
+                Err(_) => continue,
+            };
+            let from = from.and_then(|from| SocketAddrV4::try_from(from).ok());
+            if let (Some(question), Some(from)) = (buffer.get(..length), from) {
+                self.on_question(cx, question, Asker::Packet(from), &zone);
+            }
+        }
+    }
+
+    fn on_question(&mut self, cx: Cx<'_>, question: &[u8], from: Asker, zone: &Zone) {
+        let transport = match from {
+            Asker::Packet(_) => Transport::Udp,
+            Asker::Client(_) => Transport::Tcp,
+        };
+        let (id, run) = (self.id, &self.run);
+        let mut alive = |other: &ContainerId| *other == id || life_lock::is_held(run, other);
+        match answer::answer(question, transport, zone, &mut self.chance, &mut alive) {
+            Outcome::Reply(reply) => self.reply(cx, from, &reply),
+            Outcome::Forward => self.forward(cx, question, from),
+            Outcome::Nothing => self.dismiss(from),
+        }
+    }
+
+    /// What cannot be sent at once is lost by UDP: whoever asked will ask again.
+    fn reply(&mut self, cx: Cx<'_>, from: Asker, reply: &[u8]) {
+        match from {
+            Asker::Packet(to) => {
+                let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+                let _ = sendto(&self.packets, reply, flags, &to);
+            }
+            Asker::Client(number) => {
+                if let Some(client) = self.clients.get_mut(&number) {
+                    client.answer(reply, cx.now);
+                }
+                self.tend(cx, number);
+            }
+        }
+    }
+
+    /// One who sends what is no question.
+    fn dismiss(&mut self, from: Asker) {
+        if let Asker::Client(number) = from {
+            self.clients.remove(&number);
+        }
+    }
+
+    fn on_listener(&mut self, cx: Cx<'_>) {
+        while self.clients.len() < MAX_CLIENTS {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let Ok(socket) = accept_with(&self.listener, flags) else { break };
+            let number = self.number();
+            self.clients.insert(number, Client::new(socket, number, cx.now));
+            self.tend(cx, number);
+        }
+        self.listen(cx);
+    }
+
+    /// Takes new connections as long as there is room for them.
+    fn listen(&mut self, cx: Cx<'_>) {
+        let has_room = self.clients.len() < MAX_CLIENTS;
+        let wanted = if has_room { Interest::Read } else { Interest::None };
+        let _ = cx.poller.set(&self.listener, &mut self.listener_watch, wanted);
+    }
+
+    fn on_client(&mut self, cx: Cx<'_>, number: u32, hung_up: bool) {
+        let ready = self.clients.get_mut(&number).map(|client| !hung_up && client.carry().is_ok());
+        if ready == Some(false) {
+            self.clients.remove(&number);
+        }
+        self.converse(cx, number);
+        self.listen(cx);
+    }
+
+    /// Takes up what a client has asked, one question after the other.
+    fn converse(&mut self, cx: Cx<'_>, number: u32) {
+        while let Some(question) = self.clients.get_mut(&number).and_then(Client::next_question) {
+            let zone = self.zone();
+            self.on_question(cx, &question, Asker::Client(number), &zone);
+        }
+        self.tend(cx, number);
+    }
+
+    /// Sends what there is to send to a client, and waits for what it can do next.
+    fn tend(&mut self, cx: Cx<'_>, number: u32) {
+        let Some(client) = self.clients.get_mut(&number) else { return };
+        if client.send().and_then(|()| client.watch(cx.poller)).is_err() {
+            self.clients.remove(&number);
+        }
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        let clients = self.clients.values().filter_map(Client::deadline);
+        clients.chain(self.asked.values().map(Asked::deadline)).min()
+    }
+
+    fn on_late(&mut self, cx: Cx<'_>) {
+        self.clients.retain(|_, client| client.deadline().is_none_or(|at| at > cx.now));
+        let late = self.asked.iter().filter(|(_, asked)| asked.deadline() <= cx.now);
+        let late: Vec<u32> = late.map(|(number, _)| *number).collect();
+        late.into_iter().for_each(|number| self.on_silence(cx, number));
+        self.listen(cx);
+    }
+}
+
+/// Bytes that nobody can foretell.
+fn random<const N: usize>() -> Result<[u8; N], Errno> {
+    let mut bytes = [0; N];
+    getrandom(&mut bytes, GetRandomFlags::empty())?;
+    Ok(bytes)
+}
