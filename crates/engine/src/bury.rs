@@ -121,8 +121,10 @@ impl Engine {
         if self.has_died(&container.id)? { self.bury(lock, container) } else { Ok(()) }
     }
 
-    /// Ends what is left in the cgroup of a container that nobody guards, and removes it.
+    /// Ends what is left in the cgroup of a container that nobody guards, and removes it. It is called nothing any
+    /// more.
     pub(crate) fn end_orphans(&self, container: &Container) -> Result<(), EngineError> {
+        self.take_names(&container.id);
         let place = self.cgroup_name(container);
         self.all_hierarchies()?.iter().try_for_each(|one| end(one, &place))
     }

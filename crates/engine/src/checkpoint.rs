@@ -26,7 +26,7 @@ use sys::helper;
 use crate::bundle::{INIT_PATH, SHM};
 use crate::container::Container;
 use crate::guard::call_error;
-use crate::prepare::etc_sources;
+use crate::naming::etc_sources;
 use crate::view::{CheckpointOptions, CheckpointPlace};
 use crate::{Engine, EngineError, rootless};
 use kept::{Kept, Shelf, Stage};

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use model::container::NetworkSpec;
+use net::dns::HOST_NAMES;
 
 use crate::record::Endpoint;
 
@@ -42,6 +43,30 @@ pub(crate) fn hosts(hostname: &str, network: &NetworkSpec, endpoint: Option<&End
     text
 }
 
+/// The same with the host in it, for a container that nobody answers.
+pub(crate) fn and_host(text: String, network: &NetworkSpec, endpoint: Option<&Endpoint>) -> String {
+    let named = |name: &str| network.extra_hosts.iter().any(|entry| names_of(entry) == Some(name));
+    let names: Vec<&str> = HOST_NAMES.into_iter().filter(|name| !named(name)).collect();
+    let addresses =
+        host_addresses(HOST_GATEWAY, endpoint).into_iter().filter(|_| !names.is_empty());
+    addresses.fold(text, |text, address| format!("{text}{address}\t{}\n", names.join(" ")))
+}
+
+/// The host's own file with the host in it.
+pub(crate) fn with_host(text: String) -> String {
+    let missing = |name: &&str| !text.split_whitespace().any(|word| word == *name);
+    let names: Vec<&str> = HOST_NAMES.into_iter().filter(missing).collect();
+    if names.is_empty() {
+        return text;
+    }
+    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    format!("{text}{end}127.0.0.1\t{}\n", names.join(" "))
+}
+
+fn names_of(entry: &str) -> Option<&str> {
+    entry.split_once([':', '=']).map(|(name, _)| name)
+}
+
 /// The full name and the bare one, whether the user gave the domain in the host name or beside it.
 fn own_names(hostname: &str, domain: &str) -> String {
     let dot = if domain.is_empty() { "" } else { "." };
@@ -70,6 +95,8 @@ pub(crate) enum Loopback {
     Hosts,
     /// A namespace of its own.
     Own,
+    /// The same, where the container's guardian answers.
+    Named,
     /// The same, of an ordinary user, with a resolver of its own for servers that only the host reaches.
     Users,
 }
@@ -78,7 +105,9 @@ pub(crate) enum Loopback {
 /// and with what the user gave in place of the host's.
 pub(crate) fn resolv_conf(host: &str, network: &NetworkSpec, loopback: Loopback) -> String {
     let host = HostResolver::parse(host);
-    let mut servers: Vec<String> = if network.dns.is_empty() {
+    let mut servers: Vec<String> = if loopback == Loopback::Named {
+        vec![net::dns::ADDRESS.to_string()]
+    } else if network.dns.is_empty() {
         let reachable = |server: &&str| loopback == Loopback::Hosts || !is_loopback(server);
         host.servers
             .iter()
@@ -91,7 +120,9 @@ pub(crate) fn resolv_conf(host: &str, network: &NetworkSpec, loopback: Loopback)
     if servers.is_empty() {
         servers = match loopback {
             Loopback::Users => vec![net::user::RESOLVER.to_string()],
-            Loopback::Own | Loopback::Hosts => FALLBACK_SERVERS.map(str::to_owned).to_vec(),
+            Loopback::Own | Loopback::Named | Loopback::Hosts => {
+                FALLBACK_SERVERS.map(str::to_owned).to_vec()
+            }
         };
     }
     let mut text = String::new();
@@ -103,11 +134,27 @@ pub(crate) fn resolv_conf(host: &str, network: &NetworkSpec, loopback: Loopback)
     if !search.is_empty() && search != ["."] {
         let _ = writeln!(text, "search {}", search.join(" "));
     }
-    let options = chosen(&network.dns_options, &host.options);
+    let mut options = chosen(&network.dns_options, &host.options);
+    // Names of containers are looked for as they are before a domain is put behind them (Docker).
+    if loopback == Loopback::Named && ndots(&options).is_none() {
+        options.push("ndots:0");
+    }
     if !options.is_empty() {
         let _ = writeln!(text, "options {}", options.join(" "));
     }
     text
+}
+
+/// Whether names of one label that are no container's are not asked for elsewhere: somebody has said that a
+/// domain goes behind them (Docker).
+pub(crate) fn refuses_bare(host: &str, network: &NetworkSpec) -> bool {
+    let host = HostResolver::parse(host);
+    ndots(&chosen(&network.dns_options, &host.options)).is_some_and(|dots| dots > 0)
+}
+
+/// How many dots a name has to have so that it is asked for as it is, if that is said.
+fn ndots(options: &[&str]) -> Option<u32> {
+    options.iter().find_map(|option| option.strip_prefix("ndots:")?.parse().ok())
 }
 
 fn chosen<'a>(given: &'a [String], host: &[&'a str]) -> Vec<&'a str> {
@@ -205,6 +252,40 @@ mod tests {
         assert_eq!(resolv_conf(host, &network(), Loopback::Users), "nameserver 10.0.2.3\n");
         let reachable = "nameserver 10.0.0.1\n";
         assert_eq!(resolv_conf(reachable, &network(), Loopback::Users), reachable);
+    }
+
+    #[test]
+    fn who_is_answered_by_its_guardian_asks_nobody_else() {
+        let host = "nameserver 127.0.0.53\nsearch a.example\noptions edns0\n";
+        let given = NetworkSpec { dns: vec!["1.1.1.1".parse().unwrap()], ..network() };
+        for network in [network(), given] {
+            assert_eq!(
+                resolv_conf(host, &network, Loopback::Named),
+                "nameserver 127.0.0.11\nsearch a.example\noptions edns0 ndots:0\n"
+            );
+            assert!(!refuses_bare(host, &network));
+        }
+        let dots = NetworkSpec { dns_options: vec!["ndots:2".to_owned()], ..network() };
+        assert_eq!(
+            resolv_conf("", &dots, Loopback::Named),
+            "nameserver 127.0.0.11\noptions ndots:2\n"
+        );
+        assert!(refuses_bare("", &dots));
+        assert!(refuses_bare("options ndots:1\n", &network()));
+    }
+
+    #[test]
+    fn the_host_has_its_names_in_a_file_where_nobody_answers() {
+        let names = "host.docker.internal host.dhow.internal";
+        let text = and_host("x\n".to_owned(), &network(), Some(&endpoint()));
+        assert_eq!(text, format!("x\n172.17.0.1\t{names}\n"));
+        let own = vec!["host.docker.internal:10.0.0.9".to_owned()];
+        let given = NetworkSpec { extra_hosts: own, ..network() };
+        let text = and_host(String::new(), &given, Some(&endpoint()));
+        assert_eq!(text, "172.17.0.1\thost.dhow.internal\n");
+        assert_eq!(with_host("a b".to_owned()), format!("a b\n127.0.0.1\t{names}\n"));
+        let there = format!("10.0.0.1 {names}\n");
+        assert_eq!(with_host(there.clone()), there);
     }
 
     #[test]

@@ -48,6 +48,7 @@ mod lines;
 mod log_config;
 mod logs;
 mod names;
+mod naming;
 mod network;
 mod paths;
 mod placement;

@@ -4,6 +4,7 @@ mod alone;
 mod create;
 mod error;
 mod look;
+mod names;
 mod plan;
 mod record;
 mod remove;

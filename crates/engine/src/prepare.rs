@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cgroup::Ability;
 use model::ContainerId;
-use model::container::{NetworkMode, Removal, Source};
+use model::container::{Removal, Source};
 use model::mount::{Access, MissingSource, MountSource};
 use oci_spec::runtime::Spec;
 use shim::protocol::{FdRole, NamespaceKind};
@@ -18,10 +18,10 @@ use sys::users::{self, Databases};
 
 use crate::bundle::{self, Attached, AttachedMount, UserIds};
 use crate::caller::Caller;
-use crate::container::{Container, read_own, write_own};
-use crate::etc_files::{self, Loopback};
+use crate::container::Container;
 use crate::idmap::{IdMapped, Owner, showing};
 use crate::limits::Numbered;
+use crate::naming::{Naming, etc_sources};
 use crate::ports::Publication;
 use crate::record::{Endpoint, NamedMount, Record};
 use crate::start::Prepared;
@@ -32,9 +32,6 @@ use crate::{Engine, EngineError, cdi, processors, propagation, security, selinux
 
 /// What `systemd-detect-virt`, installers and test runners look for.
 const MARK: &str = "/.dockerenv";
-
-/// The host's resolver configuration, and where systemd-resolved keeps the real one.
-const RESOLV_CONF: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 
 /// For `map_err`: what the store says.
 pub(crate) fn store_error(error: impl std::error::Error + Send + Sync + 'static) -> EngineError {
@@ -47,6 +44,8 @@ struct Surroundings {
     namespaces: Vec<(FdRole, OwnedFd)>,
     /// Its place on a bridge.
     endpoint: Option<Endpoint>,
+    /// How it asks for names.
+    naming: Option<Naming>,
     /// What it publishes.
     network: Publication,
     /// Whose network it shares.
@@ -102,10 +101,6 @@ struct Sources {
     trees: Vec<(PathBuf, OwnedFd)>,
 }
 
-/// The files that name a container and what it can reach: in its directory, and where it sees them.
-const ETC_FILES: [(&str, &str); 3] =
-    [("hosts", "/etc/hosts"), ("hostname", "/etc/hostname"), ("resolv.conf", "/etc/resolv.conf")];
-
 impl Engine {
     /// Prepares a start. A container on another's network takes that one's name, which its record has from then on, as in Docker.
     pub(crate) fn prepare(&self, container: &mut Container) -> Result<Prepared, EngineError> {
@@ -118,9 +113,10 @@ impl Engine {
         }
         match self.spec_and_fds(container, &mut around, slice.as_deref()) {
             Ok((spec, fds)) => {
-                let Surroundings { endpoint, network, .. } = around;
+                let Surroundings { endpoint, network, naming, .. } = around;
                 let mounted = mounted(&container.record, &spec, &fds)?;
-                Ok(Prepared { spec, fds, endpoint, network, mounted, slice })
+                let resolver = naming.map(|naming| Box::new(naming.resolver));
+                Ok(Prepared { spec, fds, endpoint, network, mounted, slice, resolver })
             }
             Err(error) => {
                 // While the sockets are still ours, or the port's next owner would lose it.
@@ -138,6 +134,7 @@ impl Engine {
         let mut users = self.users(container)?;
         let netns = users.as_mut().and_then(|users| users.net.take());
         let place = self.connect(container, netns)?;
+        let naming = self.naming(container, &place)?;
         namespaces.extend(place.netns.map(|netns| (FdRole::Namespace(NamespaceKind::Net), netns)));
         let (network, endpoint) = match place.joined {
             None => (Publication::default(), None),
@@ -145,7 +142,7 @@ impl Engine {
                 (self.publish(container, &joined, &mut endpoint)?, Some(endpoint))
             }
         };
-        Ok(Surroundings { namespaces, endpoint, network, owner, shm, users })
+        Ok(Surroundings { namespaces, endpoint, naming, network, owner, shm, users })
     }
 
     /// All but the network.
@@ -201,6 +198,7 @@ impl Engine {
             .map_err(|error| EngineError::Invalid(error.to_string()))?;
         let mut fds = vec![(FdRole::Rootfs, rootfs)];
         fds.append(&mut around.namespaces);
+        fds.extend(around.naming.iter_mut().flat_map(Naming::take_fds));
         let shm = around.shm.take().filter(|_| !is_mounted(record, bundle::SHM));
         let user = Owner { uid: attached.user.uid, gid: attached.user.gid };
         let own = IdMapped::of(&attached.mounts, &sources.trees, user, attached.users)?;
@@ -384,45 +382,6 @@ impl Engine {
         }
         Ok(())
     }
-
-    fn write_etc_files(
-        &self,
-        container: &Container,
-        endpoint: Option<&Endpoint>,
-    ) -> Result<(), EngineError> {
-        let record = &container.record;
-        let network = &record.spec.network;
-        let hostname = &record.resolved.hostname;
-        let on_host = network.mode == NetworkMode::Host;
-        let hosts = if on_host && network.extra_hosts.is_empty() {
-            read_own(Path::new("/etc/hosts"))?.unwrap_or_default()
-        } else {
-            etc_files::hosts(hostname, network, endpoint)
-        };
-        let is_users = endpoint.is_some() && sys::rootless::is_member();
-        let loopback = match on_host {
-            true => Loopback::Hosts,
-            false if is_users => Loopback::Users,
-            false => Loopback::Own,
-        };
-        let resolver = etc_files::resolv_conf(&host_resolver(loopback)?, network, loopback);
-        let dir = self.paths().container_dir(&container.id);
-        for ((name, _), text) in
-            ETC_FILES.into_iter().zip([hosts, format!("{hostname}\n"), resolver])
-        {
-            let path = dir.join(name);
-            write_own(&path, &text)?;
-            set_mode(&path, 0o644)?;
-        }
-        Ok(())
-    }
-}
-
-/// The files of a container's directory that name it and what it can reach, and where it sees them.
-/// Those of a container that was removed meanwhile are left out, as in Docker.
-pub(crate) fn etc_sources(record: &Record, dir: &Path) -> Vec<(PathBuf, &'static str)> {
-    let files = ETC_FILES.into_iter().filter(|(_, target)| !is_mounted(record, target));
-    files.map(|(name, to)| (dir.join(name), to)).filter(|(path, _)| path.exists()).collect()
 }
 
 fn persistence(container: &Container) -> Persistence {
@@ -484,17 +443,6 @@ fn make_working_dir(root: &Root, dir: &Path) -> Result<(), EngineError> {
     }))
 }
 
-fn is_mounted(record: &Record, target: &str) -> bool {
+pub(crate) fn is_mounted(record: &Record, target: &str) -> bool {
     record.mounts.iter().any(|mount| mount.mount.target == Path::new(target))
-}
-
-/// What the host asks. Its stub on the loopback is of no use to a namespace of its own, so the servers behind it are taken (Docker).
-fn host_resolver(loopback: Loopback) -> Result<String, EngineError> {
-    let [main, behind] = RESOLV_CONF;
-    let text = read_own(Path::new(main))?.unwrap_or_default();
-    let is_stub = text.lines().any(|line| line.split_whitespace().eq(["nameserver", "127.0.0.53"]));
-    if loopback != Loopback::Hosts && is_stub {
-        return Ok(read_own(Path::new(behind))?.unwrap_or(text));
-    }
-    Ok(text)
 }

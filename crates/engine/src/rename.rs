@@ -20,6 +20,7 @@ impl Engine {
         if self.life(&container)?.is_running() {
             let endpoint = container.record.last_start().and_then(|start| start.endpoint.as_ref());
             self.leave_about(&container, endpoint);
+            self.put_new_name(&container)?;
         }
         self.tell(&container, "rename", &[("oldName", format!("/{old}"))]);
         Ok(())

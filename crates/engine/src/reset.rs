@@ -91,7 +91,7 @@ impl Engine {
 
     fn remove_roots(&self) -> Result<(), EngineError> {
         let run = self.paths().run();
-        for root in [&run.join("c"), &run.join("exec"), self.paths().root()] {
+        for root in [&run.join("c"), &run.join("exec"), &run.join("n"), self.paths().root()] {
             clear(root)?;
         }
         // Removals have been told until now.

@@ -6,7 +6,7 @@ use model::container::{DEFAULT_STOP_TIMEOUT, Removal};
 use model::life::StartFailure;
 use model::{Life, NameOrId};
 use oci_spec::runtime::Spec;
-use shim::protocol::{FdRole, Launch, LogConfig, Restoration, Started, StopDefaults};
+use shim::protocol::{FdRole, Launch, LogConfig, Resolver, Restoration, Started, StopDefaults};
 use shim::{CallError, Why};
 use sys::failpoint::Point;
 
@@ -29,6 +29,8 @@ pub(crate) struct Prepared {
     pub(crate) mounted: Vec<Mounted>,
     /// The slice in which systemd makes its cgroup.
     pub(crate) slice: Option<String>,
+    /// How its guardian answers its questions for names.
+    pub(crate) resolver: Option<Box<Resolver>>,
 }
 
 impl Prepared {
@@ -196,6 +198,7 @@ impl Engine {
         self.leave_about(container, prepared.endpoint.as_ref());
         let started = self
             .leave_probe(container, &prepared.spec)
+            .and_then(|()| self.put_own_names(container, prepared.endpoint.as_ref()))
             .and_then(|()| self.launched(container, shim.launch(launch, &fds)));
         sys::failpoint::pass(Point::StartLaunched);
         match started {
@@ -209,6 +212,7 @@ impl Engine {
                 Ok(())
             }
             Err(error) => {
+                self.take_names(&container.id);
                 // Above all the command's code must not be lost.
                 let _ = self.unpublish(&prepared.network);
                 Err(error)
@@ -265,6 +269,7 @@ impl Engine {
             restoration: beginning.restoration(),
             decided: None,
             forwards: prepared.network.forwards.clone(),
+            resolver: prepared.resolver.clone(),
         }
     }
 

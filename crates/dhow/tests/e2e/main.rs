@@ -16,6 +16,8 @@ mod cp;
 mod delegated;
 mod disk_usage;
 mod disks;
+mod dns;
+mod dns_servers;
 mod doctor;
 mod engines;
 mod escapes;

@@ -1,0 +1,159 @@
+//! How a container is named and asks for names: the files in its `/etc`, and what its guardian is told.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use model::NetworkId;
+use model::container::NetworkMode;
+use net::dns::sockets::{self, Sockets};
+use shim::protocol::{BareNames, FdRole, NamedNetwork, Outside, Resolver};
+
+use crate::container::{Container, read_own, write_own};
+use crate::etc_files::{self, Loopback};
+use crate::network::{BRIDGE, Place, net_error};
+use crate::prepare::{is_mounted, set_mode};
+use crate::record::{Endpoint, Record};
+use crate::{Engine, EngineError};
+
+/// The host's resolver configuration, and where systemd-resolved keeps the real one.
+const RESOLV_CONF: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
+
+/// The files that name a container and what it can reach: in its directory, and where it sees them.
+const ETC_FILES: [(&str, &str); 3] =
+    [("hosts", "/etc/hosts"), ("hostname", "/etc/hostname"), ("resolv.conf", "/etc/resolv.conf")];
+
+/// A container's label by which it goes without names on the default bridge, as with Docker, and its value for that.
+const DNS_LABEL: (&str, &str) = ("dhow.dns", "off");
+
+/// How a container asks for names.
+pub(crate) struct Naming {
+    sockets: Option<Sockets>,
+    pub(crate) resolver: Resolver,
+}
+
+impl Naming {
+    /// What its guardian gets.
+    pub(crate) fn take_fds(&mut self) -> impl Iterator<Item = (FdRole, OwnedFd)> + use<> {
+        let fds = self
+            .sockets
+            .take()
+            .map(|Sockets { udp, tcp }| [(FdRole::NamePackets, udp), (FdRole::NameStreams, tcp)]);
+        fds.into_iter().flatten()
+    }
+}
+
+/// Whether a container's guardian answers its questions for names.
+pub(crate) fn is_named(record: &Record, endpoint: Option<&Endpoint>) -> bool {
+    let Some(endpoint) = endpoint else { return false };
+    let (label, off) = DNS_LABEL;
+    let is_off = record.spec.labels.get(label).is_some_and(|value| value == off);
+    // The program that is an ordinary user's network has a resolver of its own.
+    !sys::rootless::is_member() && (endpoint.network.is_some() || !is_off)
+}
+
+impl Engine {
+    /// Makes what a container on a network asks for names by.
+    pub(crate) fn naming(
+        &self,
+        container: &Container,
+        place: &Place,
+    ) -> Result<Option<Naming>, EngineError> {
+        let (Some(netns), Some((_, endpoint))) = (&place.netns, &place.joined) else {
+            return Ok(None);
+        };
+        if !is_named(&container.record, Some(endpoint)) {
+            return Ok(None);
+        }
+        let sockets = Some(sockets::open(netns).map_err(net_error)?);
+        Ok(Some(Naming { sockets, resolver: self.resolver(container, endpoint)? }))
+    }
+
+    /// How the questions of a container that is there are answered.
+    pub(crate) fn resolver(
+        &self,
+        container: &Container,
+        endpoint: &Endpoint,
+    ) -> Result<Resolver, EngineError> {
+        let spec = &container.record.spec.network;
+        let (id, name) = self.named_network(endpoint)?;
+        let made = self.network(&id.to_string())?.record.made;
+        let is_internal = made.is_some_and(|made| made.internal);
+        let host4 = endpoint.host4.unwrap_or(endpoint.gateway4);
+        let is_refused = etc_files::refuses_bare(&host_resolver(Loopback::Named)?, spec);
+        Ok(Resolver {
+            networks: vec![NamedNetwork { id, name }],
+            host4: Some(host4).filter(|address| !address.is_unspecified()),
+            host6: endpoint.gateway6,
+            servers: spec.dns.clone(),
+            bare: if is_refused { BareNames::Refused } else { BareNames::Forwarded },
+            outside: if is_internal { Outside::Unreached } else { Outside::Reached },
+        })
+    }
+
+    /// The network of a place; one that was not made is the default bridge.
+    pub(crate) fn named_network(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<(NetworkId, String), EngineError> {
+        match &endpoint.network {
+            Some(network) => Ok((network.id, network.name.clone())),
+            None => Ok((self.built_in(BRIDGE)?, BRIDGE.to_owned())),
+        }
+    }
+
+    /// Writes `hosts`, `hostname` and `resolv.conf` anew.
+    pub(crate) fn write_etc_files(
+        &self,
+        container: &Container,
+        endpoint: Option<&Endpoint>,
+    ) -> Result<(), EngineError> {
+        let record = &container.record;
+        let network = &record.spec.network;
+        let hostname = &record.resolved.hostname;
+        let on_host = network.mode == NetworkMode::Host;
+        let hosts = if on_host && network.extra_hosts.is_empty() {
+            etc_files::with_host(read_own(Path::new("/etc/hosts"))?.unwrap_or_default())
+        } else {
+            // Where names are asked for, the host's are among them.
+            let knows_host = endpoint.is_some() && !is_named(record, endpoint);
+            let text = etc_files::hosts(hostname, network, endpoint);
+            if knows_host { etc_files::and_host(text, network, endpoint) } else { text }
+        };
+        let is_users = endpoint.is_some() && sys::rootless::is_member();
+        let loopback = match on_host {
+            true => Loopback::Hosts,
+            false if is_named(record, endpoint) => Loopback::Named,
+            false if is_users => Loopback::Users,
+            false => Loopback::Own,
+        };
+        let resolver = etc_files::resolv_conf(&host_resolver(loopback)?, network, loopback);
+        let dir = self.paths().container_dir(&container.id);
+        for ((name, _), text) in
+            ETC_FILES.into_iter().zip([hosts, format!("{hostname}\n"), resolver])
+        {
+            let path = dir.join(name);
+            write_own(&path, &text)?;
+            set_mode(&path, 0o644)?;
+        }
+        Ok(())
+    }
+}
+
+/// The files of a container's directory that name it and what it can reach, and where it sees them.
+/// Those of a container that was removed meanwhile are left out, as in Docker.
+pub(crate) fn etc_sources(record: &Record, dir: &Path) -> Vec<(PathBuf, &'static str)> {
+    let files = ETC_FILES.into_iter().filter(|(_, target)| !is_mounted(record, target));
+    files.map(|(name, to)| (dir.join(name), to)).filter(|(path, _)| path.exists()).collect()
+}
+
+/// What the host asks. Its stub on the loopback is of no use to a namespace of its own, so the servers behind it are taken (Docker).
+fn host_resolver(loopback: Loopback) -> Result<String, EngineError> {
+    let [main, behind] = RESOLV_CONF;
+    let text = read_own(Path::new(main))?.unwrap_or_default();
+    let is_stub = text.lines().any(|line| line.split_whitespace().eq(["nameserver", "127.0.0.53"]));
+    let needs_others = matches!(loopback, Loopback::Own | Loopback::Users);
+    if needs_others && is_stub {
+        return Ok(read_own(Path::new(behind))?.unwrap_or(text));
+    }
+    Ok(text)
+}

@@ -1,0 +1,73 @@
+//! What containers are called on their networks: who writes it, and who takes it away.
+//!
+//! A container's guardian takes its names away at its end. Those of one whose guardian was killed are void, since
+//! nobody holds its life; they go with what else it has left.
+
+use std::net::IpAddr;
+
+use model::{ContainerId, NetworkId};
+use net::dns::files::NameFiles;
+use net::dns::record::Record;
+
+use crate::container::Container;
+use crate::naming::is_named;
+use crate::record::Endpoint;
+use crate::{Engine, EngineError};
+
+impl Engine {
+    pub(crate) fn name_files(&self) -> NameFiles {
+        NameFiles::of(self.paths().run())
+    }
+
+    /// Writes what a container that starts is called where it is.
+    pub(crate) fn put_own_names(
+        &self,
+        container: &Container,
+        endpoint: Option<&Endpoint>,
+    ) -> Result<(), EngineError> {
+        self.take_names(&container.id);
+        let Some(endpoint) = endpoint.filter(|_| is_named(&container.record, endpoint)) else {
+            return Ok(());
+        };
+        let (network, _) = self.named_network(endpoint)?;
+        let addresses = endpoint.addresses().iter().map(|cidr| cidr.address()).collect();
+        self.put_names(container, &network, &[], addresses)
+    }
+
+    /// Writes what a container is called on one network, in place of what was there: its name, its aliases there,
+    /// its short id and its host name (Docker). Whoever asks from then on hears it.
+    pub(crate) fn put_names(
+        &self,
+        container: &Container,
+        network: &NetworkId,
+        aliases: &[String],
+        addresses: Vec<IpAddr>,
+    ) -> Result<(), EngineError> {
+        let own = [container.row.name.to_string()];
+        let more = [container.id.short(), container.record.resolved.hostname.clone()];
+        let names = own.into_iter().chain(aliases.iter().cloned()).chain(more);
+        let put = self.name_files().put(network, &container.id, &Record::new(names, addresses));
+        put.map_err(EngineError::file("write", "the names of a container"))
+    }
+
+    /// Gives a container that runs its new name wherever it has one.
+    pub(crate) fn put_new_name(&self, container: &Container) -> Result<(), EngineError> {
+        let (files, id) = (self.name_files(), &container.id);
+        for network in files.networks() {
+            let Some(Record { names, addresses }) = files.get(&network, id) else { continue };
+            let own = [container.row.name.to_string()];
+            let names = own.into_iter().chain(names.into_iter().skip(1));
+            // It may have been the same as the name before.
+            let hostname = [container.record.resolved.hostname.clone()];
+            let record = Record::new(names.chain(hostname), addresses);
+            let put = files.put(&network, id, &record);
+            put.map_err(EngineError::file("write", "the names of a container"))?;
+        }
+        Ok(())
+    }
+
+    /// Takes away what a container is called, on all networks.
+    pub(crate) fn take_names(&self, container: &ContainerId) {
+        self.name_files().take_all(container);
+    }
+}
