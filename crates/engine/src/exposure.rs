@@ -152,7 +152,8 @@ impl Engine {
         let default = default.map(|plan| (BRIDGE.to_owned(), default_network(&plan)));
         let mut networks: Vec<(String, Network)> = default.into_iter().collect();
         for row in self.store().networks().list()? {
-            let known = Known::read(row)?;
+            // `info` names one that cannot be read.
+            let Ok(known) = Known::read(row) else { continue };
             let laid = known.laid(&names, stack)?;
             networks.extend(laid.map(|laid| (known.name, laid.rules)));
         }
