@@ -22,7 +22,7 @@ const PACKAGES: [&str; 3] = ["cgroup", "runtime", "dhow"];
 
 /// Tests that need an address translated: the network's own, and those that publish a port or
 /// read what a bridge leaves behind.
-const NETWORKED: &str = "network:: networks:: network_members:: faults:: a_name_or_a_port_in_use a_life_is_told_from_its_making_to_its_end descriptors_of_the_caller_stay_outside \
+const NETWORKED: &str = "network:: networks:: network_members:: firewall:: faults:: a_name_or_a_port_in_use a_life_is_told_from_its_making_to_its_end descriptors_of_the_caller_stay_outside \
      a_start_that_is_killed_is_tried_again one_that_cannot_be_started_again_stays_as_it_ended it_has_a_network_a_terminal_an_init_and_limits";
 
 /// Tests that User Mode Linux cannot pass: it has a writable `/proc/exitcode`, no other kernel does, takes

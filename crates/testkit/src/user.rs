@@ -86,7 +86,10 @@ struct Groups(PathBuf);
 impl Groups {
     /// `None` on a host that has others than of version 2.
     fn make(uid: u32) -> Option<Self> {
-        let all = fs::read_to_string(Path::new(CGROUPS).join("cgroup.controllers")).ok()?;
+        let all = match fs::read_to_string(Path::new(CGROUPS).join("cgroup.controllers")) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            all => all.expect("read which controllers there are"),
+        };
         let wished: Vec<String> = all.split_whitespace().map(|name| format!("+{name}")).collect();
         let root = Path::new(CGROUPS).join("cgroup.subtree_control");
         fs::write(root, wished.join(" ")).expect("hand controllers down");

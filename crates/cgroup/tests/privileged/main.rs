@@ -9,6 +9,7 @@ mod layouts;
 use std::fs::read_to_string;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use cgroup::{
     Ability, Access, Cgroup, CgroupError, Controller, Cpu, DeviceKind, DeviceRule, DeviceRules,
@@ -36,6 +37,19 @@ fn start_in_part(whole: &Cgroup, part: &Cgroup, body: impl FnOnce() -> i32) -> C
         Err(_) => 99,
     })
     .unwrap()
+}
+
+/// For how long something is waited for that comes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until something is so.
+#[track_caller]
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::yield_now();
+    }
 }
 
 /// A process that waits to be killed. Returns when it is in the cgroup.
@@ -635,9 +649,7 @@ fn a_fork_bomb_is_killed_to_the_last() {
                 0
             })
         };
-        while cgroup.pids().unwrap().len() < 15 {
-            std::thread::yield_now();
-        }
+        until("a bomb", || cgroup.pids().unwrap().len() >= 15);
         cgroup.kill().unwrap();
         assert!(cgroup.pids().unwrap().is_empty());
         assert_eq!(wait(&child.pidfd), Ok(Exit::Signal(Signal::KILL)));
@@ -658,9 +670,8 @@ fn a_part_is_told_from_the_rest_and_killed_without_it() {
         let child = idle_in_part(&whole, &part);
         // One that limits nothing has the limits of the whole: even a bomb does.
         let bomb = pids.map(|_| start_in_part(&whole, &part, fork_for_ever));
-        while part.pids().unwrap().len() < if bomb.is_some() { 15 } else { 1 } {
-            std::thread::yield_now();
-        }
+        let least = if bomb.is_some() { 15 } else { 1 };
+        until("processes in the part", || part.pids().unwrap().len() >= least);
         assert!(!part.pids().unwrap().contains(&other.pid));
         assert!(whole.pids().unwrap().contains(&child.pid));
         assert_eq!(part.remove_part().unwrap(), Removed::InUse);
@@ -670,7 +681,7 @@ fn a_part_is_told_from_the_rest_and_killed_without_it() {
         for child in bomb.into_iter().chain([child]) {
             assert_eq!(wait(&child.pidfd), Ok(Exit::Signal(Signal::KILL)));
         }
-        while part.remove_part().unwrap() == Removed::InUse {}
+        until("an empty part", || part.remove_part().unwrap() != Removed::InUse);
         if let Some(watch) = watch {
             let mut fds = [PollFd::new(&watch, PollFlags::PRI)];
             assert_eq!(poll(&mut fds, None), Ok(1), "the last one's end is told");
@@ -834,13 +845,11 @@ fn statistics_count_what_is_used() {
         assert_eq!(rustix::io::read(&reader, &mut [0; 1][..]), Ok(1));
         // Time is counted while it passes. Which of it is a program's own the kernel guesses by its ticks, and
         // one that is itself a program (User Mode Linux) may never see one there.
-        let stats = loop {
-            let stats = cgroup.stats().unwrap();
-            if stats.cpu.user + stats.cpu.system > 0 {
-                break stats;
-            }
-            std::thread::yield_now();
-        };
+        let mut stats = cgroup.stats().unwrap();
+        until("time that is counted", || {
+            stats = cgroup.stats().unwrap();
+            stats.cpu.user + stats.cpu.system > 0
+        });
         assert!(stats.cpu.usage > 0);
         let home = home(host, Controller::Memory);
         assert_eq!(stats.version, home.unwrap_or(Version::V2));
