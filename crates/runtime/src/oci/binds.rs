@@ -33,9 +33,7 @@ const ACCESS: MountAttrFlags =
 /// Opens the sources of binds that name attributes, and gives them those: by index of the specification's mounts,
 /// which are left without them.
 pub(super) fn open(spec: &mut Spec) -> Result<Vec<(usize, OwnedFd)>, Fault> {
-    let linux = spec.linux().as_ref();
-    let maps = linux.and_then(|linux| linux.uid_mappings().as_ref());
-    let holds = if maps.is_some_and(|maps| !maps.is_empty()) { Holds::Locked } else { Holds::None };
+    let holds = holds(spec);
     let mut trees = Vec::new();
     for (index, mount) in spec.mounts_mut().iter_mut().flatten().enumerate() {
         let Some((asked, depth)) = wished(mount) else { continue };
@@ -44,8 +42,7 @@ pub(super) fn open(spec: &mut Spec) -> Result<Vec<(usize, OwnedFd)>, Fault> {
             sys::mount::clone_tree(&source, depth).map_err(|errno| failed(mount, errno, ""))?;
         let found = rustix::fs::fstatvfs(&tree).map_err(|errno| failed(mount, errno, ""))?;
         let settled = settled(asked, attributes(found.f_flag), holds).map_err(|held| {
-            let names = crate::step::attribute_names(&Attributes { set: held, ..Attributes::NONE });
-            failed(mount, Errno::PERM, &format!("in a user namespace it stays {names}"))
+            failed(mount, Errno::PERM, &format!("in a user namespace it stays {}", named(held)))
         })?;
         sys::mount::set_attr(&tree, Depth::Single, &settled)
             .map_err(|errno| failed(mount, errno, ""))?;
@@ -55,6 +52,20 @@ pub(super) fn open(spec: &mut Spec) -> Result<Vec<(usize, OwnedFd)>, Fault> {
         trees.push((index, tree));
     }
     Ok(trees)
+}
+
+/// The root of a user namespace who is the host's could take all by itself.
+fn holds(spec: &Spec) -> Holds {
+    let linux = spec.linux().as_ref();
+    let mut maps = linux.and_then(|linux| linux.uid_mappings().as_ref()).into_iter().flatten();
+    let root = maps.find(|map| map.container_id() == 0);
+    if root.is_none_or(|map| map.host_id() == 0) { Holds::None } else { Holds::Locked }
+}
+
+/// What a source is; access times that are relative are no flag.
+fn named(held: MountAttrFlags) -> String {
+    let names = crate::step::attribute_names(&Attributes { set: held, ..Attributes::NONE });
+    if names.is_empty() { "relatime".to_owned() } else { names }
 }
 
 /// What a bind asks for, if it names any attribute.
@@ -136,10 +147,7 @@ mod tests {
         let source = source.iter().fold(MountAttrFlags::empty(), |all, one| all | *one);
         match settled(plan::asked(&words).unwrap(), source, holds) {
             Ok(attributes) => attribute_names(&attributes),
-            Err(held) => {
-                let held = Attributes { set: held, ..Attributes::NONE };
-                format!("held: {}", attribute_names(&held))
-            }
+            Err(held) => format!("held: {}", named(held)),
         }
     }
 
@@ -160,6 +168,7 @@ mod tests {
         assert_eq!(told("rw", &[], Holds::Locked), "");
         assert_eq!(told("relatime", &[NOATIME], Holds::Locked), "held: noatime");
         assert_eq!(told("noatime", &[NOATIME], Holds::Locked), "noatime");
+        assert_eq!(told("noatime", &[], Holds::Locked), "held: relatime");
     }
 
     #[test]
