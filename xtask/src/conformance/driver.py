@@ -19,6 +19,8 @@ def limited(test):
             return test()
         finally:
             signal.alarm(0)
+            # A test may leave a line without its end, and its result would be on that.
+            print()
 
     return run
 

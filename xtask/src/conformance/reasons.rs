@@ -7,19 +7,32 @@ use anyhow::{Context, Result};
 use super::tap::{Cases, Verdict};
 
 /// Lines that begin with `#` are a reason; the cases below have it, each after the name of its suite. One that begins
-/// with `#!` is that a case asks for what one runtime alone has: its words, its parts, its options.
+/// with `#!` is that a case asks for what one runtime alone has: its words, its parts, its options. One with `#?` is that
+/// it is a race, which may as well be won.
 const LIST: &str = include_str!("reasons.txt");
 
 /// Reasons in their order.
 #[derive(Debug)]
 pub(super) struct Reasons(Vec<Reason>);
 
+/// What a reason says of its cases besides why they fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    /// They ask for what one runtime alone has.
+    Own,
+    /// They may pass.
+    Race,
+}
+
+/// What a line that is a reason begins with.
+const MARKS: [(&str, Kind); 3] = [("# ", Kind::Plain), ("#! ", Kind::Own), ("#? ", Kind::Race)];
+
 /// Why cases fail.
 #[derive(Debug)]
 struct Reason {
     text: String,
-    /// Whether they ask for what one runtime alone has.
-    is_own: bool,
+    kind: Kind,
     /// Their names, which begin with their suite's and a space.
     cases: BTreeSet<String>,
 }
@@ -34,15 +47,14 @@ impl Reasons {
         let mut reasons: Vec<Reason> = Vec::new();
         let mut is_open = false;
         for line in list.lines() {
-            let own = line.strip_prefix("#! ");
-            match own.or(line.strip_prefix("# ")) {
-                Some(more) if is_open => {
+            let mut marks = MARKS.iter();
+            match marks.find_map(|(mark, kind)| Some((line.strip_prefix(mark)?, *kind))) {
+                Some((more, _)) if is_open => {
                     let reason = reasons.last_mut().context("a reason is open")?;
                     reason.text = format!("{} {more}", reason.text);
                 }
-                Some(text) => {
-                    let cases = BTreeSet::new();
-                    reasons.push(Reason { text: text.to_owned(), is_own: own.is_some(), cases });
+                Some((text, kind)) => {
+                    reasons.push(Reason { text: text.to_owned(), kind, cases: BTreeSet::new() });
                 }
                 None => {
                     let reason = reasons.last_mut().context("a case before any reason")?;
@@ -57,7 +69,7 @@ impl Reasons {
     /// Whether a case of a suite asks for what one runtime alone has.
     pub(super) fn is_own(&self, suite: &str, case: &str) -> bool {
         let name = format!("{suite} {case}");
-        self.0.iter().any(|reason| reason.is_own && reason.cases.contains(&name))
+        self.0.iter().any(|reason| reason.kind == Kind::Own && reason.cases.contains(&name))
     }
 
     /// The reasons that a suite's failures have, with them, and the failures that have none.
@@ -82,7 +94,8 @@ impl Reasons {
 
     /// Cases of a suite that have a reason and do not fail.
     pub(super) fn stale(&self, suite: &str, cases: &Cases) -> Vec<String> {
-        let names = self.0.iter().flat_map(|reason| &reason.cases);
+        let certain = self.0.iter().filter(|reason| reason.kind != Kind::Race);
+        let names = certain.flat_map(|reason| &reason.cases);
         let names = names.filter_map(|name| name.strip_prefix(suite)?.strip_prefix(' '));
         names.filter(|name| cases.get(*name) != Some(&Verdict::Fails)).map(str::to_owned).collect()
     }
@@ -100,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_failure_has_a_reason_or_is_told() {
-        let list = "# because\n# of this\nbats a: one\nbats a: two\npython a: three\n#! that\nbats b: four\n";
+        let list = "# because\n# of this\nbats a: one\nbats a: two\npython a: three\n#! that\nbats b: four\n#? then\nbats c: five\n";
         let reasons = Reasons::read(list).unwrap();
         let cases = Cases::from([
             ("a: one".to_owned(), Verdict::Fails),
