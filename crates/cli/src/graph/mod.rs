@@ -12,6 +12,9 @@ use docker_api::types::network_settings::EndpointSettings;
 pub(crate) use svg::svg;
 pub(crate) use text::text;
 
+/// Who comes in by a loopback address.
+const THIS_HOST: &str = "this host";
+
 /// Who can reach whom.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Graph {
@@ -176,10 +179,17 @@ fn door(first: &OpenPort, last: &OpenPort) -> Door {
         at: format!("{ip}:{}/{}", range(first.host_port, last.host_port), first.protocol),
         to: range(first.container_port, last.container_port),
         who: match first.reach.as_str() {
-            "host" => "this host",
+            "host" => THIS_HOST,
             "neighbours" => "its neighbours",
             _ => "anyone",
         },
+    }
+}
+
+impl Door {
+    /// Whether nobody comes in but programs of this host.
+    fn is_near(&self) -> bool {
+        self.who == THIS_HOST
     }
 }
 
@@ -303,9 +313,12 @@ mod tests {
         assert!(drawn.trim_end().ends_with("</svg>"));
         // Names are text, whatever is in them.
         assert!(drawn.contains("back&lt;&amp;&gt;") && !drawn.contains("<&>"), "{drawn}");
-        for (what, count) in
-            [("class=\"network", 4), ("class=\"container\"", 6), ("class=\"in\"", 3)]
-        {
+        for (what, count) in [
+            ("class=\"network", 4),
+            ("class=\"container\"", 6),
+            ("class=\"in\"", 1),
+            ("class=\"in near\"", 2),
+        ] {
             assert_eq!(drawn.matches(what).count(), count, "{what}: {drawn}");
         }
         // One way out for each network that has one.

@@ -15,7 +15,7 @@ const LETTER: usize = 8;
 
 const STYLE: &str = "text{font:13px sans-serif;fill:#222}.network{fill:#eef4fb;stroke:#4a7ab0}\
 .closed{stroke-dasharray:5 4}.container{fill:#fff;stroke:#888}.outside{fill:#f4f4f4;stroke:#888}\
-.in,.out{fill:none;stroke:#4a7ab0;marker-end:url(#to)}.out{stroke:#888}";
+.in,.out{fill:none;stroke:#4a7ab0;marker-end:url(#to)}.out{stroke:#888}.near{stroke-dasharray:3 3}";
 
 /// Draws it.
 pub(crate) fn svg(graph: &Graph) -> String {
@@ -50,7 +50,10 @@ fn draw(out: &mut String, group: &Group, top: usize, width: usize) {
         label(out, [LEFT + 2 * PAD, at + LINE - 6], &title(member));
         for (number, door) in member.doors.iter().enumerate() {
             let line = at + number * LINE + LINE / 2 - 2;
-            arrow(out, "in", (PAD + BAR, LEFT + PAD), line);
+            // What is for this host alone does not come from outside.
+            let (class, from) =
+                if door.is_near() { ("in near", LEFT - BAR) } else { ("in", PAD + BAR) };
+            arrow(out, class, (from, LEFT + PAD), line);
             let text = format!("{} → {} ({})", door.at, door.to, door.who);
             label(out, [PAD + BAR + 8, line - 3], &text);
         }
