@@ -146,6 +146,7 @@ fn network_status(error: &NetworkError) -> StatusCode {
         | N::Active { .. }
         | N::Overlap { .. }
         | N::SameBridge { .. }
+        | N::AlreadyOn { .. }
         | N::OnlyConfiguration(_)
         | N::AddressTaken { .. }
         | N::NoConfiguration(_)
@@ -156,9 +157,16 @@ fn network_status(error: &NetworkError) -> StatusCode {
         | N::NoGateway(_)
         | N::Option(_)
         | N::NoIpv6 { .. }
+        | N::HostNetwork
+        | N::SharedNetwork
+        | N::NoNetwork
+        | N::DefaultAddress
+        | N::DefaultAliases
         | N::Outside { .. } => StatusCode::BAD_REQUEST,
         N::Later(_) => StatusCode::NOT_IMPLEMENTED,
-        N::Record { .. } | N::Exhausted { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        N::Record { .. } | N::Exhausted { .. } | N::NotOn { .. } => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }
 

@@ -72,6 +72,8 @@ pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpErro
         Route::NetworkList => networks::list(&call).await,
         Route::NetworkCreate => networks::create(call).await,
         Route::NetworkRemove(name) => networks::remove(&call, name).await,
+        Route::NetworkConnect(name) => networks::connect(call, name).await,
+        Route::NetworkDisconnect(name) => networks::disconnect(call, name).await,
         Route::NetworkPrune => networks::prune(&call).await,
         Route::NetworkInspect(name) => networks::inspect(&call, name).await,
         Route::Firewall => networks::firewall(&call).await,

@@ -28,6 +28,7 @@ use model::platform::{BadPlatform, Platform};
 use crate::quirks::ApiVersion;
 
 pub(crate) use exec::{ExecError, exec};
+pub(crate) use network::connect;
 pub(crate) use networks::{WishError, network};
 pub(crate) use process::{ProcessError, stop_timeout};
 use text::{Limit, LimitError, TextError};

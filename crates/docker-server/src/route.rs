@@ -65,6 +65,8 @@ pub(crate) enum Route {
     NetworkList,
     NetworkCreate,
     NetworkRemove(String),
+    NetworkConnect(String),
+    NetworkDisconnect(String),
     NetworkPrune,
     NetworkInspect(String),
     /// dhow's own: what is open to whom.
@@ -302,7 +304,8 @@ fn networks(method: &str, path: &[&str]) -> Option<Route> {
         ("GET", [] | [""]) => Route::NetworkList,
         ("POST", ["create"]) => Route::NetworkCreate,
         ("POST", ["prune"]) => Route::NetworkPrune,
-        ("POST", [_, "connect" | "disconnect"]) => Route::Later("network connect"),
+        ("POST", [name, "connect"]) => Route::NetworkConnect(id_of(name)?),
+        ("POST", [name, "disconnect"]) => Route::NetworkDisconnect(id_of(name)?),
         ("GET", name) => Route::NetworkInspect(join(name)?),
         ("DELETE", name) => Route::NetworkRemove(join(name)?),
         _ => return None,
@@ -386,6 +389,9 @@ mod tests {
         assert_eq!(to("POST", "/exec/ab/start"), Some(Route::Exec("ab".into(), ExecRoute::Start)));
         assert_eq!(to("HEAD", "/_ping"), Some(Route::Ping));
         assert_eq!(to("GET", "/networks/"), Some(Route::NetworkList));
+        let connect = Some(Route::NetworkConnect("n".to_owned()));
+        assert_eq!(to("POST", "/networks/n/connect"), connect);
+        assert_eq!(to("POST", "/networks//disconnect"), None);
         assert_eq!(to("GET", "/volumes/x"), Some(Route::VolumeInspect("x".into())));
         assert_eq!(to("OPTIONS", "/anything"), Some(Route::Options));
         assert_eq!(to("GET", "/services"), Some(Route::Swarm));

@@ -33,12 +33,9 @@ pub(crate) fn hosts(hostname: &str, network: &NetworkSpec, endpoint: Option<&End
             }
         }
     }
-    if let Some(endpoint) = endpoint {
-        let names = own_names(hostname, network.domainname.as_deref().unwrap_or_default());
-        let _ = writeln!(text, "{}\t{names}", endpoint.ipv4);
-        if let Some(address) = endpoint.ipv6 {
-            let _ = writeln!(text, "{address}\t{names}");
-        }
+    let places = endpoint.into_iter().flat_map(Endpoint::all);
+    for line in own_lines(hostname, network, places) {
+        let _ = writeln!(text, "{line}");
     }
     text
 }
@@ -65,6 +62,34 @@ pub(crate) fn with_host(text: String) -> String {
 
 fn names_of(entry: &str) -> Option<&str> {
     entry.split_once([':', '=']).map(|(name, _)| name)
+}
+
+/// The lines that name the container itself, on each of its networks.
+pub(crate) fn own_lines<'e>(
+    hostname: &str,
+    network: &NetworkSpec,
+    places: impl Iterator<Item = &'e Endpoint>,
+) -> Vec<String> {
+    let names = own_names(hostname, network.domainname.as_deref().unwrap_or_default());
+    let addresses = places.flat_map(|place| {
+        std::iter::once(IpAddr::V4(place.ipv4)).chain(place.ipv6.map(IpAddr::V6))
+    });
+    addresses.map(|address| format!("{address}\t{names}")).collect()
+}
+
+/// A text without the lines that are old and with those that are new; what stays keeps its place.
+pub(crate) fn exchanged(text: &str, old: &[String], new: &[String]) -> String {
+    let goes = |line: &str| {
+        let is = |one: &String| one == line;
+        old.iter().any(is) && !new.iter().any(is)
+    };
+    let mut kept: Vec<&str> = text.lines().filter(|line| !goes(line)).collect();
+    let there: Vec<&str> = kept.clone();
+    kept.extend(new.iter().map(String::as_str).filter(|line| !there.contains(line)));
+    kept.into_iter().fold(String::new(), |mut text, line| {
+        let _ = writeln!(text, "{line}");
+        text
+    })
 }
 
 /// The full name and the bare one, whether the user gave the domain in the host name or beside it.
@@ -209,6 +234,7 @@ mod tests {
             extra_hosts: Vec::new(),
             mac_address: None,
             attachments: Vec::new(),
+            membership: model::container::Membership::Kept,
         }
     }
 
@@ -224,7 +250,22 @@ mod tests {
             host4: None,
             ports: Vec::new(),
             network: None,
+            links: None,
+            priority: 0,
+            beside: Vec::new(),
         }
+    }
+
+    #[test]
+    fn own_lines_change_and_no_others() {
+        let text = "127.0.0.1\tlocalhost\n10.0.0.2\tme\n10.9.9.9\tmine\n";
+        let lines = |text: &[&str]| text.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+        let old = lines(&["10.0.0.2\tme"]);
+        let both = lines(&["10.0.0.2\tme", "10.1.0.2\tme"]);
+        let more = exchanged(text, &old, &both);
+        assert_eq!(more, format!("{text}10.1.0.2\tme\n"));
+        let other = exchanged(&more, &both, &both[1..]);
+        assert_eq!(other, "127.0.0.1\tlocalhost\n10.9.9.9\tmine\n10.1.0.2\tme\n");
     }
 
     #[test]

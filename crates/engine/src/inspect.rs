@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use model::container::{NetworkMode, Source};
+use model::container::{Membership, NetworkMode, Source};
 use model::{ImageId, Life, NameOrId, NetworkId};
 use shim::Liveness;
 
@@ -122,33 +122,35 @@ impl Engine {
         endpoint: Option<&Endpoint>,
         names: &mut Names,
     ) -> Result<BTreeMap<String, EndpointView>, EngineError> {
-        let name = match &container.record.spec.network.mode {
-            NetworkMode::Bridge => "bridge",
-            NetworkMode::Host => "host",
-            NetworkMode::None => "none",
-            NetworkMode::Named(name) => name,
+        let network = &container.record.spec.network;
+        let alone = match &network.mode {
+            NetworkMode::Host => Some("host"),
+            NetworkMode::None if network.membership == Membership::Kept => Some("none"),
+            NetworkMode::None | NetworkMode::Bridge | NetworkMode::Named(_) => None,
             NetworkMode::Container(_) => return Ok(BTreeMap::new()),
         };
-        let wished = EndpointView {
-            mac: container.record.spec.network.mac_address,
-            ..EndpointView::default()
-        };
-        let mut view = endpoint.map_or(wished, endpoint_view);
-        let asked = container.record.spec.network.attachments.first();
-        view.asked = asked.map(|asked| (asked.ipv4, asked.ipv6)).unwrap_or_default();
-        // A network that was named by its id has a name while it is known.
-        let joined = endpoint.and_then(|endpoint| endpoint.network.as_ref());
-        let name = match joined {
-            Some(joined) => {
-                view.network = Some(joined.id);
-                &joined.name
-            }
-            None => {
-                view.network = names.network(self, name)?;
-                name
-            }
-        };
-        Ok(BTreeMap::from([(name.to_owned(), view)]))
+        if let Some(name) = alone {
+            let mac = network.mac_address;
+            let id = names.network(self, name)?;
+            let view = EndpointView { mac, network: id, ..EndpointView::default() };
+            return Ok(BTreeMap::from([(name.to_owned(), view)]));
+        }
+        let mut views = BTreeMap::new();
+        for place in network.places() {
+            let typed = place.network.as_str();
+            let joined = endpoint.and_then(|all| all.all().find(|joined| is_on(joined, typed)));
+            let wished = EndpointView { mac: place.mac, ..EndpointView::default() };
+            let mut view = joined.map_or(wished, endpoint_view);
+            // A network that was named by its id has a name while it is known.
+            let name = joined.map_or(typed, Endpoint::network_name).to_owned();
+            view.network = match joined.and_then(|joined| joined.network.as_ref()) {
+                Some(joined) => Some(joined.id),
+                None => names.network(self, &name)?,
+            };
+            view.asked = Some(place);
+            views.insert(name, view);
+        }
+        Ok(views)
     }
 
     fn mount_view(&self, named: &NamedMount) -> MountView {
@@ -203,8 +205,14 @@ pub(crate) fn endpoint_view(endpoint: &Endpoint) -> EndpointView {
         ipv6: endpoint.ipv6.map(|address| (address, endpoint.ipv6_prefix)),
         gateway6: endpoint.gateway6,
         mac: Some(endpoint.mac).filter(|mac| *mac != NO_MAC),
-        asked: (None, None),
+        asked: None,
     }
+}
+
+/// Whether a place is on the network that was typed.
+fn is_on(place: &Endpoint, typed: &str) -> bool {
+    let is_id = |id: NetworkId| id.to_string().starts_with(typed);
+    place.network_name() == typed || place.network.as_ref().is_some_and(|it| is_id(it.id))
 }
 
 fn published(endpoint: &Endpoint) -> Vec<PublishedView> {

@@ -75,13 +75,18 @@ impl Engine {
         endpoint: &Endpoint,
     ) -> Result<Resolver, EngineError> {
         let spec = &container.record.spec.network;
-        let (id, name) = self.named_network(endpoint)?;
+        // The main place is the way out, if there is one.
+        let (id, _) = self.named_network(endpoint)?;
         let made = self.network(&id.to_string())?.record.made;
+        let networks = endpoint.all().map(|place| {
+            let (id, name) = self.named_network(place)?;
+            Ok(NamedNetwork { id, name })
+        });
         let is_internal = made.is_some_and(|made| made.internal);
         let host4 = endpoint.host4.unwrap_or(endpoint.gateway4);
         let is_refused = etc_files::refuses_bare(&host_resolver(Loopback::Named)?, spec);
         Ok(Resolver {
-            networks: vec![NamedNetwork { id, name }],
+            networks: networks.collect::<Result<_, EngineError>>()?,
             host4: Some(host4).filter(|address| !address.is_unspecified()),
             host6: endpoint.gateway6,
             servers: spec.dns.clone(),

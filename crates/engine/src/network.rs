@@ -1,6 +1,7 @@
 //! Networks: those that every engine has, those that somebody made, and a container's place on one.
 
 mod alone;
+mod connect;
 mod create;
 mod error;
 mod look;
@@ -9,13 +10,14 @@ mod plan;
 mod record;
 mod remove;
 mod seat;
+mod ways;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 
 use model::container::NetworkMode;
-use model::network::Inside;
+use model::network::{Attachment, Inside};
 use model::{ContainerId, NetworkId};
 use net::address::{Cidr, Family, Mac};
 use net::bridge::{self, AnyError, Bridge, BridgePlan};
@@ -34,6 +36,7 @@ use crate::{Engine, EngineError, random};
 pub use error::NetworkError;
 pub(crate) use record::Known;
 use record::NetworkRecord;
+use seat::Seat;
 
 /// Docker's name of the network that containers are on by default.
 pub(crate) const BRIDGE: &str = "bridge";
@@ -115,6 +118,14 @@ impl Engine {
         Names::of(self.paths().tag())
     }
 
+    /// The id of the network that a place is on.
+    pub(crate) fn network_id_of(&self, endpoint: &Endpoint) -> Result<NetworkId, EngineError> {
+        match &endpoint.network {
+            Some(network) => Ok(network.id),
+            None => self.built_in(BRIDGE),
+        }
+    }
+
     /// The id of one of the built-in networks, drawn when it is first asked for.
     pub(crate) fn built_in(&self, name: &str) -> Result<NetworkId, EngineError> {
         if let Some(row) = self.store().networks().by_name(name)? {
@@ -144,30 +155,58 @@ impl Engine {
         container: &Container,
         netns: Option<OwnedFd>,
     ) -> Result<Place, EngineError> {
-        match &container.record.spec.network.mode {
+        let network = &container.record.spec.network;
+        match &network.mode {
             NetworkMode::Host => Ok(Place { netns: None, joined: None }),
-            NetworkMode::None => {
-                let isolated = match netns {
-                    None => endpoint::isolated(),
-                    Some(netns) => endpoint::isolate(&netns).map(|()| netns),
-                };
-                Ok(Place { netns: Some(isolated.map_err(net_error)?), joined: None })
-            }
-            NetworkMode::Bridge if sys::rootless::is_member() => connect_user(),
-            NetworkMode::Bridge => self.connect_bridge(container, netns),
             NetworkMode::Container(other) => {
                 let other = self.find(&other.name_or_id())?;
                 let netns = self.network_of(&other)?;
                 Ok(Place { netns: Some(netns), joined: None })
             }
-            NetworkMode::Named(name) => {
-                let known = self.network(name)?;
-                let Some(made) = &known.record.made else {
-                    return Err(NetworkError::Later("a built-in network by its id").into());
-                };
-                self.connect_made(container, netns, (&known, made))
+            NetworkMode::Bridge if sys::rootless::is_member() => connect_user(),
+            NetworkMode::None | NetworkMode::Bridge | NetworkMode::Named(_) => {
+                self.connect_all(container, netns, &network.places())
             }
         }
+    }
+
+    /// Puts it on its networks, in a namespace that has nothing but its loopback link if there are none.
+    fn connect_all(
+        &self,
+        container: &Container,
+        netns: Option<OwnedFd>,
+        places: &[Attachment],
+    ) -> Result<Place, EngineError> {
+        let mut seats = self.seats(container, places)?;
+        let endpoints: Vec<Endpoint> = seats.iter().map(|seat| seat.endpoint.clone()).collect();
+        let endpoints: Vec<&Endpoint> = endpoints.iter().collect();
+        let outs = [ways::out(&endpoints, Family::V4), ways::out(&endpoints, Family::V6)];
+        for (index, seat) in seats.iter_mut().enumerate() {
+            let [out4, out6] = outs.map(|out| out == Some(index));
+            seat.plan.gateways.retain(|gateway| if gateway.is_ipv4() { out4 } else { out6 });
+        }
+        let Some((first, others)) = seats.split_first_mut() else {
+            let isolated = match netns {
+                None => endpoint::isolated(),
+                Some(netns) => endpoint::isolate(&netns).map(|()| netns),
+            };
+            return Ok(Place { netns: Some(isolated.map_err(net_error)?), joined: None });
+        };
+        let made = match netns {
+            None => endpoint::create(&first.plan),
+            Some(netns) => endpoint::create_in(&first.plan, netns),
+        };
+        let made = made.map_err(net_error)?;
+        first.linked(&made.host_link);
+        for seat in others {
+            let link = endpoint::add(&seat.plan, &made.netns).map_err(net_error)?;
+            seat.linked(&link);
+        }
+        EngineError::step(Point::StartEndpoint)?;
+        let Seat { bridge, plan, terms, mut endpoint } = seats.remove(ways::main(&endpoints));
+        endpoint.beside = seats.into_iter().map(|seat| seat.endpoint).collect();
+        let joined = Joined::Bridge { bridge, addresses: plan.addresses, terms };
+        Ok(Place { netns: Some(made.netns), joined: Some((joined, endpoint)) })
     }
 
     /// The default bridge, made if it is not there.
@@ -200,36 +239,6 @@ impl Engine {
             )));
         }
         Ok(Terms { binding: made.bridge_options()?.binding, ..plain })
-    }
-
-    fn connect_bridge(
-        &self,
-        container: &Container,
-        netns: Option<OwnedFd>,
-    ) -> Result<Place, EngineError> {
-        let names = self.names();
-        let bridge = self.default_bridge()?;
-        EngineError::step(Point::StartBridge)?;
-        let address = self.lease_address(container, &bridge)?;
-        EngineError::step(Point::StartAddress)?;
-        let mac = container
-            .record
-            .spec
-            .network
-            .mac_address
-            .map_or_else(|| mac_of(address), Mac::from_octets);
-        let plan = EndpointPlan::on_bridge(&bridge, &names, &container.id, address.into(), mac)
-            .ok_or_else(|| EngineError::Invalid(format!("{address} is not on the bridge")))?;
-        let made = match netns {
-            None => endpoint::create(&plan),
-            Some(netns) => endpoint::create_in(&plan, netns),
-        };
-        let made = made.map_err(net_error)?;
-        EngineError::step(Point::StartEndpoint)?;
-        let endpoint = endpoint_of(&plan, &bridge, address);
-        let terms = Terms { stack: bridge.plan.stack(), binding: None, inside: Inside::No };
-        let joined = Joined::Bridge { bridge, addresses: plan.addresses, terms };
-        Ok(Place { netns: Some(made.netns), joined: Some((joined, endpoint)) })
     }
 
     /// The lowest address that is free; those of containers that have ended are taken back only
@@ -308,6 +317,9 @@ fn connect_user() -> Result<Place, EngineError> {
         host4: net::user::host_address(),
         ports: Vec::new(),
         network: None,
+        links: None,
+        priority: 0,
+        beside: Vec::new(),
     };
     Ok(Place { netns: Some(netns), joined: Some((Joined::User, endpoint)) })
 }
@@ -344,6 +356,9 @@ fn endpoint_of(plan: &EndpointPlan, bridge: &Bridge, address: Ipv4Addr) -> Endpo
         host4: None,
         ports: Vec::new(),
         network: None,
+        links: None,
+        priority: 0,
+        beside: Vec::new(),
     }
 }
 

@@ -4,11 +4,11 @@
 //! Records outlive the dhow that wrote them. They are read strictly, since what is not understood
 //! may be a wish that must not be ignored; how a field is added, `docs/design/store.md` says.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use model::address::Cidr;
+use model::address::{Cidr, Family};
 use model::container::ContainerSpec;
 use model::life::StartFailure;
 use model::mount::{Mount, MountSource};
@@ -173,9 +173,58 @@ pub(crate) struct Endpoint {
     /// The network; none is the default bridge, which was once the only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) network: Option<JoinedNetwork>,
+    /// What its link is called; what was started by an earlier dhow does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) links: Option<Links>,
+    /// The network with the highest is the way out.
+    #[serde(default, skip_serializing_if = "is_zero_priority")]
+    pub(crate) priority: i64,
+    /// Its places on other networks, none of which has others: this one is where its ports are published, and
+    /// the way out if there is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) beside: Vec<Endpoint>,
+}
+
+/// The two sides of a container's link.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Links {
+    /// In the container, which may call it something else by now.
+    pub(crate) inside: String,
+    /// On the host.
+    pub(crate) host: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero_priority(number: &i64) -> bool {
+    *number == 0
 }
 
 impl Endpoint {
+    /// All places of the container.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.beside)
+    }
+
+    /// Them as a list, each by itself. The ports stay with the one that they are published at.
+    pub(crate) fn into_all(mut self) -> Vec<Self> {
+        let beside = std::mem::take(&mut self.beside);
+        std::iter::once(self).chain(beside).collect()
+    }
+
+    /// What its network is called.
+    pub(crate) fn network_name(&self) -> &str {
+        self.network.as_ref().map_or(crate::network::BRIDGE, |network| &network.name)
+    }
+
+    /// The way out of its network in a family.
+    pub(crate) fn gateway(&self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::V4 => Some(self.gateway4).filter(|ip| !ip.is_unspecified()).map(IpAddr::V4),
+            Family::V6 => self.gateway6.map(IpAddr::V6),
+        }
+    }
+
     /// Its addresses.
     pub(crate) fn addresses(&self) -> Vec<Cidr> {
         let v4 = Cidr::new(self.ipv4.into(), self.ipv4_prefix).ok();

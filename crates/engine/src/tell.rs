@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use model::container::Source;
 use model::mount::{Access, MountSource};
-use model::{Event, EventKind, ImageId};
+use model::{ContainerId, Event, EventKind, ImageId};
 use shim::{About, Journal, Use};
 
 use crate::Engine;
 use crate::container::{Container, now};
-use crate::network::{BRIDGE, Known};
+use crate::network::Known;
 use crate::record::Endpoint;
 
 /// Attributes beside those that each event of a kind has.
@@ -54,6 +54,17 @@ impl Engine {
         )]);
     }
 
+    /// Tells that a container has come to a network, or gone from it.
+    pub(crate) fn tell_member(&self, action: &str, known: &Known, container: &ContainerId) {
+        let pairs = [
+            ("container", container.to_string()),
+            ("name", known.name.clone()),
+            ("type", known.record.driver.clone()),
+        ];
+        let actor = known.id.to_string();
+        self.append(&[event(EventKind::Network, action, actor, owned(&pairs), now())]);
+    }
+
     /// Tells that what nobody used is gone, and how many bytes it took.
     pub(crate) fn tell_prune(&self, kind: EventKind, reclaimed: u64) {
         let more = owned(&[("reclaimed", reclaimed.to_string())]);
@@ -67,14 +78,12 @@ impl Engine {
 
     fn about(&self, container: &Container, endpoint: Option<&Endpoint>) -> About {
         let mut uses = volumes(container);
-        let joined = endpoint.map(|endpoint| match &endpoint.network {
-            Some(network) => Ok((network.id, network.name.as_str())),
-            None => self.built_in(BRIDGE).map(|id| (id, BRIDGE)),
-        });
-        if let Some(Ok((id, name))) = joined {
+        for place in endpoint.into_iter().flat_map(Endpoint::all) {
+            // Where the default network's id cannot be found out, its event goes untold.
+            let Ok(id) = self.network_id_of(place) else { continue };
             let attributes = owned(&[
                 ("container", container.id.to_string()),
-                ("name", name.to_owned()),
+                ("name", place.network_name().to_owned()),
                 ("type", "bridge".to_owned()),
             ]);
             uses.push(Use {

@@ -17,6 +17,7 @@ use model::container::{ContainerSpec, TerminalSize};
 use model::health::Health;
 use model::life::StartFailure;
 use model::mount::Mount;
+use model::network::Attachment;
 use model::port::ContainerPort;
 use model::selinux::Labels;
 use model::{ContainerId, ContainerName, ExecId, ExitCode, ImageId, Life, NetworkId};
@@ -335,8 +336,8 @@ pub struct EndpointView {
     pub gateway6: Option<Ipv6Addr>,
     /// Link address.
     pub mac: Option<[u8; 6]>,
-    /// The addresses that it asks for.
-    pub asked: (Option<Ipv4Addr>, Option<Ipv6Addr>),
+    /// What it asks for; a list of a network's containers does not say.
+    pub asked: Option<Attachment>,
 }
 
 /// One port of the host that leads to the container.

@@ -4,6 +4,8 @@
 //! never changed but by `update`. What depends on the image (the merged command, the user's
 //! numbers) is not here: `engine::resolve` adds it.
 
+mod network;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -11,16 +13,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::block_limits::BlockLimits;
 use crate::health::{HealthCheck, OnUnhealthy};
-use crate::id::{ContainerName, NameOrId};
+use crate::id::ContainerName;
 use crate::log::LogSpec;
 use crate::mount::Mount;
-use crate::network::Attachment;
 use crate::platform::Platform;
-use crate::port::{ContainerPort, PortBinding};
 use crate::selinux::LabelWish;
 use crate::signal::Signal;
 use crate::systemd::SystemdMode;
 use crate::ulimit::Ulimit;
+
+pub use network::{Membership, NameOrIdText, NetworkMode, NetworkSpec};
 
 /// Everything that the user wishes of one container.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -419,65 +421,6 @@ pub struct FilesSpec {
     pub tmpfs: BTreeMap<String, String>,
     /// Which container's mounts come along, as typed (`NAME[:ro]`).
     pub volumes_from: Vec<String>,
-}
-
-/// What a container sees of networks.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NetworkSpec {
-    /// Which network.
-    pub mode: NetworkMode,
-    /// `None`: the short id, or the host's on the host's network.
-    pub hostname: Option<String>,
-    /// Appended to the hostname in `/etc/hosts`.
-    pub domainname: Option<String>,
-    /// Ports that the image or user names without publishing them.
-    pub exposed: Vec<ContainerPort>,
-    /// `-p`
-    pub published: Vec<PortBinding>,
-    /// `-P`: every exposed port at a random host port.
-    pub publish_all: bool,
-    /// `--dns`
-    pub dns: Vec<std::net::IpAddr>,
-    /// `--dns-option`
-    pub dns_options: Vec<String>,
-    /// `--dns-search`
-    pub dns_search: Vec<String>,
-    /// `--add-host`: `name:address`, where the address may be `host-gateway`.
-    pub extra_hosts: Vec<String>,
-    /// `--mac-address`
-    pub mac_address: Option<[u8; 6]>,
-    /// What it asks of networks that were made; in the first records there were none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attachments: Vec<Attachment>,
-}
-
-/// Which network a container is on.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum NetworkMode {
-    /// The default bridge.
-    Bridge,
-    /// The host's own.
-    Host,
-    /// Loopback alone.
-    None,
-    /// Another container's.
-    Container(NameOrIdText),
-    /// A network by name or id.
-    Named(String),
-}
-
-/// A name or id as typed, kept in a specification.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct NameOrIdText(pub String);
-
-impl NameOrIdText {
-    /// For a look-up.
-    #[must_use]
-    pub fn name_or_id(&self) -> NameOrId {
-        NameOrId::new(self.0.clone())
-    }
 }
 
 /// When a container is started again.

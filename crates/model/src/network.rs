@@ -102,9 +102,62 @@ pub struct Attachment {
     /// `--ip6`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<Ipv6Addr>,
+    /// `--network-alias`: what others on the network may call it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// `mac-address` of this network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<[u8; 6]>,
+    /// `gw-priority`: the network with the highest is the way out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub priority: i64,
+    /// `driver-opt`, as typed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+}
+
+/// The option by which a container's link gets its name inside.
+pub const LINK_NAME_OPTION: &str = "com.docker.network.endpoint.ifname";
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 impl Attachment {
+    /// A place of which nothing is asked.
+    #[must_use]
+    pub fn of(network: &str) -> Self {
+        Self { network: network.to_owned(), ..Self::default() }
+    }
+
+    /// What its link is called inside, if it asks for a name.
+    #[must_use]
+    pub fn link_name(&self) -> Option<&str> {
+        self.options.get(LINK_NAME_OPTION).map(String::as_str)
+    }
+
+    /// Whether the driver has what it asks for.
+    ///
+    /// # Errors
+    /// An option is unknown, or its value makes no sense.
+    pub fn check_options(&self) -> Result<(), BadOption> {
+        for (key, value) in &self.options {
+            match key.as_str() {
+                LINK_NAME_OPTION if link_name(value).is_some() => {}
+                LINK_NAME_OPTION => {
+                    let (key, value) = (key.clone(), value.clone());
+                    return Err(BadOption::Value { key, value, why: LINK_NAME });
+                }
+                "com.docker.network.endpoint.sysctls" => {
+                    return Err(BadOption::Later(format!("driver option {key}")));
+                }
+                _ => return Err(BadOption::Unknown(key.clone())),
+            }
+        }
+        Ok(())
+    }
+
     /// The address that it asks for in a family.
     #[must_use]
     pub fn asked(&self, family: Family) -> Option<IpAddr> {

@@ -50,6 +50,9 @@ pub enum EndpointError {
         /// Why.
         source: NetlinkError,
     },
+    /// The namespace cannot be spoken to.
+    #[error("open a netlink socket in the network namespace of a container")]
+    Socket(#[source] NetlinkError),
     /// The loopback link failed.
     #[error("set up the loopback link of a container")]
     Loopback(#[source] NetlinkError),
@@ -171,22 +174,92 @@ pub fn create_in(plan: &EndpointPlan, netns: OwnedFd) -> Result<Endpoint, Endpoi
     furnish(plan, netns, &prepared?)
 }
 
+/// Adds a link to a namespace that is in use, which has others: the first name that is free of the host's
+/// side. If it fails, nothing stays.
+///
+/// # Errors
+/// See [`EndpointError`].
+pub fn add(plan: &EndpointPlan, netns: &OwnedFd) -> Result<LinkName, EndpointError> {
+    let inside = sys::netns::run_in(netns, Socket::route)?.map_err(EndpointError::Socket)?;
+    let host = host_socket(plan)?;
+    let link = connect(plan, &host, netns)?;
+    pass(Point::StartLink);
+    // The defaults of the namespace are those of its first link, or the container's own.
+    let set = sys::netns::run_in(netns, || set_link(plan)).map_err(EndpointError::from);
+    let done = set.and_then(|set| Ok(set?)).and_then(|()| complete(plan, (&host, &link), &inside));
+    if done.is_err() {
+        let mut batch = Batch::default();
+        let index = host.index_of(link.as_str());
+        // The error that led here is the one to tell.
+        let _ = index.and_then(|index| {
+            rtnl::delete_link(&mut batch, index);
+            host.execute(batch)
+        });
+    }
+    done.map(|()| link)
+}
+
+/// Makes these the ways out of a namespace, each in place of what led out of it in its family: a link inside
+/// with the gateway behind it.
+///
+/// # Errors
+/// There is no such link, or the gateway is not reached by it.
+pub fn lead_out(netns: &OwnedFd, ways: &[(LinkName, IpAddr)]) -> Result<(), EndpointError> {
+    if ways.is_empty() {
+        return Ok(());
+    }
+    let inside = sys::netns::run_in(netns, Socket::route)?.map_err(EndpointError::Socket)?;
+    for (link, gateway) in ways {
+        let failed = |source| EndpointError::Configure { link: link.clone(), source };
+        let mut batch = Batch::default();
+        let index = inside.index_of(link.as_str()).map_err(failed)?;
+        rtnl::replace_default_route(&mut batch, index, *gateway);
+        inside.execute(batch).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn host_socket(plan: &EndpointPlan) -> Result<Socket, EndpointError> {
+    Socket::route()
+        .map_err(|source| EndpointError::Connect { link: plan.host_link.clone(), source })
+}
+
 fn furnish(
     plan: &EndpointPlan,
     netns: OwnedFd,
     inside: &Socket,
 ) -> Result<Endpoint, EndpointError> {
     pass(Point::StartNetns);
-    let host = Socket::route()
-        .map_err(|source| EndpointError::Connect { link: plan.host_link.clone(), source })?;
+    let host = host_socket(plan)?;
     let host_link = connect(plan, &host, &netns)?;
     pass(Point::StartLink);
-    let failed = |source| EndpointError::Configure { link: host_link.clone(), source };
-    let index = configure(plan, inside).map_err(failed)?;
-    rtnl::settle(&host, &host_link, plan.bridge).map_err(failed)?;
-    know(plan, &host).map_err(failed)?;
-    announce(plan, inside, index).map_err(failed)?;
+    complete(plan, (&host, &host_link), inside)?;
     Ok(Endpoint { netns, mac: plan.mac, host_link })
+}
+
+/// All of a link but itself.
+fn complete(
+    plan: &EndpointPlan,
+    (host, link): (&Socket, &LinkName),
+    inside: &Socket,
+) -> Result<(), EndpointError> {
+    let failed = |source| EndpointError::Configure { link: link.clone(), source };
+    let index = configure(plan, inside).map_err(failed)?;
+    rtnl::settle(host, link, plan.bridge).map_err(failed)?;
+    know(plan, host).map_err(failed)?;
+    announce(plan, inside, index).map_err(failed)
+}
+
+/// Runs inside, before the link is up.
+fn set_link(plan: &EndpointPlan) -> Result<(), SysctlError> {
+    let of = |name: &str| format!("ipv6/conf/{}/{name}", plan.inside_link);
+    if plan.has_v6() {
+        sysctl::write_if_known(&of("disable_ipv6"), "0")?;
+        sysctl::write_if_known(&of("accept_ra"), "0")?;
+        sysctl::write_if_known(&of("ndisc_notify"), "1")
+    } else {
+        sysctl::write_if_known(&of("disable_ipv6"), "1")
+    }
 }
 
 /// Runs inside of the new namespace, before there is a link: its defaults become the link's.

@@ -320,7 +320,21 @@ pub(crate) fn add_address(batch: &mut Batch, index: u32, cidr: Cidr) {
 /// Adds a default route.
 pub(crate) fn add_default_route(batch: &mut Batch, index: u32, gateway: IpAddr) {
     let flags = flag::ACK | flag::CREATE;
-    let head = Head { kind: NEWROUTE, flags, step: "add a default route" };
+    default_route(
+        batch,
+        Head { kind: NEWROUTE, flags, step: "add a default route" },
+        (index, gateway),
+    );
+}
+
+/// The same in place of the one that there is.
+pub(crate) fn replace_default_route(batch: &mut Batch, index: u32, gateway: IpAddr) {
+    let flags = flag::ACK | flag::CREATE | flag::REPLACE;
+    let head = Head { kind: NEWROUTE, flags, step: "replace the default route" };
+    default_route(batch, head, (index, gateway));
+}
+
+fn default_route(batch: &mut Batch, head: Head, (index, gateway): (u32, IpAddr)) {
     let family = Family::of(gateway).number();
     let header = [family, 0, 0, 0, TABLE_MAIN, PROTOCOL_BOOT, 0, TYPE_UNICAST, 0, 0, 0, 0];
     batch.message(head, &header, |w| {

@@ -106,6 +106,10 @@ places! {
 
     NetworkRow = "network.row": "A network's row is written; it has no bridge.",
     NetworkLaid = "network.laid": "It has its bridge, and its place in the firewall.",
+    ConnectLeased = "connect.leased": "A container that runs has an address on another network; no link.",
+    ConnectLinked = "connect.linked": "It has its link there; its record does not say so.",
+    ConnectSaved = "connect.saved": "Its record says where it is; its way out and its ports do not follow yet.",
+    DisconnectUnlinked = "disconnect.unlinked": "Its link is gone; its record has it.",
     NetworkRemoved = "network.removed": "A network's row is gone; its bridge is there.",
 
     OperationBegin = "operation.begin": "An operation begins: of a pull, the manifest is here.",

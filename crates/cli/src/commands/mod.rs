@@ -34,7 +34,9 @@ mod inspect;
 mod kill;
 mod load;
 mod logs;
+mod network_connect;
 mod network_create;
+mod network_disconnect;
 mod network_firewall;
 mod network_graph;
 mod network_inspect;
@@ -133,7 +135,9 @@ pub(crate) const ALL: &[&Command] = &[
     &kill::COMMAND,
     &load::COMMAND,
     &logs::COMMAND,
+    &network_connect::COMMAND,
     &network_create::COMMAND,
+    &network_disconnect::COMMAND,
     &network_firewall::COMMAND,
     &network_graph::COMMAND,
     &network_inspect::COMMAND,

@@ -42,6 +42,7 @@ mod log_drivers;
 mod logs;
 mod nesting;
 mod network;
+mod network_connect;
 mod network_members;
 mod networks;
 mod oci;

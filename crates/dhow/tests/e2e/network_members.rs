@@ -12,7 +12,7 @@ use crate::networks::{at, bridge, has_ipv6, inspect, link, rules, said, subnet};
 const SERVE: &str = "echo page > /var/www/f; exec httpd -f -p 80 -h /var/www";
 
 /// A container on a network that serves a page on port 80, and listens.
-fn serve(host: &Host, network: &str, name: &str, more: &[&str]) {
+pub(crate) fn serve(host: &Host, network: &str, name: &str, more: &[&str]) {
     let run = ["run", "-d", "--name", name, "--network", network];
     host.ok(&[&run[..], more, &["busybox", "sh", "-c", SERVE]].concat());
     let listens = "until wget -qO- http://127.0.0.1/f; do usleep 9999; done 2>/dev/null";
@@ -20,30 +20,30 @@ fn serve(host: &Host, network: &str, name: &str, more: &[&str]) {
 }
 
 /// What one container is of a network.
-fn place(host: &Host, container: &str, network: &str) -> Value {
+pub(crate) fn place(host: &Host, container: &str, network: &str) -> Value {
     let shown = host.ok(&["inspect", "-f", "{{json .NetworkSettings.Networks}}", container]);
     serde_json::from_str::<Value>(&shown).unwrap()[network].clone()
 }
 
-fn address(host: &Host, container: &str, network: &str) -> String {
+pub(crate) fn address(host: &Host, container: &str, network: &str) -> String {
     place(host, container, network)["IPAddress"].as_str().unwrap().to_owned()
 }
 
 /// What a container gets that asks for the page, within so many seconds.
-fn asked(host: &Host, from: &str, address: &str, seconds: &str) -> testkit::Ran {
+pub(crate) fn asked(host: &Host, from: &str, address: &str, seconds: &str) -> testkit::Ran {
     // The `-T` of a static busybox ends it with a fault.
     let url = format!("http://{address}/f");
     host.run(&["exec", from, "busybox", "timeout", seconds, "wget", "-qO-", &url])
 }
 
 /// A container gets the page, however loaded the machine is.
-fn reaches(host: &Host, from: &str, address: &str) {
+pub(crate) fn reaches(host: &Host, from: &str, address: &str) {
     let ran = asked(host, from, address, "60");
     assert_eq!(ran.out, "page", "{from} from {address}: {}", ran.err);
 }
 
 /// A container does not; it would have it at once.
-fn is_kept_from(host: &Host, from: &str, address: &str) {
+pub(crate) fn is_kept_from(host: &Host, from: &str, address: &str) {
     let ran = asked(host, from, address, "1");
     // It was refused, or ended while it waited.
     let is_kept = matches!(ran.code, Some(1 | 143)) && ran.out.is_empty();
@@ -255,9 +255,4 @@ fn a_configuration_holds_nobody() {
     host.ok(&["network", "create", "--config-only", "--subnet", &subnet(), "conf"]);
     let refused = host.fails(125, &["run", "--rm", "--network", "conf", "busybox", "true"]);
     assert!(refused.contains("network conf is a configuration"), "{refused}");
-    let later = host.fails(
-        125,
-        &["run", "--rm", "--network", "conf", "--network-alias", "a", "busybox", "true"],
-    );
-    assert!(later.contains("not supported yet: EndpointSettings.Aliases"), "{later}");
 }

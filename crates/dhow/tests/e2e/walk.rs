@@ -51,12 +51,17 @@ enum Scenario {
     CopyIn,
     /// `update` of the mounts and ports of a container that runs.
     Update,
+    /// `network connect` of a container that runs.
+    Connect,
+    /// `network disconnect` of one.
+    Disconnect,
     Repair,
 }
 
 use Scenario::{
-    Again, Checkpoint, CopyIn, Create, Load, Log, NetworkMake, NetworkRemove, Pull, Reap, Remove,
-    Repair, Revive, Run, RunOn, Shim, Tag, Untag, Update, VolumeClone, VolumeRemove, VolumeRename,
+    Again, Checkpoint, Connect, CopyIn, Create, Disconnect, Load, Log, NetworkMake, NetworkRemove,
+    Pull, Reap, Remove, Repair, Revive, Run, RunOn, Shim, Tag, Untag, Update, VolumeClone,
+    VolumeRemove, VolumeRename,
 };
 
 /// Every place has a command that passes it: a new one does not compile without.
@@ -88,6 +93,9 @@ const fn scenarios(point: Point) -> &'static [Scenario] {
         P::RemoveVolumeRow => &[VolumeRemove],
         P::NetworkRow | P::NetworkLaid => &[NetworkMake],
         P::NetworkRemoved => &[NetworkRemove],
+        P::ConnectLeased | P::ConnectLinked => &[Connect],
+        P::ConnectSaved => &[Connect, Disconnect],
+        P::DisconnectUnlinked => &[Disconnect],
         P::VolumeStaged | P::VolumeAdopted => &[VolumeClone],
         P::VolumeLinked | P::VolumeRenamed | P::VolumeMoved => &[VolumeRename],
         P::OperationBegin | P::OperationLease | P::OperationLeased => &[Pull, Load],
@@ -123,6 +131,8 @@ const fn then(point: Point, scenario: Scenario) -> Then {
         (VolumeRename, Point::VolumeLinked) => Then::Undone,
         (VolumeRename, _) => Then::Done,
         (Remove, Point::RemoveLocked | Point::RemoveLife | Point::RemoveMoved) => Then::Undone,
+        (Connect | Disconnect, Point::ConnectSaved) => Then::Done,
+        (Connect | Disconnect, _) => Then::Undone,
         // A network without a bridge is one: the next container makes it.
         (Remove | VolumeRemove | Log | NetworkMake | NetworkRemove, _) => Then::Done,
         // Half an update is none: what is new is there at the next start, what goes is there until then.
@@ -260,6 +270,13 @@ impl Walk {
                 let run = ["run", "-d", "-p", "0:80", "-v", "old:/old", "--name", "half"];
                 self.host.ok(&[&run[..], &["busybox", "sleep", "1000"]].concat());
             }
+            Connect | Disconnect => {
+                let run = ["run", "-d", "-p", "0:80", "--name", "half", "busybox"];
+                self.host.ok(&[&run[..], &["sleep", "1000"]].concat());
+                if scenario == Disconnect {
+                    self.host.ok(&["network", "connect", "--gw-priority", "1", "walked", "half"]);
+                }
+            }
             Checkpoint => {
                 testkit::criu().unwrap();
                 let beats = "while :; do date +%N; usleep 9999; done";
@@ -317,6 +334,8 @@ impl Walk {
             VolumeRemove => &["volume", "rm", "gone"],
             NetworkMake => &["network", "create", "--subnet", &self.subnet, "half"],
             NetworkRemove => &["network", "rm", "half"],
+            Connect => &["network", "connect", "--gw-priority", "1", "walked", "half"],
+            Disconnect => &["network", "disconnect", "walked", "half"],
             VolumeClone => &["volume", "clone", "kept", "cloned"],
             VolumeRename => &["volume", "rename", "gone", "renamed"],
             CopyIn => &["cp", &archive, "kept:/data/half"],
@@ -362,6 +381,11 @@ impl Walk {
             VolumeRemove => host.run(&["volume", "inspect", "gone"]).code == Some(1),
             NetworkMake => host.run(&["network", "inspect", "half"]).code == Some(0),
             NetworkRemove => host.run(&["network", "inspect", "half"]).code == Some(1),
+            Connect | Disconnect => {
+                let networks = "{{json .NetworkSettings.Networks}}";
+                let is_on = host.ok(&["inspect", "-f", networks, "half"]).contains("walked");
+                is_on == (scenario == Connect)
+            }
             VolumeClone => host.run(&["volume", "inspect", "cloned"]).code == Some(0),
             // The container, and whoever asks for the volume, have the same files.
             VolumeRename => {
@@ -419,7 +443,8 @@ impl Walk {
                 self.expect(what, &["rm", "half"]);
                 self.expect(what, &["volume", "rm", "filled"]);
             }
-            Run | RunOn | Shim | Again | Revive | Reap | Log | Remove | Checkpoint => {
+            Run | RunOn | Shim | Again | Revive | Reap | Log | Remove | Checkpoint | Connect
+            | Disconnect => {
                 self.forget_half(what);
                 self.expect(
                     what,
@@ -565,7 +590,7 @@ const fn is_of_users(point: Point, scenario: Scenario) -> bool {
         Reap | Revive => matches!(point, P::ReapBegan | P::ReviveBegan),
         Create | Again | Log | Checkpoint | Remove | Pull | Load | Tag | Untag | VolumeRemove
         | VolumeClone | VolumeRename | NetworkMake | NetworkRemove | RunOn | CopyIn | Update
-        | Repair => false,
+        | Connect | Disconnect | Repair => false,
     }
 }
 

@@ -1,10 +1,12 @@
 //! Networks.
 
-use docker_api::types::networks::{NetworkCreate, NetworkCreated, NetworksPruned};
+use docker_api::types::networks::{
+    NetworkConnect, NetworkCreate, NetworkCreated, NetworkDisconnect, NetworksPruned,
+};
 use http::StatusCode;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use model::moment;
+use model::{NameOrId, moment};
 
 use crate::call::Call;
 use crate::error::HttpError;
@@ -53,6 +55,24 @@ pub(super) async fn inspect(call: &Call, name: String) -> Result<Reply, HttpErro
 pub(super) async fn firewall(call: &Call) -> Result<Reply, HttpError> {
     let exposure = call.run_brief(|engine| engine.exposure()).await?;
     Ok(reply::json(&raise::firewall(&exposure)))
+}
+
+/// `POST /networks/{id}/connect`.
+pub(super) async fn connect(mut call: Call, name: String) -> Result<Reply, HttpError> {
+    let request: NetworkConnect = call.json().await?.value;
+    let place = lower::connect(&name, request.endpoint_config.as_ref())?;
+    let who = NameOrId::new(request.container);
+    call.run(move |engine| engine.network_connect(&name, &who, place)).await?;
+    Ok(reply::empty(StatusCode::OK))
+}
+
+/// `POST /networks/{id}/disconnect`. What `Force` is for, an endpoint of a container that is no more, there
+/// is not: a lease ends with its container.
+pub(super) async fn disconnect(mut call: Call, name: String) -> Result<Reply, HttpError> {
+    let request: NetworkDisconnect = call.json().await?.value;
+    let who = NameOrId::new(request.container);
+    call.run(move |engine| engine.network_disconnect(&name, &who)).await?;
+    Ok(reply::empty(StatusCode::OK))
 }
 
 /// `DELETE /networks/{id}`.

@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 
 use docker_api::types::containers::{CreateContainer, UpdateExtension};
-use docker_api::types::network_settings::{EndpointSettings, PortBinding as WireBinding, PortMap};
+use docker_api::types::network_settings::{
+    EndpointIpamConfig, EndpointSettings, PortBinding as WireBinding, PortMap,
+};
 use engine::view::PortChanges;
-use model::container::{NameOrIdText, NetworkMode, NetworkSpec};
-use model::network::Attachment;
+use model::container::{Membership, NameOrIdText, NetworkMode, NetworkSpec};
+use model::network::{Attachment, BadOption};
 use model::port::{ContainerPort, HostPort, ParsePortError, PortBinding};
 
 use super::{LowerError, Unsupported, filled, text};
@@ -59,6 +61,8 @@ pub(crate) enum NetworkError {
         "invalid endpoint settings:\nnetwork-scoped aliases are only supported for user-defined networks"
     )]
     Aliases,
+    #[error(transparent)]
+    Option(#[from] BadOption),
     #[error("conflicting options: network {network} and endpoint settings of {endpoint}")]
     OtherEndpoint { network: String, endpoint: String },
 }
@@ -68,7 +72,7 @@ pub(super) fn lower(request: &CreateContainer) -> Result<NetworkSpec, LowerError
     let CreateContainer { config, host_config: host, .. } = request;
     let mode = mode(&host.network_mode)?;
     conflicts(request, &mode)?;
-    let (mac, attachments) = endpoint(request, &mode)?;
+    let Places { mac, attachments, membership } = places(request, &mode)?;
     Ok(NetworkSpec {
         hostname: hostname("hostname", &config.hostname)?,
         domainname: hostname("domain name", &config.domainname)?,
@@ -86,6 +90,7 @@ pub(super) fn lower(request: &CreateContainer) -> Result<NetworkSpec, LowerError
             .collect::<Result<_, _>>()?,
         mac_address: mac,
         attachments,
+        membership,
         mode,
     })
 }
@@ -232,54 +237,81 @@ fn extra_host(text: &str) -> Result<String, NetworkError> {
     Ok(format!("{name}:{bare}"))
 }
 
-/// Settings of the one endpoint that there can be, and its link address from either place.
-fn endpoint(
-    request: &CreateContainer,
-    mode: &NetworkMode,
-) -> Result<(Option<[u8; 6]>, Vec<Attachment>), LowerError> {
+/// What is asked of networks.
+struct Places {
+    /// The link address on the first.
+    mac: Option<[u8; 6]>,
+    attachments: Vec<Attachment>,
+    membership: Membership,
+}
+
+/// What is asked of each network, and the link address of the first from either place. Who names networks and
+/// not that of the mode is not on that one (Docker).
+fn places(request: &CreateContainer, mode: &NetworkMode) -> Result<Places, LowerError> {
     let network = request.host_config.network_mode.as_str();
     let mut text = request.config.mac_address.as_str();
     let mut attachments = Vec::new();
+    let mut membership = None;
     for (name, settings) in request.networking_config.endpoints_config.iter().flatten() {
-        let same = name == network || (is_default(name) && *mode == NetworkMode::Bridge);
-        if !same {
+        let is_own = name == network || (is_default(name) && *mode == NetworkMode::Bridge);
+        if !is_own && mode.network().is_none() {
             let (network, endpoint) = (network.to_owned(), name.clone());
-            return match mode {
-                NetworkMode::Container(_) | NetworkMode::Host | NetworkMode::None => {
-                    Err(NetworkError::OtherEndpoint { network, endpoint }.into())
-                }
-                NetworkMode::Bridge | NetworkMode::Named(_) => {
-                    Err(Unsupported::new("more than one network").into())
-                }
-            };
+            return Err(NetworkError::OtherEndpoint { network, endpoint }.into());
         }
-        judge(settings, mode)?;
-        attachments.extend(attachment(name, settings)?);
-        if !settings.mac_address.is_empty() {
-            text = &settings.mac_address;
+        judge(settings, mode.network().is_some() && !is_default(name))?;
+        let mut place = attachment(name, settings)?;
+        if is_own {
+            membership = Some(Membership::Kept);
+            place.mac = None;
+            if !settings.mac_address.is_empty() {
+                text = &settings.mac_address;
+            }
+        } else {
+            membership = membership.or(Some(Membership::Left));
         }
-    }
-    match filled(Some(text)) {
-        None => Ok((None, attachments)),
-        Some(text) => {
-            let mac = mac(text).ok_or_else(|| NetworkError::Mac(text.to_owned()))?;
-            Ok((Some(mac), attachments))
+        // What only names the network of the mode asks nothing.
+        if !is_own || place != Attachment::of(name) {
+            attachments.push(place);
         }
     }
+    let mac = filled(Some(text)).map(link_address).transpose()?;
+    Ok(Places { mac, attachments, membership: membership.unwrap_or_default() })
 }
 
-/// What is asked of a network, if anything is.
-fn attachment(
+fn link_address(text: &str) -> Result<[u8; 6], NetworkError> {
+    mac(text).ok_or_else(|| NetworkError::Mac(text.to_owned()))
+}
+
+/// Lowers what a container that is there asks of a network that it comes to.
+pub(crate) fn connect(
     network: &str,
-    settings: &EndpointSettings,
-) -> Result<Option<Attachment>, NetworkError> {
-    let Some(ipam) = &settings.ipam_config else { return Ok(None) };
-    let asked = Attachment {
+    settings: Option<&EndpointSettings>,
+) -> Result<Attachment, LowerError> {
+    let Some(settings) = settings else { return Ok(Attachment::of(network)) };
+    judge(settings, !is_default(network))?;
+    attachment(network, settings)
+}
+
+/// What is asked of a network.
+fn attachment(network: &str, settings: &EndpointSettings) -> Result<Attachment, LowerError> {
+    let nothing = EndpointIpamConfig::default();
+    let ipam = settings.ipam_config.as_ref().unwrap_or(&nothing);
+    let alias = |name: &String| match hostname("network alias", name)? {
+        Some(name) => Ok(name),
+        None => Err(NetworkError::Hostname { what: "network alias", name: String::new() }),
+    };
+    let aliases = settings.aliases.iter().flatten().map(alias);
+    let place = Attachment {
         network: network.to_owned(),
         ipv4: address(&ipam.ipv4_address, "IPv4")?,
         ipv6: address(&ipam.ipv6_address, "IPv6")?,
+        aliases: aliases.collect::<Result<_, NetworkError>>()?,
+        mac: filled(Some(&settings.mac_address)).map(link_address).transpose()?,
+        priority: settings.gw_priority,
+        options: settings.driver_opts.clone().unwrap_or_default(),
     };
-    Ok((asked.ipv4.is_some() || asked.ipv6.is_some()).then_some(asked))
+    place.check_options().map_err(NetworkError::from)?;
+    Ok(place)
 }
 
 fn address<A: std::str::FromStr>(
@@ -294,24 +326,21 @@ fn is_default(name: &str) -> bool {
     matches!(name, "default" | "bridge")
 }
 
-fn judge(settings: &EndpointSettings, mode: &NetworkMode) -> Result<(), LowerError> {
+/// The default network gives addresses as it likes, and has no names.
+fn judge(settings: &EndpointSettings, is_made: bool) -> Result<(), LowerError> {
     let ipam = settings.ipam_config.as_ref();
     let link_local = ipam.is_some_and(|ipam| ipam.link_local_ips.iter().flatten().next().is_some());
     let address = link_local
         || ipam.is_some_and(|ipam| !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty());
     let aliases = settings.aliases.iter().flatten().next().is_some();
-    let named = matches!(mode, NetworkMode::Named(_));
     let later = [
-        ("EndpointSettings.IPAMConfig.LinkLocalIPs", link_local && named),
-        ("EndpointSettings.Aliases", aliases && named),
+        ("EndpointSettings.IPAMConfig.LinkLocalIPs", link_local && is_made),
         ("EndpointSettings.Links", settings.links.iter().flatten().next().is_some()),
-        ("EndpointSettings.DriverOpts", settings.driver_opts.iter().flatten().next().is_some()),
-        ("EndpointSettings.GwPriority", settings.gw_priority != 0),
     ];
     if let Some((name, _)) = later.iter().find(|(_, asked)| *asked) {
         return Err(Unsupported::new(*name).into());
     }
-    match (address && !named, aliases) {
+    match (address && !is_made, aliases && !is_made) {
         (true, _) => Err(NetworkError::StaticAddress.into()),
         (_, true) => Err(NetworkError::Aliases.into()),
         (false, false) => Ok(()),

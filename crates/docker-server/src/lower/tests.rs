@@ -206,6 +206,7 @@ fn the_least_request_gets_the_default_network() {
                 extra_hosts: [],
                 mac_address: None,
                 attachments: [],
+                membership: Kept,
             }
         "#]],
     );
@@ -793,4 +794,35 @@ fn an_exec_has_a_command() {
     assert_eq!(spec.size.map(|size| (size.rows, size.columns)), Some((24, 80)));
     let old = exec(&request(&["sh"]), "1.41".parse().unwrap()).unwrap();
     assert_eq!(old.size, None);
+}
+
+#[test]
+fn networks_become_places() {
+    let places = |mode: &str, endpoints: &str| {
+        let spec = spec(&image(&format!(
+            r#""HostConfig":{{"NetworkMode":"{mode}"}},"NetworkingConfig":{{"EndpointsConfig":{{{endpoints}}}}}"#
+        )));
+        let one = |place: model::network::Attachment| {
+            let model::network::Attachment { network, ipv4, aliases, mac, priority, .. } = place;
+            let (mac, ipv4) = (mac.map(|mac| mac[5]), ipv4.map(|ip| ip.to_string()));
+            format!("{network} {ipv4:?} {aliases:?} {mac:?} {priority}")
+        };
+        spec.network.places().into_iter().map(one).collect::<Vec<_>>()
+    };
+    let two = r#"
+        "n":{"MacAddress":"02:00:00:00:00:05","Aliases":["x"]},
+        "b":{"GwPriority":3,"MacAddress":"02:00:00:00:00:06","IPAMConfig":{"IPv4Address":"10.0.0.9"}}"#;
+    let own = r#"n None ["x"] Some(5) 0"#;
+    let other = r#"b Some("10.0.0.9") [] Some(6) 3"#;
+    assert_eq!(places("n", two), [own, other]);
+    assert_eq!(places("default", ""), ["bridge None [] None 0"]);
+    assert_eq!(places("default", r#""default":{},"z":{}"#).len(), 2);
+    // Who names others is on those alone.
+    assert_eq!(places("default", r#""z":{}"#), ["z None [] None 0"]);
+    let none =
+        r#""HostConfig":{"NetworkMode":"none"},"NetworkingConfig":{"EndpointsConfig":{"z":{}}}"#;
+    assert_eq!(
+        refused(&image(none)),
+        (400, "conflicting options: network none and endpoint settings of z".to_owned())
+    );
 }

@@ -10,7 +10,7 @@ use docker_api::types::network_settings::{
 use docker_api::types::networks::{ConfigReference, EndpointResource, Ipam, IpamConfig, Network};
 use engine::view::{ContainerView, EndpointView, NetworkView};
 use model::container::NetworkMode;
-use model::network::Configuration;
+use model::network::{Attachment, Configuration};
 
 use super::{mac, or_null, path, time};
 
@@ -52,14 +52,18 @@ fn endpoint(view: &ContainerView, place: &EndpointView) -> EndpointSettings {
     let (ip, prefix) = address(place.ipv4);
     let (ip6, prefix6) = address(place.ipv6);
     let is_up = view.life.is_running();
-    let (asked4, asked6) = place.asked;
+    let nothing = Attachment::default();
+    let wish = place.asked.as_ref().unwrap_or(&nothing);
     let asked = EndpointIpamConfig {
-        ipv4_address: asked4.map(|ip| ip.to_string()).unwrap_or_default(),
-        ipv6_address: asked6.map(|ip| ip.to_string()).unwrap_or_default(),
+        ipv4_address: wish.ipv4.map(|ip| ip.to_string()).unwrap_or_default(),
+        ipv6_address: wish.ipv6.map(|ip| ip.to_string()).unwrap_or_default(),
         link_local_ips: None,
     };
     EndpointSettings {
         ipam_config: or_null(asked),
+        aliases: or_null(wish.aliases.clone()),
+        driver_opts: or_null(wish.options.clone()),
+        gw_priority: wish.priority,
         network_id: place.network.map(|id| id.to_string()).unwrap_or_default(),
         endpoint_id: if is_up { view.id.to_string() } else { String::new() },
         gateway: place.gateway4.map(|ip| ip.to_string()).unwrap_or_default(),

@@ -94,6 +94,45 @@ pub enum NetworkError {
         /// Asked for.
         address: IpAddr,
     },
+    /// A container is on it already.
+    #[error("endpoint with name {container} already exists in network {network}")]
+    AlreadyOn {
+        /// The container's name.
+        container: String,
+        /// The network's.
+        network: String,
+    },
+    /// A container is not on it.
+    #[error("container {container} is not connected to network {network}")]
+    NotOn {
+        /// Which.
+        container: ContainerId,
+        /// The network's name, or as typed.
+        network: String,
+    },
+    /// Who has the host's network has no other.
+    #[error("container cannot be disconnected from host network or connected to host network")]
+    HostNetwork,
+    /// Who shares a network has no other.
+    #[error(
+        "container sharing network namespace with another container or host cannot be connected to any other network"
+    )]
+    SharedNetwork,
+    /// Who has none has no other.
+    #[error(
+        "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+    )]
+    NoNetwork,
+    /// The default network gives addresses as it likes.
+    #[error(
+        "invalid endpoint settings:\nuser specified IP address is supported only when connecting to networks with user configured subnets"
+    )]
+    DefaultAddress,
+    /// It has no names.
+    #[error(
+        "invalid endpoint settings:\nnetwork-scoped aliases are only supported for user-defined networks"
+    )]
+    DefaultAliases,
     /// An address of IPv6 was asked for where the host has none.
     #[error(
         "invalid config for network {name}: invalid endpoint settings:\nIPv6 address {address} cannot be had: IPv6 is disabled on this host"

@@ -139,12 +139,12 @@ impl Engine {
             let container = Container::read(row)?;
             let endpoint = container.record.last_start().and_then(|start| start.endpoint.as_ref());
             let Some(endpoint) = endpoint else { continue };
-            if self.life(&container)?.is_running() {
-                let network = match &endpoint.network {
-                    Some(network) => network.id,
-                    None => self.built_in(BRIDGE)?,
-                };
-                let member = (container.row.name.clone(), endpoint_view(endpoint));
+            if !self.life(&container)?.is_running() {
+                continue;
+            }
+            for place in endpoint.all() {
+                let member = (container.row.name.clone(), endpoint_view(place));
+                let network = self.network_id_of(place)?;
                 members.entry(network).or_default().insert(container.id, member);
             }
         }

@@ -26,12 +26,19 @@ impl Engine {
         endpoint: Option<&Endpoint>,
     ) -> Result<(), EngineError> {
         self.take_names(&container.id);
-        let Some(endpoint) = endpoint.filter(|_| is_named(&container.record, endpoint)) else {
-            return Ok(());
-        };
-        let (network, _) = self.named_network(endpoint)?;
-        let addresses = endpoint.addresses().iter().map(|cidr| cidr.address()).collect();
-        self.put_names(container, &network, &[], addresses)
+        let asked = container.record.spec.network.places();
+        for place in endpoint.into_iter().flat_map(Endpoint::all) {
+            if !is_named(&container.record, Some(place)) {
+                continue;
+            }
+            let (network, name) = self.named_network(place)?;
+            let is_typed = |typed: &str| typed == name || network.to_string().starts_with(typed);
+            let aliases = asked.iter().find(|asked| is_typed(&asked.network));
+            let aliases = aliases.map_or(&[][..], |asked| &asked.aliases);
+            let addresses = place.addresses().iter().map(|cidr| cidr.address()).collect();
+            self.put_names(container, &network, aliases, addresses)?;
+        }
+        Ok(())
     }
 
     /// Writes what a container is called on one network, in place of what was there: its name, its aliases there,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::network::Configuration;
-use model::{ContainerId, EventKind};
+use model::{ContainerId, EventKind, NetworkId};
 use net::host;
 use net::nft::Source;
 use net::{bridge, links};
@@ -14,6 +14,8 @@ use super::alone::Alone;
 use super::error::NetworkError;
 use super::net_error;
 use super::record::{Known, Laid, Outline};
+use crate::container::Locked;
+use crate::record::Endpoint;
 use crate::view::{NetworkView, Pruned};
 use crate::{Engine, EngineError};
 
@@ -36,6 +38,7 @@ impl Engine {
             Err(Kept::Row(NetworkRowError::InUse(_))) => {
                 // Addresses of containers that have ended are taken back when they are in the way.
                 self.release_ended(&known.id)?;
+                self.release_strangers(&known.id)?;
                 remove()
             }
             other => other,
@@ -79,6 +82,22 @@ impl Engine {
             }
             Kept::Row(NetworkRowError::Db(error)) => Err(error.into()),
         }
+    }
+
+    /// Ends the leases of containers that run and are not on the network: a change of it was killed.
+    pub(super) fn release_strangers(&self, network: &NetworkId) -> Result<(), EngineError> {
+        for (_, id) in self.store().addresses().of_network(network)? {
+            let Locked::Held(_lock) = self.try_lock(&id)? else { continue };
+            let container = self.reread(&id)?;
+            let start = container.record.last_start();
+            let mut places =
+                start.and_then(|start| start.endpoint.as_ref()).into_iter().flat_map(Endpoint::all);
+            let is_on = |place: &Endpoint| self.network_id_of(place).is_ok_and(|on| on == *network);
+            if !places.any(is_on) {
+                self.store().addresses().end(network, &id)?;
+            }
+        }
+        Ok(())
     }
 
     /// Who has an address of a network.

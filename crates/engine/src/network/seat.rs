@@ -1,14 +1,13 @@
-//! A container's place on a network that was made: its addresses there, and its link.
+//! A container's place on a network: its addresses there, and the plan of its link.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::OwnedFd;
 
 use model::address::{Cidr, Family, Mac};
 use model::network::{Attachment, BridgeOptions, Configuration, Inside, Pool};
 use net::address::{BadLinkName, LinkName};
 use net::bridge::Bridge;
-use net::endpoint::{self, EndpointPlan};
+use net::endpoint::EndpointPlan;
 use net::host::{self, Stack};
 use net::ipam;
 use net::names;
@@ -17,9 +16,9 @@ use sys::failpoint::Point;
 
 use super::error::NetworkError;
 use super::record::{Known, Made};
-use super::{Joined, Place, Terms, net_error};
+use super::{Terms, net_error};
 use crate::container::Container;
-use crate::record::{Endpoint, JoinedNetwork};
+use crate::record::{Endpoint, JoinedNetwork, Links};
 use crate::{Engine, EngineError};
 
 /// What links of containers are called, with a number behind.
@@ -43,58 +42,165 @@ impl From<DbError> for LeaseError {
     }
 }
 
+/// A container's place on one network, leased and planned: its link is not made yet.
+pub(super) struct Seat {
+    pub(super) bridge: Bridge,
+    /// Its gateways are those that could be the way out.
+    pub(super) plan: EndpointPlan,
+    pub(super) terms: Terms,
+    pub(super) endpoint: Endpoint,
+}
+
+impl Seat {
+    /// Notes the link that was made.
+    pub(super) fn linked(&mut self, host: &LinkName) {
+        let (inside, host) = (self.plan.inside_link.to_string(), host.to_string());
+        self.endpoint.links = Some(Links { inside, host });
+    }
+}
+
+/// What the links of a container are called inside.
+#[derive(Debug, Default)]
+pub(super) struct LinkNames {
+    taken: BTreeSet<String>,
+}
+
+impl LinkNames {
+    /// Those of links that are there; one of an earlier dhow had the first name.
+    pub(super) fn of<'e>(places: impl Iterator<Item = &'e Endpoint>) -> Self {
+        let name = |place: &Endpoint| {
+            place.links.as_ref().map_or_else(|| format!("{LINK_PREFIX}0"), |it| it.inside.clone())
+        };
+        Self { taken: places.map(name).collect() }
+    }
+
+    /// Keeps a name that somebody asks for.
+    pub(super) fn keep(&mut self, name: &str) -> Result<(), EngineError> {
+        if self.taken.insert(name.to_owned()) {
+            return Ok(());
+        }
+        Err(EngineError::Invalid(format!("two links of the container would be called {name}")))
+    }
+
+    fn next(&mut self, prefix: &str) -> String {
+        let mut all = (0..=self.taken.len()).map(|number| format!("{prefix}{number}"));
+        let name = all.find(|name| !self.taken.contains(name)).unwrap_or_default();
+        self.taken.insert(name.clone());
+        name
+    }
+}
+
 impl Engine {
-    /// Gives a container that starts its place on a network that was made.
-    pub(super) fn connect_made(
+    /// Leases and plans a container's place on each of its networks.
+    pub(super) fn seats(
         &self,
         container: &Container,
-        netns: Option<OwnedFd>,
+        places: &[Attachment],
+    ) -> Result<Vec<Seat>, EngineError> {
+        let mut names = LinkNames::default();
+        // Before any is given out.
+        places.iter().filter_map(Attachment::link_name).try_for_each(|name| names.keep(name))?;
+        let mut seats: Vec<Seat> = Vec::new();
+        for place in places {
+            let seat = self.seat(container, place, &mut names)?;
+            let id = |seat: &Seat| seat.endpoint.network.as_ref().map(|network| network.id);
+            if seats.iter().any(|other| id(other) == id(&seat)) {
+                let name = seat.endpoint.network_name();
+                return Err(EngineError::Invalid(format!(
+                    "network \"{name}\" is specified multiple times"
+                )));
+            }
+            seats.push(seat);
+        }
+        Ok(seats)
+    }
+
+    /// The same on one network; a name for its link that it asks for is kept already.
+    pub(super) fn seat(
+        &self,
+        container: &Container,
+        place: &Attachment,
+        names: &mut LinkNames,
+    ) -> Result<Seat, EngineError> {
+        let mut seat = match place.network.as_str() {
+            "bridge" | "default" => self.default_seat(container, place, names)?,
+            name => {
+                let known = self.network(name)?;
+                match (&known.record.made, known.name.as_str()) {
+                    (Some(made), _) => self.made_seat((container, place), (&known, made), names)?,
+                    (None, super::BRIDGE) => self.default_seat(container, place, names)?,
+                    (None, "host") => return Err(NetworkError::HostNetwork.into()),
+                    (None, _) => return Err(NetworkError::NoNetwork.into()),
+                }
+            }
+        };
+        seat.endpoint.priority = place.priority;
+        Ok(seat)
+    }
+
+    fn default_seat(
+        &self,
+        container: &Container,
+        place: &Attachment,
+        names: &mut LinkNames,
+    ) -> Result<Seat, EngineError> {
+        let bridge = self.default_bridge()?;
+        EngineError::step(Point::StartBridge)?;
+        let address = self.lease_address(container, &bridge)?;
+        EngineError::step(Point::StartAddress)?;
+        let mac = place.mac.map_or_else(|| super::mac_of(address), Mac::from_octets);
+        let plan =
+            EndpointPlan::on_bridge(&bridge, &self.names(), &container.id, address.into(), mac)
+                .ok_or_else(|| EngineError::Invalid(format!("{address} is not on the bridge")))?;
+        let plan = EndpointPlan { inside_link: link_name(place, LINK_PREFIX, names)?, ..plan };
+        let terms = Terms { stack: bridge.plan.stack(), binding: None, inside: Inside::No };
+        let endpoint = super::endpoint_of(&plan, &bridge, address);
+        Ok(Seat { bridge, plan, terms, endpoint })
+    }
+
+    fn made_seat(
+        &self,
+        (container, place): (&Container, &Attachment),
         (known, made): (&Known, &Made),
-    ) -> Result<Place, EngineError> {
+        names: &mut LinkNames,
+    ) -> Result<Seat, EngineError> {
         if made.configuration == Configuration::Only {
             return Err(NetworkError::OnlyConfiguration(known.name.clone()).into());
         }
         let stack = host::stack().map_err(net_error)?;
         let options = made.bridge_options()?;
-        let addresses = self.lease_made(container, known, stack)?;
+        let addresses = self.lease_made((container, place), known, stack)?;
         EngineError::step(Point::StartAddress)?;
         let bridge = self.lay(known)?;
         let bridge = bridge.ok_or_else(|| EngineError::NoSuchNetwork(known.name.clone()))?;
         EngineError::step(Point::StartBridge)?;
-        let plan = self.seat_of(container, (made, &options), &bridge, addresses)?;
-        let place = match netns {
-            None => endpoint::create(&plan),
-            Some(netns) => endpoint::create_in(&plan, netns),
-        };
-        let place = place.map_err(net_error)?;
-        EngineError::step(Point::StartEndpoint)?;
+        let plan = self.seat_of((container, place), (made, &options), &bridge, addresses)?;
+        let prefix = options.link_prefix.as_deref().unwrap_or(LINK_PREFIX);
+        let plan = EndpointPlan { inside_link: link_name(place, prefix, names)?, ..plan };
         let terms = Terms { stack, binding: options.binding, inside: Inside::of(made.internal) };
         let endpoint = endpoint_of(&plan, &bridge, known);
-        let joined = Joined::Bridge { bridge, addresses: plan.addresses, terms };
-        Ok(Place { netns: Some(place.netns), joined: Some((joined, endpoint)) })
+        Ok(Seat { bridge, plan, terms, endpoint })
     }
 
     fn seat_of(
         &self,
-        container: &Container,
+        (container, place): (&Container, &Attachment),
         (made, options): (&Made, &BridgeOptions),
         bridge: &Bridge,
         addresses: Vec<Cidr>,
     ) -> Result<EndpointPlan, EngineError> {
-        let prefix = options.link_prefix.as_deref().unwrap_or(LINK_PREFIX);
-        let inside: Result<LinkName, BadLinkName> = format!("{prefix}0").parse();
-        let given = container.record.spec.network.mac_address.map(Mac::from_octets);
         // Nothing leads out of an internal network.
         let pools = made.pools.iter().filter(|_| !made.internal);
         let has = |pool: &&Pool| addresses.iter().any(|cidr| cidr.family() == pool.family());
+        let mac = place.mac.map(Mac::from_octets);
         Ok(EndpointPlan {
             host_link: names::host_link(&container.id),
-            inside_link: inside.map_err(net_error)?,
+            inside_link: "eth0".parse().map_err(|error: BadLinkName| net_error(error))?,
             group: self.names().group(),
             bridge: bridge.index,
             hairpin: bridge.hairpin,
             mutual: options.mutual,
-            mac: given.unwrap_or_else(|| super::mac_of(v4_of(&addresses))),
+            mac: mac.unwrap_or_else(|| super::mac_of(v4_of(&addresses))),
             gateways: pools.filter(has).filter_map(|pool| pool.gateway).collect(),
             addresses,
             mtu: options.mtu,
@@ -105,13 +211,10 @@ impl Engine {
     /// lowest that are free. What containers have that have ended is taken back only if it is in the way.
     fn lease_made(
         &self,
-        container: &Container,
+        (container, asked): (&Container, &Attachment),
         known: &Known,
         stack: Stack,
     ) -> Result<Vec<Cidr>, EngineError> {
-        let attachments = &container.record.spec.network.attachments;
-        let nothing = Attachment::default();
-        let asked = attachments.first().unwrap_or(&nothing);
         let pools: Vec<&Pool> = known
             .record
             .made
@@ -135,6 +238,7 @@ impl Engine {
             Err(LeaseError::Network(NetworkError::Exhausted { .. }))
             | Err(LeaseError::Lease(AddressError::Taken { .. })) => {
                 self.release_ended(&known.id)?;
+                self.release_strangers(&known.id)?;
                 lease()
             }
             other => other,
@@ -143,7 +247,7 @@ impl Engine {
         // A removal looks for leases in the transaction that takes the row away, so one of them sees the
         // other.
         if self.store().networks().by_name(&known.name)?.is_none_or(|row| row.id != known.id) {
-            self.store().release(&container.id)?;
+            self.store().addresses().end(&known.id, &container.id)?;
             return Err(EngineError::NoSuchNetwork(known.name.clone()));
         }
         Ok(pools.iter().zip(leased).filter_map(|(pool, ip)| pool.subnet.with(ip)).collect())
@@ -171,11 +275,42 @@ impl Engine {
                 Err(EngineError::NoSuchNetwork(_)) => continue,
                 other => other?,
             };
-            let pools: Vec<&Pool> = known.record.made.iter().flat_map(|made| &made.pools).collect();
-            check(asked, &pools, &known.name)?;
+            check_place(&known, asked)?;
         }
         Ok(())
     }
+}
+
+/// Whether a network has what is asked of it.
+pub(super) fn check_place(known: &Known, asked: &Attachment) -> Result<(), NetworkError> {
+    let Some(made) = &known.record.made else {
+        return match known.name.as_str() {
+            super::BRIDGE if asked.ipv4.is_some() || asked.ipv6.is_some() => {
+                Err(NetworkError::DefaultAddress)
+            }
+            super::BRIDGE if !asked.aliases.is_empty() => Err(NetworkError::DefaultAliases),
+            super::BRIDGE => Ok(()),
+            "host" => Err(NetworkError::HostNetwork),
+            _ => Err(NetworkError::NoNetwork),
+        };
+    };
+    if made.configuration == Configuration::Only {
+        return Err(NetworkError::OnlyConfiguration(known.name.clone()));
+    }
+    check(asked, &made.pools.iter().collect::<Vec<_>>(), &known.name)
+}
+
+/// What a link is called inside: as is asked for, else by number.
+fn link_name(
+    place: &Attachment,
+    prefix: &str,
+    names: &mut LinkNames,
+) -> Result<LinkName, EngineError> {
+    let name = match place.link_name() {
+        Some(name) => name.to_owned(),
+        None => names.next(prefix),
+    };
+    name.parse().map_err(|error: BadLinkName| net_error(error))
 }
 
 /// What is asked for must be an address of a pool.
@@ -250,6 +385,9 @@ fn endpoint_of(plan: &EndpointPlan, bridge: &Bridge, known: &Known) -> Endpoint 
         host4: Some(host4).filter(|host| *host != gateway4 && !host.is_unspecified()),
         ports: Vec::new(),
         network: Some(JoinedNetwork { id: known.id, name: known.name.clone() }),
+        links: None,
+        priority: 0,
+        beside: Vec::new(),
     }
 }
 

@@ -233,7 +233,7 @@ impl Engine {
 
     /// Tells the shim what the record has of ports, but those that go. One that has ended has taken
     /// back its own.
-    fn tell_ports(
+    pub(crate) fn tell_ports(
         &self,
         container: &Container,
         leaving: &[PublishedPort],

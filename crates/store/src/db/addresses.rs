@@ -66,6 +66,20 @@ impl Addresses<'_> {
         })
     }
 
+    /// Ends the leases of `container` on one network.
+    ///
+    /// # Errors
+    /// The database.
+    pub fn end(&self, network: &NetworkId, container: &ContainerId) -> Result<(), DbError> {
+        self.db.write("release an address", Durability::Eventual, |tx| {
+            tx.execute(
+                "DELETE FROM addresses WHERE network = ?1 AND container = ?2",
+                (Text(*network), Text(*container)),
+            )?;
+            Ok(())
+        })
+    }
+
     /// The addresses of `container`, with their networks.
     ///
     /// # Errors
@@ -155,6 +169,14 @@ mod tests {
         let stolen = addresses.lease(&network, &two.id, |_| Ok::<_, AddressError>(first.clone()));
         assert!(matches!(stolen, Err(AddressError::Taken { by, .. }) if by == one.id));
         assert_eq!(addresses.of_container(&two.id).unwrap(), [(network, second[0])], "kept");
+        let other = NetworkId::from_random([2; 32]);
+        addresses.lease(&other, &one.id, lowest_free).unwrap();
+        addresses.end(&other, &one.id).unwrap();
+        assert_eq!(
+            addresses.of_container(&one.id).unwrap(),
+            [(network, first[0])],
+            "one network's"
+        );
         db.write("test", Durability::Now, |tx| delete(tx, &one.id)).unwrap();
         assert_eq!(addresses.of_network(&network).unwrap(), [(second[0], two.id)]);
         assert!(matches!(

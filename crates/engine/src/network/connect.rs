@@ -1,0 +1,347 @@
+//! `network connect` and `network disconnect`: what a container is on changes, while it runs or before its
+//! next start.
+//!
+//! Its record says what is, so it is written when the link is made, and when it is gone. Whoever is killed
+//! before leaves a link that the record does not know: the next change takes it away, or the container's end.
+
+use std::os::fd::OwnedFd;
+
+use model::container::{Membership, NetworkMode};
+use model::network::Attachment;
+use model::{ContainerId, NameOrId};
+use net::address::{BadLinkName, Family, LinkName};
+use net::endpoint::{self, EndpointPlan};
+use net::{links, names};
+use sys::failpoint::Point;
+
+use super::error::NetworkError;
+use super::record::Known;
+use super::seat::{LinkNames, check_place};
+use super::{net_error, ways};
+use crate::container::{Container, read_own};
+use crate::naming::is_named;
+use crate::ports::Publication;
+use crate::record::{Endpoint, Links};
+use crate::{Engine, EngineError, etc_files};
+
+impl Engine {
+    /// Connects a container to a network, at once if it runs.
+    ///
+    /// # Errors
+    /// There is no such network or container, it is on that already, or cannot have what it asks for.
+    pub fn network_connect(
+        &self,
+        network: &str,
+        who: &NameOrId,
+        place: Attachment,
+    ) -> Result<(), EngineError> {
+        refuse_users()?;
+        let known = self.network(network)?;
+        let (_lock, mut container) = self.lock(&self.find(who)?.id)?;
+        let spec = &container.record.spec.network;
+        match &spec.mode {
+            NetworkMode::Host => return Err(NetworkError::HostNetwork.into()),
+            NetworkMode::Container(_) => return Err(NetworkError::SharedNetwork.into()),
+            NetworkMode::None if spec.membership == Membership::Kept => {
+                return Err(NetworkError::NoNetwork.into());
+            }
+            NetworkMode::None | NetworkMode::Bridge | NetworkMode::Named(_) => {}
+        }
+        check_place(&known, &place)?;
+        if self.place_on(&container, &known).is_some() {
+            let (container, network) = (container.name().to_owned(), known.name);
+            return Err(NetworkError::AlreadyOn { container, network }.into());
+        }
+        let place = Attachment { network: known.name.clone(), ..place };
+        let before = container.clone();
+        container.record.spec.network.join(place.clone());
+        if !self.life(&container)?.is_running() {
+            return self.save(&container);
+        }
+        self.connect_live((&before, &mut container), &known, &place)?;
+        self.tell_member("connect", &known, &container.id);
+        Ok(())
+    }
+
+    /// Takes a container from a network, at once if it runs.
+    ///
+    /// # Errors
+    /// There is no such network or container, or it is not on that.
+    pub fn network_disconnect(&self, network: &str, who: &NameOrId) -> Result<(), EngineError> {
+        refuse_users()?;
+        let known = self.network(network)?;
+        let (_lock, mut container) = self.lock(&self.find(who)?.id)?;
+        let id = container.id;
+        let spec = &mut container.record.spec.network;
+        match spec.mode {
+            NetworkMode::Host => return Err(NetworkError::HostNetwork.into()),
+            NetworkMode::Container(_) => return Err(NetworkError::SharedNetwork.into()),
+            NetworkMode::None if known.name == "none" && spec.membership == Membership::Kept => {
+                spec.membership = Membership::Left;
+                return self.save(&container);
+            }
+            NetworkMode::None | NetworkMode::Bridge | NetworkMode::Named(_) => {}
+        }
+        let Some(place) = self.place_on(&container, &known) else {
+            return Err(NetworkError::NotOn { container: id, network: known.name }.into());
+        };
+        container.record.spec.network.leave(&place);
+        if self.life(&container)?.is_running() {
+            self.disconnect_live(&mut container, &known)?;
+            self.tell_member("disconnect", &known, &id);
+        } else {
+            self.save(&container)?;
+        }
+        Ok(self.store().addresses().end(&known.id, &id)?)
+    }
+
+    /// By what name a container is to be on a network, if it is.
+    fn place_on(&self, container: &Container, known: &Known) -> Option<String> {
+        let is = |typed: &str| {
+            let same = typed == known.name || (typed == "default" && known.name == super::BRIDGE);
+            same || self.network(typed).is_ok_and(|other| other.id == known.id)
+        };
+        let places = container.record.spec.network.places();
+        places.into_iter().map(|place| place.network).find(|typed| is(typed))
+    }
+
+    fn connect_live(
+        &self,
+        (before, container): (&Container, &mut Container),
+        known: &Known,
+        place: &Attachment,
+    ) -> Result<(), EngineError> {
+        let netns = self.network_of(container)?;
+        let mut places = places_of(container);
+        self.remove_strange_links(&container.id, &places)?;
+        let mut link_names = LinkNames::of(places.iter());
+        place.link_name().map_or(Ok(()), |name| link_names.keep(name))?;
+        let mut seat = self.seat(container, place, &mut link_names)?;
+        let plan = EndpointPlan { gateways: Vec::new(), ..seat.plan.clone() };
+        let made = EngineError::step(Point::ConnectLeased)
+            .and_then(|()| endpoint::add(&plan, &netns).map_err(net_error));
+        let made = made.and_then(|link| {
+            seat.linked(&link);
+            places.push(seat.endpoint.clone());
+            EngineError::step(Point::ConnectLinked)?;
+            self.settle_places(container, places, &netns)
+        });
+        let Err(error) = made else { return Ok(()) };
+        // This error is the one to tell; what cannot be taken back goes with the next change.
+        if let Some(links) = &seat.endpoint.links {
+            let _ = self.remove_link(links);
+        }
+        let _ = self.settle_again((before, container), &netns);
+        let _ = self.store().addresses().end(&known.id, &container.id);
+        Err(error)
+    }
+
+    /// Everything is as it was before a change that failed.
+    fn settle_again(
+        &self,
+        (before, failed): (&Container, &Container),
+        netns: &OwnedFd,
+    ) -> Result<(), EngineError> {
+        self.save(before)?;
+        endpoint::lead_out(netns, &ways_of(endpoint_of(before))?).map_err(net_error)?;
+        self.publish_moved((failed, before), &Publication::default())?;
+        self.leave_about(before, endpoint_of(before));
+        self.name_anew(before, endpoint_of(before))?;
+        self.rewrite_hosts(failed, before)
+    }
+
+    fn disconnect_live(&self, container: &mut Container, known: &Known) -> Result<(), EngineError> {
+        let netns = self.network_of(container)?;
+        let mut places = places_of(container);
+        let mut index = None;
+        for (number, place) in places.iter().enumerate() {
+            if self.network_id_of(place)? == known.id {
+                index = Some(number);
+            }
+        }
+        // It was put on it after its start failed to be; nothing is there.
+        let Some(index) = index else { return self.save(container) };
+        let gone = places.remove(index);
+        match &gone.links {
+            Some(links) => self.remove_link(links)?,
+            // Of an earlier dhow, which gave one link to each.
+            None => self.remove_links(&container.id, |_| true)?,
+        }
+        EngineError::step(Point::DisconnectUnlinked)?;
+        self.settle_places(container, places, &netns)
+    }
+
+    /// Writes down where a container that runs is now, and makes all that depends on it so: its way out, its
+    /// ports, its names, and what its shim knows.
+    fn settle_places(
+        &self,
+        container: &mut Container,
+        places: Vec<Endpoint>,
+        netns: &OwnedFd,
+    ) -> Result<(), EngineError> {
+        let before = container.clone();
+        let mut main = ways::arranged(places);
+        let publication = self.move_ports(&before, main.as_mut())?;
+        if let Some(start) = container.record.last_start_mut() {
+            start.endpoint.clone_from(&main);
+        }
+        if let Err(error) = self.save(container) {
+            *container = before;
+            return Err(error);
+        }
+        sys::failpoint::pass(Point::ConnectSaved);
+        endpoint::lead_out(netns, &ways_of(main.as_ref())?).map_err(net_error)?;
+        self.publish_moved((&before, container), &publication)?;
+        self.leave_about(container, main.as_ref());
+        self.name_anew(container, main.as_ref())?;
+        self.rewrite_hosts(&before, container)
+    }
+
+    /// Gives the ports to the main place. Those that were published keep their sockets, and with them their
+    /// numbers; where there were none because nothing led out, they are reserved now.
+    fn move_ports(
+        &self,
+        before: &Container,
+        main: Option<&mut Endpoint>,
+    ) -> Result<Publication, EngineError> {
+        let had = endpoint_of(before).map(|endpoint| endpoint.ports.clone()).unwrap_or_default();
+        let Some(main) = main else { return Ok(Publication::default()) };
+        main.beside.iter_mut().for_each(|place| place.ports.clear());
+        if self.is_internal(main)? {
+            main.ports.clear();
+            return Ok(Publication::default());
+        }
+        let wished = &before.record.resolved.published;
+        if had.is_empty() && !wished.is_empty() {
+            let bindings = self.terms_of(main)?.of(wished);
+            let reserved = self.reserve(&bindings, &main.addresses()).map_err(net_error)?;
+            main.ports = reserved.iter().flat_map(crate::ports::published_ports).collect();
+            let sockets = reserved.into_iter().flat_map(|one| one.sockets).collect();
+            return Ok(Publication { sockets, ..Publication::default() });
+        }
+        let has_v6 = main.ipv6.is_some();
+        main.ports = had.into_iter().filter(|port| port.host_ip.is_ipv4() || has_v6).collect();
+        Ok(Publication::default())
+    }
+
+    fn is_internal(&self, place: &Endpoint) -> Result<bool, EngineError> {
+        let Some(network) = &place.network else { return Ok(false) };
+        let known = self.network(&network.id.to_string())?;
+        Ok(known.record.made.is_some_and(|made| made.internal))
+    }
+
+    /// The shim first: what it has not been told of it does not take back.
+    fn publish_moved(
+        &self,
+        (before, after): (&Container, &Container),
+        publication: &Publication,
+    ) -> Result<(), EngineError> {
+        let rules = |container: &Container| {
+            endpoint_of(container).map(|it| crate::ports::rules(container, it)).unwrap_or_default()
+        };
+        let (old, new) = (rules(before), rules(after));
+        if old == new {
+            return Ok(());
+        }
+        let sockets: Vec<_> = publication.sockets.iter().map(std::os::fd::AsFd::as_fd).collect();
+        self.firewall()?.unpublish(&old).map_err(net_error)?;
+        self.tell_ports(after, &[], &sockets)?;
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.publish_rules(&new)?;
+        self.admit_early_senders(&Publication { rules: new, ..Publication::default() });
+        Ok(())
+    }
+
+    /// What others call it where it is now, and whose names its guardian knows.
+    fn name_anew(&self, container: &Container, main: Option<&Endpoint>) -> Result<(), EngineError> {
+        self.put_own_names(container, main)?;
+        let Some(main) = main.filter(|main| is_named(&container.record, Some(main))) else {
+            return Ok(());
+        };
+        let resolver = self.resolver(container, main)?;
+        // One of an earlier dhow knows no names, and does not understand.
+        let _ = self.running_shim(&container.id)?.set_resolver(resolver);
+        Ok(())
+    }
+
+    /// The lines of its own names change, and nothing that others have written.
+    fn rewrite_hosts(&self, before: &Container, after: &Container) -> Result<(), EngineError> {
+        let path = self.paths().container_dir(&after.id).join("hosts");
+        let Some(text) = read_own(&path)? else { return Ok(()) };
+        let lines = |container: &Container| {
+            let record = &container.record;
+            let places = endpoint_of(container).into_iter().flat_map(Endpoint::all);
+            etc_files::own_lines(&record.resolved.hostname, &record.spec.network, places)
+        };
+        let text = etc_files::exchanged(&text, &lines(before), &lines(after));
+        // In its place: the container has this very file mounted.
+        std::fs::write(&path, text).map_err(EngineError::file("write", &path))
+    }
+
+    fn remove_link(&self, links: &Links) -> Result<(), EngineError> {
+        let host: Result<LinkName, BadLinkName> = links.host.parse();
+        links::delete(&self.names(), &[host.map_err(net_error)?]).map_err(net_error)
+    }
+
+    /// Links of a container that no place of it has, if all its places say which they have.
+    fn remove_strange_links(
+        &self,
+        id: &ContainerId,
+        places: &[Endpoint],
+    ) -> Result<(), EngineError> {
+        if places.iter().any(|place| place.links.is_none()) {
+            return Ok(());
+        }
+        let has = |name: &LinkName| {
+            let is = |links: &Links| links.host == name.as_str();
+            places.iter().filter_map(|place| place.links.as_ref()).any(is)
+        };
+        self.remove_links(id, |name| !has(name))
+    }
+
+    fn remove_links(
+        &self,
+        id: &ContainerId,
+        is_doomed: impl Fn(&LinkName) -> bool,
+    ) -> Result<(), EngineError> {
+        let all = links::list(&self.names()).map_err(net_error)?;
+        let own = all.into_iter().map(|link| link.name);
+        let doomed: Vec<LinkName> =
+            own.filter(|name| names::is_link_of(name.as_str(), id) && is_doomed(name)).collect();
+        links::delete(&self.names(), &doomed).map_err(net_error)
+    }
+}
+
+fn refuse_users() -> Result<(), NetworkError> {
+    if sys::rootless::is_member() {
+        return Err(NetworkError::Later("networks of an ordinary user"));
+    }
+    Ok(())
+}
+
+fn endpoint_of(container: &Container) -> Option<&Endpoint> {
+    container.record.last_start()?.endpoint.as_ref()
+}
+
+fn places_of(container: &Container) -> Vec<Endpoint> {
+    endpoint_of(container).cloned().map(Endpoint::into_all).unwrap_or_default()
+}
+
+/// Which links lead out, and to where.
+fn ways_of(main: Option<&Endpoint>) -> Result<Vec<(LinkName, std::net::IpAddr)>, EngineError> {
+    let places: Vec<&Endpoint> = main.into_iter().flat_map(Endpoint::all).collect();
+    let mut found = Vec::new();
+    for family in [Family::V4, Family::V6] {
+        let Some(place) = ways::out(&places, family).and_then(|index| places.get(index)) else {
+            continue;
+        };
+        // One of an earlier dhow was the only one, and leads out as it did.
+        if let (Some(links), Some(gateway)) = (&place.links, place.gateway(family)) {
+            let link: Result<LinkName, BadLinkName> = links.inside.parse();
+            found.push((link.map_err(net_error)?, gateway));
+        }
+    }
+    Ok(found)
+}
