@@ -178,6 +178,7 @@ fn kind(number: u64, error: &UnpackError) -> String {
         UnpackError::Apply(ApplyError::Tar(error)) => {
             format!("archive: {}", discriminant(&error.problem))
         }
+        UnpackError::Apply(ApplyError::Cut) => "archive: its end is missing".to_owned(),
         UnpackError::Apply(ApplyError::Refused { refusal, .. }) => {
             format!("law: {}", discriminant(refusal))
         }
