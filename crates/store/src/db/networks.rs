@@ -146,9 +146,10 @@ mod tests {
         ));
         assert_eq!(networks.by_name("bridge").unwrap().unwrap().id, network(1, "").id);
         let remove = |id, left| {
-            networks.remove::<NetworkRowError>(&id, |there| {
-                if there.len() == left { Ok(()) } else { Err(NetworkRowError::InUse(id)) }
-            })
+            let judge = |there: &[NetworkRow]| {
+                (there.len() == left).then_some(()).ok_or(NetworkRowError::InUse(id))
+            };
+            networks.remove::<NetworkRowError>(&id, judge)
         };
         let back = network(2, "").id;
         assert!(matches!(remove(back, 1), Err(NetworkRowError::InUse(_))), "judged");
