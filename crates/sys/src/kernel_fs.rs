@@ -1,15 +1,20 @@
 //! File systems whose files are the kernel itself: procfs, sysfs, control groups and their like.
 //!
-//! Owns the list of them. Whoever copies trees neither walks through these nor makes files there.
+//! Owns the list of them. Whoever copies trees neither walks through these nor makes files there. Also
+//! tells a missing procfs from a missing file for those who go through `/proc/thread-self/fd`.
 
 use std::os::fd::AsFd;
 
+use rustix::fs::StatFs;
 use rustix::io::Errno;
+
+/// `PROC_SUPER_MAGIC` of linux/magic.h.
+const PROC: u64 = 0x9fa0;
 
 /// Numbers of linux/magic.h: proc, sysfs, cgroup, cgroup2, debugfs, tracefs, securityfs, selinuxfs, bpf,
 /// pstore, efivarfs, configfs, nsfs, pidfs.
 const MAGICS: [u64; 14] = [
-    0x9fa0,
+    PROC,
     0x6265_6572,
     0x0027_e0eb,
     0x6367_7270,
@@ -30,9 +35,22 @@ const MAGICS: [u64; 14] = [
 /// # Errors
 /// What `fstatfs(2)` gives.
 pub fn is_kernel_fs(fd: impl AsFd) -> Result<bool, Errno> {
-    let kind = rustix::fs::fstatfs(fd)?.f_type;
+    Ok(MAGICS.contains(&magic(&rustix::fs::fstatfs(fd)?)))
+}
+
+fn magic(of: &StatFs) -> u64 {
     // The kernel's numbers have 32 bits; where `f_type` is signed, the upper ones are its sign.
-    Ok(MAGICS.contains(&(u64::from_ne_bytes(kind.to_ne_bytes()) & 0xffff_ffff)))
+    u64::from_ne_bytes(of.f_type.to_ne_bytes()) & 0xffff_ffff
+}
+
+/// Why a path through `/proc/thread-self/fd` leads nowhere: `ENOSYS` if procfs is not there, or is another
+/// PID namespace's, since callers take `ENOENT` for a file that somebody has deleted.
+pub(crate) fn or_no_procfs(errno: Errno) -> Errno {
+    let own = || rustix::fs::statfs(c"/proc/thread-self/fd").is_ok_and(|fs| magic(&fs) == PROC);
+    match errno {
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP if !own() => Errno::NOSYS,
+        _ => errno,
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Extended attributes and modes of a name in a directory, without following a symlink there.
 //!
 //! Owns the `*xattrat` and `fchmodat2` system calls, which neither rustix nor older kernels have. A
-//! kernel before 6.13 (6.6 for the mode) is served through `/proc/self/fd`, with the same meaning.
+//! kernel before 6.13 (6.6 for the mode) is served through `/proc/thread-self/fd`, with the same meaning.
 //! Knows nothing about which attributes are allowed where: that is the extractor's law.
 #![expect(
     unsafe_code,
@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Mode, XattrFlags};
 use rustix::io::Errno;
+
+use crate::kernel_fs::or_no_procfs;
 
 // The numbers of system calls added since 5.0 are the same on every architecture that we build for.
 const SYS_FCHMODAT2: libc::c_long = 452;
@@ -109,7 +111,7 @@ fn get_into(dir: BorrowedFd<'_>, name: &CStr, attr: &CStr, buf: &mut [u8]) -> Re
     if let Some(result) = ask(&NO_XATTRAT, call) {
         return result;
     }
-    rustix::fs::lgetxattr(proc_path(dir, name)?, attr, buf)
+    rustix::fs::lgetxattr(proc_path(dir, name)?, attr, buf).map_err(or_no_procfs)
 }
 
 /// The names of all attributes of `name` in `dir`; empty where the file system has none.
@@ -148,7 +150,7 @@ fn list_into(dir: BorrowedFd<'_>, name: &CStr, buf: &mut [u8]) -> Result<usize, 
     if let Some(result) = ask(&NO_XATTRAT, call) {
         return result;
     }
-    rustix::fs::llistxattr(proc_path(dir, name)?, buf)
+    rustix::fs::llistxattr(proc_path(dir, name)?, buf).map_err(or_no_procfs)
 }
 
 /// Removes an attribute of `name` in `dir`; that it has none is success.
@@ -205,7 +207,7 @@ fn chmod_through_proc(dir: BorrowedFd<'_>, name: &CStr, mode: Mode) -> Result<()
     if kind == FileType::Symlink {
         return Err(Errno::OPNOTSUPP);
     }
-    rustix::fs::chmod(format!("/proc/self/fd/{}", pinned.as_raw_fd()), mode)
+    rustix::fs::chmod(format!("/proc/thread-self/fd/{}", pinned.as_raw_fd()), mode)
 }
 
 /// Runs a raw call unless the kernel is known not to have it; `None` means that it has not.
@@ -231,14 +233,14 @@ fn or_through_proc(
     call: impl FnOnce() -> libc::c_long,
     fallback: impl FnOnce() -> Result<usize, Errno>,
 ) -> Result<usize, Errno> {
-    ask(missing, call).unwrap_or_else(fallback)
+    ask(missing, call).unwrap_or_else(|| fallback().map_err(or_no_procfs))
 }
 
-/// `/proc/self/fd/DIR/NAME`: the kernel starts at the directory that is open, so nobody can swap
+/// `/proc/thread-self/fd/DIR/NAME`: the kernel starts at the directory that is open, so nobody can swap
 /// what is above it.
 fn proc_path(dir: BorrowedFd<'_>, name: &CStr) -> Result<CString, Errno> {
     let mut path = String::with_capacity(32);
-    write!(path, "/proc/self/fd/{}/", dir.as_raw_fd()).map_err(|_| Errno::NOMEM)?;
+    write!(path, "/proc/thread-self/fd/{}/", dir.as_raw_fd()).map_err(|_| Errno::NOMEM)?;
     let mut path = path.into_bytes();
     path.extend_from_slice(name.to_bytes());
     CString::new(path).map_err(|_| Errno::INVAL)

@@ -12,6 +12,7 @@ use rustix::fs::{FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
 use super::{Final, Result, Root, RootError, os};
+use crate::kernel_fs::or_no_procfs;
 
 /// One name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +108,7 @@ fn entries(dir: &OwnedFd) -> std::result::Result<Vec<Entry>, Errno> {
 /// what is behind it, a tape drive or a watchdog.
 ///
 /// # Errors
-/// `ELOOP` for a symlink, and what `openat(2)` gives.
+/// `ELOOP` for a symlink, `ENOSYS` without procfs, and what `openat(2)` gives.
 pub fn open_regular(
     dir: impl AsFd,
     name: &CStr,
@@ -133,10 +134,10 @@ fn regular(pinned: &OwnedFd, flags: OFlags) -> std::result::Result<Option<(Owned
         | FileType::BlockDevice
         | FileType::Unknown => return Ok(None),
     }
-    let path = format!("/proc/self/fd/{}", pinned.as_raw_fd());
+    let path = format!("/proc/thread-self/fd/{}", pinned.as_raw_fd());
     // A lease of somebody else's on the file is not waited for.
     let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::empty())?;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(or_no_procfs)?;
     Ok(Some((file, stat)))
 }
 

@@ -143,22 +143,36 @@ fn untrusted_reads_neither_block_nor_grow() {
     assert!(matches!(f.root.write_file("fifo", b"x", mode(0o644)), Err(RootError::NotRegular(_))));
 }
 
-/// No driver has this device, so that the kernel says so to whoever opens it.
+/// The fifo has somebody at both ends, so that whoever opened it would succeed, and be heard of.
 #[test]
-fn a_device_in_a_files_place_is_not_even_opened() {
-    let f = Fixture::new("device");
+fn what_is_in_a_files_place_is_not_even_opened() {
+    use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+    let f = Fixture::new("in-place");
     f.root.mknod("device", FileType::CharacterDevice, mode(0o644), 0).unwrap();
-    symlink("device", f.base.join("root/link")).unwrap();
+    f.root.mknod("fifo", FileType::Fifo, mode(0o644), 0).unwrap();
     f.root.write_file("file", b"text", mode(0o644)).unwrap();
-    for done in [
-        f.root.read_untrusted("device", 10, Final::Follow).map(drop),
-        f.root.read_untrusted("link", 10, Final::Follow).map(drop),
-        f.root.write_file("device", b"x", mode(0o644)),
-    ] {
-        assert!(matches!(done, Err(RootError::NotRegular(_))), "{done:?}");
+    let path = f.base.join("root/fifo");
+    let _ends = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let watch = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
+    add_watch(&watch, &path, WatchFlags::OPEN).unwrap();
+    for name in [c"device", c"fifo"] {
+        let path = OsStr::from_bytes(name.to_bytes());
+        let link = PathBuf::from(path).with_extension("link");
+        f.root.symlink(path, &link).unwrap();
+        for done in [
+            f.root.read_untrusted(path, 10, Final::Follow).map(drop),
+            f.root.read_untrusted(&link, 10, Final::Follow).map(drop),
+            f.root.write_file(path, b"x", mode(0o644)),
+        ] {
+            assert!(matches!(done, Err(RootError::NotRegular(_))), "{done:?}");
+        }
+        assert!(open_regular(&f.root, name).unwrap().is_none());
     }
-    assert!(open_regular(&f.root, c"device").unwrap().is_none());
-    assert_eq!(open_regular(&f.root, c"link").unwrap_err(), Errno::LOOP);
+    assert_eq!(open_regular(&f.root, c"fifo.link").unwrap_err(), Errno::LOOP);
+    let heard = || rustix::io::read(&watch, &mut [0; 64][..]);
+    assert_eq!(heard(), Err(Errno::AGAIN));
+    drop(std::fs::OpenOptions::new().write(true).open(&path).unwrap());
+    assert!(heard().is_ok(), "an opening is heard of");
     let (file, stat) = open_regular(&f.root, c"file").unwrap().unwrap();
     assert_eq!(stat.st_ino, rustix::fs::fstat(file).unwrap().st_ino);
 }

@@ -92,6 +92,35 @@ fn a_network_namespace_is_new_and_work_runs_inside_of_it() {
     assert_eq!(error.to_string(), "enter a network namespace");
 }
 
+/// The mounts are the thread's own, so that nobody else misses procfs.
+#[test]
+fn without_procfs_no_file_is_taken_for_deleted() {
+    use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+    use sys::process::{Namespaces, unshare};
+    let top = tempfile::tempdir().unwrap();
+    std::fs::write(top.path().join("file"), "text").unwrap();
+    let look = || {
+        let root = sys::root::Root::open(top.path()).unwrap();
+        let opened = sys::root::open_regular(&root, c"file").map(|file| file.is_some());
+        let missing = sys::root::open_regular(&root, c"missing").map(|file| file.is_some());
+        let written = root.write_file("file", b"more", Mode::RWXU);
+        (opened, missing, written.map_err(|error| error.errno()))
+    };
+    let without = std::thread::scope(|scope| {
+        let hidden = scope.spawn(|| {
+            unshare(Namespaces::MOUNT).unwrap();
+            let apart = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
+            mount_change("/", apart).unwrap();
+            mount("none", "/proc", "tmpfs", MountFlags::empty(), None).unwrap();
+            look()
+        });
+        hidden.join().unwrap()
+    });
+    let gone = Err(Errno::NOENT);
+    assert_eq!(without, (Err(Errno::NOSYS), gone, Err(Some(Errno::NOSYS))));
+    assert_eq!(look(), (Ok(true), gone, Ok(())));
+}
+
 #[test]
 fn a_filter_answers_and_stays() {
     use sys::process::{CloneArgs, Exit, clone3, wait};
