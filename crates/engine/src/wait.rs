@@ -311,7 +311,7 @@ fn written(engine: &Engine, id: &ContainerId) -> Result<Option<ExitCode>, Engine
 
 /// How the container ended as its shim tells it; `None` if that leaves without a word.
 fn told(id: &ContainerId, stream: &UnixStream) -> Result<Option<ExitCode>, EngineError> {
-    let frame = match fdpass::recv_frame(stream, MAX_SMALL) {
+    let frame = match fdpass::recv_frame(stream, MAX_SMALL, 0) {
         // It was killed before it has read the question.
         Err(error) if error.errno() == Some(rustix::io::Errno::CONNRESET) => None,
         heard => heard.map_err(|error| shim_error(id, &error))?,

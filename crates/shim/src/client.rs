@@ -392,7 +392,7 @@ impl Shim {
     }
 
     fn receive_next(&self, max: usize) -> Result<Reply, CallError> {
-        let frame = fdpass::recv_frame(&self.stream, max).map_err(broken)?;
+        let frame = fdpass::recv_frame(&self.stream, max, 0).map_err(broken)?;
         let reply = serde_json::from_slice(&frame.ok_or(CallError::Gone)?.bytes)?;
         match reply {
             Reply::Refused(refusal) => Err(refusal.into()),
@@ -460,7 +460,7 @@ mod tests {
         let told: Vec<ExecInfo> = (0..4096).map(info).collect();
         let answer = serde_json::to_vec(&Reply::Execs(told.clone())).unwrap();
         let guard = std::thread::spawn(move || {
-            fdpass::recv_frame(&theirs, MAX_SMALL).unwrap().unwrap();
+            fdpass::recv_frame(&theirs, MAX_SMALL, 0).unwrap().unwrap();
             // The one who asked may have gone away.
             let _ = fdpass::send_frame(&theirs, &answer, &[]);
         });
@@ -476,7 +476,7 @@ mod tests {
     fn stopped(answers: usize) -> (Shim, std::thread::JoinHandle<UnixStream>) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let guard = std::thread::spawn(move || {
-            let hear = || fdpass::recv_frame(&theirs, MAX_SMALL).unwrap().unwrap().bytes;
+            let hear = || fdpass::recv_frame(&theirs, MAX_SMALL, 0).unwrap().unwrap().bytes;
             let say = |reply: &Reply| {
                 fdpass::send_frame(&theirs, &serde_json::to_vec(reply).unwrap(), &[]).unwrap();
             };

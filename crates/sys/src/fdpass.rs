@@ -23,9 +23,22 @@ const ANCILLARY: usize = rustix::cmsg_space!(ScmRights(MAX_FDS));
 /// Why a message could not be passed.
 #[derive(Debug, thiserror::Error)]
 pub enum PassError {
-    /// More than [`MAX_FDS`].
-    #[error("send {0} descriptors in one message: at most {MAX_FDS} are possible")]
-    TooManyFds(usize),
+    /// More than go with the bytes, [`MAX_FDS`] with each message.
+    #[error("send {count} descriptors: at most {max} go with so many bytes")]
+    TooManyFds {
+        /// What was given.
+        count: usize,
+        /// What is possible.
+        max: usize,
+    },
+    /// More than the receiver takes; they are closed.
+    #[error("a message with {count} descriptors or more: at most {max} are accepted")]
+    UnwantedFds {
+        /// What has come until then.
+        count: usize,
+        /// What the caller takes.
+        max: usize,
+    },
     /// Longer than the receiver takes.
     #[error("a message of {len} bytes: at most {max} are accepted")]
     TooLong {
@@ -54,7 +67,11 @@ impl PassError {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Send(errno) | Self::Recv(errno) => Some(*errno),
-            Self::TooManyFds(_) | Self::TooLong { .. } | Self::Cut | Self::LostFds => None,
+            Self::TooManyFds { .. }
+            | Self::UnwantedFds { .. }
+            | Self::TooLong { .. }
+            | Self::Cut
+            | Self::LostFds => None,
         }
     }
 }
@@ -64,13 +81,14 @@ impl PassError {
 /// Returns how many bytes were taken, which may be fewer than given. `bytes` must not be empty if
 /// there are descriptors. Never raises SIGPIPE.
 pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<usize, PassError> {
+    let too_many = || PassError::TooManyFds { count: fds.len(), max: MAX_FDS };
     if fds.len() > MAX_FDS {
-        return Err(PassError::TooManyFds(fds.len()));
+        return Err(too_many());
     }
     let mut space = [MaybeUninit::uninit(); ANCILLARY];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(PassError::TooManyFds(fds.len()));
+        return Err(too_many());
     }
     let slices = [IoSlice::new(bytes)];
     rustix::io::retry_on_intr(|| {
@@ -117,6 +135,10 @@ pub struct Frame {
 
 /// Sends a length of four bytes (little endian), the bytes, and descriptors, which may be more than one
 /// message carries. Blocks until all is sent.
+///
+/// # Errors
+/// Nothing has been sent after [`PassError::TooLong`] and [`PassError::TooManyFds`]. After any other the frame may
+/// be there in part, and nothing more can be said on this socket.
 pub fn send_frame(
     socket: impl AsFd,
     bytes: &[u8],
@@ -129,7 +151,8 @@ pub fn send_frame(
     framed.extend_from_slice(bytes);
     let mut parts = fds.chunks(MAX_FDS);
     if parts.len() > framed.len() {
-        return Err(PassError::TooManyFds(fds.len()));
+        let max = framed.len().saturating_mul(MAX_FDS);
+        return Err(PassError::TooManyFds { count: fds.len(), max });
     }
     let mut sent = 0;
     while sent < framed.len() {
@@ -141,11 +164,19 @@ pub fn send_frame(
     Ok(())
 }
 
-/// Receives one frame of at most `max` bytes; `None` if the peer has closed before it. Blocks.
-pub fn recv_frame(socket: impl AsFd, max: usize) -> Result<Option<Frame>, PassError> {
+/// Receives one frame of at most `max` bytes and `max_fds` descriptors; `None` if the peer has closed before it.
+/// Blocks.
+///
+/// # Errors
+/// After any of them it is not known where the next frame begins: the socket is of no more use.
+pub fn recv_frame(
+    socket: impl AsFd,
+    max: usize,
+    max_fds: usize,
+) -> Result<Option<Frame>, PassError> {
     let mut fds = Vec::new();
     let mut header = [0_u8; 4];
-    if !recv_exact(socket.as_fd(), &mut header, &mut fds)? {
+    if !recv_exact(socket.as_fd(), &mut header, &mut fds, max_fds)? {
         return Ok(None);
     }
     let len = u32::from_le_bytes(header) as usize;
@@ -153,7 +184,7 @@ pub fn recv_frame(socket: impl AsFd, max: usize) -> Result<Option<Frame>, PassEr
         return Err(PassError::TooLong { len, max });
     }
     let mut bytes = vec![0_u8; len];
-    if !recv_exact(socket.as_fd(), &mut bytes, &mut fds)? {
+    if !recv_exact(socket.as_fd(), &mut bytes, &mut fds, max_fds)? {
         return Err(PassError::Cut);
     }
     Ok(Some(Frame { bytes, fds }))
@@ -164,10 +195,16 @@ fn recv_exact(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
     fds: &mut Vec<OwnedFd>,
+    max_fds: usize,
 ) -> Result<bool, PassError> {
     let mut filled = 0;
     while filled < buffer.len() {
-        match recv(socket, &mut buffer[filled..], fds)? {
+        let received = recv(socket, &mut buffer[filled..], fds)?;
+        // Before the next ones: they count against this process's limit of open files.
+        if fds.len() > max_fds {
+            return Err(PassError::UnwantedFds { count: fds.len(), max: max_fds });
+        }
+        match received {
             0 if filled == 0 => return Ok(false),
             0 => return Err(PassError::Cut),
             received => filled += received,
@@ -192,7 +229,7 @@ mod tests {
         let big = vec![7_u8; 1 << 20];
         std::thread::scope(|scope| {
             scope.spawn(|| send_frame(&left, &big, &[writer.as_fd()]).unwrap());
-            let frame = recv_frame(&right, 1 << 20).unwrap().unwrap();
+            let frame = recv_frame(&right, 1 << 20, 1).unwrap().unwrap();
             assert_eq!(frame.bytes, big);
             let [fd] = <[OwnedFd; 1]>::try_from(frame.fds).unwrap();
             assert!(rustix::io::fcntl_getfd(&fd).unwrap().contains(FdFlags::CLOEXEC));
@@ -206,6 +243,11 @@ mod tests {
 
     #[test]
     fn a_frame_carries_more_descriptors_than_a_message() {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        // All of them, and what other tests have open, are more than many systems let a process have at first.
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        setrlimit(Resource::Nofile, limit).unwrap();
         let (left, right) = UnixStream::pair().unwrap();
         let (reader, writer) = std::io::pipe().unwrap();
         let is_last = |n: usize| n + 1 == 2 * MAX_FDS + 7;
@@ -214,7 +256,7 @@ mod tests {
             .collect();
         std::thread::scope(|scope| {
             scope.spawn(|| send_frame(&left, b"all of them", &fds).unwrap());
-            let frame = recv_frame(&right, 100).unwrap().unwrap();
+            let frame = recv_frame(&right, 100, fds.len()).unwrap().unwrap();
             assert_eq!(frame.bytes, b"all of them");
             let inode = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).unwrap().st_ino;
             let came: Vec<u64> = frame.fds.iter().map(|fd| inode(fd.as_fd())).collect();
@@ -222,8 +264,24 @@ mod tests {
         });
         drop(writer);
         let all = vec![reader.as_fd(); 5 * MAX_FDS];
-        let refused = send_frame(&left, b"", &all);
-        assert!(matches!(refused, Err(PassError::TooManyFds(_))), "no byte for each message");
+        let refused = send_frame(&left, b"", &all).unwrap_err();
+        let said = "send 1265 descriptors: at most 1012 go with so many bytes";
+        assert_eq!(refused.to_string(), said, "no byte for each message");
+    }
+
+    #[test]
+    fn unwanted_descriptors_are_closed() {
+        let (left, right) = UnixStream::pair().unwrap();
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let fds = vec![writer.as_fd(); 3];
+        send_frame(&left, b"three", &fds).unwrap();
+        assert_eq!(recv_frame(&right, 10, 3).unwrap().unwrap().fds.len(), 3);
+        send_frame(&left, b"three", &fds).unwrap();
+        let refused = recv_frame(&right, 10, 2).unwrap_err();
+        let said = "a message with 3 descriptors or more: at most 2 are accepted";
+        assert_eq!(refused.to_string(), said);
+        drop(writer);
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0, "nobody else can write");
     }
 
     /// A process at its limit of open files gets fewer than were sent, and must not take what comes
@@ -249,15 +307,15 @@ mod tests {
         let (left, right) = UnixStream::pair().unwrap();
         send_frame(&left, b"", &[]).unwrap();
         drop(left);
-        assert_eq!(recv_frame(&right, 10).unwrap().unwrap().bytes, b"");
-        assert!(recv_frame(&right, 10).unwrap().is_none());
+        assert_eq!(recv_frame(&right, 10, 0).unwrap().unwrap().bytes, b"");
+        assert!(recv_frame(&right, 10, 0).unwrap().is_none());
     }
 
     #[test]
     fn a_long_frame_is_refused_before_any_memory_is_taken() {
         let (left, right) = UnixStream::pair().unwrap();
         send(&left, &u32::MAX.to_le_bytes(), &[]).unwrap();
-        let error = recv_frame(&right, 4096).unwrap_err();
+        let error = recv_frame(&right, 4096, 0).unwrap_err();
         assert_eq!(error.to_string(), "a message of 4294967295 bytes: at most 4096 are accepted");
     }
 
@@ -266,13 +324,14 @@ mod tests {
         let (left, right) = UnixStream::pair().unwrap();
         send(&left, &[5, 0, 0, 0, 1], &[]).unwrap();
         drop(left);
-        assert!(matches!(recv_frame(&right, 10), Err(PassError::Cut)));
+        assert!(matches!(recv_frame(&right, 10, 0), Err(PassError::Cut)));
     }
 
     #[test]
     fn too_many_descriptors_are_refused() {
         let (left, _right) = UnixStream::pair().unwrap();
         let fds = vec![left.as_fd(); MAX_FDS + 1];
-        assert!(matches!(send(&left, b"x", &fds), Err(PassError::TooManyFds(254))));
+        let refused = send(&left, b"x", &fds);
+        assert!(matches!(refused, Err(PassError::TooManyFds { count: 254, max: 253 })));
     }
 }

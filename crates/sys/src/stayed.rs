@@ -45,7 +45,7 @@ pub fn stay(serve: impl Fn(&[u8]) -> Vec<u8>) -> Result<Stayed, StayedError> {
     let child = clone3(&CloneArgs::default(), move || {
         // Without its own copy of our end it sees this process end.
         drop(end.take());
-        while let Ok(Some(question)) = recv_frame(&theirs, LONGEST) {
+        while let Ok(Some(question)) = recv_frame(&theirs, LONGEST, 0) {
             if send_frame(&theirs, &serve(&question.bytes), &[]).is_err() {
                 break;
             }
@@ -64,7 +64,7 @@ impl Stayed {
     pub fn ask(&self, question: &[u8]) -> Result<Vec<u8>, StayedError> {
         let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         send_frame(&*stream, question, &[])?;
-        let answer = recv_frame(&*stream, LONGEST)?;
+        let answer = recv_frame(&*stream, LONGEST, 0)?;
         answer.map(|answer| answer.bytes).ok_or(StayedError::Gone)
     }
 }

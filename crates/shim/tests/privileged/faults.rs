@@ -135,7 +135,7 @@ pub(crate) fn knock(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let request = serde_json::to_vec(&Request::State).unwrap();
     // The other side may be closed already.
     let _ = stream.write_all(&frame::encode(&request).unwrap());
-    match sys::fdpass::recv_frame(&stream, frame::MAX_SMALL) {
+    match sys::fdpass::recv_frame(&stream, frame::MAX_SMALL, 0) {
         Ok(Some(_)) => ExitCode::from(3),
         Ok(None) | Err(_) => ExitCode::SUCCESS,
     }
@@ -210,7 +210,7 @@ pub(crate) fn nonsense_is_answered_and_hurts_nobody() {
     container.start().unwrap();
     let mut confused = container.shim().into_stream();
     confused.write_all(&frame::encode(b"{\"Dance\":{}}").unwrap()).unwrap();
-    let reply = sys::fdpass::recv_frame(&confused, frame::MAX_SMALL).unwrap().unwrap();
+    let reply = sys::fdpass::recv_frame(&confused, frame::MAX_SMALL, 0).unwrap().unwrap();
     let text = String::from_utf8(reply.bytes).unwrap();
     assert!(text.contains("does not understand the request"), "{text}");
     let mut greedy = container.shim().into_stream();
@@ -247,7 +247,7 @@ pub(crate) fn more_clients_than_are_served_wait() {
     assert_eq!(early, std::io::ErrorKind::WouldBlock);
     late.set_nonblocking(false).unwrap();
     served.pop();
-    assert!(sys::fdpass::recv_frame(&late, frame::MAX_SMALL).unwrap().is_some());
+    assert!(sys::fdpass::recv_frame(&late, frame::MAX_SMALL, 0).unwrap().is_some());
     drop((served, late));
     keeper.quit().unwrap();
     container.wait_until_free();

@@ -113,7 +113,7 @@ pub(crate) fn input_may_come_right_behind_the_request() {
     stream.write_all(&bytes).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     container.start().unwrap();
-    let reply = sys::fdpass::recv_frame(&stream, frame::MAX_SMALL).unwrap().unwrap();
+    let reply = sys::fdpass::recv_frame(&stream, frame::MAX_SMALL, 0).unwrap().unwrap();
     assert_eq!(reply.bytes, b"\"Ok\"");
     assert_eq!(read_frames(stream).stdout, "early");
     container.end();
