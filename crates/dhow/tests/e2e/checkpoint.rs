@@ -86,6 +86,7 @@ fn is_counted(numbers: &[u32]) -> bool {
 fn ask(port: &str) -> String {
     until_is("an answer", || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(format!("127.0.0.1:{port}"))?;
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
         stream.write_all(b"GET /f HTTP/1.0\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;

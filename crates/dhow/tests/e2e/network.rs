@@ -11,6 +11,7 @@ use crate::host;
 fn ask(address: &str) -> String {
     until_is("an answer", || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
         stream.write_all(b"GET /f HTTP/1.0\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
