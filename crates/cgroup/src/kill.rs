@@ -57,12 +57,13 @@ impl Cgroup {
         }
     }
 
+    /// Of a group that nothing tracks nobody knows: it is not taken for gone.
     fn is_gone(&self) -> bool {
-        let is_there = |(root, _): (BorrowedFd<'_>, &Path)| {
+        let has_none = |(root, _): (BorrowedFd<'_>, &Path)| {
             let found = rustix::fs::accessat(root, &*self.path, Access::EXISTS, AtFlags::empty());
-            found != Err(Errno::NOENT)
+            found == Err(Errno::NOENT)
         };
-        !self.tracking().is_some_and(is_there)
+        self.tracking().is_some_and(has_none)
     }
 
     fn kill_whoever_is_there(&self) -> Result<(), CgroupError> {
@@ -274,6 +275,17 @@ mod tests {
             }
         };
         clone3(&CloneArgs::default(), wait).unwrap()
+    }
+
+    #[test]
+    fn a_group_that_nothing_tracks_is_not_gone() {
+        let hierarchies = crate::Hierarchies::none();
+        let group = |path: &str| Cgroup {
+            hierarchies: hierarchies.clone(),
+            path: path.to_owned(),
+            unified: None,
+        };
+        assert!(!group("nowhere").is_gone());
     }
 
     #[test]
