@@ -45,7 +45,11 @@ impl Engine {
             self.end_if_silent(&container.id)?;
         }
         let (lock, container) = self.lock(&container.id)?;
-        let life = self.take_life(&container)?;
+        let life = if options.force {
+            self.take_life_by_force(&container)?
+        } else {
+            self.take_life(&container)?
+        };
         EngineError::step(Point::RemoveLife)?;
         if self.may_have_left(&container)? {
             self.bury(&lock, &container)?;
@@ -125,7 +129,7 @@ impl Engine {
             Claim::None => Ok(Gone::No),
             Claim::Ours => {
                 self.reap(id)?;
-                release(shim, id)?;
+                self.release(shim, container)?;
                 Ok(Gone::Yes)
             }
             // Whoever holds the claim would remove it, but may be stopped or slow: whoever comes
@@ -134,8 +138,40 @@ impl Engine {
         }
     }
 
+    /// Tells the shim that its container is gone. One that does not answer is ended, and what it has not taken
+    /// back is.
+    fn release(&self, mut shim: Shim, container: &Container) -> Result<(), EngineError> {
+        let id = &container.id;
+        match shim.release() {
+            Ok(()) | Err(CallError::Gone) => Ok(()),
+            Err(CallError::Silent(_)) => {
+                shim::end_silent(&self.shim_paths(id)).map_err(|error| shim_error(id, &error))?;
+                self.end_orphans(container)?;
+                if let Some(life) = self.try_take(id)? {
+                    life.remove_dir();
+                }
+                Ok(())
+            }
+            Err(error) => Err(call_error(id, error)),
+        }
+    }
+
     /// Takes the life of a container that does not run; an idle shim leaves for it.
     pub(crate) fn take_life(&self, container: &Container) -> Result<LifeLock, EngineError> {
+        self.take_life_from(container, Silent::Told)
+    }
+
+    /// The same for whoever wants the container gone. Its shim may have stopped to answer after it told of the
+    /// container's end.
+    fn take_life_by_force(&self, container: &Container) -> Result<LifeLock, EngineError> {
+        self.take_life_from(container, Silent::Ended)
+    }
+
+    fn take_life_from(
+        &self,
+        container: &Container,
+        silent: Silent,
+    ) -> Result<LifeLock, EngineError> {
         let id = &container.id;
         let paths = self.shim_paths(id);
         loop {
@@ -144,14 +180,21 @@ impl Engine {
             {
                 return Ok(lock);
             }
+            let shim = match silent {
+                Silent::Told => self.shim(id)?,
+                Silent::Ended => self.shim_to_kill(id)?,
+            };
             // One that no longer answers leaves, but has not let go yet.
-            let Some(shim) = self.shim(id)? else {
+            let Some(shim) = shim else {
                 return LifeLock::take(&paths).map_err(|error| shim_error(id, &error));
             };
             match shim.quit() {
                 Ok(()) => {}
                 Err(CallError::Refused(Refusal::AlreadyRunning)) => {
                     return Err(still_running(container, &self.life(container)?));
+                }
+                Err(CallError::Silent(_)) if silent == Silent::Ended => {
+                    self.end_silent_shim(container)?;
                 }
                 Err(error) => return Err(call_error(id, error)),
             }
@@ -179,12 +222,11 @@ enum Claim {
     Others,
 }
 
-/// Tells the shim that its container is gone.
-pub(crate) fn release(mut shim: Shim, id: &ContainerId) -> Result<(), EngineError> {
-    match shim.release() {
-        Ok(()) | Err(CallError::Gone) => Ok(()),
-        Err(error) => Err(call_error(id, error)),
-    }
+/// What becomes of a shim that does not answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Silent {
+    Told,
+    Ended,
 }
 
 /// The volumes that were made for a container's mounts without a name.

@@ -65,6 +65,13 @@ impl Engine {
         self.bury(&lock, &container)
     }
 
+    /// Ends a shim, for who holds the container's lock and buries it then.
+    pub(crate) fn end_silent_shim(&self, container: &Container) -> Result<(), EngineError> {
+        let id = &container.id;
+        shim::end_silent(&self.shim_paths(id)).map_err(|error| shim_error(id, &error))?;
+        if self.has_died(id)? { self.write_killed(container) } else { Ok(()) }
+    }
+
     /// Writes down how a container ended that ran when its shim was ended.
     fn write_killed(&self, container: &Container) -> Result<(), EngineError> {
         let paths = self.shim_paths(&container.id);

@@ -71,6 +71,23 @@ fn a_container_is_removed_whose_shim_is_stopped_in_the_middle_of_its_start() {
     host.until_idle();
 }
 
+/// It has said that the container is dead, and then says nothing more.
+#[test]
+fn a_container_is_removed_whose_shim_is_stopped_after_its_end() {
+    for (name, more) in [("stays", &[][..]), ("goes", &["--rm"])] {
+        let host = host();
+        let witness = host.scratch().join("stopped");
+        let stop = format!("shim.torn-down=stop={}", witness.display());
+        let run = [&["run", "-d", "--name", name][..], more, &["busybox", "sleep", "1000"]];
+        let run = host.command(&run.concat()).env("DHOW_SHIM_FAILPOINT", stop).output().unwrap();
+        assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
+        assert_eq!(host.ok(&["rm", "-f", name]), name);
+        assert!(witness.exists());
+        assert_eq!(host.ok(&["ps", "-aq"]), "");
+        host.until_idle();
+    }
+}
+
 #[test]
 fn nobody_waits_for_ever_for_a_shim_that_is_stopped() {
     let host = host();
