@@ -19,6 +19,11 @@ use crate::address::{Cidr, Family};
 use crate::host::Stack;
 use crate::nft::PortRule;
 
+/// So many ports fit into every usual limit of open files.
+const FEW: usize = 100;
+/// What a process has open beside the sockets of ports.
+const OTHER_FILES: u64 = 100;
+
 /// How often the kernel is asked for a port that must be free in both families.
 const RANDOM_ATTEMPTS: usize = 128;
 
@@ -49,6 +54,19 @@ pub enum PortError {
         last: u16,
         /// The protocol.
         protocol: Protocol,
+    },
+    /// Each port is a socket of each family, here and in the container's shim.
+    #[error(
+        "cannot publish {ports} ports: they need {needed} open files, and the limit is {limit} (raise the hard limit, \
+        `ulimit -Hn` or LimitNOFILE= of the service, or publish fewer)"
+    )]
+    OpenFiles {
+        /// How many ports.
+        ports: usize,
+        /// How many files that takes.
+        needed: u64,
+        /// The hard limit of this process.
+        limit: u64,
     },
     /// An IPv6 address without IPv6.
     #[error("cannot publish {0}: IPv6 is disabled on this host")]
@@ -113,6 +131,7 @@ pub fn reserve(
     stack: Stack,
     published: impl Fn() -> Vec<PortRule>,
 ) -> Result<Vec<Reserved>, PortError> {
+    make_room(bindings.len(), stack)?;
     // Fixed ports first: a random one must not take what is asked for by number.
     let mut order: Vec<usize> = (0..bindings.len()).collect();
     order.sort_by_key(|index| bindings.get(*index).map(|b| width(b.host)));
@@ -126,6 +145,21 @@ pub fn reserve(
     }
     reserved.sort_by_key(|(index, _)| *index);
     Ok(reserved.into_iter().map(|(_, reserved)| reserved).collect())
+}
+
+/// Sees to it that a socket of each port can be had.
+fn make_room(ports: usize, stack: Stack) -> Result<(), PortError> {
+    if ports <= FEW {
+        return Ok(());
+    }
+    let limit = sys::open_files::most();
+    let families = if stack == Stack::Dual { 2 } else { 1 };
+    let needed = u64::try_from(ports).unwrap_or(u64::MAX).saturating_mul(families) + OTHER_FILES;
+    if needed > limit {
+        return Err(PortError::OpenFiles { ports, needed, limit });
+    }
+    sys::open_files::allow_most();
+    Ok(())
 }
 
 /// How many ports would do.

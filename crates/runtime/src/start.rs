@@ -113,7 +113,7 @@ impl Start<'_> {
         let (ours, theirs) = channel()?;
         let argv = ExecStrings::new(self.program.argv.clone());
         let env = ExecStrings::new(self.program.env.clone());
-        let hands = Hands {
+        let mut hands = Hands {
             root: self.root,
             container: self.container,
             trees: self.trees,
@@ -131,7 +131,11 @@ impl Start<'_> {
             in_path: matches!(self.program.candidates, Candidates::InPath(_)),
             argv: &argv,
             env: &env,
+            kept: &[],
+            passed: passed(&self.steps),
         };
+        let kept = hands.descriptors();
+        hands.kept = &kept;
         let nested = self.born_into.filter(|_| sys::rootless::is_nested());
         let namespaces = if nested.is_some() { Namespaces::NONE } else { self.namespaces };
         let args = CloneArgs { namespaces, cgroup: self.cgroup.into };
@@ -313,6 +317,14 @@ impl Ready {
             }
         }
     }
+}
+
+/// The first number that the program does not inherit.
+fn passed(steps: &[Step]) -> u32 {
+    let first = steps
+        .iter()
+        .find_map(|step| if let Step::KeepDescriptors(first) = step { Some(*first) } else { None });
+    first.unwrap_or(3)
 }
 
 /// The number of a process as this one sees it: whoever has made it may be in a pid namespace of its own.

@@ -112,6 +112,8 @@ fn inherit(arguments: impl IntoIterator<Item = OsString>) -> Result<Inherited, R
 /// the OOM killer, if it is something else now.
 fn settle_in() -> Result<Option<i32>, RoleError> {
     sys::signal::reset_all();
+    // Each published port has a socket of each family here.
+    sys::open_files::allow_most();
     // Every orphan of the container comes to us, so that none is left behind unseen.
     rustix::process::set_child_subreaper(Some(Pid::INIT))
         .map_err(|errno| RoleError::Setup("become a subreaper", errno))?;

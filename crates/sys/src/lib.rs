@@ -24,6 +24,7 @@ pub mod mount;
 pub mod mount_table;
 pub mod netlink;
 pub mod netns;
+pub mod open_files;
 pub mod process;
 pub mod pty;
 pub mod root;

@@ -398,6 +398,26 @@ pub fn close_from_but(first: u32, kept: BorrowedFd<'_>) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Closes every descriptor from `first` on but these, which come in the order of their numbers.
+///
+/// For a process that was cloned, as [`close_from_but`].
+pub fn close_from_but_sorted(first: u32, kept: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let mut from = first;
+    for fd in kept {
+        let number = fd.as_raw_fd().cast_unsigned();
+        if number < from {
+            continue;
+        }
+        if number > from {
+            // SAFETY: the call takes numbers only. The caller's descriptors are its own, see above.
+            check(unsafe { libc::syscall(libc::SYS_close_range, from, number - 1, 0) })?;
+        }
+        from = number + 1;
+    }
+    // SAFETY: as above.
+    check(unsafe { libc::syscall(libc::SYS_close_range, from, u32::MAX, 0) }).map(drop)
+}
+
 /// Strings for `execve`, with the array of pointers that the kernel wants, made ahead of time so
 /// that a child needs no memory for it.
 pub struct ExecStrings {

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::{Command, Output};
 
 use serde_json::Value;
 use sys::process::{Namespaces, setns};
@@ -266,5 +267,42 @@ fn a_long_range_is_published() {
         assert_eq!(told(host, 21299)["ContainerPort"], 379);
         let drawn = host.ok(&["network", "graph"]);
         assert!(drawn.contains("0.0.0.0:21000-21299/tcp leads to 80-379"), "{drawn}");
+    });
+}
+
+/// Runs a command with other limits of open files.
+fn with_files(host: &Host, limit: &str, words: &[&str]) -> Output {
+    let wished = host.command(words);
+    #[expect(clippy::disallowed_methods, reason = "a test runs what it likes")]
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &format!("ulimit {limit} && exec \"$@\""), "sh"]);
+    command.arg(wished.get_program()).args(wished.get_args()).env_clear();
+    command.envs(wished.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.output().unwrap()
+}
+
+/// Its shim has two sockets of each, which no process of the container may have.
+#[test]
+fn a_thousand_ports_are_published() {
+    with_neighbour(|host, outside| {
+        let run = ["run", "-d", "--name", "web", "-p", "21000-21999:80-1079", "busybox"];
+        let run = [&run[..], &["sh", "-c", SERVE]].concat();
+        // The limits of a service, and of whoever may not have as many.
+        let ran = with_files(host, "-S -n 1024", &run);
+        assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+        let more = ["run", "-d", "--rm", "-p", "22000-22999:80-1079", "busybox", "true"];
+        let ran = with_files(host, "-n 1000", &more);
+        let said = String::from_utf8(ran.stderr).unwrap();
+        assert_eq!(ran.status.code(), Some(125), "{said}");
+        assert!(said.contains("cannot publish 1000 ports: they need "), "{said}");
+        assert!(said.contains(" open files, and the limit is 1000 (raise "), "{said}");
+        host.ok(&["exec", "web", "httpd", "-p", "1079", "-h", "/var/www"]);
+        for port in [21000, 21999] {
+            until("the page", || outside.fetch(port).as_deref() == Some("page"));
+        }
+        assert_eq!(host.ok(&["exec", "web", "sh", "-c", "ls /proc/self/fd | wc -l"]), "4");
+        host.ok(&["rm", "-f", "web"]);
+        assert_eq!(json(host, &["port", "audit"]).as_array().unwrap().len(), 0);
+        host.until_idle();
     });
 }

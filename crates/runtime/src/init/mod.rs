@@ -18,7 +18,7 @@ pub(crate) use mounts::{
 };
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::pipe::PipeFlags;
@@ -62,6 +62,22 @@ pub(crate) struct Hands<'a> {
     pub(crate) argv: &'a ExecStrings,
     /// Environment.
     pub(crate) env: &'a ExecStrings,
+    /// All of these descriptors, in the order of their numbers.
+    pub(crate) kept: &'a [BorrowedFd<'a>],
+    /// What the caller passes on to the program is below this number.
+    pub(crate) passed: u32,
+}
+
+impl<'a> Hands<'a> {
+    /// Every descriptor that a step may use, in the order of their numbers.
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'a>> {
+        let given = [self.root, self.container, Some(self.channel), self.door];
+        let slots = [self.trees, self.joins, self.cgroups].into_iter().flatten().map(AsFd::as_fd);
+        let streams = self.streams.into_iter().flatten();
+        let mut all: Vec<_> = given.into_iter().flatten().chain(slots).chain(streams).collect();
+        all.sort_unstable_by_key(AsRawFd::as_raw_fd);
+        all
+    }
 }
 
 /// A compiled filter.
@@ -117,7 +133,7 @@ const FAILED: i32 = 125;
 
 /// Runs in the child of `clone3`. Returns only if a step failed.
 pub(crate) fn run(hands: &Hands<'_>, steps: &[Step]) -> i32 {
-    prepare();
+    prepare(hands);
     Init::new(hands).carry_out(steps, 0)
 }
 
@@ -129,11 +145,10 @@ pub(crate) fn run_born_into(
     hands: &Hands<'_>,
     steps: &[Step],
 ) -> i32 {
-    prepare();
+    let entered = sys::process::setns(pid, Namespaces::PID);
+    prepare(hands);
     let mut init = Init::new(hands);
-    let born = sys::process::setns(pid, Namespaces::PID)
-        .map_err(Fault::from)
-        .and_then(|()| init.be_born(kinds, steps, 0));
+    let born = entered.map_err(Fault::from).and_then(|()| init.be_born(kinds, steps, 0));
     match born {
         Ok(()) => 0,
         Err(fault) => {
@@ -144,7 +159,11 @@ pub(crate) fn run_born_into(
 }
 
 /// What every child of ours does first. None of it can fail for a process that was just cloned.
-fn prepare() {
+fn prepare(hands: &Hands<'_>) {
+    // The parent's other descriptors would count against the limit of open files that the process gets: a shim
+    // has two for each port. A kernel that does not know this fails at a step that marks the rest.
+    let _ = sys::process::close_from_but_sorted(hands.passed, hands.kept);
+
     // Until the program is executed, no process of the container may look into this one
     // (CVE-2016-9962).
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);

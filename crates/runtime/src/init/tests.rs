@@ -64,6 +64,8 @@ fn who_is_born_says_nothing_before_the_one_that_goes() {
         in_path: false,
         argv: &empty,
         env: &empty,
+        kept: &[theirs.as_fd()],
+        passed: 3,
     };
     let steps = [Step::BeBorn(Namespaces::default()), Step::AwaitGo];
     let before = children();
