@@ -78,18 +78,15 @@ pub(crate) fn own_lines<'e>(
 }
 
 /// A text without the lines that are old and with those that are new; what stays keeps its place.
-pub(crate) fn exchanged(text: &str, old: &[String], new: &[String]) -> String {
-    let goes = |line: &str| {
-        let is = |one: &String| one == line;
-        old.iter().any(is) && !new.iter().any(is)
-    };
-    let mut kept: Vec<&str> = text.lines().filter(|line| !goes(line)).collect();
-    let there: Vec<&str> = kept.clone();
-    kept.extend(new.iter().map(String::as_str).filter(|line| !there.contains(line)));
-    kept.into_iter().fold(String::new(), |mut text, line| {
-        let _ = writeln!(text, "{line}");
-        text
-    })
+/// It may be anything by now: the container writes it as well.
+pub(crate) fn exchanged(text: &[u8], old: &[String], new: &[String]) -> Vec<u8> {
+    let has = |lines: &[String], line: &[u8]| lines.iter().any(|one| one.as_bytes() == line);
+    let lines = text.strip_suffix(b"\n").unwrap_or(text).split(|byte| *byte == b'\n');
+    let stays = |line: &&[u8]| !has(old, line) || has(new, line);
+    let mut kept: Vec<&[u8]> = lines.filter(|_| !text.is_empty()).filter(stays).collect();
+    let there = kept.clone();
+    kept.extend(new.iter().map(String::as_bytes).filter(|line| !there.contains(line)));
+    kept.into_iter().flat_map(|line| [line, b"\n"]).flatten().copied().collect()
 }
 
 /// The full name and the bare one, whether the user gave the domain in the host name or beside it.
@@ -262,6 +259,11 @@ mod tests {
         let lines = |text: &[&str]| text.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
         let old = lines(&["10.0.0.2\tme"]);
         let both = lines(&["10.0.0.2\tme", "10.1.0.2\tme"]);
+        let exchanged = |text: &str, old: &[String], new: &[String]| {
+            String::from_utf8(super::exchanged(text.as_bytes(), old, new)).unwrap()
+        };
+        assert_eq!(super::exchanged(b"\xff\r\na", &old, &[]), b"\xff\r\na\n");
+        assert_eq!(super::exchanged(b"", &old, &[]), b"");
         let more = exchanged(text, &old, &both);
         assert_eq!(more, format!("{text}10.1.0.2\tme\n"));
         let other = exchanged(&more, &both, &both[1..]);

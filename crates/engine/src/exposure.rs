@@ -154,7 +154,7 @@ impl Engine {
         for row in self.store().networks().list()? {
             // `info` names one that cannot be read.
             let Ok(known) = Known::read(row) else { continue };
-            let laid = known.laid(&names, stack)?;
+            let Ok(laid) = known.laid(&names, stack) else { continue };
             networks.extend(laid.map(|laid| (known.name, laid.rules)));
         }
         let exposed = |(name, network): (String, Network)| ExposedNetwork {

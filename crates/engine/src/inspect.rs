@@ -138,7 +138,7 @@ impl Engine {
         let mut views = BTreeMap::new();
         for place in network.places() {
             let typed = place.network.as_str();
-            let joined = endpoint.and_then(|all| all.all().find(|joined| is_on(joined, typed)));
+            let joined = endpoint.and_then(|all| self.place_typed(all, typed));
             let wished = EndpointView { mac: place.mac, ..EndpointView::default() };
             let mut view = joined.map_or(wished, endpoint_view);
             // A network that was named by its id has a name while it is known.
@@ -151,6 +151,15 @@ impl Engine {
             views.insert(name, view);
         }
         Ok(views)
+    }
+
+    /// The place on the network that was typed: a name may be the beginning of another's id.
+    fn place_typed<'e>(&self, endpoint: &'e Endpoint, typed: &str) -> Option<&'e Endpoint> {
+        if let Some(named) = endpoint.all().find(|place| place.network_name() == typed) {
+            return Some(named);
+        }
+        let id = self.network(typed).ok()?.id;
+        endpoint.all().find(|place| place.network.as_ref().is_some_and(|on| on.id == id))
     }
 
     fn mount_view(&self, named: &NamedMount) -> MountView {
@@ -207,12 +216,6 @@ pub(crate) fn endpoint_view(endpoint: &Endpoint) -> EndpointView {
         mac: Some(endpoint.mac).filter(|mac| *mac != NO_MAC),
         asked: None,
     }
-}
-
-/// Whether a place is on the network that was typed.
-fn is_on(place: &Endpoint, typed: &str) -> bool {
-    let is_id = |id: NetworkId| id.to_string().starts_with(typed);
-    place.network_name() == typed || place.network.as_ref().is_some_and(|it| is_id(it.id))
 }
 
 fn published(endpoint: &Endpoint) -> Vec<PublishedView> {

@@ -65,33 +65,42 @@ impl Engine {
             return Ok(None);
         }
         let sockets = Some(sockets::open(netns).map_err(net_error)?);
-        Ok(Some(Naming { sockets, resolver: self.resolver(container, endpoint)? }))
+        Ok(Some(Naming { sockets, resolver: self.resolver(container, Some(endpoint))? }))
     }
 
-    /// How the questions of a container that is there are answered.
+    /// How the questions of a container that is there are answered; where it is nowhere, by nobody.
     pub(crate) fn resolver(
         &self,
         container: &Container,
-        endpoint: &Endpoint,
+        endpoint: Option<&Endpoint>,
     ) -> Result<Resolver, EngineError> {
         let spec = &container.record.spec.network;
+        let is_refused = etc_files::refuses_bare(&host_resolver(Loopback::Named)?, spec);
+        let alone = Resolver {
+            networks: Vec::new(),
+            host4: None,
+            host6: None,
+            servers: spec.dns.clone(),
+            bare: if is_refused { BareNames::Refused } else { BareNames::Forwarded },
+            outside: Outside::Unreached,
+        };
+        let Some(endpoint) = endpoint else { return Ok(alone) };
         // The main place is the way out, if there is one.
         let (id, _) = self.named_network(endpoint)?;
         let made = self.network(&id.to_string())?.record.made;
-        let networks = endpoint.all().map(|place| {
+        let named = endpoint.all().filter(|place| is_named(&container.record, Some(place)));
+        let networks = named.map(|place| {
             let (id, name) = self.named_network(place)?;
             Ok(NamedNetwork { id, name })
         });
         let is_internal = made.is_some_and(|made| made.internal);
         let host4 = endpoint.host4.unwrap_or(endpoint.gateway4);
-        let is_refused = etc_files::refuses_bare(&host_resolver(Loopback::Named)?, spec);
         Ok(Resolver {
             networks: networks.collect::<Result<_, EngineError>>()?,
             host4: Some(host4).filter(|address| !address.is_unspecified()),
             host6: endpoint.gateway6,
-            servers: spec.dns.clone(),
-            bare: if is_refused { BareNames::Refused } else { BareNames::Forwarded },
             outside: if is_internal { Outside::Unreached } else { Outside::Reached },
+            ..alone
         })
     }
 

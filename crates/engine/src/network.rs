@@ -294,6 +294,8 @@ impl Engine {
         self.bury_dead(&lock, &container)?;
         // A start that was killed early has left no last words.
         self.end_orphans(&container)?;
+        // Its addresses are another's next.
+        self.unpublish_leftovers(&container)?;
         Ok(self.store().release(id)?)
     }
 }

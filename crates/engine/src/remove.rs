@@ -95,6 +95,8 @@ impl Engine {
         EngineError::step(Point::RemoveLocked)?;
         self.forget_execs(&container.id)?;
         self.keep_log(container);
+        // Of a start that was killed before there was a shim.
+        self.take_names(&container.id);
         let durability = durability(&container.row);
         let removed = self.store().remove_container(&container.id, volumes, durability);
         let removed = removed.map_err(store_error)?;

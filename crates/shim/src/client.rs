@@ -19,8 +19,9 @@ use crate::frame::{FrameError, MAX_LARGE, MAX_SMALL};
 use crate::paths::{self, ShimPaths};
 use crate::patience::{How, Patience, Quiet};
 use crate::protocol::{
-    Delivery, Escalated, ExecInfo, ExecStart, ExitRecord, Launch, NOT_UNDERSTOOD, Published, Reach,
-    Refusal, Reply, Request, Resolver, Restarts, Started, State, Target, Then, Until, Which,
+    Delivery, Escalated, ExecInfo, ExecStart, ExitRecord, Launch, NOT_UNDERSTOOD, OTHER_RESOLVER,
+    Published, Reach, Refusal, Reply, Request, Resolver, Restarts, Started, State, Target, Then,
+    Until, Which,
 };
 use crate::silent::{self, Silence};
 
@@ -242,12 +243,21 @@ impl Shim {
         done(self.receive()?)
     }
 
-    /// From now on the container's questions for names are answered so.
+    /// From now on the container's questions for names are answered so. A shim that has ended, whom it does not
+    /// ask, or of before there was this question is passed over.
     ///
     /// # Errors
-    /// `Refused(NotRunning)`; it asks somebody else; the connection's; a shim of before there was this question.
+    /// `Refused(NotRunning)`; the connection's.
     pub fn set_resolver(&mut self, resolver: Resolver) -> Result<(), CallError> {
-        done(self.ask(&Request::SetResolver(Box::new(resolver)))?)
+        match self.ask(&Request::SetResolver(Box::new(resolver))).and_then(done) {
+            Err(CallError::Gone) => Ok(()),
+            Err(CallError::Failed(message))
+                if message.starts_with(NOT_UNDERSTOOD) || message == OTHER_RESOLVER =>
+            {
+                Ok(())
+            }
+            told => told,
+        }
     }
 
     /// Ends an idle shim and waits until it is gone and the container's lock is free.

@@ -27,6 +27,9 @@ pub use plans::{HealthPlan, Restarts, Restoration};
 /// How the answer to a question begins that the shim does not know: of any version.
 pub(crate) const NOT_UNDERSTOOD: &str = "the shim does not understand the request";
 
+/// The answer to what concerns names, where the container's questions do not come to its shim.
+pub(crate) const OTHER_RESOLVER: &str = "the container has another resolver";
+
 /// A question or an order.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {

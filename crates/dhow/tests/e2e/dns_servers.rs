@@ -212,6 +212,41 @@ fn the_hosts_servers_are_asked_from_where_the_host_is() {
     assert_eq!(told(&ask(&one, "example.org.", RecordType::A)), "ServFail");
 }
 
+/// Whoever is on no network any more asks nobody, and hears nothing of those that it has left.
+#[test]
+fn a_container_asks_where_it_is_alone() {
+    let host = host();
+    network(&host, "n", &[]);
+    network(&host, "m", &[]);
+    stay(&host, "m", "peer", &["--network-alias", "far"]);
+    stay(&host, "n", "near", &[]);
+    let server = Server::new(UdpSocket::bind("127.77.0.54:53").unwrap(), Manner::Knows);
+    let run = ["run", "-d", "--name", "one", "--network", "n", "busybox", "sleep", "1000"];
+    let ran = with_servers(&host, "nameserver 127.77.0.54\n", &run);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let asks = asker(&host, "one");
+    let told_of = |name: &str| told(&ask(&asks, name, RecordType::A));
+    assert_eq!(told_of("example.org."), "192.0.2.7");
+    assert!(server.asked_from().ip().is_loopback());
+    host.ok(&["network", "disconnect", "n", "one"]);
+    for name in ["example.org.", "near."] {
+        assert_eq!(told_of(name), "ServFail", "{name}");
+    }
+    host.ok(&["network", "connect", "m", "one"]);
+    let address = host.ok(&[
+        "inspect",
+        "-f",
+        "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}",
+        "peer",
+    ]);
+    assert_eq!((told_of("far."), told_of("peer.")), (address.clone(), address));
+    host.ok(&["network", "disconnect", "m", "one"]);
+    for name in ["example.org.", "far.", "peer."] {
+        assert_eq!(told_of(name), "ServFail", "{name}");
+    }
+    assert!(server.heard.try_recv().is_err(), "nothing leads out of it");
+}
+
 #[test]
 fn a_server_that_answers_connections_is_asked_by_one() {
     use std::io::{Read, Write};

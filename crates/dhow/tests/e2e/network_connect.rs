@@ -3,9 +3,11 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use hickory_proto::rr::RecordType;
 use serde_json::Value;
 use testkit::{Host, Ran};
 
+use crate::dns::{ask, asker, stay, told};
 use crate::host;
 use crate::network_members::{address, is_kept_from, place, reaches, serve};
 use crate::networks::{at, has_ipv6, inspect, rules, subnet};
@@ -272,12 +274,52 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
         assert!(refused.contains(says), "{words:?}: {refused}");
     }
     assert_eq!(host.settled(&before, |_| false), Vec::<String>::new());
-    assert_eq!((on(&host, "cc"), links(&host, "cc")), (vec!["one".to_owned()], "eth0".to_owned()));
     let run = ["run", "--rm", "--network", "one", "--network", "nosuch", "busybox", "true"];
     assert!(host.fails(125, &run).contains("network nosuch not found"));
     let run = ["run", "--rm", "--network", "one", "--network", "bridge", "busybox", "true"];
     assert!(host.fails(125, &run).contains("cannot attach both user-defined and non-user-defined"));
     assert_eq!(host.settled(&before, |_| false), Vec::<String>::new());
+    // Who is looked at from inside has an exec more.
+    assert_eq!((on(&host, "cc"), links(&host, "cc")), (vec!["one".to_owned()], "eth0".to_owned()));
+}
+
+/// The container writes its own file of hosts as it likes.
+#[test]
+fn a_spoilt_file_of_hosts_keeps_no_change_away() {
+    let host = host();
+    let _ = networks(&host, ["one", "two"]);
+    sleep(&host, "cc", &["--network", "one"]);
+    let before = leases(&host);
+    for spoil in [r"printf 'a\377b\n' >> /etc/hosts", "truncate -s 2G /etc/hosts"] {
+        host.ok(&["exec", "cc", "sh", "-c", spoil]);
+        host.ok(&["network", "connect", "two", "cc"]);
+        let line = format!("^{}", address(&host, "cc", "two"));
+        if spoil.starts_with("printf") {
+            host.ok(&["exec", "cc", "grep", "-q", &line, "/etc/hosts"]);
+        }
+        host.ok(&["network", "disconnect", "two", "cc"]);
+        assert_eq!((links(&host, "cc"), leases(&host)), ("eth0".to_owned(), before.clone()));
+    }
+}
+
+/// What is called as another's id begins is not that.
+#[test]
+fn a_name_goes_before_the_beginning_of_an_id() {
+    let host = host();
+    host.ok(&["network", "create", "--subnet", &subnet(), "other"]);
+    let id = host.ok(&["network", "inspect", "-f", "{{.Id}}", "other"]);
+    let short = &id[..3];
+    host.ok(&["network", "create", "--subnet", &subnet(), short]);
+    let named = format!("name={short},alias=mine");
+    sleep(&host, "cc", &["--network", &named, "--network", &id[..12]]);
+    assert_eq!(on(&host, "cc").len(), 2);
+    assert_ne!(address(&host, "cc", "other"), address(&host, "cc", short));
+    stay(&host, "other", "asks", &["--dns", "127.0.0.11"]);
+    let asks = asker(&host, "asks");
+    assert_eq!(told(&ask(&asks, "cc.", RecordType::A)), address(&host, "cc", "other"));
+    assert_eq!(told(&ask(&asks, "mine.", RecordType::A)), "ServFail");
+    sleep(&host, "dd", &["--network", "name=default,gw-priority=1"]);
+    assert_ne!(address(&host, "dd", "bridge"), "");
 }
 
 /// Runs a command that dies at one of its steps.
@@ -307,12 +349,20 @@ fn a_change_that_was_killed_is_made_good() {
         host.ok(&disconnect);
         assert_eq!(links(&host, "cc"), "eth0", "{step}");
     }
+    let before = leases(&host);
     for step in ["disconnect.unlinked", "connect.saved"] {
         host.ok(&connect);
         assert_ne!(dying(&host, step, &disconnect).code, Some(0), "{step}");
         let again = host.run(&disconnect);
         assert!(again.code == Some(0) || again.err.contains("is not connected"), "{}", again.err);
-        assert_eq!(links(&host, "cc"), "eth0", "{step}");
+        assert_eq!(
+            (links(&host, "cc"), leases(&host)),
+            ("eth0".to_owned(), before.clone()),
+            "{step}"
+        );
+        let ours: Vec<_> = rules(&host, " dnat_ip ").into_iter().collect();
+        let leads = ours.len() == 1 && ours[0].contains(&address(&host, "cc", "one"));
+        assert!(leads, "{step}: {ours:?}");
     }
     assert_ne!(dying(&host, "connect.leased", &connect).code, Some(0));
     host.ok(&["rm", "-f", "server"]);

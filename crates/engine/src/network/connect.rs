@@ -4,13 +4,17 @@
 //! Its record says what is, so it is written when the link is made, and when it is gone. Whoever is killed
 //! before leaves a link that the record does not know: the next change takes it away, or the container's end.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use model::container::{Membership, NetworkMode};
 use model::network::Attachment;
-use model::{ContainerId, NameOrId};
+use model::{ContainerId, NameOrId, NetworkId};
 use net::address::{BadLinkName, Family, LinkName};
 use net::endpoint::{self, EndpointPlan};
+use net::nft::PortRule;
 use net::{links, names};
 use sys::failpoint::Point;
 
@@ -18,11 +22,14 @@ use super::error::NetworkError;
 use super::record::Known;
 use super::seat::{LinkNames, check_place};
 use super::{net_error, ways};
-use crate::container::{Container, read_own};
-use crate::naming::is_named;
+use crate::container::Container;
+use crate::guard::call_error;
 use crate::ports::Publication;
 use crate::record::{Endpoint, Links};
 use crate::{Engine, EngineError, etc_files};
+
+/// How much of a file of hosts is read.
+const MAX_HOSTS: u64 = 1 << 20;
 
 impl Engine {
     /// Connects a container to a network, at once if it runs.
@@ -36,8 +43,8 @@ impl Engine {
         place: Attachment,
     ) -> Result<(), EngineError> {
         refuse_users()?;
-        let known = self.network(network)?;
         let (_lock, mut container) = self.lock(&self.find(who)?.id)?;
+        let known = self.network(network)?;
         let spec = &container.record.spec.network;
         match &spec.mode {
             NetworkMode::Host => return Err(NetworkError::HostNetwork.into()),
@@ -49,6 +56,7 @@ impl Engine {
         }
         check_place(&known, &place)?;
         if self.place_on(&container, &known).is_some() {
+            self.make_good(&mut container, None)?;
             let (container, network) = (container.name().to_owned(), known.name);
             return Err(NetworkError::AlreadyOn { container, network }.into());
         }
@@ -69,8 +77,8 @@ impl Engine {
     /// There is no such network or container, or it is not on that.
     pub fn network_disconnect(&self, network: &str, who: &NameOrId) -> Result<(), EngineError> {
         refuse_users()?;
-        let known = self.network(network)?;
         let (_lock, mut container) = self.lock(&self.find(who)?.id)?;
+        let known = self.network(network)?;
         let id = container.id;
         let spec = &mut container.record.spec.network;
         match spec.mode {
@@ -83,6 +91,7 @@ impl Engine {
             NetworkMode::None | NetworkMode::Bridge | NetworkMode::Named(_) => {}
         }
         let Some(place) = self.place_on(&container, &known) else {
+            self.make_good(&mut container, Some(&known.id))?;
             return Err(NetworkError::NotOn { container: id, network: known.name }.into());
         };
         container.record.spec.network.leave(&place);
@@ -105,6 +114,20 @@ impl Engine {
         places.into_iter().map(|place| place.network).find(|typed| is(typed))
     }
 
+    /// Does what a change that was killed has left undone, before another is told that nothing is to be done.
+    fn make_good(
+        &self,
+        container: &mut Container,
+        left: Option<&NetworkId>,
+    ) -> Result<(), EngineError> {
+        if !self.life(container)?.is_running() {
+            return Ok(());
+        }
+        let netns = self.network_of(container)?;
+        let places = places_of(container);
+        self.settle_places(container, places, &netns, left)
+    }
+
     fn connect_live(
         &self,
         (before, container): (&Container, &mut Container),
@@ -116,7 +139,12 @@ impl Engine {
         self.remove_strange_links(&container.id, &places)?;
         let mut link_names = LinkNames::of(places.iter());
         place.link_name().map_or(Ok(()), |name| link_names.keep(name))?;
-        let mut seat = self.seat(container, place, &mut link_names)?;
+        // The one that was looked at, whatever its name means by now.
+        let sought = Attachment { network: known.id.to_string(), ..place.clone() };
+        let end = |_: &EngineError| {
+            let _ = self.store().addresses().end(&known.id, &container.id);
+        };
+        let mut seat = self.seat(container, &sought, &mut link_names).inspect_err(end)?;
         let plan = EndpointPlan { gateways: Vec::new(), ..seat.plan.clone() };
         let made = EngineError::step(Point::ConnectLeased)
             .and_then(|()| endpoint::add(&plan, &netns).map_err(net_error));
@@ -124,7 +152,7 @@ impl Engine {
             seat.linked(&link);
             places.push(seat.endpoint.clone());
             EngineError::step(Point::ConnectLinked)?;
-            self.settle_places(container, places, &netns)
+            self.settle_places(container, places, &netns, None)
         });
         let Err(error) = made else { return Ok(()) };
         // This error is the one to tell; what cannot be taken back goes with the next change.
@@ -143,11 +171,12 @@ impl Engine {
         netns: &OwnedFd,
     ) -> Result<(), EngineError> {
         self.save(before)?;
-        endpoint::lead_out(netns, &ways_of(endpoint_of(before))?).map_err(net_error)?;
-        self.publish_moved((failed, before), &Publication::default())?;
+        let ways = ways_of(endpoint_of(before));
+        let led = ways.and_then(|ways| endpoint::lead_out(netns, &ways).map_err(net_error));
+        let published = self.publish_moved((failed, before), &Publication::default());
         self.leave_about(before, endpoint_of(before));
-        self.name_anew(before, endpoint_of(before))?;
-        self.rewrite_hosts(failed, before)
+        self.rewrite_hosts(failed, before);
+        all([led, published, self.name_anew(before, endpoint_of(before))])
     }
 
     fn disconnect_live(&self, container: &mut Container, known: &Known) -> Result<(), EngineError> {
@@ -165,23 +194,32 @@ impl Engine {
         match &gone.links {
             Some(links) => self.remove_link(links)?,
             // Of an earlier dhow, which gave one link to each.
-            None => self.remove_links(&container.id, |_| true)?,
+            None => self.remove_links(&container.id, |name| !is_noted(&places, name))?,
         }
         EngineError::step(Point::DisconnectUnlinked)?;
-        self.settle_places(container, places, &netns)
+        self.settle_places(container, places, &netns, Some(&known.id))
     }
 
     /// Writes down where a container that runs is now, and makes all that depends on it so: its way out, its
-    /// ports, its names, and what its shim knows.
+    /// ports, its names, and what its shim knows. What fails keeps nothing else from being done; done again, it
+    /// does what is missing. The address of the network that it has left is free when nothing leads there.
     fn settle_places(
         &self,
         container: &mut Container,
         places: Vec<Endpoint>,
         netns: &OwnedFd,
+        left: Option<&NetworkId>,
     ) -> Result<(), EngineError> {
         let before = container.clone();
         let mut main = ways::arranged(places);
-        let publication = self.move_ports(&before, main.as_mut())?;
+        let moved = self.move_ports(&before, main.as_mut());
+        if let (Err(_), Some(main)) = (&moved, main.as_mut()) {
+            main.ports.clear();
+        }
+        let isolated = all([
+            self.unpublish_all_but(&rules_of(container, main.as_ref()), &container.id),
+            self.name_anew(container, main.as_ref()),
+        ]);
         if let Some(start) = container.record.last_start_mut() {
             start.endpoint.clone_from(&main);
         }
@@ -190,11 +228,33 @@ impl Engine {
             return Err(error);
         }
         sys::failpoint::pass(Point::ConnectSaved);
-        endpoint::lead_out(netns, &ways_of(main.as_ref())?).map_err(net_error)?;
-        self.publish_moved((&before, container), &publication)?;
+        let ended = match (left, &isolated) {
+            (Some(left), Ok(())) => {
+                self.store().addresses().end(left, &container.id).map_err(EngineError::from)
+            }
+            (Some(_), Err(_)) | (None, _) => Ok(()),
+        };
+        let ways = ways_of(main.as_ref());
+        let led = ways.and_then(|ways| endpoint::lead_out(netns, &ways).map_err(net_error));
+        let (publication, moved) = match moved {
+            Ok(publication) => (publication, Ok(())),
+            Err(error) => (Publication::default(), Err(error)),
+        };
+        let published = self.publish_moved((&before, container), &publication);
         self.leave_about(container, main.as_ref());
-        self.name_anew(container, main.as_ref())?;
-        self.rewrite_hosts(&before, container)
+        self.rewrite_hosts(&before, container);
+        all([isolated, moved, ended, led, published])
+    }
+
+    /// Takes back what is published of a container and should not be.
+    fn unpublish_all_but(&self, wanted: &[PortRule], id: &ContainerId) -> Result<(), EngineError> {
+        let firewall = self.firewall()?;
+        let mut gone = firewall.published().map_err(net_error)?;
+        gone.retain(|rule| rule.owner == *id && !wanted.contains(rule));
+        if gone.is_empty() {
+            return Ok(());
+        }
+        firewall.unpublish(&gone).map_err(net_error)
     }
 
     /// Gives the ports to the main place. Those that were published keep their sockets, and with them their
@@ -236,20 +296,27 @@ impl Engine {
         (before, after): (&Container, &Container),
         publication: &Publication,
     ) -> Result<(), EngineError> {
-        let rules = |container: &Container| {
-            endpoint_of(container).map(|it| crate::ports::rules(container, it)).unwrap_or_default()
+        let new = rules_of(after, endpoint_of(after));
+        self.unpublish_all_but(&new, &after.id)?;
+        let there = if new.is_empty() {
+            Vec::new()
+        } else {
+            self.firewall()?.published().map_err(net_error)?
         };
-        let (old, new) = (rules(before), rules(after));
-        if old == new {
+        let is_there = new.iter().all(|rule| there.contains(rule));
+        if is_there && rules_of(before, endpoint_of(before)) == new {
             return Ok(());
         }
         let sockets: Vec<_> = publication.sockets.iter().map(std::os::fd::AsFd::as_fd).collect();
-        self.firewall()?.unpublish(&old).map_err(net_error)?;
         self.tell_ports(after, &[], &sockets)?;
-        if new.is_empty() {
+        if is_there {
             return Ok(());
         }
         self.publish_rules(&new)?;
+        if !self.life(after)?.is_running() {
+            // Its shim may have taken back its ports before these were there.
+            return self.firewall()?.unpublish(&new).map_err(net_error);
+        }
         self.admit_early_senders(&Publication { rules: new, ..Publication::default() });
         Ok(())
     }
@@ -257,27 +324,27 @@ impl Engine {
     /// What others call it where it is now, and whose names its guardian knows.
     fn name_anew(&self, container: &Container, main: Option<&Endpoint>) -> Result<(), EngineError> {
         self.put_own_names(container, main)?;
-        let Some(main) = main.filter(|main| is_named(&container.record, Some(main))) else {
-            return Ok(());
-        };
         let resolver = self.resolver(container, main)?;
-        // One of an earlier dhow knows no names, and does not understand.
-        let _ = self.running_shim(&container.id)?.set_resolver(resolver);
-        Ok(())
+        let Some(mut shim) = self.shim(&container.id)? else { return Ok(()) };
+        let told = shim.set_resolver(resolver);
+        told.map_err(|error| call_error(&container.id, error))
     }
 
-    /// The lines of its own names change, and nothing that others have written.
-    fn rewrite_hosts(&self, before: &Container, after: &Container) -> Result<(), EngineError> {
+    /// The lines of its own names change, and nothing that others have written. The container writes that file
+    /// as well: one that it has made unusable is passed over.
+    fn rewrite_hosts(&self, before: &Container, after: &Container) {
         let path = self.paths().container_dir(&after.id).join("hosts");
-        let Some(text) = read_own(&path)? else { return Ok(()) };
+        let Some(text) = hosts_text(&path) else { return };
         let lines = |container: &Container| {
             let record = &container.record;
             let places = endpoint_of(container).into_iter().flat_map(Endpoint::all);
             etc_files::own_lines(&record.resolved.hostname, &record.spec.network, places)
         };
-        let text = etc_files::exchanged(&text, &lines(before), &lines(after));
-        // In its place: the container has this very file mounted.
-        std::fs::write(&path, text).map_err(EngineError::file("write", &path))
+        let new = etc_files::exchanged(&text, &lines(before), &lines(after));
+        if new != text {
+            // In its place: the container has this very file mounted.
+            let _ = std::fs::write(&path, new);
+        }
     }
 
     fn remove_link(&self, links: &Links) -> Result<(), EngineError> {
@@ -294,11 +361,7 @@ impl Engine {
         if places.iter().any(|place| place.links.is_none()) {
             return Ok(());
         }
-        let has = |name: &LinkName| {
-            let is = |links: &Links| links.host == name.as_str();
-            places.iter().filter_map(|place| place.links.as_ref()).any(is)
-        };
-        self.remove_links(id, |name| !has(name))
+        self.remove_links(id, |name| !is_noted(places, name))
     }
 
     fn remove_links(
@@ -319,6 +382,28 @@ fn refuse_users() -> Result<(), NetworkError> {
         return Err(NetworkError::Later("networks of an ordinary user"));
     }
     Ok(())
+}
+
+/// The first error of several things that do not keep each other from being done.
+fn all<const N: usize>(done: [Result<(), EngineError>; N]) -> Result<(), EngineError> {
+    done.into_iter().collect()
+}
+
+/// The text of a container's file of hosts, unless there is none or it is too long to be one.
+fn hosts_text(path: &Path) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path).ok()?.take(MAX_HOSTS + 1).read_to_end(&mut text).ok()?;
+    (text.len() as u64 <= MAX_HOSTS).then_some(text)
+}
+
+/// Whether one of these places says that a link is its own.
+fn is_noted(places: &[Endpoint], name: &LinkName) -> bool {
+    places.iter().any(|place| place.links.as_ref().is_some_and(|it| it.host == name.as_str()))
+}
+
+/// What is published of a container at its main place.
+fn rules_of(container: &Container, main: Option<&Endpoint>) -> Vec<PortRule> {
+    main.map(|main| crate::ports::rules(container, main)).unwrap_or_default()
 }
 
 fn endpoint_of(container: &Container) -> Option<&Endpoint> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::network::{BRIDGE_NAME, Configuration, Pool};
 use model::{ContainerId, ContainerName, NetworkId};
 use net::address::{Cidr, Family};
-use net::bridge;
+use net::{bridge, host};
 use store::NetworkRow;
 
 use super::error::NetworkError;
@@ -39,11 +39,16 @@ impl Engine {
     /// What is wrong with the records of networks that no list shows.
     pub(crate) fn unread_networks(&self) -> Result<Vec<String>, EngineError> {
         let rows = self.store().networks().list()?;
+        let (names, stack) = (self.names(), host::stack().map_err(net_error)?);
         let unread = rows.into_iter().filter_map(|row| match Known::read(row) {
+            Ok(known) => known.laid(&names, stack).err().map(|error| format!(
+                "WARNING: network {} is left out, its record may be of a newer dhow: {error}",
+                known.name
+            )),
             Err(EngineError::Network(NetworkError::Record { name, source })) => Some(format!(
                 "WARNING: the record of network {name} cannot be read, it may be of a newer dhow: {source}"
             )),
-            Ok(_) | Err(_) => None,
+            Err(_) => None,
         });
         Ok(unread.collect())
     }

@@ -25,19 +25,26 @@ impl Engine {
         container: &Container,
         endpoint: Option<&Endpoint>,
     ) -> Result<(), EngineError> {
-        self.take_names(&container.id);
         let asked = container.record.spec.network.places();
+        let mut put = Vec::new();
         for place in endpoint.into_iter().flat_map(Endpoint::all) {
             if !is_named(&container.record, Some(place)) {
                 continue;
             }
             let (network, name) = self.named_network(place)?;
-            let is_typed = |typed: &str| typed == name || network.to_string().starts_with(typed);
-            let aliases = asked.iter().find(|asked| is_typed(&asked.network));
+            let is_id = |typed: &str| self.network(typed).is_ok_and(|known| known.id == network);
+            // A name may be the beginning of another's id.
+            let aliases = asked.iter().find(|asked| asked.network == name);
+            let aliases = aliases.or_else(|| asked.iter().find(|asked| is_id(&asked.network)));
             let aliases = aliases.map_or(&[][..], |asked| &asked.aliases);
             let addresses = place.addresses().iter().map(|cidr| cidr.address()).collect();
             self.put_names(container, &network, aliases, addresses)?;
+            put.push(network);
         }
+        // Who is asked meanwhile knows it all the time where it stays.
+        let files = self.name_files();
+        let others = files.networks().into_iter().filter(|network| !put.contains(network));
+        others.for_each(|network| files.take(&network, &container.id));
         Ok(())
     }
 
@@ -67,8 +74,11 @@ impl Engine {
             // It may have been the same as the name before.
             let hostname = [container.record.resolved.hostname.clone()];
             let record = Record::new(names.chain(hostname), addresses);
-            let put = files.put(&network, id, &record);
-            put.map_err(EngineError::file("write", "the names of a container"))?;
+            match files.put(&network, id, &record) {
+                // Somebody has taken them since they were read: the container ends.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                put => put.map_err(EngineError::file("write", "the names of a container"))?,
+            }
         }
         Ok(())
     }

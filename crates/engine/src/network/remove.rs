@@ -1,6 +1,7 @@
 //! `network rm` and `network prune`, and bridges that nobody's network has any more.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use model::network::Configuration;
 use model::{ContainerId, EventKind, NetworkId};
@@ -86,7 +87,7 @@ impl Engine {
 
     /// Ends the leases of containers that run and are not on the network: a change of it was killed.
     pub(super) fn release_strangers(&self, network: &NetworkId) -> Result<(), EngineError> {
-        for (_, id) in self.store().addresses().of_network(network)? {
+        for (address, id) in self.store().addresses().of_network(network)? {
             let Locked::Held(_lock) = self.try_lock(&id)? else { continue };
             let container = self.reread(&id)?;
             let start = container.record.last_start();
@@ -94,10 +95,23 @@ impl Engine {
                 start.and_then(|start| start.endpoint.as_ref()).into_iter().flat_map(Endpoint::all);
             let is_on = |place: &Endpoint| self.network_id_of(place).is_ok_and(|on| on == *network);
             if !places.any(is_on) {
+                // Its next owner would get what is meant for this one.
+                self.unpublish_at(&id, address)?;
+                self.name_files().take(network, &id);
                 self.store().addresses().end(network, &id)?;
             }
         }
         Ok(())
+    }
+
+    fn unpublish_at(&self, owner: &ContainerId, address: IpAddr) -> Result<(), EngineError> {
+        let firewall = self.firewall()?;
+        let mut stale = firewall.published().map_err(net_error)?;
+        stale.retain(|rule| rule.owner == *owner && rule.container.ip() == address);
+        if stale.is_empty() {
+            return Ok(());
+        }
+        firewall.unpublish(&stale).map_err(net_error)
     }
 
     /// Who has an address of a network.
@@ -114,6 +128,7 @@ impl Engine {
 
     /// Takes from the kernel what it has of a network whose row is gone; no other can have it yet.
     pub(super) fn unlay(&self, known: &Known, _alone: &Alone) -> Result<(), EngineError> {
+        self.name_files().take_network(&known.id);
         let stack = host::stack().map_err(net_error)?;
         let Some(Laid { plan, rules }) = known.laid(&self.names(), stack)? else { return Ok(()) };
         let mut wanted = || self.everything();
@@ -158,7 +173,8 @@ impl Engine {
         let mut all = Vec::new();
         for row in self.store().networks().list()? {
             let Ok(known) = Known::read(row) else { continue };
-            all.extend(known.laid(&names, stack)?);
+            let Ok(laid) = known.laid(&names, stack) else { continue };
+            all.extend(laid);
         }
         Ok(all)
     }

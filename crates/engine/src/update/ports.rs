@@ -191,6 +191,10 @@ impl Engine {
         self.tell_ports(container, &[], &sockets)?;
         let rules = rules_of(container, &new);
         self.publish_rules(&rules)?;
+        if !self.life(container)?.is_running() {
+            // Its shim may have taken back its ports before these were there.
+            return self.unpublish(&Publication { rules, ..Publication::default() });
+        }
         self.admit_early_senders(&Publication { rules, ..Publication::default() });
         Ok(())
     }

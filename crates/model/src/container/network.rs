@@ -70,6 +70,8 @@ impl NetworkSpec {
         if let Some(own) = own.filter(|_| self.membership == Membership::Kept) {
             let asked = self.attachments.iter().find(is_own).cloned();
             let mut first = asked.unwrap_or_else(|| Attachment::of(own));
+            // It may have been typed as `default` there.
+            first.network = own.to_owned();
             first.mac = first.mac.or(self.mac_address);
             places.insert(0, first);
         }

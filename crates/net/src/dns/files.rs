@@ -80,6 +80,11 @@ impl NameFiles {
         let _ = fs::remove_dir(self.network(network));
     }
 
+    /// Takes all names on a network that is gone away.
+    pub fn take_network(&self, network: &NetworkId) {
+        let _ = fs::remove_dir_all(self.network(network));
+    }
+
     /// The networks on which there are names.
     pub fn networks(&self) -> Vec<NetworkId> {
         let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();

@@ -30,7 +30,7 @@ use super::{Container, Guard};
 use crate::life_lock;
 use crate::machine::ConnId;
 use crate::paths::ShimPaths;
-use crate::protocol::{BareNames, Launch, Reply, Resolver};
+use crate::protocol::{BareNames, Launch, OTHER_RESOLVER, Reply, Resolver};
 use client::Client;
 use forward::Asked;
 
@@ -166,7 +166,7 @@ impl Guard {
                 names.trim();
                 Reply::Ok
             }
-            None => Reply::Failed { message: "the container has another resolver".to_owned() },
+            None => Reply::Failed { message: OTHER_RESOLVER.to_owned() },
         };
         self.reply(conn, &reply);
     }
