@@ -177,6 +177,13 @@ pub(crate) fn clear(dir: &Path) -> Result<(), EngineError> {
     }
 }
 
+/// Forgets a copy that was cut short: the volume, whose directory this is and which its caller has locked, gets
+/// its content from elsewhere.
+pub(crate) fn forget(dir: &Path) -> Result<(), EngineError> {
+    clear(&dir.join(PARTIAL))?;
+    clear(&dir.join(WHOLE))
+}
+
 fn is_empty_dir(path: &Path) -> bool {
     std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }

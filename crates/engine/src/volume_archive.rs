@@ -15,7 +15,7 @@ use store::layer::{
 };
 use sys::root::Root;
 
-use crate::fill::lock;
+use crate::fill::{forget, lock};
 use crate::prepare::store_error;
 use crate::view::{Freezing, VolumeView};
 use crate::volume::{check_name, volume_error, volume_row};
@@ -118,11 +118,14 @@ impl Engine {
     /// unpacked in a directory in it, since it may be a file system of its own, and moved up when it is
     /// whole.
     fn pour(&self, name: &str, archive: impl Read + Send) -> Result<(), EngineError> {
+        let dir = self.paths().volume(name);
+        // Under this one a new container fills an empty volume.
+        let _own = lock(&dir)?;
         let tree = self.volume_tree(name)?;
         let _top = lock_top(&tree, name)?;
-        // Under this one a new container fills an empty volume.
-        let _own = lock(&self.paths().volume(name))?;
         clear_top(&tree, name)?;
+        // The next container would move the image's files in beside the archive's.
+        forget(&dir)?;
         let partial = PathBuf::from(format!("{PARTIAL}{}", random::volume_name()?));
         tree.mkdir(&partial, Mode::RWXU).map_err(store_error)?;
         let poured = fill(&tree, &partial, name, archive);
@@ -158,13 +161,15 @@ fn flush(tree: &Root, name: &str) -> Result<(), EngineError> {
 
 /// Keeps other imports out for as long as it lives, those by another volume's name as well: two may be
 /// one directory of the host.
+///
+/// Who has the volume in a container can hold this lock as well, and not every file system has it.
 fn lock_top(tree: &Root, name: &str) -> Result<OwnedFd, EngineError> {
     let top = tree.open_file("", OFlags::RDONLY | OFlags::DIRECTORY).map_err(store_error)?;
     match rustix::fs::flock(&top, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(top),
-        Err(Errno::WOULDBLOCK) => {
-            Err(EngineError::Invalid(format!("volume {name}: another command imports into it")))
-        }
+        Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(top),
+        Err(Errno::WOULDBLOCK) => Err(EngineError::Invalid(format!(
+            "volume {name}: somebody holds a lock on it: another import, as a rule"
+        ))),
         Err(errno) => Err(EngineError::file("lock the volume", name)(errno.into())),
     }
 }

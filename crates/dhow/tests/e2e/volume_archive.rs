@@ -219,14 +219,19 @@ fn one_import_at_a_time_and_what_a_killed_one_has_left_goes() {
     let top = host.root().join("volumes/to/_data");
     let left = top.join(format!(".import-{}", "0a".repeat(32)));
     fs::create_dir_all(left.join("part")).unwrap();
+    // The copy of an image's files that was cut short before it was moved in.
+    let fill = host.root().join("volumes/to/_fill");
+    fs::create_dir(&fill).unwrap();
+    fs::write(fill.join("of-an-image"), "").unwrap();
     let import = ["volume", "import", "-i", &file, "to"];
     let locked = File::open(&top).unwrap();
     rustix::fs::flock(&locked, rustix::fs::FlockOperation::LockExclusive).unwrap();
     let said = host.fails(1, &import);
-    assert!(said.contains("volume to: another command imports into it"), "{said}");
+    assert!(said.contains("volume to: somebody holds a lock on it"), "{said}");
     assert!(left.exists());
     drop(locked);
     host.ok(&import);
+    assert!(!fill.exists());
     assert_eq!(sh(&host, "from", LOOK), sh(&host, "to", LOOK));
     // Beside something else nothing is removed.
     fs::create_dir(&left).unwrap();
