@@ -142,7 +142,9 @@ fn end_frozen(group: &Path) {
 
 /// Ends what is in a group and in those below it.
 fn end(group: &Path) {
-    for process in fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default().lines() {
+    let listed = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    // Who is in another pid namespace is listed as 0, which to `kill` is this program and its group.
+    for process in listed.lines().filter(|process| *process != "0") {
         // It may have ended by itself.
         let _ = host::command("kill", &["-9", process]).output();
     }
