@@ -65,11 +65,16 @@ fn open_streams() {
             break polled;
         }
     };
-    let is_closed = |stream: &libc::pollfd| polled < 0 || stream.revents & libc::POLLNVAL != 0;
-    if !streams.iter().any(is_closed) {
-        return;
-    }
-    for stream in streams.iter().filter(|stream| stream.revents & libc::POLLNVAL != 0) {
+    let is_closed = |stream: &libc::pollfd| {
+        if polled >= 0 {
+            return stream.revents & libc::POLLNVAL != 0;
+        }
+        // Refused where fewer than three files may be open: each is asked about by itself.
+        // SAFETY: it asks about a number, and takes no pointer.
+        let found = unsafe { libc::fcntl(stream.fd, libc::F_GETFD) };
+        found < 0 && std::io::Error::last_os_error().raw_os_error() == Some(libc::EBADF)
+    };
+    for stream in streams.iter().filter(|stream| is_closed(stream)) {
         // SAFETY: a static path. The lowest free number is this stream's: those before it are open.
         let opened = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
         if opened != stream.fd {
@@ -78,10 +83,30 @@ fn open_streams() {
     }
 }
 
+#[cfg(all(target_os = "linux", not(target_env = "gnu")))]
+compile_error!(
+    "the arguments come from the start code of the GNU C library: another one tells `main` alone"
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::process;
+
+    #[test]
+    fn where_few_files_may_be_open_streams_are_open_all_the_same() {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let child = process::fork(|| {
+            let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(2), maximum: Some(2) });
+            // SAFETY: this process is a copy that nobody else has descriptors in.
+            unsafe { libc::close(1) };
+            open_streams();
+            let is_open = |path: &str| rustix::fs::stat(path).is_ok();
+            i32::from(!is_open("/dev/fd/1") || !is_open("/dev/fd/2"))
+        });
+        let exit = process::wait(&child.unwrap().pidfd).unwrap();
+        assert_eq!(exit, process::Exit::Code(0));
+    }
 
     #[test]
     fn a_closed_stream_is_the_null_device() {
