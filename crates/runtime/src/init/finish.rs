@@ -1,7 +1,7 @@
 //! The last steps: who the process is, where it is, and the program.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Access, AtFlags, CWD, FileType};
@@ -92,22 +92,35 @@ impl Init<'_> {
         // here needed is not kept open, nor what the caller had open.
         sys::process::close_from_but(first, door)?;
         let signals = SignalFd::block(&ENDING)?;
+        let mut visitor: Option<OwnedFd> = None;
         loop {
+            let heard = visitor.as_ref().map_or(door, AsFd::as_fd);
             let mut both =
-                [PollFd::new(&door, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+                [PollFd::new(&heard, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
             rustix::io::retry_on_intr(|| poll(&mut both, None))?;
+            let is_ready = !both[0].revents().is_empty();
+            let goes = match visitor.take() {
+                Some(here) if is_ready => {
+                    let mut word = [0_u8; 1];
+                    let read = rustix::io::retry_on_intr(|| rustix::io::read(&here, &mut word));
+                    (read == Ok(1) && word[0] == message::GO).then_some(here)
+                }
+                None if is_ready => {
+                    let accept = || rustix::net::accept_with(door, SocketFlags::CLOEXEC);
+                    visitor = Some(rustix::io::retry_on_intr(accept)?);
+                    None
+                }
+                still => {
+                    visitor = still;
+                    None
+                }
+            };
+            // Last of all, since what is asked for until then would be lost by the signals' return.
             if let Some(asked) = signals.next()? {
                 return Ok(Then::End(128 + i32::from(asked.signal.number())));
             }
-            if !both[0].revents().contains(PollFlags::IN) {
-                continue;
-            }
-            let visitor =
-                rustix::io::retry_on_intr(|| rustix::net::accept_with(door, SocketFlags::CLOEXEC))?;
-            let mut word = [0_u8; 1];
-            let read = rustix::io::retry_on_intr(|| rustix::io::read(&visitor, &mut word));
-            if read == Ok(1) && word[0] == message::GO {
-                self.visitor = Some(visitor);
+            if goes.is_some() {
+                self.visitor = goes;
                 sys::signal::unblock_all();
                 return Ok(Then::GoOn);
             }
