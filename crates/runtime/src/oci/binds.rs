@@ -20,6 +20,8 @@ use crate::plan::{self, Asked};
 /// Attributes that are no mode of access times.
 const PLAIN: MountAttrFlags = LOCKED.union(MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW);
 
+const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
+
 /// Those that the root of a user namespace may not take from a mount of the host.
 const LOCKED: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
     .union(MountAttrFlags::MOUNT_ATTR_NOSUID)
@@ -41,7 +43,12 @@ pub(super) fn open(spec: &mut Spec) -> Result<Vec<(usize, OwnedFd)>, Fault> {
         let tree =
             sys::mount::clone_tree(&source, depth).map_err(|errno| failed(mount, errno, ""))?;
         let found = rustix::fs::fstatvfs(&tree).map_err(|errno| failed(mount, errno, ""))?;
-        let settled = settled(asked, attributes(found.f_flag), holds).map_err(|held| {
+        let mut found = attributes(found.f_flag);
+        let is_in_the_way = (asked.lifted & found).contains(READ_ONLY);
+        if holds == Holds::Locked && is_in_the_way && is_the_file_systems(&source) {
+            found -= READ_ONLY;
+        }
+        let settled = settled(asked, found, holds).map_err(|held| {
             failed(mount, Errno::PERM, &format!("in a user namespace it stays {}", named(held)))
         })?;
         sys::mount::set_attr(&tree, Depth::Single, &settled)
@@ -54,12 +61,23 @@ pub(super) fn open(spec: &mut Spec) -> Result<Vec<(usize, OwnedFd)>, Fault> {
     Ok(trees)
 }
 
-/// The root of a user namespace who is the host's could take all by itself.
+/// In a user namespace, the container's or the one that this process is in itself, the kernel locks what its mounts
+/// have from outside, whoever its root is.
 fn holds(spec: &Spec) -> Holds {
     let linux = spec.linux().as_ref();
-    let mut maps = linux.and_then(|linux| linux.uid_mappings().as_ref()).into_iter().flatten();
-    let root = maps.find(|map| map.container_id() == 0);
-    if root.is_none_or(|map| map.host_id() == 0) { Holds::None } else { Holds::Locked }
+    let maps = linux.and_then(|linux| linux.uid_mappings().as_deref()).unwrap_or_default();
+    if maps.is_empty() && !sys::rootless::is_nested() { Holds::None } else { Holds::Locked }
+}
+
+/// Whether what is read-only is the file system: a mount of it that is not is so all the same. That restricts nobody
+/// who makes a mount; one that the kernel has locked cannot be tried.
+fn is_the_file_systems(source: &Path) -> bool {
+    let clear = Attributes { clear: READ_ONLY, ..Attributes::NONE };
+    let tried = sys::mount::clone_tree(source, Depth::Single).and_then(|tree| {
+        sys::mount::set_attr(&tree, Depth::Single, &clear)?;
+        rustix::fs::fstatvfs(&tree)
+    });
+    tried.is_ok_and(|found| found.f_flag.contains(Found::RDONLY))
 }
 
 /// What a source is; access times that are relative are no flag.
@@ -108,7 +126,7 @@ fn attributes(found: Found) -> MountAttrFlags {
 /// Who can take attributes from a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holds {
-    /// The host's root, all of them.
+    /// The host's root, for a container without users of its own: all of them.
     None,
     /// The root of a user namespace, none that the kernel locks for it.
     Locked,

@@ -21,7 +21,7 @@ pub(super) struct Bundle {
     pub(super) rootfs: PathBuf,
     /// Capabilities that it asks for and nobody knows.
     pub(super) unknown: Vec<String>,
-    /// Access to devices that it allows or denies in letters that mean nothing, which are left out.
+    /// What is told of access to devices that it allows or denies in letters that mean nothing.
     pub(super) letters: Vec<String>,
 }
 
@@ -103,20 +103,35 @@ fn rename_flags(process: &mut Value) -> bool {
     is_renamed
 }
 
-/// Leaves letters that mean nothing out of the access to devices, as runc does. Returns what they were in.
+/// Leaves letters that mean nothing out of the access to devices, as runc does. Returns what is to be told of them.
+///
+/// A rule that names no access is about all of it: one without any letter that is known must not become such a one
+/// if it allows something.
 fn without_letters(spec: &mut Spec) -> Vec<String> {
     let mut found = Vec::new();
     let linux = spec.linux_mut().as_mut();
     let resources = linux.and_then(|linux| linux.resources_mut().as_mut());
     let rules = resources.and_then(|resources| resources.devices_mut().as_mut());
-    for rule in rules.into_iter().flatten() {
-        let Some(access) = rule.access().clone() else { continue };
+    let Some(rules) = rules else { return found };
+    rules.retain_mut(|rule| {
+        let Some(access) = rule.access().clone() else { return true };
         let known: String = access.chars().filter(|letter| "rwm".contains(*letter)).collect();
-        if known != access {
-            rule.set_access(Some(known));
-            found.push(access);
+        if known == access {
+            return true;
         }
-    }
+        let is_kept = !known.is_empty() || !rule.allow();
+        found.push(match (known.as_str(), is_kept) {
+            ("", true) => {
+                format!("the access {access:?} has none of the letters r, w and m: all is denied")
+            }
+            ("", false) => format!(
+                "the access {access:?} has none of the letters r, w and m: the rule is left out"
+            ),
+            _ => format!("of the access {access:?} only the letters r, w and m are heeded"),
+        });
+        rule.set_access(Some(known));
+        is_kept
+    });
     found
 }
 
@@ -167,6 +182,7 @@ pub(super) fn group(spec: &Spec, id: &str) -> Result<Group, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cgroup::{DeviceRule, DeviceRules, Effect};
     use oci_spec::runtime::{LinuxBuilder, SpecBuilder};
 
     #[test]
@@ -220,12 +236,40 @@ mod tests {
     fn letters_of_an_access_that_mean_nothing_are_left_out() {
         let text = r#"{"ociVersion":"1.2.0","linux":{"resources":{"devices":[
             {"allow":false,"access":"rwa"},{"allow":true,"access":"rm"},{"allow":true}]}}}"#;
+        let (told, rules) = heeded(text);
+        assert_eq!(told, ["of the access \"rwa\" only the letters r, w and m are heeded"]);
+        let letters = |text| cgroup::Access::parse(text).unwrap();
+        let rule = |effect, access| DeviceRule { access, ..DeviceRule::everything(effect) };
+        let expected = vec![
+            rule(Effect::Deny, letters("rw")),
+            rule(Effect::Allow, letters("rm")),
+            DeviceRule::everything(Effect::Allow),
+        ];
+        assert_eq!(rules, DeviceRules::new(expected));
+    }
+
+    #[test]
+    fn an_access_of_no_known_letter_grants_nothing_and_denies_all() {
+        let rule = |allow: bool| {
+            format!(
+                r#"{{"ociVersion":"1.2.0","linux":{{"resources":{{"devices":[{{"allow":{allow},"access":"x"}}]}}}}}}"#
+            )
+        };
+        let (told, rules) = heeded(&rule(true));
+        assert!(told[0].ends_with("the rule is left out"), "{told:?}");
+        assert_eq!(rules, DeviceRules::new(Vec::new()));
+        let (told, rules) = heeded(&rule(false));
+        assert!(told[0].ends_with("all is denied"), "{told:?}");
+        assert_eq!(rules, DeviceRules::new(vec![DeviceRule::everything(Effect::Deny)]));
+    }
+
+    /// What is told of a specification, and the rules that come of it.
+    fn heeded(text: &str) -> (Vec<String>, DeviceRules) {
         let mut spec: Spec = serde_json::from_str(text).unwrap();
-        assert_eq!(without_letters(&mut spec), ["rwa"]);
+        let told = without_letters(&mut spec);
         let resources = spec.linux().as_ref().unwrap().resources().clone().unwrap();
-        let access = resources.devices().iter().flatten().map(|rule| rule.access().clone());
-        let access: Vec<_> = access.map(Option::unwrap_or_default).collect();
-        assert_eq!(access, ["rw", "rm", ""]);
+        let rules = crate::resources::devices(&resources).unwrap();
+        (told, rules)
     }
 
     fn group_of(path: &str) -> String {

@@ -52,9 +52,15 @@ pub(super) enum Company {
 pub(super) fn create(home: &Home<'_>, args: &Create, company: Company) -> Result<Created, Fault> {
     let mut bundle = Bundle::read(&args.bundle, &args.config)?;
     let place = home.reserve(&args.id.id)?;
+    // Before it is given any.
+    let is_unmapped = bundle.spec.linux().as_ref().is_some_and(users::is_unmapped);
     match in_place(&place, home.globals, args, &mut bundle, company) {
         Ok((record, running)) => {
             warn(home, &bundle);
+            if is_unmapped {
+                let text = "linux.uidMappings is missing: every id is itself, and the container's root the host's";
+                fault::tell(home.globals, Level::Warning, &Fault::config(text));
+            }
             fault::debug(home.globals, || {
                 let Record { id, pid, cgroup, .. } = &record;
                 let (root, parent) = (bundle.rootfs.display(), &cgroup.parent);
@@ -77,10 +83,8 @@ pub(super) fn create(home: &Home<'_>, args: &Create, company: Company) -> Result
 fn warn(home: &Home<'_>, bundle: &Bundle) {
     let Bundle { spec, unknown, letters, .. } = bundle;
     fault::warn_of_capabilities(home.globals, unknown, spec.process().as_ref());
-    for access in letters {
-        let text = format!(
-            "linux.resources.devices: of the access {access:?} only the letters r, w and m are heeded"
-        );
+    for told in letters {
+        let text = format!("linux.resources.devices: {told}");
         fault::tell(home.globals, Level::Warning, &Fault::Config(text));
     }
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());

@@ -63,17 +63,30 @@ pub(super) fn settle(spec: &mut Spec) -> Result<Open, Fault> {
     Ok(vec![(Namespaces::USER, namespace)])
 }
 
+/// Whether a user namespace is asked for whose ids are the host's.
+pub(super) fn is_unmapped(linux: &Linux) -> bool {
+    let has_path = |one: &LinuxNamespace| {
+        one.path().as_deref().is_some_and(|path| !path.as_os_str().is_empty())
+    };
+    let mut namespaces = linux.namespaces().iter().flatten();
+    let is_made = namespaces.any(|one| one.typ() == LinuxNamespaceType::User && !has_path(one));
+    is_made && linux.uid_mappings().as_ref().is_none_or(Vec::is_empty)
+}
+
 /// Every id that there is here as itself: what a user namespace has that is given no mappings, which are optional
 /// (config-linux.md, "User namespace mappings"). So crun does it, too.
 fn same(file: &str) -> Result<Vec<IdRange>, Fault> {
     let path = format!("/proc/self/{file}");
-    let text = std::fs::read_to_string(&path).map_err(Fault::file("read", path))?;
-    let range = |line: &str| {
-        let mut numbers = line.split_whitespace().map(|word| word.parse().ok());
-        let (inside, _, count) = (numbers.next()??, numbers.next()?, numbers.next()??);
-        Some(IdRange { inside, outside: inside, count })
-    };
-    Ok(text.lines().filter_map(range).collect())
+    let text = std::fs::read_to_string(&path).map_err(Fault::file("read", &path))?;
+    let unknown = |line| Fault::Config(format!("{path}: {line:?} is no range of ids"));
+    text.lines().map(|line| range(line).ok_or_else(|| unknown(line))).collect()
+}
+
+/// A line of a map, as itself.
+fn range(line: &str) -> Option<IdRange> {
+    let mut numbers = line.split_whitespace().map(|word| word.parse::<u32>().ok());
+    let (inside, _, count) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    numbers.next().is_none().then_some(IdRange { inside, outside: inside, count })
 }
 
 /// A namespace by its file.
@@ -94,4 +107,19 @@ fn mapping(range: &IdRange) -> Result<LinuxIdMapping, Fault> {
     let builder = LinuxIdMappingBuilder::default().container_id(range.inside);
     let built = builder.host_id(range.outside).size(range.count).build();
     built.map_err(|error| Fault::Config(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_a_map_is_three_numbers() {
+        let found =
+            range("      1000     100000      65536").map(|r| (r.inside, r.outside, r.count));
+        assert_eq!(found, Some((1000, 1000, 65_536)));
+        for line in ["", "0 0", "0 0 x", "0 0 1 1", "0 -1 1"] {
+            assert!(range(line).is_none(), "{line:?}");
+        }
+    }
 }
