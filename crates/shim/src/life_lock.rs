@@ -78,11 +78,14 @@ pub fn probe(paths: &ShimPaths) -> Result<Liveness, LockError> {
     }
 }
 
-/// The same of any container below a root's `<run>`, for those who ask often: what cannot be asked is not owned.
-pub(crate) fn is_held(run: &Path, id: &ContainerId) -> bool {
+/// The same of any container below a root's `<run>`, for those who ask often.
+pub(crate) fn is_held(run: &Path, id: &ContainerId) -> std::io::Result<bool> {
     let path = paths::dir_of(run, id).join(paths::LOCK);
-    let file = File::options().read(true).write(true).open(path);
-    file.is_ok_and(|file| sys::lock::is_locked(&file, LIFE).unwrap_or(false))
+    match File::options().read(true).write(true).open(path) {
+        Ok(file) => Ok(sys::lock::is_locked(&file, LIFE)?),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Ownership of a container's life.
@@ -260,11 +263,15 @@ mod tests {
         assert_eq!(probe(&scratch.0).unwrap(), Liveness::Held);
         assert_eq!(probe(&scratch.0).unwrap(), Liveness::Held);
         assert!(LifeLock::try_take(&scratch.0).unwrap().is_none());
-        assert!(is_held(&scratch.0.run, &scratch.0.id));
+        assert!(is_held(&scratch.0.run, &scratch.0.id).unwrap());
         drop(lock);
         assert_eq!(probe(&scratch.0).unwrap(), Liveness::Free);
-        assert!(!is_held(&scratch.0.run, &scratch.0.id));
+        assert!(!is_held(&scratch.0.run, &scratch.0.id).unwrap());
         assert!(LifeLock::try_take(&scratch.0).unwrap().is_some());
+        std::fs::remove_file(scratch.0.lock()).unwrap();
+        assert!(!is_held(&scratch.0.run, &scratch.0.id).unwrap(), "nobody is there");
+        std::fs::create_dir(scratch.0.lock()).unwrap();
+        assert!(is_held(&scratch.0.run, &scratch.0.id).is_err(), "that is not known");
     }
 
     #[test]

@@ -20,7 +20,9 @@ pub(super) const HEADER: usize = 12;
 const PLAIN_UDP: usize = 512;
 /// The largest message.
 pub const MAX_MESSAGE: usize = u16::MAX as usize;
-/// What we say that we take by UDP.
+/// The largest question: one has hardly more than a name.
+pub const MAX_QUESTION: usize = 4096;
+/// What we say that we take by UDP, and the most that we send by it.
 const OWN_PAYLOAD: u16 = 4096;
 /// Whoever keeps an answer is wrong as soon as a container ends. Docker says ten minutes.
 const TTL: u32 = 0;
@@ -89,7 +91,7 @@ pub fn answer(
     if question.len() < HEADER || is_response(question) {
         return Outcome::Nothing;
     }
-    let Ok(asked) = Message::from_vec(question) else { return malformed(question) };
+    let Some(asked) = parse(question) else { return malformed(question) };
     let mut reply = reply_to(&asked);
     if let Some(refusal) = refusal(&asked) {
         reply.metadata.response_code = refusal;
@@ -123,23 +125,30 @@ pub fn refused(question: &[u8]) -> Option<Vec<u8>> {
 /// How long an answer by UDP may be for whoever sent the question.
 #[must_use]
 pub fn udp_limit(question: &[u8]) -> usize {
-    Message::from_vec(question).map_or(PLAIN_UDP, |asked| limit(&asked, Transport::Udp))
+    parse(question).map_or(PLAIN_UDP, |asked| limit(&asked, Transport::Udp))
 }
 
 /// The same question back, with nothing but the word that the answer is too long.
 #[must_use]
 pub fn truncated(question: &[u8]) -> Option<Vec<u8>> {
-    let asked = Message::from_vec(question).ok()?;
+    let asked = parse(question)?;
     let mut reply = reply_to(&asked);
     reply.metadata.truncation = true;
     reply.to_vec().ok()
 }
 
 fn refuse(question: &[u8], why: ResponseCode) -> Option<Vec<u8>> {
-    let asked = Message::from_vec(question).ok()?;
+    let asked = parse(question).filter(|_| !is_response(question))?;
     let mut reply = reply_to(&asked);
     reply.metadata.response_code = why;
     reply.to_vec().ok()
+}
+
+/// A message of one question. Many would take far more memory than they are long, before one of them is read.
+fn parse(question: &[u8]) -> Option<Message> {
+    let is_one = question.get(4..6) == Some(&[0, 1]);
+    let is_read = is_one && question.len() <= MAX_QUESTION;
+    is_read.then(|| Message::from_vec(question).ok()).flatten()
 }
 
 /// Whether the header says that a message is an answer.
@@ -161,7 +170,6 @@ fn reply_to(asked: &Message) -> Message {
     reply.metadata.recursion_desired = asked.metadata.recursion_desired;
     reply.metadata.checking_disabled = asked.metadata.checking_disabled;
     reply.metadata.recursion_available = true;
-    // Questions are few: a message that has many is refused, without any of them.
     if let [query] = &asked.queries[..] {
         reply.add_query(query.clone());
     }
@@ -252,7 +260,9 @@ fn limit(asked: &Message, transport: Transport) -> usize {
     match (transport, &asked.edns) {
         (Transport::Tcp, _) => MAX_MESSAGE,
         (Transport::Udp, None) => PLAIN_UDP,
-        (Transport::Udp, Some(edns)) => usize::from(edns.max_payload()).max(PLAIN_UDP),
+        (Transport::Udp, Some(edns)) => {
+            usize::from(edns.max_payload().min(OWN_PAYLOAD)).max(PLAIN_UDP)
+        }
     }
 }
 

@@ -162,26 +162,44 @@ impl Watched {
     }
 
     /// Who is called what now.
-    pub fn members(&mut self) -> Rc<Members> {
+    ///
+    /// # Errors
+    /// Some of it cannot be read, as when there are no descriptors: then nobody may say that a name is nobody's.
+    pub fn members(&mut self) -> io::Result<Rc<Members>> {
         // Before it is read, so that a change meanwhile is one since.
         let stamp = Stamp::of(&self.dir);
         if stamp.is_none() || stamp != self.seen {
             let is_settled = stamp.as_ref().is_some_and(Stamp::is_settled);
-            self.members = Rc::new(Members::new(read_all(&self.dir)));
+            self.seen = None;
+            self.members = Rc::new(Members::new(read_all(&self.dir)?));
             self.seen = stamp.filter(|_| is_settled);
         }
-        Rc::clone(&self.members)
+        Ok(Rc::clone(&self.members))
     }
 }
 
-fn read_all(dir: &Path) -> Vec<(ContainerId, Record)> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+fn read_all(dir: &Path) -> io::Result<Vec<(ContainerId, Record)>> {
+    let Some(entries) = there(fs::read_dir(dir))? else { return Ok(Vec::new()) };
     let records = entries.filter_map(|entry| {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return Some(Err(error)),
+        };
         let id = entry.file_name().to_str()?.parse().ok()?;
-        // One that was just taken away is none.
-        Some((id, read(&entry.path()).ok()?))
+        there(read(&entry.path())).map(|record| Some((id, record?))).transpose()
     });
     records.take(MAX_MEMBERS).collect()
+}
+
+/// What was just taken away is none, and what is no text is no record.
+fn there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
@@ -195,7 +213,7 @@ mod tests {
     }
 
     fn asked(watched: &mut Watched, name: &str) -> usize {
-        let segments = vec![Segment { name: "n".to_owned(), members: watched.members() }];
+        let segments = vec![Segment { name: "n".to_owned(), members: watched.members().unwrap() }];
         let zone = Zone { segments, ..Zone::default() };
         zone.addresses(name, &mut |_| true).map_or(0, |addresses| addresses.len())
     }
@@ -243,10 +261,29 @@ mod tests {
         let past = SystemTime::now() - Duration::from_secs(60);
         File::open(&dir).unwrap().set_modified(past).unwrap();
         let mut watched = Watched::new(&files, &network());
-        let first = watched.members();
-        assert!(Rc::ptr_eq(&first, &watched.members()));
+        let first = watched.members().unwrap();
+        assert!(Rc::ptr_eq(&first, &watched.members().unwrap()));
         files.take(&network(), &id(1));
         assert_eq!(asked(&mut watched, "web"), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_empty_list_and_is_read_again() {
+        let run = tempfile::tempdir().unwrap();
+        let files = NameFiles::of(run.path());
+        files.put(&network(), &id(1), &record(&["web"], &["10.0.0.2"])).unwrap();
+        let dir = files.network(&network());
+        // A directory opens and gives no text: an error like any other.
+        let broken = files.file(&network(), &id(2));
+        fs::create_dir(&broken).unwrap();
+        let past = SystemTime::now() - Duration::from_secs(60);
+        File::open(&dir).unwrap().set_modified(past).unwrap();
+        let mut watched = Watched::new(&files, &network());
+        assert!(watched.members().is_err());
+        assert!(watched.members().is_err(), "it is not taken for what there is");
+        fs::remove_dir(&broken).unwrap();
+        File::open(&dir).unwrap().set_modified(past).unwrap();
+        assert_eq!(asked(&mut watched, "web"), 1);
     }
 
     #[test]

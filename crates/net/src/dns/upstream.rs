@@ -3,7 +3,8 @@
 //! A question goes on as it came, with a number of our own. What comes back is believed if it has that number and
 //! answers that question.
 
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::op::{Header, Message, Metadata, Query, ResponseCode};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
 use super::answer::{self, HEADER, Transport};
 
@@ -39,12 +40,12 @@ pub enum Said {
 pub fn read(question: &[u8], id: u16, transport: Transport, came: &[u8]) -> Said {
     let Some(number) = id_of(question) else { return Said::Noise };
     let is_answer = came.len() >= HEADER && answer::is_response(came) && id_of(came) == Some(id);
-    let (Ok(asked), Ok(said)) = (Message::from_vec(question), Message::from_vec(came)) else {
+    let (Some((_, asked)), Some((said, answered))) = (opening(question), opening(came)) else {
         // One that we cannot read is not passed on either: nobody would look whether it is to this question.
         return Said::Noise;
     };
-    let is_same = asked.queries == said.queries
-        || (said.queries.is_empty() && said.metadata.response_code != ResponseCode::NoError);
+    let is_same =
+        asked == answered || (answered.is_empty() && said.response_code != ResponseCode::NoError);
     if !is_answer || !is_same {
         return Said::Noise;
     }
@@ -52,8 +53,18 @@ pub fn read(question: &[u8], id: u16, transport: Transport, came: &[u8]) -> Said
     let back = if too_long { answer::truncated(question) } else { Some(with_id(came, number)) };
     let Some(back) = back else { return Said::Noise };
     let unable = [ResponseCode::ServFail, ResponseCode::Refused, ResponseCode::NotImp];
-    let is_unable = unable.contains(&said.metadata.response_code);
+    let is_unable = unable.contains(&said.response_code);
     if is_unable { Said::Unable(back) } else { Said::Answer(back) }
+}
+
+/// A message's header and what is asked in it. Its records are for who has asked: there are more of them than we
+/// can read, and one that we cannot read takes nothing from the others.
+fn opening(message: &[u8]) -> Option<(Metadata, Vec<Query>)> {
+    let mut decoder = BinDecoder::new(message);
+    let header = Header::read(&mut decoder).ok()?;
+    let count = usize::from(header.counts.queries);
+    let queries = (count <= 1).then(|| Message::read_queries(&mut decoder, count).ok());
+    Some((header.metadata, queries.flatten()?))
 }
 
 #[cfg(test)]
@@ -85,6 +96,21 @@ mod tests {
         let name = Name::from_ascii("example.org.").unwrap();
         said.add_answer(Record::from_rdata(name, 60, RData::A(A::new(192, 0, 2, 1))));
         let came = said.to_vec().unwrap();
+        let read = read(&question(9), 7, Transport::Udp, &came);
+        assert_eq!(read, Said::Answer(with_id(&came, 9)));
+    }
+
+    #[test]
+    fn records_that_we_cannot_read_are_who_askeds_affair() {
+        let mut said = reply(7, ResponseCode::NoError);
+        let name = Name::from_ascii("example.org.").unwrap();
+        said.add_answer(Record::from_rdata(name, 60, RData::A(A::new(192, 0, 2, 1))));
+        let mut came = said.to_vec().unwrap();
+        let length = came.len() - 5;
+        came.truncate(came.len() - 1);
+        // An address of three bytes.
+        came[length] = 3;
+        assert!(Message::from_vec(&came).is_err());
         let read = read(&question(9), 7, Transport::Udp, &came);
         assert_eq!(read, Said::Answer(with_id(&came, 9)));
     }

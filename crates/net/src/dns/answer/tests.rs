@@ -171,6 +171,36 @@ fn an_answer_that_is_too_long_says_so_and_has_what_fits() {
 }
 
 #[test]
+fn no_packet_is_longer_than_what_we_take_ourselves() {
+    let mut greedy = question("all.", RecordType::AAAA);
+    let mut edns = Edns::new();
+    edns.set_max_payload(u16::MAX);
+    greedy.set_edns(edns);
+    assert_eq!(udp_limit(&bytes(&greedy)), usize::from(OWN_PAYLOAD));
+    let Outcome::Reply(reply) = asked_of(&many(200), &greedy, Transport::Udp) else { panic!() };
+    assert!(reply.len() <= usize::from(OWN_PAYLOAD), "{} bytes", reply.len());
+    assert!(Message::from_vec(&reply).unwrap().metadata.truncation);
+}
+
+#[test]
+fn what_is_too_long_or_asks_for_many_names_is_not_read() {
+    let mut long = bytes(&question("web.", RecordType::A));
+    long.resize(MAX_QUESTION, 0);
+    assert_eq!(line(&answer_of(&long)), "NoError 10.1.0.2", "what follows is nobody's affair");
+    long.push(0);
+    assert_eq!(line(&answer_of(&long)), "FormErr");
+    let mut many = bytes(&question("web.", RecordType::A));
+    many[4..6].copy_from_slice(&[0, 2]);
+    many.extend(many[HEADER..].to_vec());
+    assert_eq!(line(&answer_of(&many)), "FormErr");
+    assert_eq!(failure(&many), None);
+}
+
+fn answer_of(question: &[u8]) -> Outcome {
+    answer(question, Transport::Tcp, &zone(), &mut Chance::new(1), &mut |_| true)
+}
+
+#[test]
 fn everybody_comes_first_at_times() {
     let (zone, mut chance) = (many(30), Chance::new(7));
     let asked = bytes(&question("all.", RecordType::A));
@@ -192,6 +222,7 @@ fn a_failure_is_told_to_the_one_who_asked() {
     assert_eq!(line(&Outcome::Reply(failure(&asked).unwrap())), "ServFail");
     assert_eq!(line(&Outcome::Reply(refused(&asked).unwrap())), "Refused");
     assert_eq!(failure(&[0; 5]), None);
+    assert_eq!(failure(&failure(&asked).unwrap()), None, "an answer gets none");
 }
 
 fn harmless(question: &[u8], transport: Transport) {

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use net::dns::answer::MAX_MESSAGE;
+use net::dns::answer::{MAX_MESSAGE, MAX_QUESTION};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use sys::Errno;
 
@@ -17,7 +17,7 @@ const READ: usize = 4096;
 const IDLE: Duration = Duration::from_secs(10);
 
 /// The connection is of no use any more.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Broken;
 
 /// One connection.
@@ -50,7 +50,7 @@ impl Client {
     /// Reads and writes what goes without waiting.
     pub(super) fn carry(&mut self) -> Result<(), Broken> {
         self.send()?;
-        if self.turn == Turn::Ours || !self.unsent.is_empty() {
+        if self.turn == Turn::Ours || !self.unsent.is_empty() || self.has_more() {
             return Ok(());
         }
         let mut buffer = [0; READ];
@@ -65,16 +65,32 @@ impl Client {
         }
     }
 
+    /// Whether there is a whole question behind those that were taken up, or the length of one that is none.
+    fn has_more(&self) -> bool {
+        self.length().is_some_and(|length| {
+            length > MAX_QUESTION || self.read.len().saturating_sub(PREFIX) >= length
+        })
+    }
+
+    fn length(&self) -> Option<usize> {
+        self.read.first_chunk().map(|length| usize::from(u16::from_be_bytes(*length)))
+    }
+
+    /// Whether a question can be taken up.
+    pub(super) fn has_question(&self) -> bool {
+        self.turn == Turn::Its && self.unsent.is_empty() && self.has_more()
+    }
+
     /// A whole question, if there is one and the one before is answered and sent.
-    pub(super) fn next_question(&mut self) -> Option<Vec<u8>> {
-        if self.turn == Turn::Ours || !self.unsent.is_empty() {
-            return None;
+    pub(super) fn next_question(&mut self) -> Result<Option<Vec<u8>>, Broken> {
+        if !self.has_question() {
+            return Ok(None);
         }
-        let end = PREFIX + usize::from(u16::from_be_bytes(*self.read.first_chunk()?));
-        let question = self.read.get(PREFIX..end)?.to_vec();
-        self.read.drain(..end);
+        let length = self.length().filter(|length| *length <= MAX_QUESTION).ok_or(Broken)?;
+        let question = self.read.get(PREFIX..PREFIX + length).ok_or(Broken)?.to_vec();
+        self.read.drain(..PREFIX + length);
         self.turn = Turn::Ours;
-        Some(question)
+        Ok(Some(question))
     }
 
     /// The answer to its question.
@@ -102,7 +118,8 @@ impl Client {
     pub(super) fn watch(&mut self, poller: &Poller) -> Result<(), Broken> {
         let wanted = match self.turn {
             Turn::Ours => Interest::HangUp,
-            Turn::Its if self.unsent.is_empty() => Interest::Read,
+            Turn::Its if self.unsent.is_empty() && !self.has_more() => Interest::Read,
+            // Also one whose questions have to wait for those of others has its turn again at once.
             Turn::Its => Interest::Write,
         };
         poller.set(&self.socket, &mut self.watch, wanted).map_err(|_| Broken)
@@ -141,19 +158,19 @@ mod tests {
         let (far, mut client) = pair();
         say(&far, &[0, 3, b'a']);
         client.carry().unwrap();
-        assert_eq!(client.next_question(), None);
+        assert_eq!(client.next_question(), Ok(None));
         say(&far, &[b'b', b'c', 0, 0, 0, 1, b'd', 0]);
         client.carry().unwrap();
-        assert_eq!(client.next_question(), Some(b"abc".to_vec()));
-        assert_eq!(client.next_question(), None, "the first one is not answered");
+        assert_eq!(client.next_question(), Ok(Some(b"abc".to_vec())));
+        assert_eq!(client.next_question(), Ok(None), "the first one is not answered");
         assert_eq!(client.deadline(), None);
         client.answer(b"ABC", Duration::from_secs(3));
         assert_eq!(client.deadline(), Some(Duration::from_secs(3) + IDLE));
         client.send().unwrap();
-        assert_eq!(client.next_question(), Some(Vec::new()));
+        assert_eq!(client.next_question(), Ok(Some(Vec::new())));
         client.answer(b"", Duration::ZERO);
         client.send().unwrap();
-        assert_eq!(client.next_question(), Some(b"d".to_vec()));
+        assert_eq!(client.next_question(), Ok(Some(b"d".to_vec())));
         let mut buffer = [0; 32];
         let (_, length) = recv(&far, &mut buffer, RecvFlags::empty()).unwrap();
         assert_eq!(buffer[..length], *b"\0\x03ABC\0\0");
@@ -164,15 +181,36 @@ mod tests {
         let (far, mut client) = pair();
         say(&far, &[0, 1, b'a', 0, 1, b'b']);
         client.carry().unwrap();
-        assert!(client.next_question().is_some());
+        assert!(client.next_question().unwrap().is_some());
         // More than any socket's buffer.
         (0..100).for_each(|_| client.answer(&vec![0; MAX_MESSAGE], Duration::ZERO));
         client.send().unwrap();
         assert!(!client.unsent.is_empty());
-        assert_eq!(client.next_question(), None);
+        assert_eq!(client.next_question(), Ok(None));
         assert_eq!(client.deadline(), Some(IDLE), "nor waited for");
         drop(far);
         assert!(client.carry().is_err());
+    }
+
+    #[test]
+    fn who_announces_more_than_a_question_is_not_listened_to() {
+        let (far, mut client) = pair();
+        say(&far, &u16::try_from(MAX_QUESTION + 1).unwrap().to_be_bytes());
+        client.carry().unwrap();
+        assert_eq!(client.next_question(), Err(Broken));
+    }
+
+    #[test]
+    fn nothing_is_read_as_long_as_there_are_questions() {
+        let (far, mut client) = pair();
+        say(&far, &[0, 1, b'a', 0, 1, b'b']);
+        client.carry().unwrap();
+        assert_eq!(client.next_question(), Ok(Some(b"a".to_vec())));
+        client.answer(b"A", Duration::ZERO);
+        say(&far, &[0, 1, b'c']);
+        client.carry().unwrap();
+        assert_eq!(client.read, [0, 1, b'b']);
+        assert!(client.has_question());
     }
 
     #[test]

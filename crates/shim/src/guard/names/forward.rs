@@ -22,10 +22,15 @@ use super::client::{PREFIX, framed};
 use super::{Asker, Cx, Names, random};
 use crate::protocol::Outside;
 
-/// Most questions that others are asked at a time.
-const MAX_ASKED: usize = 256;
-/// How long one server may take. Resolvers give up after five seconds, and there may be three of them.
+/// Most questions that others are asked at a time: each has a descriptor.
+const MAX_ASKED: usize = 64;
+/// How long one server may take after which there is another. Resolvers give up after five seconds, and there may
+/// be three of them.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the last one may take, which is the only one at most hosts.
+const LAST_PATIENCE: Duration = Duration::from_secs(4);
+/// When the last one is asked again by UDP: a packet may have been lost, and nobody else is left to be asked.
+const AGAIN: Duration = Duration::from_secs(1);
 /// The host's servers. A stub on its loopback is reached from where we are.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Longest file that is read.
@@ -46,6 +51,29 @@ enum Seat {
     Container,
 }
 
+/// One time of asking a server.
+#[derive(Debug, Clone, Copy)]
+struct Attempt {
+    server: Server,
+    patience: Duration,
+}
+
+/// Who is asked for how long, one after the other.
+fn attempts(servers: &[Server], transport: Transport) -> VecDeque<Attempt> {
+    let Some((last, others)) = servers.split_last() else { return VecDeque::new() };
+    let attempt = |server: &Server, patience| Attempt { server: *server, patience };
+    let mut attempts: VecDeque<Attempt> =
+        others.iter().map(|server| attempt(server, PATIENCE)).collect();
+    match transport {
+        Transport::Udp => {
+            let rest = LAST_PATIENCE.saturating_sub(AGAIN);
+            attempts.extend([attempt(last, AGAIN), attempt(last, rest)]);
+        }
+        Transport::Tcp => attempts.push_back(attempt(last, LAST_PATIENCE)),
+    }
+    attempts
+}
+
 /// A question that others have been asked.
 #[derive(Debug)]
 pub(super) struct Asked {
@@ -54,8 +82,10 @@ pub(super) struct Asked {
     /// Its number, as the server knows it.
     id: u16,
     link: Option<Link>,
+    /// Who is asked now.
+    server: Option<SocketAddr>,
     /// Who is asked next.
-    servers: VecDeque<Server>,
+    attempts: VecDeque<Attempt>,
     /// What a server has said that could not say anything.
     unable: Option<Vec<u8>>,
     until: Duration,
@@ -87,10 +117,13 @@ impl Asked {
     }
 
     const fn transport(&self) -> Transport {
-        match self.from {
-            Asker::Packet(_) => Transport::Udp,
-            Asker::Client(_) => Transport::Tcp,
-        }
+        self.from.transport()
+    }
+
+    /// Who has said that it cannot is not asked again.
+    fn pass_over(&mut self) {
+        let Some(address) = self.server else { return };
+        self.attempts.retain(|attempt| attempt.server.address != address);
     }
 }
 
@@ -101,23 +134,24 @@ impl Names {
             return self.give(cx, from, answer::refused(question));
         }
         let number = self.number();
-        let (question, servers) = (question.to_vec(), self.servers());
+        let attempts = attempts(&self.servers(), from.transport());
+        let (question, server) = (question.to_vec(), None);
         let (link, unable, until) = (None, None, cx.now);
-        let asked = Asked { from, question, id: 0, link, servers, unable, until };
+        let asked = Asked { from, question, id: 0, link, server, attempts, unable, until };
         self.asked.insert(number, asked);
         self.ask_next(cx, number);
     }
 
     /// Those that were chosen for the container, else the host's as they are now, if anything leads there.
-    fn servers(&self) -> VecDeque<Server> {
+    fn servers(&self) -> Vec<Server> {
         let chosen = self.resolver.servers.iter().map(|ip| SocketAddr::new(*ip, PORT));
-        // Asker there it would be us.
+        // From there it would be us.
         let chosen = chosen.filter(|server| server.ip() != ADDRESS).take(MAX_SERVERS);
         if !self.resolver.servers.is_empty() {
             return chosen.map(|address| Server { address, seat: Seat::Container }).collect();
         }
         match self.resolver.outside {
-            Outside::Unreached => VecDeque::new(),
+            Outside::Unreached => Vec::new(),
             Outside::Reached => {
                 let all = servers_in(&host_file()).into_iter();
                 all.map(|address| Server { address, seat: Seat::Host }).collect()
@@ -129,13 +163,14 @@ impl Names {
     fn ask_next(&mut self, cx: Cx<'_>, number: u32) {
         let Some(mut asked) = self.asked.remove(&number) else { return };
         asked.link = None;
-        while let Some(server) = asked.servers.pop_front() {
+        while let Some(Attempt { server, patience }) = asked.attempts.pop_front() {
             let Ok(id) = random().map(u16::from_ne_bytes) else { break };
             let message = upstream::with_id(&asked.question, id);
             let Ok(link) = self.link(cx, number, server, (asked.transport(), message)) else {
                 continue;
             };
-            asked = Asked { id, link: Some(link), until: cx.now + PATIENCE, ..asked };
+            let (server, until) = (Some(server.address), cx.now + patience);
+            asked = Asked { id, link: Some(link), server, until, ..asked };
             self.asked.insert(number, asked);
             return;
         }
@@ -204,13 +239,14 @@ impl Names {
         let Some(asked) = self.asked.get_mut(&number) else { return };
         let Some(link) = &mut asked.link else { return };
         let came = link.carry(buffer);
-        if link.watch(cx.poller).is_err() {
-            return self.ask_next(cx, number);
-        }
+        let is_watched = link.watch(cx.poller).is_ok();
         let message = match came {
-            Came::Nothing => return,
-            Came::Failure => return self.ask_next(cx, number),
-            Came::Message(message) => message,
+            Came::Nothing if is_watched => return,
+            Came::Message(message) if is_watched => message,
+            Came::Nothing | Came::Message(_) | Came::Failure => {
+                asked.pass_over();
+                return self.ask_next(cx, number);
+            }
         };
         match upstream::read(&asked.question, asked.id, asked.transport(), &message) {
             Said::Answer(back) => {
@@ -220,6 +256,7 @@ impl Names {
             }
             Said::Unable(back) => {
                 asked.unable = Some(back);
+                asked.pass_over();
                 self.ask_next(cx, number);
             }
             // By UDP anybody may have sent it; a connection is the server's own.
@@ -231,7 +268,7 @@ impl Names {
     }
 
     /// Gives an answer to who has asked.
-    fn give(&mut self, cx: Cx<'_>, from: Asker, reply: Option<Vec<u8>>) {
+    pub(super) fn give(&mut self, cx: Cx<'_>, from: Asker, reply: Option<Vec<u8>>) {
         match reply {
             Some(reply) => self.reply(cx, from, &reply),
             None => self.dismiss(from),
@@ -299,4 +336,27 @@ fn host_file() -> String {
     // Without it there is nobody to ask.
     let read = File::open(RESOLV_CONF).and_then(|file| file.take(MAX_FILE).read_to_end(&mut text));
     read.map_or(String::new(), |_| String::from_utf8_lossy(&text).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_server_has_more_time_and_is_asked_twice_by_udp() {
+        let server = |last| {
+            let address = SocketAddr::from(([192, 0, 2, last], PORT));
+            Server { address, seat: Seat::Host }
+        };
+        let told = |servers: &[Server], transport| -> Vec<(SocketAddr, u64)> {
+            let attempts = attempts(servers, transport).into_iter();
+            attempts.map(|one| (one.server.address, one.patience.as_secs())).collect()
+        };
+        let (one, two) = (server(1), server(2));
+        let (a, b) = (one.address, two.address);
+        assert_eq!(told(&[], Transport::Udp), []);
+        assert_eq!(told(&[one], Transport::Udp), [(a, 1), (a, 3)]);
+        assert_eq!(told(&[one, two], Transport::Udp), [(a, 2), (b, 1), (b, 3)]);
+        assert_eq!(told(&[one, two], Transport::Tcp), [(a, 2), (b, 4)]);
+    }
 }

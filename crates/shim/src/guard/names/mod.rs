@@ -8,6 +8,7 @@ mod client;
 mod forward;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use model::ContainerId;
 use model::life::StartFailure;
-use net::dns::answer::{self, Chance, Outcome, Transport};
+use net::dns::answer::{self, Chance, MAX_QUESTION, Outcome, Transport};
 use net::dns::files::{NameFiles, Watched};
 use net::dns::zone::{Bare, Host, Segment, Zone};
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recvfrom, sendto};
@@ -26,17 +27,15 @@ use sys::process::Namespaces;
 use super::effects::failed;
 use super::launch::failure;
 use super::poller::{Interest, Poller, Ready, Token, Watch};
-use super::{Container, Guard};
+use super::{Container, Guard, LISTEN_AGAIN};
 use crate::life_lock;
 use crate::machine::ConnId;
 use crate::paths::ShimPaths;
 use crate::protocol::{BareNames, Launch, OTHER_RESOLVER, Reply, Resolver};
-use client::Client;
+use client::{Broken, Client};
 use forward::Asked;
 
-/// Longest question by UDP. One is hardly longer than a name.
-const QUESTION: usize = 4096;
-/// How many questions by UDP are answered before others have their turn.
+/// How many questions are answered before others have their turn.
 const BATCH: usize = 64;
 /// Most connections of a container at a time; the others wait in its kernel's queue.
 const MAX_CLIENTS: usize = 32;
@@ -45,7 +44,7 @@ const MAX_CLIENTS: usize = 32;
 pub(super) struct Places {
     pub(super) packets: Option<OwnedFd>,
     pub(super) streams: Option<OwnedFd>,
-    /// Asker where servers are asked that somebody has chosen for it.
+    /// From where servers are asked that somebody has chosen for it.
     pub(super) netns: Option<OwnedFd>,
 }
 
@@ -91,6 +90,15 @@ enum Asker {
     Client(u32),
 }
 
+impl Asker {
+    const fn transport(self) -> Transport {
+        match self {
+            Self::Packet(_) => Transport::Udp,
+            Self::Client(_) => Transport::Tcp,
+        }
+    }
+}
+
 /// What a question is answered with, besides the names.
 #[derive(Clone, Copy)]
 struct Cx<'a> {
@@ -105,6 +113,8 @@ pub(super) struct Names {
     packets_watch: Watch,
     listener: OwnedFd,
     listener_watch: Watch,
+    /// When connections are taken again, after there was no descriptor or no memory for one.
+    listen_at: Option<Duration>,
     netns: Option<OwnedFd>,
     resolver: Resolver,
     id: ContainerId,
@@ -161,7 +171,7 @@ impl Guard {
     pub(super) fn resolve(&mut self, conn: ConnId, resolver: Resolver) {
         let reply = match names_of(&mut self.container) {
             Some(names) => {
-                // Asker where chosen servers are asked was decided at the start, as they were.
+                // From where chosen servers are asked was decided at the start, as they were.
                 names.resolver = Resolver { servers: names.resolver.servers.clone(), ..resolver };
                 names.trim();
                 Reply::Ok
@@ -188,6 +198,7 @@ impl Names {
             packets_watch: Watch::new(Token::NamePackets),
             listener,
             listener_watch: Watch::new(Token::NameListener),
+            listen_at: None,
             netns,
             resolver,
             id: paths.id,
@@ -217,29 +228,28 @@ impl Names {
     }
 
     /// Who is called what at this moment.
-    fn zone(&mut self) -> Zone {
+    fn zone(&mut self) -> io::Result<Zone> {
         let files = NameFiles::of(&self.run);
         let networks = &self.resolver.networks;
         let watched = self.watched.get_or_insert_with(|| {
             networks.iter().map(|network| Watched::new(&files, &network.id)).collect()
         });
-        let segments = networks.iter().zip(watched).map(|(network, watched)| Segment {
-            name: network.name.clone(),
-            members: watched.members(),
+        let segments = networks.iter().zip(watched).map(|(network, watched)| {
+            Ok(Segment { name: network.name.clone(), members: watched.members()? })
         });
-        Zone {
-            segments: segments.collect(),
+        Ok(Zone {
+            segments: segments.collect::<io::Result<_>>()?,
             host: Host { ipv4: self.resolver.host4, ipv6: self.resolver.host6 },
             bare: match self.resolver.bare {
                 BareNames::Forwarded => Bare::Forwarded,
                 BareNames::Refused => Bare::Refused,
             },
-        }
+        })
     }
 
     fn on_packets(&mut self, cx: Cx<'_>) {
         let zone = self.zone();
-        let mut buffer = [0; QUESTION];
+        let mut buffer = [0; MAX_QUESTION];
         for _ in 0..BATCH {
             // What is cut off is no question.
             let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
@@ -251,19 +261,26 @@ impl Names {
             };
             let from = from.and_then(|from| SocketAddrV4::try_from(from).ok());
             if let (Some(question), Some(from)) = (buffer.get(..length), from) {
-                self.on_question(cx, question, Asker::Packet(from), &zone);
+                self.on_question(cx, question, Asker::Packet(from), zone.as_ref().ok());
             }
         }
     }
 
-    fn on_question(&mut self, cx: Cx<'_>, question: &[u8], from: Asker, zone: &Zone) {
-        let transport = match from {
-            Asker::Packet(_) => Transport::Udp,
-            Asker::Client(_) => Transport::Tcp,
-        };
+    fn on_question(&mut self, cx: Cx<'_>, question: &[u8], from: Asker, zone: Option<&Zone>) {
+        let Some(zone) = zone else { return self.give(cx, from, answer::failure(question)) };
         let (id, run) = (self.id, &self.run);
-        let mut alive = |other: &ContainerId| *other == id || life_lock::is_held(run, other);
-        match answer::answer(question, transport, zone, &mut self.chance, &mut alive) {
+        let mut is_known = true;
+        let mut alive = |other: &ContainerId| {
+            let held = if *other == id { Ok(true) } else { life_lock::is_held(run, other) };
+            is_known &= held.is_ok();
+            held.unwrap_or(false)
+        };
+        let outcome =
+            answer::answer(question, from.transport(), zone, &mut self.chance, &mut alive);
+        if !is_known {
+            return self.give(cx, from, answer::failure(question));
+        }
+        match outcome {
             Outcome::Reply(reply) => self.reply(cx, from, &reply),
             Outcome::Forward => self.forward(cx, question, from),
             Outcome::Nothing => self.dismiss(from),
@@ -296,7 +313,16 @@ impl Names {
     fn on_listener(&mut self, cx: Cx<'_>) {
         while self.clients.len() < MAX_CLIENTS {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            let Ok(socket) = accept_with(&self.listener, flags) else { break };
+            let socket = match accept_with(&self.listener, flags) {
+                Ok(socket) => socket,
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR | Errno::CONNABORTED) => continue,
+                // Who waits is still there, and would wake us again at once.
+                Err(_) => {
+                    self.listen_at = Some(cx.now + LISTEN_AGAIN);
+                    break;
+                }
+            };
             let number = self.number();
             self.clients.insert(number, Client::new(socket, number, cx.now));
             self.tend(cx, number);
@@ -306,7 +332,8 @@ impl Names {
 
     /// Takes new connections as long as there is room for them.
     fn listen(&mut self, cx: Cx<'_>) {
-        let has_room = self.clients.len() < MAX_CLIENTS;
+        self.listen_at = self.listen_at.filter(|at| *at > cx.now);
+        let has_room = self.clients.len() < MAX_CLIENTS && self.listen_at.is_none();
         let wanted = if has_room { Interest::Read } else { Interest::None };
         let _ = cx.poller.set(&self.listener, &mut self.listener_watch, wanted);
     }
@@ -322,9 +349,17 @@ impl Names {
 
     /// Takes up what a client has asked, one question after the other.
     fn converse(&mut self, cx: Cx<'_>, number: u32) {
-        while let Some(question) = self.clients.get_mut(&number).and_then(Client::next_question) {
-            let zone = self.zone();
-            self.on_question(cx, &question, Asker::Client(number), &zone);
+        let has_question = self.clients.get(&number).is_some_and(Client::has_question);
+        // Without one nothing is read.
+        let zone = has_question.then(|| self.zone().ok()).flatten();
+        for _ in 0..BATCH {
+            let Some(client) = self.clients.get_mut(&number) else { return };
+            let question = match client.next_question() {
+                Ok(Some(question)) => question,
+                Ok(None) => break,
+                Err(Broken) => return self.dismiss(Asker::Client(number)),
+            };
+            self.on_question(cx, &question, Asker::Client(number), zone.as_ref());
         }
         self.tend(cx, number);
     }
@@ -339,7 +374,8 @@ impl Names {
 
     fn deadline(&self) -> Option<Duration> {
         let clients = self.clients.values().filter_map(Client::deadline);
-        clients.chain(self.asked.values().map(Asked::deadline)).min()
+        let asked = self.asked.values().map(Asked::deadline);
+        clients.chain(asked).chain(self.listen_at).min()
     }
 
     fn on_late(&mut self, cx: Cx<'_>) {
