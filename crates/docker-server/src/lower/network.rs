@@ -258,7 +258,8 @@ fn places(request: &CreateContainer, mode: &NetworkMode) -> Result<Places, Lower
             let (network, endpoint) = (network.to_owned(), name.clone());
             return Err(NetworkError::OtherEndpoint { network, endpoint }.into());
         }
-        judge(settings, mode.network().is_some() && !is_default(name))?;
+        let kind = if mode.network().is_some() { Kind::of(name) } else { Kind::Default };
+        judge(settings, kind)?;
         let mut place = attachment(name, settings)?;
         if is_own {
             membership = Some(Membership::Kept);
@@ -288,7 +289,7 @@ pub(crate) fn connect(
     settings: Option<&EndpointSettings>,
 ) -> Result<Attachment, LowerError> {
     let Some(settings) = settings else { return Ok(Attachment::of(network)) };
-    judge(settings, !is_default(network))?;
+    judge(settings, Kind::of(network))?;
     attachment(network, settings)
 }
 
@@ -326,24 +327,39 @@ fn is_default(name: &str) -> bool {
     matches!(name, "default" | "bridge")
 }
 
+/// Whose network something is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// One that is always there.
+    Default,
+    /// One that somebody has made.
+    Made,
+}
+
+impl Kind {
+    fn of(network: &str) -> Self {
+        if is_default(network) { Self::Default } else { Self::Made }
+    }
+}
+
 /// The default network gives addresses as it likes, and has no names.
-fn judge(settings: &EndpointSettings, is_made: bool) -> Result<(), LowerError> {
+fn judge(settings: &EndpointSettings, kind: Kind) -> Result<(), LowerError> {
     let ipam = settings.ipam_config.as_ref();
     let link_local = ipam.is_some_and(|ipam| ipam.link_local_ips.iter().flatten().next().is_some());
     let address = link_local
         || ipam.is_some_and(|ipam| !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty());
     let aliases = settings.aliases.iter().flatten().next().is_some();
     let later = [
-        ("EndpointSettings.IPAMConfig.LinkLocalIPs", link_local && is_made),
+        ("EndpointSettings.IPAMConfig.LinkLocalIPs", link_local && kind == Kind::Made),
         ("EndpointSettings.Links", settings.links.iter().flatten().next().is_some()),
     ];
     if let Some((name, _)) = later.iter().find(|(_, asked)| *asked) {
         return Err(Unsupported::new(*name).into());
     }
-    match (address && !is_made, aliases && !is_made) {
-        (true, _) => Err(NetworkError::StaticAddress.into()),
-        (_, true) => Err(NetworkError::Aliases.into()),
-        (false, false) => Ok(()),
+    match kind {
+        Kind::Default if address => Err(NetworkError::StaticAddress.into()),
+        Kind::Default if aliases => Err(NetworkError::Aliases.into()),
+        Kind::Default | Kind::Made => Ok(()),
     }
 }
 
