@@ -12,7 +12,7 @@ use crate::address::Family;
 use crate::host::Ipv6Loopback;
 
 /// Raised with every change of what this module says: a table of another layout is rebuilt.
-pub(super) const LAYOUT: u32 = 2;
+pub(super) const LAYOUT: u32 = 3;
 
 /// `(protocol, port) → (address, port)`: published on every address of the host.
 pub(super) const DNAT_ANY: &str = "dnat_any";
@@ -32,8 +32,9 @@ pub(super) const SUBNETS: &str = "subnets";
 pub(super) const INTERNAL: &str = "internal";
 /// `(sender, address, protocol, port)` that the host's own rules have let in.
 pub(super) const ADMITTED: &str = "admitted";
-/// For how long they are not asked again: what they forbid then is let in no longer than this.
-const ADMISSION: u64 = 600;
+/// For how long they are not asked again: what they forbid then is let in no longer than this. A connection that is
+/// there has no need of it. It is also for how long one sender can keep the set full.
+const ADMISSION: u64 = 30;
 
 /// The types of userspace `nft`, by which it prints elements.
 const TYPE_IPV4: u32 = 7;
@@ -564,16 +565,16 @@ mod tests {
               r0 = InputName; r0 = @bridges; r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
               r0 = type of destination; r0 = [02, 00, 00, 00]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; r0 = @admitted; jump publish
             chain admit (filter hook 1 priority 200)
-              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @dnat_ip[r0]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 600 s; drop
-              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 600 s; drop"#]]
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @dnat_ip[r0]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 30 s; drop
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 30 s; drop"#]]
         .assert_eq(&told(Family::V4));
         expect![[r#"
             set admitted: 40 Remembered
               r0 = InputName; r0 = @bridges; r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
               r0 = type of destination; r0 = [02, 00, 00, 00]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; r0 = @admitted; jump publish
             chain admit (filter hook 1 priority 200)
-              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @dnat_ip[r0]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 600 s; drop
-              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 600 s; drop"#]]
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @dnat_ip[r0]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 30 s; drop
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 30 s; drop"#]]
         .assert_eq(&told(Family::V6));
     }
 }
