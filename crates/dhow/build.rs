@@ -11,7 +11,7 @@ fn main() {
     let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     let pairs =
         || flags.split('\x1f').filter_map(|word| word.trim_start_matches("-C").split_once('='));
-    let last = |wanted: &str| pairs().filter(|(name, _)| *name == wanted).last();
+    let last = |wanted: &str| pairs().rfind(|(name, _)| *name == wanted);
     let is_fixed = last("relocation-model").is_some_and(|(_, model)| model == "static")
         && pairs().any(|(name, all)| {
             name == "target-feature" && all.split(',').any(|one| one == "+crt-static")

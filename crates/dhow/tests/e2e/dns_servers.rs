@@ -190,10 +190,14 @@ fn the_hosts_servers_are_asked_from_where_the_host_is() {
     let host = host();
     network(&host, "n", &[]);
     network(&host, "inner", &["--internal"]);
-    let server = Server::new(UdpSocket::bind("127.77.0.53:53").unwrap(), Manner::Knows);
+    // Each process of tests has one of its own.
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let address = format!("127.{}.{middle}.{low}", 64 + high % 64);
+    let server = Server::new(UdpSocket::bind((address.as_str(), 53)).unwrap(), Manner::Knows);
+    let file = format!("nameserver {address}\n");
     for (network, name) in [("n", "one"), ("bridge", "two"), ("inner", "three")] {
         let run = ["run", "-d", "--name", name, "--network", network, "busybox", "sleep", "1000"];
-        let ran = with_servers(&host, "nameserver 127.77.0.53\n", &run);
+        let ran = with_servers(&host, &file, &run);
         assert_eq!(ran.code, Some(0), "{}", ran.err);
     }
     for name in ["one", "two"] {

@@ -109,7 +109,14 @@ struct Restricted(std::path::PathBuf);
 impl Restricted {
     fn new(place: std::path::PathBuf, set: MountAttrFlags) -> Self {
         let tree = sys::mount::clone_tree(&place, Depth::Single).unwrap();
-        let clear = MountAttrFlags::MOUNT_ATTR__ATIME;
+        // Whatever the host has where the tests are.
+        let all = MountAttrFlags::MOUNT_ATTR_RDONLY
+            | MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC
+            | MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW
+            | MountAttrFlags::MOUNT_ATTR_NODIRATIME;
+        let clear = (all - set) | MountAttrFlags::MOUNT_ATTR__ATIME;
         let attributes = Attributes { set, clear, propagation: Some(Propagation::Private) };
         sys::mount::set_attr(&tree, Depth::Single, &attributes).unwrap();
         let target = fs::File::open(&place).unwrap();
@@ -157,6 +164,29 @@ fn attributes_of_a_bind_and_of_its_source() {
         drop(source);
         bundle.nothing_is_left();
     }
+}
+
+/// What is read-only is its file system, which a mount that may be written to does not change: nothing of the mount is
+/// lifted.
+#[test]
+fn a_file_system_that_is_read_only_is_no_restriction_of_a_mount() {
+    let bundle = with_users();
+    let place = bundle.path().join("still");
+    fs::create_dir(&place).unwrap();
+    let flags = rustix::mount::MountFlags::RDONLY;
+    rustix::mount::mount("still", &place, "tmpfs", flags, c"mode=755").unwrap();
+    let mounted = Restricted(place.clone());
+    let bind = json!({ "destination": "/data", "source": place, "options": ["bind", "rw"] });
+    mount(&bundle, bind);
+    let all = options(&bundle, "/data");
+    assert!(all.starts_with("ro,"), "{all}");
+    let clear = MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let attributes = Attributes { set: MountAttrFlags::empty(), clear, propagation: None };
+    sys::mount::set_attr(fs::File::open(&place).unwrap(), Depth::Single, &attributes).unwrap();
+    let all = options(&bundle, "/data");
+    assert!(all.starts_with("rw,") && all.contains(" tmpfs still ro"), "{all}");
+    drop(mounted);
+    bundle.nothing_is_left();
 }
 
 /// config.md, "Mounts": `remount`.

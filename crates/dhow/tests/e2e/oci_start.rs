@@ -88,6 +88,34 @@ fn what_enters_a_container_cannot_be_written_to() {
     bundle.nothing_is_left();
 }
 
+/// What is executed first does nothing but execute the sealed image: the C library, which asks for memory, is not set
+/// up before it.
+#[test]
+#[cfg(all(target_arch = "x86_64", target_feature = "crt-static"))]
+#[expect(clippy::disallowed_methods, reason = "the tracer is a program of the host")]
+fn the_image_is_sealed_before_anything_else() {
+    let bundle = Bundle::new();
+    bundle.runs(&["true"]);
+    let runc = bundle.path().join("runc");
+    std::os::unix::fs::symlink(crate::DHOW, &runc).unwrap();
+    let trace = bundle.path().join("trace");
+    let state = bundle.path().join("state");
+    for (program, role) in [(std::path::Path::new(crate::DHOW), &["oci"][..]), (&runc, &[])] {
+        let mut traced = Command::new("strace");
+        traced.args(["-f", "-e", "trace=execve,execveat,brk", "-o"]).arg(&trace);
+        traced.arg(program).args(role).arg("--root").arg(&state).args(["run", "one"]);
+        let ran = Ran::new(&traced.current_dir(bundle.path()).output().unwrap());
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        let all = fs::read_to_string(&trace).unwrap();
+        let mut calls = all.lines().filter_map(|line| line.split_whitespace().nth(1));
+        assert!(calls.next().is_some_and(|call| call.starts_with("execve(")), "{all}");
+        assert!(calls.next().is_some_and(|call| call.starts_with("execveat(")), "{all}");
+        assert!(calls.next().is_some_and(|call| call.starts_with("brk(")), "{all}");
+        assert_eq!(all.matches("oci-sealed").count(), 1, "{all}");
+    }
+    bundle.nothing_is_left();
+}
+
 /// config-linux.md, "Network Devices".
 #[test]
 fn network_devices() {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
-use testkit::Ran;
+use testkit::{Ran, until};
 
 use crate::oci::{Bundle, wait_for_end};
 use crate::oci_spec::{said, with_users};
@@ -67,6 +67,29 @@ fn a_created_process_heeds_those_who_ask_it_to_end() {
     bundle.runs(&["grep", "^Sig[BIC]", "/proc/self/status"]);
     let blocked = bundle.ok(&["run", "one"]);
     assert!(blocked.contains("SigBlk:\t0000000000000000"), "{blocked}");
+    bundle.nothing_is_left();
+}
+
+/// Also while somebody is there who may start it, and says nothing.
+#[test]
+fn a_created_process_is_asked_to_end_beside_a_silent_visitor() {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+    let bundle = Bundle::new();
+    bundle.runs(&["sleep", "1000"]);
+    bundle.create("one", &[]);
+    let pid = bundle.state("one")["pid"].as_i64().unwrap();
+    let open = || fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let before = open();
+    let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
+    let visitor = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None).unwrap();
+    let door = SocketAddrUnix::new(bundle.path().join("state/one/start.sock")).unwrap();
+    rustix::net::connect(&visitor, &door).unwrap();
+    until("the visitor is let in", || open() > before);
+    bundle.ok(&["kill", "one", "TERM"]);
+    wait_for_end(pid);
+    assert_eq!(bundle.state("one")["status"], "stopped");
+    drop(visitor);
+    bundle.ok(&["delete", "one"]);
     bundle.nothing_is_left();
 }
 

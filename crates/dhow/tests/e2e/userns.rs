@@ -152,7 +152,6 @@ fn it_has_a_network_a_terminal_an_init_and_limits() {
     assert_eq!(host.ok(&again), "again");
 }
 
-/// The host's root is nobody's inside, and what a container's root is on the host may do nothing.
 /// The init of such a container has a second process for a moment, who sets up its ids.
 #[test]
 fn one_process_is_enough_for_users_of_its_own() {
@@ -161,11 +160,14 @@ fn one_process_is_enough_for_users_of_its_own() {
         let network = format!("--network={network}");
         let run = ["run", "--rm", "--userns=auto", "--pids-limit", "1", &network, "busybox"];
         assert_eq!(host.ok(&[&run[..], &["echo", "one"]].concat()), "one");
-        let two = host.run(&[&run[..], &["sh", "-c", "sleep 0 & wait; echo two"]].concat());
+        let two =
+            host.run(&[&run[..], &["sh", "-c", "echo started; sleep 0 & wait; echo two"]].concat());
+        assert!(two.out.contains("started"), "{two:?}");
         assert!(!two.out.contains("two") || two.err.contains("fork"), "{two:?}");
     }
 }
 
+/// The host's root is nobody's inside, and what a container's root is on the host may do nothing.
 #[test]
 fn nothing_of_the_host_is_its_roots() {
     let host = host();

@@ -218,12 +218,19 @@ impl<'a> Init<'a> {
             match done {
                 Ok(Then::GoOn) => {}
                 Ok(Then::Leave) => return 0,
-                Ok(Then::End(code)) => return code,
-                Err(fault) => {
-                    self.tell(index, &fault);
-                    break;
-                }
+                // What has waited for its start has closed descriptors that it still owns by its memory.
+                Ok(Then::End(code)) => sys::process::exit_now(code),
+                Err(fault) => return self.fail(index, &fault),
             }
+        }
+        FAILED
+    }
+
+    fn fail(&self, index: usize, fault: &Fault) -> i32 {
+        self.tell(index, fault);
+        if self.visitor.is_some() {
+            // As above.
+            sys::process::exit_now(FAILED);
         }
         FAILED
     }
