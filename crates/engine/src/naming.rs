@@ -1,16 +1,19 @@
 //! How a container is named and asks for names: the files in its `/etc`, and what its guardian is told.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use model::NetworkId;
 use model::container::NetworkMode;
+use net::address::Cidr;
 use net::dns::sockets::{self, Sockets};
+use net::host;
 use shim::protocol::{BareNames, FdRole, NamedNetwork, Outside, Resolver};
 
 use crate::container::{Container, read_own, write_own};
 use crate::etc_files::{self, Loopback};
-use crate::network::{BRIDGE, Place, net_error};
+use crate::network::{BRIDGE, Known, Place, net_error};
 use crate::prepare::{is_mounted, set_mode};
 use crate::record::{Endpoint, Record};
 use crate::{Engine, EngineError};
@@ -87,21 +90,45 @@ impl Engine {
         let Some(endpoint) = endpoint else { return Ok(alone) };
         // The main place is the way out, if there is one.
         let (id, _) = self.named_network(endpoint)?;
-        let made = self.network(&id.to_string())?.record.made;
+        let known = self.network(&id.to_string())?;
+        let (host4, host6) = self.host_addresses(&known, endpoint)?;
+        let made = known.record.made;
         let named = endpoint.all().filter(|place| is_named(&container.record, Some(place)));
         let networks = named.map(|place| {
             let (id, name) = self.named_network(place)?;
             Ok(NamedNetwork { id, name })
         });
         let is_internal = made.is_some_and(|made| made.internal);
-        let host4 = endpoint.host4.unwrap_or(endpoint.gateway4);
         Ok(Resolver {
             networks: networks.collect::<Result<_, EngineError>>()?,
-            host4: Some(host4).filter(|address| !address.is_unspecified()),
-            host6: endpoint.gateway6,
+            host4,
+            host6,
             outside: if is_internal { Outside::Unreached } else { Outside::Reached },
             ..alone
         })
+    }
+
+    /// Where the host is for a container: the addresses of its bridge. A gateway may be somebody else.
+    fn host_addresses(
+        &self,
+        known: &Known,
+        endpoint: &Endpoint,
+    ) -> Result<(Option<Ipv4Addr>, Option<Ipv6Addr>), EngineError> {
+        let stack = host::stack().map_err(net_error)?;
+        let Some(laid) = known.laid(&self.names(), stack)? else {
+            let gateway4 = Some(endpoint.gateway4).filter(|address| !address.is_unspecified());
+            return Ok((gateway4, endpoint.gateway6));
+        };
+        let addresses = || laid.plan.addresses.iter().copied().map(Cidr::address);
+        let v4 = addresses().find_map(|ip| match ip {
+            IpAddr::V4(v4) => Some(v4),
+            IpAddr::V6(_) => None,
+        });
+        let v6 = addresses().find_map(|ip| match ip {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(v6) => Some(v6),
+        });
+        Ok((v4, v6.filter(|_| endpoint.ipv6.is_some())))
     }
 
     /// The network of a place; one that was not made is the default bridge.
