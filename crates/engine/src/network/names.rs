@@ -60,8 +60,9 @@ impl Engine {
         let own = [container.row.name.to_string()];
         let more = [container.id.short(), container.record.resolved.hostname.clone()];
         let names = own.into_iter().chain(aliases.iter().cloned()).chain(more);
-        let put = self.name_files().put(network, &container.id, &Record::new(names, addresses));
-        put.map_err(EngineError::file("write", "the names of a container"))
+        let files = self.name_files();
+        let put = files.put(network, &container.id, &Record::new(names, addresses));
+        put.map_err(EngineError::file("write", files.file(network, &container.id)))
     }
 
     /// Gives a container that runs its new name wherever it has one.
@@ -77,7 +78,7 @@ impl Engine {
             match files.put(&network, id, &record) {
                 // Somebody has taken them since they were read: the container ends.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                put => put.map_err(EngineError::file("write", "the names of a container"))?,
+                put => put.map_err(EngineError::file("write", files.file(&network, id)))?,
             }
         }
         Ok(())

@@ -39,7 +39,9 @@ impl NameFiles {
         self.0.join(network.to_string())
     }
 
-    fn file(&self, network: &NetworkId, container: &ContainerId) -> PathBuf {
+    /// Where a container's names on a network are.
+    #[must_use]
+    pub fn file(&self, network: &NetworkId, container: &ContainerId) -> PathBuf {
         self.network(network).join(container.to_string())
     }
 

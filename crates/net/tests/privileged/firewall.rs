@@ -212,7 +212,7 @@ fn foreign_expressions(w: &mut Writer, last: &str) {
     expression(w, "counter", |_| {});
     match last {
         // With a reset.
-        "reject" => expression(w, last, |w| w.network_u32(1, 0)),
+        "reject" => expression(w, last, |w| w.network_u32(1, 1)),
         _ => expression(w, "immediate", accept),
     }
 }
