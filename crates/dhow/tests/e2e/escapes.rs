@@ -48,7 +48,9 @@ fn a_working_directory_of_an_image_is_inside() {
         let made = load(&host, "there", &json!({ "WorkingDir": dir }));
         assert_eq!(made.code, Some(0), "{dir}: {}", made.err);
         let ran = host.run(&["run", "--rm", "--network", "none", "there", "pwd"]);
-        assert_eq!(ran.code, Some(125), "{dir}: {} {}", ran.out, ran.err);
+        // What only the way here needed is closed, so most of these numbers lead to nothing.
+        let is_closed = dir.starts_with("/proc/self/fd/") && ran.code == Some(127);
+        assert!(is_closed || ran.code == Some(125), "{dir}: {} {}", ran.out, ran.err);
         assert!(ran.err.contains("chdir to cwd"), "{dir}: {}", ran.err);
     }
     for dir in [&above, &canary] {

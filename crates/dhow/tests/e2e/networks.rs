@@ -17,7 +17,7 @@ pub(crate) fn subnet() -> String {
     static CLAIMS: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
     let first = std::process::id() % SUBNETS;
     let claim = |number: &u32| {
-        let name = SocketAddr::from_abstract_name(format!("dhow-test-subnet-{number}")).unwrap();
+        let name = SocketAddr::from_abstract_name(format!("subnet-under-test-{number}")).unwrap();
         let socket = UnixListener::bind_addr(&name).ok()?;
         CLAIMS.lock().unwrap().push(socket);
         Some(*number)

@@ -181,7 +181,7 @@ fn options_that_do_not_parse_are_refused() {
         (&["--tmpfs", "/proc/sys"], "inside /proc"),
         (&["-v", "/etc:/proc/sys"], "inside /proc"),
         (&["-v", "/etc:/proc/../proc/sys"], "inside /proc"),
-        (&["-w", "/proc/self/fd/7"], "outside of the container's root"),
+        (&["-w", "/proc/self/cwd"], "outside of the container's root"),
     ] {
         refused(&host, flags, says);
     }
