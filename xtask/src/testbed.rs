@@ -1,5 +1,5 @@
 //! Runs the privileged tests on a throw-away host: Debian with systemd as process 1, on cgroup v2
-//! or on the hybrid layout, which the machine that develops dhow may not have.
+//! or on the hybrid layout, which the machine at hand may not have.
 //!
 //! `testbed/testbed.py` makes and boots the host; here is what it is to do. The tests run there
 //! as they are: static binaries need nothing but the kernel.
