@@ -8,7 +8,7 @@ use std::process::ExitCode;
 /// Disconnect a container from a network
 #[derive(clap::Args, Debug)]
 pub(super) struct NetworkDisconnectArgs {
-    /// Also if the container cannot be asked
+    /// The same as without: no address outlives its container here
     #[arg(short, long)]
     force: bool,
     network: String,
