@@ -162,8 +162,8 @@ fn network_status(error: &NetworkError) -> StatusCode {
         | N::NoNetwork
         | N::DefaultAddress
         | N::DefaultAliases
+        | N::UsersDefault
         | N::Outside { .. } => StatusCode::BAD_REQUEST,
-        N::Later(_) => StatusCode::NOT_IMPLEMENTED,
         N::Record { .. } | N::Exhausted { .. } | N::NotOn { .. } => {
             StatusCode::INTERNAL_SERVER_ERROR
         }

@@ -107,7 +107,9 @@ fn host_addresses(address: &str, endpoint: Option<&Endpoint>) -> Vec<String> {
     // A network that nothing leads out of may have no host in it.
     let host4 = Some(endpoint.host4.unwrap_or(endpoint.gateway4)).filter(|ip| !ip.is_unspecified());
     let host4 = host4.map(|address| address.to_string());
-    host4.into_iter().chain(endpoint.gateway6.map(|gateway| gateway.to_string())).collect()
+    // Who reaches it elsewhere than at the gateway does so by IPv4.
+    let gateway6 = endpoint.gateway6.filter(|_| endpoint.host4.is_none());
+    host4.into_iter().chain(gateway6.map(|gateway| gateway.to_string())).collect()
 }
 
 /// Whether a container shares the host's loopback, so that its resolver is reachable.

@@ -50,8 +50,8 @@ pub(crate) fn is_named(record: &Record, endpoint: Option<&Endpoint>) -> bool {
     let Some(endpoint) = endpoint else { return false };
     let (label, off) = DNS_LABEL;
     let is_off = record.spec.labels.get(label).is_some_and(|value| value == off);
-    // The program that is an ordinary user's network has a resolver of its own.
-    !sys::rootless::is_member() && (endpoint.network.is_some() || !is_off)
+    // The program that is an ordinary user's default network has a resolver of its own.
+    endpoint.network.is_some() || !(is_off || sys::rootless::is_member())
 }
 
 impl Engine {
@@ -114,6 +114,10 @@ impl Engine {
         known: &Known,
         endpoint: &Endpoint,
     ) -> Result<(Option<Ipv4Addr>, Option<Ipv6Addr>), EngineError> {
+        if sys::rootless::is_member() {
+            // The bridge's own address is not the host's.
+            return Ok((endpoint.host4, None));
+        }
         let stack = host::stack().map_err(net_error)?;
         let Some(laid) = known.laid(&self.names(), stack)? else {
             let gateway4 = Some(endpoint.gateway4).filter(|address| !address.is_unspecified());

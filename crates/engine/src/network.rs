@@ -4,6 +4,7 @@ mod alone;
 mod connect;
 mod create;
 mod error;
+mod ground;
 mod look;
 mod names;
 mod plan;
@@ -26,8 +27,10 @@ use net::host::Stack;
 use net::ipam;
 use net::names::Names;
 use net::nft::Source;
+use net::user::Way;
 use store::{AddressError, DbError, NetworkRow, NetworkRowError};
 use sys::failpoint::Point;
+use sys::rootless::networks::Networks;
 
 use crate::container::{Container, Locked, now};
 use crate::record::{Endpoint, NO_MAC};
@@ -61,6 +64,8 @@ pub(crate) struct Place {
     pub(crate) netns: Option<OwnedFd>,
     /// Its place on a bridge, or behind an ordinary user's network.
     pub(crate) joined: Option<(Joined, Endpoint)>,
+    /// Where the bridge is, if not on the host.
+    pub(crate) ground: Option<Networks>,
 }
 
 /// What a container is connected to.
@@ -157,17 +162,45 @@ impl Engine {
     ) -> Result<Place, EngineError> {
         let network = &container.record.spec.network;
         match &network.mode {
-            NetworkMode::Host => Ok(Place { netns: None, joined: None }),
+            NetworkMode::Host => Ok(Place { netns: None, joined: None, ground: None }),
             NetworkMode::Container(other) => {
                 let other = self.find(&other.name_or_id())?;
                 let netns = self.network_of(&other)?;
-                Ok(Place { netns: Some(netns), joined: None })
+                Ok(Place { netns: Some(netns), joined: None, ground: None })
             }
-            NetworkMode::Bridge if sys::rootless::is_member() => connect_user(),
             NetworkMode::None | NetworkMode::Bridge | NetworkMode::Named(_) => {
-                self.connect_all(container, netns, &network.places())
+                let places = network.places();
+                match places.as_slice() {
+                    [only] if is_users_default(only) => connect_user(),
+                    places => self.connect_at(container, netns, places),
+                }
             }
         }
+    }
+
+    /// Puts it on its networks, where those are.
+    fn connect_at(
+        &self,
+        container: &Container,
+        netns: Option<OwnedFd>,
+        places: &[Attachment],
+    ) -> Result<Place, EngineError> {
+        if places.is_empty() || !sys::rootless::is_member() {
+            return self.connect_all(container, netns, places);
+        }
+        check_user_network()?;
+        let ground = self.ground_for_networks()?;
+        let mut place = self.at_networks(ground.as_ref(), || {
+            let place = self.connect_all(container, netns, places)?;
+            let endpoint = place.joined.iter().flat_map(|(_, endpoint)| endpoint.all());
+            let addresses: Vec<Cidr> = endpoint.flat_map(Endpoint::addresses).collect();
+            lead_out(&container.id, &addresses)?;
+            Ok(place)
+        })?;
+        if let Some((_, endpoint)) = &mut place.joined {
+            endpoint.host4 = net::user::host_address();
+        }
+        Ok(Place { ground, ..place })
     }
 
     /// Puts it on its networks, in a namespace that has nothing but its loopback link if there are none.
@@ -190,7 +223,8 @@ impl Engine {
                 None => endpoint::isolated(),
                 Some(netns) => endpoint::isolate(&netns).map(|()| netns),
             };
-            return Ok(Place { netns: Some(isolated.map_err(net_error)?), joined: None });
+            let netns = Some(isolated.map_err(net_error)?);
+            return Ok(Place { netns, joined: None, ground: None });
         };
         let made = match netns {
             None => endpoint::create(&first.plan),
@@ -206,7 +240,7 @@ impl Engine {
         let Seat { bridge, plan, terms, mut endpoint } = seats.remove(ways::main(&endpoints));
         endpoint.beside = seats.into_iter().map(|seat| seat.endpoint).collect();
         let joined = Joined::Bridge { bridge, addresses: plan.addresses, terms };
-        Ok(Place { netns: Some(made.netns), joined: Some((joined, endpoint)) })
+        Ok(Place { netns: Some(made.netns), joined: Some((joined, endpoint)), ground: None })
     }
 
     /// The default bridge, made if it is not there.
@@ -300,12 +334,31 @@ impl Engine {
     }
 }
 
-/// Only root makes links between namespaces: the container of an ordinary user is on a network of its own, which
-/// its shim starts a program for.
-fn connect_user() -> Result<Place, EngineError> {
+/// Whether a place is an ordinary user's default network, which is each container's own.
+fn is_users_default(place: &Attachment) -> bool {
+    sys::rootless::is_member() && matches!(place.network.as_str(), BRIDGE | "default")
+}
+
+/// Leads what comes from these addresses to its container's own way out, where an ordinary user's networks are.
+fn lead_out(container: &ContainerId, addresses: &[Cidr]) -> Result<(), EngineError> {
+    if !sys::rootless::is_member() {
+        return Ok(());
+    }
+    Way::of(container).lead(addresses).map_err(net_error)
+}
+
+/// Nothing leads out of an ordinary user's networks without a program.
+fn check_user_network() -> Result<(), EngineError> {
     if net::user::Kind::installed().is_none() {
         return Err(net_error(net::user::UserNetworkError::Missing));
     }
+    Ok(())
+}
+
+/// Only root makes links between the host and a namespace: an ordinary user's container that is on the default
+/// network has one of its own, which its shim starts a program for.
+fn connect_user() -> Result<Place, EngineError> {
+    check_user_network()?;
     let netns = endpoint::isolated().map_err(net_error)?;
     let endpoint = Endpoint {
         ipv4: net::user::ADDRESS,
@@ -323,7 +376,7 @@ fn connect_user() -> Result<Place, EngineError> {
         priority: 0,
         beside: Vec::new(),
     };
-    Ok(Place { netns: Some(netns), joined: Some((Joined::User, endpoint)) })
+    Ok(Place { netns: Some(netns), joined: Some((Joined::User, endpoint)), ground: None })
 }
 
 /// A link address that follows from the network address: what neighbours remember of an address

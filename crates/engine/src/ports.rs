@@ -6,14 +6,15 @@
 use std::os::fd::OwnedFd;
 
 use model::network::{self, Inside, Mutual};
-use model::port::{ContainerPort, PortBinding, Protocol};
+use model::port::{ContainerPort, HostPort, PortBinding, Protocol};
 use net::address::{Cidr, Family};
-use net::bridge::{AnyError, BridgePlan};
+use net::bridge::{AnyError, Bridge, BridgePlan};
 use net::host::{self, Ipv6Loopback, Stack};
-use net::nft::{Firewall, Network, PortRule, Source, Wanted};
+use net::nft::{Entry, Firewall, Network, NftError, PortRule, Source, Wanted};
 use net::ports::{PortError, Reserved, reserve};
-use shim::protocol::Published;
+use shim::protocol::{FdRole, Published};
 use sys::failpoint::Point;
+use sys::rootless::networks::Networks;
 
 use crate::container::{Container, start_failure};
 use crate::network::{Joined, Terms, net_error};
@@ -32,19 +33,35 @@ pub(crate) struct Publication {
     pub(crate) sockets: Vec<OwnedFd>,
     /// What the program forwards that is the network of an ordinary user's container.
     pub(crate) forwards: Option<Vec<shim::protocol::PublishedPort>>,
+    /// Where the firewall is, if not on the host.
+    pub(crate) ground: Option<Networks>,
+}
+
+impl Publication {
+    /// What its shim gets of where the firewall is.
+    pub(crate) fn ground_fds(&self) -> std::io::Result<Vec<(FdRole, OwnedFd)>> {
+        let Some(ground) = &self.ground else { return Ok(Vec::new()) };
+        let netns = (FdRole::Networks, ground.netns().try_clone_to_owned()?);
+        Ok(vec![netns, (FdRole::NetworksFile, ground.file().try_clone_to_owned()?)])
+    }
 }
 
 impl Engine {
-    /// Publishes what a container on a bridge asks for, and notes it in its endpoint.
+    /// Publishes what a container asks for, and notes it in its endpoint.
     pub(crate) fn publish(
         &self,
         container: &Container,
-        joined: &Joined,
+        (joined, ground): (&Joined, Option<Networks>),
         endpoint: &mut Endpoint,
     ) -> Result<Publication, EngineError> {
         let Joined::Bridge { bridge, addresses, terms } = joined else {
             return self.forward(container, endpoint);
         };
+        if let Some(ground) = ground {
+            let place = (bridge, &addresses[..], terms);
+            let publication = self.publish_at((container, &ground), place, endpoint)?;
+            return Ok(Publication { ground: Some(ground), ..publication });
+        }
         let firewall = self.firewall_of(terms.stack, bridge)?;
         let mut wanted = || self.everything();
         let mut source = Source::Everything(&mut wanted);
@@ -64,33 +81,85 @@ impl Engine {
         Ok(Publication {
             rules,
             sockets: reserved.into_iter().flat_map(|one| one.sockets).collect(),
-            forwards: None,
+            ..Publication::default()
         })
     }
 
-    /// The same for an ordinary user's network, whose program forwards what is published.
+    /// The same where an ordinary user's networks are. The container's program brings each port from the host to
+    /// one of that namespace's, which the kernel chooses and the firewall there leads on.
+    fn publish_at(
+        &self,
+        (container, ground): (&Container, &Networks),
+        (bridge, addresses, terms): (&Bridge, &[Cidr], &Terms),
+        endpoint: &mut Endpoint,
+    ) -> Result<Publication, EngineError> {
+        let bindings = terms.of(&container.record.resolved.published);
+        let reserved = self.reserve_for_program(container, &bindings)?;
+        EngineError::step(Point::StartReserved)?;
+        let anywhere = |binding: &PortBinding| PortBinding {
+            host_ip: None,
+            host: HostPort::Random,
+            ..*binding
+        };
+        let anywhere: Vec<PortBinding> = bindings.iter().map(anywhere).collect();
+        let publication = self.at_networks(Some(ground), || {
+            let firewall = self.firewall_of(terms.stack, bridge)?;
+            let mut wanted = || self.everything();
+            let mut source = Source::Everything(&mut wanted);
+            let inner = self.reserve(&anywhere, addresses).map_err(net_error)?;
+            let ports = reserved.iter().zip(&inner).flat_map(|(outer, inner)| {
+                let number = inner.host.first().map(std::net::SocketAddr::port);
+                published_ports(outer)
+                    .into_iter()
+                    .map(move |port| PublishedPort { inner: number, ..port })
+            });
+            endpoint.ports = ports.collect();
+            let rules = rules(container, endpoint);
+            if rules.is_empty() {
+                firewall.ensure(&mut source).map_err(net_error)?;
+            } else {
+                firewall.publish(&rules, &mut source).map_err(net_error)?;
+            }
+            let sockets = inner.into_iter().flat_map(|one| one.sockets).collect();
+            Ok(Publication { rules, sockets, ..Publication::default() })
+        })?;
+        sys::failpoint::pass(Point::StartPublished);
+        let forwards = forwards(container, endpoint);
+        Ok(Publication { forwards: Some(forwards), ..publication })
+    }
+
+    /// The same for an ordinary user's default network, whose program forwards what is published.
     fn forward(
         &self,
         container: &Container,
         endpoint: &mut Endpoint,
     ) -> Result<Publication, EngineError> {
         let bindings = &container.record.resolved.published;
+        let reserved = self.reserve_for_program(container, bindings)?;
+        EngineError::step(Point::StartReserved)?;
+        endpoint.ports = reserved.iter().flat_map(published_ports).collect();
+        let forwards = forwards(container, endpoint);
+        // Its program binds them for itself, so they are given back. If somebody is faster, it says so.
+        drop(reserved);
+        Ok(Publication { forwards: Some(forwards), ..Publication::default() })
+    }
+
+    /// Sees to it that what an ordinary user's container asks for can be had.
+    fn reserve_for_program(
+        &self,
+        container: &Container,
+        bindings: &[PortBinding],
+    ) -> Result<Vec<Reserved>, EngineError> {
         let taken = || self.forwarded().unwrap_or_default();
         // The network has IPv4 alone.
         let reserved = reserve(bindings, Stack::V4, taken);
-        let reserved = reserved.map_err(|error| {
+        reserved.map_err(|error| {
             if let PortError::NoIpv6(address) = error {
                 let why = "the network of an ordinary user has IPv4 alone";
                 return refused(container, &format!("cannot publish {address}: {why}"));
             }
             refused(container, &error)
-        })?;
-        EngineError::step(Point::StartReserved)?;
-        endpoint.ports = reserved.iter().flat_map(published_ports).collect();
-        let forwards = rules(container, endpoint).iter().map(published_port).collect();
-        // Its program binds them for itself, so they are given back. If somebody is faster, it says so.
-        drop(reserved);
-        Ok(Publication { rules: Vec::new(), sockets: Vec::new(), forwards: Some(forwards) })
+        })
     }
 
     /// What is forwarded for containers that run.
@@ -101,7 +170,7 @@ impl Engine {
             let start = container.record.last_start();
             let Some(endpoint) = start.and_then(|start| start.endpoint.as_ref()) else { continue };
             if !endpoint.ports.is_empty() && self.life(&container)?.is_running() {
-                ports.extend(rules(&container, endpoint));
+                ports.extend(rules_at_host(&container, endpoint));
             }
         }
         Ok(ports)
@@ -132,11 +201,25 @@ impl Engine {
     /// host as long as they do not pause. One that is missed comes in when it pauses.
     pub(crate) fn admit_early_senders(&self, publication: &Publication) {
         let is_udp = |rule: &PortRule| rule.protocol == Protocol::Udp;
-        if publication.rules.iter().any(is_udp)
-            && let Ok(firewall) = self.firewall()
-        {
+        if publication.rules.iter().any(is_udp) {
             // The container runs, and nothing of it depends on this.
-            let _ = firewall.admit_early_senders(&publication.rules);
+            let _ = self.at_firewall_of(publication, |firewall| {
+                firewall.admit_early_senders(&publication.rules)
+            });
+        }
+    }
+
+    /// Does something with the firewall that a container is published in.
+    fn at_firewall_of(
+        &self,
+        publication: &Publication,
+        work: impl FnOnce(&Firewall) -> Result<(), NftError> + Send,
+    ) -> Result<(), EngineError> {
+        let work = || work(&self.firewall()?).map_err(net_error);
+        match &publication.ground {
+            // Whoever has it would wait for itself to be seen by others.
+            Some(ground) => self.at_networks(Some(ground), work),
+            None => self.at_networks_there((), work),
         }
     }
 
@@ -145,16 +228,18 @@ impl Engine {
         if publication.rules.is_empty() {
             return Ok(());
         }
-        self.firewall()?.unpublish(&publication.rules).map_err(net_error)
+        self.at_firewall_of(publication, |firewall| firewall.unpublish(&publication.rules))
     }
 
     /// Takes back what is still published for a container that does not run: of a start that was cut
     /// short, nobody has noted it.
     pub(crate) fn unpublish_leftovers(&self, container: &Container) -> Result<(), EngineError> {
-        if container.record.resolved.published.is_empty() || sys::rootless::is_member() {
+        if container.record.resolved.published.is_empty() {
             return Ok(());
         }
-        self.firewall()?.unpublish_dead(|owner| Ok(*owner == container.id))
+        self.at_networks_there((), || {
+            self.firewall()?.unpublish_dead(|owner| Ok(*owner == container.id))
+        })
     }
 
     /// The firewall of both families, to look at and to take back; how `::1` is published is
@@ -176,7 +261,10 @@ impl Engine {
         stack: Stack,
         loopback: Ipv6Loopback,
     ) -> Result<Firewall, EngineError> {
-        let entry = self.settings()?.firewall.entry();
+        let entry = match sys::rootless::is_member() {
+            true => Entry::Brought,
+            false => self.settings()?.firewall.entry(),
+        };
         let firewall = Firewall::open(&self.names(), stack, loopback).map_err(net_error)?;
         Ok(firewall.with_entry(entry))
     }
@@ -191,8 +279,9 @@ impl Engine {
     /// bridge is made for it, since nobody looks for its elements later. Where it cannot be, its next
     /// container says why, and other networks work.
     pub(crate) fn everything(&self) -> Result<Wanted, AnyError> {
-        let default = self.default_bridge().ok().map(|bridge| bridge.plan);
-        self.everything_beside(default.as_ref())
+        // An ordinary user's default network has none.
+        let default = (!sys::rootless::is_member()).then(|| self.default_bridge().ok()).flatten();
+        self.everything_beside(default.map(|bridge| bridge.plan).as_ref())
     }
 
     /// The same with a default bridge that is known.
@@ -249,26 +338,61 @@ pub(crate) fn published_ports(reserved: &Reserved) -> Vec<PublishedPort> {
         container: reserved.container,
         host_ip: host.ip(),
         host_port: host.port(),
+        inner: None,
     };
     reserved.host.iter().map(published).collect()
 }
 
 /// The rules of a container that runs, from its record.
 pub(crate) fn rules(container: &Container, endpoint: &Endpoint) -> Vec<PortRule> {
-    let inside = |host: std::net::IpAddr, port: ContainerPort| -> Option<std::net::SocketAddr> {
-        let address =
-            if host.is_ipv4() { Some(endpoint.ipv4.into()) } else { endpoint.ipv6.map(Into::into) };
-        address.map(|address: std::net::IpAddr| (address, port.port).into())
-    };
     let rule = |port: &PublishedPort| {
-        Some(PortRule {
-            owner: container.id,
-            protocol: port.container.protocol,
-            host: (port.host_ip, port.host_port).into(),
-            container: inside(port.host_ip, port.container)?,
-        })
+        let host = match port.inner {
+            None => (port.host_ip, port.host_port).into(),
+            Some(inner) => (unspecified(port.host_ip), inner).into(),
+        };
+        rule(container, endpoint, port, host)
     };
     endpoint.ports.iter().filter_map(rule).collect()
+}
+
+/// Which port of the host leads where, whoever leads it there.
+fn rules_at_host(container: &Container, endpoint: &Endpoint) -> Vec<PortRule> {
+    let rule = |port: &PublishedPort| {
+        rule(container, endpoint, port, (port.host_ip, port.host_port).into())
+    };
+    endpoint.ports.iter().filter_map(rule).collect()
+}
+
+fn rule(
+    container: &Container,
+    endpoint: &Endpoint,
+    port: &PublishedPort,
+    host: std::net::SocketAddr,
+) -> Option<PortRule> {
+    let inside: std::net::IpAddr = match host {
+        std::net::SocketAddr::V4(_) => endpoint.ipv4.into(),
+        std::net::SocketAddr::V6(_) => endpoint.ipv6?.into(),
+    };
+    let (owner, ContainerPort { protocol, port }) = (container.id, port.container);
+    Some(PortRule { owner, protocol, host, container: (inside, port).into() })
+}
+
+/// What an ordinary user's program brings where.
+fn forwards(container: &Container, endpoint: &Endpoint) -> Vec<shim::protocol::PublishedPort> {
+    let forward = |(port, rule): (&PublishedPort, PortRule)| {
+        let mut forward = published_port(&rule);
+        forward.container.set_port(port.inner.unwrap_or(rule.container.port()));
+        forward
+    };
+    // There is a rule for each, since the host's side is of a family that the container has.
+    endpoint.ports.iter().zip(rules_at_host(container, endpoint)).map(forward).collect()
+}
+
+const fn unspecified(of: std::net::IpAddr) -> std::net::IpAddr {
+    match of {
+        std::net::IpAddr::V4(_) => std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        std::net::IpAddr::V6(_) => std::net::IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+    }
 }
 
 fn refused(container: &Container, error: &dyn std::fmt::Display) -> EngineError {

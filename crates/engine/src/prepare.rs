@@ -139,7 +139,8 @@ impl Engine {
         let (network, endpoint) = match place.joined {
             None => (Publication::default(), None),
             Some((joined, mut endpoint)) => {
-                (self.publish(container, &joined, &mut endpoint)?, Some(endpoint))
+                let at = (&joined, place.ground);
+                (self.publish(container, at, &mut endpoint)?, Some(endpoint))
             }
         };
         Ok(Surroundings { namespaces, endpoint, naming, network, owner, shm, users })
@@ -209,6 +210,8 @@ impl Engine {
         let ports = around.network.sockets.iter().map(|one| Ok((FdRole::Port, one.try_clone()?)));
         let ports = ports.collect::<std::io::Result<Vec<_>>>();
         fds.extend(ports.map_err(EngineError::file("duplicate", "a socket"))?);
+        let ground = around.network.ground_fds();
+        fds.extend(ground.map_err(EngineError::file("duplicate", "a network namespace"))?);
         if let Some(filter) = filter {
             fds.push((FdRole::Seccomp, security::filter_file(&filter)?));
         }

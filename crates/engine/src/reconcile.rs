@@ -22,11 +22,10 @@ impl Engine {
     /// # Errors
     /// The first that happens; what was done stays done.
     pub fn reconcile(&self) -> Result<(), EngineError> {
-        // An ordinary user's ports go with the program that forwards them.
-        if !sys::rootless::is_member() {
+        self.at_networks_there((), || {
             self.firewall()?.unpublish_dead(|owner| self.is_free(owner))?;
-            self.remove_strange_bridges()?;
-        }
+            self.remove_strange_bridges()
+        })?;
         let mut settled = Ok(());
         for row in self.store().containers().list()? {
             // One that cannot be read must not keep what the others have left.

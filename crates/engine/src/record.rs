@@ -253,6 +253,9 @@ pub(crate) struct PublishedPort {
     pub(crate) host_ip: std::net::IpAddr,
     /// Outside.
     pub(crate) host_port: u16,
+    /// The port of the namespace that an ordinary user's networks are in by which it leads there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) inner: Option<u16>,
 }
 
 impl Record {

@@ -29,7 +29,7 @@ impl Engine {
         // A damaged database says the same of every container.
         unread.dedup();
         self.end_unrecorded()?;
-        // An ordinary user's networks are in no namespace but their containers'.
+        // An ordinary user's networks are in a namespace that ends with the last container.
         if !sys::rootless::is_member() {
             net::scan::teardown(&self.names()).map_err(net_error)?;
         }
@@ -99,6 +99,7 @@ impl Engine {
         journal.remove().map_err(EngineError::file("remove", journal.path()))?;
         shim::forget_parts(run).map_err(EngineError::file("clear", run))?;
         bury::remove(&self.noted())?;
+        sys::rootless::networks::forget(run).map_err(EngineError::file("clear", run))?;
         // The directory itself may be the caller's own: only an empty one goes.
         let _ = std::fs::remove_dir(run);
         Ok(())

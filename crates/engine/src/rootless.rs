@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cgroup::{Ability, Hierarchies};
-use model::container::{ContainerSpec, UserNamespace};
+use model::container::{ContainerSpec, NetworkMode, UserNamespace};
 
 use crate::EngineError;
 
@@ -18,9 +18,9 @@ pub(crate) fn check(spec: &ContainerSpec) -> Result<(), EngineError> {
     if !sys::rootless::is_member() {
         return Ok(());
     }
-    if spec.network.mac_address.is_some() {
+    if spec.network.mode == NetworkMode::Bridge && spec.network.mac_address.is_some() {
         return Err(EngineError::Invalid(
-            "--mac-address: the network of an ordinary user has a link address of its own"
+            "--mac-address: the default network of an ordinary user has a link address of its own"
                 .to_owned(),
         ));
     }

@@ -60,6 +60,19 @@ pub fn stack() -> Result<Stack, SysctlError> {
     Ok(Stack::Dual)
 }
 
+/// Lets this namespace have no family that is not among these.
+///
+/// # Errors
+/// If a sysctl cannot be written.
+pub fn limit(stack: Stack) -> Result<(), SysctlError> {
+    match stack {
+        Stack::Dual => Ok(()),
+        Stack::V4 => ["all", "default"].iter().try_for_each(|scope| {
+            sysctl::write_if_known(&format!("ipv6/conf/{scope}/disable_ipv6"), "1")
+        }),
+    }
+}
+
 /// The subnets that the host's addresses and routes use, but for those of the link `except`.
 ///
 /// # Errors

@@ -19,6 +19,8 @@ const GETADDR: u16 = 22;
 const NEWROUTE: u16 = 24;
 const GETROUTE: u16 = 26;
 const NEWNEIGH: u16 = 28;
+const NEWRULE: u16 = 32;
+const DELRULE: u16 = 33;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
@@ -67,6 +69,14 @@ const TYPE_LOCAL: u8 = 2;
 /// Behind the kernel's own routes, which have 0.
 const LATE: u32 = 2048;
 const ROUTE_HEADER: usize = 12;
+
+const FRA_SRC: u16 = 2;
+const FRA_PRIORITY: u16 = 6;
+const FRA_TABLE: u16 = 15;
+const TO_TABLE: u8 = 1;
+/// Behind those of the main table and of the default one (32766 and 32767).
+const LAST: u32 = 32800;
+const ONLINK: u32 = 4;
 
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
@@ -341,6 +351,57 @@ fn default_route(batch: &mut Batch, head: Head, (index, gateway): (u32, IpAddr))
         w.bytes(RTA_GATEWAY, &octets(gateway));
         w.native_u32(RTA_OIF, index);
     });
+}
+
+/// The default route of a table of its own, in place of the one that there is. The gateway is behind the link,
+/// whatever the addresses of that are.
+pub(crate) fn replace_route_of(batch: &mut Batch, table: u32, (index, gateway): (u32, IpAddr)) {
+    let flags = flag::ACK | flag::CREATE | flag::REPLACE;
+    let head = Head { kind: NEWROUTE, flags, step: "replace the default route of a table" };
+    let [a, b, c, d] = ONLINK.to_ne_bytes();
+    let family = Family::of(gateway).number();
+    let header = [family, 0, 0, 0, 0, PROTOCOL_BOOT, 0, TYPE_UNICAST, a, b, c, d];
+    batch.message(head, &header, |w| {
+        w.bytes(RTA_GATEWAY, &octets(gateway));
+        w.native_u32(RTA_OIF, index);
+        w.native_u32(RTA_TABLE, table);
+    });
+}
+
+/// Has packets from an address find their way by a table, where no other has one.
+pub(crate) fn add_rule(batch: &mut Batch, source: IpAddr, table: u32) {
+    let head =
+        Head { kind: NEWRULE, flags: flag::ACK | flag::CREATE, step: "add a rule of routing" };
+    let family = Family::of(source);
+    let header = [family.number(), 0, family.bits(), 0, 0, 0, 0, TO_TABLE, 0, 0, 0, 0];
+    batch.message(head, &header, |w| {
+        w.bytes(FRA_SRC, &octets(source));
+        w.native_u32(FRA_PRIORITY, LAST);
+        w.native_u32(FRA_TABLE, table);
+    });
+}
+
+/// Deletes one such rule of an address, whatever its table.
+pub(crate) fn delete_rule_of(batch: &mut Batch, source: IpAddr) {
+    let family = Family::of(source);
+    let header = [family.number(), 0, family.bits(), 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    batch.message(delete_rule(), &header, |w| {
+        w.bytes(FRA_SRC, &octets(source));
+        w.native_u32(FRA_PRIORITY, LAST);
+    });
+}
+
+/// Deletes one such rule of a table, whatever its address.
+pub(crate) fn delete_rule_to(batch: &mut Batch, family: Family, table: u32) {
+    let header = [family.number(), 0, 0, 0, 0, 0, 0, TO_TABLE, 0, 0, 0, 0];
+    batch.message(delete_rule(), &header, |w| {
+        w.native_u32(FRA_PRIORITY, LAST);
+        w.native_u32(FRA_TABLE, table);
+    });
+}
+
+const fn delete_rule() -> Head {
+    Head { kind: DELRULE, flags: flag::ACK, step: "delete a rule of routing" }
 }
 
 /// Lets packets that are rewritten to `::1` after they came in by this link be taken for local.

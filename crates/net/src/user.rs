@@ -7,6 +7,7 @@
 
 mod call;
 mod forward;
+mod way;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,6 +21,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use sys::Errno;
 use sys::helper::{Helper, command, guarded};
 use sys::rootless::find_helper;
+
+pub use way::Way;
 
 /// The container's address.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
@@ -125,6 +128,16 @@ impl Kind {
     }
 }
 
+/// Where it brings its link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seat {
+    /// Into a container's own namespace, as all that the container has.
+    Own,
+    /// Into the namespace that the user's networks are in, where others have some as well: it makes the link of
+    /// this way, and the caller makes it one.
+    Shared(Way),
+}
+
 /// A port of the host that leads to the container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forward {
@@ -159,6 +172,7 @@ pub struct UserNetwork {
 /// See [`UserNetworkError`].
 pub fn start(
     netns: impl AsFd,
+    seat: &Seat,
     forwards: Vec<Forward>,
     dir: &Path,
 ) -> Result<UserNetwork, UserNetworkError> {
@@ -172,7 +186,7 @@ pub fn start(
     let control = (kind == Kind::Slirp && !forwards.is_empty()).then(|| dir.join(forward::SOCKET));
     let mut command = command(Helper::UserNetwork(&path));
     command
-        .args(call::arguments(kind, &forwards)?)
+        .args(call::arguments(kind, seat, &forwards)?)
         .env_clear()
         .current_dir(dir)
         .stdin(netns)

@@ -85,7 +85,17 @@ pub fn hold_as_process(file: impl AsFd, byte: u32) -> Result<(), Errno> {
 
 /// Another process that holds the lock of this byte as a process. Takes nothing.
 pub fn holder(file: impl AsFd, byte: u32) -> Result<Option<Holder>, Errno> {
-    let mut request = request(byte, libc::F_WRLCK);
+    Ok(holder_of(&file, request(byte, libc::F_WRLCK))?.map(|(holder, _)| holder))
+}
+
+/// Another process that holds the lock of this byte or of any behind it as a process, and which byte that is.
+/// Takes nothing.
+pub fn holder_from(file: impl AsFd, byte: u32) -> Result<Option<(Holder, u32)>, Errno> {
+    // A length of 0 is up to the end, wherever that is.
+    holder_of(&file, libc::flock { l_len: 0, ..request(byte, libc::F_WRLCK) })
+}
+
+fn holder_of(file: &impl AsFd, mut request: libc::flock) -> Result<Option<(Holder, u32)>, Errno> {
     // SAFETY: F_GETLK reads and writes one `flock`, which lives through the call.
     let returned =
         unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_GETLK, &raw mut request) };
@@ -95,7 +105,8 @@ pub fn holder(file: impl AsFd, byte: u32) -> Result<Option<Holder>, Errno> {
     }
     // -1 is an open file description, 0 a process of another namespace.
     let pid = Pid::from_raw(request.l_pid).filter(|_| request.l_pid > 0);
-    Ok(Some(pid.map_or(Holder::Hidden, Holder::Process)))
+    let byte = u32::try_from(request.l_start).map_err(|_| Errno::OVERFLOW)?;
+    Ok(Some((pid.map_or(Holder::Hidden, Holder::Process), byte)))
 }
 
 fn set(file: &impl AsFd, byte: u32, command: i32, kind: i32) -> Result<(), Errno> {

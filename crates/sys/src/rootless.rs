@@ -15,6 +15,7 @@
 //! closes it.
 
 pub mod ids;
+pub mod networks;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};

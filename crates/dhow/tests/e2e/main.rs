@@ -61,6 +61,7 @@ mod reset;
 mod restart;
 mod rootless;
 mod rootless_network;
+mod rootless_networks;
 mod run;
 mod security;
 mod selinux;

@@ -358,7 +358,7 @@ fn what_only_root_can_is_refused() {
         ("--userns=auto", "only root gives containers ids of their own"),
         (
             "--mac-address=02:00:00:00:00:01",
-            "--mac-address: the network of an ordinary user has a link address of its own",
+            "--mac-address: the default network of an ordinary user has a link address of its own",
         ),
         ("--userns=keep-id", "--userns=keep-id is not supported: the files of images belong"),
         ("--userns=keep-id:uid=7,gid=8", "--userns=keep-id is not supported"),

@@ -17,6 +17,7 @@ use net::endpoint::{self, EndpointPlan};
 use net::nft::PortRule;
 use net::{links, names};
 use sys::failpoint::Point;
+use sys::rootless::networks::Networks;
 
 use super::error::NetworkError;
 use super::record::Known;
@@ -42,9 +43,27 @@ impl Engine {
         who: &NameOrId,
         place: Attachment,
     ) -> Result<(), EngineError> {
-        refuse_users()?;
-        let (_lock, mut container) = self.lock(&self.find(who)?.id)?;
+        let (_lock, container) = self.lock(&self.find(who)?.id)?;
+        let ground = self.ground_of_live(&container)?;
+        self.at_networks(ground.as_ref(), || self.connect_here(network, container, place))
+    }
+
+    /// Where a container's links are, if it runs: one that does not has none.
+    fn ground_of_live(&self, container: &Container) -> Result<Option<Networks>, EngineError> {
+        if self.life(container)?.is_running() {
+            return self.ground_for_networks();
+        }
+        Ok(None)
+    }
+
+    fn connect_here(
+        &self,
+        network: &str,
+        mut container: Container,
+        place: Attachment,
+    ) -> Result<(), EngineError> {
         let known = self.network(network)?;
+        refuse_users_default(&container, &known)?;
         let spec = &container.record.spec.network;
         match &spec.mode {
             NetworkMode::Host => return Err(NetworkError::HostNetwork.into()),
@@ -76,8 +95,12 @@ impl Engine {
     /// # Errors
     /// There is no such network or container, or it is not on that.
     pub fn network_disconnect(&self, network: &str, who: &NameOrId) -> Result<(), EngineError> {
-        refuse_users()?;
-        let (_lock, mut container) = self.lock(&self.find(who)?.id)?;
+        let (_lock, container) = self.lock(&self.find(who)?.id)?;
+        let ground = self.ground_of_live(&container)?;
+        self.at_networks(ground.as_ref(), || self.disconnect_here(network, container))
+    }
+
+    fn disconnect_here(&self, network: &str, mut container: Container) -> Result<(), EngineError> {
         let known = self.network(network)?;
         let id = container.id;
         let spec = &mut container.record.spec.network;
@@ -150,6 +173,7 @@ impl Engine {
             .and_then(|()| endpoint::add(&plan, &netns).map_err(net_error));
         let made = made.and_then(|link| {
             seat.linked(&link);
+            super::lead_out(&container.id, &seat.endpoint.addresses())?;
             places.push(seat.endpoint.clone());
             EngineError::step(Point::ConnectLinked)?;
             self.settle_places(container, places, &netns, None)
@@ -212,6 +236,10 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let before = container.clone();
         let mut main = ways::arranged(places);
+        // Where an ordinary user's containers reach the host is the same on all networks.
+        if let Some(main) = &mut main {
+            main.host4 = endpoint_of(&before).and_then(|before| before.host4);
+        }
         let moved = self.move_ports(&before, main.as_mut());
         if let (Err(_), Some(main)) = (&moved, main.as_mut()) {
             main.ports.clear();
@@ -272,7 +300,8 @@ impl Engine {
             return Ok(Publication::default());
         }
         let wished = &before.record.resolved.published;
-        if had.is_empty() && !wished.is_empty() {
+        // Its program learns of its ports when it starts.
+        if had.is_empty() && !wished.is_empty() && !sys::rootless::is_member() {
             let bindings = self.terms_of(main)?.of(wished);
             let reserved = self.reserve(&bindings, &main.addresses()).map_err(net_error)?;
             main.ports = reserved.iter().flat_map(crate::ports::published_ports).collect();
@@ -377,9 +406,12 @@ impl Engine {
     }
 }
 
-fn refuse_users() -> Result<(), NetworkError> {
-    if sys::rootless::is_member() {
-        return Err(NetworkError::Later("networks of an ordinary user"));
+/// An ordinary user's default network goes with no other.
+fn refuse_users_default(container: &Container, known: &Known) -> Result<(), NetworkError> {
+    let mut places = container.record.spec.network.places();
+    places.push(Attachment::of(&known.name));
+    if places.iter().any(super::is_users_default) {
+        return Err(NetworkError::UsersDefault);
     }
     Ok(())
 }

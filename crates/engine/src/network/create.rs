@@ -30,9 +30,6 @@ impl Engine {
     /// # Errors
     /// Its name or its addresses are another's, or the kernel refuses.
     pub fn network_create(&self, wish: NetworkWish) -> Result<NetworkId, EngineError> {
-        if sys::rootless::is_member() {
-            return Err(NetworkError::Later("networks of an ordinary user").into());
-        }
         if is_predefined(&wish.name) {
             return Err(NetworkError::Predefined(wish.name).into());
         }
@@ -52,16 +49,23 @@ impl Engine {
             new_row(id, wish, &ground)
         });
         let known = Known::read(row.map_err(Refusal::told)?)?;
-        let laid = EngineError::step(Point::NetworkRow)
-            .and_then(|()| self.forget_former(&known, &alone))
-            .and_then(|()| self.lay(&known))
-            .and_then(|bridge| EngineError::step(Point::NetworkLaid).map(|()| bridge));
+        let laid = self
+            .ground_for_networks()
+            .and_then(|ground| self.at_networks(ground.as_ref(), || self.lay_new(&known, &alone)));
         if let Err(error) = laid {
             self.unmake(&known, &alone);
             return Err(error);
         }
         self.tell_network("create", &known);
         Ok(id)
+    }
+
+    /// What the kernel has of a new network.
+    fn lay_new(&self, known: &Known, alone: &Alone) -> Result<(), EngineError> {
+        EngineError::step(Point::NetworkRow)?;
+        self.forget_former(known, alone)?;
+        self.lay(known)?;
+        EngineError::step(Point::NetworkLaid)
     }
 
     /// What could not be made is not kept. The error that led here is the one to tell.

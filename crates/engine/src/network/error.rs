@@ -164,9 +164,12 @@ pub enum NetworkError {
         /// Why.
         source: serde_json::Error,
     },
-    /// Docker can, this version cannot.
-    #[error("not supported yet: {0}")]
-    Later(&'static str),
+    /// Each container has its own.
+    #[error(
+        "the default network of an ordinary user is each container's own, which no other network goes with: use \
+         networks that were made (dhow network create)"
+    )]
+    UsersDefault,
 }
 
 /// As Docker has it.

@@ -105,13 +105,15 @@ impl Engine {
     }
 
     fn unpublish_at(&self, owner: &ContainerId, address: IpAddr) -> Result<(), EngineError> {
-        let firewall = self.firewall()?;
-        let mut stale = firewall.published().map_err(net_error)?;
-        stale.retain(|rule| rule.owner == *owner && rule.container.ip() == address);
-        if stale.is_empty() {
-            return Ok(());
-        }
-        firewall.unpublish(&stale).map_err(net_error)
+        self.at_networks_there((), || {
+            let firewall = self.firewall()?;
+            let mut stale = firewall.published().map_err(net_error)?;
+            stale.retain(|rule| rule.owner == *owner && rule.container.ip() == address);
+            if stale.is_empty() {
+                return Ok(());
+            }
+            firewall.unpublish(&stale).map_err(net_error)
+        })
     }
 
     /// Who has an address of a network.
@@ -129,6 +131,10 @@ impl Engine {
     /// Takes from the kernel what it has of a network whose row is gone; no other can have it yet.
     pub(super) fn unlay(&self, known: &Known, _alone: &Alone) -> Result<(), EngineError> {
         self.name_files().take_network(&known.id);
+        self.at_networks_there((), || self.unlay_here(known))
+    }
+
+    fn unlay_here(&self, known: &Known) -> Result<(), EngineError> {
         let stack = host::stack().map_err(net_error)?;
         let Some(Laid { plan, rules }) = known.laid(&self.names(), stack)? else { return Ok(()) };
         let mut wanted = || self.everything();

@@ -122,12 +122,18 @@ impl Engine {
         place: &Attachment,
         names: &mut LinkNames,
     ) -> Result<Seat, EngineError> {
+        if super::is_users_default(place) {
+            return Err(NetworkError::UsersDefault.into());
+        }
         let mut seat = match place.network.as_str() {
             "bridge" | "default" => self.default_seat(container, place, names)?,
             name => {
                 let known = self.network(name)?;
                 match (&known.record.made, known.name.as_str()) {
                     (Some(made), _) => self.made_seat((container, place), (&known, made), names)?,
+                    (None, super::BRIDGE) if sys::rootless::is_member() => {
+                        return Err(NetworkError::UsersDefault.into());
+                    }
                     (None, super::BRIDGE) => self.default_seat(container, place, names)?,
                     (None, "host") => return Err(NetworkError::HostNetwork.into()),
                     (None, _) => return Err(NetworkError::NoNetwork.into()),

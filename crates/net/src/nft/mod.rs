@@ -127,6 +127,9 @@ pub enum Entry {
     /// What the host lets in to itself, at the hook `input`. The first packet of a sender only asks: the second
     /// one, which TCP sends a second later, is let in, as are all within ten minutes.
     Admitted,
+    /// A program brings it, and what it brings is let in. Containers are not: where the program listens on the
+    /// host, the ports that it brings it to do not tell.
+    Brought,
 }
 
 /// The tables of one state root, and the socket by which they are changed.
@@ -346,6 +349,7 @@ impl Firewall {
         let entry = match self.entry {
             Entry::Direct => "",
             Entry::Admitted => ", host asked",
+            Entry::Brought => ", brought",
         };
         format!("dhow layout {LAYOUT} {built}, ::1 {loopback}{entry}")
     }

@@ -132,8 +132,13 @@ pub(super) struct Ruleset {
 pub(super) fn ruleset(family: Family, loopback: Ipv6Loopback, entry: Entry) -> Ruleset {
     let mut rules =
         Ruleset { sets: sets(family), chains: chains(family, output(family, loopback)) };
-    if entry == Entry::Admitted {
-        admit_first(&mut rules, family);
+    match entry {
+        Entry::Direct => {}
+        Entry::Admitted => admit_first(&mut rules, family),
+        Entry::Brought => {
+            let prerouting = rules.chains.iter_mut().filter(|chain| chain.name == "prerouting");
+            prerouting.for_each(|chain| chain.rules.insert(0, pass_over_bridges()));
+        }
     }
     rules
 }
@@ -154,12 +159,23 @@ fn admit_first(rules: &mut Ruleset, family: Family) {
 
 /// Containers are no strangers.
 fn bridge_to_publish() -> Vec<Expr> {
-    let mut rule = vec![
-        Expr::Meta { key: Meta::InputName, to: Reg(0) },
-        Expr::InSet { register: Reg(0), set: BRIDGES.into(), is: Is::Equal },
-    ];
+    let mut rule = from_bridge().to_vec();
     rule.extend(local_to_publish());
     rule
+}
+
+fn pass_over_bridges() -> Vec<Expr> {
+    let mut rule = from_bridge().to_vec();
+    rule.push(Expr::Verdict(Verdict::Return));
+    rule
+}
+
+/// Goes on if it comes from a container.
+fn from_bridge() -> [Expr; 2] {
+    [
+        Expr::Meta { key: Meta::InputName, to: Reg(0) },
+        Expr::InSet { register: Reg(0), set: BRIDGES.into(), is: Is::Equal },
+    ]
 }
 
 fn admitted_to_publish(family: Family) -> Vec<Expr> {
@@ -549,6 +565,20 @@ mod tests {
               r0 = OutputName; r0 = @bridges; goto hairpin
               r0 = Network[8+16]; r0 = @masqueraded; masquerade
         "#]].assert_eq(&ruleset(Family::V6, Ipv6Loopback::Closed, Entry::Direct).to_string());
+    }
+
+    /// A port that is published on the host's loopback is open to no container: neither by the number that it has
+    /// where an ordinary user's networks are.
+    #[test]
+    fn containers_reach_nothing_that_a_program_brings() {
+        for family in [Family::V4, Family::V6] {
+            let rules = ruleset(family, Ipv6Loopback::Published, Entry::Brought).to_string();
+            let first = "chain prerouting (nat hook 0 priority -100)\n  r0 = InputName; r0 = @bridges; return\n";
+            assert!(rules.contains(first), "{rules}");
+            let direct = ruleset(family, Ipv6Loopback::Published, Entry::Direct).to_string();
+            let more = rules.lines().filter(|line| !direct.contains(line)).count();
+            assert_eq!(more, 1, "{rules}");
+        }
     }
 
     /// The same: who comes from outside has to get past the host's own rules first.

@@ -5,7 +5,7 @@
 
 use model::port::Protocol;
 
-use super::{ADDRESS, Forward, GATEWAY, Kind, PREFIX, RESOLVER, UserNetworkError};
+use super::{ADDRESS, Forward, GATEWAY, Kind, PREFIX, RESOLVER, Seat, UserNetworkError};
 
 const NAMESPACE: &str = "/proc/self/fd/0";
 const READY: &str = "/proc/self/fd/1";
@@ -13,20 +13,31 @@ const READY: &str = "/proc/self/fd/1";
 const LINK: &str = "eth0";
 
 /// The arguments, without the program's name.
-pub(super) fn arguments(kind: Kind, forwards: &[Forward]) -> Result<Vec<String>, UserNetworkError> {
+pub(super) fn arguments(
+    kind: Kind,
+    seat: &Seat,
+    forwards: &[Forward],
+) -> Result<Vec<String>, UserNetworkError> {
     match kind {
-        Kind::Pasta => pasta(forwards),
-        Kind::Slirp => slirp(forwards),
+        Kind::Pasta => pasta(seat, forwards),
+        Kind::Slirp => slirp(seat, forwards),
+    }
+}
+
+/// What it calls its link.
+fn link(seat: &Seat) -> &str {
+    match seat {
+        Seat::Own => LINK,
+        Seat::Shared(way) => way.link().as_str(),
     }
 }
 
 /// Neither the host's loopback (`--no-map-gw`) nor what others listen at there (`--tcp-ns`, `--udp-ns`) is
 /// within reach, as on a bridge.
-fn pasta(forwards: &[Forward]) -> Result<Vec<String>, UserNetworkError> {
+fn pasta(seat: &Seat, forwards: &[Forward]) -> Result<Vec<String>, UserNetworkError> {
     let mut words: Vec<String> = [
         "--foreground",
         "--quiet",
-        "--config-net",
         "--ipv4-only",
         "--no-map-gw",
         "--tcp-ns",
@@ -34,7 +45,7 @@ fn pasta(forwards: &[Forward]) -> Result<Vec<String>, UserNetworkError> {
         "--udp-ns",
         "none",
         "--ns-ifname",
-        LINK,
+        link(seat),
         "--pid",
         READY,
         "--netns",
@@ -42,6 +53,8 @@ fn pasta(forwards: &[Forward]) -> Result<Vec<String>, UserNetworkError> {
     ]
     .map(str::to_owned)
     .to_vec();
+    // Where there are others, its addresses and routes are the caller's.
+    words.extend((*seat == Seat::Own).then(|| "--config-net".to_owned()));
     let numbers = [
         ("--address", ADDRESS.to_string()),
         ("--netmask", PREFIX.to_string()),
@@ -67,21 +80,18 @@ pub(super) fn spec(forward: &Forward) -> String {
     format!("{}/{}:{}", forward.host.ip(), forward.host.port(), forward.container)
 }
 
-fn slirp(forwards: &[Forward]) -> Result<Vec<String>, UserNetworkError> {
+fn slirp(seat: &Seat, forwards: &[Forward]) -> Result<Vec<String>, UserNetworkError> {
     refuse(forwards, &[Protocol::Sctp])?;
-    let mut words: Vec<String> = [
-        "--configure",
-        "--mtu=65520",
-        "--disable-host-loopback",
-        "--netns-type=path",
-        "--ready-fd=1",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    let mut words: Vec<String> = ["--disable-host-loopback", "--netns-type=path", "--ready-fd=1"]
+        .map(str::to_owned)
+        .to_vec();
+    if *seat == Seat::Own {
+        words.extend(["--configure", "--mtu=65520"].map(str::to_owned));
+    }
     if !forwards.is_empty() {
         words.push(format!("--api-socket={}", super::forward::SOCKET));
     }
-    words.extend([NAMESPACE.to_owned(), LINK.to_owned()]);
+    words.extend([NAMESPACE.to_owned(), link(seat).to_owned()]);
     Ok(words)
 }
 
@@ -101,7 +111,7 @@ mod tests {
     }
 
     fn line(kind: Kind, forwards: &[Forward]) -> String {
-        arguments(kind, forwards).unwrap().join(" ")
+        arguments(kind, &Seat::Own, forwards).unwrap().join(" ")
     }
 
     #[test]
@@ -130,10 +140,27 @@ mod tests {
         assert!(some.ends_with("--api-socket=slirp.sock /proc/self/fd/0 eth0"), "{some}");
     }
 
+    /// The namespace has addresses and routes of others, which the program would take for its own.
+    #[test]
+    fn among_others_it_brings_its_link_and_nothing_else() {
+        let seat =
+            Seat::Shared(super::super::Way::of(&model::ContainerId::from_random([0xab; 32])));
+        let line = |kind| arguments(kind, &seat, &[]).unwrap().join(" ");
+        let pasta = line(Kind::Pasta);
+        assert!(pasta.contains("--ns-ifname upabababababa "), "{pasta}");
+        assert!(!pasta.contains("--config-net"), "{pasta}");
+        let slirp = line(Kind::Slirp);
+        assert!(slirp.ends_with("/proc/self/fd/0 upabababababa"), "{slirp}");
+        assert!(!slirp.contains("--configure"), "{slirp}");
+        assert!(self::line(Kind::Pasta, &[]).contains("--config-net"));
+        assert!(self::line(Kind::Slirp, &[]).contains("--configure"));
+    }
+
     #[test]
     fn nobody_forwards_sctp() {
         for kind in Kind::ALL {
-            let error = arguments(kind, &[forward(Protocol::Sctp, "0.0.0.0:1", 1)]).unwrap_err();
+            let error = arguments(kind, &Seat::Own, &[forward(Protocol::Sctp, "0.0.0.0:1", 1)])
+                .unwrap_err();
             assert!(matches!(error, UserNetworkError::Protocol(Protocol::Sctp)), "{error}");
         }
     }

@@ -19,9 +19,9 @@ use runtime::{
 };
 use sys::Errno;
 use sys::failpoint::{Point, pass, reach};
-use sys::process::Namespaces;
 
 use super::effects::{chain, failed};
+use super::given::Given;
 use super::hooks::{self, Bundle, Inside};
 use super::logged::Logged;
 use super::parts::part_name;
@@ -32,7 +32,7 @@ use crate::group;
 use crate::home;
 use crate::log::Log;
 use crate::machine::{ConnId, Event};
-use crate::protocol::{ExecStart, FdRole, Launch, NamespaceKind, Restoration, Started, Target};
+use crate::protocol::{ExecStart, Launch, Restoration, Started, Target};
 use crate::record;
 use crate::work::Work;
 
@@ -40,63 +40,6 @@ use crate::work::Work;
 const FAILED: ExitCode = ExitCode(128);
 /// Longest seccomp filter that is read, in its file's form.
 const MAX_FILTER: u64 = 1 << 20;
-
-/// The descriptors of a launch, by what they are for.
-#[derive(Debug, Default)]
-struct Given {
-    rootfs: Option<OwnedFd>,
-    namespaces: Vec<(Namespaces, OwnedFd)>,
-    trees: Vec<(usize, OwnedFd)>,
-    filter: Option<OwnedFd>,
-    ports: Vec<OwnedFd>,
-    checkpoint: Option<OwnedFd>,
-    name_packets: Option<OwnedFd>,
-    name_streams: Option<OwnedFd>,
-}
-
-impl Given {
-    fn sort(roles: &[FdRole], fds: Vec<OwnedFd>) -> Result<Self, StartFailure> {
-        if roles.len() != fds.len() {
-            let (named, came) = (roles.len(), fds.len());
-            return Err(failure(format!("the launch names {named} descriptors, {came} came")));
-        }
-        let mut given = Self::default();
-        for (role, fd) in roles.iter().zip(fds) {
-            match role {
-                FdRole::Rootfs => given.rootfs = Some(fd),
-                FdRole::Namespace(kind) => given.namespaces.push((flag(*kind), fd)),
-                FdRole::Tree(mount) => given.trees.push((*mount, fd)),
-                FdRole::Seccomp => given.filter = Some(fd),
-                FdRole::Port => given.ports.push(fd),
-                FdRole::Checkpoint => given.checkpoint = Some(fd),
-                FdRole::NamePackets => given.name_packets = Some(fd),
-                FdRole::NameStreams => given.name_streams = Some(fd),
-            }
-        }
-        Ok(given)
-    }
-
-    /// What names need.
-    fn names(
-        &mut self,
-        launch: &Launch,
-        namespaces: &[(Namespaces, OwnedFd)],
-    ) -> Result<names::Places, StartFailure> {
-        let (packets, streams) = (self.name_packets.take(), self.name_streams.take());
-        Ok(names::Places { packets, streams, netns: names::netns(launch, namespaces)? })
-    }
-}
-
-const fn flag(kind: NamespaceKind) -> Namespaces {
-    match kind {
-        NamespaceKind::User => Namespaces::USER,
-        NamespaceKind::Net => Namespaces::NET,
-        NamespaceKind::Pid => Namespaces::PID,
-        NamespaceKind::Ipc => Namespaces::IPC,
-        NamespaceKind::Uts => Namespaces::UTS,
-        NamespaceKind::Cgroup => Namespaces::CGROUP,
-    }
-}
 
 /// What we keep of a process's streams.
 struct Streams {
@@ -109,6 +52,10 @@ struct Streams {
 impl Guard {
     pub(super) fn on_launch(&mut self, conn: ConnId, launch: Launch) {
         let fds = self.conns.get_mut(&conn).map(super::Conn::take_fds).unwrap_or_default();
+        // Before there is another descriptor of the same file, whose locks would go with this one.
+        if let Some(container) = &mut self.container {
+            container.networks = None;
+        }
         let event = match self.launch(launch, fds) {
             Ok(started) => {
                 self.wake_feeders(Target::Container);
@@ -128,6 +75,7 @@ impl Guard {
 
     fn launch(&mut self, mut launch: Launch, fds: Vec<OwnedFd>) -> Result<Started, StartFailure> {
         let mut given = Given::sort(&launch.fds, fds)?;
+        let networks = given.networks()?;
         let rootfs = given.rootfs.take().ok_or_else(|| failure("there is no root file system"))?;
         if let Some(process) = launch.spec.process_mut() {
             self.keep_oom_score(process);
@@ -136,12 +84,14 @@ impl Guard {
         let namespaces = std::mem::take(&mut given.namespaces);
         let trees = std::mem::take(&mut given.trees);
         let checkpoint = given.checkpoint.take();
-        let user_network = publish::user_network(&launch, &namespaces, &self.paths.dir())?;
+        let around = (&namespaces[..], networks.as_ref());
+        let user_network = publish::user_network(&launch, around, &self.paths)?;
         let places = given.names(&launch, &namespaces)?;
         let keeper = self.open_container(&launch, given)?;
         let names = names::open(&launch, places, &self.paths, &self.poller)?;
         if let Some(container) = &mut self.container {
             container.user_network = user_network;
+            container.networks = networks;
             container.names = names;
         }
         let key = ProcKey(self.next_number());
@@ -183,9 +133,7 @@ impl Guard {
             let ready = runtime::launch(wished).map_err(|error| refusal(&error))?;
             settle(container, &launch.spec, keeper)?;
             pass(Point::ShimReady);
-            if let Some(network) = &container.user_network {
-                network.wait().map_err(|error| failure(chain(&error)))?;
-            }
+            publish::wait(container, &self.paths.id).map_err(failure)?;
             let inside = Inside { container, filter: filter.as_ref(), id: &id };
             let running = hooks::go(ready, hooks, &inside).map_err(|error| refusal(&error))?;
             pass(Point::ShimRunning);
@@ -236,6 +184,7 @@ impl Guard {
             ports: given.ports,
             names: None,
             user_network: None,
+            networks: None,
             networks_lost: 0,
             bundle: Bundle::make(&self.paths, &launch.spec)?,
         });

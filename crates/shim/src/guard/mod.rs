@@ -10,6 +10,7 @@ mod check;
 mod clients;
 mod conn;
 mod effects;
+mod given;
 mod hearing;
 mod hooks;
 mod kin;
@@ -42,6 +43,7 @@ use runtime::plan::Surroundings;
 use rustix::process::Pid;
 use sys::Errno;
 use sys::exe::Origin;
+use sys::rootless::networks::Networks;
 use sys::signal::{Signal, SignalFd};
 
 use crate::life_lock::LifeLock;
@@ -143,6 +145,8 @@ struct Container {
     names: Option<names::Names>,
     /// The program that is its network, for an ordinary user.
     user_network: Option<UserNetwork>,
+    /// Where an ordinary user's networks are, if it is on one.
+    networks: Option<Networks>,
     /// How often its program has ended.
     networks_lost: u32,
     /// What its hooks look at, if it has some.

@@ -5,8 +5,7 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
 
 use model::ContainerId;
 use model::life::StartFailure;
@@ -14,15 +13,18 @@ use model::port::Protocol;
 use net::host::{Ipv6Loopback, Stack};
 use net::names::Names;
 use net::nft::{Firewall, NftError, PortRule};
-use net::user::{Forward, UserNetwork};
+use net::user::{Forward, Seat, UserNetwork, Way};
 use rustix::net::{getsockname, ipproto, sockopt};
 use rustix::process::Pid;
+use sys::netns::run_in_child;
 use sys::process::Namespaces;
+use sys::rootless::networks::Networks;
 
 use super::effects::chain;
 use super::launch::failure;
-use super::{Conn, Guard};
+use super::{Conn, Container, Guard};
 use crate::machine::ConnId;
+use crate::paths::ShimPaths;
 use crate::protocol::{Launch, Published, PublishedPort, Reply, StreamKind, Target};
 use crate::work::Work;
 
@@ -50,6 +52,17 @@ impl Guard {
         if let Some(names) = container.names.take() {
             names.leave();
         }
+        if let Some(networks) = &container.networks {
+            let published = container.published.as_ref();
+            // What cannot be taken back leads nowhere, and goes with the namespace.
+            let left = run_in_child(networks.netns(), || leave(id, published));
+            if left.is_ok() {
+                container.published = None;
+                container.ports.clear();
+            }
+            container.networks = None;
+            return;
+        }
         let Some(published) = &container.published else { return };
         let Ok(firewall) = take_back(id, published) else { return };
         // Closed with this process: a socket that is closed right after a deletion waits for it.
@@ -57,6 +70,14 @@ impl Guard {
         container.published = None;
         container.ports.clear();
     }
+}
+
+/// Takes back what a container has where an ordinary user's networks are.
+fn leave(id: ContainerId, published: Option<&Published>) -> Result<(), String> {
+    let taken = published.map(|published| take_back(id, published).map(drop));
+    let closed = Way::of(&id).close();
+    taken.unwrap_or(Ok(())).map_err(|error| chain(&error))?;
+    closed.map_err(|error| chain(&error))
 }
 
 impl Guard {
@@ -85,40 +106,70 @@ impl Guard {
     }
 
     fn network_again(&mut self, forwards: Vec<Forward>) -> Result<(), String> {
-        let init = self.procs.values().find(|proc| proc.target == Target::Container);
-        let init = init.ok_or("the container has ended")?.pid;
-        let netns = File::open(format!("/proc/{}/ns/net", init.as_raw_nonzero()));
+        let own = self.own_netns();
+        let Some(container) = &self.container else { return Ok(()) };
+        let netns = match (&container.networks, own) {
+            (Some(networks), _) => networks.netns().try_clone_to_owned(),
+            (None, own) => own,
+        };
         let netns = netns.map_err(|error| error.to_string())?;
-        let network = net::user::start(netns, forwards, &self.paths.dir());
+        let seat = seat_of(container.networks.as_ref(), &self.paths.id);
+        let network = net::user::start(netns, &seat, forwards, &self.paths.dir());
         let network = network.map_err(|error| chain(&error))?;
         let _work = Work::begin(&self.paths, network.longest());
-        network.wait().map_err(|error| chain(&error))?;
-        if let Some(container) = &mut self.container {
-            container.user_network = Some(network);
+        let Some(container) = &mut self.container else { return Ok(()) };
+        container.user_network = Some(network);
+        let ready = wait(container, &self.paths.id);
+        if ready.is_err() {
+            container.user_network = None;
         }
-        Ok(())
+        ready
+    }
+
+    /// The container's own namespace.
+    fn own_netns(&self) -> std::io::Result<OwnedFd> {
+        let init = self.procs.values().find(|proc| proc.target == Target::Container);
+        let init = init.ok_or_else(|| std::io::Error::other("the container has ended"))?.pid;
+        Ok(File::open(format!("/proc/{}/ns/net", init.as_raw_nonzero()))?.into())
     }
 }
 
 /// How often it may end in a container's life: one that ends at once would keep us at nothing else.
 const MOST_LOST: u32 = 16;
 
+/// Where its link is to be: where the user's networks are, if the container is on one.
+fn seat_of(networks: Option<&Networks>, id: &ContainerId) -> Seat {
+    networks.map_or(Seat::Own, |_| Seat::Shared(Way::of(id)))
+}
+
 /// Starts the program that is the network of an ordinary user's container, if it has one; it is up later.
 pub(super) fn user_network(
     launch: &Launch,
-    namespaces: &[(Namespaces, OwnedFd)],
-    dir: &Path,
+    (namespaces, networks): (&[(Namespaces, OwnedFd)], Option<&Networks>),
+    paths: &ShimPaths,
 ) -> Result<Option<UserNetwork>, StartFailure> {
     let Some(ports) = &launch.forwards else { return Ok(None) };
-    let netns = namespaces.iter().find(|(kind, _)| *kind == Namespaces::NET);
-    let (_, netns) = netns.ok_or_else(|| failure("there is no network namespace"))?;
+    let own = namespaces.iter().find(|(kind, _)| *kind == Namespaces::NET);
+    let netns = networks.map(Networks::netns).or(own.map(|(_, netns)| netns.as_fd()));
+    let netns = netns.ok_or_else(|| failure("there is no network namespace"))?;
     let forward = |port: &PublishedPort| Forward {
         protocol: port.protocol,
         host: port.host,
         container: port.container.port(),
     };
     let forwards = ports.iter().map(forward).collect();
-    net::user::start(netns, forwards, dir).map(Some).map_err(|error| failure(chain(&error)))
+    let seat = seat_of(networks, &paths.id);
+    let started = net::user::start(netns, &seat, forwards, &paths.dir());
+    started.map(Some).map_err(|error| failure(chain(&error)))
+}
+
+/// Waits until the program is up, and makes it the container's way out if it has one of its own.
+pub(super) fn wait(container: &Container, id: &ContainerId) -> Result<(), String> {
+    let Some(network) = &container.user_network else { return Ok(()) };
+    network.wait().map_err(|error| chain(&error))?;
+    let Some(networks) = &container.networks else { return Ok(()) };
+    let open = || Way::of(id).open().map_err(|error| chain(&error));
+    run_in_child(networks.netns(), open).map_err(|error| chain(&error))
 }
 
 /// Whether a socket reserves one of the ports.

@@ -21,6 +21,10 @@ pub enum FdRole {
     NamePackets,
     /// The same by TCP: it listens.
     NameStreams,
+    /// The namespace that an ordinary user's networks are in: the container is on one of them.
+    Networks,
+    /// What is locked by whoever keeps that.
+    NetworksFile,
 }
 
 /// The kinds of namespaces that a container may share with another.

@@ -199,6 +199,10 @@ impl Names {
         };
         let socket = match (server.seat, &self.netns) {
             (Seat::Host, _) => make()?,
+            // Whose root is a user's could not come back.
+            (Seat::Container, Some(netns)) if sys::rootless::is_member() => {
+                sys::netns::open_in_child(netns, make).map_err(|_| Errno::NETUNREACH)?
+            }
             (Seat::Container, Some(netns)) => sys::netns::step_into(netns, make)??,
             (Seat::Container, None) => return Err(Errno::NETUNREACH),
         };
