@@ -60,14 +60,16 @@ pub fn scan(names: &Names) -> Result<Scan, ScanError> {
     Ok(Scan { bridge, links, ports })
 }
 
-/// Removes the tables, the links and the bridges of this root. What runs in its containers
-/// is cut off.
+/// Removes the tables, our rules in others' chains, the links and the bridges of this root. What runs in its
+/// containers is cut off.
 ///
 /// # Errors
 /// The first that happens; the rest is tried all the same.
 pub fn teardown(names: &Names) -> Result<(), ScanError> {
     let failed = |source| ScanError::Links { bridge: names.bridge().to_string(), source };
-    let tables = tables(names).and_then(|tables| tables.delete()).map_err(ScanError::from);
+    // Others are to refuse what our tables do not any more.
+    let tables = tables(names).and_then(|tables| tables.leave_others().and(tables.delete()));
+    let tables = tables.map_err(ScanError::from);
     let links = links::list(names).and_then(|found| {
         let found: Vec<_> = found.into_iter().map(|link| link.name).collect();
         links::delete(names, &found)

@@ -147,6 +147,8 @@ pub(super) enum Expr {
     Dnat { family: Family, address: Reg, port: Reg },
     /// Rewrites the source to the address of the interface that the packet leaves by.
     Masquerade,
+    /// Counts packets, as `iptables` wants of each rule.
+    Counter,
     /// Ends the rule.
     Verdict(Verdict),
 }
@@ -164,6 +166,7 @@ impl Expr {
             Self::Remember { .. } => "dynset",
             Self::Dnat { .. } => "nat",
             Self::Masquerade => "masq",
+            Self::Counter => "counter",
             Self::Value { .. } | Self::Verdict(_) => "immediate",
         }
     }
@@ -218,7 +221,7 @@ impl Expr {
                 numbers(w, &[NAT_DESTINATION, family.number().into(), address.number()]);
                 w.network_u32(5, port.number());
             }
-            Self::Masquerade => {}
+            Self::Masquerade | Self::Counter => {}
             Self::Verdict(verdict) => write_verdict(w, verdict),
         }
     }
@@ -248,6 +251,7 @@ impl Expr {
             | Self::Remember { .. }
             | Self::Dnat { .. }
             | Self::Masquerade
+            | Self::Counter
             | Self::Verdict(_) => {}
         }
     }
@@ -275,6 +279,7 @@ impl Expr {
             "dynset" => data.dynset(),
             "nat" => data.dnat(),
             "masq" => Some(Self::Masquerade),
+            "counter" => Some(Self::Counter),
             "immediate" => match data.0.find_in(2, DATA_VERDICT) {
                 Some(verdict) => Verdict::parse(verdict.nested()).map(Self::Verdict),
                 None => Some(Self::Value { value: data.value(2)?, to: data.register(1)? }),
@@ -435,6 +440,7 @@ impl fmt::Display for Expr {
             }
             Self::Dnat { address, port, .. } => write!(f, "dnat to {address} : {port}"),
             Self::Masquerade => f.write_str("masquerade"),
+            Self::Counter => f.write_str("count"),
             Self::Verdict(verdict) => verdict.fmt(f),
         }
     }
@@ -464,6 +470,7 @@ mod tests {
             Expr::Remember { set: "admitted".into(), register: r1, seconds: 600 },
             Expr::Dnat { family: Family::V6, address: r0, port: r1 },
             Expr::Masquerade,
+            Expr::Counter,
             Expr::Verdict(Verdict::Goto("publish".into())),
             Expr::Verdict(Verdict::Drop),
         ];

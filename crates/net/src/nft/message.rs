@@ -25,6 +25,7 @@ pub(super) enum Message {
     GetChain = 4,
     NewRule = 6,
     GetRule = 7,
+    DeleteRule = 8,
     NewSet = 9,
     NewElement = 12,
     GetElement = 13,
@@ -116,6 +117,17 @@ impl Transaction {
         self.0.message(head, &[family.number(), 0, 0, 0], body);
     }
 
+    /// Changes what is in a table of any family, with flags beside the one that wants an answer.
+    pub(super) fn change(
+        &mut self,
+        (message, step): (Message, &'static str),
+        (family, flags): (u8, u16),
+        body: impl FnOnce(&mut Writer),
+    ) {
+        let head = Head { kind: message.number(), flags: flag::ACK | flags, step };
+        self.0.message(head, &[family, 0, 0, 0], body);
+    }
+
     /// Applies it.
     pub(super) fn commit(mut self, socket: &Socket) -> Result<(), NetlinkError> {
         let head = Head { kind: BATCH_END, flags: 0, step: "end a transaction of nftables" };
@@ -128,12 +140,21 @@ impl Transaction {
 /// Lists; `None` if what the list is of does not exist.
 pub(super) fn list(
     socket: &Socket,
-    (message, step): (Message, &'static str),
+    message: (Message, &'static str),
     family: Option<Family>,
     body: impl Fn(&mut Writer),
 ) -> Result<Option<Vec<Answer>>, NetlinkError> {
+    list_of(socket, message, family.map_or(0, Family::number), body)
+}
+
+/// The same of any family, by its number; 0 is all of them.
+pub(super) fn list_of(
+    socket: &Socket,
+    (message, step): (Message, &'static str),
+    family: u8,
+    body: impl Fn(&mut Writer),
+) -> Result<Option<Vec<Answer>>, NetlinkError> {
     let head = Head { kind: message.number(), flags: flag::DUMP, step };
-    let family = family.map_or(0, Family::number);
     let listed = socket.list(|| Batch::of(head, &[family, 0, 0, 0], &body));
     match listed {
         Err(error) if error.refusal() == Some(sys::Errno::NOENT) => Ok(None),

@@ -4,7 +4,8 @@
 //! one transaction of a few microseconds, whatever else is published. All that is in the kernel is
 //! derived: when somebody flushes it, it is built again from what should be published.
 //!
-//! Owns our tables alone. Foreign tables are read (`foreign`) and never touched.
+//! Owns our tables. Those of others are read, and let our bridges' packets pass where nobody has spoken of them
+//! (`foreign`); nothing else of theirs is touched.
 
 mod dead;
 mod element;
@@ -22,7 +23,7 @@ use sys::Errno;
 
 pub(crate) use element::protocol_number;
 pub use element::{Network, PortRule};
-pub use foreign::{Ending, ForeignChain, Hook};
+pub use foreign::{Change, Ending, ForeignChain, Hook};
 pub use told::{ToldChain, told_chains};
 
 use crate::address::Family;

@@ -249,8 +249,8 @@ fn what_others_do_with_packets_is_told() {
         assert_eq!(
             chains.iter().map(told).collect::<Vec<_>>(),
             [
-                "ip filter INPUT Input LastRule",
-                "ip filter early Input Passes",
+                "ip filter INPUT Input Passes",
+                "ip filter early Input Rule",
                 "ip filter FORWARD Forward Policy",
             ]
         );
