@@ -48,7 +48,7 @@ impl Engine {
         let progress = if has_volumes { Progress::Creating } else { Progress::Ready };
         let mut record = Record { spec, resolved, image, mounts, progress, labels: None };
         warnings.extend(systemd::settle(&mut record)?);
-        warnings.extend(self.bypass_warning(&record.resolved.published)?);
+        warnings.extend(self.firewall_warnings(&record)?);
         EngineError::step(Point::CreateResolved)?;
         self.free_name(&record)?;
         record.labels = self.draw_labels(&id, &record.spec)?;

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use model::container::NetworkMode;
 use model::network::{Inside, Mutual, Source};
 use model::port::{PortBinding, Protocol};
 use model::{ContainerId, ContainerName};
@@ -14,11 +15,12 @@ use net::{bridge, host};
 
 use crate::network::{BRIDGE, Known, net_error};
 use crate::ports::default_network;
+use crate::record::Record;
 use crate::settings::HostRules;
 use crate::{Engine, EngineError};
 
-/// The tables that the kernel's former interface of iptables has.
-const LEGACY: &str = "/proc/net/ip_tables_names";
+/// The tables that the kernel's former interfaces of iptables and ip6tables have.
+const LEGACY: [&str; 2] = ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"];
 
 /// What is open to whom.
 #[derive(Clone, Debug)]
@@ -95,7 +97,7 @@ impl Engine {
     /// The kernel or the database cannot be asked; the settings are wrong.
     pub fn exposure(&self) -> Result<Exposure, EngineError> {
         let rules = self.settings()?.firewall;
-        let legacy = std::fs::read_to_string(LEGACY).is_ok_and(|tables| !tables.trim().is_empty());
+        let legacy = has_legacy_rules();
         if sys::rootless::is_member() {
             return Ok(Exposure {
                 rules,
@@ -168,24 +170,39 @@ impl Engine {
         Ok(networks.into_iter().map(exposed).collect())
     }
 
+    /// What to say of the host's firewall to whoever makes a container.
+    pub(crate) fn firewall_warnings(&self, record: &Record) -> Result<Vec<String>, EngineError> {
+        let is_on_bridge = match record.spec.network.mode {
+            NetworkMode::Bridge | NetworkMode::Named(_) => true,
+            NetworkMode::Host | NetworkMode::None | NetworkMode::Container(_) => false,
+        };
+        if sys::rootless::is_member() || !is_on_bridge {
+            return Ok(Vec::new());
+        }
+        // A host that cannot be asked says so when the container starts.
+        let firewall = self.firewall();
+        let Ok(Ok(chains)) = firewall.map(|firewall| firewall.foreign_chains()) else {
+            return Ok(Vec::new());
+        };
+        let bypass = self.bypass_warning(&record.resolved.published, &chains)?;
+        let kept = self.kept_warning(&record.spec, &chains)?;
+        Ok(bypass.into_iter().chain(kept).collect())
+    }
+
     /// What to say to whoever publishes these ports: that the host's firewall does not keep anybody from them.
     /// Nothing where it does, or where there is none.
-    pub(crate) fn bypass_warning(
+    fn bypass_warning(
         &self,
         published: &[PortBinding],
+        chains: &[ForeignChain],
     ) -> Result<Option<String>, EngineError> {
         let is_open =
             |port: &&PortBinding| port.host_ip.is_none_or(|ip| reach(ip) == Reach::Anyone);
         let open = published.iter().filter(is_open).map(|port| port.container);
         let Some(port) = open.clone().min_by_key(|port| port.port) else { return Ok(None) };
-        if sys::rootless::is_member() || self.settings()?.firewall == HostRules::Respect {
+        if self.settings()?.firewall == HostRules::Respect {
             return Ok(None);
         }
-        // A host that cannot be asked says so when the container starts.
-        let firewall = self.firewall();
-        let Ok(Ok(chains)) = firewall.map(|firewall| firewall.foreign_chains()) else {
-            return Ok(None);
-        };
         let refuses = |chain: &&ForeignChain| chain.hook == Hook::Input && chain.refuses();
         let Some(chain) = chains.iter().find(refuses) else { return Ok(None) };
         let count = open.count();
@@ -196,6 +213,12 @@ impl Engine {
             port
         )))
     }
+}
+
+/// Whether the former kernel interface of iptables is in use, whose rules cannot be seen from here.
+pub(crate) fn has_legacy_rules() -> bool {
+    let is_used = |path| std::fs::read_to_string(path).is_ok_and(|it| !it.trim().is_empty());
+    LEGACY.into_iter().any(is_used)
 }
 
 /// Who reaches an address of this host.

@@ -96,7 +96,7 @@ pub use error::{EngineError, VolumeConflict};
 pub use events::EventReader;
 pub use exposure::{ExposedNetwork, ExposedPort, Exposure, Reach};
 pub use logs::LogReader;
-pub use net::nft::{ForeignChain, Hook, ToldChain};
+pub use net::nft::{Change, ForeignChain, Hook, ToldChain};
 pub use network::NetworkError;
 pub use paths::{DEFAULT_ROOT, DEFAULT_RUN, Paths};
 pub use settings::HostRules;

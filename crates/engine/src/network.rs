@@ -1,6 +1,7 @@
 //! Networks: those that every engine has, those that somebody made, and a container's place on one.
 
 mod alone;
+mod beside;
 mod connect;
 mod create;
 mod error;

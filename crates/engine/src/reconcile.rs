@@ -24,7 +24,8 @@ impl Engine {
     pub fn reconcile(&self) -> Result<(), EngineError> {
         self.at_networks_there((), || {
             self.firewall()?.unpublish_dead(|owner| self.is_free(owner))?;
-            self.remove_strange_bridges()
+            self.remove_strange_bridges()?;
+            self.pass_others()
         })?;
         let mut settled = Ok(());
         for row in self.store().containers().list()? {

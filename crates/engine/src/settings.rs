@@ -7,7 +7,7 @@ use net::nft::Entry;
 use serde::Deserialize;
 
 use crate::container::read_own;
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, Paths};
 
 /// The file, in the configuration directory.
 const NAME: &str = "dhow.toml";
@@ -57,11 +57,16 @@ pub(crate) enum CgroupDriver {
 impl Engine {
     /// What is settled now.
     pub(crate) fn settings(&self) -> Result<Settings, EngineError> {
-        let path = self.paths().config().own.join(NAME);
-        let Some(text) = read_own(&path)? else { return Ok(Settings::default()) };
-        let invalid = |problem| EngineError::Invalid(format!("{}: {problem}", path.display()));
-        parse(&text).map_err(invalid)
+        read(self.paths())
     }
+}
+
+/// The same without an engine.
+pub(crate) fn read(paths: &Paths) -> Result<Settings, EngineError> {
+    let path = paths.config().own.join(NAME);
+    let Some(text) = read_own(&path)? else { return Ok(Settings::default()) };
+    let invalid = |problem| EngineError::Invalid(format!("{}: {problem}", path.display()));
+    parse(&text).map_err(invalid)
 }
 
 fn parse(text: &str) -> Result<Settings, String> {

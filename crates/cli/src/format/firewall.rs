@@ -118,13 +118,23 @@ fn others(firewall: &Firewall) -> String {
         align(&table, Layout::LIST)
     };
     if firewall.legacy_tables {
-        said.push_str("Rules of iptables-legacy may be there as well, which cannot be seen: iptables-legacy -S\n");
+        said.push_str(
+            "Rules of iptables-legacy may be there as well, which are neither seen nor changed: iptables-legacy -S; \
+             ip6tables-legacy -S\n",
+        );
     }
     said
 }
 
 fn other(chain: &OtherChain) -> String {
-    let does = if chain.refuses { "refused" } else { "passes" };
+    let does = match (chain.refuses, chain.owned, chain.passing.as_slice()) {
+        (false, ..) => "passes".to_owned(),
+        (true, true, _) if chain.hook == "forward" => {
+            "refused, and only the program that made it may change that".to_owned()
+        }
+        (true, _, []) => "refused".to_owned(),
+        (true, _, bridges) => format!("refused, but for {}", bridges.join(", ")),
+    };
     format!("{}\t{}\t{}\t{does}\n", chain.chain, chain.hook, chain.priority)
 }
 
@@ -178,7 +188,10 @@ mod tests {
             hook: hook.to_owned(),
             priority: 0,
             refuses,
+            passing: Vec::new(),
+            owned: false,
         };
+        let both = vec!["in".to_owned(), "out".to_owned()];
         let own = |name: &str, hook: &str| OwnChain {
             name: name.to_owned(),
             hook: hook.to_owned(),
@@ -197,6 +210,8 @@ mod tests {
             other_chains: vec![
                 chain("ip filter INPUT", "input", true),
                 chain("ip filter FORWARD", "forward", false),
+                OtherChain { passing: both, ..chain("ip6 filter FORWARD", "forward", true) },
+                OtherChain { owned: true, ..chain("inet firewalld f", "forward", true) },
             ],
             legacy_tables: true,
             chains: vec![own("prerouting", "prerouting"), own("publish", "")],
@@ -216,10 +231,12 @@ mod tests {
             out       br        10.0.0.0/24, fd00::/64   as the host   all
 
             Chains of others:
-            CHAIN               HOOK      PRIORITY   WHAT IT DOES NOT KNOW
-            ip filter INPUT     input     0          refused
-            ip filter FORWARD   forward   0          passes
-            Rules of iptables-legacy may be there as well, which cannot be seen: iptables-legacy -S
+            CHAIN                HOOK      PRIORITY   WHAT IT DOES NOT KNOW
+            ip filter INPUT      input     0          refused
+            ip filter FORWARD    forward   0          passes
+            ip6 filter FORWARD   forward   0          refused, but for in, out
+            inet firewalld f     forward   0          refused, and only the program that made it may change that
+            Rules of iptables-legacy may be there as well, which are neither seen nor changed: iptables-legacy -S; ip6tables-legacy -S
 
             Chains of dhow:
             CHAIN        HOOK         PRIORITY   WHAT IT DOES
@@ -227,6 +244,10 @@ mod tests {
             publish      -            -          this
         "#]]
         .assert_eq(&everything(&firewall));
+    }
+
+    #[test]
+    fn an_ordinary_user_has_no_tables() {
         let user = Firewall { host_rules: "bypass".to_owned(), ..Firewall::default() };
         expect![[r#"
             Tables:      none: ports of an ordinary user's containers are sockets of a program

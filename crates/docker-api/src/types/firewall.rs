@@ -81,6 +81,10 @@ pub struct OtherChain {
     pub priority: i32,
     /// Whether it refuses what none of its rules decides about.
     pub refuses: bool,
+    /// Bridges of dhow's whose packets it lets pass all the same, by rules that dhow has added.
+    pub passing: Vec<String>,
+    /// Whether only the program that has made it may change it.
+    pub owned: bool,
 }
 
 /// A chain of dhow's.

@@ -2,7 +2,7 @@
 
 use docker_api::types::firewall::{Firewall, OpenNetwork, OpenPort, OtherChain, OwnChain, Place};
 use engine::{
-    ExposedNetwork, ExposedPort, Exposure, ForeignChain, Hook, HostRules, Reach, ToldChain,
+    Change, ExposedNetwork, ExposedPort, Exposure, ForeignChain, Hook, HostRules, Reach, ToldChain,
 };
 use model::network::{Inside, Mutual, Source};
 
@@ -29,9 +29,17 @@ fn open_port(port: &ExposedPort, view: &Exposure) -> OpenPort {
     let asked = |hook| {
         port.reach != Reach::Host && (hook == Hook::Forward || view.rules == HostRules::Respect)
     };
+    let network = view
+        .networks
+        .iter()
+        .find(|network| network.subnets.iter().any(|subnet| subnet.contains(port.inside.ip())));
+    let refuses = |chain: &ForeignChain| match chain.hook {
+        Hook::Input => chain.refuses(),
+        Hook::Forward => network.map_or(chain.refuses(), |network| chain.keeps(&network.bridge)),
+    };
     let chains = |wanted: &dyn Fn(Hook) -> bool| -> Vec<String> {
         let fits = |chain: &&ForeignChain| {
-            chain.refuses() && is_of(chain, port.host.is_ipv4()) && wanted(chain.hook)
+            refuses(chain) && is_of(chain, port.host.is_ipv4()) && wanted(chain.hook)
         };
         view.others.iter().filter(fits).map(ToString::to_string).collect()
     };
@@ -89,6 +97,11 @@ fn other(chain: &ForeignChain) -> OtherChain {
         .to_owned(),
         priority: chain.priority,
         refuses: chain.refuses(),
+        passing: match (chain.hook, chain.refuses()) {
+            (Hook::Forward, true) => chain.passing.iter().cloned().collect(),
+            (Hook::Forward, false) | (Hook::Input, _) => Vec::new(),
+        },
+        owned: chain.change == Change::Owner,
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Pure: the same survey has the same findings.
 
-use super::{Caller, Disk, Finding, Forwarding, Groups, SUBIDS, Survey, Tunnel, Verdict};
+use super::firewall::firewall;
+use super::{Caller, Disk, Finding, Groups, SUBIDS, Survey, Tunnel, Verdict};
 
 /// The oldest kernel that has all calls which a start makes: `mount_setattr` came with it.
 const OLDEST: (u32, u32) = (5, 12);
@@ -45,13 +46,13 @@ pub fn check(survey: &Survey) -> Vec<Finding> {
 }
 
 /// Something that is as it should be.
-fn fine(about: &'static str, found: impl Into<String>) -> Option<Finding> {
+pub(super) fn fine(about: &'static str, found: impl Into<String>) -> Option<Finding> {
     let found = found.into();
     Some(Finding { about, verdict: Verdict::Fine, found, cost: None, mend: None })
 }
 
 /// Something that is not: what is there, what that costs, what mends it.
-fn lack(
+pub(super) fn lack(
     (about, verdict): (&'static str, Verdict),
     found: impl Into<String>,
     cost: impl Into<String>,
@@ -353,37 +354,6 @@ fn network(survey: &Survey) -> Option<Finding> {
     }
 }
 
-fn firewall(survey: &Survey) -> Option<Finding> {
-    let about = "firewall";
-    match &survey.forwarding {
-        Forwarding::NotSeen => None,
-        Forwarding::NoFirewall(why) => {
-            let cost = "no network but none and host";
-            lack(
-                (about, Verdict::Limited),
-                why.clone(),
-                cost,
-                "boot a kernel with CONFIG_NF_TABLES and CONFIG_NFT_NAT",
-            )
-        }
-        Forwarding::Blocked(chains) if chains.is_empty() && survey.legacy_iptables => {
-            let cost = "what those drop does not reach containers, and cannot be seen from here";
-            let found = "the tables of iptables-legacy are loaded, and may have rules";
-            lack((about, Verdict::Limited), found, cost, "iptables-legacy -S FORWARD")
-        }
-        Forwarding::Blocked(chains) if chains.is_empty() => {
-            fine(about, "nothing drops what is forwarded")
-        }
-        Forwarding::Blocked(chains) => {
-            let found = format!("{} drops what it does not know", chains.join(", "));
-            let cost = "containers on a bridge reach nobody, and nobody reaches them";
-            let mend = "allow what comes from and goes to dhow0 there: for Docker's, nft insert rule ip filter \
-                        DOCKER-USER iifname dhow0 accept, and the same with oifname";
-            lack((about, Verdict::Limited), found, cost, mend)
-        }
-    }
-}
-
 fn forwarding(survey: &Survey) -> Option<Finding> {
     let about = "forwarding";
     let value = survey.sysctls.get("net/ipv4/ip_forward")?;
@@ -493,6 +463,7 @@ fn checkpoints(survey: &Survey) -> Option<Finding> {
 mod tests {
     use std::path::PathBuf;
 
+    use super::super::{Containers, Forwarding, Refusing};
     use super::*;
     use cgroup::Version;
 
@@ -519,7 +490,7 @@ mod tests {
             programs: vec!["newuidmap", "newgidmap", "pasta", "criu"],
             lsms: all(&["landlock"]),
             seccomp: all(&["kill_process", "errno", "allow"]),
-            forwarding: Forwarding::Blocked(Vec::new()),
+            forwarding: Forwarding::Seen(Vec::new()),
             legacy_iptables: false,
             disk: Some(Disk {
                 path: PathBuf::from("/var/lib"),
@@ -734,10 +705,28 @@ mod tests {
     #[test]
     fn networks() {
         let root = Caller::Root;
-        let blocked = |host: &mut Survey| {
-            host.forwarding = Forwarding::Blocked(vec!["ip filter FORWARD".into()])
+        let beside = |containers| {
+            let chain = "ip filter FORWARD".to_owned();
+            Forwarding::Seen(vec![Refusing { chain, containers }])
         };
-        lacks(root, blocked, "limited firewall: ip filter FORWARD drops what it does not know");
+        lacks(
+            root,
+            |host| host.forwarding = beside(Containers::Owned),
+            "limited firewall: ip filter FORWARD drops what it does not know, and may not be changed by others",
+        );
+        lacks(
+            root,
+            |host| host.forwarding = beside(Containers::Respect),
+            "limited firewall: ip filter FORWARD drops what it does not know (firewall = \"respect\")",
+        );
+        lacks(
+            root,
+            |host| {
+                host.forwarding = beside(Containers::Pass);
+                host.legacy_iptables = true;
+            },
+            "limited firewall: the tables of iptables-legacy are loaded, and may have rules",
+        );
         lacks(
             root,
             |host| host.legacy_iptables = true,

@@ -4,6 +4,7 @@
 //! needs an engine: whoever asks may have a host on which none starts.
 
 mod checks;
+mod firewall;
 mod survey;
 
 use std::collections::BTreeMap;
@@ -106,8 +107,28 @@ pub enum Forwarding {
     NotSeen,
     /// The kernel has no nftables, or refuses.
     NoFirewall(String),
-    /// Chains that drop what they do not know, by name.
-    Blocked(Vec<String>),
+    /// Chains that refuse what they do not know.
+    Seen(Vec<Refusing>),
+}
+
+/// A chain of another program's firewall that refuses what it does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusing {
+    /// What it is called.
+    pub chain: String,
+    /// What that is to containers.
+    pub containers: Containers,
+}
+
+/// What becomes of containers' packets in a chain that does not know them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Containers {
+    /// They pass: rules for them are added.
+    Pass,
+    /// They do not: `firewall = "respect"` leaves it to the administrator.
+    Respect,
+    /// They do not, and only the program may change that that has made the table.
+    Owned,
 }
 
 /// Everything that is looked at.

@@ -6,11 +6,15 @@ use std::path::{Path, PathBuf};
 
 use cgroup::{Hierarchies, Version};
 use net::names::Names;
-use net::nft::{Firewall, ForeignChain, Hook};
+use net::nft::{Change, Firewall, ForeignChain, Hook};
 use rustix::fs::{Access, AtFlags, CWD};
 
-use super::{Caller, Disk, FIRST_SUBID, Forwarding, Groups, SUBIDS, Survey, Tunnel};
+use super::{
+    Caller, Containers, Disk, FIRST_SUBID, Forwarding, Groups, Refusing, SUBIDS, Survey, Tunnel,
+};
 use crate::Paths;
+use crate::exposure::has_legacy_rules;
+use crate::settings::{self, HostRules};
 
 /// Kernel parameters that decide over something, below `/proc/sys`.
 const SYSCTLS: [&str; 9] = [
@@ -61,7 +65,7 @@ pub fn survey(paths: &Paths) -> Survey {
         lsms: words(&text("/sys/kernel/security/lsm"), ','),
         seccomp: words(&text("/proc/sys/kernel/seccomp/actions_avail"), ' '),
         forwarding: forwarding(paths, caller),
-        legacy_iptables: text("/proc/net/ip_tables_names").contains("filter"),
+        legacy_iptables: has_legacy_rules(),
         disk: disk(paths.root()),
         clock: jiff::Timestamp::now().as_second(),
         open_files: rustix::process::getrlimit(rustix::process::Resource::Nofile)
@@ -225,18 +229,32 @@ fn forwarding(paths: &Paths, caller: Caller) -> Forwarding {
     if caller != Caller::Root {
         return Forwarding::NotSeen;
     }
-    let blocking = || {
+    let names = Names::of(paths.tag());
+    let chains = || {
         let refused = |error: &dyn std::error::Error| error.to_string();
         let stack = net::host::stack().map_err(|error| refused(&error))?;
         let loopback = net::host::ipv6_loopback().map_err(|error| refused(&error))?;
-        let names = Names::of(paths.tag());
         let firewall = Firewall::open(&names, stack, loopback).map_err(|error| refused(&error))?;
         firewall.foreign_chains().map_err(|error| refused(&error))
     };
-    let blocks = |chain: &&ForeignChain| chain.hook == Hook::Forward && chain.refuses();
-    match blocking() {
-        Ok(chains) => {
-            Forwarding::Blocked(chains.iter().filter(blocks).map(ToString::to_string).collect())
+    // Settings that mean nothing are told of by whatever needs them.
+    let rules = settings::read(paths).unwrap_or_default().firewall;
+    let refusing = |chain: ForeignChain| Refusing {
+        chain: chain.to_string(),
+        containers: match (chain.change, rules) {
+            (_, HostRules::Respect) => Containers::Respect,
+            (Change::Owner, HostRules::Bypass) => Containers::Owned,
+            (Change::Anyone, HostRules::Bypass) => Containers::Pass,
+        },
+    };
+    match chains() {
+        Ok(mut chains) => {
+            chains.retain(|chain| chain.hook == Hook::Forward && chain.refuses());
+            // Somebody has said there what becomes of containers.
+            chains.retain(|chain| {
+                chain.change == Change::Anyone || chain.keeps(names.bridge().as_str())
+            });
+            Forwarding::Seen(chains.into_iter().map(refusing).collect())
         }
         Err(why) => Forwarding::NoFirewall(why),
     }

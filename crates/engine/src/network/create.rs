@@ -118,6 +118,7 @@ impl Engine {
         let mut source = Source::Everything(&mut wanted);
         firewall.ensure(&mut source).map_err(net_error)?;
         firewall.add_network(&rules, &mut source).map_err(net_error)?;
+        self.pass_others()?;
         Ok(Some(bridge))
     }
 

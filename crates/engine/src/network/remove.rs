@@ -141,7 +141,8 @@ impl Engine {
         let forgotten =
             self.firewall_now()?.remove_network(&rules, &mut Source::Everything(&mut wanted));
         bridge::remove(&plan.name, plan.group).map_err(net_error)?;
-        forgotten.map_err(net_error)
+        forgotten.map_err(net_error)?;
+        self.pass_others()
     }
 
     /// Removes the bridges of networks that are no more, and forgets their rules.

@@ -151,6 +151,7 @@ impl Engine {
         names: &mut LinkNames,
     ) -> Result<Seat, EngineError> {
         let bridge = self.default_bridge()?;
+        self.pass_others()?;
         EngineError::step(Point::StartBridge)?;
         let address = self.lease_address(container, &bridge)?;
         EngineError::step(Point::StartAddress)?;
