@@ -1,4 +1,4 @@
-//! Counts what dhow could leave on a host: mounts, namespaces, links, nftables tables, cgroups,
+//! Counts what dhow could leave on a host: mounts, namespaces, links, nftables tables and rules, cgroups,
 //! processes, files.
 
 use std::collections::BTreeSet;
@@ -45,6 +45,7 @@ impl Snapshot {
         found.extend(
             host::output("nft", &["list", "tables"])?.lines().map(|table| format!("nft {table}")),
         );
+        found.extend(rules_beside(&host::output("nft", &["list", "ruleset"])?));
         let is_alone = Path::new(CGROUPS).join("cgroup.controllers").exists();
         Ok(Self { lines: found, top: if is_alone { 5 } else { 6 } })
     }
@@ -82,6 +83,20 @@ impl Snapshot {
             && path.split('/').count() > self.top
             && self.lines.contains(&top(path))
     }
+}
+
+/// Rules of ours in others' tables, which have the name of our table as their comment.
+fn rules_beside(ruleset: &str) -> Vec<String> {
+    let rules =
+        ruleset.lines().map(str::trim).filter(|line| line.contains(" accept comment \"dhow"));
+    // The counter goes on.
+    let stable = |rule: &str| {
+        rule.split_whitespace()
+            .filter(|word| word.parse::<u64>().is_err())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    rules.map(|rule| format!("nft rule {}", stable(rule))).collect()
 }
 
 fn mounts() -> Vec<String> {
@@ -132,6 +147,21 @@ fn cgroups(dir: &Path, depth: u32) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rules_in_chains_of_others_are_counted() {
+        let ruleset = "table ip filter {
+            chain FORWARD {
+                iifname \"dhow0\" counter packets 7 bytes 512 accept comment \"dhow\"
+                oifname \"eth0\" counter packets 7 bytes 512 accept
+            }
+        }";
+        let found = rules_beside(ruleset);
+        assert_eq!(
+            found,
+            ["nft rule iifname \"dhow0\" counter packets bytes accept comment \"dhow\""]
+        );
+    }
 
     #[test]
     fn groups_of_the_hosts_services_are_no_leaks() {

@@ -20,6 +20,7 @@ const TEST_PACKAGES: &[&str] = &[
     "e2fsprogs",
     "gzip",
     "iproute2",
+    "iptables",
     "mmdebstrap",
     "mount",
     "nftables",
@@ -29,6 +30,8 @@ const TEST_PACKAGES: &[&str] = &[
     "slirp4netns",
     "strace",
     "tar",
+    // Its package leaves it off.
+    "ufw",
     "uidmap",
     "xfsprogs",
     "zstd",

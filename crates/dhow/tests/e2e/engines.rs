@@ -1,6 +1,7 @@
 //! Real engines on `dhow oci`: Docker, Podman and containerd of Debian's packages, on roots, sockets and control
 //! groups of their own. What is tested is the runtime: that each engine gets from it what it gets from runc.
 
+mod beside;
 mod containerd;
 mod docker;
 mod nested;

@@ -15,8 +15,8 @@ use crate::networks::{said, subnet};
 
 const SERVE: &str = "echo page > /var/www/f; exec httpd -f -v -p 80 -h /var/www";
 /// The host's address, and its neighbour's.
-const HOST: &str = "192.0.2.1";
-const NEIGHBOUR: &str = "192.0.2.2";
+pub(crate) const HOST: &str = "192.0.2.1";
+pub(crate) const NEIGHBOUR: &str = "192.0.2.2";
 
 /// Who is outside.
 pub(crate) struct Outside(OwnedFd);
@@ -24,11 +24,30 @@ pub(crate) struct Outside(OwnedFd);
 impl Outside {
     /// Fetches from the host; what came, if something did.
     pub(crate) fn fetch(&self, port: u16) -> Option<String> {
-        let netns = format!("--net={}", path(&self.0));
-        let url = format!("http://{HOST}:{port}/f");
-        let page =
-            said(&["nsenter", &netns, "busybox", "timeout", "4", "busybox", "wget", "-qO-", &url]);
+        self.fetch_within("4", HOST, port)
+    }
+
+    /// Whether somebody answers within a second.
+    pub(crate) fn reaches(&self, address: &str, port: u16) -> bool {
+        self.fetch_within("1", address, port).is_some()
+    }
+
+    fn fetch_within(&self, seconds: &str, address: &str, port: u16) -> Option<String> {
+        let netns = self.netns();
+        let url = format!("http://{address}:{port}/f");
+        let fetch = ["timeout", seconds, "busybox", "wget", "-qO-", &url];
+        let page = said(&[&["nsenter", &netns, "busybox"], &fetch[..]].concat());
         (!page.is_empty()).then(|| page.trim().to_owned())
+    }
+
+    /// Changes its links and routes.
+    pub(crate) fn ip(&self, words: &[&str]) {
+        said(&[&["nsenter", &self.netns(), "ip"], words].concat());
+    }
+
+    /// For `nsenter`.
+    pub(crate) fn netns(&self) -> String {
+        format!("--net={}", path(&self.0))
     }
 }
 
@@ -49,13 +68,8 @@ pub(crate) fn with_neighbour(test: impl FnOnce(&Host, &Outside) + Send) {
             ip(&format!("link add eth0 type veth peer name eth0 netns {there}"));
             ip(&format!("addr add {HOST}/24 dev eth0"));
             ip("link set eth0 up");
-            let netns = format!("--net={there}");
-            for words in [
-                &["addr", "add", &format!("{NEIGHBOUR}/24"), "dev", "eth0"][..],
-                &["link", "set", "eth0", "up"],
-            ] {
-                said(&[&["nsenter", &netns, "ip"], words].concat());
-            }
+            outside.ip(&["addr", "add", &format!("{NEIGHBOUR}/24"), "dev", "eth0"]);
+            outside.ip(&["link", "set", "eth0", "up"]);
             test(&crate::host(), &outside);
         });
         thread.join().unwrap();
@@ -147,6 +161,13 @@ fn a_firewall_that_is_not_asked_is_told_of() {
         ] {
             assert!(shown.contains(line), "{line}: {shown}");
         }
+        host.ok(&["run", "--rm", "busybox", "true"]);
+        assert_eq!(
+            outside.fetch(8080).as_deref(),
+            Some("page"),
+            "but for what nobody has forbidden"
+        );
+        assert_eq!(told(host, 8080)["Asks"], serde_json::json!([]));
         nft("delete table ip filter");
     });
 }

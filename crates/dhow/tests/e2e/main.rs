@@ -7,6 +7,7 @@
 mod answers;
 mod apparmor;
 mod bad_input;
+mod beside;
 mod boot;
 mod cdi;
 mod cgroup_driver;
