@@ -16,6 +16,7 @@
 
 pub mod ids;
 pub mod networks;
+mod trust;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ use crate::process::{Namespaces, setns, unshare};
 use crate::userns::UsernsError;
 use crate::{Errno, lock, userns};
 use ids::{Range, User};
+pub use trust::foreign;
 
 /// The file below the runtime root that the members of the namespace have locked.
 const FILE: &str = "userns";
@@ -246,31 +248,6 @@ fn check_above(root: &Path, option: &'static str) -> Result<(), RootlessError> {
         None => Ok(()),
         Some(above) => Err(RootlessError::Foreign { above, root: root.to_owned(), option }),
     }
-}
-
-/// The first directory on the way to one, itself included, that is neither root's nor this user's, or that
-/// others may write to. What is not there yet is made by this user.
-#[must_use]
-pub fn foreign(path: &Path) -> Option<PathBuf> {
-    let there = path.ancestors().find(|path| path.exists())?;
-    let real = there.canonicalize().ok()?;
-    let mut above: Vec<&Path> = real.ancestors().collect();
-    above.reverse();
-    above.into_iter().find(|dir| !is_trusted(dir)).map(Path::to_owned)
-}
-
-fn is_trusted(dir: &Path) -> bool {
-    let Ok(found) = rustix::fs::stat(dir) else { return false };
-    let mode = Mode::from_raw_mode(found.st_mode);
-    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    // In a user namespace that does not have it, the host's root is nobody.
-    let is_roots = found.st_uid == 0 || (found.st_uid == userns::NOBODY && has_others_ids());
-    let is_users = found.st_uid == own.0;
-    // Many distributions give each user a group of the user's own, which may write to all of it.
-    let is_private = !mode.contains(Mode::WGRP) || (is_users && found.st_gid == own.1);
-    // In one with the sticky bit others make files of their own, and take none away.
-    let is_kept = mode.contains(Mode::SVTX) || (is_private && !mode.contains(Mode::WOTH));
-    (is_roots || is_users) && is_kept
 }
 
 /// Whether it is a directory in which this user alone makes files.
