@@ -16,6 +16,8 @@ mod run;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::open_files;
+
 pub use guarded::{alone, guarded};
 pub use inside::inside;
 pub use run::{Bounds, Ran, RunError, deadline, run};
@@ -51,6 +53,14 @@ pub enum Helper<'a> {
 /// A command for this program, with no arguments yet.
 #[must_use]
 pub fn command(helper: Helper<'_>) -> Command {
+    let mut command = plain(helper);
+    if let Some(limit) = open_files::before() {
+        guarded::limited(&mut command, limit);
+    }
+    command
+}
+
+fn plain(helper: Helper<'_>) -> Command {
     match helper {
         Helper::Ssh => Command::new("ssh"),
         Helper::Git => Command::new("git"),

@@ -1,6 +1,11 @@
 //! This process's own limit of open files.
 
+use std::sync::OnceLock;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// The limit that this process began with, if it has another by now.
+static BEFORE: OnceLock<Rlimit> = OnceLock::new();
 
 /// How many files this process may come to have open.
 ///
@@ -10,11 +15,23 @@ pub fn most() -> u64 {
     getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
 }
 
-/// Lets this process have as many files open as it may allow itself. Programs that it executes inherit that.
+/// Lets this process have as many files open as it may allow itself. Foreign programs that it starts have what it began
+/// with: some close each number below the limit, and a few can have no number above 1023.
 pub fn allow_most() {
-    let maximum = getrlimit(Resource::Nofile).maximum;
+    let found = getrlimit(Resource::Nofile);
+    let maximum = found.maximum;
+    if found.current == maximum {
+        return;
+    }
     // Everybody may do this; where a filter of calls forbids it the limit is what it was.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    if setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok() {
+        let _ = BEFORE.set(found);
+    }
+}
+
+/// The limit of a program that is started, if it is not this process's own.
+pub(crate) fn before() -> Option<Rlimit> {
+    BEFORE.get().copied()
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal, setsid};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getpid, getppid, set_parent_process_death_signal, setrlimit,
+    setsid,
+};
 
 use crate::Errno;
 use crate::process::close_on_exec_from;
@@ -18,6 +21,14 @@ pub fn alone(command: &mut Command) {
     // error number into an error of the same number; it takes no lock and allocates nothing. It closes nothing
     // before the exec, so that what std has opened for its own use is there until then.
     unsafe { command.pre_exec(close) };
+}
+
+/// Gives the program of `command` this limit of open files.
+pub(super) fn limited(command: &mut Command, limit: Rlimit) {
+    let set = move || Ok(setrlimit(Resource::Nofile, limit)?);
+    // SAFETY: between fork and exec the closure makes one system call with numbers that it has, and turns an error
+    // number into an error of the same number; it takes no lock and allocates nothing.
+    unsafe { command.pre_exec(set) };
 }
 
 /// Lets the program of `command` be killed by the kernel when the thread that starts it ends, however that
@@ -49,6 +60,22 @@ mod tests {
     use rustix::io::{FdFlags, fcntl_setfd};
 
     use crate::helper::{Helper, command};
+
+    #[test]
+    fn one_has_the_limit_of_open_files_that_we_began_with() {
+        use crate::process::{CloneArgs, Exit, clone3, wait};
+        let begun = || {
+            let limit = Rlimit { current: Some(100), maximum: Some(200) };
+            let is_set = setrlimit(Resource::Nofile, limit).is_ok();
+            crate::open_files::allow_most();
+            let mut program = command(Helper::OciHook(Path::new("/bin/sh")));
+            program.args(["-c", "test $(ulimit -Sn) = 100 && test $(ulimit -Hn) = 200"]);
+            let ends = program.status().is_ok_and(|status| status.success());
+            i32::from(!(is_set && ends))
+        };
+        let child = clone3(&CloneArgs::default(), begun).unwrap();
+        assert_eq!(wait(&child.pidfd), Ok(Exit::Code(0)));
+    }
 
     #[test]
     fn one_that_is_alone_has_no_descriptor_of_ours() {
