@@ -18,10 +18,22 @@ pub(crate) fn main(arguments: &[OsString]) -> ExitCode {
     runtime::oci::main(arguments, Image::Installed(&|| seal(arguments)))
 }
 
-/// The same in the sealed image.
+/// The same in the sealed image. Somebody else may have said the word that stands for it: that is not believed, and
+/// not mended either, since what is not sealed after one try would not be after the next.
 pub(crate) fn sealed(arguments: &[OsString]) -> ExitCode {
+    match sys::exe::is_sealed() {
+        Ok(true) => {}
+        Ok(false) => return refuse("oci-sealed: this is no sealed image of dhow: call `dhow oci`"),
+        Err(errno) => return refuse(&format!("look at /proc/self/exe: {errno}")),
+    }
     sys::heap::ask_seldom();
     runtime::oci::main(arguments, Image::Sealed)
+}
+
+#[expect(clippy::print_stderr, reason = "there is no command yet that could say it in its way")]
+fn refuse(why: &str) -> ExitCode {
+    eprintln!("dhow: {why}");
+    ExitCode::FAILURE
 }
 
 /// Goes on as a sealed image, from the beginning. Returns only if that failed, with why.

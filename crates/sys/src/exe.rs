@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
-use rustix::fs::{CWD, FileType, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{CWD, FileType, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
 
 use crate::Errno;
 use crate::mount::{self, Attributes, Depth};
@@ -69,6 +69,24 @@ pub enum SealError {
 /// before 6.15), a sealed copy in memory.
 pub fn sealed() -> Result<OwnedFd, SealError> {
     read_only_clone().or_else(|_| sealed_copy())
+}
+
+/// Whether this process was executed from what [`sealed`] gives: nobody who finds it can write to it by way of it, now
+/// or later.
+///
+/// # Errors
+/// There is no procfs to find it by.
+pub fn is_sealed() -> Result<bool, Errno> {
+    let is_read_only = rustix::fs::statvfs(SELF)?.f_flag.contains(StatVfsMountFlags::RDONLY);
+    // A file system that is read-only by its own mount may be remounted.
+    let has_name = std::fs::read_link(SELF).is_ok_and(|path| path.file_name().is_some());
+    if is_read_only && !has_name {
+        return Ok(true);
+    }
+    let program = rustix::fs::open(SELF, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    // What is no memory has no seals.
+    let seals = rustix::fs::fcntl_get_seals(&program).unwrap_or(SealFlags::empty());
+    Ok(seals.contains(SealFlags::WRITE | SealFlags::SEAL))
 }
 
 /// Where this program was executed from: what an upgrade replaces. `None` if that has no name, as in an
@@ -285,6 +303,36 @@ mod tests {
         mode(&program, 0o775);
         assert!(within(&program).is_none(), "a group may write to it");
         std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    /// What this program finds of itself, executed from there: by a test that answers by its exit code.
+    fn finds_itself_sealed(image: &OwnedFd) -> bool {
+        let words =
+            ["sys-tests", "--exact", "exe::tests::this_program_is_sealed_if_somebody_says_so"];
+        let argv = ExecStrings::new(words.map(|word| std::ffi::CString::new(word).unwrap()).into());
+        let env = ExecStrings::new(vec![c"DHOW_TEST_SEALED=1".into()]);
+        let silence = std::fs::File::create("/dev/null").unwrap();
+        let child = clone3(&CloneArgs::default(), || {
+            let _ = rustix::stdio::dup2_stdout(&silence);
+            execve_fd(image, &argv, &env).raw_os_error()
+        })
+        .unwrap();
+        wait(&child.pidfd).unwrap() == Exit::Code(0)
+    }
+
+    #[test]
+    fn this_program_is_sealed_if_somebody_says_so() {
+        let is_said = std::env::var_os("DHOW_TEST_SEALED").is_some();
+        assert_eq!(super::is_sealed(), Ok(is_said));
+    }
+
+    #[test]
+    fn a_process_knows_whether_it_was_executed_from_a_sealed_image() {
+        assert!(finds_itself_sealed(&sealed_copy().unwrap()));
+        assert!(finds_itself_sealed(&read_only_clone().unwrap()));
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let installed = rustix::fs::open(SELF, flags, Mode::empty()).unwrap();
+        assert!(!finds_itself_sealed(&installed));
     }
 
     #[test]

@@ -116,6 +116,21 @@ fn the_image_is_sealed_before_anything_else() {
     bundle.nothing_is_left();
 }
 
+/// The word by which the runtime calls its sealed image is not believed: a container could find the installed program.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "it is called as nobody else calls it")]
+fn a_program_that_is_not_sealed_is_not_taken_for_it() {
+    let bundle = Bundle::new();
+    bundle.runs(&["true"]);
+    let mut command = Command::new(crate::DHOW);
+    command.args(["oci-sealed", "dhow", "--root"]).arg(bundle.path().join("state"));
+    command.args(["run", "one"]).current_dir(bundle.path());
+    let ran = Ran::new(&command.output().unwrap());
+    assert_eq!(ran.code, Some(1), "{}", ran.out);
+    assert!(ran.err.contains("no sealed image"), "{}", ran.err);
+    bundle.nothing_is_left();
+}
+
 /// config-linux.md, "Network Devices".
 #[test]
 fn network_devices() {
