@@ -1,15 +1,19 @@
 //! Starts one more process in a running container.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use oci_spec::runtime::Process;
+use rustix::fs::{Mode, OFlags};
+use sys::Errno;
 use sys::process::Namespaces;
 
 use crate::error::LaunchError;
 use crate::facts::HostFacts;
-use crate::plan::{self, Entrance, Extras, Filter, Keyring, Orphan, Starter, Surroundings};
-use crate::start::{CgroupEntry, FilterRef, Running, Start, Stdio};
+use crate::plan::{
+    self, Customs, Entrance, Extras, Filter, Keyring, Orphan, Starter, Surroundings,
+};
+use crate::start::{self, CgroupEntry, FilterRef, Running, Start, Stdio};
 
 /// A process to be started in a container.
 #[derive(Debug)]
@@ -58,8 +62,10 @@ pub fn enter(enter: Enter<'_>) -> Result<Running, LaunchError> {
         preserved: enter.preserved,
         starter: Starter::Parent,
         entrance: Entrance::Pivot,
+        customs: Customs::default(),
         program: enter.program.map(Path::to_owned),
     };
+    let root = enter.around.shares_mounts.then(|| root_of(enter.container)).transpose()?;
     let listener = enter.filter.and_then(|filter| filter.listener);
     let plan = plan::plan_exec(enter.process, enter.facts, enter.around, &extras)?;
     let start = Start {
@@ -68,7 +74,7 @@ pub fn enter(enter: Enter<'_>) -> Result<Running, LaunchError> {
         namespaces: Namespaces::NONE,
         born_into: Some(enter.container.as_fd()),
         cgroup: enter.cgroup,
-        root: None,
+        root: root.as_ref().map(AsFd::as_fd),
         container: Some(enter.container),
         trees: &[],
         joins: &[],
@@ -83,4 +89,17 @@ pub fn enter(enter: Enter<'_>) -> Result<Running, LaunchError> {
         act(master);
     }
     ready.go_with(listener)
+}
+
+/// The root directory of a container's process. It is not that of its mount namespace if others share that.
+fn root_of(container: BorrowedFd<'_>) -> Result<OwnedFd, LaunchError> {
+    let failed = || LaunchError::prepare("find the root of", "the container");
+    let number = || start::number_of(container).ok_or(Errno::SRCH).map_err(failed());
+    let pid = number()?;
+    let path = format!("/proc/{}/root", pid.as_raw_nonzero());
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(path, flags, Mode::empty()).map_err(failed())?;
+    // Until it is reaped the number is nobody else's.
+    number()?;
+    Ok(root)
 }

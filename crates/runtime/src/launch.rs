@@ -14,8 +14,8 @@ use crate::facts::HostFacts;
 use crate::filled;
 use crate::hooks::Hooks;
 use crate::plan::{
-    self, Entrance, Extras, Filter, Ids, InitPlan, Join, Keyring, Origin, Orphan, PlanError, Shown,
-    Starter, Tree,
+    self, Customs, Entrance, Extras, Filter, Ids, InitPlan, Join, Keyring, Origin, Orphan,
+    PlanError, Shown, Starter, Tree,
 };
 use crate::shown_device;
 use crate::start::{CgroupEntry, FilterRef, Ready, Start, Stdio};
@@ -53,6 +53,8 @@ pub struct Launch<'a> {
     pub preserved: u32,
     /// How its root file system becomes the root.
     pub entrance: Entrance,
+    /// What is done in the place of another runtime.
+    pub customs: Customs,
     /// A listening socket at which it waits, once it is [`Ready`] and left alone, for whoever starts it.
     pub door: Option<BorrowedFd<'a>>,
 }
@@ -71,6 +73,7 @@ impl Launch<'_> {
             keyring: self.keyring,
             preserved: self.preserved,
             entrance: self.entrance.clone(),
+            customs: self.customs.clone(),
             program: None,
             starter: if self.door.is_some() { Starter::Visitor } else { Starter::Parent },
         };
@@ -129,6 +132,7 @@ impl Given {
                 shown.iter().try_for_each(|shown| self.show(&tree, source, shown))?;
                 Ok(tree)
             }
+            Tree::Users(ids) => self.users(ids, "a mount of the container"),
             Tree::CopyUp { params, covers } => copy_up::tmpfs(params, covers, rootfs.as_fd()),
             Tree::Filled { params, content, maps } => filled::tmpfs(params, content, maps),
             Tree::Device { path, node } => shown_device::open(path, *node),
@@ -146,23 +150,24 @@ impl Given {
 
     /// Shows a tree with other ids.
     fn show(&self, tree: &OwnedFd, source: &Path, shown: &Shown) -> Result<(), LaunchError> {
-        let made = match &shown.ids {
-            Ids::Own(maps) => {
-                let made = sys::userns::create_alone(maps);
-                Some(made.map_err(|error| LaunchError::Prepare {
-                    action: "map the ids of",
-                    object: source.display().to_string(),
-                    errno: Reason { errno: error.errno(), detail: error.to_string() },
-                })?)
-            }
-            Ids::Container => None,
+        let users = self.users(&shown.ids, source.display())?;
+        sys::mount::set_idmap(tree, shown.depth, users)
+            .map_err(LaunchError::prepare("map the ids of", source.display()))
+    }
+
+    /// The user namespace with whose ids something is shown.
+    fn users(&self, ids: &Ids, object: impl std::fmt::Display) -> Result<OwnedFd, LaunchError> {
+        let Ids::Own(maps) = ids else {
+            let given = self.namespaces.iter().find(|(kind, _)| *kind == Namespaces::USER);
+            let copied = given.map(|(_, users)| rustix::io::fcntl_dupfd_cloexec(users, 3));
+            let failed = LaunchError::prepare("map the ids of", object);
+            return copied.unwrap_or(Err(sys::Errno::BADF)).map_err(failed);
         };
-        let given = self.namespaces.iter().find(|(kind, _)| *kind == Namespaces::USER);
-        let users = made.as_ref().or(given.map(|(_, users)| users));
-        let shown = users
-            .ok_or(sys::Errno::BADF)
-            .and_then(|users| sys::mount::set_idmap(tree, shown.depth, users));
-        shown.map_err(LaunchError::prepare("map the ids of", source.display()))
+        sys::userns::create_alone(maps).map_err(|error| LaunchError::Prepare {
+            action: "map the ids of",
+            object: object.to_string(),
+            errno: Reason { errno: error.errno(), detail: error.to_string() },
+        })
     }
 
     fn namespace(&mut self, join: &Join) -> Result<OwnedFd, LaunchError> {

@@ -40,5 +40,5 @@ pub use hooks::{HookError, Hooks};
 pub use later::Later;
 pub use launch::{Launch, launch};
 pub use listener::Listener;
-pub use plan::{Entrance, InitPlan, Keyring, Orphan, PlanError};
+pub use plan::{Customs, Entrance, InitPlan, Keyring, Orphan, PlanError};
 pub use start::{CgroupEntry, FilterRef, Ready, Running, Stdio};

@@ -328,8 +328,8 @@ fn passed(steps: &[Step]) -> u32 {
 }
 
 /// The number of a process as this one sees it: whoever has made it may be in a pid namespace of its own.
-fn number_of(pidfd: &OwnedFd) -> Option<Pid> {
-    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+pub(crate) fn number_of(pidfd: impl AsFd) -> Option<Pid> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
     let text = std::fs::read_to_string(path).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pid:"))?;
     Pid::from_raw(line.trim().parse().ok()?)

@@ -21,7 +21,7 @@ pub enum Step {
     /// Go on as a child of the parent's, born into these new namespaces.
     BeBorn(Namespaces),
     /// Become the root of the user namespace that was entered.
-    BecomeRoot,
+    BecomeRoot(Groups),
     /// Give the pipes that will be the standard streams to this user, seen from the host.
     GiveStreams(Uid),
     /// Join the namespace of this kind that the parent opened.
@@ -42,12 +42,17 @@ pub enum Step {
     AttachRoot,
     /// Attach it at this directory of the host, where hooks find it.
     AttachRootAt(CString),
+    /// Attach it at this directory of a mount namespace that is not the container's own. What is mounted in it stays
+    /// there, however others share the directory.
+    AttachRootInPlace(CString),
     /// Tell the parent that hooks may be run, and wait until they have been.
     AwaitHooks,
     /// Make a mount and attach it below the root.
     Mount(Box<MountStep>),
     /// Make a device node in the root file system.
     Node(Place, Node),
+    /// Make a symbolic link that leads there; the same one may be there already.
+    Link(Place, CString),
     /// Make the working directory if there is none.
     MakeWorkingDirectory(Place),
     /// Open the terminal in the container's devpts.
@@ -72,8 +77,8 @@ pub enum Step {
     ReadOnlyRoot,
     /// Make the root file system the root, and let go of the host's mounts.
     EnterRoot,
-    /// The same without pivot_root, for a root on the initial ramfs: those of the host at these paths are
-    /// let go of, or covered where they cannot be.
+    /// The same without pivot_root, for a root on the initial ramfs or one among the mounts of others: those of the
+    /// host at these paths are let go of, or covered where they cannot be.
     EnterRootByChroot(Vec<CString>),
     /// Set how mounts reach the root file system's copies.
     RootPropagation(Propagation),
@@ -186,6 +191,15 @@ pub enum Source {
     },
     /// What is mounted there already, which gets other attributes and these parameters.
     Present(Vec<(CString, Option<CString>)>),
+    /// A copy of what is in the root by then, shown with the ids of a user namespace or its own.
+    Inside {
+        /// Where.
+        from: Place,
+        /// With the mounts below it or without.
+        depth: Depth,
+        /// The namespace, and how deep its ids go.
+        ids: Option<(Slot, Depth)>,
+    },
     /// A tree that the parent has detached, and what it is to people.
     Tree(Slot, String),
 }
@@ -274,8 +288,18 @@ pub struct Identity {
     pub uid: Uid,
     /// Group id.
     pub gid: Gid,
-    /// Supplementary groups.
-    pub groups: Vec<Gid>,
+    /// Supplementary groups; `None` for those that it has.
+    pub groups: Option<Vec<Gid>>,
+}
+
+/// What becomes of the supplementary groups of whoever starts a container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Groups {
+    /// The container's processes have what their specification lists.
+    #[default]
+    Dropped,
+    /// They have those, and no others.
+    Kept,
 }
 
 /// Capability masks of a process.
@@ -299,6 +323,7 @@ impl Step {
         if let Self::MaskPath(place)
         | Self::ReadOnlyPath(place)
         | Self::MakeWorkingDirectory(place)
+        | Self::Link(place, _)
         | Self::Node(place, _) = self
         {
             return Some(place);
@@ -321,7 +346,7 @@ impl fmt::Display for Step {
             Self::EnterContainer(_) => f.write_str("enter the container's namespaces"),
             Self::EnterUserNamespace(_) => f.write_str("enter the user namespace"),
             Self::BeBorn(kinds) => write!(f, "be born into new namespaces {kinds}"),
-            Self::BecomeRoot => f.write_str("become root of the user namespace"),
+            Self::BecomeRoot(_) => f.write_str("become root of the user namespace"),
             Self::GiveStreams(owner) => {
                 write!(f, "give the pipes to user {} of the host", owner.as_raw())
             }
@@ -336,9 +361,15 @@ impl fmt::Display for Step {
             Self::AttachRootAt(path) => {
                 write!(f, "attach the root file system at {}", path.to_string_lossy())
             }
+            Self::AttachRootInPlace(path) => {
+                write!(f, "attach the root file system in place at {}", path.to_string_lossy())
+            }
             Self::AwaitHooks => f.write_str("await hooks"),
             Self::Mount(mount) => write!(f, "mount {} on {}", mount.source, mount.target),
             Self::Node(place, node) => write!(f, "make {node} {place}"),
+            Self::Link(place, target) => {
+                write!(f, "make link {place} to {}", target.to_string_lossy())
+            }
             Self::MakeWorkingDirectory(place) => write!(f, "make working directory {place}"),
             Self::OpenTerminal(_) => f.write_str("open a terminal"),
             Self::BindConsole => f.write_str("bind /dev/console"),
@@ -403,6 +434,7 @@ impl fmt::Display for Source {
         match self {
             Self::New { kind, .. } => f.write_str(&kind.to_string_lossy()),
             Self::Present(_) => f.write_str("again what is mounted"),
+            Self::Inside { from, .. } => write!(f, "{from} of the root"),
             Self::Tree(_, name) => f.write_str(name),
         }
     }

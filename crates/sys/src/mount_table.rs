@@ -1,14 +1,19 @@
-//! The kernel's list of the mounts of a namespace (proc_pid_mountinfo(5)), read.
+//! The kernel's list of the mounts of a namespace (proc_pid_mountinfo(5)), read, and the removal of one of them that
+//! is known by its number.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
+use rustix::mount::UnmountFlags;
 use rustix::thread::LinkNameSpaceType;
+
+use crate::Errno;
+use crate::mount::{Attributes, Depth, Propagation};
 
 /// One mount. Names are bytes: not every one is text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +83,73 @@ pub fn of_namespace(namespace: impl AsFd) -> io::Result<(Vec<u8>, OwnedFd)> {
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().spawn_scoped(scope, look)?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// What a mount is known by for as long as it is there, wherever it is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MountId {
+    /// Its number in lists of mounts. Another mount may have it later.
+    pub number: u64,
+    /// The one that no other mount ever has (Linux 6.8).
+    pub unique: Option<u64>,
+}
+
+/// The numbers of the mount that something is open in.
+///
+/// # Errors
+/// The kernel gives none (before Linux 5.8).
+pub fn id_of(mount: impl AsFd) -> Result<MountId, Errno> {
+    // `STATX_MNT_ID_UNIQUE` of linux/stat.h: the other number, in its place.
+    let unique = StatxFlags::from_bits_retain(0x4000);
+    let ask = |which| rustix::fs::statx(mount.as_fd(), c"", AtFlags::EMPTY_PATH, which);
+    let is_known = |stat: &rustix::fs::Statx| stat.stx_mask & unique.bits() != 0;
+    let asked = ask(unique)?;
+    Ok(MountId {
+        number: ask(StatxFlags::MNT_ID)?.stx_mnt_id,
+        unique: is_known(&asked).then_some(asked.stx_mnt_id),
+    })
+}
+
+/// Takes one mount away from where it is attached, with all that is mounted below it: in the caller's mount namespace,
+/// or in another. One that is not there any more is no error.
+///
+/// # Errors
+/// `EBUSY` if something else is mounted on top of it.
+pub fn detach_from(namespace: Option<impl AsFd>, path: &Path, id: MountId) -> io::Result<()> {
+    let namespace = namespace.as_ref().map(AsFd::as_fd);
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let procfs = rustix::fs::openat(CWD, c"/proc", directory, Mode::empty())?;
+    let work = || {
+        // Where it goes is nobody else's affair.
+        crate::fs_context::private_umask_zero()?;
+        if let Some(namespace) = namespace {
+            rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Mount))?;
+        }
+        let on_top = match rustix::fs::openat(CWD, path, directory, Mode::empty()) {
+            // Nothing is attached to what is not there.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+            found => found?,
+        };
+        if id_of(&on_top)? != id {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let table =
+                rustix::fs::openat(&procfs, c"thread-self/mountinfo", flags, Mode::empty())?;
+            let mut text = Vec::new();
+            File::from(table).read_to_end(&mut text)?;
+            let is_below = |entry: Entry<'_>| entry.id == id.number && entry.path() == path;
+            let is_below = entries(&text).any(is_below);
+            return if is_below { Err(Errno::BUSY.into()) } else { Ok(()) };
+        }
+        // As in `mount::detach`. There may be no procfs here to name a descriptor by: the mount is named by being in it.
+        let private = Attributes::propagation(Propagation::Private);
+        crate::mount::set_attr(&on_top, Depth::Recursive, &private)?;
+        rustix::process::fchdir(&on_top)?;
+        Ok(rustix::mount::unmount(c".", UnmountFlags::DETACH)?)
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, work)?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

@@ -48,6 +48,7 @@ mod network_members;
 mod networks;
 mod oci;
 mod oci_checkpoint;
+mod oci_in_place;
 mod oci_mounts;
 mod oci_nested;
 mod oci_seccomp;

@@ -275,3 +275,72 @@ fn a_root_without_pivot_root() {
     }
     bundle.nothing_is_left();
 }
+
+/// config.md, "Mounts": they are made in their listed order, so a source in the root is what is there by then. A place
+/// may be named by where it is on the host.
+#[test]
+fn a_bind_shows_what_earlier_mounts_have_brought_into_the_root() {
+    let range = json!([{ "containerID": 5, "hostID": 1005, "size": 9 }]);
+    for bundle in [Bundle::new(), with_users()] {
+        let root = bundle.path().join("rootfs");
+        fs::create_dir_all(root.join("a")).unwrap();
+        let bind = |source: &std::path::Path, target: &str| json!({ "source": source, "destination": target, "type": "bind", "options": ["rbind"] });
+        mount(&bundle, bind(&data(&bundle), "/a"));
+        mount(&bundle, bind(&root.join("a"), root.join("b").to_str().unwrap()));
+        mount(&bundle, bind(&root.join("b/file"), "/c"));
+        let mut shown = bind(&root.join("a"), "/data");
+        shown["options"] = json!(["bind", "ro"]);
+        mount(&bundle, shown);
+        assert_eq!(said(&bundle, &["cat", "/b/file", "/c", "/data/file"]), "xxx");
+        assert!(options(&bundle, "/data").starts_with("ro,"));
+        assert!(options(&bundle, "/b").starts_with("rw,"));
+        bundle.nothing_is_left();
+    }
+    let bundle = Bundle::new();
+    let root = bundle.path().join("rootfs");
+    fs::create_dir_all(root.join("a")).unwrap();
+    mount(
+        &bundle,
+        json!({ "source": data(&bundle), "destination": "/a", "type": "bind", "options": ["bind"] }),
+    );
+    mount(
+        &bundle,
+        json!({ "source": root.join("a"), "destination": "/data", "type": "bind", "options": ["bind"],
+            "uidMappings": range, "gidMappings": range }),
+    );
+    assert_eq!(said(&bundle, &OWNERS), "1005 1006");
+    // A link of an image is none of what was mounted.
+    symlink("/proc/self", data(&bundle).join("link")).unwrap();
+    bundle.change(|spec| {
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.pop();
+        mounts.push(json!({ "source": root.join("a/link/net"), "destination": "/data", "type": "bind", "options": ["bind"] }));
+    });
+    let refused = bundle.fails(&["run", "one"]);
+    assert!(refused.contains("mounting /a/link/net of the root on /data"), "{refused}");
+    assert!(refused.contains("too many levels of symbolic links"), "{refused}");
+    bundle.nothing_is_left();
+}
+
+/// crun's `copy-symlink`: a source that is a link is that link, and every other one a bind.
+#[test]
+fn a_link_is_copied_where_it_is_asked_for() {
+    let bundle = Bundle::new();
+    let link = bundle.path().join("link");
+    symlink("there/or/not", &link).unwrap();
+    let bind = |source: &std::path::Path, target: &str| json!({ "source": source, "destination": target, "type": "bind", "options": ["rbind", "copy-symlink"] });
+    mount(&bundle, bind(&link, "/a/sym/link"));
+    mount(&bundle, bind(&data(&bundle), "/data"));
+    for _ in 0..2 {
+        let told = said(&bundle, &["busybox", "readlink", "/a/sym/link"]);
+        assert_eq!(told, "there/or/not");
+    }
+    assert_eq!(said(&bundle, &["cat", "/data/file"]), "x");
+    // Another one is not replaced.
+    fs::remove_file(&link).unwrap();
+    symlink("elsewhere", &link).unwrap();
+    assert!(bundle.fails(&["run", "one"]).contains("make link /a/sym/link to elsewhere"));
+    mount(&bundle, json!({ "destination": "/b", "type": "tmpfs", "options": ["copy-symlink"] }));
+    assert!(bundle.fails(&["run", "one"]).contains("copy-symlink"));
+    bundle.nothing_is_left();
+}

@@ -358,3 +358,67 @@ fn exec_cpu_affinity() {
     bundle.ok(&["delete", "-f", "one"]);
     bundle.nothing_is_left();
 }
+
+/// crun's `run.oci.keep_original_groups`, which Podman asks for by `--group-add keep-groups`.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a program of the host's has the groups")]
+fn groups_of_the_caller_are_kept_for_who_asks() {
+    let groups = |bundle: &Bundle, value: &str, words: &[&str]| {
+        bundle.change(|spec| {
+            spec["annotations"] = json!({ "run.oci.keep_original_groups": value });
+            spec["process"]["user"]["additionalGids"] = json!([77]);
+        });
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--groups", "41,42", crate::DHOW, "oci", "--root"]);
+        command.arg(bundle.path().join("state")).args(words).current_dir(bundle.path());
+        // Its streams are the container's then, and would keep us.
+        if words.contains(&"-d") {
+            let null = std::process::Stdio::null;
+            command.stdout(null()).stderr(null());
+            assert!(command.stdin(null()).status().unwrap().success());
+            return Default::default();
+        }
+        let ran = testkit::Ran::new(&command.output().unwrap());
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        (ran.out.trim_end().to_owned(), ran.err)
+    };
+    let status = ["grep", "Groups:", "/proc/self/status"];
+    let bundle = Bundle::new();
+    bundle.runs(&status);
+    let (out, err) = groups(&bundle, "1", &["run", "one"]);
+    assert_eq!(out, "Groups:\t41 42");
+    assert!(err.contains("additionalGids are left out"), "{err}");
+    assert_eq!(groups(&bundle, "0", &["run", "one"]).0, "Groups:\t77");
+    bundle.runs(&["sleep", "1000"]);
+    groups(&bundle, "1", &["run", "-d", "one"]);
+    let (out, _) = groups(&bundle, "0", &[&["exec", "one"][..], &status].concat());
+    assert_eq!(out, "Groups:\t41 42", "it is asked for once, of the container");
+    bundle.ok(&["delete", "-f", "one"]);
+    let bundle = with_users();
+    bundle.runs(&status);
+    // Nobody's, since they are none of the namespace.
+    assert_eq!(groups(&bundle, "1", &["run", "one"]).0, "Groups:\t65534 65534");
+    bundle.nothing_is_left();
+}
+
+/// crun's `delete --regex`.
+#[test]
+fn all_containers_that_an_expression_is_found_in_are_deleted() {
+    let bundle = Bundle::new();
+    bundle.runs(&["sleep", "1000"]);
+    for id in ["web-1", "web-2", "other"] {
+        bundle.change(|spec| {
+            spec["linux"]["cgroupsPath"] = json!(format!("/dhow-test-oci/{}/{id}", bundle.tag()));
+        });
+        bundle.create(id, &[]);
+    }
+    bundle.ok(&["start", "web-2"]);
+    // One that runs keeps the others from nothing.
+    assert!(bundle.fails(&["delete", "--regex", "^web"]).contains("web-2"));
+    assert_eq!(bundle.ok(&["list", "-q"]), "other\nweb-2");
+    bundle.ok(&["delete", "-f", "-r", "b-[0-9]"]);
+    assert_eq!(bundle.ok(&["list", "-q"]), "other");
+    assert!(bundle.fails(&["delete", "-r", "(x"]).contains("invalid regular expression (x"));
+    bundle.ok(&["delete", "-r", "nobody"]);
+    bundle.ok(&["delete", "other"]);
+}

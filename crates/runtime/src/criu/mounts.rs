@@ -128,9 +128,9 @@ fn kind(mount: &MountStep, trees: &[Tree]) -> Option<Vec<u8>> {
         }
         Source::Tree(slot, _) => match trees.get(*slot) {
             Some(Tree::CopyUp { .. } | Tree::Filled { .. }) => Some(b"tmpfs".to_vec()),
-            Some(Tree::Bind { .. } | Tree::Device { .. }) | None => None,
+            Some(Tree::Bind { .. } | Tree::Device { .. } | Tree::Users(_)) | None => None,
         },
-        Source::Present(_) => None,
+        Source::Present(_) | Source::Inside { .. } => None,
     }
 }
 

@@ -109,7 +109,8 @@ impl Bounds {
         if !is_whole || (!may_change(SETUID) && uids.iter().any(|id| *id != uid.as_raw())) {
             return Some(format!("user {uids:?}, where {} is allowed", uid.as_raw()));
         }
-        let known = |id: &u32| *id == gid.as_raw() || groups.iter().any(|g| g.as_raw() == *id);
+        let known =
+            |id: &u32| *id == gid.as_raw() || groups.iter().flatten().any(|g| g.as_raw() == *id);
         let all = gids.iter().copied().chain(ids("Groups"));
         let foreign = all.into_iter().find(|id| !known(id));
         foreign.filter(|_| !may_change(SETGID)).map(|id| format!("group {id}"))
@@ -154,7 +155,7 @@ fn identity(plan: &InitPlan) -> Identity {
     let find = |step: &Step| {
         if let Step::Become(identity) = step { Some(identity.clone()) } else { None }
     };
-    let root = Identity { uid: Uid::ROOT, gid: Gid::ROOT, groups: Vec::new() };
+    let root = Identity { uid: Uid::ROOT, gid: Gid::ROOT, groups: None };
     plan.steps.iter().find_map(find).unwrap_or(root)
 }
 
@@ -296,7 +297,7 @@ fn open(root: &Root, place: &Place) -> Result<Option<OwnedFd>, String> {
 mod tests {
     use super::*;
 
-    const IDENTITY: Identity = Identity { uid: Uid::ROOT, gid: Gid::ROOT, groups: Vec::new() };
+    const IDENTITY: Identity = Identity { uid: Uid::ROOT, gid: Gid::ROOT, groups: None };
     const BOUNDS: Bounds = Bounds {
         capabilities: 0b1011,
         is_filtered: true,
@@ -340,7 +341,7 @@ mod tests {
         let user = Identity {
             uid: Uid::from_raw(1000),
             gid: Gid::from_raw(1000),
-            groups: vec![Gid::from_raw(50)],
+            groups: Some(vec![Gid::from_raw(50)]),
         };
         let changes = (1 << SETUID) | (1 << SETGID);
         let bounds = |capabilities, gains_nothing, identity: &Identity| Bounds {

@@ -13,7 +13,7 @@ use sys::signal::SignalFd;
 
 use super::{Asks, Done, Fault, Filter, Init, Then, place};
 use crate::message;
-use crate::step::{Capabilities, Conduct, Identity};
+use crate::step::{Capabilities, Conduct, Groups, Identity};
 
 /// What asks a process that waits to be started to end.
 const ENDING: [sys::signal::Signal; 4] = [
@@ -190,7 +190,9 @@ pub(super) fn set_capabilities(sets: &Capabilities) -> Done {
 /// of user, so that the next step can choose among them.
 pub(super) fn become_user(identity: &Identity) -> Done {
     rustix::thread::set_keep_capabilities(true)?;
-    rustix::thread::set_thread_groups(&identity.groups)?;
+    if let Some(groups) = &identity.groups {
+        rustix::thread::set_thread_groups(groups)?;
+    }
     let (uid, gid) = (identity.uid, identity.gid);
     rustix::thread::set_thread_res_gid(Some(gid), Some(gid), Some(gid))?;
     rustix::thread::set_thread_res_uid(Some(uid), Some(uid), Some(uid))?;
@@ -224,9 +226,11 @@ fn stay_on_any() -> Result<(), Errno> {
 
 /// The namespace's root: whoever enters a user namespace has all rights in it, and an id that does not
 /// exist there, which nothing could belong to.
-pub(super) fn become_root() -> Done {
+pub(super) fn become_root(groups: Groups) -> Done {
     let (uid, gid) = (rustix::fs::Uid::ROOT, rustix::fs::Gid::ROOT);
-    rustix::thread::set_thread_groups(&[])?;
+    if groups == Groups::Dropped {
+        rustix::thread::set_thread_groups(&[])?;
+    }
     rustix::thread::set_thread_res_gid(Some(gid), Some(gid), Some(gid))?;
     Ok(rustix::thread::set_thread_res_uid(Some(uid), Some(uid), Some(uid))?)
 }

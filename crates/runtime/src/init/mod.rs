@@ -36,7 +36,7 @@ use crate::step::{Limit, Slot, Step};
 /// What the parent hands down.
 #[derive(Debug)]
 pub(crate) struct Hands<'a> {
-    /// The root file system's mount; none for a process that enters a container.
+    /// The root file system's mount; none for a process that enters a container whose mount namespace has it as root.
     pub(crate) root: Option<BorrowedFd<'a>>,
     /// The container's first process, for one that enters.
     pub(crate) container: Option<BorrowedFd<'a>>,
@@ -274,7 +274,7 @@ impl<'a> Init<'a> {
             Step::EnterContainer(kinds) => self.enter_container(*kinds)?,
             Step::JoinNamespace(kind, slot) => self.join_namespace(*kind, *slot)?,
             Step::EnterUserNamespace(slot) => self.enter_user_namespace(*slot)?,
-            Step::BecomeRoot => finish::become_root()?,
+            Step::BecomeRoot(groups) => finish::become_root(*groups)?,
             Step::GiveStreams(owner) => self.give_streams(*owner)?,
             // Whoever carries the steps out does this.
             Step::BeBorn(_) | Step::AwaitStart(_) => return Err(Errno::INVAL.into()),
@@ -287,14 +287,12 @@ impl<'a> Init<'a> {
             Step::MakeMask(file) => self.make_mask(*file)?,
             Step::MakeBench(path) => self.make_bench(path)?,
             Step::AttachRoot => sys::mount::attach_on_root(self.root()?)?,
-            Step::AttachRootAt(path) => {
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let place = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-                sys::mount::attach(self.root()?, place)?;
-            }
+            Step::AttachRootAt(path) => self.attach_root_at(path)?,
+            Step::AttachRootInPlace(path) => self.attach_root_in_place(path)?,
             Step::AwaitHooks => self.ask(&message::AT_HOOKS, &[])?,
             Step::Mount(mount) => self.mount(mount)?,
             Step::Node(place, node) => self.node(place, node)?,
+            Step::Link(place, target) => self.link(place, target)?,
             Step::MakeWorkingDirectory(place) => {
                 drop(place::ensure(self.root()?, place, place::Make::Directory)?);
             }
@@ -361,8 +359,24 @@ impl<'a> Init<'a> {
         Ok(())
     }
 
+    fn attach_root_at(&self, path: &CStr) -> Done {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let place = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+        Ok(sys::mount::attach(self.root()?, place)?)
+    }
+
+    fn attach_root_in_place(&self, path: &CStr) -> Done {
+        self.attach_root_at(path)?;
+        // On a shared mount it has become shared itself.
+        let private = Attributes::propagation(sys::mount::Propagation::Private);
+        Ok(sys::mount::set_attr(self.root()?, Depth::Recursive, &private)?)
+    }
+
     fn enter_container(&mut self, kinds: Namespaces) -> Done {
         sys::process::setns(self.hands.container.ok_or(Errno::BADF)?, kinds)?;
+        if self.hands.root.is_some() {
+            return Ok(());
+        }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         self.entered = Some(rustix::fs::openat(CWD, c"/", flags, Mode::empty())?);
         Ok(())
@@ -387,6 +401,7 @@ impl<'a> Init<'a> {
             (Namespaces::IPC, LinkNameSpaceType::InterProcessCommunication),
             (Namespaces::UTS, LinkNameSpaceType::HostNameAndNISDomainName),
             (Namespaces::CGROUP, LinkNameSpaceType::ControlGroup),
+            (Namespaces::MOUNT, LinkNameSpaceType::Mount),
         ];
         let known = kinds.iter().find(|(known, _)| *known == kind).ok_or(Errno::INVAL)?;
         Ok(rustix::thread::move_into_link_name_space(fd.as_fd(), Some(known.1))?)

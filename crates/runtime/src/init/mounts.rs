@@ -13,7 +13,7 @@ use sys::mount::{self, Attributes, Depth, MountAttrFlags, Param};
 use super::place::{self, Make};
 use super::{Done, Fault, Init};
 use crate::error::Reason;
-use crate::step::{Entry, MaskFile, MountStep, Node, NodeKind, Place, Source};
+use crate::step::{Entry, MaskFile, MountStep, Node, NodeKind, Place, Slot, Source};
 
 impl Init<'_> {
     pub(super) fn mount(&mut self, step: &MountStep) -> Done {
@@ -22,6 +22,9 @@ impl Init<'_> {
                 let tree = self.hands.trees.get(*slot).ok_or(Errno::BADF)?.as_fd();
                 apply(tree, &step.attributes, step)?;
                 self.attach(tree, &step.target)
+            }
+            Source::Inside { from, depth, ids } => {
+                self.mount_from_inside(step, from, (*depth, *ids))
             }
             Source::Present(params) => self.remount(step, params),
             Source::New { kind, params } => {
@@ -35,6 +38,22 @@ impl Init<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Earlier mounts have brought what is shown. A place in the root is all that it can be.
+    fn mount_from_inside(
+        &self,
+        step: &MountStep,
+        from: &Place,
+        (depth, ids): (Depth, Option<(Slot, Depth)>),
+    ) -> Done {
+        let found = place::open(self.root()?, from)?;
+        let tree = mount::clone_tree_of(&found, depth)?;
+        if let Some((slot, depth)) = ids {
+            mount::set_idmap(&tree, depth, self.hands.trees.get(slot).ok_or(Errno::BADF)?)?;
+        }
+        apply(tree.as_fd(), &step.attributes, step)?;
+        self.attach(tree.as_fd(), &step.target)
     }
 
     /// The mode of what a tmpfs will cover, in digits, if nobody says which mode it has: it keeps that, as with runc.
@@ -111,6 +130,18 @@ impl Init<'_> {
         make_node(parent.as_fd(), name, node)
     }
 
+    pub(super) fn link(&self, place: &Place, target: &CStr) -> Done {
+        let (parent, name) = place::ensure_parent(self.root()?, place)?;
+        match rustix::fs::symlinkat(target, &parent, name) {
+            Err(Errno::EXIST) => {
+                let mut there = [0; LONGEST_LINK];
+                let len = rustix::fs::readlinkat_raw(&parent, name, &mut there[..])?;
+                if &there[..len] == target.to_bytes() { Ok(()) } else { Err(Errno::EXIST.into()) }
+            }
+            made => Ok(made?),
+        }
+    }
+
     pub(super) fn bind_console(&self) -> Done {
         let terminal = self.terminal.as_ref().ok_or(Errno::BADF)?;
         let target = place::open_console(self.root()?)?;
@@ -118,6 +149,9 @@ impl Init<'_> {
         Ok(mount::attach(copy, target)?)
     }
 }
+
+/// `PATH_MAX` of linux/limits.h.
+const LONGEST_LINK: usize = 4096;
 
 /// What a masked directory is covered with, in the mask.
 pub(crate) const EMPTY: &CStr = c"empty";
@@ -139,7 +173,7 @@ pub(crate) fn make_from_outside(
         }
         (Source::New { kind, params }, _) => make((kind, params, None), step),
         (Source::Tree(..), None) => Err(Errno::BADF.into()),
-        (Source::Present(_), _) => Err(Errno::INVAL.into()),
+        (Source::Present(_) | Source::Inside { .. }, _) => Err(Errno::INVAL.into()),
     };
     made.map_err(|fault| Reason { errno: fault.errno, detail: fault.log.to_string() })
 }

@@ -338,6 +338,9 @@ pub(super) struct Delete {
     /// Kill it first if it runs
     #[arg(short, long)]
     pub(super) force: bool,
+    /// The id is a regular expression: delete every container that it is found in
+    #[arg(short, long)]
+    pub(super) regex: bool,
     #[command(flatten)]
     pub(super) id: Id,
 }

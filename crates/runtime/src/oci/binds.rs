@@ -4,6 +4,8 @@
 //! That is what runc and crun do, in whose place this runs. In a container of the engine, which knows who may ask for
 //! what, a source's restrictions stay.
 
+use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -34,10 +36,22 @@ const ACCESS: MountAttrFlags =
 
 /// Opens the sources of binds that name attributes, and gives them those: by index of the specification's mounts,
 /// which are left without them.
-pub(super) fn open(spec: &mut Spec) -> Result<Vec<(usize, OwnedFd)>, Fault> {
+///
+/// What is in the root only once earlier mounts are there is the plan's. With any attribute named, those that it has
+/// besides stay.
+pub(super) fn open(
+    spec: &mut Spec,
+    root: &Path,
+    links: &BTreeMap<usize, CString>,
+) -> Result<Vec<(usize, OwnedFd)>, Fault> {
     let holds = holds(spec);
+    let mounts = spec.mounts().as_deref().unwrap_or_default();
+    let inside = plan::binds_inside(mounts, Some(root)).map_err(LaunchError::from)?;
     let mut trees = Vec::new();
     for (index, mount) in spec.mounts_mut().iter_mut().flatten().enumerate() {
+        if inside.contains_key(&index) || links.contains_key(&index) {
+            continue;
+        }
         let Some((asked, depth)) = wished(mount) else { continue };
         let Some(source) = mount.source().clone() else { continue };
         let tree =
@@ -59,6 +73,26 @@ pub(super) fn open(spec: &mut Spec) -> Result<Vec<(usize, OwnedFd)>, Fault> {
         trees.push((index, tree));
     }
     Ok(trees)
+}
+
+/// Sources that are links where a link was asked for instead of what it leads to (`copy-symlink`, as with crun): where
+/// they lead, by index of the specification's mounts.
+pub(super) fn links(spec: &Spec) -> Result<BTreeMap<usize, CString>, Fault> {
+    let mut links = BTreeMap::new();
+    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+        let words = mount.options().as_deref().unwrap_or_default();
+        if !words.iter().any(|word| word == plan::COPY_LINK) {
+            continue;
+        }
+        let Some(source) = mount.source() else { continue };
+        match rustix::fs::readlink(source, Vec::new()) {
+            Ok(target) => drop(links.insert(index, target)),
+            // It is no link: a bind as any other.
+            Err(Errno::INVAL) => {}
+            Err(errno) => return Err(failed(mount, errno, "")),
+        }
+    }
+    Ok(links)
 }
 
 /// In a user namespace, the container's or the one that this process is in itself, the kernel locks what its mounts

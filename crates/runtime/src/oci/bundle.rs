@@ -41,6 +41,7 @@ impl Bundle {
         let rootfs =
             fs::canonicalize(&rootfs).map_err(Fault::file("open the root file system", rootfs))?;
         from_the_bundle(&mut spec, &path);
+        into_the_root(&mut spec, &rootfs);
         let letters = without_letters(&mut spec);
         Ok(Self { path, spec, rootfs, unknown, letters })
     }
@@ -146,6 +147,17 @@ fn from_the_bundle(spec: &mut Spec, bundle: &Path) {
         let source = mount.source().as_ref().filter(|source| source.is_relative());
         if let Some(source) = source.map(|source| bundle.join(source)) {
             mount.set_source(Some(source));
+        }
+    }
+}
+
+/// Where something is mounted may be named by where that is on the host, as runc has it.
+fn into_the_root(spec: &mut Spec, rootfs: &Path) {
+    for mount in spec.mounts_mut().iter_mut().flatten() {
+        let inside =
+            mount.destination().strip_prefix(rootfs).ok().filter(|_| rootfs != Path::new("/"));
+        if let Some(inside) = inside.map(|inside| Path::new("/").join(inside)) {
+            mount.set_destination(inside);
         }
     }
 }

@@ -22,6 +22,7 @@ use super::fault::Fault;
 use super::record::{Home, Process, Status};
 use super::{finish, notify, state};
 use crate::criu::{self, After, Descriptors, Dump, Seal};
+use crate::plan;
 
 /// What its streams were, beside what criu writes; runc's has the same name.
 pub(super) const DESCRIPTORS: &str = "descriptors.json";
@@ -50,6 +51,10 @@ pub(super) fn checkpoint(home: &Home<'_>, args: &Checkpoint) -> Result<(), Fault
     }
     let Some(process) = Process::find(&record)? else { return Err(Fault::NotRunning) };
     let spec = place.spec()?;
+    if spec.linux().as_ref().is_some_and(plan::shares_mounts) {
+        let text = "cannot checkpoint a container with the mounts of others: criu would write them all down";
+        return Err(Fault::config(text));
+    }
     let program = program(home)?;
     let path = images(&args.criu);
     let images = directory(&path)?;

@@ -20,6 +20,7 @@ use super::console::{self, Sockets};
 use super::environment;
 use super::fault::{self, Fault, Level};
 use super::filter::{self, Filter};
+use super::in_place::Attached;
 use super::record::{self, Group, Home, Place, Record};
 use super::restore::Past;
 use super::scope::{self, Driver};
@@ -27,8 +28,9 @@ use super::state;
 use super::users::{self, Open};
 use super::{binds, interfaces, notify, shown};
 use crate::hooks::{self, Hooks};
-use crate::plan::{Entrance, Keyring, Orphan, Surroundings};
+use crate::plan::{self, Customs, Entrance, Keyring, Orphan, Surroundings};
 use crate::start::LastSteps;
+use crate::step::Groups;
 use crate::{CgroupEntry, HostFacts, Launch, LaunchError, Running};
 
 /// A container whose process waits.
@@ -73,7 +75,11 @@ pub(super) fn create(home: &Home<'_>, args: &Create, company: Company) -> Result
         }
         Err(fault) => {
             // The first failure is the one to tell.
-            let _ = place.remove();
+            let detached =
+                place.noted().and_then(|root| root.iter().try_for_each(Attached::detach));
+            if detached.is_ok() {
+                let _ = place.remove();
+            }
             Err(fault)
         }
     }
@@ -83,6 +89,12 @@ pub(super) fn create(home: &Home<'_>, args: &Create, company: Company) -> Result
 fn warn(home: &Home<'_>, bundle: &Bundle) {
     let Bundle { spec, unknown, letters, .. } = bundle;
     fault::warn_of_capabilities(home.globals, unknown, spec.process().as_ref());
+    let listed =
+        spec.process().as_ref().and_then(|process| process.user().additional_gids().clone());
+    if environment::groups(spec) == Groups::Kept && listed.is_some_and(|all| !all.is_empty()) {
+        let text = "process.user.additionalGids are left out: run.oci.keep_original_groups keeps the caller's groups";
+        fault::tell(home.globals, Level::Warning, &Fault::config(text));
+    }
     for told in letters {
         let text = format!("linux.resources.devices: {told}");
         fault::tell(home.globals, Level::Warning, &Fault::Config(text));
@@ -154,7 +166,7 @@ fn among_its_namespaces(
         Past::open(&bundle.spec, &mut namespaces)?;
         let running =
             order.launched((cgroup, namespaces), None, |launch| past.make(place, launch))?;
-        let record = describe(args, bundle, group, (running.pid, LastSteps::default()))?;
+        let record = order.describe(group, (running.pid, LastSteps::default()))?;
         order.save(&record)?;
         return Ok((record, running));
     }
@@ -162,7 +174,7 @@ fn among_its_namespaces(
     let ready = order
         .launched((cgroup, namespaces), Some(door.as_fd()), |launch| Ok(crate::launch(launch)?))?;
     sockets.hand_over(ready.terminal(), ready.pidfd())?;
-    let record = describe(args, bundle, group, (ready.pid(), ready.last_steps()))?;
+    let record = order.describe(group, (ready.pid(), ready.last_steps()))?;
     order.save(&record)?;
     Ok((record, ready.leave()?))
 }
@@ -184,7 +196,7 @@ impl Order<'_> {
     /// Lays everything out for whoever makes the process.
     fn launched<T>(
         self,
-        (cgroup, namespaces): (&Cgroup, Open),
+        (cgroup, mut namespaces): (&Cgroup, Open),
         door: Option<BorrowedFd<'_>>,
         make: impl FnOnce(Launch<'_>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
@@ -195,6 +207,9 @@ impl Order<'_> {
         filter::check_turns(filter.as_ref(), bundle.spec.process().as_ref())?;
         let rootfs =
             root(bundle).map_err(|errno| Fault::file("open", &bundle.rootfs)(errno.into()))?;
+        let linux = bundle.spec.linux().as_ref();
+        let attached = Attached::of(linux, &mut namespaces, (&rootfs, &bundle.rootfs))?;
+        attached.iter().try_for_each(|attached| place.note(attached))?;
         let mut spec = bundle.spec.clone();
         let mut passed = 0;
         if let Some(process) = spec.process_mut() {
@@ -206,7 +221,8 @@ impl Order<'_> {
             notify::prepare(place, &mut spec)?;
         }
         shown::bind_groups(&mut spec, state::hierarchies()?, cgroup.views())?;
-        let trees = binds::open(&mut spec)?;
+        let links = binds::links(&spec)?;
+        let trees = binds::open(&mut spec, &bundle.rootfs, &links)?;
         let hooked = hooks::any(&bundle.spec).then(|| {
             let mut spec = bundle.spec.clone();
             environment::hand_to_hooks(&mut spec);
@@ -225,7 +241,11 @@ impl Order<'_> {
             stdio: console::streams(terminal)?,
             cgroup: CgroupEntry { into: cgroup.clone_into(), procs: entry.into_files() },
             filter: filter.as_ref().map(Filter::as_ref),
-            entrance: if args.no_pivot { by_chroot()? } else { Entrance::Pivot },
+            entrance: match attached {
+                Some(attached) => Entrance::InPlace(attached.path().to_owned()),
+                None if args.no_pivot => by_chroot()?,
+                None => Entrance::Pivot,
+            },
             hooks: hooked.as_ref().map(|spec| Hooks {
                 spec,
                 id: &args.id.id,
@@ -234,7 +254,37 @@ impl Order<'_> {
             orphan: Orphan::Lives,
             keyring: if args.no_new_keyring { Keyring::Callers } else { Keyring::New },
             preserved: args.handles.preserve_fds.saturating_add(passed),
+            customs: Customs {
+                root_at: Some(bundle.rootfs.clone()),
+                links,
+                groups: environment::groups(&bundle.spec),
+            },
             door,
+        })
+    }
+
+    fn describe(self, cgroup: Group, (pid, last): (Pid, LastSteps)) -> Result<Record, Fault> {
+        let Self { place, args, bundle } = self;
+        let (started, _) = record::beginning(pid)
+            .ok_or_else(|| Fault::config("the container's process has ended"))?;
+        let annotations = bundle.spec.annotations().iter().flatten();
+        let shares = bundle.spec.linux().as_ref().is_some_and(plan::shares_mounts);
+        Ok(Record {
+            oci_version: bundle.spec.version().clone(),
+            id: args.id.id.clone(),
+            pid: pid.as_raw_nonzero().get(),
+            started,
+            bundle: bundle.path.clone(),
+            rootfs: bundle.rootfs.clone(),
+            created: jiff::Timestamp::now().to_string(),
+            owner: rustix::process::geteuid().as_raw(),
+            annotations: annotations
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect::<BTreeMap<_, _>>(),
+            cgroup,
+            last,
+            is_plain: !hooks::any(&bundle.spec) && !filter::asks(&bundle.spec),
+            attached: if shares { place.noted()? } else { None },
         })
     }
 }
@@ -294,31 +344,4 @@ fn listen(place: &Place) -> Result<OwnedFd, Fault> {
     rustix::net::bind(&socket, &address).map_err(failed)?;
     rustix::net::listen(&socket, 1).map_err(failed)?;
     Ok(socket)
-}
-
-fn describe(
-    args: &Create,
-    bundle: &Bundle,
-    cgroup: Group,
-    (pid, last): (Pid, LastSteps),
-) -> Result<Record, Fault> {
-    let (started, _) =
-        record::beginning(pid).ok_or_else(|| Fault::config("the container's process has ended"))?;
-    let annotations = bundle.spec.annotations().iter().flatten();
-    Ok(Record {
-        oci_version: bundle.spec.version().clone(),
-        id: args.id.id.clone(),
-        pid: pid.as_raw_nonzero().get(),
-        started,
-        bundle: bundle.path.clone(),
-        rootfs: bundle.rootfs.clone(),
-        created: jiff::Timestamp::now().to_string(),
-        owner: rustix::process::geteuid().as_raw(),
-        annotations: annotations
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect::<BTreeMap<_, _>>(),
-        cgroup,
-        last,
-        is_plain: !hooks::any(&bundle.spec) && !filter::asks(&bundle.spec),
-    })
 }

@@ -9,6 +9,7 @@ use oci_spec::runtime::{Hook, Hooks, Process, Spec};
 use rustix::fs::{Mode, OFlags};
 
 use super::fault::Fault;
+use crate::step::Groups;
 
 /// How many descriptors from 3 on a service manager has opened for the container (`LISTEN_FDS`). Its first
 /// process is told that they are its own, as runc tells it.
@@ -75,6 +76,13 @@ fn last_of_each(mut all: Vec<String>) -> Vec<String> {
     all.retain(|entry| seen.insert(name(entry)));
     all.reverse();
     all
+}
+
+/// What becomes of the caller's supplementary groups: crun's annotation for what they alone can reach (Podman's
+/// `--group-add keep-groups`).
+pub(super) fn groups(spec: &Spec) -> Groups {
+    let said = spec.annotations().as_ref().and_then(|all| all.get("run.oci.keep_original_groups"));
+    if said.is_some_and(|value| value != "0") { Groups::Kept } else { Groups::Dropped }
 }
 
 #[cfg(test)]

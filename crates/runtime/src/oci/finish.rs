@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cgroup::{Cgroup, CgroupError};
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
+use regex_lite::Regex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use sys::Errno;
@@ -12,6 +13,7 @@ use sys::signal::Signal;
 
 use super::arguments::{Delete, Kill};
 use super::fault::{self, Fault, Level};
+use super::in_place::Attached;
 use super::record::{Group, Home, Place, Process, Record, Status};
 use super::{environment, scope, state};
 use crate::hooks::Hooks;
@@ -91,9 +93,29 @@ fn signal_all(record: &Record, signal: Signal) -> Result<(), Fault> {
     Ok(cgroup.signal(signal)?)
 }
 
-/// Removes what is left of it.
+/// Removes what is left of it, or of all that an expression is found in, as with crun. One that cannot be removed keeps
+/// none of the others.
 pub(super) fn delete(home: &Home<'_>, args: &Delete) -> Result<(), Fault> {
-    let place = match home.take(&args.id.id) {
+    if !args.regex {
+        return delete_one(home, &args.id.id, args);
+    }
+    let expression = Regex::new(&args.id.id).map_err(|error| {
+        Fault::Config(format!("invalid regular expression {}: {error}", args.id.id))
+    })?;
+    let mut first = Ok(());
+    for id in home.ids()?.iter().filter(|id| expression.is_match(id)) {
+        match (delete_one(home, id, args), &first) {
+            // Somebody else has removed it meanwhile.
+            (Ok(()) | Err(Fault::NoContainer), _) => {}
+            (Err(fault), Ok(())) => first = Err(fault),
+            (Err(fault), Err(_)) => fault::tell(home.globals, Level::Error, &fault),
+        }
+    }
+    first
+}
+
+fn delete_one(home: &Home<'_>, id: &str, args: &Delete) -> Result<(), Fault> {
+    let place = match home.take(id) {
         Err(Fault::NoContainer) if args.force => return Ok(()),
         place => place?,
     };
@@ -118,6 +140,7 @@ pub(super) fn delete(home: &Home<'_>, args: &Delete) -> Result<(), Fault> {
 /// stops nothing.
 pub(super) fn remove(home: &Home<'_>, place: Place, record: &Record) -> Result<(), Fault> {
     remove_group(&record.cgroup)?;
+    record.attached.iter().try_for_each(Attached::detach)?;
     let mut spec = place.spec_to_do(record)?;
     if let Some(spec) = &mut spec {
         environment::hand_to_hooks(spec);
@@ -138,6 +161,7 @@ fn abandon(place: Place) -> Result<(), Fault> {
         Ok(group) if group.number.is_none() => remove_empty(&group)?,
         group => remove_group(&group?)?,
     }
+    place.noted()?.iter().try_for_each(Attached::detach)?;
     place.remove()
 }
 

@@ -7,6 +7,7 @@ use cgroup::{Cgroup, CgroupError};
 use oci_spec::runtime::{Process, Spec};
 
 use super::below::Below;
+use super::environment;
 use super::fault::Fault;
 use super::filter::{self, Filter};
 use super::record::{Group, Place, Record};
@@ -48,12 +49,13 @@ impl<'a> Inside<'a> {
     ) -> Result<Self, Fault> {
         let facts = HostFacts::detect()?;
         let around = spec.linux().as_ref().map(Surroundings::of).transpose();
+        let around = around.map_err(LaunchError::from)?.unwrap_or_default();
         Ok(Self {
             id: &record.id,
             container,
             filter: filter::of(spec, &facts, place, filter::told(record, "running"))?,
             facts,
-            around: around.map_err(LaunchError::from)?.unwrap_or_default(),
+            around: around.with_groups(environment::groups(spec)),
             cgroup: state::cgroup(&record.cgroup)?,
             group: &record.cgroup,
         })

@@ -19,6 +19,7 @@ mod filter;
 mod finish;
 mod foreground;
 mod group;
+mod in_place;
 mod inside;
 mod interfaces;
 mod line;

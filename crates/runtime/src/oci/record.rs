@@ -21,12 +21,16 @@ use sys::Errno;
 
 use super::arguments::Globals;
 use super::fault::Fault;
+use super::in_place::Attached;
 
 /// The name of the socket.
 const DOOR: &str = "start.sock";
 
 /// The name of what was claimed.
 const GROUP: &str = "cgroup.json";
+
+/// The name of where a root is attached.
+const ROOT: &str = "root.json";
 
 /// Where compiled filters are kept, beside the containers: it is no id.
 const FILTERS: &str = "@filters";
@@ -86,6 +90,9 @@ pub(super) struct Record {
     /// one, which has four hundred names of system calls, is a tenth of what either takes.
     #[serde(default)]
     pub(super) is_plain: bool,
+    /// Where its root is, if that is among the mounts of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) attached: Option<Attached>,
 }
 
 /// A control group.
@@ -296,6 +303,19 @@ impl Place {
     /// The control group that may have been made.
     pub(super) fn claimed(&self) -> Result<Group, Fault> {
         self.read(GROUP)
+    }
+
+    /// Writes down where a root is about to be attached, so that one whose creation was killed is found.
+    pub(super) fn note(&self, root: &Attached) -> Result<(), Fault> {
+        self.write(ROOT, root)
+    }
+
+    /// The root that may have been attached, if any was to be.
+    pub(super) fn noted(&self) -> Result<Option<Attached>, Fault> {
+        match self.read(ROOT) {
+            Err(Fault::NoContainer) => Ok(None),
+            read => read.map(Some),
+        }
     }
 
     pub(super) fn record(&self) -> Result<Record, Fault> {

@@ -16,7 +16,7 @@ use super::record::{Home, Place};
 use super::users::{self, Open};
 use super::{interfaces, run};
 use crate::criu::{self, Descriptors};
-use crate::{Launch, Running};
+use crate::{Launch, Running, plan};
 
 /// What a container is made of instead of being started.
 #[derive(Debug, Clone)]
@@ -63,6 +63,9 @@ pub(super) fn restore(home: &Home<'_>, args: &Restore) -> Result<u8, Fault> {
 impl Past {
     /// What only criu can bring in: a network namespace, which it does not write down.
     pub(super) fn open(spec: &Spec, namespaces: &mut Open) -> Result<(), Fault> {
+        if spec.linux().as_ref().is_some_and(plan::shares_mounts) {
+            return Err(Fault::config("a container with the mounts of others cannot be restored"));
+        }
         let all = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
         let net = all.into_iter().flatten().find(|one| one.typ() == LinuxNamespaceType::Network);
         let Some(net) = net else { return Ok(()) };

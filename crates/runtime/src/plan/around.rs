@@ -8,13 +8,17 @@ use sys::process::Namespaces;
 use sys::userns::{IdMaps, IdRange};
 
 use super::{PlanError, lists};
-use crate::step::{Conduct, MemoryPolicy, Step};
+use crate::step::{Conduct, Groups, MemoryPolicy, Step};
 
 /// What a specification says of all processes of its container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Surroundings {
     /// The maps of its user namespace, if it has one.
     pub users: Option<IdMaps>,
+    /// Whether its mount namespace is none of its own.
+    pub shares_mounts: bool,
+    /// What becomes of the supplementary groups of whoever starts a process in it.
+    pub(super) groups: Groups,
     /// Its time namespace, or none.
     time: Namespaces,
     personality: Option<u32>,
@@ -31,10 +35,18 @@ impl Surroundings {
         let has_time = namespaces.any(|one| one.typ() == LinuxNamespaceType::Time);
         Ok(Self {
             users: id_maps(linux)?,
+            groups: Groups::Dropped,
+            shares_mounts: super::shares_mounts(linux),
             time: if has_time { Namespaces::TIME } else { Namespaces::NONE },
             personality: linux.personality().as_ref().map(personality).transpose()?,
             memory: linux.memory_policy().as_ref().map(memory_policy).transpose()?,
         })
+    }
+
+    /// The same, with another fate of the groups.
+    #[must_use]
+    pub fn with_groups(self, groups: Groups) -> Self {
+        Self { groups, ..self }
     }
 
     /// What one enters of it besides what every container has.

@@ -11,7 +11,7 @@ use super::namespaces::Choice;
 use super::text::c_string;
 use super::{PlanError, process};
 use crate::facts::HostFacts;
-use crate::step::{Conduct, Step};
+use crate::step::{Conduct, Groups, Step};
 
 /// What it does while it is still the host's root.
 pub(super) fn before(
@@ -53,7 +53,12 @@ pub(super) fn clocks(linux: &Linux, choice: &Choice) -> Result<Option<CString>, 
 
 /// Into cgroup and namespaces. What others have is joined while this process is the host's root, who may
 /// enter namespaces of every owner.
-pub(super) fn steps(choice: &Choice, before: Vec<Step>, clocks: Option<CString>) -> Vec<Step> {
+pub(super) fn steps(
+    choice: &Choice,
+    before: Vec<Step>,
+    clocks: Option<CString>,
+    groups: Groups,
+) -> Vec<Step> {
     // Who starts it may be kept to processors that are its own affair; the control group says what the container has.
     let mut steps = vec![Step::JoinCgroup, Step::Conduct(Conduct::AnyProcessor)];
     steps.extend(before);
@@ -62,7 +67,7 @@ pub(super) fn steps(choice: &Choice, before: Vec<Step>, clocks: Option<CString>)
     steps.extend(joins.map(|(slot, join)| Step::JoinNamespace(join.kind, slot)));
     steps.extend(clocks.map(Step::NewTimeNamespace));
     if let Some(slot) = choice.user() {
-        steps.extend([Step::EnterUserNamespace(slot), Step::BecomeRoot]);
+        steps.extend([Step::EnterUserNamespace(slot), Step::BecomeRoot(groups)]);
     }
     if choice.is_reborn() {
         steps.push(Step::BeBorn(choice.new));
@@ -72,6 +77,7 @@ pub(super) fn steps(choice: &Choice, before: Vec<Step>, clocks: Option<CString>)
     }
     // As every runtime does: nobody else is there to do it.
     steps.extend(choice.new.contains(Namespaces::NET).then_some(Step::LoopbackUp));
-    steps.push(Step::IsolateMounts);
+    // Others' mounts are left as they are.
+    steps.extend(choice.new.contains(Namespaces::MOUNT).then_some(Step::IsolateMounts));
     steps
 }

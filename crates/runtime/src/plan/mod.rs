@@ -8,6 +8,8 @@ mod around;
 mod dev;
 mod entry;
 mod error;
+mod hierarchies;
+mod inside;
 mod lists;
 mod mounts;
 mod namespaces;
@@ -18,26 +20,28 @@ mod sysctl;
 #[cfg(test)]
 pub(crate) mod tests;
 mod text;
+mod told;
 mod turns;
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Linux, Mount, Process, Spec};
-use sys::mount::{Depth, Propagation};
+use sys::mount::Propagation;
 use sys::process::Namespaces;
 
 use crate::facts::{CgroupView, HostFacts, UserIds};
 use crate::hooks;
-use crate::step::{Conduct, MaskFile, Place, Step, Symlinks, attribute_names, propagation_name};
+use crate::step::{Conduct, Groups, MaskFile, Place, Step, Symlinks};
 
 pub use around::Surroundings;
 pub use error::PlanError;
+pub(crate) use inside::binds as binds_inside;
 pub(crate) use mounts::one as one_mount;
 pub use mounts::{Ids, Params, Shown, Tree};
-pub use namespaces::{Join, Origin};
-pub(crate) use options::{Asked, asked, is_attribute, words as mount_options};
+pub use namespaces::{Join, Origin, shares_mounts};
+pub(crate) use options::{Asked, COPY_LINK, asked, is_attribute, words as mount_options};
 pub(crate) use process::not_ambient;
 pub use process::{Candidates, Program};
 pub(crate) use turns::{Affinity, DEADLINE};
@@ -63,8 +67,21 @@ pub struct Extras {
     pub starter: Starter,
     /// How the root file system becomes the root.
     pub entrance: Entrance,
+    /// What is done in the place of another runtime.
+    pub customs: Customs,
     /// The file that the process executes, if its first argument is only what it is called.
     pub program: Option<PathBuf>,
+}
+
+/// What an OCI runtime does in the place of runc or crun. Containers of the engine have none of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Customs {
+    /// Where the root file system is on the host, if sources of binds may name places in it that earlier mounts bring.
+    pub root_at: Option<PathBuf>,
+    /// Where symbolic links lead that are made in place of binds, by index of the mounts.
+    pub links: BTreeMap<usize, CString>,
+    /// What becomes of the caller's supplementary groups.
+    pub groups: Groups,
 }
 
 /// How the root file system becomes the root.
@@ -75,6 +92,9 @@ pub enum Entrance {
     /// They stay below it, where the host's root is one that cannot be put away, but for these: mount points
     /// of the host's procfs and sysfs, the latest first.
     Chroot(Vec<CString>),
+    /// The mount namespace is not the container's own: the root is attached at this path of it, and changed into.
+    /// Nothing else is put away, since it is there for others.
+    InPlace(PathBuf),
 }
 
 /// Whose session keyring a process has.
@@ -162,8 +182,8 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
     let process = spec.process().as_ref().ok_or(PlanError::Missing("process"))?;
     refuse_unsupported(spec, linux, extras)?;
     let label = mount_label(linux, facts)?;
-    let mut choice = namespaces::choose(linux, extras.given)?;
-    let around = around(linux, &choice)?;
+    let mut choice = namespaces::choose(linux, extras.given, &extras.entrance)?;
+    let around = around(linux, &choice, extras)?;
     let users = around.users.as_ref();
     let hooks = hooks_at(spec, extras)?;
     let clocks = entry::clocks(linux, &choice)?;
@@ -175,7 +195,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
     let devices = dev::plan(devices, terminal.is_some().into(), makers)?;
     let wanted = spec.mounts().as_deref().unwrap_or_default();
     let before = entry::before(process, facts, users, clocks.as_ref())?;
-    let mut steps = entry::steps(&choice, before, clocks);
+    let mut steps = entry::steps(&choice, before, clocks, around.groups);
     let is_shown = users.is_none() && facts.cgroups != CgroupView::Unified && show_cgroups(wanted);
     let shared_view = is_shown.then(|| choice.keep_cgroup()).flatten();
     let context = mounts::Context {
@@ -186,6 +206,8 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
         shown: devices.shown,
         users,
         label,
+        inside: &inside::binds(wanted, extras.customs.root_at.as_deref())?,
+        links: &extras.customs.links,
     };
     let mut mounts = mounts::plan(wanted, &context)?;
     if terminal.is_some() && !mounts.has_terminals {
@@ -198,7 +220,7 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
     // Hooks see the host's root, which the mask would cover.
     let (early, late) = if hooks.is_none() { (mask, None) } else { (None, mask) };
     steps.extend(early);
-    steps.push(attach_root(hooks)?);
+    steps.push(attach_root(&extras.entrance, hooks)?);
     for (target, node) in devices.elsewhere {
         mounts.add_node(target, node, makers);
     }
@@ -267,10 +289,12 @@ pub fn plan_exec(
     let enter = Step::EnterContainer(ENTERED | around.entered());
     if let Some(maps) = &around.users {
         steps.extend(process::outer_steps(process, facts, maps)?);
-        steps.extend([enter, Step::BecomeRoot]);
+        steps.extend([enter, Step::BecomeRoot(around.groups)]);
     } else {
         steps.push(enter);
     }
+    // Who joins a mount namespace arrives at its root, which is the container's only if the namespace is.
+    steps.extend(around.shares_mounts.then(|| Step::EnterRootByChroot(Vec::new())));
     steps.extend(keyring(extras)?);
     let terminal = process::terminal(process)?;
     if let Some(size) = terminal {
@@ -330,8 +354,15 @@ fn root_propagation(linux: &Linux) -> Result<Propagation, PlanError> {
     }
 }
 
-fn around(linux: &Linux, choice: &namespaces::Choice) -> Result<Surroundings, PlanError> {
-    let around = Surroundings::of(linux)?;
+fn around(
+    linux: &Linux,
+    choice: &namespaces::Choice,
+    extras: &Extras,
+) -> Result<Surroundings, PlanError> {
+    let around = Surroundings::of(linux)?.with_groups(extras.customs.groups);
+    if matches!(extras.entrance, Entrance::InPlace(_)) {
+        refuse_with_others_mounts(linux, &around)?;
+    }
     if around.users.is_some() != choice.user().is_some() {
         return Err(PlanError::Missing("either linux.uidMappings or a user namespace"));
     }
@@ -356,10 +387,35 @@ fn hooks_at<'a>(spec: &Spec, extras: &'a Extras) -> Result<Option<&'a Path>, Pla
     extras.hooks_at.as_deref().map(Some).ok_or(PlanError::Missing("a bundle for hooks"))
 }
 
-/// On `/` no directory of the host is needed; hooks want to find it by a path.
-fn attach_root(hooks: Option<&Path>) -> Result<Step, PlanError> {
-    let Some(path) = hooks else { return Ok(Step::AttachRoot) };
-    Ok(Step::AttachRootAt(text::c_string("root.path", &path.to_string_lossy())?))
+/// What needs mounts that nobody else has.
+fn refuse_with_others_mounts(linux: &Linux, around: &Surroundings) -> Result<(), PlanError> {
+    let has_some = |paths: &Option<Vec<String>>| paths.as_ref().is_some_and(|all| !all.is_empty());
+    let asked = [
+        // As runc: the container's root could take such a cover away, or the host's would be left with it.
+        (has_some(linux.masked_paths()), "linux.maskedPaths"),
+        (has_some(linux.readonly_paths()), "linux.readonlyPaths"),
+        // The kernel lets nobody mount in a namespace of other users.
+        (around.users.is_some(), "a user namespace"),
+    ];
+    match asked.iter().find(|(asked, _)| *asked) {
+        Some((_, setting)) => {
+            let (setting, namespace) = ((*setting).to_owned(), "mount");
+            Err(PlanError::NeedsNamespace { setting, namespace })
+        }
+        None => Ok(()),
+    }
+}
+
+/// On `/` no directory of the host is needed; hooks want to find it by a path, and so do those whose mounts these are.
+fn attach_root(entrance: &Entrance, hooks: Option<&Path>) -> Result<Step, PlanError> {
+    let path = |path: &Path| text::c_string("root.path", &path.to_string_lossy());
+    match (entrance, hooks) {
+        (Entrance::InPlace(place), _) => Ok(Step::AttachRootInPlace(path(place)?)),
+        (Entrance::Pivot | Entrance::Chroot(_), Some(place)) => {
+            Ok(Step::AttachRootAt(path(place)?))
+        }
+        (Entrance::Pivot | Entrance::Chroot(_), None) => Ok(Step::AttachRoot),
+    }
 }
 
 /// Who enters the mount namespace later arrives at what lies on top of `/`.
@@ -370,6 +426,7 @@ fn enter_root(entrance: &Entrance, hooks: Option<&Path>) -> Vec<Step> {
             let moved = hooks.map(|_| Step::AttachRoot);
             moved.into_iter().chain([Step::EnterRootByChroot(covered.clone())]).collect()
         }
+        Entrance::InPlace(_) => vec![Step::EnterRootByChroot(Vec::new())],
     }
 }
 
@@ -419,58 +476,4 @@ fn restrict_steps(spec: &Spec, linux: &Linux) -> Result<Vec<Step>, PlanError> {
         steps.push(Step::ReadOnlyRoot);
     }
     Ok(steps)
-}
-
-impl fmt::Display for InitPlan {
-    /// One line for each decision, for snapshots and `--debug`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "new namespaces {}", self.namespaces)?;
-        for join in self.pid.iter().chain(&self.joins) {
-            writeln!(f, "open {} namespace {:?}", join.kind, join.origin)?;
-        }
-        for (slot, tree) in self.trees.iter().enumerate() {
-            write_tree(f, slot, tree)?;
-        }
-        self.steps.iter().try_for_each(|step| write_step(f, step))
-    }
-}
-
-fn write_tree(f: &mut fmt::Formatter<'_>, slot: usize, tree: &Tree) -> fmt::Result {
-    match tree {
-        Tree::Bind { mount, source, depth, shown } => {
-            write!(f, "tree {slot}: mounts[{mount}] {} {depth:?}", source.display())?;
-            shown.iter().try_for_each(|shown| write!(f, " with ids {shown:?}"))?;
-            writeln!(f)
-        }
-        Tree::Filled { content, maps, .. } => {
-            let ranges: Vec<String> = maps.users.iter().map(ToString::to_string).collect();
-            let (count, ranges) = (content.len(), ranges.join(","));
-            writeln!(f, "tree {slot}: tmpfs with {count} entries for ids {ranges}")
-        }
-        Tree::Device { path, node } => writeln!(f, "tree {slot}: {node} {}", path.display()),
-        Tree::CopyUp { covers, .. } => writeln!(f, "tree {slot}: tmpfs filled from {covers}"),
-    }
-}
-
-fn write_step(f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
-    let Step::Mount(mount) = step else { return writeln!(f, "{step}") };
-    write!(f, "{step} [{}", attribute_names(&mount.attributes))?;
-    if !mount.recursive.is_none() {
-        write!(f, " all:{}", attribute_names(&mount.recursive))?;
-    }
-    if let Some((how, depth)) = mount.propagation {
-        let all = if depth == Depth::Recursive { "r" } else { "" };
-        write!(f, " {all}{}", propagation_name(how))?;
-    }
-    f.write_str("]")?;
-    if let crate::step::Source::New { params, .. } = &mount.source {
-        for (key, value) in params {
-            write!(f, " {}", key.to_string_lossy())?;
-            value.iter().try_for_each(|value| write!(f, "={}", value.to_string_lossy()))?;
-        }
-    }
-    if !mount.content.is_empty() {
-        write!(f, " with {} entries", mount.content.len())?;
-    }
-    writeln!(f)
 }

@@ -1,5 +1,6 @@
 //! The mounts of a specification as steps, and the trees that the parent must bring.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
@@ -8,10 +9,10 @@ use sys::mount::{Attributes, Depth, MountAttrFlags, Propagation};
 use sys::process::Namespaces;
 use sys::userns::IdMaps;
 
-use super::PlanError;
 use super::around::id_ranges;
-use super::options::Options;
+use super::options::{COPY_LINK, Options};
 use super::text::{c_string, clean, is_at_or_below, place};
+use super::{PlanError, hierarchies};
 use crate::facts::{CgroupView, UserIds};
 use crate::step::{Entry, MountStep, Node, NodeKind, Place, Slot, Source, Step};
 
@@ -45,6 +46,8 @@ pub enum Tree {
         /// What has to be there.
         node: Node,
     },
+    /// No tree but a user namespace, with whose ids a mount is shown that is there later.
+    Users(Ids),
     /// A new file system, filled with what it will cover.
     CopyUp {
         /// Its parameters.
@@ -100,6 +103,10 @@ pub(super) struct Context<'a> {
     pub(super) users: Option<&'a IdMaps>,
     /// The label of SELinux that new file systems have.
     pub(super) label: Option<&'a str>,
+    /// Where links lead that are made in place of binds.
+    pub(super) links: &'a BTreeMap<usize, CString>,
+    /// What binds of these indices show is in the root by then.
+    pub(super) inside: &'a BTreeMap<usize, Place>,
 }
 
 /// File systems that take one label for all of their files.
@@ -143,6 +150,8 @@ pub(crate) fn one(mount: &Mount) -> Result<MountStep, PlanError> {
         shown: Vec::new(),
         users: None,
         label: None,
+        inside: &BTreeMap::new(),
+        links: &BTreeMap::new(),
     };
     let mut planned = Mounts::default();
     planned.add(0, mount, &context)?;
@@ -274,6 +283,9 @@ impl Mounts {
         if reading.kind != "bind" && (reading.maps.is_some() || reading.options.ids.is_some()) {
             return Err(reading.option_error("idmap"));
         }
+        if reading.kind != "bind" && reading.options.copies_link {
+            return Err(reading.option_error(COPY_LINK));
+        }
         match reading.kind {
             "bind" => self.add_bind(index, reading, context),
             "cgroup" | "cgroup2" => self.add_cgroup(reading, context),
@@ -296,17 +308,26 @@ impl Mounts {
         if reading.options.copy_up {
             return Err(reading.option_error("tmpcopyup"));
         }
+        if let Some(target) = context.links.get(&index) {
+            self.steps.push(Step::Link(reading.target, target.clone()));
+            return Ok(());
+        }
         let destination = || reading.destination.clone();
         let source = reading.source.filter(|source| source.is_absolute()).cloned();
         let source = source.ok_or_else(|| PlanError::BindSource { destination: destination() })?;
         let depth = reading.options.bind.unwrap_or(Depth::Recursive);
         let name = source.display().to_string();
         let shown = reading.shown(context.users)?;
-        let slot = self.add_tree(Tree::Bind { mount: index, source, depth, shown });
+        let source = if let Some(from) = context.inside.get(&index).cloned() {
+            let ids = shown.map(|Shown { ids, depth }| (self.add_tree(Tree::Users(ids)), depth));
+            Source::Inside { from, depth, ids }
+        } else {
+            Source::Tree(self.add_tree(Tree::Bind { mount: index, source, depth, shown }), name)
+        };
         // A copy of a shared mount is shared until it is told otherwise, and would carry what the
         // container mounts to the host.
         reading.options.propagation.get_or_insert((context.propagation, Depth::Recursive));
-        self.steps.push(Step::Mount(Box::new(reading.step(Source::Tree(slot, name)))));
+        self.steps.push(Step::Mount(Box::new(reading.step(source))));
         Ok(())
     }
 
@@ -409,10 +430,12 @@ impl Mounts {
             }
             CgroupView::Legacy(hierarchies) => hierarchies,
         };
-        let top = reading.step(legacy_top());
-        let subs: Vec<MountStep> =
-            hierarchies.iter().map(|list| legacy_mount(&top, list)).collect::<Result<_, _>>()?;
-        let content = hierarchies.iter().map(|list| legacy_entries(list));
+        let top = reading.step(hierarchies::top());
+        let subs: Vec<MountStep> = hierarchies
+            .iter()
+            .map(|list| hierarchies::one(&top, list))
+            .collect::<Result<_, _>>()?;
+        let content = hierarchies.iter().map(|list| hierarchies::entries(list));
         let content = content.collect::<Result<Vec<_>, _>>()?.concat();
         self.steps.push(Step::Mount(Box::new(MountStep { content, ..top })));
         // A hierarchy of version 1 is mounted from the root of the cgroup namespace on. Without one of its own
@@ -446,53 +469,4 @@ fn owner(maps: &IdMaps) -> Result<Params, PlanError> {
     let user = number("a mapping of root in linux.uidMappings", maps.user(0))?;
     let group = number("a mapping of root in linux.gidMappings", maps.group(0))?;
     Ok(vec![(c"uid".to_owned(), Some(user)), (c"gid".to_owned(), Some(group))])
-}
-
-fn legacy_top() -> Source {
-    let param = |key: &std::ffi::CStr, value: &std::ffi::CStr| (key.into(), Some(value.into()));
-    let params = vec![param(c"source", c"tmpfs"), param(c"mode", c"755")];
-    Source::New { kind: c"tmpfs".to_owned(), params }
-}
-
-/// The name of a hierarchy's directory: its controllers, or its own name.
-fn legacy_name(controllers: &[String]) -> String {
-    let joined = controllers.join(",");
-    joined.strip_prefix("name=").map(str::to_owned).unwrap_or(joined)
-}
-
-fn legacy_entries(controllers: &[String]) -> Result<Vec<Entry>, PlanError> {
-    let field = "/proc/self/cgroup";
-    let name = c_string(field, &legacy_name(controllers))?;
-    let mut entries = vec![Entry::Directory(name.clone())];
-    if controllers.len() > 1 {
-        for controller in controllers {
-            entries.push(Entry::Link(c_string(field, controller)?, name.clone()));
-        }
-    }
-    Ok(entries)
-}
-
-fn legacy_mount(top: &MountStep, controllers: &[String]) -> Result<MountStep, PlanError> {
-    let field = "/proc/self/cgroup";
-    let mut params = vec![(c"source".to_owned(), Some(c"cgroup".to_owned()))];
-    for controller in controllers {
-        params.push(match controller.strip_prefix("name=") {
-            Some(name) => (c"name".to_owned(), Some(c_string(field, name)?)),
-            None => (c_string(field, controller)?, None),
-        });
-    }
-    let path = format!("{}/{}", top.target, legacy_name(controllers));
-    // The modes of access time are the tmpfs's business.
-    let kept = MountAttrFlags::MOUNT_ATTR_RDONLY
-        | MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    Ok(MountStep {
-        source: Source::New { kind: c"cgroup".to_owned(), params },
-        target: place("mounts[].destination", Path::new(&path))?,
-        attributes: Attributes { set: top.attributes.set & kept, ..Attributes::NONE },
-        recursive: top.recursive,
-        propagation: top.propagation,
-        content: Vec::new(),
-    })
 }

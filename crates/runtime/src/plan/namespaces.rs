@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::{Linux, LinuxNamespaceType};
 use sys::process::Namespaces;
 
-use super::PlanError;
+use super::{Entrance, PlanError};
 
 /// Where a namespace to join comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,8 +80,23 @@ const BROUGHT: [Namespaces; 7] = [
     Namespaces::CGROUP,
 ];
 
-/// What the caller has open comes in place of what the specification says.
-pub(super) fn choose(linux: &Linux, given: Namespaces) -> Result<Choice, PlanError> {
+/// Whether a container's mount namespace is none of its own: its caller's, or one that it joins.
+#[must_use]
+pub fn shares_mounts(linux: &Linux) -> bool {
+    let mut all = linux.namespaces().iter().flatten();
+    !all.any(|one| {
+        one.typ() == LinuxNamespaceType::Mount
+            && one.path().as_ref().is_none_or(|path| path.as_os_str().is_empty())
+    })
+}
+
+/// What the caller has open comes in place of what the specification says. Mounts are shared with others only if the
+/// caller has said how such a container gets its root.
+pub(super) fn choose(
+    linux: &Linux,
+    given: Namespaces,
+    entrance: &Entrance,
+) -> Result<Choice, PlanError> {
     let mut choice = Choice::default();
     let mut seen = Namespaces::NONE;
     for namespace in linux.namespaces().iter().flatten() {
@@ -100,10 +115,15 @@ pub(super) fn choose(linux: &Linux, given: Namespaces) -> Result<Choice, PlanErr
     for kind in BROUGHT.into_iter().filter(|kind| given.contains(*kind) && !seen.contains(*kind)) {
         choice.add(kind, Some(Origin::Given))?;
     }
-    if !choice.new.contains(Namespaces::MOUNT) {
-        return Err(PlanError::Missing("a mount namespace in linux.namespaces"));
+    match (choice.new.contains(Namespaces::MOUNT), entrance) {
+        (true, Entrance::Pivot | Entrance::Chroot(_)) | (false, Entrance::InPlace(_)) => Ok(choice),
+        (true, Entrance::InPlace(_)) => {
+            Err(PlanError::Unsupported("a root in place, with a mount namespace of its own"))
+        }
+        (false, Entrance::Pivot | Entrance::Chroot(_)) => {
+            Err(PlanError::Missing("a mount namespace in linux.namespaces"))
+        }
     }
-    Ok(choice)
 }
 
 impl Choice {
@@ -116,9 +136,6 @@ impl Choice {
             None if kind == Namespaces::CGROUP => self.new_cgroup = true,
             None if kind == Namespaces::TIME => self.new_time = true,
             None => self.new = self.new | kind,
-            Some(_) if kind == Namespaces::MOUNT => {
-                return Err(PlanError::Unsupported("joining a mount namespace"));
-            }
             Some(Origin::Path(_)) if kind == Namespaces::USER => {
                 return Err(PlanError::Unsupported("joining a user namespace by its path"));
             }

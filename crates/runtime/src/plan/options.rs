@@ -18,6 +18,8 @@ pub(super) struct Options {
     pub(super) propagation: Option<(Propagation, Depth)>,
     /// `tmpcopyup`: fill a tmpfs with what it covers.
     pub(super) copy_up: bool,
+    /// `copy-symlink`: a bind whose source is a link is that link.
+    pub(super) copies_link: bool,
     /// `remount`: change what is mounted there.
     pub(super) is_remount: bool,
     /// `idmap` or `ridmap`: show other ids.
@@ -65,7 +67,10 @@ const PROPAGATIONS: [(&str, Propagation); 4] = [
 ];
 
 /// Words that belong to features that are not there.
-const UNSUPPORTED: [&str; 3] = ["copy-symlink", "src-nofollow", "dest-nofollow"];
+const UNSUPPORTED: [&str; 2] = ["src-nofollow", "dest-nofollow"];
+
+/// A bind whose source is a link becomes a link (crun's): what a source is has been looked at before there is a plan.
+pub(crate) const COPY_LINK: &str = "copy-symlink";
 
 /// Flags of file systems that every one of them takes.
 const OF_FILE_SYSTEMS: [&str; 6] = ["async", "dirsync", "lazytime", "mand", "nolazytime", "sync"];
@@ -79,7 +84,8 @@ pub(crate) fn words() -> Vec<String> {
         ATTRIBUTES.iter().flat_map(|(name, _)| [(*name).to_owned(), format!("r{name}")]);
     let propagations =
         PROPAGATIONS.iter().flat_map(|(name, _)| [(*name).to_owned(), format!("r{name}")]);
-    let others = ["bind", "idmap", "rbind", "remount", "ridmap", "tmpcopyup"].into_iter();
+    let others =
+        ["bind", COPY_LINK, "idmap", "rbind", "remount", "ridmap", "tmpcopyup"].into_iter();
     let others = others.chain(WITHOUT_EFFECT).chain(OF_FILE_SYSTEMS);
     let mut words: Vec<String> =
         attributes.chain(propagations).chain(others.map(str::to_owned)).collect();
@@ -94,6 +100,7 @@ impl Options {
         recursive: Attributes::NONE,
         propagation: None,
         copy_up: false,
+        copies_link: false,
         is_remount: false,
         ids: None,
         params: Vec::new(),
@@ -104,6 +111,10 @@ impl Options {
         let is_remount = words.iter().any(|word| word == "remount");
         let mut options = Self { is_remount, ..Self::NONE };
         for word in words {
+            if word == COPY_LINK {
+                options.copies_link = true;
+                continue;
+            }
             if UNSUPPORTED.contains(&word.as_str()) {
                 return Err(word.clone());
             }

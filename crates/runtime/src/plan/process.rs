@@ -16,7 +16,7 @@ use super::text::c_string;
 use super::{Extras, Filter, Orphan, PlanError, Starter, turns};
 use crate::capabilities::{CapSet, Capability};
 use crate::facts::HostFacts;
-use crate::step::{Capabilities, Gid, Identity, Limit, Resource, Step, Uid};
+use crate::step::{Capabilities, Gid, Groups, Identity, Limit, Resource, Step, Uid};
 
 /// What a process executes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,7 +164,7 @@ pub(super) fn steps(
         steps.push(Step::NoNewPrivileges);
     }
     steps.push(Step::DropBounding(sets.dropped(facts.last_capability)));
-    steps.push(Step::Become(identity(process)?));
+    steps.push(Step::Become(identity(process, around.groups)?));
     // Without no_new_privs the kernel takes a filter only from CAP_SYS_ADMIN, which is kept until
     // the filter is loaded. It is loaded last, so that the filter need not allow our own calls.
     let until_filter = extras.filter == Filter::Given && !locked;
@@ -254,13 +254,16 @@ pub(super) fn terminal(process: &Process) -> Result<Option<Option<Size>>, PlanEr
     Ok(Some(size.transpose()?))
 }
 
-fn identity(process: &Process) -> Result<Identity, PlanError> {
+fn identity(process: &Process, groups: Groups) -> Result<Identity, PlanError> {
     let user = process.user();
-    let groups = user.additional_gids().iter().flatten().map(|group| gid(*group));
+    let listed = || user.additional_gids().iter().flatten().map(|group| gid(*group));
     Ok(Identity {
         uid: uid(user.uid())?,
         gid: gid(user.gid())?,
-        groups: groups.collect::<Result<_, _>>()?,
+        groups: match groups {
+            Groups::Dropped => Some(listed().collect::<Result<_, _>>()?),
+            Groups::Kept => None,
+        },
     })
 }
 

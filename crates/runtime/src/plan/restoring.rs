@@ -114,12 +114,23 @@ impl Restoring {
                     self.trees.push(*slot);
                     Source::Tree(self.trees.len(), name.clone())
                 }
-                Some(Tree::CopyUp { .. } | Tree::Filled { .. } | Tree::Device { .. }) | None => {
+                Some(
+                    Tree::CopyUp { .. }
+                    | Tree::Filled { .. }
+                    | Tree::Device { .. }
+                    | Tree::Users(_),
+                )
+                | None => {
                     return Ok(());
                 }
             },
             Source::New { kind, .. } if matches!(kind.to_bytes(), b"cgroup" | b"cgroup2") => {
                 mount.source.clone()
+            }
+            Source::Inside { .. } => {
+                return Err(PlanError::Unsupported(
+                    "a bind of what an earlier mount has brought, in a restore",
+                ));
             }
             Source::New { .. } | Source::Present(_) => return Ok(()),
         };
@@ -160,7 +171,8 @@ mod tests {
     use super::*;
     use crate::capabilities::CapSet;
     use crate::facts::{CgroupView, HostFacts};
-    use crate::plan::{Entrance, Extras, Filter, Keyring, Orphan, Starter, plan, write_step};
+    use crate::plan::told::write_step;
+    use crate::plan::{Entrance, Extras, Filter, Keyring, Orphan, Starter, plan};
 
     fn planned(terminal: bool) -> InitPlan {
         let spec: Spec = serde_json::from_value(json!({
@@ -200,6 +212,7 @@ mod tests {
             preserved: 0,
             starter: Starter::Parent,
             entrance: Entrance::Pivot,
+            customs: crate::plan::Customs::default(),
             program: None,
         };
         plan(&spec, &facts, &extras).unwrap()

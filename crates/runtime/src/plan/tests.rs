@@ -32,6 +32,7 @@ fn extras() -> Extras {
         preserved: 0,
         starter: Starter::Parent,
         entrance: Entrance::Pivot,
+        customs: Customs::default(),
         program: None,
     }
 }
@@ -129,6 +130,37 @@ fn in_a_user_namespace() {
         let refused = planned(spec, &extras).unwrap_err().to_string();
         assert_eq!(refused, "either linux.uidMappings or a user namespace is missing");
     }
+}
+
+/// Nothing of a mount namespace that others have is cut off, covered or put away, and only who has said where the root
+/// is attached gets such a container.
+#[test]
+fn in_a_mount_namespace_of_others() {
+    let in_place = Extras { entrance: Entrance::InPlace("/b/rootfs".into()), ..extras() };
+    let shared = with(small(), "/linux/namespaces", json!([{ "type": "pid" }]));
+    let text = planned(shared.clone(), &in_place).unwrap().to_string();
+    let lines: Vec<&str> = text.lines().take_while(|line| *line != "set umask 0022").collect();
+    expect![[r#"
+        new namespaces pid
+        join the cgroup
+        set affinity to any processor
+        attach the root file system in place at /b/rootfs
+        mount tmpfs on /dev [nosuid,strictatime] source=tmpfs mode=755 size=65536k with 12 entries
+        new session keyring
+        enter the root file system by chroot
+        make / slave
+        take the standard streams"#]]
+    .assert_eq(&lines.join("\n"));
+    let joined = json!([{ "type": "mount", "path": "/n" }, { "type": "pid" }]);
+    let joined = with(small(), "/linux/namespaces", joined);
+    let text = planned(joined.clone(), &in_place).unwrap().to_string();
+    assert!(text.contains("join mnt namespace\nattach the root file system in place"), "{text}");
+    for spec in [shared, joined] {
+        let refused = planned(spec, &extras()).unwrap_err().to_string();
+        assert_eq!(refused, "a mount namespace in linux.namespaces is missing");
+    }
+    let refused = planned(small(), &in_place).unwrap_err().to_string();
+    assert!(refused.contains("with a mount namespace of its own"), "{refused}");
 }
 
 /// What is set before the user namespace is entered is what its root could not set, and a child keeps.
@@ -647,7 +679,7 @@ fn in_a_user_namespace_the_hosts_devices_are_shown() {
         .iter()
         .filter_map(|tree| match tree {
             Tree::Device { path, node } => Some(format!("{} {node}", path.display())),
-            Tree::Bind { .. } | Tree::Filled { .. } | Tree::CopyUp { .. } => None,
+            Tree::Bind { .. } | Tree::Filled { .. } | Tree::CopyUp { .. } | Tree::Users(_) => None,
         })
         .collect();
     assert_eq!(shown.len(), 8);

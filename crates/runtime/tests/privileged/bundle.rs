@@ -125,6 +125,7 @@ impl Bundle {
     ) -> Launch<'a> {
         Launch {
             entrance: runtime::Entrance::Pivot,
+            customs: runtime::Customs::default(),
             spec,
             facts,
             id: "test",

@@ -103,6 +103,7 @@ impl Guard {
             bundle.map(|bundle| Hooks { spec: &launch.spec, id: &id, bundle: bundle.path() });
         let wished = runtime::Launch {
             entrance: Entrance::Pivot,
+            customs: runtime::Customs::default(),
             spec: &launch.spec,
             facts: &container.facts,
             id: &id,
