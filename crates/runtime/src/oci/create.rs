@@ -26,7 +26,7 @@ use super::restore::Past;
 use super::scope::{self, Driver};
 use super::state;
 use super::users::{self, Open};
-use super::{binds, interfaces, notify, shown};
+use super::{binds, interfaces, notify, rdt, shown};
 use crate::hooks::{self, Hooks};
 use crate::plan::{self, Customs, Entrance, Keyring, Orphan, Surroundings};
 use crate::start::LastSteps;
@@ -77,7 +77,9 @@ pub(super) fn create(home: &Home<'_>, args: &Create, company: Company) -> Result
             // The first failure is the one to tell.
             let detached =
                 place.noted().and_then(|root| root.iter().try_for_each(Attached::detach));
-            if detached.is_ok() {
+            let removed = place.noted_shares();
+            let removed = removed.and_then(|all| all.iter().try_for_each(rdt::Groups::remove));
+            if detached.and(removed).is_ok() {
                 let _ = place.remove();
             }
             Err(fault)
@@ -170,13 +172,32 @@ fn among_its_namespaces(
         order.save(&record)?;
         return Ok((record, running));
     }
+    let shares = shares(place, bundle, &args.id.id)?;
     let door = listen(place)?;
     let ready = order
         .launched((cgroup, namespaces), Some(door.as_fd()), |launch| Ok(crate::launch(launch)?))?;
+    // It has no children yet, which would have to be found.
+    let pid = ready.pid().as_raw_nonzero().get().unsigned_abs();
+    shares.iter().try_for_each(|groups| groups.enter(pid))?;
     sockets.hand_over(ready.terminal(), ready.pidfd())?;
     let record = order.describe(group, (ready.pid(), ready.last_steps()))?;
+    let record = Record { shares, ..record };
     order.save(&record)?;
     Ok((record, ready.leave()?))
+}
+
+/// What it is to have of caches and memory bandwidth, made but for its process.
+fn shares(place: &Place, bundle: &Bundle, id: &str) -> Result<Option<rdt::Groups>, Fault> {
+    let linux = bundle.spec.linux().as_ref();
+    let Some(asked) = linux.and_then(|linux| linux.intel_rdt().as_ref()) else { return Ok(None) };
+    let plan = rdt::plan(asked, id)?;
+    let path = "/proc/self/mountinfo";
+    let table = std::fs::read(path).map_err(Fault::file("read", path))?;
+    let groups = plan.groups(&rdt::root(&table)?);
+    plan.check(&groups)?;
+    place.note_shares(&groups)?;
+    plan.make(&groups)?;
+    Ok(Some(groups))
 }
 
 /// What is to be made, and where it is written down.
@@ -211,6 +232,10 @@ impl Order<'_> {
         let attached = Attached::of(linux, &mut namespaces, (&rootfs, &bundle.rootfs))?;
         attached.iter().try_for_each(|attached| place.note(attached))?;
         let mut spec = bundle.spec.clone();
+        if let Some(linux) = spec.linux_mut() {
+            // It enters them from outside.
+            linux.set_intel_rdt(None);
+        }
         let mut passed = 0;
         if let Some(process) = spec.process_mut() {
             environment::complete(process, rootfs.as_fd());
@@ -284,6 +309,7 @@ impl Order<'_> {
             cgroup,
             last,
             is_plain: !hooks::any(&bundle.spec) && !filter::asks(&bundle.spec),
+            shares: None,
             attached: if shares { place.noted()? } else { None },
         })
     }

@@ -15,7 +15,7 @@ use super::arguments::{Delete, Kill};
 use super::fault::{self, Fault, Level};
 use super::in_place::Attached;
 use super::record::{Group, Home, Place, Process, Record, Status};
-use super::{environment, scope, state};
+use super::{environment, rdt, scope, state};
 use crate::hooks::Hooks;
 
 /// How long a killed process may take to end. One that hangs in the kernel takes longer.
@@ -141,6 +141,7 @@ fn delete_one(home: &Home<'_>, id: &str, args: &Delete) -> Result<(), Fault> {
 pub(super) fn remove(home: &Home<'_>, place: Place, record: &Record) -> Result<(), Fault> {
     remove_group(&record.cgroup)?;
     record.attached.iter().try_for_each(Attached::detach)?;
+    record.shares.iter().try_for_each(rdt::Groups::remove)?;
     let mut spec = place.spec_to_do(record)?;
     if let Some(spec) = &mut spec {
         environment::hand_to_hooks(spec);
@@ -162,6 +163,7 @@ fn abandon(place: Place) -> Result<(), Fault> {
         group => remove_group(&group?)?,
     }
     place.noted()?.iter().try_for_each(Attached::detach)?;
+    place.noted_shares()?.iter().try_for_each(rdt::Groups::remove)?;
     place.remove()
 }
 

@@ -11,7 +11,7 @@ use super::environment;
 use super::fault::Fault;
 use super::filter::{self, Filter};
 use super::record::{Group, Place, Record};
-use super::state;
+use super::{rdt, state};
 use crate::plan::{Keyring, Orphan, Surroundings};
 use crate::{CgroupEntry, Enter, HostFacts, LaunchError, Running, Stdio};
 
@@ -25,6 +25,7 @@ pub(super) struct Inside<'a> {
     around: Surroundings,
     cgroup: Cgroup,
     group: &'a Group,
+    shares: Option<&'a rdt::Groups>,
 }
 
 /// What becomes of a process besides what its specification says.
@@ -58,6 +59,7 @@ impl<'a> Inside<'a> {
             around: around.with_groups(environment::groups(spec)),
             cgroup: state::cgroup(&record.cgroup)?,
             group: &record.cgroup,
+            shares: record.shares.as_ref(),
         })
     }
 
@@ -82,6 +84,8 @@ impl<'a> Inside<'a> {
         terms: Terms<'_>,
     ) -> Result<Running, Fault> {
         filter::check_turns(self.filter.as_ref(), Some(process))?;
+        // What this process starts is where it is. It waits for that from here on, or ends.
+        self.shares.iter().try_for_each(|groups| groups.enter(0))?;
         // One whose program has divided its control group takes processes in a part of it alone. The part
         // goes with the container.
         let below = Below::of(terms.below, self.group)?;

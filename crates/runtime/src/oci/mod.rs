@@ -25,6 +25,7 @@ mod interfaces;
 mod line;
 mod more;
 mod notify;
+mod rdt;
 mod record;
 mod restore;
 mod run;

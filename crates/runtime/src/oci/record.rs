@@ -22,6 +22,7 @@ use sys::Errno;
 use super::arguments::Globals;
 use super::fault::Fault;
 use super::in_place::Attached;
+use super::rdt;
 
 /// The name of the socket.
 const DOOR: &str = "start.sock";
@@ -31,6 +32,9 @@ const GROUP: &str = "cgroup.json";
 
 /// The name of where a root is attached.
 const ROOT: &str = "root.json";
+
+/// The name of what is made in resctrl.
+const SHARES: &str = "rdt.json";
 
 /// Where compiled filters are kept, beside the containers: it is no id.
 const FILTERS: &str = "@filters";
@@ -93,6 +97,9 @@ pub(super) struct Record {
     /// Where its root is, if that is among the mounts of others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) attached: Option<Attached>,
+    /// Where it is in resctrl, if it is anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) shares: Option<rdt::Groups>,
 }
 
 /// A control group.
@@ -308,6 +315,19 @@ impl Place {
     /// Writes down where a root is about to be attached, so that one whose creation was killed is found.
     pub(super) fn note(&self, root: &Attached) -> Result<(), Fault> {
         self.write(ROOT, root)
+    }
+
+    /// The same of what is about to be made in resctrl.
+    pub(super) fn note_shares(&self, groups: &rdt::Groups) -> Result<(), Fault> {
+        self.write(SHARES, groups)
+    }
+
+    /// What may have been made there, if anything was to be.
+    pub(super) fn noted_shares(&self) -> Result<Option<rdt::Groups>, Fault> {
+        match self.read(SHARES) {
+            Err(Fault::NoContainer) => Ok(None),
+            read => read.map(Some),
+        }
     }
 
     /// The root that may have been attached, if any was to be.

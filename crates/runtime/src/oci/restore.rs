@@ -66,6 +66,9 @@ impl Past {
         if spec.linux().as_ref().is_some_and(plan::shares_mounts) {
             return Err(Fault::config("a container with the mounts of others cannot be restored"));
         }
+        if spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some()) {
+            return Err(Fault::config("linux.intelRdt is not supported by restore"));
+        }
         let all = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
         let net = all.into_iter().flatten().find(|one| one.typ() == LinuxNamespaceType::Network);
         let Some(net) = net else { return Ok(()) };
