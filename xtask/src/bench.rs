@@ -5,7 +5,7 @@
 
 mod cases;
 mod engines;
-mod inputs;
+pub(crate) mod inputs;
 pub(crate) mod oci;
 mod registry;
 mod report;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{host, images};
+use crate::{host, images, order};
 
 /// Where the page is published.
 const PORT: &str = "18080";
@@ -38,6 +38,7 @@ impl Dhow {
 pub(crate) fn run() -> Result<()> {
     host::say("building dhow");
     host::run("cargo", &["build", "--release", "--package", "dhow"])?;
+    order::check(&binary()?)?;
     let images = images::make(&host::workspace().join("target/images"))?;
     let roots = PathBuf::from(format!("/tmp/dhow-demo-{}", std::process::id()));
     let dhow = Dhow { binary: binary()?, roots: roots.clone() };

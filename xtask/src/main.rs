@@ -6,6 +6,7 @@ mod demo;
 mod host;
 mod images;
 mod leaks;
+mod order;
 mod packages;
 mod power_loss;
 mod soak;
@@ -46,6 +47,8 @@ usage: cargo xtask COMMAND
   bench [ROUNDS] [--only TEXT] [--json FILE]
                 measure dhow beside Docker and beside the kernel's floor; with --only oci,
                 its runtime beside runc and crun
+  order         build a release, see what its starts execute, and write what the linker is to
+                put first in the next (crates/dhow/order.txt)
   images DIR    write busybox.tar and debian.tar (docker-archive) into DIR
   tidy          check the rules that no compiler checks";
 
@@ -89,6 +92,7 @@ fn run(words: &[&str]) -> Result<()> {
         ["tidy"] => tidy::check(),
         ["images", dir] => images::make(dir.as_ref()).map(drop),
         ["demo"] => steps::demo(),
+        ["order"] => order::run(),
         ["test"] => steps::test(),
         ["test", "--testbed"] => {
             steps::test()?;

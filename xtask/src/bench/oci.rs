@@ -284,8 +284,12 @@ fn line(text: &mut String, name: &str, unit: &str, of: impl Fn(&str) -> f64) {
     );
 }
 
-/// A bundle as Docker makes them: its capabilities, devices, masks and seccomp profile, and limits of all kinds.
-fn bundle(dir: &Path) -> Result<String> {
+/// A bundle as Docker makes them: its capabilities, devices, masks and seccomp profile, and limits of all kinds; for the `dhow`
+/// beside it.
+///
+/// # Errors
+/// A file cannot be written, or dhow fails.
+pub(crate) fn bundle(dir: &Path) -> Result<String> {
     let bundle = dir.join("bundle");
     let bin = bundle.join("rootfs/bin");
     fs::create_dir_all(&bin)?;
