@@ -74,6 +74,7 @@ pub(crate) fn run() -> Result<()> {
     dhow(&["load", "-q", "-i", &inputs::text(&archive)])?;
     let touched = touched(&dir, RUNTIME, &text)
         .and_then(|runtime| Ok((runtime, touched(&dir, ENGINE, &text)?)));
+    oci::remove_groups();
     dhow(&["system", "reset", "--force"])?;
     let (runtime, engine) = touched?;
     let list = list(&runtime, &engine);

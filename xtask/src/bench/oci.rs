@@ -229,7 +229,8 @@ impl Meter {
     }
 }
 
-fn remove_groups() {
+/// Takes away what is left of the bundle's control groups.
+pub(crate) fn remove_groups() {
     let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
     for hierarchy in hierarchies {
         let _ = fs::remove_dir(hierarchy.path().join(GROUP));
