@@ -60,7 +60,7 @@ pub struct ExposedNetwork {
     pub source: Source,
 }
 
-/// A published port.
+/// A published port, or a range of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExposedPort {
     /// Whose it is.
@@ -69,10 +69,12 @@ pub struct ExposedPort {
     pub container: Option<ContainerName>,
     /// Its protocol.
     pub protocol: Protocol,
-    /// Where it is published.
+    /// Where it is published; of a range, the first port.
     pub host: SocketAddr,
-    /// Where it leads.
+    /// Where it leads; of a range, the first port.
     pub inside: SocketAddr,
+    /// How many ports.
+    pub count: u16,
     /// Who reaches it.
     pub reach: Reach,
     /// The addresses of the host where it is reached, each with its link.
@@ -142,6 +144,7 @@ impl Engine {
             protocol: rule.protocol,
             host: rule.host,
             inside: rule.container,
+            count: rule.count,
             reach: reach(rule.host.ip()),
             at: places(rule.host.ip(), &addresses),
         };

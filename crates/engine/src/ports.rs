@@ -1,17 +1,20 @@
 //! Publishing: which port of the host leads to which port of a container.
 //!
 //! A port belongs to whoever holds its sockets; the shim holds them while the container lives, so
-//! nothing needs to be remembered elsewhere, and nothing is left when it dies.
+//! nothing needs to be remembered elsewhere, and nothing is left when it dies. A range has no sockets
+//! and is leased in the database (`ports/lease.rs`).
+
+mod lease;
 
 use std::os::fd::OwnedFd;
 
 use model::network::{self, Inside, Mutual};
 use model::port::{ContainerPort, HostPort, PortBinding, Protocol};
-use net::address::{Cidr, Family};
+use net::address::Cidr;
 use net::bridge::{AnyError, Bridge, BridgePlan};
 use net::host::{self, Ipv6Loopback, Stack};
 use net::nft::{Entry, Firewall, Network, NftError, PortRule, Source, Wanted};
-use net::ports::{PortError, Reserved, reserve};
+use net::ports::{PortError, Reserved};
 use shim::protocol::{FdRole, Published};
 use sys::failpoint::Point;
 use sys::rootless::networks::Networks;
@@ -70,8 +73,9 @@ impl Engine {
             firewall.ensure(&mut source).map_err(net_error)?;
             return Ok(Publication::default());
         }
-        let reserved =
-            self.reserve(&bindings, addresses).map_err(|error| refused(container, &error))?;
+        let reserved = self
+            .reserve(container, &bindings, addresses)
+            .map_err(|error| refused(container, &error))?;
         EngineError::step(Point::StartReserved)?;
         let rules: Vec<PortRule> =
             reserved.iter().flat_map(|one| one.rules(container.id, addresses)).collect();
@@ -106,12 +110,15 @@ impl Engine {
             let firewall = self.firewall_of(terms.stack, bridge)?;
             let mut wanted = || self.everything();
             let mut source = Source::Everything(&mut wanted);
-            let inner = self.reserve(&anywhere, addresses).map_err(net_error)?;
-            let ports = reserved.iter().zip(&inner).flat_map(|(outer, inner)| {
+            let mut inner = self.reserve(container, &anywhere, addresses).map_err(net_error)?;
+            inner.sort_by_key(|one| one.container);
+            // Each port of a range has one of its own there.
+            let outer = reserved.iter().flat_map(published_each);
+            let mut outer: Vec<Vec<PublishedPort>> = outer.collect();
+            outer.sort_by_key(|ports| ports.first().map(|port| port.container));
+            let ports = outer.into_iter().zip(&inner).flat_map(|(outer, inner)| {
                 let number = inner.host.first().map(std::net::SocketAddr::port);
-                published_ports(outer)
-                    .into_iter()
-                    .map(move |port| PublishedPort { inner: number, ..port })
+                outer.into_iter().map(move |port| PublishedPort { inner: number, ..port })
             });
             endpoint.ports = ports.collect();
             let rules = rules(container, endpoint);
@@ -150,10 +157,7 @@ impl Engine {
         container: &Container,
         bindings: &[PortBinding],
     ) -> Result<Vec<Reserved>, EngineError> {
-        let taken = || self.forwarded().unwrap_or_default();
-        // The network has IPv4 alone.
-        let reserved = reserve(bindings, Stack::V4, taken);
-        reserved.map_err(|error| {
+        self.reserve_forwards(bindings).map_err(|error| {
             if let PortError::NoIpv6(address) = error {
                 let why = "the network of an ordinary user has IPv4 alone";
                 return refused(container, &format!("cannot publish {address}: {why}"));
@@ -176,18 +180,11 @@ impl Engine {
         Ok(ports)
     }
 
-    /// Reserves ports of the host.
-    ///
-    /// # Errors
-    /// Somebody has one of them.
-    pub(crate) fn reserve(
-        &self,
-        bindings: &[PortBinding],
-        addresses: &[Cidr],
-    ) -> Result<Vec<Reserved>, PortError> {
-        let published = || self.firewall().and_then(|it| Ok(it.published()?)).unwrap_or_default();
-        let has_v6 = addresses.iter().any(|cidr| cidr.family() == Family::V6);
-        reserve(bindings, if has_v6 { Stack::Dual } else { Stack::V4 }, published)
+    /// Changes what is published of a container that runs, at one instant.
+    pub(crate) fn republish(&self, old: &[PortRule], new: &[PortRule]) -> Result<(), EngineError> {
+        let firewall = self.firewall_now()?;
+        let mut wanted = || self.everything();
+        firewall.replace(old, new, &mut Source::Everything(&mut wanted)).map_err(net_error)
     }
 
     /// Publishes more ports of a container that runs.
@@ -271,7 +268,7 @@ impl Engine {
 
     /// What the shim takes back at the end.
     pub(crate) fn published(&self, publication: &Publication) -> Option<Published> {
-        let ports: Vec<_> = publication.rules.iter().map(published_port).collect();
+        let ports: Vec<_> = publication.rules.iter().map(Into::into).collect();
         (!ports.is_empty()).then(|| Published { tag: self.paths().tag().clone(), ports })
     }
 
@@ -318,11 +315,6 @@ impl Terms {
     }
 }
 
-fn published_port(rule: &PortRule) -> shim::protocol::PublishedPort {
-    let PortRule { protocol, host, container, .. } = *rule;
-    shim::protocol::PublishedPort { protocol, host, container }
-}
-
 pub(crate) fn default_network(plan: &BridgePlan) -> Network {
     Network {
         bridge: plan.name.clone(),
@@ -339,8 +331,16 @@ pub(crate) fn published_ports(reserved: &Reserved) -> Vec<PublishedPort> {
         host_ip: host.ip(),
         host_port: host.port(),
         inner: None,
+        count: reserved.count,
     };
     reserved.host.iter().map(published).collect()
+}
+
+/// The same for each port of a range.
+fn published_each(reserved: &Reserved) -> Vec<Vec<PublishedPort>> {
+    let all = published_ports(reserved);
+    let one = |index| all.iter().filter_map(|port| port.part(index, 1)).collect();
+    (0..reserved.count).map(one).collect()
 }
 
 /// The rules of a container that runs, from its record.
@@ -369,18 +369,19 @@ fn rule(
     port: &PublishedPort,
     host: std::net::SocketAddr,
 ) -> Option<PortRule> {
+    let count = port.count;
     let inside: std::net::IpAddr = match host {
         std::net::SocketAddr::V4(_) => endpoint.ipv4.into(),
         std::net::SocketAddr::V6(_) => endpoint.ipv6?.into(),
     };
     let (owner, ContainerPort { protocol, port }) = (container.id, port.container);
-    Some(PortRule { owner, protocol, host, container: (inside, port).into() })
+    Some(PortRule { owner, protocol, host, container: (inside, port).into(), count })
 }
 
 /// What an ordinary user's program brings where.
 fn forwards(container: &Container, endpoint: &Endpoint) -> Vec<shim::protocol::PublishedPort> {
     let forward = |(port, rule): (&PublishedPort, PortRule)| {
-        let mut forward = published_port(&rule);
+        let mut forward = shim::protocol::PublishedPort::from(&rule);
         forward.container.set_port(port.inner.unwrap_or(rule.container.port()));
         forward
     };

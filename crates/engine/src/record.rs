@@ -243,19 +243,65 @@ pub(crate) struct JoinedNetwork {
     pub(crate) name: String,
 }
 
-/// One port of the host that leads to the container.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+/// Ports of the host that lead to as many of the container.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PublishedPort {
-    /// Inside.
+    /// Inside, the first.
     pub(crate) container: ContainerPort,
     /// Outside.
     pub(crate) host_ip: std::net::IpAddr,
-    /// Outside.
+    /// Outside, the first.
     pub(crate) host_port: u16,
     /// The port of the namespace that an ordinary user's networks are in by which it leads there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) inner: Option<u16>,
+    /// How many; once there were no ranges.
+    #[serde(default = "one_port", skip_serializing_if = "is_one_port")]
+    pub(crate) count: u16,
+}
+
+const fn one_port() -> u16 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_one_port(count: &u16) -> bool {
+    *count == 1
+}
+
+impl PublishedPort {
+    /// Each port by itself.
+    pub(crate) fn each(&self) -> impl Iterator<Item = Self> + '_ {
+        (0..self.count).map_while(|index| self.part(index, 1))
+    }
+
+    /// Some of them, from the n-th on.
+    pub(crate) fn part(&self, index: u16, count: u16) -> Option<Self> {
+        let port = self.container.port.checked_add(index)?;
+        let container = ContainerPort { port, ..self.container };
+        let host_port = self.host_port.checked_add(index)?;
+        Some(Self { container, host_port, count, ..*self })
+    }
+
+    /// What stays of them without these ports of the container.
+    pub(crate) fn without(&self, gone: &std::collections::BTreeSet<ContainerPort>) -> Vec<Self> {
+        let first = self.container;
+        let last = ContainerPort { port: first.port.saturating_add(self.count - 1), ..first };
+        let of_this = gone.iter().filter(|port| {
+            port.protocol == first.protocol && (first.port..=last.port).contains(&port.port)
+        });
+        let (mut parts, mut next) = (Vec::new(), 0);
+        for port in of_this {
+            let index = port.port - first.port;
+            parts.extend(self.part(next, index - next).filter(|part| part.count > 0));
+            next = index + 1;
+        }
+        if next < self.count {
+            parts.extend(self.part(next, self.count - next));
+        }
+        parts
+    }
 }
 
 impl Record {

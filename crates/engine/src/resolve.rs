@@ -51,8 +51,10 @@ pub struct Resolved {
     /// The image's and the user's.
     pub labels: BTreeMap<String, String>,
     /// The image's and the user's, in order.
+    #[serde(with = "model::port::runs::exposed")]
     pub exposed: Vec<ContainerPort>,
     /// What `-p` and `-P` ask for.
+    #[serde(with = "model::port::runs::bindings")]
     pub published: Vec<PortBinding>,
     /// The user's mounts and the image's anonymous volumes, parents before children.
     pub mounts: Vec<Mount>,

@@ -1,5 +1,7 @@
 //! Published ports: what `-p` means.
 
+pub mod runs;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;

@@ -43,25 +43,40 @@ const FILTER_SOURCE: u32 = 1 | (1 << 3) | (1 << 4);
 /// it is cheaper to list the table once, for which the kernel locks each bucket (14 ms).
 const ONE_BY_ONE: usize = 10;
 
+/// Ports of one address, from its own to the last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Side {
+    first: SocketAddr,
+    last: u16,
+}
+
+impl Side {
+    fn has(&self, place: SocketAddr) -> bool {
+        self.first.ip() == place.ip() && (self.first.port()..=self.last).contains(&place.port())
+    }
+}
+
 /// Forgets flows that the host itself would answer at the host's sides of these rules, where
 /// nobody listens: senders that tried before the port was published.
 pub(crate) fn to_host(socket: &Socket, rules: &[PortRule]) -> Result<(), NetlinkError> {
     let udp = rules.iter().filter(|rule| rule.protocol == Protocol::Udp);
-    let sides: Vec<SocketAddr> = udp.map(|rule| rule.host).collect();
+    let sides: Vec<Side> =
+        udp.map(|rule| Side { first: rule.host, last: rule.last(rule.host) }).collect();
     if sides.is_empty() {
         return Ok(());
     }
     let own = own_addresses()?;
     let mut answering = Vec::new();
     for side in sides {
-        if !side.ip().is_unspecified() {
+        if !side.first.ip().is_unspecified() {
             answering.push(side);
             continue;
         }
-        let of_family = own.iter().filter(|own| own.is_ipv4() == side.is_ipv4());
-        answering.extend(of_family.map(|own| SocketAddr::new(*own, side.port())));
+        let of_family = own.iter().filter(|own| own.is_ipv4() == side.first.is_ipv4());
+        let at = |own: &IpAddr| Side { first: SocketAddr::new(*own, side.first.port()), ..side };
+        answering.extend(of_family.map(at));
     }
-    forget(socket, &answering)
+    forget(socket, &answering, &[])
 }
 
 /// The addresses at which this host is reached from elsewhere: link-local senders never get
@@ -71,23 +86,37 @@ fn own_addresses() -> Result<Vec<IpAddr>, NetlinkError> {
     Ok(all.filter(|ip| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local())).collect())
 }
 
-/// Forgets flows that were rewritten to the containers' sides of these rules.
-pub(crate) fn to_containers(socket: &Socket, rules: &[PortRule]) -> Result<(), NetlinkError> {
-    let udp = rules.iter().filter(|rule| rule.protocol == Protocol::Udp);
-    let answering: Vec<_> = udp.map(|rule| rule.container).collect();
-    forget(socket, &answering)
+/// Forgets flows that were rewritten to the containers' sides of these rules, and to none of those that stay.
+pub(crate) fn to_containers(
+    socket: &Socket,
+    rules: &[PortRule],
+    staying: &[PortRule],
+) -> Result<(), NetlinkError> {
+    let sides = |rules: &[PortRule]| -> Vec<Side> {
+        let udp = rules.iter().filter(|rule| rule.protocol == Protocol::Udp);
+        udp.map(|rule| Side { first: rule.container, last: rule.last(rule.container) }).collect()
+    };
+    forget(socket, &sides(rules), &sides(staying))
 }
 
-/// Forgets the UDP flows that are answered from these places.
-fn forget(socket: &Socket, answering: &[SocketAddr]) -> Result<(), NetlinkError> {
+/// Forgets the UDP flows that are answered from these places, and from none of the others.
+fn forget(socket: &Socket, answering: &[Side], but: &[Side]) -> Result<(), NetlinkError> {
     for family in [Family::V4, Family::V6] {
-        let of_family = |side: &&SocketAddr| Family::of(side.ip()) == family;
-        let answering: Vec<_> = answering.iter().filter(of_family).copied().collect();
-        let one_by_one = answering.len() < ONE_BY_ONE;
+        let of_family = |side: &&Side| Family::of(side.first.ip()) == family;
+        let answering: Vec<Side> = answering.iter().filter(of_family).copied().collect();
+        // The kernel's own filter knows single ports.
+        let single = |side: &Side| {
+            side.last == side.first.port() && !but.iter().any(|but| but.has(side.first))
+        };
+        let one_by_one = answering.len() < ONE_BY_ONE && answering.iter().all(single);
         if answering.is_empty() || (one_by_one && delete_filtered(socket, family, &answering)?) {
             continue;
         }
-        delete_listed(socket, family, &answering)?;
+        let is_meant = |place: SocketAddr| {
+            let has = |sides: &[Side]| sides.iter().any(|side| side.has(place));
+            has(&answering) && !has(but)
+        };
+        delete_listed(socket, family, is_meant)?;
     }
     Ok(())
 }
@@ -97,12 +126,12 @@ fn forget(socket: &Socket, answering: &[SocketAddr]) -> Result<(), NetlinkError>
 fn delete_filtered(
     socket: &Socket,
     family: Family,
-    answering: &[SocketAddr],
+    answering: &[Side],
 ) -> Result<bool, NetlinkError> {
     let head = Head { kind: DELETE, flags: flag::ACK, step: "forget flows" };
     let mut batch = Batch::default();
     for side in answering {
-        batch.message(head, &[family.number(), 0, 0, 0], |w| write_filter(w, *side));
+        batch.message(head, &[family.number(), 0, 0, 0], |w| write_filter(w, side.first));
     }
     match socket.execute(batch) {
         Ok(()) => Ok(true),
@@ -134,11 +163,11 @@ fn write_filter(w: &mut Writer, side: SocketAddr) {
 fn delete_listed(
     socket: &Socket,
     family: Family,
-    answering: &[SocketAddr],
+    is_meant: impl Fn(SocketAddr) -> bool,
 ) -> Result<(), NetlinkError> {
     let head = Head { kind: GET, flags: flag::DUMP, step: "list flows" };
     let mut flows = socket.list(|| Batch::of(head, &[family.number(), 0, 0, 0], |_| {}))?;
-    flows.retain(|flow| answerer(flow).is_some_and(|side| answering.contains(&side)));
+    flows.retain(|flow| answerer(flow).is_some_and(&is_meant));
     if flows.is_empty() {
         return Ok(());
     }

@@ -2,7 +2,10 @@
 //!
 //! A port is reserved by binding a socket to it, so the kernel refuses it to everybody else, of any
 //! program, and takes it back when whoever holds the socket dies. Nothing is read from these
-//! sockets: nftables rewrites packets before they would arrive.
+//! sockets: nftables rewrites packets before they would arrive. Ranges are another thing (`range`).
+
+mod kernel;
+mod range;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -15,7 +18,11 @@ use rustix::net::{
 };
 use sys::Errno;
 
+pub use self::range::{Others, Span};
+
+use self::range::{Wishes, check_apart, check_free, spans};
 use crate::address::{Cidr, Family};
+use crate::bridge::AnyError;
 use crate::host::Stack;
 use crate::nft::PortRule;
 
@@ -31,8 +38,16 @@ const RANDOM_ATTEMPTS: usize = 128;
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
     /// Another container of this root has it.
-    #[error("Bind for {0} failed: port is already allocated")]
-    Allocated(SocketAddr),
+    #[error("Bind for {address} failed: port is already allocated{}", by.as_deref().map(|by| format!(" by container {by}")).unwrap_or_default())]
+    Allocated {
+        /// The address and port.
+        address: SocketAddr,
+        /// What that is called, if it is known.
+        by: Option<String>,
+    },
+    /// What others have noted could not be read, or ours not be noted.
+    #[error("note which ports are published")]
+    Claim(#[source] AnyError),
     /// Another program has it, or the address is none of this host.
     #[error("failed to bind host port {address}/{protocol}: {}{}", words(*source), remedy(address.port(), *source))]
     Bind {
@@ -91,14 +106,16 @@ fn remedy(port: u16, errno: Errno) -> String {
     format!(" (sysctl net.ipv4.ip_unprivileged_port_start={port}, or a port from 1024 on)")
 }
 
-/// A port that this process owns as long as it keeps `sockets`.
+/// A port that this process owns as long as it keeps `sockets`, or a range of which there are none.
 #[derive(Debug)]
 pub struct Reserved {
-    /// The container's side.
+    /// The container's side, with its first port.
     pub container: ContainerPort,
-    /// The host's side: one entry for each family, all with the same port.
+    /// The host's side: one entry for each family, all with the same first port.
     pub host: Vec<SocketAddr>,
-    /// What owns it; empty for a protocol that the kernel has no sockets of (SCTP is a module),
+    /// How many ports.
+    pub count: u16,
+    /// What owns it; empty for a range, and for a protocol that the kernel has no sockets of (SCTP is a module),
     /// where nobody could use the port.
     pub sockets: Vec<OwnedFd>,
 }
@@ -114,7 +131,8 @@ impl Reserved {
             .filter_map(|host| {
                 let address = inside(Family::of(host.ip()))?.address();
                 let container = SocketAddr::new(address, self.container.port);
-                Some(PortRule { owner, protocol: self.container.protocol, host: *host, container })
+                let (protocol, count) = (self.container.protocol, self.count);
+                Some(PortRule { owner, protocol, host: *host, container, count })
             })
             .collect()
     }
@@ -122,29 +140,86 @@ impl Reserved {
 
 /// Reserves a port for each binding; either all or none.
 ///
-/// `published` is asked only when a port is in use, to tell another container from another program.
+/// Who wants a range notes it and looks for sockets then; who wants a single port binds it and looks for such notes
+/// then. So of two who want the same at the same time, at least one sees the other.
 ///
 /// # Errors
 /// See [`PortError`].
 pub fn reserve(
     bindings: &[PortBinding],
     stack: Stack,
-    published: impl Fn() -> Vec<PortRule>,
+    others: &Others<'_>,
 ) -> Result<Vec<Reserved>, PortError> {
-    make_room(bindings.len(), stack)?;
-    // Fixed ports first: a random one must not take what is asked for by number.
-    let mut order: Vec<usize> = (0..bindings.len()).collect();
-    order.sort_by_key(|index| bindings.get(*index).map(|b| width(b.host)));
-    let mut reserved: Vec<(usize, Reserved)> = Vec::with_capacity(bindings.len());
-    for index in order {
-        let Some(binding) = bindings.get(index) else { continue };
-        let ours = reserved.iter().map(|(_, reserved)| reserved);
-        let one =
-            reserve_one(binding, stack).map_err(|error| explained(error, ours, &published))?;
-        reserved.push((index, one));
+    let wishes = Wishes::of(bindings);
+    make_room(wishes.single.len(), stack)?;
+    let mut reserved = wishes.ranges(stack)?;
+    let own = spans(&reserved);
+    check_apart(&own, others.had)?;
+    if !own.is_empty() {
+        (others.claim)(&own)?;
     }
+    let own = [own.as_slice(), others.had].concat();
+    let mut taken = Taken { own, single: Vec::new(), claimed: Vec::new() };
+    let single = reserve_single(&wishes.single, stack, &mut taken, others)?;
+    // They are not in the way of themselves.
+    taken.own.clear();
+    check_free(&reserved, &taken, others)?;
+    reserved.extend(single);
     reserved.sort_by_key(|(index, _)| *index);
     Ok(reserved.into_iter().map(|(_, reserved)| reserved).collect())
+}
+
+/// Ports that nobody else can have.
+#[derive(Debug)]
+struct Taken {
+    /// Ranges of this container, and what it had before.
+    own: Vec<Span>,
+    /// Its single ports.
+    single: Vec<Span>,
+    /// Ranges of others, with their names.
+    claimed: Vec<(Span, String)>,
+}
+
+impl Taken {
+    /// Whether it is a port of a range.
+    fn has(&self, address: SocketAddr, protocol: Protocol) -> bool {
+        let one = Span::one(address, protocol);
+        let mut all = self.own.iter().chain(self.claimed.iter().map(|(span, _)| span));
+        all.any(|span| span.common(&one).is_some())
+    }
+}
+
+fn reserve_single(
+    wishes: &[(usize, PortBinding)],
+    stack: Stack,
+    taken: &mut Taken,
+    others: &Others<'_>,
+) -> Result<Vec<(usize, Reserved)>, PortError> {
+    if wishes.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Fixed ports first: a random one must not take what is asked for by number.
+    let mut order: Vec<&(usize, PortBinding)> = wishes.iter().collect();
+    order.sort_by_key(|(_, binding)| width(binding.host));
+    if order.last().is_some_and(|(_, binding)| width(binding.host) > 1) {
+        taken.claimed = (others.claimed)()?;
+    }
+    let mut reserved: Vec<(usize, Reserved)> = Vec::with_capacity(wishes.len());
+    for (index, binding) in order {
+        let one = reserve_one(binding, stack, taken);
+        let one = one.map_err(|error| explained(error, taken, others))?;
+        let protocol = one.container.protocol;
+        taken.single.extend(one.host.iter().map(|host| Span::one(*host, protocol)));
+        reserved.push((*index, one));
+    }
+    taken.claimed = (others.claimed)()?;
+    for one in &taken.single {
+        if let Some((_, by)) = taken.claimed.iter().find(|(span, _)| span.common(one).is_some()) {
+            let address = SocketAddr::new(one.ip, one.first);
+            return Err(PortError::Allocated { address, by: Some(by.clone()) });
+        }
+    }
+    Ok(reserved)
 }
 
 /// Sees to it that a socket of each port can be had.
@@ -170,15 +245,15 @@ fn width(host: HostPort) -> u32 {
     }
 }
 
-fn reserve_one(binding: &PortBinding, stack: Stack) -> Result<Reserved, PortError> {
+fn reserve_one(binding: &PortBinding, stack: Stack, taken: &Taken) -> Result<Reserved, PortError> {
     let addresses = addresses(binding.host_ip, stack)?;
     let protocol = binding.container.protocol;
     let (port, sockets) = match binding.host {
-        HostPort::Random => bind_random(&addresses, protocol)?,
-        HostPort::Within(range) => bind_within(&addresses, range, protocol)?,
+        HostPort::Random => bind_random(&addresses, protocol, taken)?,
+        HostPort::Within(range) => bind_within(&addresses, range, protocol, taken)?,
     };
     let host = addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
-    Ok(Reserved { container: binding.container, host, sockets })
+    Ok(Reserved { container: binding.container, host, count: 1, sockets })
 }
 
 /// The addresses that a binding means.
@@ -195,10 +270,11 @@ fn bind_within(
     addresses: &[IpAddr],
     range: PortRange,
     protocol: Protocol,
+    taken: &Taken,
 ) -> Result<(u16, Vec<OwnedFd>), PortError> {
     let mut last = None;
     for port in range.first..=range.last {
-        match bind_all(addresses, port, protocol) {
+        match bind_free(addresses, port, protocol, taken) {
             Ok(sockets) => return Ok((port, sockets)),
             Err(error) if is_in_use(&error) => last = Some(error),
             Err(error) => return Err(error),
@@ -212,7 +288,11 @@ fn bind_within(
 
 /// The kernel chooses a port for the first address, by its own range and reservations
 /// (`ip_local_port_range`, `ip_local_reserved_ports`); it must be free for the others too.
-fn bind_random(addresses: &[IpAddr], protocol: Protocol) -> Result<(u16, Vec<OwnedFd>), PortError> {
+fn bind_random(
+    addresses: &[IpAddr],
+    protocol: Protocol,
+    taken: &Taken,
+) -> Result<(u16, Vec<OwnedFd>), PortError> {
     let (first, others) =
         addresses.split_first().unwrap_or((&IpAddr::V4(Ipv4Addr::UNSPECIFIED), &[]));
     // Sockets of ports that are taken in the other family stay open until the end, so that the
@@ -223,7 +303,11 @@ fn bind_random(addresses: &[IpAddr], protocol: Protocol) -> Result<(u16, Vec<Own
     while unfit.len() < RANDOM_ATTEMPTS {
         let socket = bind_one(address, protocol)?.ok_or(failed(Errno::PROTONOSUPPORT))?;
         let port = port_of(&socket).map_err(failed)?;
-        match bind_all(others, port, protocol) {
+        if taken.has(SocketAddr::new(*first, port), protocol) {
+            unfit.push(socket);
+            continue;
+        }
+        match bind_free(others, port, protocol, taken) {
             Ok(mut sockets) => {
                 sockets.insert(0, socket);
                 return Ok((port, sockets));
@@ -237,6 +321,20 @@ fn bind_random(addresses: &[IpAddr], protocol: Protocol) -> Result<(u16, Vec<Own
 
 fn port_of(socket: &OwnedFd) -> Result<u16, Errno> {
     SocketAddr::try_from(getsockname(socket)?).map(|address| address.port())
+}
+
+/// The same, but for what ranges have.
+fn bind_free(
+    addresses: &[IpAddr],
+    port: u16,
+    protocol: Protocol,
+    taken: &Taken,
+) -> Result<Vec<OwnedFd>, PortError> {
+    let mut places = addresses.iter().map(|ip| SocketAddr::new(*ip, port));
+    if let Some(address) = places.find(|place| taken.has(*place, protocol)) {
+        return Err(PortError::Bind { address, protocol, source: Errno::ADDRINUSE });
+    }
+    bind_all(addresses, port, protocol)
 }
 
 fn bind_all(
@@ -308,27 +406,22 @@ fn is_in_use(error: &PortError) -> bool {
 }
 
 /// Says whether a port in use is another container's, or that of another wish of the same one.
-fn explained<'a>(
-    error: PortError,
-    mut ours: impl Iterator<Item = &'a Reserved>,
-    published: impl Fn() -> Vec<PortRule>,
-) -> PortError {
+fn explained(error: PortError, taken: &Taken, others: &Others<'_>) -> PortError {
     let PortError::Bind { address, protocol, source: Errno::ADDRINUSE } = error else {
         return error;
     };
-    let same = |other: Protocol, host: &SocketAddr| other == protocol && collide(*host, address);
-    let twice = ours.any(|r| r.host.iter().any(|host| same(r.container.protocol, host)));
-    if twice || published().iter().any(|rule| same(rule.protocol, &rule.host)) {
-        return PortError::Allocated(address);
+    let one = Span::one(address, protocol);
+    if taken.own.iter().chain(&taken.single).any(|span| span.common(&one).is_some()) {
+        return PortError::Allocated { address, by: None };
     }
-    error
-}
-
-/// Whether two sockets cannot both be bound.
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
-    let any = a.ip().is_unspecified() || b.ip().is_unspecified();
-    let family = Family::of(a.ip()) == Family::of(b.ip());
-    a.port() == b.port() && family && (any || a.ip() == b.ip())
+    if let Some((_, by)) = taken.claimed.iter().find(|(span, _)| span.common(&one).is_some()) {
+        return PortError::Allocated { address, by: Some(by.clone()) };
+    }
+    let published = (others.published)();
+    match published.iter().find(|rule| rule.protocol == protocol && rule.is_at(address)) {
+        Some(rule) => PortError::Allocated { address, by: (others.name)(&rule.owner) },
+        None => error,
+    }
 }
 
 #[cfg(test)]
@@ -336,23 +429,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sockets_collide_on_common_addresses() {
-        let check = |a: &str, b: &str, expected: bool| {
-            assert_eq!(collide(a.parse().unwrap(), b.parse().unwrap()), expected, "{a} {b}");
-        };
-        check("0.0.0.0:80", "1.2.3.4:80", true);
-        check("1.2.3.4:80", "1.2.3.4:80", true);
-        check("1.2.3.4:80", "1.2.3.5:80", false);
-        check("0.0.0.0:80", "0.0.0.0:81", false);
-        check("0.0.0.0:80", "[::]:80", false);
-    }
-
-    #[test]
     fn errors_are_in_dockers_words() {
         let address: SocketAddr = "0.0.0.0:18080".parse().unwrap();
         assert_eq!(
-            PortError::Allocated(address).to_string(),
-            "Bind for 0.0.0.0:18080 failed: port is already allocated"
+            PortError::Allocated { address, by: Some("web".to_owned()) }.to_string(),
+            "Bind for 0.0.0.0:18080 failed: port is already allocated by container web"
         );
         let error = PortError::Bind { address, protocol: Protocol::Tcp, source: Errno::ADDRINUSE };
         let expected = "failed to bind host port 0.0.0.0:18080/tcp: address already in use";
@@ -374,6 +455,7 @@ mod tests {
         let reserved = Reserved {
             container: "80/tcp".parse().unwrap(),
             host: vec!["0.0.0.0:8080".parse().unwrap(), "[::]:8080".parse().unwrap()],
+            count: 1,
             sockets: Vec::new(),
         };
         let owner: ContainerId = "0".repeat(64).parse().unwrap();

@@ -138,15 +138,27 @@ pub enum Seat {
     Shared(Way),
 }
 
-/// A port of the host that leads to the container.
+/// Ports of the host that lead to as many of the container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forward {
     /// Its protocol.
     pub protocol: Protocol,
-    /// The host's side.
+    /// The host's side, with its first port.
     pub host: SocketAddr,
-    /// The container's port.
+    /// The container's first port.
     pub container: u16,
+    /// How many ports.
+    pub count: u16,
+}
+
+impl Forward {
+    /// Each port by itself.
+    fn each(&self) -> impl Iterator<Item = Self> + '_ {
+        (0..self.count).map_while(|index| {
+            let host = SocketAddr::new(self.host.ip(), self.host.port().checked_add(index)?);
+            Some(Self { host, container: self.container.checked_add(index)?, count: 1, ..*self })
+        })
+    }
 }
 
 /// One that runs, for as long as this is kept.
@@ -224,8 +236,8 @@ impl UserNetwork {
     /// How long [`UserNetwork::wait`] may take.
     #[must_use]
     pub fn longest(&self) -> Duration {
-        let asked = if self.control.is_some() { self.forwards.len() } else { 0 };
-        let asked = u32::try_from(asked).unwrap_or(u32::MAX);
+        let ports = self.forwards.iter().map(|one| u32::from(one.count)).sum();
+        let asked = if self.control.is_some() { ports } else { 0 };
         PATIENCE.saturating_add(forward::LONGEST.saturating_mul(asked))
     }
 
@@ -256,8 +268,8 @@ impl UserNetwork {
             return Err(UserNetworkError::Failed { program, said });
         }
         let Some(control) = &self.control else { return Ok(()) };
-        self.forwards.iter().try_for_each(|one| {
-            forward::ask(control, one).map_err(|said| UserNetworkError::Forward {
+        self.forwards.iter().flat_map(Forward::each).try_for_each(|one| {
+            forward::ask(control, &one).map_err(|said| UserNetworkError::Forward {
                 program,
                 host: one.host,
                 said,
@@ -320,6 +332,7 @@ mod tests {
             protocol: Protocol::Tcp,
             host: "127.0.0.1:80".parse().unwrap(),
             container: 80,
+            count: 1,
         };
         let forwards = vec![forward; 3];
         let kind = Kind::Slirp;

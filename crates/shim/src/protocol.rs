@@ -8,21 +8,21 @@ mod descriptors;
 mod log;
 mod names;
 mod plans;
+mod ports;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use model::container::{AttachedStreams, Stdin, StopTimeout, TerminalSize};
 use model::life::StartFailure;
-use model::port::Protocol;
-use model::{ExecId, ExitCode, Life, RootTag, Signal};
+use model::{ExecId, ExitCode, Life, Signal};
 use serde::{Deserialize, Serialize};
 
 pub use descriptors::{FdRole, NamespaceKind};
 pub use log::{LogConfig, LogCopy, LogSink, SinkAddress, SinkForm, SinkTls};
 pub use names::{BareNames, NamedNetwork, Outside, Resolver};
 pub use plans::{HealthPlan, Restarts, Restoration};
+pub use ports::{Published, PublishedPort};
 
 /// How the answer to a question begins that the shim does not know: of any version.
 pub(crate) const NOT_UNDERSTOOD: &str = "the shim does not understand the request";
@@ -231,26 +231,6 @@ pub struct Launch {
     /// How its questions for names are answered; `None`: it asks somebody else.
     #[serde(default)]
     pub resolver: Option<Box<Resolver>>,
-}
-
-/// The ports that a container publishes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Published {
-    /// Names the firewall's tables.
-    pub tag: RootTag,
-    /// Each one.
-    pub ports: Vec<PublishedPort>,
-}
-
-/// One port of the host that leads to one of the container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublishedPort {
-    /// Its protocol.
-    pub protocol: Protocol,
-    /// The host's side; an unspecified address is every address of the family.
-    pub host: SocketAddr,
-    /// The container's side, of the same family.
-    pub container: SocketAddr,
 }
 
 /// The cgroup that the shim makes, and removes at the end.

@@ -46,9 +46,9 @@ pub(crate) fn ports(ports: &[OpenPort]) -> String {
         let container =
             if port.container.is_empty() { &port.container_id } else { &port.container };
         let cells = [
-            format!("{}/{}", socket(&port.host_ip, port.host_port), port.protocol),
+            format!("{}/{}", socket(&port.host_ip, port.host_port, port.count), port.protocol),
             container.clone(),
-            socket(&port.container_ip, port.container_port),
+            socket(&port.container_ip, port.container_port, port.count),
             reached_by(port).to_owned(),
             places(port),
             asked(port),
@@ -59,8 +59,12 @@ pub(crate) fn ports(ports: &[OpenPort]) -> String {
     align(&table, Layout::LIST)
 }
 
-fn socket(ip: &str, port: u16) -> String {
-    if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
+fn socket(ip: &str, port: u16, count: u16) -> String {
+    let ports = match count {
+        0 | 1 => port.to_string(),
+        count => format!("{port}-{}", port.saturating_add(count - 1)),
+    };
+    if ip.contains(':') { format!("[{ip}]:{ports}") } else { format!("{ip}:{ports}") }
 }
 
 fn reached_by(port: &OpenPort) -> &'static str {
@@ -166,6 +170,7 @@ mod tests {
             host_port: 8080,
             container_ip: "172.17.0.2".to_owned(),
             container_port: 80,
+            count: 1,
             reach: reach.to_owned(),
             at: vec![Place { link: "eth0".to_owned(), ip: "192.0.2.1".to_owned() }],
             bypasses: list(bypasses),
@@ -204,7 +209,7 @@ mod tests {
             intact: true,
             ports: vec![
                 port("0.0.0.0", "anyone", &["ip filter INPUT"], &["ip filter FORWARD"]),
-                OpenPort { at: Vec::new(), ..port("::1", "host", &[], &[]) },
+                OpenPort { at: Vec::new(), count: 100, ..port("::1", "host", &[], &[]) },
             ],
             networks: vec![network("in", true, false), network("out", false, true)],
             other_chains: vec![

@@ -163,7 +163,7 @@ fn doors(ports: &[&OpenPort]) -> Vec<Door> {
         let same = |port: &OpenPort| {
             (port.host_ip.clone(), port.protocol.clone(), port.container_ip.clone())
         };
-        let next = |a: u16, b: u16| a.checked_add(1) == Some(b);
+        let next = |first: u16, b: u16| first.checked_add(a.count) == Some(b);
         same(a) == same(b)
             && next(a.host_port, b.host_port)
             && next(a.container_port, b.container_port)
@@ -172,7 +172,10 @@ fn doors(ports: &[&OpenPort]) -> Vec<Door> {
 }
 
 fn door(first: &OpenPort, last: &OpenPort) -> Door {
-    let range = |a: u16, b: u16| if a == b { a.to_string() } else { format!("{a}-{b}") };
+    let range = |a: u16, b: u16| {
+        let end = b.saturating_add(last.count.saturating_sub(1));
+        if a == end { a.to_string() } else { format!("{a}-{end}") }
+    };
     let ip = &first.host_ip;
     let ip = if ip.contains(':') { format!("[{ip}]") } else { ip.clone() };
     Door {
@@ -245,6 +248,7 @@ mod tests {
             host_port: host,
             container_ip: "10.0.0.2".to_owned(),
             container_port: to,
+            count: 1,
             reach: reach.to_owned(),
             ..OpenPort::default()
         }

@@ -57,6 +57,7 @@ mod oci_start;
 mod oci_words;
 mod orphans;
 mod pull;
+mod ranges;
 mod recipe;
 mod refusals;
 mod reset;

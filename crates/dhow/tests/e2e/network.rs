@@ -75,7 +75,7 @@ fn a_port_in_use_is_refused_by_name() {
     drop(listener);
     host.ok(&["run", "-d", "--name", "first", "-p", &publish, "busybox", "sleep", "1000"]);
     let refused = host.fails(125, &["run", "--rm", "-p", &publish, "busybox", "true"]);
-    assert!(refused.contains("port is already allocated"), "{refused}");
+    assert!(refused.contains("port is already allocated by container first"), "{refused}");
 }
 
 #[test]

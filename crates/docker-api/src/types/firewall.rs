@@ -22,7 +22,7 @@ pub struct Firewall {
     pub chains: Vec<OwnChain>,
 }
 
-/// A published port.
+/// A published port, or a range of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct OpenPort {
@@ -36,6 +36,8 @@ pub struct OpenPort {
     #[serde(rename = "ContainerIP")]
     pub container_ip: String,
     pub container_port: u16,
+    /// How many ports, each of which leads to the one at its place.
+    pub count: u16,
     /// `host`, `neighbours` or `anyone`.
     pub reach: String,
     /// The addresses of the host where it is reached.

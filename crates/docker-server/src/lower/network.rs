@@ -167,7 +167,10 @@ fn hostname(what: &'static str, name: &str) -> Result<Option<String>, NetworkErr
 
 fn exposed(request: &CreateContainer) -> Result<Vec<ContainerPort>, NetworkError> {
     let ports = request.config.exposed_ports.iter().flatten();
-    Ok(ports.map(|(text, _)| text.parse()).collect::<Result<_, ParsePortError>>()?)
+    let mut ports =
+        ports.map(|(text, _)| text.parse()).collect::<Result<Vec<_>, ParsePortError>>()?;
+    ports.sort_unstable();
+    Ok(ports)
 }
 
 /// Lowers what an update publishes and takes back.
@@ -188,6 +191,8 @@ fn published(bindings: Option<&PortMap>) -> Result<Vec<PortBinding>, NetworkErro
             published.push(binding(container, wire)?);
         }
     }
+    // By number, so that a range is together: the wire has them in the order of their texts.
+    published.sort_by_key(|binding| (binding.container.protocol, binding.container.port));
     Ok(published)
 }
 

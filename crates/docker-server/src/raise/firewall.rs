@@ -51,6 +51,7 @@ fn open_port(port: &ExposedPort, view: &Exposure) -> OpenPort {
         host_port: port.host.port(),
         container_ip: port.inside.ip().to_string(),
         container_port: port.inside.port(),
+        count: port.count,
         reach: match port.reach {
             Reach::Host => "host",
             Reach::Neighbours => "neighbours",

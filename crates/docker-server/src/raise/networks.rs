@@ -1,6 +1,6 @@
 //! Networks: a container's place on them, its ports, and the networks themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use docker_api::types::Map;
 use docker_api::types::containers::Port;
@@ -11,6 +11,7 @@ use docker_api::types::networks::{ConfigReference, EndpointResource, Ipam, IpamC
 use engine::view::{ContainerView, EndpointView, NetworkView};
 use model::container::NetworkMode;
 use model::network::{Attachment, Configuration};
+use model::port::ContainerPort;
 
 use super::{mac, or_null, path, time};
 
@@ -122,8 +123,9 @@ pub(super) fn port_list(view: &ContainerView) -> Vec<Port> {
             protocol: port.container.protocol.to_string(),
         })
         .collect();
+    let published: BTreeSet<ContainerPort> = view.ports.iter().map(|port| port.container).collect();
     for exposed in &view.resolved.exposed {
-        if !view.ports.iter().any(|port| port.container == *exposed) {
+        if !published.contains(exposed) {
             list.push(Port {
                 private_port: exposed.port,
                 protocol: exposed.protocol.to_string(),

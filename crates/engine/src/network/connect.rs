@@ -269,20 +269,31 @@ impl Engine {
             Err(error) => (Publication::default(), Err(error)),
         };
         let published = self.publish_moved((&before, container), &publication);
+        let leased = self.lease_moved(&before, container);
         self.leave_about(container, main.as_ref());
         self.rewrite_hosts(&before, container);
-        all([isolated, moved, ended, led, published])
+        all([isolated, moved, ended, led, published, leased])
+    }
+
+    /// What is published no more can be had by others.
+    fn lease_moved(&self, before: &Container, after: &Container) -> Result<(), EngineError> {
+        let (had, has) = (ports_of(before), ports_of(after));
+        if had == has {
+            return Ok(());
+        }
+        self.lease_ports(&after.id, has).map_err(net_error)
     }
 
     /// Takes back what is published of a container and should not be.
     fn unpublish_all_but(&self, wanted: &[PortRule], id: &ContainerId) -> Result<(), EngineError> {
         let firewall = self.firewall()?;
-        let mut gone = firewall.published().map_err(net_error)?;
-        gone.retain(|rule| rule.owner == *id && !wanted.contains(rule));
+        let mut all = firewall.published().map_err(net_error)?;
+        all.retain(|rule| rule.owner == *id);
+        let (stay, gone): (Vec<_>, Vec<_>) = all.iter().partition(|rule| wanted.contains(rule));
         if gone.is_empty() {
             return Ok(());
         }
-        firewall.unpublish(&gone).map_err(net_error)
+        self.republish(&all, &stay)
     }
 
     /// Gives the ports to the main place. Those that were published keep their sockets, and with them their
@@ -303,7 +314,8 @@ impl Engine {
         // Its program learns of its ports when it starts.
         if had.is_empty() && !wished.is_empty() && !sys::rootless::is_member() {
             let bindings = self.terms_of(main)?.of(wished);
-            let reserved = self.reserve(&bindings, &main.addresses()).map_err(net_error)?;
+            let addresses = main.addresses();
+            let reserved = self.reserve(before, &bindings, &addresses).map_err(net_error)?;
             main.ports = reserved.iter().flat_map(crate::ports::published_ports).collect();
             let sockets = reserved.into_iter().flat_map(|one| one.sockets).collect();
             return Ok(Publication { sockets, ..Publication::default() });
@@ -337,7 +349,7 @@ impl Engine {
             return Ok(());
         }
         let sockets: Vec<_> = publication.sockets.iter().map(std::os::fd::AsFd::as_fd).collect();
-        self.tell_ports(after, &[], &sockets)?;
+        self.tell_ports(after, None, &sockets)?;
         if is_there {
             return Ok(());
         }
@@ -440,6 +452,10 @@ fn rules_of(container: &Container, main: Option<&Endpoint>) -> Vec<PortRule> {
 
 fn endpoint_of(container: &Container) -> Option<&Endpoint> {
     container.record.last_start()?.endpoint.as_ref()
+}
+
+fn ports_of(container: &Container) -> &[crate::record::PublishedPort] {
+    endpoint_of(container).map_or(&[], |endpoint| &endpoint.ports)
 }
 
 fn places_of(container: &Container) -> Vec<Endpoint> {

@@ -3,10 +3,12 @@
 //! The sockets that own a port are the shim's, so it is told before the firewall is; what is taken
 //! back leaves the firewall before its sockets are let go.
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 
 use model::container::NetworkMode;
-use model::port::{ContainerPort, HostPort, PortBinding};
+use model::port::runs::exact;
+use model::port::{ContainerPort, PortBinding};
 use net::nft::PortRule;
 use net::ports::Reserved;
 use shim::CallError;
@@ -27,8 +29,10 @@ pub(super) struct PortPlan {
     removed: Vec<ContainerPort>,
     /// If the container runs.
     reserved: Vec<Reserved>,
-    /// What of its endpoint goes.
-    leaving: Vec<PublishedPort>,
+    /// What of its endpoint stays as it is, or as a part of a range.
+    staying: Vec<PublishedPort>,
+    /// Whether some of it goes.
+    goes: Goes,
     state: Leaving,
     old: Old,
 }
@@ -39,6 +43,13 @@ enum Leaving {
     #[default]
     Published,
     TakenBack,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Goes {
+    #[default]
+    Nothing,
+    Some,
 }
 
 /// How many there were before; what is new comes behind them, and may be the same as one that goes.
@@ -81,11 +92,12 @@ pub(super) fn add(record: &mut Record, plan: &PortPlan) {
 
 /// Forgets what goes.
 pub(super) fn remove(record: &mut Record, plan: &PortPlan) {
-    let goes = |binding: &PortBinding| plan.removed.contains(&binding.container);
+    let removed: BTreeSet<&ContainerPort> = plan.removed.iter().collect();
+    let goes = |binding: &PortBinding| removed.contains(&binding.container);
     drop_old(&mut record.spec.network.published, plan.old.wished, goes);
     drop_old(&mut record.resolved.published, plan.old.resolved, goes);
     if let Some(endpoint) = endpoint_mut(record) {
-        drop_old(&mut endpoint.ports, plan.old.endpoint, |port| plan.leaving.contains(port));
+        endpoint.ports = left(&endpoint.ports, plan);
     }
 }
 
@@ -94,6 +106,16 @@ pub(super) fn remove_gone(record: &mut Record, plan: &PortPlan) {
     match plan.state {
         Leaving::TakenBack => remove(record, plan),
         Leaving::Published => {}
+    }
+}
+
+/// What an endpoint with these ports has once those are gone that go.
+fn left(ports: &[PublishedPort], plan: &PortPlan) -> Vec<PublishedPort> {
+    match plan.goes {
+        Goes::Nothing => ports.to_vec(),
+        Goes::Some => {
+            plan.staying.iter().chain(ports.iter().skip(plan.old.endpoint)).cloned().collect()
+        }
     }
 }
 
@@ -120,25 +142,23 @@ fn check(record: &Record, changes: &PortChanges) -> Result<(), UpdateError> {
     if let Some(mode) = mode.filter(|_| !changes.add.is_empty()) {
         return Err(UpdateError::NoBridge(mode));
     }
-    let is_published =
-        |port: &ContainerPort| record.resolved.published.iter().any(|it| it.container == *port);
-    if let Some(port) = changes.rm.iter().find(|port| !is_published(port)) {
+    let published: BTreeSet<ContainerPort> =
+        record.resolved.published.iter().map(|binding| binding.container).collect();
+    if let Some(port) = changes.rm.iter().find(|port| !published.contains(port)) {
         return Err(UpdateError::NotPublished(*port));
     }
-    let stays = |binding: &&PortBinding| !changes.rm.contains(&binding.container);
-    for (index, binding) in changes.add.iter().enumerate() {
-        let stay = record.resolved.published.iter().filter(stays);
-        let is_there = stay.chain(&changes.add[..index]).any(|other| other == binding);
-        // Of a range or any port, each may have one of its own.
-        if is_there && is_exact(binding) {
-            return Err(UpdateError::PublishedTwice(binding.container));
-        }
+    let removed: BTreeSet<&ContainerPort> = changes.rm.iter().collect();
+    let stays = |binding: &&PortBinding| !removed.contains(&binding.container);
+    // Of a range or any port, each may have one of its own.
+    let place =
+        |binding: &PortBinding| Some((binding.container, binding.host_ip, exact(binding.host)?));
+    let mut there: BTreeSet<_> =
+        record.resolved.published.iter().filter(stays).filter_map(place).collect();
+    let twice = |binding: &&PortBinding| place(binding).is_some_and(|place| !there.insert(place));
+    match changes.add.iter().find(twice) {
+        Some(binding) => Err(UpdateError::PublishedTwice(binding.container)),
+        None => Ok(()),
     }
-    Ok(())
-}
-
-fn is_exact(binding: &PortBinding) -> bool {
-    matches!(binding.host, HostPort::Within(range) if range.first == range.last)
 }
 
 impl Engine {
@@ -167,11 +187,13 @@ impl Engine {
                     .to_owned(),
             ));
         }
-        let goes = |port: &&PublishedPort| changes.rm.contains(&port.container);
-        plan.leaving = endpoint.ports.iter().filter(goes).cloned().collect();
+        let removed: BTreeSet<ContainerPort> = changes.rm.iter().copied().collect();
+        plan.staying = endpoint.ports.iter().flat_map(|port| port.without(&removed)).collect();
+        plan.goes = if plan.staying == endpoint.ports { Goes::Nothing } else { Goes::Some };
         if !plan.added.is_empty() {
             let added = self.terms_of(endpoint)?.of(&plan.added);
-            plan.reserved = self.reserve(&added, &endpoint.addresses()).map_err(net_error)?;
+            plan.reserved =
+                self.reserve(container, &added, &endpoint.addresses()).map_err(net_error)?;
         }
         Ok(plan)
     }
@@ -188,11 +210,14 @@ impl Engine {
         let new: Vec<PublishedPort> = plan.coming().collect();
         let sockets: Vec<_> = plan.reserved.iter().flat_map(|one| &one.sockets).collect();
         let sockets: Vec<_> = sockets.into_iter().map(AsFd::as_fd).collect();
-        self.tell_ports(container, &[], &sockets)?;
+        self.tell_ports(container, None, &sockets)?;
         let rules = rules_of(container, &new);
-        self.publish_rules(&rules)?;
+        let ports = all_of(container);
+        let old: Vec<_> = ports.iter().filter(|port| !new.contains(port)).cloned().collect();
+        self.republish(&rules_of(container, &old), &rules_of(container, ports))?;
         if !self.life(container)?.is_running() {
             // Its shim may have taken back its ports before these were there.
+            let rules = rules_of(container, ports);
             return self.unpublish(&Publication { rules, ..Publication::default() });
         }
         self.admit_early_senders(&Publication { rules, ..Publication::default() });
@@ -205,18 +230,20 @@ impl Engine {
         container: &Container,
         plan: &mut PortPlan,
     ) -> Result<(), EngineError> {
-        if plan.leaving.is_empty() {
+        if plan.goes == Goes::Nothing {
             return Ok(());
         }
-        let rules = rules_of(container, &plan.leaving);
-        self.firewall()?.unpublish(&rules).map_err(net_error)?;
-        if let Err(error) = self.tell_ports(container, &plan.leaving, &[]) {
+        let (all, left) = (all_of(container), left(all_of(container), plan));
+        let (old, new) = (rules_of(container, all), rules_of(container, &left));
+        self.republish(&old, &new)?;
+        if let Err(error) = self.tell_ports(container, Some(&left), &[]) {
             // The shim still has their sockets. This error is the one to tell.
-            let _ = self.publish_rules(&rules);
+            let _ = self.republish(&new, &old);
             return Err(error);
         }
         plan.state = Leaving::TakenBack;
-        Ok(())
+        // What stays is leased already.
+        self.lease_ports(&container.id, &left).map_err(net_error)
     }
 
     /// Takes back what was new after all; `container` is what it was before.
@@ -225,28 +252,25 @@ impl Engine {
         if new.is_empty() {
             return;
         }
-        if let Ok(firewall) = self.firewall() {
-            let _ = firewall.unpublish(&rules_of(container, &new));
-        }
-        let gone = match plan.state {
-            Leaving::TakenBack => &plan.leaving[..],
-            Leaving::Published => &[],
+        let stay = match plan.state {
+            Leaving::TakenBack => left(all_of(container), plan),
+            Leaving::Published => all_of(container).to_vec(),
         };
-        let _ = self.tell_ports(container, gone, &[]);
+        let old = stay.iter().chain(&new).cloned().collect::<Vec<_>>();
+        let _ = self.republish(&rules_of(container, &old), &rules_of(container, &stay));
+        let _ = self.tell_ports(container, Some(&stay), &[]);
+        let _ = self.lease_ports(&container.id, &stay);
     }
 
-    /// Tells the shim what the record has of ports, but those that go. One that has ended has taken
-    /// back its own.
+    /// Tells the shim its ports, those of the record if not others. One that has ended has taken back
+    /// its own.
     pub(crate) fn tell_ports(
         &self,
         container: &Container,
-        leaving: &[PublishedPort],
+        ports: Option<&[PublishedPort]>,
         sockets: &[std::os::fd::BorrowedFd<'_>],
     ) -> Result<(), EngineError> {
-        let ports = endpoint(container).map(|endpoint| &endpoint.ports[..]).unwrap_or_default();
-        let stay: Vec<PublishedPort> =
-            ports.iter().filter(|port| !leaving.contains(port)).cloned().collect();
-        let rules = rules_of(container, &stay);
+        let rules = rules_of(container, ports.unwrap_or(all_of(container)));
         let published = self.published(&Publication { rules, ..Publication::default() });
         let mut shim = self.running_shim(&container.id)?;
         match shim.set_published(published, sockets) {
@@ -258,6 +282,10 @@ impl Engine {
 
 fn endpoint(container: &Container) -> Option<&Endpoint> {
     container.record.last_start()?.endpoint.as_ref()
+}
+
+fn all_of(container: &Container) -> &[PublishedPort] {
+    endpoint(container).map(|endpoint| &endpoint.ports[..]).unwrap_or_default()
 }
 
 fn rules_of(container: &Container, ports: &[PublishedPort]) -> Vec<PortRule> {

@@ -17,8 +17,10 @@ pub struct NetworkSpec {
     /// Appended to the hostname in `/etc/hosts`.
     pub domainname: Option<String>,
     /// Ports that the image or user names without publishing them.
+    #[serde(with = "crate::port::runs::exposed")]
     pub exposed: Vec<ContainerPort>,
     /// `-p`
+    #[serde(with = "crate::port::runs::bindings")]
     pub published: Vec<PortBinding>,
     /// `-P`: every exposed port at a random host port.
     pub publish_all: bool,

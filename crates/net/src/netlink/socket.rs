@@ -132,6 +132,14 @@ impl Socket {
         Self::open(Some(netlink::NETFILTER))
     }
 
+    /// Sockets of the current network namespace.
+    ///
+    /// # Errors
+    /// [`NetlinkError::Open`].
+    pub fn diagnosis() -> Result<Self, NetlinkError> {
+        Self::open(Some(netlink::SOCK_DIAG))
+    }
+
     fn open(protocol: Option<rustix::net::Protocol>) -> Result<Self, NetlinkError> {
         let (family, flags) = (AddressFamily::NETLINK, SocketFlags::CLOEXEC);
         let socket =

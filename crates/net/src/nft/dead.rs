@@ -10,7 +10,7 @@ use sys::Errno;
 
 use super::element::{Element, PortRule, of_ports};
 use super::message::Transaction;
-use super::ruleset::OPEN;
+use super::ruleset::{OPEN, OPEN_RANGES};
 use super::table::Table;
 use super::{ATTEMPTS, Built, Firewall, NftError, inspect};
 use crate::conntrack;
@@ -38,7 +38,7 @@ impl Firewall {
                 table.remove(&mut transaction, &doomed.map_err(|e| self.failed("list", e))?);
             }
             if self.committed(transaction)? == Built::Yes {
-                return Ok(self.forget(conntrack::to_containers(&self.socket, &dead))?);
+                return Ok(self.forget(conntrack::to_containers(&self.socket, &dead, &living))?);
             }
         }
         Err(NftError::Raced(self.table.clone()).into())
@@ -51,19 +51,19 @@ impl Firewall {
         dead: &[PortRule],
         living: &[PortRule],
     ) -> Result<Vec<Element>, NetlinkError> {
-        let needed: BTreeSet<Vec<u8>> = of_ports(living, table.family)
-            .into_iter()
-            .filter(|element| element.set == OPEN)
-            .map(|element| element.key)
-            .collect();
-        let live: BTreeSet<Vec<u8>> = inspect::elements(&self.socket, table, OPEN)?
-            .unwrap_or_default()
-            .into_iter()
-            .map(|element| element.key)
-            .collect();
+        let is_open = |element: &Element| [OPEN, OPEN_RANGES].contains(&element.set);
+        let key = |element: Element| (element.set, element.key, element.end);
+        let needed = of_ports(living, table.family).into_iter().filter(is_open);
+        let needed: BTreeSet<_> = needed.map(key).collect();
+        let mut live = BTreeSet::new();
+        for set in [OPEN, OPEN_RANGES] {
+            let elements = inspect::elements(&self.socket, table, set)?.unwrap_or_default();
+            live.extend(elements.into_iter().map(key));
+        }
         let mut doomed = of_ports(dead, table.family);
         doomed.retain(|element| {
-            element.set != OPEN || (live.contains(&element.key) && !needed.contains(&element.key))
+            let key = key(element.clone());
+            !is_open(element) || (live.contains(&key) && !needed.contains(&key))
         });
         Ok(doomed)
     }

@@ -9,6 +9,7 @@ use model::ContainerId;
 use model::network::{Inside, Mutual, Source};
 use model::port::Protocol;
 
+use super::range::{of_ranges, to_range};
 use super::ruleset::{BRIDGES, DNAT_ANY, DNAT_IP, INTERNAL, MASQUERADED, OPEN, PEERS, SUBNETS};
 use crate::address::{Family, LinkName, Subnet, from_octets, octets};
 use crate::netlink::{Attribute, Attributes, Writer};
@@ -18,22 +19,25 @@ const ELEM_KEY: u16 = 1;
 const ELEM_DATA: u16 = 2;
 const ELEM_FLAGS: u16 = 3;
 const ELEM_USERDATA: u16 = 6;
+const ELEM_KEY_END: u16 = 10;
 const DATA_VALUE: u16 = 1;
 const FLAG_RANGE_END: u32 = 1;
 /// The type under which userspace `nft` keeps comments in the user data of elements and tables.
 const USERDATA_COMMENT: u8 = 0;
 
-/// One port of the host that leads to one port of a container.
+/// Ports of the host that lead to as many of a container, each to the one at its place.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PortRule {
     /// Whose it is.
     pub owner: ContainerId,
     /// Its protocol.
     pub protocol: Protocol,
-    /// The host's side; an unspecified address is every address of the family.
+    /// The host's side, with its first port; an unspecified address is every address of the family.
     pub host: SocketAddr,
     /// The container's side, of the same family.
     pub container: SocketAddr,
+    /// How many ports; never 0, and none beyond the last.
+    pub count: u16,
 }
 
 impl PortRule {
@@ -41,6 +45,27 @@ impl PortRule {
     #[must_use]
     pub const fn family(&self) -> Family {
         Family::of(self.host.ip())
+    }
+
+    /// The last port of one of its sides.
+    #[must_use]
+    pub const fn last(&self, side: SocketAddr) -> u16 {
+        side.port().saturating_add(self.count.saturating_sub(1))
+    }
+
+    /// Whether it is a range that leads to other ports than its own.
+    #[must_use]
+    pub(super) const fn is_moved(&self) -> bool {
+        self.count > 1 && self.host.port() != self.container.port()
+    }
+
+    /// Whether it is published at this place.
+    #[must_use]
+    pub fn is_at(&self, place: SocketAddr) -> bool {
+        let any = self.host.ip().is_unspecified() || place.ip().is_unspecified();
+        self.family() == Family::of(place.ip())
+            && (any || self.host.ip() == place.ip())
+            && (self.host.port()..=self.last(self.host)).contains(&place.port())
     }
 }
 
@@ -64,6 +89,8 @@ pub struct Network {
 pub(super) struct Element {
     pub(super) set: &'static str,
     pub(super) key: Vec<u8>,
+    /// The last of the keys that it stands for, in a set of spans.
+    pub(super) end: Option<Vec<u8>>,
     pub(super) data: Option<Vec<u8>>,
     pub(super) comment: Option<String>,
     pub(super) bound: Bound,
@@ -79,14 +106,17 @@ pub(super) enum Bound {
 }
 
 impl Element {
-    fn plain(set: &'static str, key: Vec<u8>) -> Self {
-        Self { set, key, data: None, comment: None, bound: Bound::Start }
+    pub(super) fn plain(set: &'static str, key: Vec<u8>) -> Self {
+        Self { set, key, end: None, data: None, comment: None, bound: Bound::Start }
     }
 
     /// Writes it as an element of a list.
     pub(super) fn write(&self, w: &mut Writer) {
         w.nest(LIST_ELEM, |w| {
             w.nest(ELEM_KEY, |w| w.bytes(DATA_VALUE, &self.key));
+            if let Some(end) = &self.end {
+                w.nest(ELEM_KEY_END, |w| w.bytes(DATA_VALUE, end));
+            }
             if let Some(data) = &self.data {
                 w.nest(ELEM_DATA, |w| w.bytes(DATA_VALUE, data));
             }
@@ -107,7 +137,8 @@ impl Element {
         let comment = attributes.find(ELEM_USERDATA).and_then(|a| comment(a.value));
         let is_end = flags.unwrap_or(0) & FLAG_RANGE_END != 0;
         let bound = if is_end { Bound::End } else { Bound::Start };
-        Some(Self { set, key: value(ELEM_KEY)?, data: value(ELEM_DATA), comment, bound })
+        let (key, end) = (value(ELEM_KEY)?, value(ELEM_KEY_END));
+        Some(Self { set, key, end, data: value(ELEM_DATA), comment, bound })
     }
 }
 
@@ -136,20 +167,16 @@ pub(super) fn comment(mut bytes: &[u8]) -> Option<String> {
 
 /// The elements of published ports in one family's table.
 pub(super) fn of_ports(rules: &[PortRule], family: Family) -> Vec<Element> {
-    let mut elements: Vec<Element> = Vec::new();
-    for rule in rules.iter().filter(|rule| rule.family() == family) {
-        elements.push(dnat(rule));
-    }
+    let single = || rules.iter().filter(|rule| rule.family() == family && rule.count == 1);
+    let mut elements: Vec<Element> = single().map(dnat).collect();
     elements.sort_by_key(|element| element.set);
-    let mut open: Vec<Vec<u8>> = rules
-        .iter()
-        .filter(|rule| rule.family() == family)
-        .map(|rule| socket_key(rule.container, rule.protocol))
-        .collect();
+    let mut open: Vec<Vec<u8>> =
+        single().map(|rule| socket_key(rule.container, rule.protocol)).collect();
     // Several ports of the host may lead to one of the container.
     open.sort_unstable();
     open.dedup();
     elements.extend(open.into_iter().map(|key| Element::plain(OPEN, key)));
+    elements.extend(of_ranges(rules, family));
     elements
 }
 
@@ -162,7 +189,7 @@ fn dnat(rule: &PortRule) -> Element {
     let mut data = octets(rule.container.ip());
     data.extend(padded(&rule.container.port().to_be_bytes()));
     let comment = Some(rule.owner.to_string());
-    Element { set, key, data: Some(data), comment, bound: Bound::Start }
+    Element { data: Some(data), comment, ..Element::plain(set, key) }
 }
 
 /// The published port that an element of `DNAT_ANY` or `DNAT_IP` is, with its owner if the comment
@@ -170,21 +197,28 @@ fn dnat(rule: &PortRule) -> Element {
 pub(super) fn to_port(element: &Element, family: Family) -> Option<PortRule> {
     let width = usize::from(family.bits() / 8);
     let data = element.data.as_deref()?;
-    let container = socket(data.get(..width)?, data.get(width..)?)?;
-    let (ip, rest) = match element.set {
-        DNAT_ANY => (from_octets(&vec![0; width])?, element.key.as_slice()),
-        DNAT_IP => (from_octets(element.key.get(..width)?)?, element.key.get(width..)?),
-        _ => return None,
+    let container = socket(data.get(..width)?, data.get(width..)?);
+    let (host, number) = match element.set {
+        DNAT_ANY => of_socket(&[vec![0; width], element.key.clone()].concat(), width)?,
+        DNAT_IP => of_socket(&element.key, width)?,
+        _ => return to_range(element, family),
     };
-    let protocol = protocol(*rest.first()?)?;
-    let port = u16::from_be_bytes(*rest.get(4..)?.first_chunk()?);
     let owner = element.comment.as_deref()?.parse().ok()?;
-    Some(PortRule { owner, protocol, host: SocketAddr::new(ip, port), container })
+    Some(PortRule { owner, protocol: protocol(number)?, host, container: container?, count: 1 })
 }
 
 fn socket(address: &[u8], port: &[u8]) -> Option<SocketAddr> {
-    let port = u16::from_be_bytes(*port.first_chunk()?);
-    Some(SocketAddr::new(from_octets(address)?, port))
+    Some(SocketAddr::new(from_octets(address)?, port_of(port)?))
+}
+
+/// The place that a key of an address, a protocol and a port is, and the protocol's number.
+pub(super) fn of_socket(key: &[u8], width: usize) -> Option<(SocketAddr, u8)> {
+    Some((socket(key.get(..width)?, key.get(width + 4..)?)?, *key.get(width)?))
+}
+
+/// The port that these bytes begin with.
+pub(super) fn port_of(bytes: &[u8]) -> Option<u16> {
+    Some(u16::from_be_bytes(*bytes.first_chunk()?))
 }
 
 /// The elements of a network in one family's table; none if it is not of this family.
@@ -228,26 +262,26 @@ pub(crate) const fn protocol_number(protocol: Protocol) -> u8 {
     }
 }
 
-fn protocol(number: u8) -> Option<Protocol> {
+pub(super) fn protocol(number: u8) -> Option<Protocol> {
     [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
         .into_iter()
         .find(|protocol| protocol_number(*protocol) == number)
 }
 
-fn socket_key(socket: SocketAddr, protocol: Protocol) -> Vec<u8> {
+pub(super) fn socket_key(socket: SocketAddr, protocol: Protocol) -> Vec<u8> {
     let mut key = octets(socket.ip());
     key.extend(port_key(protocol, socket.port()));
     key
 }
 
-fn port_key(protocol: Protocol, port: u16) -> Vec<u8> {
+pub(super) fn port_key(protocol: Protocol, port: u16) -> Vec<u8> {
     let mut key = padded(&[protocol_number(protocol)]);
     key.extend(padded(&port.to_be_bytes()));
     key
 }
 
 /// Parts of a concatenation fill registers of 4 bytes.
-fn padded(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn padded(bytes: &[u8]) -> Vec<u8> {
     let mut padded = bytes.to_vec();
     padded.resize(bytes.len().next_multiple_of(4), 0);
     padded
@@ -277,6 +311,7 @@ mod tests {
             protocol: Protocol::Tcp,
             host: host.parse().unwrap(),
             container: container.parse().unwrap(),
+            count: 1,
         }
     }
 
@@ -343,6 +378,7 @@ mod tests {
                 protocol,
                 host: SocketAddr::new(host, a),
                 container: SocketAddr::new(container, b),
+                count: 1,
             };
             let element = &of_ports(&[rule], rule.family())[0];
             let mut writer = Writer::default();

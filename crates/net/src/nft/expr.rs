@@ -20,6 +20,8 @@ const VERDICT_CHAIN: u16 = 2;
 /// which the kernel names in its lists where it can.
 const REGISTER_32: u32 = 8;
 const NAT_DESTINATION: u32 = 1;
+/// `NF_NAT_RANGE_PROTO_OFFSET` (kernel 4.18): the new port is as far from the lowest as the old one is from 0.
+const NAT_KEEP_DISTANCE: u32 = 1 << 5;
 const FIB_ADDRESS_TYPE: u32 = 3;
 const FIB_DESTINATION: u32 = 2;
 const LOOKUP_INVERTED: u32 = 1;
@@ -74,6 +76,17 @@ pub(super) enum Ct {
 pub(super) enum Is {
     Equal,
     Different,
+}
+
+/// Which port a rewritten destination has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum NatPort {
+    /// The one that it had.
+    Kept,
+    /// This one.
+    To(Reg),
+    /// One between these, by its distance.
+    Between(Reg, Reg),
 }
 
 /// What becomes of the packet.
@@ -144,7 +157,7 @@ pub(super) enum Expr {
     /// Puts the value into the set, for some seconds; the rule ends here if there is no room.
     Remember { set: Cow<'static, str>, register: Reg, seconds: u64 },
     /// Rewrites the destination.
-    Dnat { family: Family, address: Reg, port: Reg },
+    Dnat { family: Family, address: Reg, port: NatPort },
     /// Rewrites the source to the address of the interface that the packet leaves by.
     Masquerade,
     /// Counts packets, as `iptables` wants of each rule.
@@ -219,7 +232,15 @@ impl Expr {
             }
             Self::Dnat { family, address, port } => {
                 numbers(w, &[NAT_DESTINATION, family.number().into(), address.number()]);
-                w.network_u32(5, port.number());
+                match port {
+                    NatPort::Kept => {}
+                    NatPort::To(port) => w.network_u32(5, port.number()),
+                    NatPort::Between(min, max) => {
+                        w.network_u32(5, min.number());
+                        w.network_u32(6, max.number());
+                        w.network_u32(7, NAT_KEEP_DISTANCE);
+                    }
+                }
             }
             Self::Masquerade | Self::Counter => {}
             Self::Verdict(verdict) => write_verdict(w, verdict),
@@ -393,7 +414,13 @@ impl Data<'_> {
         let number = self.number(2)?;
         let mut families = [Family::V4, Family::V6].into_iter();
         let family = families.find(|family| u32::from(family.number()) == number)?;
-        Some(Expr::Dnat { family, address: self.register(3)?, port: self.register(5)? })
+        let keeps_distance = self.number(7).unwrap_or(0) & NAT_KEEP_DISTANCE != 0;
+        let port = match (self.register(5), self.register(6)) {
+            (None, _) => NatPort::Kept,
+            (Some(min), Some(max)) if keeps_distance => NatPort::Between(min, max),
+            (Some(port), _) => NatPort::To(port),
+        };
+        Some(Expr::Dnat { family, address: self.register(3)?, port })
     }
 }
 
@@ -438,7 +465,13 @@ impl fmt::Display for Expr {
             Self::Remember { set, register, seconds } => {
                 write!(f, "add {register} to @{set} for {seconds} s")
             }
-            Self::Dnat { address, port, .. } => write!(f, "dnat to {address} : {port}"),
+            Self::Dnat { address, port: NatPort::Kept, .. } => write!(f, "dnat to {address}"),
+            Self::Dnat { address, port: NatPort::To(port), .. } => {
+                write!(f, "dnat to {address} : {port}")
+            }
+            Self::Dnat { address, port: NatPort::Between(min, max), .. } => {
+                write!(f, "dnat to {address} : {min} + port, up to {max}")
+            }
             Self::Masquerade => f.write_str("masquerade"),
             Self::Counter => f.write_str("count"),
             Self::Verdict(verdict) => verdict.fmt(f),
@@ -468,7 +501,9 @@ mod tests {
             Expr::InSet { register: r0, set: "open".into(), is: Is::Different },
             Expr::MapTo { register: r0, map: "dnat_any".into(), to: r0 },
             Expr::Remember { set: "admitted".into(), register: r1, seconds: 600 },
-            Expr::Dnat { family: Family::V6, address: r0, port: r1 },
+            Expr::Dnat { family: Family::V6, address: r0, port: NatPort::To(r1) },
+            Expr::Dnat { family: Family::V4, address: r0, port: NatPort::Kept },
+            Expr::Dnat { family: Family::V4, address: r0, port: NatPort::Between(r0, r1) },
             Expr::Masquerade,
             Expr::Counter,
             Expr::Verdict(Verdict::Goto("publish".into())),

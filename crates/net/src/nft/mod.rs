@@ -13,8 +13,11 @@ mod expr;
 mod foreign;
 mod inspect;
 mod message;
+mod moved;
 mod networks;
+mod range;
 pub(crate) mod redirect;
+mod replace;
 mod ruleset;
 mod table;
 mod told;
@@ -24,6 +27,7 @@ use sys::Errno;
 pub(crate) use element::protocol_number;
 pub use element::{Network, PortRule};
 pub use foreign::{Change, Ending, ForeignChain, Hook};
+pub(crate) use range::longest;
 pub use told::{ToldChain, told_chains};
 
 use crate::address::Family;
@@ -33,7 +37,8 @@ use crate::names::Names;
 use crate::netlink::{NetlinkError, Socket};
 use element::{Element, of_ports};
 use message::{Generation, Transaction};
-use ruleset::{LAYOUT, ruleset};
+use moved::{MOVED, Moved};
+use ruleset::LAYOUT;
 use table::Table;
 
 /// How often a change is tried when others change nftables at the same time.
@@ -176,7 +181,7 @@ impl Firewall {
         }
         for _ in 0..ATTEMPTS {
             let generation = self.generation()?;
-            if source.accepts(self.state()?) || self.build(source, generation)? == Built::Yes {
+            if source.accepts(self.state()?) || self.build(source, generation, &[])? == Built::Yes {
                 return Ok(());
             }
         }
@@ -188,9 +193,14 @@ impl Firewall {
     /// # Errors
     /// See [`NftError`].
     pub fn rebuild(&self, source: &mut Source<'_>) -> Result<(), NftError> {
+        self.rebuild_for(&[], source)
+    }
+
+    /// The same, with room for these.
+    fn rebuild_for(&self, rules: &[PortRule], source: &mut Source<'_>) -> Result<(), NftError> {
         for _ in 0..ATTEMPTS {
             let generation = self.generation()?;
-            if self.build(source, generation)? == Built::Yes {
+            if self.build(source, generation, rules)? == Built::Yes {
                 return Ok(());
             }
         }
@@ -210,7 +220,7 @@ impl Firewall {
                 Ok(()) => return Ok(()),
                 Err(error) if error.refusal() == Some(Errno::NOENT) => {
                     missing += 1;
-                    self.heal(missing, source)?;
+                    self.heal(missing, rules, source)?;
                 }
                 // A key exists and leads elsewhere.
                 Err(error) if matches!(error.refusal(), Some(Errno::BUSY | Errno::EXIST)) => {
@@ -234,9 +244,15 @@ impl Firewall {
         self.forget(conntrack::to_host(&self.socket, rules))
     }
 
-    /// Tables may exist and lack their sets, if somebody deleted those alone.
-    fn heal(&self, missing: usize, source: &mut Source<'_>) -> Result<(), NftError> {
-        if missing == 1 { self.ensure(source) } else { self.rebuild(source) }
+    /// Tables may exist and lack their sets: those of ranges that lead to other ports, if there was none, or all,
+    /// if somebody deleted them alone.
+    fn heal(
+        &self,
+        missing: usize,
+        rules: &[PortRule],
+        source: &mut Source<'_>,
+    ) -> Result<(), NftError> {
+        if missing == 1 { self.ensure(source) } else { self.rebuild_for(rules, source) }
     }
 
     /// Takes ports back, while their sockets are still held. What is gone already is passed over.
@@ -252,11 +268,11 @@ impl Firewall {
         match transaction.commit(&self.socket) {
             Ok(()) => {}
             Err(error) if error.refusal() == Some(Errno::NOENT) => {
-                self.remove_where(rules, |live, ours| live.data == ours.data)?;
+                self.remove_where(rules, |live, ours| live.is_same_as(ours))?;
             }
             Err(error) => return Err(self.failed("unpublish ports in", error)),
         }
-        self.forget(conntrack::to_containers(&self.socket, rules))
+        self.forget(conntrack::to_containers(&self.socket, rules, &[]))
     }
 
     /// Whether there are tables: those that are not there will be built by the first who needs them.
@@ -279,28 +295,6 @@ impl Firewall {
             );
         }
         Ok(rules)
-    }
-
-    /// Whether the tables exist and have exactly the rules they should have. Elements are not
-    /// compared.
-    ///
-    /// # Errors
-    /// If the kernel cannot be asked.
-    pub fn is_intact(&self) -> Result<bool, NftError> {
-        if self.state()? == State::Missing {
-            return Ok(false);
-        }
-        for table in self.tables() {
-            let same = inspect::has_rules(
-                &self.socket,
-                table,
-                &ruleset(table.family, self.loopback, self.entry),
-            );
-            if !same.map_err(|error| self.failed("list", error))? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     /// Deletes the tables of both families, if they exist.
@@ -341,7 +335,7 @@ impl Firewall {
 
     /// What a table says of itself. Tables that say something else are built again: those of
     /// another version of this program, and of a host that was set up otherwise.
-    fn comment(&self, state: State) -> String {
+    fn comment(&self, state: State, moved: Moved) -> String {
         let built = if state == State::Partial { "partial" } else { "whole" };
         let loopback = match self.loopback {
             Ipv6Loopback::Published => "published",
@@ -352,28 +346,42 @@ impl Firewall {
             Entry::Admitted => ", host asked",
             Entry::Brought => ", brought",
         };
-        format!("dhow layout {LAYOUT} {built}, ::1 {loopback}{entry}")
+        let moved = if moved == Moved::Some { MOVED } else { "" };
+        format!("dhow layout {LAYOUT} {built}, ::1 {loopback}{entry}{moved}")
     }
 
     fn state_of(&self, comment: Option<&str>) -> State {
         let states = [State::Partial, State::Whole];
-        let found = states.into_iter().find(|state| comment == Some(&self.comment(*state)));
+        let says = |state: &State, moved| comment == Some(&self.comment(*state, moved));
+        let found = states
+            .into_iter()
+            .find(|state| says(state, Moved::Nothing) || says(state, Moved::Some));
         found.unwrap_or(State::Missing)
+    }
+
+    /// What the tables say of themselves, in the order of their families.
+    fn comments(&self) -> Result<Vec<Option<String>>, NftError> {
+        inspect::comments(&self.socket, &self.table, self.stack.families())
+            .map_err(|error| self.failed("look up", error))
     }
 
     /// The state of the worse of the tables.
     fn state(&self) -> Result<State, NftError> {
-        let comments = inspect::comments(&self.socket, &self.table, self.stack.families())
-            .map_err(|error| self.failed("look up", error))?;
-        let states: Vec<_> = comments.iter().map(|c| self.state_of(c.as_deref())).collect();
+        let states: Vec<_> = self.comments()?.iter().map(|c| self.state_of(c.as_deref())).collect();
         let worst = [State::Missing, State::Partial].into_iter().find(|s| states.contains(s));
         Ok(worst.unwrap_or(State::Whole))
     }
 
     /// Replaces the tables by new ones, unless anything changed since `generation`: what the
     /// source says may not have been known to whoever changed it.
-    fn build(&self, source: &mut Source<'_>, generation: Generation) -> Result<Built, NftError> {
-        let mark = self.comment(source.mark());
+    /// They get what `rules`, which come next, need.
+    fn build(
+        &self,
+        source: &mut Source<'_>,
+        generation: Generation,
+        rules: &[PortRule],
+    ) -> Result<Built, NftError> {
+        let mark = source.mark();
         let asked;
         let wanted = match source {
             Source::OneContainer(wanted) => *wanted,
@@ -383,13 +391,15 @@ impl Firewall {
                 &asked
             }
         };
+        let moved = Moved::of(rules.iter().chain(&wanted.ports).any(PortRule::is_moved));
+        let mark = self.comment(mark, moved);
         let mut transaction = Transaction::begin_at(generation);
         for table in self.tables() {
             // To delete a table it must exist, and to create it anew it must not.
             table.create(&mut transaction, &mark);
             table.delete(&mut transaction);
             table.create(&mut transaction, &mark);
-            table.fill(&mut transaction, &ruleset(table.family, self.loopback, self.entry));
+            table.fill(&mut transaction, &self.ruleset(table.family, moved));
             table.add(&mut transaction, &all_elements(wanted, table.family));
         }
         match transaction.commit(&self.socket) {
@@ -444,7 +454,7 @@ impl Firewall {
         for run in ours.chunk_by(|a, b| a.set == b.set) {
             let Some(set) = run.first().map(|element| element.set) else { continue };
             let mut live = inspect::elements(&self.socket, table, set)?.unwrap_or_default();
-            live.retain(|live| run.iter().any(|own| own.key == live.key && which(live, own)));
+            live.retain(|live| run.iter().any(|own| own.meets(live) && which(live, own)));
             found.extend(live);
         }
         Ok(found)
@@ -473,12 +483,14 @@ mod tests {
         let names = Names::of(&model::RootTag::DEFAULT);
         let firewall = Firewall::open(&names, Stack::Dual, Ipv6Loopback::Published).unwrap();
         for state in [State::Whole, State::Partial] {
-            assert_eq!(firewall.state_of(Some(&firewall.comment(state))), state);
+            for moved in [Moved::Nothing, Moved::Some] {
+                assert_eq!(firewall.state_of(Some(&firewall.comment(state, moved))), state);
+            }
         }
         let other = Firewall::open(&names, Stack::Dual, Ipv6Loopback::Closed).unwrap();
-        let comment = other.comment(State::Whole);
+        let comment = other.comment(State::Whole, Moved::Nothing);
         let asked = Firewall::open(&names, Stack::Dual, Ipv6Loopback::Published).unwrap();
-        let asked = asked.with_entry(Entry::Admitted).comment(State::Whole);
+        let asked = asked.with_entry(Entry::Admitted).comment(State::Whole, Moved::Nothing);
         for comment in [None, Some(""), Some("dhow layout 0 whole"), Some(&comment), Some(&asked)] {
             assert_eq!(firewall.state_of(comment), State::Missing, "{comment:?}");
         }

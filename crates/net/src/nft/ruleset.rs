@@ -3,16 +3,15 @@
 //! Deciding only: `table` writes them, `element` says what is in their sets. What the rules do, and
 //! why, is explained in `docs/design/network.md`.
 
-use std::fmt;
 use std::net::Ipv6Addr;
 
 use super::Entry;
-use super::expr::{Base, Ct, Expr, Is, Meta, Reg, Verdict};
+use super::expr::{Base, Ct, Expr, Is, Meta, NatPort, Reg, Verdict};
 use crate::address::Family;
 use crate::host::Ipv6Loopback;
 
 /// Raised with every change of what this module says: a table of another layout is rebuilt.
-pub(super) const LAYOUT: u32 = 3;
+pub(super) const LAYOUT: u32 = 4;
 
 /// `(protocol, port) → (address, port)`: published on every address of the host.
 pub(super) const DNAT_ANY: &str = "dnat_any";
@@ -20,6 +19,16 @@ pub(super) const DNAT_ANY: &str = "dnat_any";
 pub(super) const DNAT_IP: &str = "dnat_ip";
 /// `(address, protocol, port)` of containers that are published.
 pub(super) const OPEN: &str = "open";
+/// `(protocol, ports) → address`: published on every address of the host, under the same numbers.
+pub(super) const RANGES_ANY: &str = "ranges_any";
+/// `(address, protocol, ports) → address`: the same on one address of the host.
+pub(super) const RANGES_IP: &str = "ranges_ip";
+/// `(protocol, ports) → (address, lowest, highest)`: under other numbers.
+pub(super) const MOVED_ANY: &str = "moved_any";
+/// `(address, protocol, ports) → (address, lowest, highest)`: the same on one address of the host.
+pub(super) const MOVED_IP: &str = "moved_ip";
+/// `(address, protocol, ports)` of containers of which ranges are published.
+pub(super) const OPEN_RANGES: &str = "open_ranges";
 /// Names of our bridges.
 pub(super) const BRIDGES: &str = "bridges";
 /// `(bridge, bridge)` between which containers may talk: each with itself.
@@ -67,6 +76,8 @@ pub(super) struct Set {
 pub(super) enum Form {
     Values,
     Ranges,
+    /// Values of several parts, of which each may be a range; how long each part is.
+    Spans([u32; 3]),
     /// Rules put them in, for some time.
     Remembered,
 }
@@ -190,7 +201,7 @@ fn admitted_to_publish(family: Family) -> Vec<Expr> {
 
 fn admit(family: Family) -> Vec<Vec<Expr>> {
     let width = address_registers(family);
-    let rule = |key: Vec<Expr>, published| {
+    let rule = |key: &[Expr], published| {
         let mut rule = vec![
             Expr::Meta { key: Meta::InputIndex, to: Reg(0) },
             compare_u32(Reg(0), Is::Different, LOOPBACK_INDEX),
@@ -198,7 +209,7 @@ fn admit(family: Family) -> Vec<Vec<Expr>> {
             mask_u32(Reg(0), STATE_NEW),
             compare_u32(Reg(0), Is::Different, 0),
         ];
-        rule.extend(key);
+        rule.extend_from_slice(key);
         rule.push(map(published));
         rule.extend(load_flow(family));
         rule.extend([
@@ -209,7 +220,10 @@ fn admit(family: Family) -> Vec<Vec<Expr>> {
     };
     let mut one_address = load_address(family, End::Destination);
     one_address.extend(load_port(width));
-    let mut rules = vec![rule(one_address, DNAT_IP), rule(load_port(0), DNAT_ANY)];
+    let any_address = load_port(0);
+    let mut rules = vec![rule(&one_address, DNAT_IP), rule(&any_address, DNAT_ANY)];
+    rules.extend([RANGES_IP, MOVED_IP].map(|set| rule(&one_address, set)));
+    rules.extend([RANGES_ANY, MOVED_ANY].map(|set| rule(&any_address, set)));
     if family == Family::V6 {
         rules.insert(0, from_link_local());
     }
@@ -233,10 +247,21 @@ fn sets(family: Family) -> Vec<Set> {
     let target = Some(Type::concat(&[address, PORT]));
     let socket = Type::concat(&[address, PROTOCOL, PORT]);
     let set = |name, key, data| Set { name, key, data, form: Form::Values };
+    let any = Type::concat(&[PROTOCOL, PORT]);
+    let parts = [PROTOCOL.length, PORT.length, 0];
+    let spans_any = |name, data| Set { name, key: any, data, form: Form::Spans(parts) };
+    let parts = [address.length, PROTOCOL.length, PORT.length];
+    let spans_ip = |name, data| Set { name, key: socket, data, form: Form::Spans(parts) };
+    let moved = Some(Type::concat(&[address, PORT, PORT]));
     vec![
-        set(DNAT_ANY, Type::concat(&[PROTOCOL, PORT]), target),
+        set(DNAT_ANY, any, target),
         set(DNAT_IP, socket, target),
         set(OPEN, socket, None),
+        spans_any(RANGES_ANY, Some(address)),
+        spans_ip(RANGES_IP, Some(address)),
+        spans_any(MOVED_ANY, moved),
+        spans_ip(MOVED_IP, moved),
+        spans_ip(OPEN_RANGES, None),
         set(BRIDGES, LINK, None),
         set(PEERS, Type::concat(&[LINK, LINK]), None),
         Set { name: MASQUERADED, key: address, data: None, form: Form::Ranges },
@@ -312,13 +337,23 @@ fn local_to_publish() -> Vec<Expr> {
 /// A port of one address goes before a port of all.
 fn publish(family: Family) -> Vec<Vec<Expr>> {
     let width = address_registers(family);
-    let dnat = Expr::Dnat { family, address: Reg(0), port: Reg(width) };
     let mut one_address = load_address(family, End::Destination);
     one_address.extend(load_port(width));
-    one_address.extend([map(DNAT_IP), dnat.clone()]);
-    let mut any_address = load_port(0);
-    any_address.extend([map(DNAT_ANY), dnat]);
-    let mut rules = vec![one_address, any_address];
+    let any_address = load_port(0);
+    let rule = |key: &[Expr], set, port| {
+        let dnat = Expr::Dnat { family, address: Reg(0), port };
+        [key, &[map(set), dnat]].concat()
+    };
+    let (to, moved) = (NatPort::To(Reg(width)), NatPort::Between(Reg(width), Reg(width + 1)));
+    // Single ports first: what is most is found at once.
+    let mut rules = vec![
+        rule(&one_address, DNAT_IP, to),
+        rule(&any_address, DNAT_ANY, to),
+        rule(&one_address, RANGES_IP, NatPort::Kept),
+        rule(&one_address, MOVED_IP, moved),
+        rule(&any_address, RANGES_ANY, NatPort::Kept),
+        rule(&any_address, MOVED_ANY, moved),
+    ];
     if family == Family::V6 {
         rules.insert(0, from_link_local());
     }
@@ -360,18 +395,22 @@ fn to_bridge(family: Family) -> Vec<Vec<Expr>> {
         compare_u32(Reg(0), Is::Different, 0),
         Expr::Verdict(Verdict::Accept),
     ];
-    let mut published = rewritten(Is::Different);
-    published.extend(load_address(family, End::Destination));
-    published.extend(load_port(width));
-    published.push(Expr::InSet { register: Reg(0), set: OPEN.into(), is: Is::Equal });
-    published.push(Expr::Verdict(Verdict::Accept));
+    let published = |set: &'static str| {
+        let mut published = rewritten(Is::Different);
+        published.extend(load_address(family, End::Destination));
+        published.extend(load_port(width));
+        published.push(Expr::InSet { register: Reg(0), set: set.into(), is: Is::Equal });
+        published.push(Expr::Verdict(Verdict::Accept));
+        published
+    };
     let peers = vec![
         Expr::Meta { key: Meta::InputName, to: Reg(0) },
         Expr::Meta { key: Meta::OutputName, to: Reg(4) },
         Expr::InSet { register: Reg(0), set: PEERS.into(), is: Is::Equal },
         Expr::Verdict(Verdict::Accept),
     ];
-    vec![answers, peers, from_internal(), published, vec![Expr::Verdict(Verdict::Drop)]]
+    let refused = vec![Expr::Verdict(Verdict::Drop)];
+    vec![answers, peers, from_internal(), published(OPEN), published(OPEN_RANGES), refused]
 }
 
 fn postrouting(family: Family) -> Vec<Vec<Expr>> {
@@ -460,30 +499,31 @@ fn compare_u32(register: Reg, is: Is, value: u32) -> Expr {
     Expr::Compare { register, is, value: value.to_ne_bytes().to_vec() }
 }
 
-impl fmt::Display for Ruleset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for set in &self.sets {
-            let data = set.data.map_or_else(String::new, |data| format!(" -> {}", data.length));
-            writeln!(f, "set {}: {}{data} {:?}", set.name, set.key.length, set.form)?;
-        }
-        for chain in &self.chains {
-            let hook = chain.hook.map_or_else(String::new, |hook| {
-                format!(" ({} hook {} priority {})", hook.kind, hook.number, hook.priority)
-            });
-            writeln!(f, "chain {}{hook}", chain.name)?;
-            for rule in &chain.rules {
-                let words: Vec<_> = rule.iter().map(Expr::to_string).collect();
-                writeln!(f, "  {}", words.join("; "))?;
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use expect_test::expect;
+    use std::fmt;
+
+    impl fmt::Display for Ruleset {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            for set in &self.sets {
+                let data = set.data.map_or_else(String::new, |data| format!(" -> {}", data.length));
+                writeln!(f, "set {}: {}{data} {:?}", set.name, set.key.length, set.form)?;
+            }
+            for chain in &self.chains {
+                let hook = chain.hook.map_or_else(String::new, |hook| {
+                    format!(" ({} hook {} priority {})", hook.kind, hook.number, hook.priority)
+                });
+                writeln!(f, "chain {}{hook}", chain.name)?;
+                for rule in &chain.rules {
+                    let words: Vec<_> = rule.iter().map(Expr::to_string).collect();
+                    writeln!(f, "  {}", words.join("; "))?;
+                }
+            }
+            Ok(())
+        }
+    }
 
     /// When this changes, raise `LAYOUT`.
     #[test]
@@ -492,6 +532,11 @@ mod tests {
             set dnat_any: 8 -> 8 Values
             set dnat_ip: 12 -> 8 Values
             set open: 12 Values
+            set ranges_any: 8 -> 4 Spans([1, 2, 0])
+            set ranges_ip: 12 -> 4 Spans([4, 1, 2])
+            set moved_any: 8 -> 12 Spans([1, 2, 0])
+            set moved_ip: 12 -> 12 Spans([4, 1, 2])
+            set open_ranges: 12 Spans([4, 1, 2])
             set bridges: 16 Values
             set peers: 32 Values
             set masqueraded: 4 Ranges
@@ -500,11 +545,16 @@ mod tests {
             chain publish
               r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @dnat_ip[r0]; dnat to r0 : r1
               r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; dnat to r0 : r1
+              r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @ranges_ip[r0]; dnat to r0
+              r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @moved_ip[r0]; dnat to r0 : r1 + port, up to r2
+              r0 = Transport; r1 = Transport[2+2]; r0 = @ranges_any[r0]; dnat to r0
+              r0 = Transport; r1 = Transport[2+2]; r0 = @moved_any[r0]; dnat to r0 : r1 + port, up to r2
             chain to_bridge
               r0 = ct State; r0 &= [06, 00, 00, 00]; r0 != [00, 00, 00, 00]; accept
               r0 = InputName; r4 = OutputName; r0 = @peers; accept
               r0 = InputName; r0 = @internal; drop
               r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @open; accept
+              r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @open_ranges; accept
               drop
             chain hairpin
               r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 = [00, 00, 00, 00]; return
@@ -532,6 +582,11 @@ mod tests {
             set dnat_any: 8 -> 20 Values
             set dnat_ip: 24 -> 20 Values
             set open: 24 Values
+            set ranges_any: 8 -> 16 Spans([1, 2, 0])
+            set ranges_ip: 24 -> 16 Spans([16, 1, 2])
+            set moved_any: 8 -> 24 Spans([1, 2, 0])
+            set moved_ip: 24 -> 24 Spans([16, 1, 2])
+            set open_ranges: 24 Spans([16, 1, 2])
             set bridges: 16 Values
             set peers: 32 Values
             set masqueraded: 16 Ranges
@@ -541,11 +596,16 @@ mod tests {
               r0 = Network[8+2]; r0 &= [ff, c0]; r0 = [fe, 80]; return
               r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @dnat_ip[r0]; dnat to r0 : r4
               r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; dnat to r0 : r4
+              r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @ranges_ip[r0]; dnat to r0
+              r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @moved_ip[r0]; dnat to r0 : r4 + port, up to r5
+              r0 = Transport; r1 = Transport[2+2]; r0 = @ranges_any[r0]; dnat to r0
+              r0 = Transport; r1 = Transport[2+2]; r0 = @moved_any[r0]; dnat to r0 : r4 + port, up to r5
             chain to_bridge
               r0 = ct State; r0 &= [06, 00, 00, 00]; r0 != [00, 00, 00, 00]; accept
               r0 = InputName; r4 = OutputName; r0 = @peers; accept
               r0 = InputName; r0 = @internal; drop
               r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @open; accept
+              r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @open_ranges; accept
               drop
             chain hairpin
               r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 = [00, 00, 00, 00]; return
@@ -596,7 +656,11 @@ mod tests {
               r0 = type of destination; r0 = [02, 00, 00, 00]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; r0 = @admitted; jump publish
             chain admit (filter hook 1 priority 200)
               r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @dnat_ip[r0]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 30 s; drop
-              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 30 s; drop"#]]
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 30 s; drop
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @ranges_ip[r0]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 30 s; drop
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @moved_ip[r0]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 30 s; drop
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @ranges_any[r0]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 30 s; drop
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @moved_any[r0]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 30 s; drop"#]]
         .assert_eq(&told(Family::V4));
         expect![[r#"
             set admitted: 40 Remembered
@@ -604,7 +668,11 @@ mod tests {
               r0 = type of destination; r0 = [02, 00, 00, 00]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; r0 = @admitted; jump publish
             chain admit (filter hook 1 priority 200)
               r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @dnat_ip[r0]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 30 s; drop
-              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 30 s; drop"#]]
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 30 s; drop
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @ranges_ip[r0]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 30 s; drop
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @moved_ip[r0]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 30 s; drop
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @ranges_any[r0]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 30 s; drop
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @moved_any[r0]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 30 s; drop"#]]
         .assert_eq(&told(Family::V6));
     }
 }

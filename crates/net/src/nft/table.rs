@@ -33,6 +33,9 @@ const SET_DATA_LENGTH: u16 = 7;
 const SET_DESCRIPTION: u16 = 9;
 const SET_ID: u16 = 10;
 const DESCRIPTION_SIZE: u16 = 1;
+const DESCRIPTION_PARTS: u16 = 2;
+const PART: u16 = 1;
+const PART_LENGTH: u16 = 1;
 const SET_USERDATA: u16 = 13;
 /// Type and length of what userspace `nft` reads to print keys.
 const USERDATA_KEY_ORDER: [u8; 2] = [0, 4];
@@ -41,6 +44,8 @@ const FLAG_RANGES: u32 = 0x4;
 const FLAG_MAP: u32 = 0x8;
 const FLAG_TIMEOUT: u32 = 0x10;
 const FLAG_FROM_RULES: u32 = 0x20;
+/// Kernel 5.6.
+const FLAG_PARTS: u32 = 0x80;
 /// Senders can be made up, and memory is finite.
 const MOST_REMEMBERED: u32 = 65_536;
 
@@ -122,6 +127,7 @@ impl Table<'_> {
         let form = match set.form {
             Form::Values => 0,
             Form::Ranges => FLAG_RANGES,
+            Form::Spans(_) => FLAG_RANGES | FLAG_PARTS,
             Form::Remembered => FLAG_TIMEOUT | FLAG_FROM_RULES,
         };
         let map = if set.data.is_some() { FLAG_MAP } else { 0 };
@@ -134,9 +140,7 @@ impl Table<'_> {
             w.network_u32(SET_DATA_TYPE, data.number);
             w.network_u32(SET_DATA_LENGTH, data.length);
         }
-        if set.form == Form::Remembered {
-            w.nest(SET_DESCRIPTION, |w| w.network_u32(DESCRIPTION_SIZE, MOST_REMEMBERED));
-        }
+        write_description(w, set.form);
         w.network_u32(SET_ID, id);
         if set.key.is_link_name() {
             let order = [&USERDATA_KEY_ORDER[..], &HOST_ORDER.to_ne_bytes()].concat();
@@ -154,6 +158,23 @@ impl Table<'_> {
         });
         w.network_u32(CHAIN_POLICY, POLICY_ACCEPT);
         w.text(CHAIN_TYPE, hook.kind);
+    }
+}
+
+/// What the kernel has to know of a set beforehand.
+fn write_description(w: &mut Writer, form: Form) {
+    match form {
+        Form::Values | Form::Ranges => {}
+        Form::Remembered => {
+            w.nest(SET_DESCRIPTION, |w| w.network_u32(DESCRIPTION_SIZE, MOST_REMEMBERED));
+        }
+        Form::Spans(parts) => w.nest(SET_DESCRIPTION, |w| {
+            w.nest(DESCRIPTION_PARTS, |w| {
+                for length in parts.into_iter().filter(|length| *length > 0) {
+                    w.nest(PART, |w| w.network_u32(PART_LENGTH, length));
+                }
+            });
+        }),
     }
 }
 

@@ -75,9 +75,14 @@ fn pasta(seat: &Seat, forwards: &[Forward]) -> Result<Vec<String>, UserNetworkEr
     Ok(words)
 }
 
-/// A port in pasta's words, which it repeats when it cannot have it.
+/// A port or a range in pasta's words, which it repeats when it cannot have it.
 pub(super) fn spec(forward: &Forward) -> String {
-    format!("{}/{}:{}", forward.host.ip(), forward.host.port(), forward.container)
+    let range = |first: u16| match forward.count {
+        0 | 1 => first.to_string(),
+        count => format!("{first}-{}", first.saturating_add(count - 1)),
+    };
+    let (host, container) = (range(forward.host.port()), range(forward.container));
+    format!("{}/{host}:{container}", forward.host.ip())
 }
 
 fn slirp(seat: &Seat, forwards: &[Forward]) -> Result<Vec<String>, UserNetworkError> {
@@ -107,7 +112,7 @@ mod tests {
     use super::*;
 
     fn forward(protocol: Protocol, host: &str, container: u16) -> Forward {
-        Forward { protocol, host: host.parse().unwrap(), container }
+        Forward { protocol, host: host.parse().unwrap(), container, count: 1 }
     }
 
     fn line(kind: Kind, forwards: &[Forward]) -> String {
@@ -125,10 +130,10 @@ mod tests {
                 forward(Protocol::Tcp, "0.0.0.0:8080", 80),
                 forward(Protocol::Udp, "127.0.0.1:53", 5353),
                 forward(Protocol::Tcp, "127.0.0.1:1", 2),
+                Forward { count: 100, ..forward(Protocol::Tcp, "0.0.0.0:20000", 80) },
             ],
         );
-        let ports =
-            "--tcp-ports 0.0.0.0/8080:80 --tcp-ports 127.0.0.1/1:2 --udp-ports 127.0.0.1/53:5353";
+        let ports = "--tcp-ports 0.0.0.0/8080:80 --tcp-ports 127.0.0.1/1:2 --tcp-ports 0.0.0.0/20000-20099:80-179 --udp-ports 127.0.0.1/53:5353";
         assert!(some.ends_with(ports), "{some}");
     }
 

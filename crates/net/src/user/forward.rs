@@ -25,7 +25,7 @@ pub(super) fn ask(socket: &Path, forward: &Forward) -> Result<(), String> {
 
 /// Numbers and addresses alone, so that nothing has to be escaped.
 fn question(forward: &Forward) -> String {
-    let Forward { protocol, host, container } = forward;
+    let Forward { protocol, host, container, .. } = forward;
     format!(
         r#"{{"execute":"add_hostfwd","arguments":{{"proto":"{protocol}","host_addr":"{}","host_port":{},"guest_addr":"{ADDRESS}","guest_port":{container}}}}}"#,
         host.ip(),
@@ -65,6 +65,7 @@ mod tests {
             protocol: Protocol::Tcp,
             host: "127.0.0.1:8080".parse().unwrap(),
             container: 80,
+            count: 1,
         };
         let expected = r#"{"execute":"add_hostfwd","arguments":{"proto":"tcp","host_addr":"127.0.0.1","host_port":8080,"guest_addr":"10.0.2.100","guest_port":80}}"#;
         assert_eq!(question(&one), expected);

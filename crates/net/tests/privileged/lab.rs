@@ -205,9 +205,20 @@ pub(crate) fn rules(
         let host: SocketAddr = host.parse().unwrap();
         let ip = if host.is_ipv4() { container.v4() } else { container.v6() };
         let container_side = SocketAddr::new(ip, port);
-        PortRule { owner: container.id, protocol, host, container: container_side }
+        PortRule { owner: container.id, protocol, host, container: container_side, count: 1 }
     };
     host.iter().map(rule).collect()
+}
+
+/// Both families of a published range.
+pub(crate) fn range(
+    container: &Container,
+    protocol: Protocol,
+    (host, port): (&[&str], u16),
+    count: u16,
+) -> Vec<PortRule> {
+    let rules = rules(container, protocol, host, port).into_iter();
+    rules.map(|rule| PortRule { count, ..rule }).collect()
 }
 
 /// Answers each connection in the namespace with its name and the peer's address.

@@ -10,3 +10,4 @@ mod isolation;
 mod lab;
 mod ports;
 mod publishing;
+mod ranges;

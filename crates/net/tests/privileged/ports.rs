@@ -6,7 +6,8 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use model::port::{PortBinding, parse_publish};
 use net::endpoint;
 use net::host::Stack;
-use net::ports::{PortError, Reserved, reserve};
+use net::nft::PortRule;
+use net::ports::{Others, PortError, Reserved, Span, reserve};
 
 use crate::lab::{container_id, inside, read_sysctl, sysctl};
 
@@ -15,7 +16,31 @@ fn bindings(published: &[&str]) -> Vec<PortBinding> {
 }
 
 fn get(published: &[&str]) -> Result<Vec<Reserved>, PortError> {
-    reserve(&bindings(published), Stack::Dual, Vec::new)
+    get_beside(published, &[], &[])
+}
+
+/// Beside another container, called `web`.
+fn get_beside(
+    wished: &[&str],
+    published: &[PortRule],
+    claimed: &[Span],
+) -> Result<Vec<Reserved>, PortError> {
+    let allocated = |span: &Span, other: &Span| {
+        let address = (span.ip, span.common(other)?).into();
+        Some(PortError::Allocated { address, by: Some("web".to_owned()) })
+    };
+    let claim = |spans: &[Span]| {
+        let mut pairs = spans.iter().flat_map(|span| claimed.iter().map(move |it| (span, it)));
+        pairs.find_map(|(span, it)| allocated(span, it)).map_or(Ok(()), Err)
+    };
+    let others = Others {
+        had: &[],
+        published: &|| published.to_vec(),
+        claim: &claim,
+        claimed: &|| Ok(claimed.iter().map(|span| (*span, "web".to_owned())).collect()),
+        name: &|_| Some("web".to_owned()),
+    };
+    reserve(&bindings(wished), Stack::Dual, &others)
 }
 
 fn in_new_host(work: impl FnOnce() + Send) {
@@ -72,9 +97,9 @@ fn a_port_of_another_container_is_allocated() {
         let held = get(&["8080:80"]).unwrap();
         let addresses = ["172.17.0.2/16".parse().unwrap()];
         let rules = held[0].rules(container_id(1), &addresses);
-        let error = reserve(&bindings(&["8080:81"]), Stack::Dual, || rules.clone()).unwrap_err();
+        let error = get_beside(&["8080:81"], &rules, &[]).unwrap_err();
         let expected = "Bind for 0.0.0.0:8080 failed: port is already allocated";
-        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.to_string(), format!("{expected} by container web"));
         // Twice in one wish is the same.
         let error = get(&["8081:80", "8081:81"]).unwrap_err();
         assert_eq!(error.to_string(), expected.replace("8080", "8081"));
@@ -133,10 +158,17 @@ fn remains_of_a_former_server_are_no_hindrance() {
 #[test]
 fn without_ipv6_only_ipv4_is_reserved() {
     in_new_host(|| {
-        let held = reserve(&bindings(&["8080:80"]), Stack::V4, Vec::new).unwrap();
+        let others = Others {
+            had: &[],
+            published: &Vec::new,
+            claim: &|_| Ok(()),
+            claimed: &|| Ok(Vec::new()),
+            name: &|_| None,
+        };
+        let held = reserve(&bindings(&["8080:80"]), Stack::V4, &others).unwrap();
         assert_eq!(held[0].host, ["0.0.0.0:8080".parse().unwrap()]);
         TcpListener::bind("[::1]:8080").unwrap();
-        let error = reserve(&bindings(&["[::1]:8080:80"]), Stack::V4, Vec::new).unwrap_err();
+        let error = reserve(&bindings(&["[::1]:8080:80"]), Stack::V4, &others).unwrap_err();
         assert_eq!(error.to_string(), "cannot publish ::1: IPv6 is disabled on this host");
     });
 }
@@ -157,5 +189,83 @@ fn sctp_needs_no_sockets() {
     in_new_host(|| {
         let held = get(&["8080:80/sctp"]).unwrap();
         assert_eq!(held[0].host.len(), 2);
+    });
+}
+
+/// What another has noted: `tcp` ports of every address of the older family.
+fn span(first: u16, last: u16) -> Span {
+    let ip = std::net::Ipv4Addr::UNSPECIFIED.into();
+    Span { protocol: model::port::Protocol::Tcp, ip, first, last }
+}
+
+#[test]
+fn a_range_is_one_thing_without_sockets() {
+    in_new_host(|| {
+        let held = get(&["20000-29999:20000-29999", "80:80"]).unwrap();
+        let shown: Vec<_> =
+            held.iter().map(|it| (it.host.len(), it.count, it.sockets.len())).collect();
+        assert_eq!(shown, [(2, 10_000, 0), (2, 1, 2)]);
+    });
+}
+
+#[test]
+fn a_range_is_refused_where_a_program_has_one_of_its_ports() {
+    in_new_host(|| {
+        let refused = |kind: &str| {
+            let wished = format!("20000-20099:20000-20099/{kind}");
+            get(&[&wished]).map(|_| ()).map_err(|error| error.to_string())
+        };
+        let listening = TcpListener::bind("127.0.0.1:20050").unwrap();
+        let expected = "failed to bind host port 0.0.0.0:20050/tcp: address already in use";
+        assert_eq!(refused("tcp"), Err(expected.to_owned()));
+        assert_eq!(refused("udp"), Ok(()), "another protocol");
+        drop(listening);
+        assert_eq!(refused("tcp"), Ok(()), "given back");
+        let _udp = UdpSocket::bind("[::1]:20099").unwrap();
+        let expected = "failed to bind host port [::]:20099/udp: address already in use";
+        assert_eq!(refused("udp"), Err(expected.to_owned()));
+        // Who has bound and does not listen, as another dhow.
+        let _bound = get(&["20000:80"]).unwrap();
+        let expected = "failed to bind host port 0.0.0.0:20000/tcp: address already in use";
+        assert_eq!(refused("tcp"), Err(expected.to_owned()));
+    });
+}
+
+#[test]
+fn who_has_a_range_is_named() {
+    in_new_host(|| {
+        let why = |wished: &[&str], claimed: &[Span]| {
+            get_beside(wished, &[], claimed).unwrap_err().to_string()
+        };
+        let allocated =
+            |address: &str| format!("Bind for {address} failed: port is already allocated");
+        let by_web = |address: &str| format!("{} by container web", allocated(address));
+        let other = [span(20090, 30000)];
+        assert_eq!(why(&["20000-20099:1-100"], &other), by_web("0.0.0.0:20090"));
+        assert_eq!(why(&["20095:80"], &other), by_web("0.0.0.0:20095"));
+        let single = get(&["20050:80"]).unwrap();
+        let rules = single[0].rules(container_id(1), &["172.17.0.2/16".parse().unwrap()]);
+        let error = get_beside(&["20000-20099:1-100"], &rules, &[]).unwrap_err();
+        assert_eq!(error.to_string(), by_web("0.0.0.0:20050"));
+        // Twice in one wish.
+        let twice = why(&["30000-30099:1-100", "30099-30199:1-101"], &[]);
+        assert_eq!(twice, allocated("0.0.0.0:30099"));
+        assert_eq!(why(&["30000-30099:1-100", "30050:80"], &[]), allocated("0.0.0.0:30050"));
+    });
+}
+
+#[test]
+fn a_chosen_port_is_none_of_a_range() {
+    in_new_host(|| {
+        sysctl("ipv4/ip_local_port_range", "40000 40019");
+        let port = |wished: &[&str], claimed: &[Span]| {
+            let held = get_beside(wished, &[], claimed).unwrap();
+            held.last().unwrap().host[0].port()
+        };
+        assert_eq!(port(&["80"], &[span(40000, 40018)]), 40019);
+        assert_eq!(
+            port(&["40001-40017:40001-40017", "40000-40019:80"], &[span(40000, 40000)]),
+            40018
+        );
     });
 }

@@ -152,12 +152,7 @@ pub(super) fn user_network(
     let own = namespaces.iter().find(|(kind, _)| *kind == Namespaces::NET);
     let netns = networks.map(Networks::netns).or(own.map(|(_, netns)| netns.as_fd()));
     let netns = netns.ok_or_else(|| failure("there is no network namespace"))?;
-    let forward = |port: &PublishedPort| Forward {
-        protocol: port.protocol,
-        host: port.host,
-        container: port.container.port(),
-    };
-    let forwards = ports.iter().map(forward).collect();
+    let forwards = ports.iter().map(PublishedPort::forward).collect();
     let seat = seat_of(networks, &paths.id);
     let started = net::user::start(netns, &seat, forwards, &paths.dir());
     started.map(Some).map_err(|error| failure(chain(&error)))
@@ -183,17 +178,12 @@ fn is_owned(socket: &OwnedFd, ports: &[PublishedPort]) -> bool {
         };
         sockopt::socket_protocol(socket) == Ok(Some(number))
     };
-    ports.iter().any(|port| port.host == address && is_of(port.protocol))
+    // A range has no sockets.
+    ports.iter().any(|port| port.host == address && port.count == 1 && is_of(port.protocol))
 }
 
 fn take_back(owner: ContainerId, published: &Published) -> Result<Firewall, NftError> {
-    let rule = |port: &PublishedPort| PortRule {
-        owner,
-        protocol: port.protocol,
-        host: port.host,
-        container: port.container,
-    };
-    let rules: Vec<PortRule> = published.ports.iter().map(rule).collect();
+    let rules: Vec<PortRule> = published.ports.iter().map(|port| port.rule(owner)).collect();
     let has_v6 = rules.iter().any(|rule| rule.host.is_ipv6());
     let stack = if has_v6 { Stack::Dual } else { Stack::V4 };
     // How `::1` is handled matters to building the tables alone.
@@ -206,7 +196,8 @@ mod tests {
     use super::*;
 
     fn port(protocol: Protocol, host: SocketAddr) -> PublishedPort {
-        PublishedPort { protocol, host, container: "10.0.0.2:80".parse().unwrap() }
+        let container = "10.0.0.2:80".parse().unwrap();
+        PublishedPort { protocol, host, container, count: 1 }
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Port leases: which container publishes which port of the host.
+//! Port leases: which container publishes which range of ports of the host.
 //!
-//! Decides conflicts between containers; whether another program of the host listens is the
-//! engine's to find out.
+//! Decides conflicts between containers' ranges. Single ports are owned by sockets and not leased; whether such a
+//! socket, or another program of the host, is in the way is the engine's to find out.
 
 use std::net::IpAddr;
 
@@ -12,25 +12,29 @@ use rusqlite::Row;
 use super::addresses::{AddressError, check_container};
 use super::{Db, DbError, Durability, Text, Tx};
 
-/// One published port.
+/// A published range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortLease {
     /// TCP, UDP or SCTP.
     pub protocol: Protocol,
     /// The address of the host; the unspecified one stands for all of its family.
     pub host_ip: IpAddr,
-    /// 1 to 65535.
-    pub port: u16,
+    /// The lowest, 1 to 65535.
+    pub first: u16,
+    /// The highest, not below `first`.
+    pub last: u16,
 }
 
 /// Why no port was leased.
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
     /// Another container publishes it.
-    #[error("port {}/{} of {} is published by {by}", .lease.port, .lease.protocol, .lease.host_ip)]
+    #[error("port {port}/{} of {} is published by {by}", .lease.protocol, .lease.host_ip)]
     Taken {
         /// What was asked for.
         lease: PortLease,
+        /// Which of it the other has.
+        port: u16,
         /// Who has it.
         by: ContainerId,
     },
@@ -49,37 +53,31 @@ pub struct Ports<'s> {
 }
 
 impl PortLease {
-    /// Whether both cannot be published at once.
+    /// The lowest port that keeps both from being published at once.
     #[must_use]
-    pub fn conflicts(&self, other: &Self) -> bool {
+    pub fn conflict(&self, other: &Self) -> Option<u16> {
         let same_family = self.host_ip.is_ipv4() == other.host_ip.is_ipv4();
         let same_address = self.host_ip == other.host_ip
             || self.host_ip.is_unspecified()
             || other.host_ip.is_unspecified();
-        self.protocol == other.protocol && self.port == other.port && same_family && same_address
+        let (first, last) = (self.first.max(other.first), self.last.min(other.last));
+        let conflicts =
+            self.protocol == other.protocol && first <= last && same_family && same_address;
+        conflicts.then_some(first)
     }
 }
 
 impl Ports<'_> {
-    /// Leases the ports that `plan` names when it is shown those of other containers; all or none.
+    /// Leases these ranges, and ends what the container has leased before; all or none.
     ///
     /// # Errors
-    /// One of them conflicts with another container's; whatever `plan` says.
-    pub fn lease<E: From<PortError> + From<DbError>>(
-        &self,
-        container: &ContainerId,
-        plan: impl FnOnce(&[PortLease]) -> Result<Vec<PortLease>, E>,
-    ) -> Result<Vec<PortLease>, E> {
+    /// One of them conflicts with another container's.
+    pub fn lease(&self, container: &ContainerId, wanted: &[PortLease]) -> Result<(), PortError> {
         self.db.write("lease ports", Durability::Eventual, |tx| {
             check_container(tx, container).map_err(PortError::from)?;
             tx.execute("DELETE FROM ports WHERE container = ?1", [Text(*container)])?;
             let used = tx.all(SELECT_ALL, [], read_row)?;
-            let leases: Vec<PortLease> = used.iter().map(|(lease, _)| *lease).collect();
-            let wanted = plan(&leases)?;
-            for lease in &wanted {
-                claim(tx, container, lease, &used)?;
-            }
-            Ok(wanted)
+            wanted.iter().try_for_each(|lease| claim(tx, container, lease, &used))
         })
     }
 
@@ -92,7 +90,7 @@ impl Ports<'_> {
     }
 }
 
-const SELECT_ALL: &str = "SELECT protocol, port, host_ip, container FROM ports";
+const SELECT_ALL: &str = "SELECT protocol, port, host_ip, container, last FROM ports";
 
 fn claim(
     tx: &Tx<'_>,
@@ -100,12 +98,14 @@ fn claim(
     lease: &PortLease,
     used: &[(PortLease, ContainerId)],
 ) -> Result<(), PortError> {
-    if let Some((_, by)) = used.iter().find(|(other, _)| other.conflicts(lease)) {
-        return Err(PortError::Taken { lease: *lease, by: *by });
+    let taken = |(other, by): &(PortLease, ContainerId)| Some((lease.conflict(other)?, *by));
+    if let Some((port, by)) = used.iter().find_map(taken) {
+        return Err(PortError::Taken { lease: *lease, port, by });
     }
+    let (protocol, ip) = (Text(lease.protocol), Text(lease.host_ip));
     tx.execute(
-        "INSERT OR IGNORE INTO ports (protocol, port, host_ip, container) VALUES (?1, ?2, ?3, ?4)",
-        (Text(lease.protocol), lease.port, Text(lease.host_ip), Text(*container)),
+        "INSERT OR IGNORE INTO ports (protocol, port, last, host_ip, container) VALUES (?1, ?2, ?3, ?4, ?5)",
+        (protocol, lease.first, lease.last, ip, Text(*container)),
     )?;
     Ok(())
 }
@@ -113,7 +113,8 @@ fn claim(
 fn read_row(row: &Row<'_>) -> rusqlite::Result<(PortLease, ContainerId)> {
     let lease = PortLease {
         protocol: row.get::<_, Text<_>>(0)?.0,
-        port: row.get(1)?,
+        first: row.get(1)?,
+        last: row.get(4)?,
         host_ip: row.get::<_, Text<_>>(2)?.0,
     };
     Ok((lease, row.get::<_, Text<_>>(3)?.0))
@@ -138,7 +139,11 @@ mod tests {
     use crate::db::scratch;
 
     fn tcp(host_ip: &str, port: u16) -> PortLease {
-        PortLease { protocol: Protocol::Tcp, host_ip: host_ip.parse().unwrap(), port }
+        range(host_ip, port, port)
+    }
+
+    fn range(host_ip: &str, first: u16, last: u16) -> PortLease {
+        PortLease { protocol: Protocol::Tcp, host_ip: host_ip.parse().unwrap(), first, last }
     }
 
     #[test]
@@ -149,14 +154,16 @@ mod tests {
             (tcp("0.0.0.0", 80), tcp("::", 80), false),
             (tcp("::", 80), tcp("::1", 80), true),
             (tcp("0.0.0.0", 80), tcp("0.0.0.0", 81), false),
+            (range("0.0.0.0", 80, 90), range("127.0.0.1", 90, 99), true),
+            (range("0.0.0.0", 80, 90), range("127.0.0.1", 91, 99), false),
             (
                 tcp("0.0.0.0", 80),
                 PortLease { protocol: Protocol::Udp, ..tcp("0.0.0.0", 80) },
                 false,
             ),
         ] {
-            assert_eq!(one.conflicts(&other), conflict, "{one:?} {other:?}");
-            assert_eq!(other.conflicts(&one), conflict, "{other:?} {one:?}");
+            assert_eq!(one.conflict(&other).is_some(), conflict, "{one:?} {other:?}");
+            assert_eq!(other.conflict(&one).is_some(), conflict, "{other:?} {one:?}");
         }
     }
 
@@ -168,10 +175,10 @@ mod tests {
             Containers { db: &db }.insert(container, Durability::Now).unwrap();
         }
         let ports = Ports { db: &db };
-        let lease = |id, wanted: Vec<PortLease>| ports.lease::<PortError>(id, |_| Ok(wanted));
+        let lease = |id, wanted: Vec<PortLease>| ports.lease(id, &wanted);
         lease(&one.id, vec![tcp("0.0.0.0", 80), tcp("::", 80)]).unwrap();
         let taken = lease(&two.id, vec![tcp("0.0.0.0", 81), tcp("127.0.0.1", 80)]);
-        assert!(matches!(taken, Err(PortError::Taken { by, .. }) if by == one.id));
+        assert!(matches!(taken, Err(PortError::Taken { port: 80, by, .. }) if by == one.id));
         assert_eq!(ports.list().unwrap().len(), 2, "81 was not kept");
         lease(&one.id, vec![tcp("0.0.0.0", 80)]).unwrap();
         let reserve = crate::reserve::Reserve::at(_dir.path().join("reserve"));

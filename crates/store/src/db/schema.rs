@@ -3,10 +3,10 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// `PRAGMA user_version` of a file with all of `STEPS`.
-pub(super) const VERSION: i64 = 4;
+pub(super) const VERSION: i64 = 5;
 
 /// Step `n` leads from version `n` to `n + 1`. Published steps never change.
-const STEPS: [&str; 4] = [INITIAL, AUTO_REMOVED, ID_RANGES, MOUNTED_IMAGES];
+const STEPS: [&str; 5] = [INITIAL, AUTO_REMOVED, ID_RANGES, MOUNTED_IMAGES, PORT_RANGES];
 
 /// Digests and ids are text, so that a person with `sqlite3` can read them.
 ///
@@ -180,6 +180,9 @@ CREATE TABLE mounted_layers (
 ) WITHOUT ROWID;
 CREATE INDEX mounted_layers_by_diff ON mounted_layers(diff_id);
 ";
+
+/// A lease is of a range of ports; until then nobody leased any.
+const PORT_RANGES: &str = "ALTER TABLE ports ADD COLUMN last INTEGER NOT NULL DEFAULT 0;";
 
 /// Runs the missing steps in one transaction. The caller holds the setup lock.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {

@@ -83,7 +83,7 @@ fn a_newer_schema_is_refused() {
 fn an_older_file_gets_what_it_lacks() {
     let (dir, db) = scratch();
     insert(&db, "a").unwrap();
-    let older = "DROP INDEX containers_auto_removed; DROP TABLE id_ranges; DROP TABLE mounted_layers; DROP TABLE mounted_images; PRAGMA user_version = 1";
+    let older = "DROP INDEX containers_auto_removed; DROP TABLE id_ranges; DROP TABLE mounted_layers; DROP TABLE mounted_images; ALTER TABLE ports DROP COLUMN last; PRAGMA user_version = 1";
     db.lock().as_ref().unwrap().connection.execute_batch(older).unwrap();
     let again = Db::new(dir.path().join("dhow.db"), PathBuf::new());
     assert_eq!(count(&again).unwrap(), 1);

@@ -209,10 +209,15 @@ fn lease(store: &Store, id: &ContainerId) {
         Ok(all.into_iter().find(|address| !used.contains(address)).into_iter().collect())
     });
     assert_eq!(addresses.unwrap().len(), 1);
-    let ports = store.ports().lease::<PortError>(id, |used| {
-        let host_ip = IpAddr::from(Ipv4Addr::UNSPECIFIED);
-        let all = (30000..).map(|port| PortLease { protocol: Protocol::Tcp, host_ip, port });
-        Ok(all.into_iter().find(|port| !used.contains(port)).into_iter().collect())
+    let host_ip = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+    let mut ranges = (300..650).map(|number| {
+        let (first, last) = (100 * number, 100 * number + 99);
+        PortLease { protocol: Protocol::Tcp, host_ip, first, last }
     });
-    assert_eq!(ports.unwrap().len(), 1);
+    let taken = |range: &PortLease| match store.ports().lease(id, &[*range]) {
+        Ok(()) => false,
+        Err(PortError::Taken { .. }) => true,
+        Err(error) => panic!("{error}"),
+    };
+    assert!(ranges.any(|range| !taken(&range)));
 }
