@@ -146,6 +146,7 @@ fn network_status(error: &NetworkError) -> StatusCode {
         | N::Active { .. }
         | N::Overlap { .. }
         | N::SameBridge { .. }
+        | N::ParentTaken { .. }
         | N::AlreadyOn { .. }
         | N::OnlyConfiguration(_)
         | N::AddressTaken { .. }
@@ -163,8 +164,14 @@ fn network_status(error: &NetworkError) -> StatusCode {
         | N::DefaultAddress
         | N::DefaultAliases
         | N::UsersDefault
+        | N::UsersDriver(_)
+        | N::UsersFamily
+        | N::ParentsMac(_)
+        | N::NoFamily
+        | N::NothingHere(_)
+        | N::NoNames(_)
         | N::Outside { .. } => StatusCode::BAD_REQUEST,
-        N::Record { .. } | N::Exhausted { .. } | N::NotOn { .. } => {
+        N::Record { .. } | N::Exhausted { .. } | N::NotOn { .. } | N::NoDriver { .. } => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
     }
@@ -204,7 +211,9 @@ impl From<WishError> for HttpError {
             | WishError::ConfigurationOperates
             | WishError::ConfigurationOfConfiguration
             | WishError::BesideConfiguration => StatusCode::FORBIDDEN,
-            WishError::Option(BadOption::Later(_)) => StatusCode::NOT_IMPLEMENTED,
+            WishError::Option(BadOption::Later(_)) | WishError::ManyVlanSubnets(_) => {
+                StatusCode::NOT_IMPLEMENTED
+            }
             WishError::Name(_) | WishError::Pools(_) | WishError::Option(_) => {
                 StatusCode::BAD_REQUEST
             }

@@ -49,6 +49,7 @@ impl Engine {
         let mut record = Record { spec, resolved, image, mounts, progress, labels: None };
         warnings.extend(systemd::settle(&mut record)?);
         warnings.extend(self.firewall_warnings(&record)?);
+        self.check_links(&record)?;
         EngineError::step(Point::CreateResolved)?;
         self.free_name(&record)?;
         record.labels = self.draw_labels(&id, &record.spec)?;

@@ -71,9 +71,8 @@ pub(crate) fn own_lines<'e>(
     places: impl Iterator<Item = &'e Endpoint>,
 ) -> Vec<String> {
     let names = own_names(hostname, network.domainname.as_deref().unwrap_or_default());
-    let addresses = places.flat_map(|place| {
-        std::iter::once(IpAddr::V4(place.ipv4)).chain(place.ipv6.map(IpAddr::V6))
-    });
+    let addresses = places
+        .flat_map(|place| place.v4().map(IpAddr::V4).into_iter().chain(place.ipv6.map(IpAddr::V6)));
     addresses.map(|address| format!("{address}\t{names}")).collect()
 }
 
@@ -104,6 +103,9 @@ fn host_addresses(address: &str, endpoint: Option<&Endpoint>) -> Vec<String> {
         return vec![address.trim_matches(['[', ']']).to_owned()];
     }
     let Some(endpoint) = endpoint else { return vec!["127.0.0.1".to_owned()] };
+    if endpoint.is_on_parent() {
+        return Vec::new();
+    }
     // A network that nothing leads out of may have no host in it.
     let host4 = Some(endpoint.host4.unwrap_or(endpoint.gateway4)).filter(|ip| !ip.is_unspecified());
     let host4 = host4.map(|address| address.to_string());

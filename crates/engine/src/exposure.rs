@@ -10,10 +10,11 @@ use model::network::{Inside, Mutual, Source};
 use model::port::{PortBinding, Protocol};
 use model::{ContainerId, ContainerName};
 use net::address::{Cidr, Subnet};
+use net::host::Stack;
 use net::nft::{ForeignChain, Hook, Network, PortRule, ToldChain, told_chains};
 use net::{bridge, host};
 
-use crate::network::{BRIDGE, Known, net_error};
+use crate::network::{BRIDGE, Known, Terms, net_error};
 use crate::ports::default_network;
 use crate::record::Record;
 use crate::settings::HostRules;
@@ -173,6 +174,30 @@ impl Engine {
         Ok(networks.into_iter().map(exposed).collect())
     }
 
+    /// What a new container would publish, at the addresses that its networks choose. One that is not there yet
+    /// chooses none; one that publishes nothing adds nothing.
+    fn offered(&self, record: &Record) -> Result<Vec<PortBinding>, EngineError> {
+        let published = &record.resolved.published;
+        let mut offered = Vec::new();
+        if published.is_empty() {
+            return Ok(offered);
+        }
+        for place in record.spec.network.places() {
+            let known = match self.network(&place.network) {
+                Err(EngineError::NoSuchNetwork(_)) => None,
+                known => Some(known?),
+            };
+            let terms = Terms { stack: Stack::Dual, binding: None, inside: Inside::No };
+            let terms = match known {
+                Some(known) if !known.has_ports()? => Terms { inside: Inside::Only, ..terms },
+                Some(known) => Terms { binding: known.binding()?, ..terms },
+                None => terms,
+            };
+            offered.extend(terms.of(published));
+        }
+        Ok(offered)
+    }
+
     /// What to say of the host's firewall to whoever makes a container.
     pub(crate) fn firewall_warnings(&self, record: &Record) -> Result<Vec<String>, EngineError> {
         let is_on_bridge = match record.spec.network.mode {
@@ -182,14 +207,21 @@ impl Engine {
         if sys::rootless::is_member() || !is_on_bridge {
             return Ok(Vec::new());
         }
+        let offered = self.offered(record)?;
+        let places = record.spec.network.places();
+        let wishes = !record.resolved.published.is_empty();
+        let nothing = places.first().filter(|_| wishes && offered.is_empty()).map(|place| format!(
+            "nothing is published: network {} is internal, or gives containers addresses that others reach (macvlan, ipvlan)",
+            place.network
+        ));
         // A host that cannot be asked says so when the container starts.
         let firewall = self.firewall();
         let Ok(Ok(chains)) = firewall.map(|firewall| firewall.foreign_chains()) else {
-            return Ok(Vec::new());
+            return Ok(nothing.into_iter().collect());
         };
-        let bypass = self.bypass_warning(&record.resolved.published, &chains)?;
+        let bypass = self.bypass_warning(&offered, &chains)?;
         let kept = self.kept_warning(&record.spec, &chains)?;
-        Ok(bypass.into_iter().chain(kept).collect())
+        Ok(nothing.into_iter().chain(bypass).chain(kept).collect())
     }
 
     /// What to say to whoever publishes these ports: that the host's firewall does not keep anybody from them.

@@ -209,7 +209,7 @@ pub(crate) fn timestamp(nanoseconds: i64) -> Timestamp {
 pub(crate) fn endpoint_view(endpoint: &Endpoint) -> EndpointView {
     EndpointView {
         network: None,
-        ipv4: Some((endpoint.ipv4, endpoint.ipv4_prefix)),
+        ipv4: endpoint.v4().map(|address| (address, endpoint.ipv4_prefix)),
         gateway4: Some(endpoint.gateway4).filter(|gateway| !gateway.is_unspecified()),
         ipv6: endpoint.ipv6.map(|address| (address, endpoint.ipv6_prefix)),
         gateway6: endpoint.gateway6,

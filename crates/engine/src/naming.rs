@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use model::NetworkId;
 use model::container::NetworkMode;
+use model::network::{Attachment, Inside};
 use net::address::Cidr;
 use net::dns::sockets::{self, Sockets};
 use net::host;
@@ -54,6 +55,26 @@ pub(crate) fn is_named(record: &Record, endpoint: Option<&Endpoint>) -> bool {
     endpoint.network.is_some() || !(is_off || sys::rootless::is_member())
 }
 
+/// What a container alone calls others, with a name of each.
+fn links_of(record: &Record) -> Vec<(String, String)> {
+    let places = record.spec.network.places();
+    let links = places.into_iter().flat_map(|place| place.links);
+    links.map(|link| (link.alias, link.to)).collect()
+}
+
+/// Whether a container's link to another would never be answered: nobody answers it there.
+pub(crate) fn has_no_links(record: &Record, place: &Attachment) -> bool {
+    let (label, off) = DNS_LABEL;
+    let is_off = record.spec.labels.get(label).is_some_and(|value| value == off);
+    let is_default = matches!(place.network.as_str(), BRIDGE | "default");
+    !place.links.is_empty() && is_default && (is_off || sys::rootless::is_member())
+}
+
+/// Whether it is answered on any of its networks, and so asks its guardian.
+fn asks_guardian(record: &Record, endpoint: Option<&Endpoint>) -> bool {
+    endpoint.into_iter().flat_map(Endpoint::all).any(|place| is_named(record, Some(place)))
+}
+
 impl Engine {
     /// Makes what a container on a network asks for names by.
     pub(crate) fn naming(
@@ -64,7 +85,7 @@ impl Engine {
         let (Some(netns), Some((_, endpoint))) = (&place.netns, &place.joined) else {
             return Ok(None);
         };
-        if !is_named(&container.record, Some(endpoint)) {
+        if !asks_guardian(&container.record, Some(endpoint)) {
             return Ok(None);
         }
         let sockets = Some(sockets::open(netns).map_err(net_error)?);
@@ -86,34 +107,41 @@ impl Engine {
             servers: spec.dns.clone(),
             bare: if is_refused { BareNames::Refused } else { BareNames::Forwarded },
             outside: Outside::Unreached,
+            links: links_of(&container.record),
         };
         let Some(endpoint) = endpoint else { return Ok(alone) };
         // The main place is the way out, if there is one.
         let (id, _) = self.named_network(endpoint)?;
         let known = self.network(&id.to_string())?;
         let (host4, host6) = self.host_addresses(&known, endpoint)?;
-        let made = known.record.made;
+        let inside = known.inside()?;
         let named = endpoint.all().filter(|place| is_named(&container.record, Some(place)));
         let networks = named.map(|place| {
             let (id, name) = self.named_network(place)?;
             Ok(NamedNetwork { id, name })
         });
-        let is_internal = made.is_some_and(|made| made.internal);
         Ok(Resolver {
             networks: networks.collect::<Result<_, EngineError>>()?,
             host4,
             host6,
-            outside: if is_internal { Outside::Unreached } else { Outside::Reached },
+            outside: match inside {
+                Inside::Only => Outside::Unreached,
+                Inside::No => Outside::Reached,
+            },
             ..alone
         })
     }
 
-    /// Where the host is for a container: the addresses of its bridge. A gateway may be somebody else.
+    /// Where the host is for a container: the addresses of its bridge. A gateway may be somebody else. By a link
+    /// on one of its own it is not reached.
     fn host_addresses(
         &self,
         known: &Known,
         endpoint: &Endpoint,
     ) -> Result<(Option<Ipv4Addr>, Option<Ipv6Addr>), EngineError> {
+        if endpoint.is_on_parent() {
+            return Ok((None, None));
+        }
         if sys::rootless::is_member() {
             // The bridge's own address is not the host's.
             return Ok((endpoint.host4, None));
@@ -160,14 +188,14 @@ impl Engine {
             etc_files::with_host(read_own(Path::new("/etc/hosts"))?.unwrap_or_default())
         } else {
             // Where names are asked for, the host's are among them.
-            let knows_host = endpoint.is_some() && !is_named(record, endpoint);
+            let knows_host = endpoint.is_some() && !asks_guardian(record, endpoint);
             let text = etc_files::hosts(hostname, network, endpoint);
             if knows_host { etc_files::and_host(text, network, endpoint) } else { text }
         };
         let is_users = endpoint.is_some() && sys::rootless::is_member();
         let loopback = match on_host {
             true => Loopback::Hosts,
-            false if is_named(record, endpoint) => Loopback::Named,
+            false if asks_guardian(record, endpoint) => Loopback::Named,
             false if is_users => Loopback::Users,
             false => Loopback::Own,
         };

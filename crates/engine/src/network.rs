@@ -12,6 +12,7 @@ mod plan;
 mod record;
 mod remove;
 mod seat;
+mod upper;
 mod ways;
 
 use std::collections::BTreeSet;
@@ -34,7 +35,7 @@ use sys::failpoint::Point;
 use sys::rootless::networks::Networks;
 
 use crate::container::{Container, Locked, now};
-use crate::record::{Endpoint, NO_MAC};
+use crate::record::{Endpoint, NO_MAC, Out};
 use crate::{Engine, EngineError, random};
 
 pub use error::NetworkError;
@@ -74,8 +75,8 @@ pub(crate) struct Place {
 pub(crate) enum Joined {
     /// A bridge, with its addresses there.
     Bridge {
-        /// The bridge.
-        bridge: Bridge,
+        /// The bridge; `None` for a link of the host's own, where nothing is published.
+        bridge: Option<Bridge>,
         /// At most one of each family.
         addresses: Vec<Cidr>,
         /// On which ports are published there.
@@ -217,7 +218,10 @@ impl Engine {
         let outs = [ways::out(&endpoints, Family::V4), ways::out(&endpoints, Family::V6)];
         for (index, seat) in seats.iter_mut().enumerate() {
             let [out4, out6] = outs.map(|out| out == Some(index));
-            seat.plan.gateways.retain(|gateway| if gateway.is_ipv4() { out4 } else { out6 });
+            seat.plan.ways.retain(|way| match way.family() {
+                Family::V4 => out4,
+                Family::V6 => out6,
+            });
         }
         let Some((first, others)) = seats.split_first_mut() else {
             let isolated = match netns {
@@ -232,10 +236,10 @@ impl Engine {
             Some(netns) => endpoint::create_in(&first.plan, netns),
         };
         let made = made.map_err(net_error)?;
-        first.linked(&made.host_link);
+        first.linked(made.host_link.as_ref());
         for seat in others {
             let link = endpoint::add(&seat.plan, &made.netns).map_err(net_error)?;
-            seat.linked(&link);
+            seat.linked(link.as_ref());
         }
         EngineError::step(Point::StartEndpoint)?;
         let Seat { bridge, plan, terms, mut endpoint } = seats.remove(ways::main(&endpoints));
@@ -267,9 +271,10 @@ impl Engine {
         let Some(joined) = &endpoint.network else { return Ok(plain) };
         let known = self.network(&joined.id.to_string())?;
         let Some(made) = &known.record.made else { return Ok(plain) };
-        if made.internal {
+        if !known.has_ports()? {
+            let why = if made.internal { "internal" } else { "of the host's own link" };
             return Err(EngineError::Invalid(format!(
-                "network {} is internal: nothing is published there",
+                "network {} is {why}: nothing is published there",
                 known.name
             )));
         }
@@ -375,6 +380,7 @@ fn connect_user() -> Result<Place, EngineError> {
         network: None,
         links: None,
         priority: 0,
+        out: Out::Gateway,
         beside: Vec::new(),
     };
     Ok(Place { netns: Some(netns), joined: Some((Joined::User, endpoint)), ground: None })
@@ -414,6 +420,7 @@ fn endpoint_of(plan: &EndpointPlan, bridge: &Bridge, address: Ipv4Addr) -> Endpo
         network: None,
         links: None,
         priority: 0,
+        out: Out::Gateway,
         beside: Vec::new(),
     }
 }

@@ -60,6 +60,9 @@ impl Engine {
         let Joined::Bridge { bridge, addresses, terms } = joined else {
             return self.forward(container, endpoint);
         };
+        let Some(bridge) = bridge else {
+            return self.publish_nothing(endpoint).map(|()| Publication::default());
+        };
         if let Some(ground) = ground {
             let place = (bridge, &addresses[..], terms);
             let publication = self.publish_at((container, &ground), place, endpoint)?;
@@ -79,7 +82,9 @@ impl Engine {
         EngineError::step(Point::StartReserved)?;
         let rules: Vec<PortRule> =
             reserved.iter().flat_map(|one| one.rules(container.id, addresses)).collect();
-        endpoint.ports = reserved.iter().flat_map(published_ports).collect();
+        // A network without IPv4 publishes nothing at addresses of that.
+        let has = |port: &PublishedPort| port.host_ip.is_ipv6() || endpoint.v4().is_some();
+        endpoint.ports = reserved.iter().flat_map(published_ports).filter(has).collect();
         firewall.publish(&rules, &mut source).map_err(net_error)?;
         sys::failpoint::pass(Point::StartPublished);
         Ok(Publication {
@@ -87,6 +92,16 @@ impl Engine {
             sockets: reserved.into_iter().flat_map(|one| one.sockets).collect(),
             ..Publication::default()
         })
+    }
+
+    /// The same of a container that is on a link of the host's own, and on bridges beside it.
+    fn publish_nothing(&self, endpoint: &Endpoint) -> Result<(), EngineError> {
+        if endpoint.beside.iter().all(Endpoint::is_on_parent) {
+            return Ok(());
+        }
+        let mut wanted = || self.everything();
+        let firewall = self.firewall_now()?;
+        firewall.ensure(&mut Source::Everything(&mut wanted)).map_err(net_error)
     }
 
     /// The same where an ordinary user's networks are. The container's program brings each port from the host to
@@ -371,7 +386,7 @@ fn rule(
 ) -> Option<PortRule> {
     let count = port.count;
     let inside: std::net::IpAddr = match host {
-        std::net::SocketAddr::V4(_) => endpoint.ipv4.into(),
+        std::net::SocketAddr::V4(_) => endpoint.v4()?.into(),
         std::net::SocketAddr::V6(_) => endpoint.ipv6?.into(),
     };
     let (owner, ContainerPort { protocol, port }) = (container.id, port.container);

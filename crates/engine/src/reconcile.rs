@@ -25,6 +25,7 @@ impl Engine {
         self.at_networks_there((), || {
             self.firewall()?.unpublish_dead(|owner| self.is_free(owner))?;
             self.remove_strange_bridges()?;
+            self.remove_strange_parents()?;
             self.pass_others()
         })?;
         let mut settled = Ok(());

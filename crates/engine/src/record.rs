@@ -15,6 +15,7 @@ use model::mount::{Mount, MountSource};
 use model::port::ContainerPort;
 use model::selinux::Labels;
 use model::{ImageId, NetworkId};
+use net::endpoint::Way;
 use serde::{Deserialize, Serialize};
 
 use crate::resolve::Resolved;
@@ -150,7 +151,7 @@ const fn is_zero(number: &u32) -> bool {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Endpoint {
-    /// Its address.
+    /// Its address; the unspecified one where the network has no IPv4.
     pub(crate) ipv4: Ipv4Addr,
     /// Its prefix length.
     pub(crate) ipv4_prefix: u8,
@@ -179,6 +180,9 @@ pub(crate) struct Endpoint {
     /// The network with the highest is the way out.
     #[serde(default, skip_serializing_if = "is_zero_priority")]
     pub(crate) priority: i64,
+    /// By what it leads out.
+    #[serde(default, skip_serializing_if = "Out::is_gateway")]
+    pub(crate) out: Out,
     /// Its places on other networks, none of which has others: this one is where its ports are published, and
     /// the way out if there is one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -191,8 +195,26 @@ pub(crate) struct Endpoint {
 pub(crate) struct Links {
     /// In the container, which may call it something else by now.
     pub(crate) inside: String,
-    /// On the host.
-    pub(crate) host: String,
+    /// On the host; one on a link of the host's own (macvlan, ipvlan) has no side there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) host: Option<String>,
+}
+
+/// By what a place leads out, if it does.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Out {
+    /// Its gateways.
+    #[default]
+    Gateway,
+    /// The link itself: behind it is a host that routes (`ipvlan_mode` `l3`).
+    Link,
+}
+
+impl Out {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    const fn is_gateway(&self) -> bool {
+        matches!(self, Self::Gateway)
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -217,7 +239,26 @@ impl Endpoint {
         self.network.as_ref().map_or(crate::network::BRIDGE, |network| &network.name)
     }
 
-    /// The way out of its network in a family.
+    /// Its address of IPv4, where its network has that.
+    pub(crate) fn v4(&self) -> Option<Ipv4Addr> {
+        Some(self.ipv4).filter(|ip| !ip.is_unspecified())
+    }
+
+    /// What leads out of its network in a family.
+    pub(crate) fn way(&self, family: Family) -> Option<Way> {
+        let has_family = || self.addresses().iter().any(|cidr| cidr.family() == family);
+        match self.out {
+            Out::Gateway => self.gateway(family).map(Way::Gateway),
+            Out::Link => has_family().then_some(Way::Link(family)),
+        }
+    }
+
+    /// Whether its link is on one of the host's own, where the host is not reached.
+    pub(crate) fn is_on_parent(&self) -> bool {
+        self.links.as_ref().is_some_and(|links| links.host.is_none())
+    }
+
+    /// The gateway of its network in a family.
     pub(crate) fn gateway(&self, family: Family) -> Option<IpAddr> {
         match family {
             Family::V4 => Some(self.gateway4).filter(|ip| !ip.is_unspecified()).map(IpAddr::V4),
@@ -227,7 +268,7 @@ impl Endpoint {
 
     /// Its addresses.
     pub(crate) fn addresses(&self) -> Vec<Cidr> {
-        let v4 = Cidr::new(self.ipv4.into(), self.ipv4_prefix).ok();
+        let v4 = self.v4().and_then(|ip| Cidr::new(ip.into(), self.ipv4_prefix).ok());
         let v6 = self.ipv6.and_then(|ip| Cidr::new(ip.into(), self.ipv6_prefix).ok());
         v4.into_iter().chain(v6).collect()
     }

@@ -19,6 +19,7 @@ pub mod health;
 pub mod id;
 pub mod image;
 pub mod life;
+pub mod link_sysctl;
 pub mod log;
 pub mod moment;
 pub mod mount;
@@ -36,6 +37,7 @@ pub mod sysctl;
 pub mod systemd;
 pub mod template;
 pub mod ulimit;
+pub mod vlan;
 
 pub use container::ContainerSpec;
 pub use digest::Digest;

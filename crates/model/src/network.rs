@@ -7,17 +7,52 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::address::{Family, Subnet};
+use crate::address::{Cidr, Family, Subnet};
 use crate::boolean::boolean;
+use crate::link_sysctl::LinkSysctl;
 
 /// Where a bridge is named.
 pub const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
+
+/// What a network is made of.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub enum Driver {
+    /// A bridge of the host's, behind which containers are.
+    #[default]
+    Bridge,
+    /// A link of the host's, on which containers have hardware addresses of their own.
+    Macvlan,
+    /// The same, where they have that of the link.
+    Ipvlan,
+}
+
+impl Driver {
+    /// That of this name.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        [Self::Bridge, Self::Macvlan, Self::Ipvlan].into_iter().find(|driver| driver.name() == name)
+    }
+
+    /// As it is typed and shown.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::Macvlan => "macvlan",
+            Self::Ipvlan => "ipvlan",
+        }
+    }
+}
 
 /// A network that somebody wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NetworkWish {
     /// Its name.
     pub name: String,
+    /// What it is made of.
+    pub driver: Driver,
+    /// Whether containers have IPv4.
+    pub ipv4: Ipv4,
     /// Whether containers have IPv6.
     pub ipv6: Ipv6,
     /// At most one for each family; those that are missing are chosen.
@@ -32,6 +67,16 @@ pub struct NetworkWish {
     pub attachable: bool,
     /// What it has to do with networks that are only a configuration.
     pub configuration: Configuration,
+}
+
+/// Whether a network has IPv4.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub enum Ipv4 {
+    /// It has.
+    #[default]
+    On,
+    /// It has not, and its pools of that family are passed over.
+    Off,
 }
 
 /// Whether a network has IPv6.
@@ -105,6 +150,12 @@ pub struct Attachment {
     /// `--network-alias`: what others on the network may call it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
+    /// `--link-local-ip`: addresses that its link has besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub link_local: Vec<IpAddr>,
+    /// `--link`: what it calls others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
     /// `mac-address` of this network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<[u8; 6]>,
@@ -115,6 +166,19 @@ pub struct Attachment {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, String>,
 }
+
+/// What one container calls another, and nobody else does.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// A name of the other.
+    pub to: String,
+    /// What it is called.
+    pub alias: String,
+}
+
+/// The option by which a container's link has settings of its own.
+const SYSCTLS_OPTION: &str = "com.docker.network.endpoint.sysctls";
 
 /// The option by which a container's link gets its name inside.
 pub const LINK_NAME_OPTION: &str = "com.docker.network.endpoint.ifname";
@@ -137,6 +201,26 @@ impl Attachment {
         self.options.get(LINK_NAME_OPTION).map(String::as_str)
     }
 
+    /// What is set of its link.
+    ///
+    /// # Errors
+    /// One is no setting of a link.
+    pub fn sysctls(&self) -> Result<Vec<LinkSysctl>, BadOption> {
+        let text = self.options.get(SYSCTLS_OPTION).map_or("", String::as_str);
+        LinkSysctl::parse(text).map_err(|value| {
+            let why = "represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V'";
+            BadOption::Value { key: SYSCTLS_OPTION.to_owned(), value, why }
+        })
+    }
+
+    /// The addresses of its link beside those of its network; one that makes no sense is none (Docker has /16 and
+    /// /64).
+    #[must_use]
+    pub fn link_local(&self) -> Vec<Cidr> {
+        let prefix = |ip: &IpAddr| if ip.is_ipv4() { 16 } else { 64 };
+        self.link_local.iter().filter_map(|ip| Cidr::new(*ip, prefix(ip)).ok()).collect()
+    }
+
     /// Whether the driver has what it asks for.
     ///
     /// # Errors
@@ -149,10 +233,8 @@ impl Attachment {
                     let (key, value) = (key.clone(), value.clone());
                     return Err(BadOption::Value { key, value, why: LINK_NAME });
                 }
-                "com.docker.network.endpoint.sysctls" => {
-                    return Err(BadOption::Later(format!("driver option {key}")));
-                }
-                _ => return Err(BadOption::Unknown(key.clone())),
+                SYSCTLS_OPTION => drop(self.sysctls()?),
+                _ => return Err(BadOption::UnknownHere(key.clone())),
             }
         }
         Ok(())
@@ -196,7 +278,7 @@ pub enum GatewayMode {
     Isolated,
 }
 
-/// Options of the driver `bridge` that cannot be had.
+/// Options of a driver that cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadOption {
     /// Its text means nothing.
@@ -210,8 +292,18 @@ pub enum BadOption {
         why: &'static str,
     },
     /// There is no such option.
-    #[error("invalid option {0:?}: the driver bridge has none of this name")]
-    Unknown(String),
+    #[error("invalid option {key:?}: the driver {} has none of this name", .driver.name())]
+    Unknown {
+        /// Which.
+        key: String,
+        /// The driver.
+        driver: Driver,
+    },
+    /// There is no such option of a container's place.
+    #[error(
+        "invalid option {0:?}: there is none of this name for a container's place on a network"
+    )]
+    UnknownHere(String),
     /// Docker has it, this version does not.
     #[error("not supported yet: {0}")]
     Later(String),
@@ -280,7 +372,7 @@ impl BridgeOptions {
         let bad = |why| BadOption::Value { key: key.to_owned(), value: value.to_owned(), why };
         let switch = || boolean(value).ok_or_else(|| bad("invalid syntax"));
         let Some(short) = key.strip_prefix("com.docker.network.") else {
-            return Err(BadOption::Unknown(key.to_owned()));
+            return Err(BadOption::Unknown { key: key.to_owned(), driver: Driver::Bridge });
         };
         match short {
             "bridge.name" => self.name = Some(link_name(value).ok_or_else(|| bad(LINK_NAME))?),
@@ -313,7 +405,7 @@ impl BridgeOptions {
             | "enable_ipv6"
             | "host_ipv4"
             | "host_ipv6" => return Err(BadOption::Later(format!("option {key}"))),
-            _ => return Err(BadOption::Unknown(key.to_owned())),
+            _ => return Err(BadOption::Unknown { key: key.to_owned(), driver: Driver::Bridge }),
         }
         Ok(())
     }
@@ -346,7 +438,7 @@ impl Inside {
     }
 }
 
-const LINK_NAME: &str = "invalid interface name";
+pub(crate) const LINK_NAME: &str = "invalid interface name";
 const MTU: std::ops::RangeInclusive<u32> = 68..=65535;
 
 fn gateway_mode(key: &str, value: &str) -> Result<GatewayMode, BadOption> {
@@ -363,7 +455,7 @@ fn gateway_mode(key: &str, value: &str) -> Result<GatewayMode, BadOption> {
 }
 
 /// What the kernel takes as the name of a link.
-fn link_name(text: &str) -> Option<String> {
+pub(crate) fn link_name(text: &str) -> Option<String> {
     let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':' | b'%');
     let fits = (1..16).contains(&text.len()) && !matches!(text, "." | "..");
     (fits && text.bytes().all(plain)).then(|| text.to_owned())

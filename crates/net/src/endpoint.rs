@@ -3,10 +3,13 @@
 //! Owns making it. Unmaking is closing the namespace: the kernel then removes the pair of links in
 //! its own time, while deleting a link by request costs 10 to 26 ms of RCU grace period each.
 
+mod upper;
+
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use model::ContainerId;
+use model::link_sysctl::LinkSysctl;
 use model::network::Mutual;
 use sys::Errno;
 use sys::failpoint::{Point, pass};
@@ -19,6 +22,9 @@ use crate::names::{self, Names};
 use crate::netlink::{Batch, NetlinkError, Socket};
 use crate::rtnl::{self, VethPair};
 use crate::sysctl::{self, SysctlError};
+
+pub use crate::rtnl::Way;
+pub use upper::OnParent;
 
 /// `lo` has this number in every namespace.
 const LOOPBACK: u32 = 1;
@@ -42,6 +48,28 @@ pub enum EndpointError {
         /// Why.
         source: NetlinkError,
     },
+    /// The parent is somebody else's.
+    #[error(
+        "parent interface {0} is in use by somebody else: it is in a bridge or a bond, or has links of another kind on it"
+    )]
+    ParentBusy(LinkName),
+    /// The parent has passed all to another container.
+    #[error(
+        "parent interface {0} has another container, or other links, on it: macvlan_mode=passthru has room for one"
+    )]
+    PassedOn(LinkName),
+    /// The parent went away.
+    #[error("parent interface {0} is gone")]
+    NoParent(LinkName),
+    /// The kernel has no links of this kind.
+    #[error("this kernel has no {kind} links (the module {kind})")]
+    NoKind {
+        /// Which.
+        kind: &'static str,
+    },
+    /// Another link on the parent has it.
+    #[error("an address of the container is in use by another link on parent interface {0}")]
+    AddressTaken(LinkName),
     /// The container's side failed.
     #[error("configure the container's side of link {link}")]
     Configure {
@@ -61,26 +89,44 @@ pub enum EndpointError {
 /// An endpoint as it should be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EndpointPlan {
-    /// The host's side of the link.
-    pub host_link: LinkName,
+    /// What carries its packets.
+    pub carrier: Carrier,
     /// The container's side of the link.
     pub inside_link: LinkName,
     /// The group by which our links are known.
     pub group: u32,
+    /// The container's hardware address.
+    pub mac: Mac,
+    /// The container's addresses. Without one of IPv6, IPv6 is off inside.
+    pub addresses: Vec<Cidr>,
+    /// Its default routes.
+    pub ways: Vec<Way>,
+    /// Bytes; the kernel's 1500 if `None`.
+    pub mtu: Option<u32>,
+    /// What is set of the link when all else is done, so that it stays.
+    pub sysctls: Vec<LinkSysctl>,
+}
+
+/// What carries a container's packets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Carrier {
+    /// A pair of links, one of which is in a bridge.
+    Bridge(Port),
+    /// A link on one of the host's.
+    Parent(OnParent),
+}
+
+/// The host's side of a pair of links.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Port {
+    /// What it is called.
+    pub host_link: LinkName,
     /// The kernel's number of the bridge.
     pub bridge: u32,
     /// How the container reaches its own published ports.
     pub hairpin: Hairpin,
     /// Whether it may reach its neighbours on the bridge.
     pub mutual: Mutual,
-    /// The container's hardware address.
-    pub mac: Mac,
-    /// The container's addresses. Without one of IPv6, IPv6 is off inside.
-    pub addresses: Vec<Cidr>,
-    /// Where its default routes go.
-    pub gateways: Vec<IpAddr>,
-    /// Bytes; the kernel's 1500 if `None`.
-    pub mtu: Option<u32>,
 }
 
 impl EndpointPlan {
@@ -99,17 +145,21 @@ impl EndpointPlan {
         if let Some(v6) = bridge.plan.subnet(Family::V6) {
             addresses.push(v6.with(ipam::mirror(address, v4, v6)?)?);
         }
+        let gateways = bridge.plan.addresses.iter().map(|cidr| cidr.address());
         Some(Self {
-            host_link: names::host_link(container),
+            carrier: Carrier::Bridge(Port {
+                host_link: names::host_link(container),
+                bridge: bridge.index,
+                hairpin: bridge.hairpin,
+                mutual: Mutual::Allowed,
+            }),
             inside_link: LinkName::known("eth0".to_owned()),
             group: names.group(),
-            bridge: bridge.index,
-            hairpin: bridge.hairpin,
-            mutual: Mutual::Allowed,
             mac,
             addresses,
-            gateways: bridge.plan.addresses.iter().map(|cidr| cidr.address()).collect(),
+            ways: gateways.map(Way::Gateway).collect(),
             mtu: bridge.plan.mtu,
+            sysctls: Vec::new(),
         })
     }
 
@@ -126,8 +176,8 @@ pub struct Endpoint {
     /// The hardware address inside.
     pub mac: Mac,
     /// The host's side, which may have another name than planned if the link of the container's
-    /// last life still exists.
-    pub host_link: LinkName,
+    /// last life still exists. One on a parent has none.
+    pub host_link: Option<LinkName>,
 }
 
 /// A namespace with nothing but its loopback link: network mode `none`.
@@ -175,53 +225,62 @@ pub fn create_in(plan: &EndpointPlan, netns: OwnedFd) -> Result<Endpoint, Endpoi
 }
 
 /// Adds a link to a namespace that is in use, which has others: the first name that is free of the host's
-/// side. If it fails, nothing stays.
+/// side, if it has one. If it fails, nothing stays.
 ///
 /// # Errors
 /// See [`EndpointError`].
-pub fn add(plan: &EndpointPlan, netns: &OwnedFd) -> Result<LinkName, EndpointError> {
+pub fn add(plan: &EndpointPlan, netns: &OwnedFd) -> Result<Option<LinkName>, EndpointError> {
     let inside = sys::netns::run_in(netns, Socket::route)?.map_err(EndpointError::Socket)?;
     let host = host_socket(plan)?;
     let link = connect(plan, &host, netns)?;
     pass(Point::StartLink);
     // The defaults of the namespace are those of its first link, or the container's own.
     let set = sys::netns::run_in(netns, || set_link(plan)).map_err(EndpointError::from);
-    let done = set.and_then(|set| Ok(set?)).and_then(|()| complete(plan, (&host, &link), &inside));
+    let done = set
+        .and_then(|set| Ok(set?))
+        .and_then(|()| complete(plan, (&host, &link), &inside))
+        .and_then(|()| set_asked(plan, netns));
     if done.is_err() {
         let mut batch = Batch::default();
-        let index = host.index_of(link.as_str());
+        let (socket, name) = match &link {
+            Some(link) => (&host, link),
+            None => (&inside, &plan.inside_link),
+        };
+        let index = socket.index_of(name.as_str());
         // The error that led here is the one to tell.
         let _ = index.and_then(|index| {
             rtnl::delete_link(&mut batch, index);
-            host.execute(batch)
+            socket.execute(batch)
         });
     }
     done.map(|()| link)
 }
 
-/// Makes these the ways out of a namespace, each in place of what led out of it in its family: a link inside
-/// with the gateway behind it.
+/// Makes these the ways out of a namespace, each in place of what led out of it in its family: by a link inside.
 ///
 /// # Errors
 /// There is no such link, or the gateway is not reached by it.
-pub fn lead_out(netns: &OwnedFd, ways: &[(LinkName, IpAddr)]) -> Result<(), EndpointError> {
+pub fn lead_out(netns: &OwnedFd, ways: &[(LinkName, Way)]) -> Result<(), EndpointError> {
     if ways.is_empty() {
         return Ok(());
     }
     let inside = sys::netns::run_in(netns, Socket::route)?.map_err(EndpointError::Socket)?;
-    for (link, gateway) in ways {
+    for (link, way) in ways {
         let failed = |source| EndpointError::Configure { link: link.clone(), source };
         let mut batch = Batch::default();
         let index = inside.index_of(link.as_str()).map_err(failed)?;
-        rtnl::replace_default_route(&mut batch, index, *gateway);
+        rtnl::replace_default_route(&mut batch, index, *way);
         inside.execute(batch).map_err(failed)?;
     }
     Ok(())
 }
 
 fn host_socket(plan: &EndpointPlan) -> Result<Socket, EndpointError> {
-    Socket::route()
-        .map_err(|source| EndpointError::Connect { link: plan.host_link.clone(), source })
+    let link = || match &plan.carrier {
+        Carrier::Bridge(port) => port.host_link.clone(),
+        Carrier::Parent(it) => it.name.clone(),
+    };
+    Socket::route().map_err(|source| EndpointError::Connect { link: link(), source })
 }
 
 fn furnish(
@@ -234,20 +293,38 @@ fn furnish(
     let host_link = connect(plan, &host, &netns)?;
     pass(Point::StartLink);
     complete(plan, (&host, &host_link), inside)?;
+    set_asked(plan, &netns)?;
     Ok(Endpoint { netns, mac: plan.mac, host_link })
 }
 
 /// All of a link but itself.
 fn complete(
     plan: &EndpointPlan,
-    (host, link): (&Socket, &LinkName),
+    (host, link): (&Socket, &Option<LinkName>),
     inside: &Socket,
 ) -> Result<(), EndpointError> {
+    let link = link.as_ref().unwrap_or(&plan.inside_link);
     let failed = |source| EndpointError::Configure { link: link.clone(), source };
-    let index = configure(plan, inside).map_err(failed)?;
-    rtnl::settle(host, link, plan.bridge).map_err(failed)?;
-    know(plan, host).map_err(failed)?;
-    announce(plan, inside, index).map_err(failed)
+    match &plan.carrier {
+        Carrier::Bridge(port) => {
+            let index = configure(plan, inside).map_err(failed)?;
+            rtnl::settle(host, link, port.bridge).map_err(failed)?;
+            know(plan, port, host).map_err(failed)?;
+            announce(plan, inside, index).map_err(failed)
+        }
+        Carrier::Parent(it) => upper::configure(plan, it, inside),
+    }
+}
+
+/// What somebody has asked for of the link.
+fn set_asked(plan: &EndpointPlan, netns: &OwnedFd) -> Result<(), EndpointError> {
+    if plan.sysctls.is_empty() {
+        return Ok(());
+    }
+    let link = plan.inside_link.as_str();
+    let set =
+        || plan.sysctls.iter().try_for_each(|one| sysctl::write(&one.file(link), one.value()));
+    Ok(sys::netns::run_in(netns, set)??)
 }
 
 /// Runs inside, before the link is up.
@@ -275,15 +352,31 @@ fn prepare(has_v6: bool) -> Result<Socket, EndpointError> {
     Socket::route().map_err(EndpointError::Loopback)
 }
 
-/// The host's side: the pair of links.
-fn connect(plan: &EndpointPlan, host: &Socket, netns: &OwnedFd) -> Result<LinkName, EndpointError> {
-    let mut name = plan.host_link.clone();
+/// The link; the name of its side on the host, if it has one there.
+fn connect(
+    plan: &EndpointPlan,
+    host: &Socket,
+    netns: &OwnedFd,
+) -> Result<Option<LinkName>, EndpointError> {
+    match &plan.carrier {
+        Carrier::Bridge(port) => connect_pair(plan, port, host, netns).map(Some),
+        Carrier::Parent(it) => upper::connect(plan, it, host, netns).map(|()| None),
+    }
+}
+
+fn connect_pair(
+    plan: &EndpointPlan,
+    port: &Port,
+    host: &Socket,
+    netns: &OwnedFd,
+) -> Result<LinkName, EndpointError> {
+    let mut name = port.host_link.clone();
     let mut attempt = 0;
     loop {
-        match host.execute(host_side(plan, &name, netns)) {
+        match host.execute(host_side(plan, port, &name, netns)) {
             Ok(()) => return Ok(name),
             Err(error) if error.refusal() == Some(Errno::EXIST) && attempt < NAMES => {
-                name = names::alternative(&plan.host_link, attempt);
+                name = names::alternative(&port.host_link, attempt);
                 attempt += 1;
             }
             Err(source) => return Err(EndpointError::Connect { link: name, source }),
@@ -291,13 +384,13 @@ fn connect(plan: &EndpointPlan, host: &Socket, netns: &OwnedFd) -> Result<LinkNa
     }
 }
 
-fn host_side(plan: &EndpointPlan, name: &LinkName, netns: &OwnedFd) -> Batch {
+fn host_side(plan: &EndpointPlan, port: &Port, name: &LinkName, netns: &OwnedFd) -> Batch {
     let mut batch = Batch::default();
     rtnl::add_veth(
         &mut batch,
         &VethPair {
             host: name,
-            bridge: plan.bridge,
+            bridge: port.bridge,
             group: plan.group,
             inside: &plan.inside_link,
             netns: netns.as_raw_fd().cast_unsigned(),
@@ -305,11 +398,11 @@ fn host_side(plan: &EndpointPlan, name: &LinkName, netns: &OwnedFd) -> Batch {
             mtu: plan.mtu,
         },
     );
-    match plan.hairpin {
+    match port.hairpin {
         Hairpin::Routed => {}
         Hairpin::Bridged => rtnl::set_hairpin(&mut batch, name),
     }
-    match plan.mutual {
+    match port.mutual {
         Mutual::Allowed => {}
         Mutual::Refused => rtnl::set_isolated(&mut batch, name),
     }
@@ -320,10 +413,10 @@ fn host_side(plan: &EndpointPlan, name: &LinkName, netns: &OwnedFd) -> Batch {
 /// behind. (The announcement would correct that too, but on a kernel where `settle` does nothing it
 /// may be lost.) Not before the bridge has its carrier: the kernel forgets neighbours of a link when it
 /// notices that there was none, which on a new bridge may be as late as this.
-fn know(plan: &EndpointPlan, host: &Socket) -> Result<(), NetlinkError> {
+fn know(plan: &EndpointPlan, port: &Port, host: &Socket) -> Result<(), NetlinkError> {
     let mut batch = Batch::default();
     for cidr in &plan.addresses {
-        rtnl::set_neighbour(&mut batch, plan.bridge, cidr.address(), plan.mac);
+        rtnl::set_neighbour(&mut batch, port.bridge, cidr.address(), plan.mac);
     }
     host.execute(batch)
 }
@@ -337,8 +430,8 @@ fn configure(plan: &EndpointPlan, inside: &Socket) -> Result<u32, NetlinkError> 
     for cidr in &plan.addresses {
         rtnl::add_address(&mut batch, index, *cidr);
     }
-    for gateway in &plan.gateways {
-        rtnl::add_default_route(&mut batch, index, *gateway);
+    for way in &plan.ways {
+        rtnl::add_default_route(&mut batch, index, *way);
     }
     inside.execute(batch)?;
     Ok(index)

@@ -20,6 +20,7 @@ pub mod links;
 pub mod names;
 pub mod netlink;
 pub mod nft;
+pub mod parent;
 pub mod ports;
 mod rtnl;
 pub mod scan;

@@ -3,6 +3,7 @@
 use crate::address::LinkName;
 use crate::names::Names;
 use crate::netlink::{Batch, NetlinkError, Socket};
+use crate::parent;
 use crate::rtnl;
 
 /// A link of a container, seen from the host.
@@ -22,7 +23,7 @@ pub fn list(names: &Names) -> Result<Vec<HostLink>, NetlinkError> {
     let links = rtnl::list_links(&Socket::route()?)?;
     let ours = links.into_iter().filter(|link| link.group | 1 == names.doomed_group());
     Ok(ours
-        .filter(|link| link.kind != "bridge")
+        .filter(|link| link.kind != "bridge" && !parent::is_made_kind(&link.kind))
         .filter_map(|link| Some(HostLink { name: link.name.parse().ok()?, bridge: link.master }))
         .collect())
 }
@@ -36,6 +37,19 @@ pub fn bridges(names: &Names) -> Result<Vec<LinkName>, NetlinkError> {
     let ours = links.into_iter().filter(|link| link.group == names.group());
     Ok(ours
         .filter(|link| link.kind == "bridge")
+        .filter_map(|link| link.name.parse().ok())
+        .collect())
+}
+
+/// The links that were made for networks of the drivers macvlan and ipvlan.
+///
+/// # Errors
+/// If the kernel cannot be asked.
+pub fn parents(names: &Names) -> Result<Vec<LinkName>, NetlinkError> {
+    let links = rtnl::list_links(&Socket::route()?)?;
+    let ours = links.into_iter().filter(|link| link.group == names.group());
+    Ok(ours
+        .filter(|link| parent::is_made_kind(&link.kind))
         .filter_map(|link| link.name.parse().ok())
         .collect())
 }
@@ -59,11 +73,11 @@ pub fn delete(names: &Names, links: &[LinkName]) -> Result<(), NetlinkError> {
     refused.into_iter().map(|(_, error)| error).find(|error| !gone(error)).map_or(Ok(()), Err)
 }
 
-/// Deletes a bridge; links in it stay, without a bridge.
+/// Deletes a link of the host's; those in a bridge stay, without it, and those on a parent go with it.
 ///
 /// # Errors
 /// If the kernel refuses.
-pub fn delete_bridge(name: &LinkName) -> Result<(), NetlinkError> {
+pub fn delete_one(name: &LinkName) -> Result<(), NetlinkError> {
     let socket = Socket::route()?;
     let Some(link) = rtnl::find_link(&socket, name)? else { return Ok(()) };
     let mut batch = Batch::default();

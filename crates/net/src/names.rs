@@ -71,6 +71,14 @@ pub fn network_bridge(network: &NetworkId) -> LinkName {
     LinkName::known(format!("br-{digits}"))
 }
 
+/// The link that a network of the drivers macvlan and ipvlan is on that names none: `dm-` and 12 digits of its
+/// id, as Docker's.
+#[must_use]
+pub fn network_parent(network: &NetworkId) -> LinkName {
+    let digits: String = network.to_string().chars().take(BRIDGE_DIGITS).collect();
+    LinkName::known(format!("dm-{digits}"))
+}
+
 /// The next name for the same link: while the network namespace of a container's last life is
 /// being torn down by the kernel, its link still has the first name.
 pub(crate) fn alternative(link: &LinkName, attempt: u8) -> LinkName {

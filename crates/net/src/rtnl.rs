@@ -3,12 +3,17 @@
 //! Owns numbers and layouts (`linux/rtnetlink.h`, `if_link.h`, `if_addr.h`, `neighbour.h`) and
 //! nothing of when a message is sent.
 
+pub(crate) mod stacked;
+mod way;
+
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::address::{Cidr, Family, LinkName, Mac, Subnet, from_octets, octets};
 use crate::netlink::{
     Answer, Attributes, Batch, Head, NetlinkError, Socket, Writer, flag, native_u32,
 };
+
+pub use way::Way;
 
 const NEWLINK: u16 = 16;
 const DELLINK: u16 = 17;
@@ -66,6 +71,7 @@ const TABLE_LOCAL: u8 = 255;
 const PROTOCOL_BOOT: u8 = 3;
 const TYPE_UNICAST: u8 = 1;
 const TYPE_LOCAL: u8 = 2;
+const SCOPE_LINK: u8 = 253;
 /// Behind the kernel's own routes, which have 0.
 const LATE: u32 = 2048;
 const ROUTE_HEADER: usize = 12;
@@ -102,6 +108,7 @@ pub(crate) struct Link {
     pub(crate) alias: String,
     pub(crate) master: Option<u32>,
     pub(crate) group: u32,
+    pub(crate) mac: Option<Mac>,
     pub(crate) forwards_v4: bool,
     /// `None` if the link has no IPv6.
     pub(crate) forwards_v6: Option<bool>,
@@ -131,6 +138,9 @@ impl Link {
             alias: text(IFLA_IFALIAS).unwrap_or_default(),
             master: number(IFLA_MASTER),
             group: number(IFLA_GROUP).unwrap_or(0),
+            mac: attributes
+                .find(IFLA_ADDRESS)
+                .and_then(|mac| Some(Mac::from_octets(mac.value.try_into().ok()?))),
             forwards_v4: v4(DEVCONF_FORWARDING),
             forwards_v6: v6.map(|value| value == 1),
             route_localnet: v4(DEVCONF_ROUTE_LOCALNET),
@@ -328,27 +338,26 @@ pub(crate) fn add_address(batch: &mut Batch, index: u32, cidr: Cidr) {
 }
 
 /// Adds a default route.
-pub(crate) fn add_default_route(batch: &mut Batch, index: u32, gateway: IpAddr) {
+pub(crate) fn add_default_route(batch: &mut Batch, index: u32, way: Way) {
     let flags = flag::ACK | flag::CREATE;
-    default_route(
-        batch,
-        Head { kind: NEWROUTE, flags, step: "add a default route" },
-        (index, gateway),
-    );
+    default_route(batch, Head { kind: NEWROUTE, flags, step: "add a default route" }, (index, way));
 }
 
 /// The same in place of the one that there is.
-pub(crate) fn replace_default_route(batch: &mut Batch, index: u32, gateway: IpAddr) {
+pub(crate) fn replace_default_route(batch: &mut Batch, index: u32, way: Way) {
     let flags = flag::ACK | flag::CREATE | flag::REPLACE;
     let head = Head { kind: NEWROUTE, flags, step: "replace the default route" };
-    default_route(batch, head, (index, gateway));
+    default_route(batch, head, (index, way));
 }
 
-fn default_route(batch: &mut Batch, head: Head, (index, gateway): (u32, IpAddr)) {
-    let family = Family::of(gateway).number();
-    let header = [family, 0, 0, 0, TABLE_MAIN, PROTOCOL_BOOT, 0, TYPE_UNICAST, 0, 0, 0, 0];
+fn default_route(batch: &mut Batch, head: Head, (index, way): (u32, Way)) {
+    let family = way.family().number();
+    let scope = if way == Way::Link(Family::V4) { SCOPE_LINK } else { 0 };
+    let header = [family, 0, 0, 0, TABLE_MAIN, PROTOCOL_BOOT, scope, TYPE_UNICAST, 0, 0, 0, 0];
     batch.message(head, &header, |w| {
-        w.bytes(RTA_GATEWAY, &octets(gateway));
+        if let Way::Gateway(gateway) = way {
+            w.bytes(RTA_GATEWAY, &octets(gateway));
+        }
         w.native_u32(RTA_OIF, index);
     });
 }

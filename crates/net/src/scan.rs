@@ -60,8 +60,8 @@ pub fn scan(names: &Names) -> Result<Scan, ScanError> {
     Ok(Scan { bridge, links, ports })
 }
 
-/// Removes the tables, our rules in others' chains, the links and the bridges of this root. What runs in its
-/// containers is cut off.
+/// Removes the tables, our rules in others' chains, the links, the bridges and the parents of this root. What runs
+/// in its containers is cut off.
 ///
 /// # Errors
 /// The first that happens; the rest is tried all the same.
@@ -76,7 +76,8 @@ pub fn teardown(names: &Names) -> Result<(), ScanError> {
     });
     let bridges = links::bridges(names).and_then(|mut bridges| {
         bridges.push(names.bridge().clone());
-        bridges.iter().map(links::delete_bridge).fold(Ok(()), Result::and)
+        bridges.extend(links::parents(names)?);
+        bridges.iter().map(links::delete_one).fold(Ok(()), Result::and)
     });
     tables.and(links.map_err(failed)).and(bridges.map_err(failed))
 }

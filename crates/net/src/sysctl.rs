@@ -24,7 +24,7 @@ pub enum SysctlError {
         /// The file.
         path: PathBuf,
         /// The value.
-        value: &'static str,
+        value: String,
         /// Why.
         source: io::Error,
     },
@@ -41,9 +41,10 @@ pub(crate) fn read(key: &str) -> Result<Option<String>, SysctlError> {
 }
 
 /// Sets the value.
-pub(crate) fn write(key: &str, value: &'static str) -> Result<(), SysctlError> {
+pub(crate) fn write(key: &str, value: &str) -> Result<(), SysctlError> {
     let path = Path::new(ROOT).join(key);
-    std::fs::write(&path, value).map_err(|source| SysctlError::Write { path, value, source })
+    let failed = |path, source| SysctlError::Write { path, value: value.to_owned(), source };
+    std::fs::write(&path, value).map_err(|source| failed(path, source))
 }
 
 /// Sets the value where the kernel has it.

@@ -55,10 +55,12 @@ impl NetworkFlag {
             "mac-address" => self.mac = mac(&text)?,
             "link-local-ip" => self.link_local.push(text),
             "driver-opt" => {
-                let (key, value) = text
+                // A value keeps its capitals: `IFNAME` is a word of one (Docker).
+                let (key, value) = value
+                    .trim()
                     .split_once('=')
                     .ok_or("invalid key value pair format in driver options")?;
-                self.options.insert(key.to_owned(), value.to_owned());
+                self.options.insert(key.trim().to_lowercase(), value.trim().to_owned());
             }
             "gw-priority" => {
                 self.gw_priority = text.parse().map_err(|_| {

@@ -49,6 +49,18 @@ impl Outside {
     pub(crate) fn netns(&self) -> String {
         format!("--net={}", path(&self.0))
     }
+
+    /// Fetches from an address; what came, if something did.
+    pub(crate) fn fetch_at(&self, address: &str) -> Option<String> {
+        let url = format!("http://{address}/f");
+        let page = self.said(&["busybox", "timeout", "4", "busybox", "wget", "-qO-", &url]);
+        (!page.is_empty()).then(|| page.trim().to_owned())
+    }
+
+    /// What an administrator's program says there.
+    pub(crate) fn said(&self, words: &[&str]) -> String {
+        said(&[&["nsenter", &self.netns()], words].concat())
+    }
 }
 
 fn path(netns: &OwnedFd) -> String {

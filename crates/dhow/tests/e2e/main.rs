@@ -45,6 +45,8 @@ mod nesting;
 mod network;
 mod network_connect;
 mod network_members;
+mod network_options;
+mod network_vlan;
 mod networks;
 mod oci;
 mod oci_checkpoint;

@@ -264,7 +264,7 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
         (&["--alias", "a b", "two", "cc"], "invalid network alias \"a b\""),
         (&["--driver-opt", "a=b", "two", "cc"], "invalid option \"a\""),
         (&["--driver-opt", "com.docker.network.endpoint.ifname=eth0", "two", "cc"], "two links"),
-        (&["--link", "dd", "two", "cc"], "not supported yet: EndpointSettings.Links"),
+        (&["--link", ":dd", "two", "cc"], "bad format for links"),
         (&["nosuch", "cc"], "network nosuch not found"),
         (&["two", "nosuch"], "No such container: nosuch"),
         (&["host", "cc"], "connected to host network"),

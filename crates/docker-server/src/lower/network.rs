@@ -8,10 +8,10 @@ use docker_api::types::network_settings::{
 };
 use engine::view::PortChanges;
 use model::container::{Membership, NameOrIdText, NetworkMode, NetworkSpec};
-use model::network::{Attachment, BadOption};
+use model::network::{Attachment, BadOption, Link};
 use model::port::{ContainerPort, HostPort, ParsePortError, PortBinding};
 
-use super::{LowerError, Unsupported, filled, text};
+use super::{LowerError, filled, text};
 
 /// The kernel's limit (`__NEW_UTS_LEN`).
 const HOSTNAME_MAX: usize = 64;
@@ -61,6 +61,14 @@ pub(crate) enum NetworkError {
         "invalid endpoint settings:\nnetwork-scoped aliases are only supported for user-defined networks"
     )]
     Aliases,
+    #[error("bad format for links: {0}")]
+    Link(String),
+    #[error(
+        "conflicting options: {0} networking can't be used with links. This would result in undefined behavior"
+    )]
+    Links(String),
+    #[error("invalid endpoint settings:\ninvalid link-local IP address: {0}")]
+    LinkLocal(String),
     #[error(transparent)]
     Option(#[from] BadOption),
     #[error("conflicting options: network {network} and endpoint settings of {endpoint}")]
@@ -281,7 +289,61 @@ fn places(request: &CreateContainer, mode: &NetworkMode) -> Result<Places, Lower
         }
     }
     let mac = filled(Some(text)).map(link_address).transpose()?;
+    link_first(request, mode, &mut attachments)?;
     Ok(Places { mac, attachments, membership: membership.unwrap_or_default() })
+}
+
+/// Older clients say of the container what it is linked to, newer ones of its place on a network as well.
+fn link_first(
+    request: &CreateContainer,
+    mode: &NetworkMode,
+    attachments: &mut Vec<Attachment>,
+) -> Result<(), NetworkError> {
+    let links = links(request.host_config.links.as_ref())?;
+    if links.is_empty() {
+        return Ok(());
+    }
+    let Some(own) = mode.network() else {
+        return Err(NetworkError::Links(request.host_config.network_mode.clone()));
+    };
+    let is_own = |place: &&mut Attachment| {
+        place.network == own || (is_default(&place.network) && is_default(own))
+    };
+    match attachments.iter_mut().find(is_own) {
+        // Both say the same.
+        Some(place) if !place.links.is_empty() => {}
+        Some(place) => place.links = links,
+        None => attachments.push(Attachment { links, ..Attachment::of(own) }),
+    }
+    Ok(())
+}
+
+/// `name:alias`, or a name that is its own alias.
+fn links(list: Option<&Vec<String>>) -> Result<Vec<Link>, NetworkError> {
+    let link = |text: &String| {
+        let bad = || NetworkError::Link(text.clone());
+        let (to, alias) = text.split_once(':').unwrap_or((text, text));
+        let [to, alias] = [to, alias].map(|name| name.strip_prefix('/').unwrap_or(name));
+        let is_plain =
+            !to.is_empty() && !to.contains(|c: char| c.is_whitespace() || c.is_control());
+        match hostname("link", alias) {
+            Ok(Some(alias)) if is_plain => Ok(Link { to: to.to_owned(), alias }),
+            Ok(_) | Err(_) => Err(bad()),
+        }
+    };
+    list.into_iter().flatten().map(link).collect()
+}
+
+fn link_local(list: Option<&Vec<String>>) -> Result<Vec<IpAddr>, NetworkError> {
+    let is_link_local = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    let one = |text: &String| {
+        let ip = text.parse().ok().filter(is_link_local);
+        ip.ok_or_else(|| NetworkError::LinkLocal(text.clone()))
+    };
+    list.into_iter().flatten().map(one).collect()
 }
 
 fn link_address(text: &str) -> Result<[u8; 6], NetworkError> {
@@ -312,6 +374,8 @@ fn attachment(network: &str, settings: &EndpointSettings) -> Result<Attachment, 
         ipv4: address(&ipam.ipv4_address, "IPv4")?,
         ipv6: address(&ipam.ipv6_address, "IPv6")?,
         aliases: aliases.collect::<Result<_, NetworkError>>()?,
+        link_local: link_local(ipam.link_local_ips.as_ref())?,
+        links: links(settings.links.as_ref())?,
         mac: filled(Some(&settings.mac_address)).map(link_address).transpose()?,
         priority: settings.gw_priority,
         options: settings.driver_opts.clone().unwrap_or_default(),
@@ -354,13 +418,6 @@ fn judge(settings: &EndpointSettings, kind: Kind) -> Result<(), LowerError> {
     let address = link_local
         || ipam.is_some_and(|ipam| !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty());
     let aliases = settings.aliases.iter().flatten().next().is_some();
-    let later = [
-        ("EndpointSettings.IPAMConfig.LinkLocalIPs", link_local && kind == Kind::Made),
-        ("EndpointSettings.Links", settings.links.iter().flatten().next().is_some()),
-    ];
-    if let Some((name, _)) = later.iter().find(|(_, asked)| *asked) {
-        return Err(Unsupported::new(*name).into());
-    }
     match kind {
         Kind::Default if address => Err(NetworkError::StaticAddress.into()),
         Kind::Default if aliases => Err(NetworkError::Aliases.into()),

@@ -5,13 +5,16 @@ use std::net::IpAddr;
 use docker_api::types::Map;
 use docker_api::types::networks::{Ipam, IpamConfig, NetworkCreate};
 use model::address::{Cidr, Family, Subnet};
-use model::network::{BadOption, BridgeOptions, Configuration, Inside, Ipv6, NetworkWish, Pool};
+use model::network::{
+    BadOption, BridgeOptions, Configuration, Driver, Inside, Ipv4, Ipv6, NetworkWish, Pool,
+};
+use model::vlan::VlanOptions;
 
 use super::text;
 use super::{LowerError, Unsupported};
 
 /// Drivers that Docker has and this version does not.
-const LATER: [&str; 3] = ["macvlan", "ipvlan", "overlay"];
+const LATER: [&str; 1] = ["overlay"];
 
 /// A network that cannot be made so.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -26,6 +29,8 @@ pub(crate) enum WishError {
     Pools(String),
     #[error("bridge driver doesn't support multiple subnets")]
     ManySubnets,
+    #[error("not supported yet: several subnets of one family on a network of the driver {0}")]
+    ManyVlanSubnets(&'static str),
     #[error(
         "configuration network can only contain network specific fields. Network operator fields like [ ingress | internal | attachable | scope ] are not supported."
     )]
@@ -51,12 +56,12 @@ impl From<Unsupported> for WishError {
 /// Lowers a request for a network.
 pub(crate) fn network(request: NetworkCreate) -> Result<NetworkWish, WishError> {
     name(&request.name)?;
-    driver(&request.driver)?;
+    let driver = driver(&request.driver)?;
     refuse(&request)?;
     let configuration = configuration(&request)?;
     text::labels(request.labels.as_ref()).map_err(LowerError::from)?;
     let options = request.options.unwrap_or_default();
-    BridgeOptions::parse(&options, Inside::of(request.internal))?;
+    check_options(driver, &options, (&configuration, Inside::of(request.internal)))?;
     let configs = request.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
     // What a network is made from says so of it.
     let is_own = !matches!(configuration, Configuration::From(_));
@@ -65,10 +70,18 @@ pub(crate) fn network(request: NetworkCreate) -> Result<NetworkWish, WishError> 
         Some(true) => Ipv6::On,
         Some(false) => Ipv6::Off,
     };
+    let ipv4 = match request.enable_ipv4.filter(|_| is_own) {
+        Some(false) => Ipv4::Off,
+        Some(true) | None => Ipv4::On,
+    };
+    let mut pools = pools(&configs, (driver, ipv6))?;
+    pools.retain(|pool| ipv4 == Ipv4::On || pool.family() == Family::V6);
     Ok(NetworkWish {
         name: request.name,
+        driver,
+        ipv4,
         ipv6,
-        pools: pools(&configs, ipv6)?,
+        pools,
         options,
         labels: request.labels.unwrap_or_default(),
         internal: request.internal,
@@ -86,13 +99,32 @@ fn name(name: &str) -> Result<(), WishError> {
     Ok(())
 }
 
-fn driver(driver: &str) -> Result<(), WishError> {
+fn driver(driver: &str) -> Result<Driver, WishError> {
     match driver {
-        "" | "default" | "bridge" => Ok(()),
+        "" | "default" => Ok(Driver::Bridge),
         "host" | "null" => Err(WishError::OnlyOne(driver.to_owned())),
         later if LATER.contains(&later) => Err(Unsupported::new(format!("driver {later}")).into()),
-        other => Err(WishError::NoDriver(other.to_owned())),
+        other => Driver::of(other).ok_or_else(|| WishError::NoDriver(other.to_owned())),
     }
+}
+
+/// A configuration is of no driver: it may be one of any, which is named by what is made from it.
+fn check_options(
+    driver: Driver,
+    options: &Map<String>,
+    (configuration, inside): (&Configuration, Inside),
+) -> Result<(), BadOption> {
+    let judged = |driver| match VlanOptions::parse(driver, options) {
+        Some(parsed) => parsed.map(|_| ()),
+        None => BridgeOptions::parse(options, inside).map(|_| ()),
+    };
+    let own = judged(driver);
+    let is_only = *configuration == Configuration::Only;
+    let others = [Driver::Bridge, Driver::Macvlan, Driver::Ipvlan];
+    if is_only && others.into_iter().any(|driver| judged(driver).is_ok()) {
+        return Ok(());
+    }
+    own
 }
 
 /// What this version does not have, by name.
@@ -105,7 +137,10 @@ fn refuse(request: &NetworkCreate) -> Result<(), Unsupported> {
     let asked = [
         ("Scope", !matches!(request.scope.as_str(), "" | "local")),
         ("Ingress", request.ingress),
-        ("EnableIPv4=false", request.enable_ipv4 == Some(false)),
+        (
+            "EnableIPv4=false of a configuration",
+            request.enable_ipv4 == Some(false) && request.config_only,
+        ),
         ("IPAM.Options", ipam.options.as_ref().is_some_and(|options| !options.is_empty())),
     ];
     match asked.iter().find(|(_, asked)| *asked) {
@@ -130,14 +165,15 @@ fn configuration(request: &NetworkCreate) -> Result<Configuration, WishError> {
     }
     let has_pools = request.ipam.iter().flat_map(|ipam| &ipam.config).flatten().next().is_some();
     let has_options = request.options.as_ref().is_some_and(|options| !options.is_empty());
-    if has_pools || has_options || request.enable_ipv6 == Some(true) {
+    let families = request.enable_ipv6 == Some(true) || request.enable_ipv4 == Some(false);
+    if has_pools || has_options || families {
         return Err(WishError::BesideConfiguration);
     }
     Ok(Configuration::From(from.to_owned()))
 }
 
 /// One of each family. Those of a family that the network does not have are passed over (Docker).
-fn pools(configs: &[IpamConfig], ipv6: Ipv6) -> Result<Vec<Pool>, WishError> {
+fn pools(configs: &[IpamConfig], (driver, ipv6): (Driver, Ipv6)) -> Result<Vec<Pool>, WishError> {
     let mut wrong = Vec::new();
     let mut pools: Vec<Pool> =
         configs.iter().filter_map(|config| pool(config, &mut wrong)).collect();
@@ -147,7 +183,10 @@ fn pools(configs: &[IpamConfig], ipv6: Ipv6) -> Result<Vec<Pool>, WishError> {
     pools.retain(|pool| ipv6 != Ipv6::Off || pool.family() == Family::V4);
     let of = |family| pools.iter().filter(|pool| pool.family() == family).count();
     if of(Family::V4) > 1 || of(Family::V6) > 1 {
-        return Err(WishError::ManySubnets);
+        return Err(match driver {
+            Driver::Bridge => WishError::ManySubnets,
+            Driver::Macvlan | Driver::Ipvlan => WishError::ManyVlanSubnets(driver.name()),
+        });
     }
     Ok(pools)
 }
@@ -318,8 +357,8 @@ mod tests {
             (NetworkCreate { name: String::new(), ..plain() }, "invalid network name: \"\""),
             (NetworkCreate { name: "a:b".to_owned(), ..plain() }, "invalid network name: \"a:b\""),
             (
-                NetworkCreate { driver: "macvlan".to_owned(), ..plain() },
-                "not supported yet: driver macvlan",
+                NetworkCreate { driver: "overlay".to_owned(), ..plain() },
+                "not supported yet: driver overlay",
             ),
             (
                 NetworkCreate { driver: "host".to_owned(), ..plain() },
@@ -332,8 +371,8 @@ mod tests {
             (NetworkCreate { ingress: true, ..plain() }, "not supported yet: Ingress"),
             (NetworkCreate { scope: "swarm".to_owned(), ..plain() }, "not supported yet: Scope"),
             (
-                NetworkCreate { enable_ipv4: Some(false), ..plain() },
-                "not supported yet: EnableIPv4=false",
+                NetworkCreate { enable_ipv4: Some(false), config_only: true, ..plain() },
+                "not supported yet: EnableIPv4=false of a configuration",
             ),
             (NetworkCreate { ipam, ..plain() }, "not supported yet: IPAM driver null"),
             (NetworkCreate { options: none, ..plain() }, "invalid option \"x\""),
@@ -341,6 +380,26 @@ mod tests {
             let said = network(request).unwrap_err().to_string();
             assert!(said.starts_with(says), "{said}");
         }
+    }
+
+    #[test]
+    fn options_are_those_of_the_driver() {
+        let parent = Some(Map::from([("parent".to_owned(), "eth0".to_owned())]));
+        let with = |driver: &str, config_only| NetworkCreate {
+            driver: driver.to_owned(),
+            options: parent.clone(),
+            config_only,
+            ..request(&[])
+        };
+        assert_eq!(network(with("macvlan", false)).unwrap().driver, Driver::Macvlan);
+        assert_eq!(network(with("ipvlan", false)).unwrap().driver, Driver::Ipvlan);
+        let said = network(with("bridge", false)).unwrap_err().to_string();
+        assert!(said.contains("the driver bridge has none of this name"), "{said}");
+        // What is made from a configuration says the driver.
+        assert!(network(with("", true)).is_ok());
+        let two = [config("10.1.0.0/16", "", "", ""), config("10.2.0.0/16", "", "", "")];
+        let many = NetworkCreate { driver: "macvlan".to_owned(), ..request(&two) };
+        assert_eq!(network(many), Err(WishError::ManyVlanSubnets("macvlan")));
     }
 
     #[test]

@@ -730,7 +730,6 @@ fn policies_and_logs_are_judged() {
 #[test]
 fn what_is_not_there_yet_is_named() {
     for (body, what) in [
-        (host(r#""Links":["a:b"]"#), "HostConfig.Links"),
         (
             host(r#""LogConfig":{"Type":"gelf"}"#),
             "log driver 'gelf' (json-file, local, journald, syslog and none are there)",

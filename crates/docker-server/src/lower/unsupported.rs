@@ -29,7 +29,6 @@ pub(crate) fn refuse(config: &ContainerConfig, host: &HostConfig) -> Result<(), 
     ];
     let host_fields = [
         ("HostConfig.Cgroup", !host.cgroup.is_empty()),
-        ("HostConfig.Links", some(host.links.as_ref())),
         ("HostConfig.KernelMemory", host.kernel_memory != 0),
         ("HostConfig.KernelMemoryTCP", host.kernel_memory_tcp != 0),
     ];

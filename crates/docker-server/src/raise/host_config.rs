@@ -13,6 +13,7 @@ use model::container::{
     RestartPolicy, SecuritySpec, SwapLimit, Terminal, UserNamespace,
 };
 use model::log::{LogSpec, LogTarget};
+use model::network::Link;
 use model::port::{HostPort, PortBinding};
 
 use super::{or_null, path, signed};
@@ -25,7 +26,17 @@ pub(super) fn host_config(view: &ContainerView) -> HostConfig {
     network(&view.spec, &mut host);
     security(&view.spec.security, &mut host);
     limits(&view.spec.limits, &mut host);
+    host.links = links(view);
     host
+}
+
+/// `HostConfig.Links`: those on the default network alone, with both names (Docker).
+fn links(view: &ContainerView) -> Option<Vec<String>> {
+    let places = view.spec.network.places();
+    let default = places.into_iter().filter(|place| place.network == "bridge");
+    let links = default.flat_map(|place| place.links);
+    let shown = |link: Link| format!("/{}:/{}/{}", link.to, view.name, link.alias);
+    or_null(links.map(shown).collect())
 }
 
 /// `HostConfig.NetworkMode`.

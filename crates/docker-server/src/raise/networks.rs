@@ -40,16 +40,38 @@ pub(super) fn settings(view: &ContainerView) -> NetworkSettings {
 
 /// A container's networks by name.
 pub(super) fn endpoints(view: &ContainerView) -> Map<EndpointSettings> {
-    view.networks.iter().map(|(name, place)| (name.clone(), endpoint(view, place))).collect()
+    view.networks
+        .iter()
+        .map(|(name, place)| (name.clone(), endpoint(view, (name, place))))
+        .collect()
 }
 
 /// The same for a list.
 pub(super) fn boxed_endpoints(view: &ContainerView) -> Map<Box<EndpointSettings>> {
-    let boxed = |(name, place): (&String, _)| (name.clone(), Box::new(endpoint(view, place)));
+    let boxed =
+        |(name, place): (&String, _)| (name.clone(), Box::new(endpoint(view, (name, place))));
     view.networks.iter().map(boxed).collect()
 }
 
-fn endpoint(view: &ContainerView, place: &EndpointView) -> EndpointSettings {
+/// What a container is called on a network that somebody made: Docker shows no names on those that are always
+/// there.
+fn names(view: &ContainerView, network: &str, wish: &Attachment) -> Option<Vec<String>> {
+    if matches!(network, "bridge" | "host" | "none") {
+        return None;
+    }
+    let more = [view.id.short(), view.resolved.hostname.clone()];
+    let all =
+        std::iter::once(view.name.to_string()).chain(wish.aliases.iter().cloned()).chain(more);
+    let mut names: Vec<String> = Vec::new();
+    for name in all.filter(|name| !name.is_empty()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Some(names)
+}
+
+fn endpoint(view: &ContainerView, (name, place): (&str, &EndpointView)) -> EndpointSettings {
     let (ip, prefix) = address(place.ipv4);
     let (ip6, prefix6) = address(place.ipv6);
     let is_up = view.life.is_running();
@@ -58,10 +80,13 @@ fn endpoint(view: &ContainerView, place: &EndpointView) -> EndpointSettings {
     let asked = EndpointIpamConfig {
         ipv4_address: wish.ipv4.map(|ip| ip.to_string()).unwrap_or_default(),
         ipv6_address: wish.ipv6.map(|ip| ip.to_string()).unwrap_or_default(),
-        link_local_ips: None,
+        link_local_ips: or_null(wish.link_local.iter().map(ToString::to_string).collect()),
     };
     EndpointSettings {
         ipam_config: or_null(asked),
+        links: or_null(
+            wish.links.iter().map(|link| format!("{}:{}", link.to, link.alias)).collect(),
+        ),
         aliases: or_null(wish.aliases.clone()),
         driver_opts: or_null(wish.options.clone()),
         gw_priority: wish.priority,
@@ -74,7 +99,7 @@ fn endpoint(view: &ContainerView, place: &EndpointView) -> EndpointSettings {
         global_ipv6_address: ip6,
         global_ipv6_prefix_len: prefix6,
         mac_address: place.mac.map(mac).unwrap_or_default(),
-        ..EndpointSettings::default()
+        dns_names: names(view, name, wish),
     }
 }
 

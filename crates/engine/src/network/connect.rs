@@ -13,9 +13,9 @@ use model::container::{Membership, NetworkMode};
 use model::network::Attachment;
 use model::{ContainerId, NameOrId, NetworkId};
 use net::address::{BadLinkName, Family, LinkName};
-use net::endpoint::{self, EndpointPlan};
+use net::endpoint::{self, EndpointPlan, Way};
 use net::nft::PortRule;
-use net::{links, names};
+use net::{links, names, parent};
 use sys::failpoint::Point;
 use sys::rootless::networks::Networks;
 
@@ -25,6 +25,7 @@ use super::seat::{LinkNames, check_place};
 use super::{net_error, ways};
 use crate::container::Container;
 use crate::guard::call_error;
+use crate::naming::has_no_links;
 use crate::ports::Publication;
 use crate::record::{Endpoint, Links};
 use crate::{Engine, EngineError, etc_files};
@@ -74,6 +75,9 @@ impl Engine {
             NetworkMode::None | NetworkMode::Bridge | NetworkMode::Named(_) => {}
         }
         check_place(&known, &place)?;
+        if has_no_links(&container.record, &place) {
+            return Err(NetworkError::NoNames(known.name).into());
+        }
         if self.place_on(&container, &known).is_some() {
             self.make_good(&mut container, None)?;
             let (container, network) = (container.name().to_owned(), known.name);
@@ -159,7 +163,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let netns = self.network_of(container)?;
         let mut places = places_of(container);
-        self.remove_strange_links(&container.id, &places)?;
+        self.remove_strange_links((&container.id, &netns), &places)?;
         let mut link_names = LinkNames::of(places.iter());
         place.link_name().map_or(Ok(()), |name| link_names.keep(name))?;
         // The one that was looked at, whatever its name means by now.
@@ -168,11 +172,11 @@ impl Engine {
             let _ = self.store().addresses().end(&known.id, &container.id);
         };
         let mut seat = self.seat(container, &sought, &mut link_names).inspect_err(end)?;
-        let plan = EndpointPlan { gateways: Vec::new(), ..seat.plan.clone() };
+        let plan = EndpointPlan { ways: Vec::new(), ..seat.plan.clone() };
         let made = EngineError::step(Point::ConnectLeased)
             .and_then(|()| endpoint::add(&plan, &netns).map_err(net_error));
         let made = made.and_then(|link| {
-            seat.linked(&link);
+            seat.linked(link.as_ref());
             super::lead_out(&container.id, &seat.endpoint.addresses())?;
             places.push(seat.endpoint.clone());
             EngineError::step(Point::ConnectLinked)?;
@@ -181,7 +185,7 @@ impl Engine {
         let Err(error) = made else { return Ok(()) };
         // This error is the one to tell; what cannot be taken back goes with the next change.
         if let Some(links) = &seat.endpoint.links {
-            let _ = self.remove_link(links);
+            let _ = self.remove_link(links, &netns, &places_of(before));
         }
         let _ = self.settle_again((before, container), &netns);
         let _ = self.store().addresses().end(&known.id, &container.id);
@@ -216,7 +220,7 @@ impl Engine {
         let Some(index) = index else { return self.save(container) };
         let gone = places.remove(index);
         match &gone.links {
-            Some(links) => self.remove_link(links)?,
+            Some(links) => self.remove_link(links, &netns, &places)?,
             // Of an earlier dhow, which gave one link to each.
             None => self.remove_links(&container.id, |name| !is_noted(&places, name))?,
         }
@@ -306,7 +310,7 @@ impl Engine {
         let had = endpoint_of(before).map(|endpoint| endpoint.ports.clone()).unwrap_or_default();
         let Some(main) = main else { return Ok(Publication::default()) };
         main.beside.iter_mut().for_each(|place| place.ports.clear());
-        if self.is_internal(main)? {
+        if !self.has_ports(main)? {
             main.ports.clear();
             return Ok(Publication::default());
         }
@@ -325,10 +329,10 @@ impl Engine {
         Ok(Publication::default())
     }
 
-    fn is_internal(&self, place: &Endpoint) -> Result<bool, EngineError> {
-        let Some(network) = &place.network else { return Ok(false) };
-        let known = self.network(&network.id.to_string())?;
-        Ok(known.record.made.is_some_and(|made| made.internal))
+    /// Whether ports are published at a place.
+    fn has_ports(&self, place: &Endpoint) -> Result<bool, EngineError> {
+        let Some(network) = &place.network else { return Ok(true) };
+        Ok(self.network(&network.id.to_string())?.has_ports()?)
     }
 
     /// The shim first: what it has not been told of it does not take back.
@@ -388,20 +392,36 @@ impl Engine {
         }
     }
 
-    fn remove_link(&self, links: &Links) -> Result<(), EngineError> {
-        let host: Result<LinkName, BadLinkName> = links.host.parse();
+    /// Removes the link of a place that is none of these any more.
+    fn remove_link(
+        &self,
+        links: &Links,
+        netns: &OwnedFd,
+        places: &[Endpoint],
+    ) -> Result<(), EngineError> {
+        let Some(host) = &links.host else { return self.leave_parents(netns, places) };
+        let host: Result<LinkName, BadLinkName> = host.parse();
         links::delete(&self.names(), &[host.map_err(net_error)?]).map_err(net_error)
+    }
+
+    /// Removes what a container has on links of the host's own where none of these places is.
+    fn leave_parents(&self, netns: &OwnedFd, places: &[Endpoint]) -> Result<(), EngineError> {
+        let on_parent = places.iter().filter(|place| place.is_on_parent());
+        let kept = on_parent.map(|place| self.network_id_of(place));
+        let kept = kept.collect::<Result<Vec<_>, _>>()?;
+        parent::leave_all_but(&self.names(), netns, &kept).map_err(net_error)
     }
 
     /// Links of a container that no place of it has, if all its places say which they have.
     fn remove_strange_links(
         &self,
-        id: &ContainerId,
+        (id, netns): (&ContainerId, &OwnedFd),
         places: &[Endpoint],
     ) -> Result<(), EngineError> {
         if places.iter().any(|place| place.links.is_none()) {
             return Ok(());
         }
+        self.leave_parents(netns, places)?;
         self.remove_links(id, |name| !is_noted(places, name))
     }
 
@@ -442,7 +462,8 @@ fn hosts_text(path: &Path) -> Option<Vec<u8>> {
 
 /// Whether one of these places says that a link is its own.
 fn is_noted(places: &[Endpoint], name: &LinkName) -> bool {
-    places.iter().any(|place| place.links.as_ref().is_some_and(|it| it.host == name.as_str()))
+    let host = |place: &Endpoint| place.links.as_ref().and_then(|links| links.host.clone());
+    places.iter().filter_map(host).any(|host| host == name.as_str())
 }
 
 /// What is published of a container at its main place.
@@ -463,7 +484,7 @@ fn places_of(container: &Container) -> Vec<Endpoint> {
 }
 
 /// Which links lead out, and to where.
-fn ways_of(main: Option<&Endpoint>) -> Result<Vec<(LinkName, std::net::IpAddr)>, EngineError> {
+fn ways_of(main: Option<&Endpoint>) -> Result<Vec<(LinkName, Way)>, EngineError> {
     let places: Vec<&Endpoint> = main.into_iter().flat_map(Endpoint::all).collect();
     let mut found = Vec::new();
     for family in [Family::V4, Family::V6] {
@@ -471,9 +492,9 @@ fn ways_of(main: Option<&Endpoint>) -> Result<Vec<(LinkName, std::net::IpAddr)>,
             continue;
         };
         // One of an earlier dhow was the only one, and leads out as it did.
-        if let (Some(links), Some(gateway)) = (&place.links, place.gateway(family)) {
+        if let (Some(links), Some(way)) = (&place.links, place.way(family)) {
             let link: Result<LinkName, BadLinkName> = links.inside.parse();
-            found.push((link.map_err(net_error)?, gateway));
+            found.push((link.map_err(net_error)?, way));
         }
     }
     Ok(found)

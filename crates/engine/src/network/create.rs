@@ -5,24 +5,34 @@
 
 use model::NetworkId;
 use model::address::Subnet;
-use model::network::{BRIDGE_NAME, Configuration, Ipv6, NetworkWish};
+use model::network::{BRIDGE_NAME, Configuration, Driver, Ipv4, Ipv6, NetworkWish};
+use model::vlan::VlanOptions;
 use net::address::LinkName;
 use net::bridge::{self, Bridge};
 use net::host::{self, Stack};
 use net::nft::{Firewall, Source};
+use net::parent::{self, Parent};
 use store::{DbError, NetworkRow, NetworkRowError};
 use sys::failpoint::Point;
 
 use super::alone::Alone;
 use super::error::NetworkError;
 use super::plan::{Ground, pools};
-use super::record::{BRIDGE_DRIVER, Known, Laid, Made, NULL, NetworkRecord, Outline};
+use super::record::{Known, Laid, Made, NULL, NetworkRecord, Outline};
 use super::{is_predefined, net_error};
 use crate::container::now;
 use crate::{Engine, EngineError, random};
 
 /// Of other engines' networks, what is in the way of one that is made.
 type Held = Vec<(Subnet, String)>;
+
+/// What the kernel has of a network.
+pub(crate) enum Laying {
+    /// Its bridge.
+    Bridge(Bridge),
+    /// The host's link that its containers are on, with its name.
+    Parent(LinkName, Parent),
+}
 
 impl Engine {
     /// Makes a network.
@@ -32,6 +42,9 @@ impl Engine {
     pub fn network_create(&self, wish: NetworkWish) -> Result<NetworkId, EngineError> {
         if is_predefined(&wish.name) {
             return Err(NetworkError::Predefined(wish.name).into());
+        }
+        if sys::rootless::is_member() {
+            check_users(&wish)?;
         }
         // The first thing on a host makes its root, which is locked then.
         self.built_in(super::BRIDGE)?;
@@ -44,6 +57,7 @@ impl Engine {
             let outlines = outlines(rows)?;
             let wish = configured(wish, rows)?;
             check_bridge(&wish, (&outlines, names.bridge())).map_err(EngineError::from)?;
+            check_parent(&wish, &outlines).map_err(EngineError::from)?;
             ground.networks = held(outlines);
             ground.networks.extend(bridge);
             new_row(id, wish, &ground)
@@ -105,9 +119,13 @@ impl Engine {
         Ok(outlines.flat_map(|outline| outline.subnets).collect())
     }
 
-    /// Makes the kernel have a network: its bridge, and its place in the firewall. Nothing is done where
-    /// it has; what somebody has deleted comes back.
-    pub(crate) fn lay(&self, known: &Known) -> Result<Option<Bridge>, EngineError> {
+    /// Makes the kernel have a network: its bridge, and its place in the firewall, or the host's link that it is
+    /// on. Nothing is done where it has; what somebody has deleted comes back.
+    pub(crate) fn lay(&self, known: &Known) -> Result<Option<Laying>, EngineError> {
+        if let Some(plan) = known.parent(&self.names())? {
+            let parent = parent::ensure(&plan).map_err(net_error)?;
+            return Ok(Some(Laying::Parent(plan.name, parent)));
+        }
         let stack = host::stack().map_err(net_error)?;
         let Some(Laid { plan, rules }) = known.laid(&self.names(), stack)? else {
             return Ok(None);
@@ -119,7 +137,7 @@ impl Engine {
         firewall.ensure(&mut source).map_err(net_error)?;
         firewall.add_network(&rules, &mut source).map_err(net_error)?;
         self.pass_others()?;
-        Ok(Some(bridge))
+        Ok(Some(Laying::Bridge(bridge)))
     }
 
     /// The firewall, for changes that may have to build it.
@@ -217,12 +235,39 @@ fn check_bridge(
     Err(NetworkError::SameBridge { name: wish.name.clone(), bridge: bridge.clone(), by })
 }
 
+/// The host's links are root's, and the program that carries an ordinary user's packets has IPv4.
+fn check_users(wish: &NetworkWish) -> Result<(), NetworkError> {
+    match (wish.driver, wish.ipv4) {
+        (Driver::Bridge, Ipv4::On) => Ok(()),
+        (Driver::Bridge, Ipv4::Off) => Err(NetworkError::UsersFamily),
+        (Driver::Macvlan | Driver::Ipvlan, _) => Err(NetworkError::UsersDriver(wish.driver.name())),
+    }
+}
+
+/// What needs the host's link alone does not share it.
+fn check_parent(wish: &NetworkWish, others: &[Outline]) -> Result<(), NetworkError> {
+    let is_only = wish.configuration == Configuration::Only;
+    let Some(options) = VlanOptions::parse(wish.driver, &wish.options).filter(|_| !is_only) else {
+        return Ok(());
+    };
+    let options = options?;
+    let Some(parent) = &options.parent else { return Ok(()) };
+    let shares = |other: &&Outline| other.vlan.as_ref().is_some_and(|it| it.shares(&options));
+    let mut same = others.iter().filter(|other| other.parent.as_ref() == Some(parent));
+    match same.find(|other| !shares(other)) {
+        None => Ok(()),
+        Some(other) => {
+            Err(NetworkError::ParentTaken { parent: parent.clone(), by: other.name.clone() })
+        }
+    }
+}
+
 fn new_row(id: NetworkId, wish: NetworkWish, ground: &Ground) -> Result<NetworkRow, Refusal> {
     let only = wish.configuration == Configuration::Only;
     // A configuration takes nothing: each network that is made from it does.
     let pools =
         if only { wish.pools.clone() } else { pools(&wish, ground).map_err(EngineError::from)? };
-    let driver = if only { NULL } else { BRIDGE_DRIVER };
+    let driver = if only { NULL } else { wish.driver.name() };
     let made = Made {
         pools,
         options: wish.options,

@@ -56,6 +56,46 @@ pub enum NetworkError {
         /// Whose it is.
         by: String,
     },
+    /// The link that is named is another network's, and one of the two needs it alone.
+    #[error(
+        "network {by} is already using parent interface {parent}: one of ipvlan, or of macvlan_mode=passthru, is one network's alone"
+    )]
+    ParentTaken {
+        /// The link.
+        parent: String,
+        /// Whose it is.
+        by: String,
+    },
+    /// It would have no addresses at all.
+    #[error("IPv4 or IPv6 must be enabled")]
+    NoFamily,
+    /// All that it has is disabled.
+    #[error("network {0} has IPv6 alone, which is disabled on this host")]
+    NothingHere(String),
+    /// Nobody answers a container's questions for names there.
+    #[error(
+        "--link on network {0} needs names: there are none with dhow.dns=off, nor on an ordinary user's default network"
+    )]
+    NoNames(String),
+    /// The host's links are root's.
+    #[error("an ordinary user has no networks of the driver {0}: the host's links are root's")]
+    UsersDriver(&'static str),
+    /// What carries its packets has no IPv6.
+    #[error("an ordinary user's network cannot be without IPv4")]
+    UsersFamily,
+    /// Its driver is unknown.
+    #[error("network {name} has the driver {driver}, which this dhow does not have")]
+    NoDriver {
+        /// Its name.
+        name: String,
+        /// Its driver.
+        driver: String,
+    },
+    /// A container's link has the hardware address of its parent.
+    #[error(
+        "invalid endpoint settings:\nno hardware address can be chosen on network {0}: containers have that of its parent interface"
+    )]
+    ParentsMac(String),
     /// No default pool is free.
     #[error("all predefined address pools have been fully subnetted: {0}; name one with --subnet")]
     NoPool(String),

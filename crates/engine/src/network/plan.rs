@@ -5,7 +5,8 @@
 use std::net::IpAddr;
 
 use model::address::{Family, Subnet};
-use model::network::{BridgeOptions, GatewayMode, Inside, Ipv6, NetworkWish, Pool};
+use model::network::{BridgeOptions, GatewayMode, Inside, Ipv4, Ipv6, NetworkWish, Pool};
+use model::vlan::VlanOptions;
 use net::host::Stack;
 use net::ipam;
 
@@ -30,16 +31,22 @@ pub(super) struct Ground {
 /// The pools of a network: those that it names, completed, and one for each family that it has
 /// besides.
 pub(super) fn pools(wish: &NetworkWish, ground: &Ground) -> Result<Vec<Pool>, NetworkError> {
-    let options = BridgeOptions::parse(&wish.options, Inside::of(wish.internal))?;
-    let named = |family| wish.pools.iter().find(|pool| pool.family() == family).cloned();
-    let v4 = match named(Family::V4) {
-        Some(pool) => apart(pool, ground)?,
-        None => Pool::of(free(ground)?),
+    let is_vlan = VlanOptions::parse(wish.driver, &wish.options).transpose()?.is_some();
+    let options = match is_vlan {
+        true => BridgeOptions::default(),
+        false => BridgeOptions::parse(&wish.options, Inside::of(wish.internal))?,
     };
-    let mut pools = vec![v4];
+    let named = |family| wish.pools.iter().find(|pool| pool.family() == family).cloned();
+    let mut pools = match (wish.ipv4, named(Family::V4)) {
+        (Ipv4::Off, _) => Vec::new(),
+        (Ipv4::On, Some(pool)) => vec![apart(pool, ground)?],
+        (Ipv4::On, None) => vec![Pool::of(free(ground)?)],
+    };
     let has_v6 = match wish.ipv6 {
         Ipv6::On => true,
         Ipv6::Off => false,
+        // What is right on a link of the host's is known to who has it (Docker).
+        Ipv6::WhereThere if is_vlan => named(Family::V6).is_some(),
         Ipv6::WhereThere => ground.stack == Stack::Dual || named(Family::V6).is_some(),
     };
     if has_v6 {
@@ -48,9 +55,13 @@ pub(super) fn pools(wish: &NetworkWish, ground: &Ground) -> Result<Vec<Pool>, Ne
             None => Pool::of(unique_local(ground)?),
         });
     }
+    if pools.is_empty() {
+        return Err(NetworkError::NoFamily);
+    }
     for pool in &mut pools {
         let isolated = options.gateway_mode(pool.family()) == GatewayMode::Isolated;
-        if pool.gateway.is_none() && !isolated {
+        // The host is none on a link of its own, and who is has to be named (Docker 29).
+        if pool.gateway.is_none() && !isolated && !is_vlan {
             pool.gateway = Some(gateway(pool)?);
         }
     }
@@ -109,12 +120,14 @@ fn gateway(pool: &Pool) -> Result<IpAddr, NetworkError> {
 mod tests {
     use super::*;
     use expect_test::{Expect, expect};
-    use model::network::Configuration;
+    use model::network::{Configuration, Driver};
     use std::collections::BTreeMap;
 
     fn wish() -> NetworkWish {
         NetworkWish {
             name: "n".to_owned(),
+            driver: Driver::Bridge,
+            ipv4: Ipv4::On,
             ipv6: Ipv6::WhereThere,
             pools: Vec::new(),
             options: BTreeMap::new(),
@@ -160,6 +173,47 @@ mod tests {
             &ground(&[], &[]),
             &expect![[r#"
                 172.18.0.0/24 by Some(172.18.0.1)
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_network_has_one_family_at_least() {
+        let v6 = NetworkWish { ipv4: Ipv4::Off, ..wish() };
+        check(
+            &v6,
+            &ground(&[], &[]),
+            &expect![[r#"
+                fdf1:60fd:8b6::/64 by Some(fdf1:60fd:8b6::1)
+            "#]],
+        );
+        check(
+            &NetworkWish { ipv6: Ipv6::Off, ..v6 },
+            &ground(&[], &[]),
+            &expect![[r#"
+                IPv4 or IPv6 must be enabled
+            "#]],
+        );
+    }
+
+    #[test]
+    fn on_a_link_of_the_hosts_only_what_is_named_leads_out() {
+        let plain = NetworkWish { driver: Driver::Macvlan, ..wish() };
+        check(
+            &plain,
+            &ground(&[], &[]),
+            &expect![[r#"
+                172.18.0.0/24 by None
+            "#]],
+        );
+        let mut v6 = Pool::of("fd00:9::/64".parse().unwrap());
+        v6.gateway = "fd00:9::9".parse().ok();
+        check(
+            &NetworkWish { driver: Driver::Ipvlan, pools: vec![v6], ..wish() },
+            &ground(&[], &[]),
+            &expect![[r#"
+                172.18.0.0/24 by None
+                fd00:9::/64 by Some(fd00:9::9)
             "#]],
         );
     }

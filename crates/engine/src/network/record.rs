@@ -3,14 +3,19 @@
 use jiff::Timestamp;
 use model::NetworkId;
 use model::address::{Family, Subnet};
-use model::network::{BRIDGE_NAME, BridgeOptions, Configuration, GatewayMode, Inside, Pool};
+use model::network::{
+    BRIDGE_NAME, BridgeOptions, Configuration, Driver, GatewayMode, Inside, Pool,
+};
+use model::vlan::{PARENT, VlanOptions};
 use net::address::{BadLinkName, Cidr, LinkName};
 use net::bridge::BridgePlan;
 use net::host::Stack;
 use net::names::{self, Names};
 use net::nft;
+use net::parent::{Origin, ParentPlan};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use store::NetworkRow;
 
 use super::error::NetworkError;
@@ -19,8 +24,6 @@ use crate::EngineError;
 
 /// The driver of networks that are only a configuration.
 pub(crate) const NULL: &str = "null";
-/// The driver of networks that are made.
-pub(crate) const BRIDGE_DRIVER: &str = "bridge";
 
 /// What a network's row keeps, as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,11 +73,16 @@ pub(super) struct Outline {
     pub(super) subnets: Vec<Subnet>,
     /// The network that is its configuration.
     pub(super) from: Option<String>,
+    /// The host's link that it names.
+    pub(super) parent: Option<String>,
+    /// What it does with that, if it means anything.
+    pub(super) vlan: Option<VlanOptions>,
 }
 
 /// The part of a record that an outline needs; what else it has is passed over.
 #[derive(Deserialize)]
 struct Outlined {
+    driver: String,
     made: Option<OutlinedMade>,
 }
 
@@ -105,7 +113,11 @@ impl Outline {
             Configuration::From(name) => Some(name),
         };
         let named = made.options.get(BRIDGE_NAME).and_then(|name| name.parse().ok());
+        let vlan = Driver::of(&outlined.driver)
+            .and_then(|driver| VlanOptions::parse(driver, &made.options)?.ok());
         Ok(Some(Self {
+            parent: made.options.get(PARENT).filter(|parent| !parent.is_empty()).cloned(),
+            vlan,
             name: row.name.clone(),
             bridge: named.unwrap_or_else(|| names::network_bridge(&row.id)),
             subnets: made.pools.into_iter().map(|pool| pool.subnet).collect(),
@@ -123,10 +135,55 @@ impl Known {
         }
     }
 
+    /// The options of one on a link of the host's own; `None` of any other.
+    pub(crate) fn vlan(&self) -> Result<Option<VlanOptions>, NetworkError> {
+        let Some(made) = &self.record.made else { return Ok(None) };
+        if made.configuration == Configuration::Only {
+            return Ok(None);
+        }
+        let Some(driver) = Driver::of(&self.record.driver) else {
+            let (name, driver) = (self.name.clone(), self.record.driver.clone());
+            return Err(NetworkError::NoDriver { name, driver });
+        };
+        Ok(VlanOptions::parse(driver, &made.options).transpose()?)
+    }
+
+    /// Whether nothing leads out of it: it is internal, or has no link of the host's to lead out by.
+    pub(crate) fn inside(&self) -> Result<Inside, NetworkError> {
+        let is_alone = self.vlan()?.is_some_and(|options| options.parent.is_none());
+        Ok(Inside::of(is_alone || self.record.made.as_ref().is_some_and(|made| made.internal)))
+    }
+
+    /// Whether ports are published there. Containers on a link of the host's have addresses that others reach
+    /// (Docker publishes nothing there either).
+    pub(crate) fn has_ports(&self) -> Result<bool, NetworkError> {
+        Ok(self.vlan()?.is_none() && self.inside()? == Inside::No)
+    }
+
+    /// At which address of the host ports are published there that name none.
+    pub(crate) fn binding(&self) -> Result<Option<IpAddr>, NetworkError> {
+        match (&self.record.made, self.vlan()?) {
+            (Some(made), None) => Ok(made.bridge_options()?.binding),
+            (_, _) => Ok(None),
+        }
+    }
+
+    /// The host's link that the kernel should have for it.
+    pub(crate) fn parent(&self, names: &Names) -> Result<Option<ParentPlan>, EngineError> {
+        let Some(options) = self.vlan()? else { return Ok(None) };
+        let (name, origin) = match &options.parent {
+            Some(name) => {
+                (name.parse().map_err(|error: BadLinkName| net_error(error))?, Origin::Named)
+            }
+            None => (names::network_parent(&self.id), Origin::Own),
+        };
+        Ok(Some(ParentPlan { name, origin, group: names.group() }))
+    }
+
     /// What the kernel should have of it in these families; nothing of one that has no bridge of its own.
     pub(crate) fn laid(&self, names: &Names, stack: Stack) -> Result<Option<Laid>, EngineError> {
         let Some(made) = &self.record.made else { return Ok(None) };
-        if made.configuration == Configuration::Only {
+        if made.configuration == Configuration::Only || self.vlan()?.is_some() {
             return Ok(None);
         }
         let options = made.bridge_options()?;
@@ -217,7 +274,7 @@ mod tests {
         let id = NetworkId::from_random([0xab; 32]);
         let laid = |made: &Made, stack| {
             let record = NetworkRecord {
-                driver: BRIDGE_DRIVER.to_owned(),
+                driver: Driver::Bridge.name().to_owned(),
                 created: Timestamp::UNIX_EPOCH,
                 made: Some(made.clone()),
             };

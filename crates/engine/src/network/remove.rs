@@ -5,9 +5,11 @@ use std::net::IpAddr;
 
 use model::network::Configuration;
 use model::{ContainerId, EventKind, NetworkId};
+use net::address::LinkName;
 use net::host;
+use net::names::network_parent;
 use net::nft::Source;
-use net::{bridge, links};
+use net::{bridge, links, parent};
 use store::{DbError, NetworkRow, NetworkRowError};
 use sys::failpoint::Point;
 
@@ -135,6 +137,12 @@ impl Engine {
     }
 
     fn unlay_here(&self, known: &Known) -> Result<(), EngineError> {
+        if let Some(plan) = known.parent(&self.names())? {
+            return match self.is_parent(&plan.name)? {
+                true => Ok(()),
+                false => parent::remove(&plan.name, plan.group).map_err(net_error),
+            };
+        }
         let stack = host::stack().map_err(net_error)?;
         let Some(Laid { plan, rules }) = known.laid(&self.names(), stack)? else { return Ok(()) };
         let mut wanted = || self.everything();
@@ -143,6 +151,44 @@ impl Engine {
         bridge::remove(&plan.name, plan.group).map_err(net_error)?;
         forgotten.map_err(net_error)?;
         self.pass_others()
+    }
+
+    /// Whether a network names this link of the host's.
+    fn is_parent(&self, name: &LinkName) -> Result<bool, EngineError> {
+        for row in self.store().networks().list()? {
+            let outline = Outline::read(&row)?;
+            if outline.and_then(|outline| outline.parent).as_deref() == Some(name.as_str()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Removes the host's links that were made for networks that are no more.
+    pub(crate) fn remove_strange_parents(&self) -> Result<(), EngineError> {
+        let names = self.names();
+        if links::parents(&names).map_err(net_error)?.is_empty() {
+            return Ok(());
+        }
+        let _alone = self.alone_with_networks()?;
+        // A row comes before its link, so the rows are read after the links.
+        let parents = links::parents(&names).map_err(net_error)?;
+        let mut known = BTreeSet::new();
+        for row in self.store().networks().list()? {
+            let id = row.id;
+            match Outline::read(&row) {
+                Ok(outline) => known.extend(outline.map(|outline| match outline.parent {
+                    Some(parent) => parent,
+                    None => network_parent(&id).to_string(),
+                })),
+                // Which is its link cannot be known, so none is strange.
+                Err(_) => return Ok(()),
+            }
+        }
+        for name in parents.iter().filter(|name| !known.contains(name.as_str())) {
+            parent::remove(name, names.group()).map_err(net_error)?;
+        }
+        Ok(())
     }
 
     /// Removes the bridges of networks that are no more, and forgets their rules.

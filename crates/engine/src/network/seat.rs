@@ -3,26 +3,30 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
+use model::NameOrId;
 use model::address::{Cidr, Family, Mac};
-use model::network::{Attachment, BridgeOptions, Configuration, Inside, Pool};
+use model::network::{Attachment, BridgeOptions, Configuration, Inside, Link, Pool};
 use net::address::{BadLinkName, LinkName};
 use net::bridge::Bridge;
-use net::endpoint::EndpointPlan;
+use net::endpoint::{Carrier, EndpointPlan, Port, Way};
 use net::host::{self, Stack};
 use net::ipam;
 use net::names;
 use store::{AddressError, DbError};
 use sys::failpoint::Point;
 
+use super::create::Laying;
 use super::error::NetworkError;
 use super::record::{Known, Made};
+use super::upper::check_mac;
 use super::{Terms, net_error};
 use crate::container::Container;
-use crate::record::{Endpoint, JoinedNetwork, Links};
+use crate::naming::has_no_links;
+use crate::record::{Endpoint, JoinedNetwork, Links, Out, Record};
 use crate::{Engine, EngineError};
 
 /// What links of containers are called, with a number behind.
-const LINK_PREFIX: &str = "eth";
+pub(super) const LINK_PREFIX: &str = "eth";
 
 /// Why no address was leased; internal to the transaction.
 enum LeaseError {
@@ -44,8 +48,9 @@ impl From<DbError> for LeaseError {
 
 /// A container's place on one network, leased and planned: its link is not made yet.
 pub(super) struct Seat {
-    pub(super) bridge: Bridge,
-    /// Its gateways are those that could be the way out.
+    /// `None` of one on a link of the host's own.
+    pub(super) bridge: Option<Bridge>,
+    /// Its ways are those that could lead out.
     pub(super) plan: EndpointPlan,
     pub(super) terms: Terms,
     pub(super) endpoint: Endpoint,
@@ -53,8 +58,8 @@ pub(super) struct Seat {
 
 impl Seat {
     /// Notes the link that was made.
-    pub(super) fn linked(&mut self, host: &LinkName) {
-        let (inside, host) = (self.plan.inside_link.to_string(), host.to_string());
+    pub(super) fn linked(&mut self, host: Option<&LinkName>) {
+        let (inside, host) = (self.plan.inside_link.to_string(), host.map(LinkName::to_string));
         self.endpoint.links = Some(Links { inside, host });
     }
 }
@@ -141,6 +146,8 @@ impl Engine {
             }
         };
         seat.endpoint.priority = place.priority;
+        seat.plan.addresses.extend(place.link_local());
+        seat.plan.sysctls = place.sysctls().map_err(NetworkError::from)?;
         Ok(seat)
     }
 
@@ -162,7 +169,7 @@ impl Engine {
         let plan = EndpointPlan { inside_link: link_name(place, LINK_PREFIX, names)?, ..plan };
         let terms = Terms { stack: bridge.plan.stack(), binding: None, inside: Inside::No };
         let endpoint = super::endpoint_of(&plan, &bridge, address);
-        Ok(Seat { bridge, plan, terms, endpoint })
+        Ok(Seat { bridge: Some(bridge), plan, terms, endpoint })
     }
 
     fn made_seat(
@@ -175,18 +182,25 @@ impl Engine {
             return Err(NetworkError::OnlyConfiguration(known.name.clone()).into());
         }
         let stack = host::stack().map_err(net_error)?;
-        let options = made.bridge_options()?;
+        check_mac(known, place)?;
         let addresses = self.lease_made((container, place), known, stack)?;
         EngineError::step(Point::StartAddress)?;
-        let bridge = self.lay(known)?;
-        let bridge = bridge.ok_or_else(|| EngineError::NoSuchNetwork(known.name.clone()))?;
+        let laying = self.lay(known)?;
+        let laying = laying.ok_or_else(|| EngineError::NoSuchNetwork(known.name.clone()))?;
         EngineError::step(Point::StartBridge)?;
+        let bridge = match laying {
+            Laying::Bridge(bridge) => bridge,
+            Laying::Parent(name, parent) => {
+                return self.parent_seat(place, known, (name, parent), (addresses, names));
+            }
+        };
+        let options = made.bridge_options()?;
         let plan = self.seat_of((container, place), (made, &options), &bridge, addresses)?;
         let prefix = options.link_prefix.as_deref().unwrap_or(LINK_PREFIX);
         let plan = EndpointPlan { inside_link: link_name(place, prefix, names)?, ..plan };
         let terms = Terms { stack, binding: options.binding, inside: Inside::of(made.internal) };
-        let endpoint = endpoint_of(&plan, &bridge, known);
-        Ok(Seat { bridge, plan, terms, endpoint })
+        let endpoint = endpoint_of(&plan, &bridge.plan.addresses, known);
+        Ok(Seat { bridge: Some(bridge), plan, terms, endpoint })
     }
 
     fn seat_of(
@@ -196,21 +210,21 @@ impl Engine {
         bridge: &Bridge,
         addresses: Vec<Cidr>,
     ) -> Result<EndpointPlan, EngineError> {
-        // Nothing leads out of an internal network.
-        let pools = made.pools.iter().filter(|_| !made.internal);
-        let has = |pool: &&Pool| addresses.iter().any(|cidr| cidr.family() == pool.family());
         let mac = place.mac.map(Mac::from_octets);
         Ok(EndpointPlan {
-            host_link: names::host_link(&container.id),
+            carrier: Carrier::Bridge(Port {
+                host_link: names::host_link(&container.id),
+                bridge: bridge.index,
+                hairpin: bridge.hairpin,
+                mutual: options.mutual,
+            }),
             inside_link: "eth0".parse().map_err(|error: BadLinkName| net_error(error))?,
             group: self.names().group(),
-            bridge: bridge.index,
-            hairpin: bridge.hairpin,
-            mutual: options.mutual,
-            mac: mac.unwrap_or_else(|| super::mac_of(v4_of(&addresses))),
-            gateways: pools.filter(has).filter_map(|pool| pool.gateway).collect(),
+            mac: mac.unwrap_or_else(|| mac_of(&addresses)),
+            ways: gateways_of(made, &addresses),
             addresses,
             mtu: options.mtu,
+            sysctls: Vec::new(),
         })
     }
 
@@ -231,6 +245,9 @@ impl Engine {
             .collect();
         let all: Vec<&Pool> = known.record.made.iter().flat_map(|made| &made.pools).collect();
         check(asked, &all, &known.name)?;
+        if pools.is_empty() {
+            return Err(NetworkError::NothingHere(known.name.clone()).into());
+        }
         if let Some(address) = asked.ipv6.filter(|_| stack == Stack::V4) {
             return Err(
                 NetworkError::NoIpv6 { name: known.name.clone(), address: address.into() }.into()
@@ -275,6 +292,21 @@ impl Engine {
         }
     }
 
+    /// Whether those are there that a new container on the default network is linked to (Docker). On others a
+    /// link is a name, which may be somebody's later.
+    pub(crate) fn check_links(&self, record: &Record) -> Result<(), EngineError> {
+        for place in record.spec.network.places() {
+            if has_no_links(record, &place) {
+                return Err(NetworkError::NoNames(place.network).into());
+            }
+            let is_default = matches!(place.network.as_str(), super::BRIDGE | "default");
+            for link in place.links.iter().filter(|_| is_default) {
+                self.find(&NameOrId::new(link.to.clone())).map_err(|error| no_link(error, link))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the addresses that a new container asks for are of its network, if that is there already.
     pub(crate) fn check_attachments(&self, asked: &[Attachment]) -> Result<(), EngineError> {
         for asked in asked {
@@ -304,11 +336,40 @@ pub(super) fn check_place(known: &Known, asked: &Attachment) -> Result<(), Netwo
     if made.configuration == Configuration::Only {
         return Err(NetworkError::OnlyConfiguration(known.name.clone()));
     }
+    check_mac(known, asked)?;
     check(asked, &made.pools.iter().collect::<Vec<_>>(), &known.name)
 }
 
+/// What is not there is not called so: clients would look for the image (Docker).
+fn no_link(error: EngineError, link: &Link) -> EngineError {
+    let EngineError::NoSuchContainer(name) = &error else { return error };
+    let to = &link.to;
+    EngineError::Invalid(format!("could not get container for {to}: No such container: {name}"))
+}
+
+/// The gateways of the families that a container has; nothing leads out of an internal network.
+pub(super) fn gateways_of(made: &Made, addresses: &[Cidr]) -> Vec<Way> {
+    let pools = made.pools.iter().filter(|_| !made.internal);
+    let has = |pool: &&Pool| addresses.iter().any(|cidr| cidr.family() == pool.family());
+    pools.filter(has).filter_map(|pool| pool.gateway).map(Way::Gateway).collect()
+}
+
+/// That which follows from the address of IPv4, else from that of IPv6.
+pub(super) fn mac_of(addresses: &[Cidr]) -> Mac {
+    let v4 = v4_of(addresses);
+    if !v4.is_unspecified() {
+        return super::mac_of(v4);
+    }
+    let last = addresses.iter().find_map(|cidr| match cidr.address() {
+        IpAddr::V6(v6) => v6.octets().last_chunk::<4>().copied(),
+        IpAddr::V4(_) => None,
+    });
+    let [a, b, c, d] = last.unwrap_or_default();
+    Mac::from_octets([0x02, 0x66, a, b, c, d])
+}
+
 /// What a link is called inside: as is asked for, else by number.
-fn link_name(
+pub(super) fn link_name(
     place: &Attachment,
     prefix: &str,
     names: &mut LinkNames,
@@ -364,19 +425,16 @@ fn exhausted(pool: &Pool, known: &Known) -> NetworkError {
 }
 
 fn v4_of(addresses: &[Cidr]) -> Ipv4Addr {
-    let v4 = addresses.iter().find_map(|cidr| match cidr.address() {
-        IpAddr::V4(v4) => Some(v4),
-        IpAddr::V6(_) => None,
-    });
-    v4.unwrap_or(Ipv4Addr::UNSPECIFIED)
+    addresses.iter().find_map(|cidr| v4(cidr.address())).unwrap_or(Ipv4Addr::UNSPECIFIED)
 }
 
-/// What the container's record keeps of its place.
-fn endpoint_of(plan: &EndpointPlan, bridge: &Bridge, known: &Known) -> Endpoint {
+/// What the container's record keeps of its place on a network where the host has these addresses.
+pub(super) fn endpoint_of(plan: &EndpointPlan, host: &[Cidr], known: &Known) -> Endpoint {
     let of = |family| plan.addresses.iter().find(|cidr| cidr.family() == family);
-    let gateway4 = v4_gateway(&plan.gateways);
+    let gateways = || plan.ways.iter().filter_map(|way| way.gateway());
+    let gateway4 = gateways().find_map(v4).unwrap_or(Ipv4Addr::UNSPECIFIED);
     // Where the host is, if it is not the way out.
-    let host4 = v4_of(&bridge.plan.addresses);
+    let host4 = v4_of(host);
     let v6 = |ip: IpAddr| match ip {
         IpAddr::V6(ip) => Some(ip),
         IpAddr::V4(_) => None,
@@ -387,21 +445,21 @@ fn endpoint_of(plan: &EndpointPlan, bridge: &Bridge, known: &Known) -> Endpoint 
         gateway4,
         ipv6: of(Family::V6).and_then(|cidr| v6(cidr.address())),
         ipv6_prefix: of(Family::V6).map_or(128, |cidr| cidr.prefix()),
-        gateway6: plan.gateways.iter().copied().find_map(v6),
+        gateway6: gateways().find_map(v6),
         mac: plan.mac.octets(),
         host4: Some(host4).filter(|host| *host != gateway4 && !host.is_unspecified()),
         ports: Vec::new(),
         network: Some(JoinedNetwork { id: known.id, name: known.name.clone() }),
         links: None,
         priority: 0,
+        out: Out::Gateway,
         beside: Vec::new(),
     }
 }
 
-fn v4_gateway(gateways: &[IpAddr]) -> Ipv4Addr {
-    let v4 = gateways.iter().find_map(|gateway| match gateway {
-        IpAddr::V4(v4) => Some(*v4),
+const fn v4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(v4) => Some(v4),
         IpAddr::V6(_) => None,
-    });
-    v4.unwrap_or(Ipv4Addr::UNSPECIFIED)
+    }
 }

@@ -1,7 +1,7 @@
 //! Which of a container's networks is the way out, and where its ports are published.
 //!
 //! Pure. The network with the highest priority leads out, among equals the first by name (Docker); one
-//! without a gateway, as an internal one, never does.
+//! without a gateway, as an internal one, never does, unless its link itself leads out.
 
 use std::cmp::Reverse;
 
@@ -11,7 +11,7 @@ use crate::record::Endpoint;
 
 /// The place that leads out in a family.
 pub(super) fn out(places: &[&Endpoint], family: Family) -> Option<usize> {
-    let leads = |(_, place): &(usize, &&Endpoint)| place.gateway(family).is_some();
+    let leads = |(_, place): &(usize, &&Endpoint)| place.way(family).is_some();
     let first = places.iter().enumerate().filter(leads);
     let order = |(_, place): &(usize, &&Endpoint)| {
         (Reverse(place.priority), place.network_name().to_owned())
@@ -38,7 +38,7 @@ pub(super) fn arranged(mut places: Vec<Endpoint>) -> Option<Endpoint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::JoinedNetwork;
+    use crate::record::{JoinedNetwork, Out};
     use model::NetworkId;
 
     fn place(name: &str, priority: i64, gateways: (&str, Option<&str>)) -> Endpoint {
@@ -56,6 +56,7 @@ mod tests {
             network: Some(JoinedNetwork { id, name: name.to_owned() }),
             links: None,
             priority,
+            out: Out::Gateway,
             beside: Vec::new(),
         }
     }
@@ -78,6 +79,12 @@ mod tests {
         assert_eq!(chosen(&[place("a", 9, NONE), place("b", 0, V4)]), (Some(1), None, 1));
         assert_eq!(chosen(&[place("a", 9, NONE)]), (None, None, 0));
         assert_eq!(chosen(&[place("a", 0, V6), place("b", 0, V4)]), (Some(1), Some(0), 1));
+    }
+
+    #[test]
+    fn a_link_leads_out_in_the_families_that_it_has() {
+        let by_link = Endpoint { out: Out::Link, ..place("a", 0, NONE) };
+        assert_eq!(chosen(&[by_link, place("b", 0, V6)]), (Some(0), Some(1), 0));
     }
 
     #[test]

@@ -103,14 +103,19 @@ pub struct Zone {
     pub host: Host,
     /// Of names that are nobody's.
     pub bare: Bare,
+    /// What this container alone calls others, in small letters, with a name of each.
+    pub links: HashMap<String, String>,
 }
 
 impl Zone {
     /// The addresses behind a name in small letters, without a dot at its end. `None`: nobody is called so.
     /// A name without a network means the first network on which it is somebody's, as with Docker.
     pub fn addresses(&self, name: &str, alive: Alive<'_>) -> Option<Vec<IpAddr>> {
+        let mut named =
+            |name: &str| self.segments.iter().find_map(|one| one.members.named(name, &mut *alive));
         // Names of containers have dots as well.
-        let exact = self.segments.iter().find_map(|one| one.members.named(name, alive));
+        let linked = self.links.get(name).and_then(|to| named(to));
+        let exact = linked.or_else(|| named(name));
         exact.or_else(|| self.qualified(name, alive)).or_else(|| self.host(name))
     }
 

@@ -175,7 +175,11 @@ fn an_address_that_is_given_again_is_found_at_once() {
             assert_eq!(ask(netns, Protocol::Tcp, &v6)[..3], *"old");
         }
         inside(&lab.host, || {
-            links::delete(&lab.names, std::slice::from_ref(&old.endpoint.host_link)).unwrap();
+            links::delete(
+                &lab.names,
+                std::slice::from_ref(old.endpoint.host_link.as_ref().unwrap()),
+            )
+            .unwrap();
         });
         let new = lab.container(3);
         assert_ne!(new.endpoint.mac, old.endpoint.mac);
@@ -194,7 +198,10 @@ fn a_container_starts_again_while_its_last_life_is_torn_down() {
     let second = lab.container(2);
     assert_ne!(first.endpoint.host_link, second.endpoint.host_link);
     for life in [&first, &second] {
-        assert!(net::names::is_link_of(life.endpoint.host_link.as_str(), &life.id));
+        assert!(net::names::is_link_of(
+            life.endpoint.host_link.as_ref().unwrap().as_str(),
+            &life.id
+        ));
     }
 }
 

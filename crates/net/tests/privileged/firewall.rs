@@ -277,7 +277,7 @@ fn a_scan_names_the_owners_and_a_teardown_leaves_nothing() {
             .filter(|link| link.bridge == Some(lab.bridge.index))
             .map(|link| link.name.clone())
             .collect();
-        assert_eq!(on_bridge, std::slice::from_ref(&server.endpoint.host_link));
+        assert_eq!(on_bridge, server.endpoint.host_link.as_slice());
         assert!(net::names::is_link_of(on_bridge[0].as_str(), &server.id));
 
         scan::teardown(&lab.names).unwrap();

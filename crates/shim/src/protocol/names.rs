@@ -21,6 +21,9 @@ pub struct Resolver {
     pub bare: BareNames,
     /// Whether the host's servers are asked for it.
     pub outside: Outside,
+    /// What it alone calls others, with a name of each.
+    #[serde(default)]
+    pub links: Vec<(String, String)>,
 }
 
 /// A network that has names.

@@ -7,7 +7,7 @@
 mod client;
 mod forward;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
@@ -227,6 +227,13 @@ impl Names {
         self.numbers
     }
 
+    /// What this container alone calls others.
+    fn links(&self) -> HashMap<String, String> {
+        let small =
+            |(alias, to): &(String, String)| (alias.to_ascii_lowercase(), to.to_ascii_lowercase());
+        self.resolver.links.iter().map(small).collect()
+    }
+
     /// Who is called what at this moment.
     fn zone(&mut self) -> io::Result<Zone> {
         let files = NameFiles::of(&self.run);
@@ -244,6 +251,7 @@ impl Names {
                 BareNames::Forwarded => Bare::Forwarded,
                 BareNames::Refused => Bare::Refused,
             },
+            links: self.links(),
         })
     }
 
