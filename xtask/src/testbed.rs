@@ -22,13 +22,16 @@ const PACKAGES: [&str; 3] = ["cgroup", "runtime", "dhow"];
 
 /// Tests that need an address translated: the network's own, and those that publish a port or
 /// read what a bridge leaves behind.
-const NETWORKED: &str = "network:: networks:: network_members:: firewall:: faults:: a_name_or_a_port_in_use a_life_is_told_from_its_making_to_its_end descriptors_of_the_caller_stay_outside \
-     a_start_that_is_killed_is_tried_again one_that_cannot_be_started_again_stays_as_it_ended it_has_a_network_a_terminal_an_init_and_limits";
+const NETWORKED: &str = "network:: networks:: network_members:: network_connect:: firewall:: dns:: dns_servers:: faults:: reset:: a_name_or_a_port_in_use a_life_is_told_from_its_making_to_its_end \
+     descriptors_of_the_caller_stay_outside a_start_that_is_killed_is_tried_again one_that_cannot_be_started_again_stays_as_it_ended it_has_a_network_a_terminal_an_init_and_limits \
+     what_should_run_is_started_in_its_order a_full_data_root_is_named_and_nothing_is_left a_full_runtime_root_is_named_and_nothing_is_left fields::of_what_runs \
+     a_first_process_that_outlives_its_shim_is_ended a_container_is_removed_whose_shim_is_stopped an_update_that_fails_late_leaves_what_is_true \
+     ports_come_and_go_while_a_container_runs one_process_is_enough_for_users_of_its_own";
 
 /// Tests that User Mode Linux cannot pass: it has a writable `/proc/exitcode`, no other kernel does, takes
-/// calls of every architecture for its own, is none that criu can write processes of down on, and
-/// has no XFS.
-const REAL_KERNEL: &str = "nothing_of_proc_or_sys_can_be_written calls_of_another_architecture_do_not_exist \
+/// calls of every architecture for its own and says that it is of one whatever personality asks, is none that
+/// criu can write processes of down on, and has no XFS.
+const REAL_KERNEL: &str = "what_the_kernel_is_told_of_a_process nothing_of_proc_or_sys_can_be_written calls_of_another_architecture_do_not_exist \
      checkpoint:: death_at_each_step_is_forgotten what_was_acknowledged_survives_a_power_cut_on_xfs \
      a_clone_shares_what_the_file_system_can_share";
 

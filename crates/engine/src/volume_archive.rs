@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use model::mount::VolumeWish;
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags, Timespec};
 use rustix::io::Errno;
 use store::layer::{
     ApplyOptions, Clash, Compression, Encoder, Holes, Law, Limits, MergeOptions, Owners,
@@ -130,27 +130,40 @@ impl Engine {
         tree.mkdir(&partial, Mode::RWXU).map_err(store_error)?;
         let poured = fill(&tree, &partial, name, archive);
         let cleared = tree.remove_tree(&partial).map_err(store_error);
-        poured.and(cleared)
+        let (accessed, modified) = poured?;
+        cleared?;
+        tree.set_times("", accessed, modified).map_err(store_error)?;
+        flush(&tree, name)
     }
 }
+
+/// When the volume's own directory was read and changed, as the archive has it. To move its entries up
+/// changes both directories, and so does to remove the lower one.
+type Times = (Timespec, Timespec);
 
 fn fill(
     tree: &Root,
     partial: &Path,
     name: &str,
     archive: impl Read + Send,
-) -> Result<(), EngineError> {
+) -> Result<Times, EngineError> {
     let from = tree.open_dir(partial).map_err(store_error)?;
     // What the archive says nothing of stays as it is.
     store::tree::copy_root(tree, &from).map_err(store_error)?;
     unpack(archive, &from, name)?;
+    let top = from.metadata("").map_err(store_error)?;
     flush(tree, name)?;
     for entry in from.read_dir("").map_err(store_error)? {
         let entry = OsStr::from_bytes(entry.name.to_bytes());
         tree.rename_new(partial.join(entry), entry).map_err(store_error)?;
     }
     store::tree::copy_root(&from, tree).map_err(store_error)?;
-    flush(tree, name)
+    let accessed = i64::try_from(top.st_atime_nsec).unwrap_or(0);
+    let modified = i64::try_from(top.st_mtime_nsec).unwrap_or(0);
+    Ok((
+        Timespec { tv_sec: top.st_atime, tv_nsec: accessed },
+        Timespec { tv_sec: top.st_mtime, tv_nsec: modified },
+    ))
 }
 
 fn flush(tree: &Root, name: &str) -> Result<(), EngineError> {

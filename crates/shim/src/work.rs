@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::Pid;
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::paths::ShimPaths;
@@ -65,7 +64,7 @@ const fn holds(mark: Mark, pid: i32, now: u64) -> bool {
 
 /// By the clock that never goes back, for all processes of the host.
 fn since_boot() -> u64 {
-    u64::try_from(clock_gettime(ClockId::Boottime).tv_sec).unwrap_or(0)
+    sys::clock::since_boot().as_secs()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! by the callers. What `rustix` has is called there directly (prctl, capset, setns, rlimits).
 
 pub mod bpf;
+pub mod clock;
 pub mod entry;
 pub mod exe;
 pub mod failpoint;

@@ -23,9 +23,11 @@ enum Holds {
     Percent,
     /// Something that begins so.
     Begins(&'static str),
+    /// A size, and that it is all there is.
+    Whole,
 }
 
-use Holds::{Ago, Begins, Id, Is, Moment, Percent, Size, Sizes};
+use Holds::{Ago, Begins, Id, Is, Moment, Percent, Size, Sizes, Whole};
 
 impl Holds {
     fn fits(&self, text: &str) -> bool {
@@ -41,6 +43,7 @@ impl Holds {
             Size => is_size(text),
             Sizes => text.split_once(" / ").is_some_and(|(a, b)| is_size(a) && is_size(b)),
             Percent => text.strip_suffix('%').is_some_and(|share| share.parse::<f64>().is_ok()),
+            Whole => text.strip_suffix(" (100%)").is_some_and(is_size),
             Begins(want) => text.starts_with(want) && text != *want,
         }
     }
@@ -192,7 +195,7 @@ fn of_what_is_there() {
             ("TotalCount", Is("1")),
             ("Active", Is("0")),
             ("Size", Size),
-            ("Reclaimable", Begins("1.")),
+            ("Reclaimable", Whole),
         ],
     );
 }

@@ -439,8 +439,13 @@ fn what_a_killed_create_has_left_is_found() {
     fs::create_dir_all(state.join("two")).unwrap();
     let claim = json!({ "parent": "dhow-test-oci", "name": bundle.tag(), "number": null });
     fs::write(state.join("two/cgroup.json"), claim.to_string()).unwrap();
-    let root = fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
-    for root in root.filter(|path| path.join("cgroup.procs").exists()) {
+    // One of each hierarchy of version 1, or of version 2's only one.
+    let top = PathBuf::from("/sys/fs/cgroup");
+    let roots = match top.join("cgroup.procs").exists() {
+        true => vec![top],
+        false => fs::read_dir(top).unwrap().flatten().map(|entry| entry.path()).collect(),
+    };
+    for root in roots.iter().filter(|path| path.join("cgroup.procs").exists()) {
         drop(fs::create_dir_all(root.join("dhow-test-oci").join(bundle.tag())));
     }
     bundle.create("three", &[]);

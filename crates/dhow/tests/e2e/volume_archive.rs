@@ -28,7 +28,7 @@ fn fill(host: &Host, volume: &str) -> Root {
         volume,
         "cd /v; echo one >f; ln f hard; ln -s f soft; mkfifo fifo; chown 7:8 f; chmod 4711 f; mkdir sub; \
          echo x >sub/.wh..wh..opq; mknod null c 1 3; chown 3:4 /v; chmod 2750 /v; \
-         touch -d @1000 f; touch -d @2000 /v",
+         touch -d @1000 f",
     );
     let root = Root::open(host.root().join("volumes").join(volume).join("_data")).unwrap();
     let hole = root.create_file("sub/hole", Mode::RUSR).unwrap();
@@ -36,6 +36,8 @@ fn fill(host: &Host, volume: &str) -> Root {
     root.mknod("gone", FileType::CharacterDevice, Mode::empty(), 0).unwrap();
     root.set_xattr("sub", c"trusted.overlay.opaque", b"y").unwrap();
     root.set_xattr("", c"user.k", b"v").unwrap();
+    let then = rustix::fs::Timespec { tv_sec: 2000, tv_nsec: 0 };
+    root.set_times("", then, then).unwrap();
     root
 }
 
