@@ -253,6 +253,7 @@ mod tests {
             network: None,
             links: None,
             priority: 0,
+            out: crate::record::Out::Gateway,
             beside: Vec::new(),
         }
     }

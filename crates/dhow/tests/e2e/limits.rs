@@ -27,6 +27,27 @@ fn an_oom_kill_is_seen() {
     );
 }
 
+/// The kernel takes the options of a new mount in the host's namespace for those of the whole hierarchy, which
+/// would lose `nsdelegate` on version 2.
+#[test]
+fn the_hosts_hierarchies_keep_their_options() {
+    let host = host();
+    let mounts = || {
+        let all = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        let about = all.lines().filter(|line| line.contains(" cgroup")).map(str::to_owned);
+        about.collect::<Vec<_>>()
+    };
+    let before = mounts();
+    assert!(!before.is_empty());
+    for more in [&["--userns=auto"][..], &["--privileged"], &[]] {
+        let run = ["run", "--rm", "--network", "none", "--cgroupns", "host"];
+        let command = ["busybox", "sh", "-c", "find /sys/fs/cgroup -name cgroup.procs | grep -c ."];
+        let seen = host.ok(&[&run[..], more, &command].concat());
+        assert_ne!(seen, "0", "{more:?}");
+        assert_eq!(mounts(), before, "{more:?}");
+    }
+}
+
 #[test]
 fn a_limit_on_tasks_ends_a_bomb() {
     let host = host();

@@ -1,5 +1,4 @@
-//! `network connect` and `network disconnect`: what a container is on changes, while it runs or before its
-//! next start.
+//! `network connect` and `network disconnect`: what a container is on changes, at once or for its next start.
 //!
 //! Its record says what is, so it is written when the link is made, and when it is gone. Whoever is killed
 //! before leaves a link that the record does not know: the next change takes it away, or the container's end.

@@ -1,7 +1,6 @@
 //! The static rules of a state root, the same for every number of containers and ports.
 //!
-//! Deciding only: `table` writes them, `element` says what is in their sets. What the rules do, and
-//! why, is explained in `docs/design/network.md`.
+//! Deciding only: `table` writes them, `element` says what is in their sets; `docs/design/network.md` says why.
 
 use std::net::Ipv6Addr;
 

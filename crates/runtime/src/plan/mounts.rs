@@ -94,6 +94,8 @@ pub(super) struct Context<'a> {
     pub(super) cgroups: &'a CgroupView,
     /// Where the cgroup namespace is that a container shares with its caller, if it is shown version 1.
     pub(super) shared_view: Option<Slot>,
+    /// Whether the container has its caller's cgroup namespace.
+    pub(super) shares_groups: bool,
     /// Of binds that name none.
     pub(super) propagation: Propagation,
     pub(super) dev: Vec<Entry>,
@@ -125,6 +127,9 @@ const REPLACEABLE: [&str; 9] = [
     "/proc/sys/kernel/ns_last_pid",
 ];
 
+/// Where a host has version 2 of control groups, if it has no other.
+const UNIFIED: &str = "/sys/fs/cgroup";
+
 /// Options of the /dev that a specification has forgotten.
 const DEV_OPTIONS: [&str; 4] = ["nosuid", "strictatime", "mode=755", "size=65536k"];
 
@@ -145,6 +150,7 @@ pub(crate) fn one(mount: &Mount) -> Result<MountStep, PlanError> {
     let context = Context {
         cgroups: &CgroupView::Unified,
         shared_view: None,
+        shares_groups: false,
         propagation: Propagation::Private,
         dev: Vec::new(),
         shown: Vec::new(),
@@ -288,7 +294,7 @@ impl Mounts {
         }
         match reading.kind {
             "bind" => self.add_bind(index, reading, context),
-            "cgroup" | "cgroup2" => self.add_cgroup(reading, context),
+            "cgroup" | "cgroup2" => self.add_cgroup(index, reading, context),
             _ => self.add_new(reading, context),
         }
     }
@@ -412,7 +418,12 @@ impl Mounts {
 
     /// What the kernel calls cgroup depends on the host: one file system in version 2; in version 1
     /// a tmpfs with one file system for each hierarchy and a link for each controller that shares.
-    fn add_cgroup(&mut self, reading: Reading<'_>, context: &Context<'_>) -> Result<(), PlanError> {
+    fn add_cgroup(
+        &mut self,
+        index: usize,
+        reading: Reading<'_>,
+        context: &Context<'_>,
+    ) -> Result<(), PlanError> {
         match &reading.options.params[..] {
             [] => {}
             // One hierarchy alone, as for a systemd in the container.
@@ -422,6 +433,13 @@ impl Mounts {
             [(option, _), ..] => return Err(reading.option_error(option)),
         }
         let hierarchies = match context.cgroups {
+            // In the host's namespace the options of a new mount become those of the whole hierarchy, so that
+            // one without `nsdelegate` would take it from everybody (cgroup_get_tree, at least up to Linux
+            // 6.18); and the root of a user namespace may not make one at all.
+            CgroupView::Unified if context.shares_groups => {
+                let source = PathBuf::from(UNIFIED);
+                return self.add_bind(index, Reading { source: Some(&source), ..reading }, context);
+            }
             CgroupView::Unified => {
                 let params = vec![(c"source".to_owned(), Some(c"cgroup".to_owned()))];
                 let source = Source::New { kind: c"cgroup2".to_owned(), params };

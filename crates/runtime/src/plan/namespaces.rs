@@ -47,11 +47,15 @@ impl Choice {
         self.joins.iter().position(|join| join.kind == Namespaces::USER)
     }
 
+    /// Whether the container has the caller's cgroup namespace.
+    pub(super) fn shares_cgroup(&self) -> bool {
+        !self.new_cgroup && self.joins.iter().all(|join| join.kind != Namespaces::CGROUP)
+    }
+
     /// Where the caller's cgroup namespace is, to come back to it, if the container has no other.
     pub(super) fn keep_cgroup(&mut self) -> Option<usize> {
         let kind = Namespaces::CGROUP;
-        let is_shared = !self.new_cgroup && self.joins.iter().all(|join| join.kind != kind);
-        is_shared.then(|| {
+        self.shares_cgroup().then(|| {
             self.joins.push(Join { kind, origin: Origin::Path("/proc/self/ns/cgroup".into()) });
             self.joins.len() - 1
         })

@@ -345,6 +345,16 @@ fn version_1_control_groups_are_a_directory_of_mounts() {
         join cgroup namespace"#]].assert_eq(&mounts.join("\n"));
 }
 
+/// A mount of its own would give the host's hierarchy other options.
+#[test]
+fn a_container_without_a_cgroup_namespace_is_shown_its_callers_version_2() {
+    let mount = json!([{ "type": "cgroup", "source": "cgroup", "destination": "/sys/fs/cgroup",
+        "options": ["ro", "nosuid"] }]);
+    let plan = planned(with(small(), "/mounts", mount), &extras()).unwrap().to_string();
+    let about: Vec<&str> = plan.lines().filter(|line| line.contains("/sys/fs/cgroup")).collect();
+    expect![[r#""#]].assert_eq(&about.join("\n"));
+}
+
 #[test]
 fn a_device_of_the_host_takes_the_place_of_a_standard_one_but_not_of_the_terminals() {
     let device = |path: &str, minor: i64| json!({ "path": path, "type": "c", "major": 5, "minor": minor, "fileMode": 0o600 });
