@@ -9,6 +9,7 @@ mod call;
 mod forward;
 mod way;
 
+use std::ffi::OsStr;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use model::port::Protocol;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use sys::Errno;
@@ -167,8 +169,10 @@ pub struct UserNetwork {
     kind: Kind,
     pid: Pid,
     pidfd: OwnedFd,
-    /// Something to read, or the end, when it is up.
+    /// Its standard output: the end when it has ended, and from slirp4netns something to read when it is up.
     ready: OwnedFd,
+    /// Where pasta says so.
+    up: Option<Up>,
     /// Kept open, since one that tells something to nobody would die of that; what is not read is lost when it
     /// is full.
     complaint: OwnedFd,
@@ -196,9 +200,11 @@ pub fn start(
     let (complaint, complain) =
         pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(failed)?;
     let control = (kind == Kind::Slirp && !forwards.is_empty()).then(|| dir.join(forward::SOCKET));
+    let up = (kind == Kind::Pasta).then(|| Up::make(dir)).transpose().map_err(failed)?;
     let mut command = command(Helper::UserNetwork(&path));
     command
         .args(call::arguments(kind, seat, &forwards)?)
+        .args(up.iter().flat_map(Up::arguments))
         .env_clear()
         .current_dir(dir)
         .stdin(netns)
@@ -211,7 +217,41 @@ pub fn start(
     // It is our child and has not been reaped, so its number is its own.
     let pid = Pid::from_child(&child);
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
-    Ok(UserNetwork { kind, pid, pidfd, ready, complaint, forwards, control })
+    Ok(UserNetwork { kind, pid, pidfd, ready, up, complaint, forwards, control })
+}
+
+/// A pipe with a name, which pasta writes its number to when it is up. It would take the descriptor that it
+/// was given for that as well, but for AppArmor's profile of it (Debian 13, Ubuntu 24.04), which has it open
+/// nothing of `/proc/self/fd`; below `/run/user`, `/home` and `/tmp` it may write.
+#[derive(Debug)]
+struct Up {
+    path: PathBuf,
+    reader: OwnedFd,
+}
+
+impl Up {
+    fn make(dir: &Path) -> Result<Self, Errno> {
+        let path = dir.join("pasta.up");
+        // That of one that was killed.
+        match rustix::fs::unlink(&path) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+        rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let reader = rustix::fs::open(&path, flags, Mode::empty())?;
+        Ok(Self { path, reader })
+    }
+
+    fn arguments(&self) -> [&OsStr; 2] {
+        [OsStr::new("--pid"), self.path.as_os_str()]
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = rustix::fs::unlink(&self.path);
+    }
 }
 
 impl UserNetwork {
@@ -247,7 +287,8 @@ impl UserNetwork {
     /// It ends before, or takes too long.
     pub fn wait(&self) -> Result<(), UserNetworkError> {
         let patience = Timespec::try_from(PATIENCE).ok();
-        let mut fds = [PollFd::new(&self.ready, PollFlags::IN)];
+        let first = self.up.as_ref().map_or(&self.ready, |up| &up.reader);
+        let mut fds = [first, &self.ready].map(|fd| PollFd::new(fd, PollFlags::IN));
         let waited = loop {
             match poll(&mut fds, patience.as_ref()) {
                 Err(Errno::INTR) => {}
@@ -258,6 +299,9 @@ impl UserNetwork {
         let told = match waited {
             Err(errno) => return Err(UserNetworkError::Wait { program, errno }),
             Ok(0) => return Err(UserNetworkError::Slow { program }),
+            Ok(_) if fds[0].revents().contains(PollFlags::IN) => {
+                rustix::io::read(first, &mut [0_u8; 16])
+            }
             Ok(_) => rustix::io::read(&self.ready, &mut [0_u8; 16]),
         };
         if told.map_err(|errno| UserNetworkError::Wait { program, errno })? == 0 {
@@ -336,7 +380,7 @@ mod tests {
         };
         let forwards = vec![forward; 3];
         let kind = Kind::Slirp;
-        (UserNetwork { kind, pid, pidfd, ready, complaint, forwards, control }, tell)
+        (UserNetwork { kind, pid, pidfd, ready, up: None, complaint, forwards, control }, tell)
     }
 
     #[test]

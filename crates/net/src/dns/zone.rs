@@ -176,6 +176,7 @@ pub(super) mod tests {
             segments: vec![segment("front", front), segment("Back.end", back)],
             host: Host { ipv4: Some(Ipv4Addr::new(10, 1, 0, 1)), ipv6: None },
             bare: Bare::Forwarded,
+            links: HashMap::new(),
         }
     }
 

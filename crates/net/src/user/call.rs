@@ -1,14 +1,13 @@
 //! How the programs are called. Pure.
 //!
-//! The namespace is their standard input, and they write to their standard output once they are up: newer
-//! versions of pasta close every other descriptor before they look at their arguments.
+//! The namespace is their standard input: newer versions of pasta close every other descriptor before they
+//! look at their arguments.
 
 use model::port::Protocol;
 
 use super::{ADDRESS, Forward, GATEWAY, Kind, PREFIX, RESOLVER, Seat, UserNetworkError};
 
 const NAMESPACE: &str = "/proc/self/fd/0";
-const READY: &str = "/proc/self/fd/1";
 /// What the container calls it.
 const LINK: &str = "eth0";
 
@@ -46,8 +45,6 @@ fn pasta(seat: &Seat, forwards: &[Forward]) -> Result<Vec<String>, UserNetworkEr
         "none",
         "--ns-ifname",
         link(seat),
-        "--pid",
-        READY,
         "--netns",
         NAMESPACE,
     ]

@@ -352,7 +352,9 @@ fn a_container_without_a_cgroup_namespace_is_shown_its_callers_version_2() {
         "options": ["ro", "nosuid"] }]);
     let plan = planned(with(small(), "/mounts", mount), &extras()).unwrap().to_string();
     let about: Vec<&str> = plan.lines().filter(|line| line.contains("/sys/fs/cgroup")).collect();
-    expect![[r#""#]].assert_eq(&about.join("\n"));
+    expect![[r#"
+        tree 0: mounts[0] /sys/fs/cgroup Recursive
+        mount /sys/fs/cgroup on /sys/fs/cgroup [ro,nosuid rslave]"#]].assert_eq(&about.join("\n"));
 }
 
 #[test]
