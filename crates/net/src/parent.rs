@@ -99,6 +99,9 @@ pub struct Parent {
     pub mac: Option<Mac>,
 }
 
+/// The kinds of links that are made for networks, in the kernel's words.
+const MADE: [&str; 2] = ["dummy", "vlan"];
+
 /// Makes the link exist.
 ///
 /// # Errors
@@ -113,7 +116,7 @@ pub fn ensure(plan: &ParentPlan) -> Result<Parent, ParentError> {
     match (&plan.origin, found) {
         (Origin::Own, None) => add_own(plan, &socket)?,
         (Origin::Named, None) => add_tagged(plan, &socket)?,
-        (Origin::Own | Origin::Named, Some(link)) if link.group == plan.group => {
+        (Origin::Own | Origin::Named, Some(link)) if plan.has_made(&link) => {
             set_up(plan, &socket, link.index)?;
         }
         (Origin::Own | Origin::Named, Some(_)) => {
@@ -128,11 +131,20 @@ pub fn ensure(plan: &ParentPlan) -> Result<Parent, ParentError> {
 impl ParentPlan {
     /// What was made is kept up; what is somebody's is as they like it.
     fn is_done(&self, link: &Link) -> bool {
-        let is_made = link.group == self.group;
         match self.origin {
-            Origin::Own => is_made && link.up,
-            Origin::Named => !is_made || link.up,
+            Origin::Own => self.has_made(link) && link.up,
+            Origin::Named => !self.has_made(link) || link.up,
         }
+    }
+
+    /// Whether it was made for a network like this one. Bridges and the links of other networks are in the
+    /// same group.
+    fn has_made(&self, link: &Link) -> bool {
+        let kind = match self.origin {
+            Origin::Own => "dummy",
+            Origin::Named => "vlan",
+        };
+        link.group == self.group && link.kind == kind
     }
 }
 
@@ -201,7 +213,8 @@ pub fn remove(name: &LinkName, group: u32) -> Result<(), ParentError> {
     let failed = |source| ParentError::Netlink { parent: name.clone(), source };
     let socket = Socket::route().map_err(failed)?;
     let found = rtnl::find_link(&socket, name).map_err(failed)?;
-    let Some(link) = found.filter(|link| link.group == group) else { return Ok(()) };
+    let is_made = |link: &Link| link.group == group && MADE.contains(&link.kind.as_str());
+    let Some(link) = found.filter(is_made) else { return Ok(()) };
     let mut batch = Batch::default();
     rtnl::delete_link(&mut batch, link.index);
     match socket.execute(batch) {

@@ -79,8 +79,10 @@ pub fn sealed() -> Result<OwnedFd, SealError> {
 pub fn is_sealed() -> Result<bool, Errno> {
     let is_read_only = rustix::fs::statvfs(SELF)?.f_flag.contains(StatVfsMountFlags::RDONLY);
     // A file system that is read-only by its own mount may be remounted.
-    let has_name = std::fs::read_link(SELF).is_ok_and(|path| path.file_name().is_some());
-    if is_read_only && !has_name {
+    // A mount of one file is its own root; of one that was replaced meanwhile the kernel says so.
+    let is_detached = rustix::fs::readlink(SELF, Vec::new())
+        .is_ok_and(|path| matches!(path.to_bytes(), b"/" | b"/ (deleted)"));
+    if is_read_only && is_detached {
         return Ok(true);
     }
     let program = rustix::fs::open(SELF, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;

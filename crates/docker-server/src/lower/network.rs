@@ -323,7 +323,12 @@ fn links(list: Option<&Vec<String>>) -> Result<Vec<Link>, NetworkError> {
     let link = |text: &String| {
         let bad = || NetworkError::Link(text.clone());
         let (to, alias) = text.split_once(':').unwrap_or((text, text));
-        let [to, alias] = [to, alias].map(|name| name.strip_prefix('/').unwrap_or(name));
+        // As `inspect` shows it, the alias stands behind the container's own name: `/db:/web/alias`.
+        let alias = match alias.strip_prefix('/') {
+            Some(shown) => shown.rsplit('/').next().unwrap_or(shown),
+            None => alias,
+        };
+        let to = to.strip_prefix('/').unwrap_or(to);
         let is_plain =
             !to.is_empty() && !to.contains(|c: char| c.is_whitespace() || c.is_control());
         match hostname("link", alias) {

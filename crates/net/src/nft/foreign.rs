@@ -23,6 +23,12 @@ use undecided::{Fate, fate};
 
 const RULE_HANDLE: u16 = 3;
 const TARGET_NAME: u16 = 1;
+/// linux/netfilter/nf_tables.h: `NFTA_LOOKUP_DREG` and the registers that others write from.
+const LOOKUP_TO: u16 = 3;
+const META_FROM: u16 = 3;
+const CT_FROM: u16 = 4;
+const PAYLOAD_FROM: u16 = 5;
+const EXTHDR_FROM: u16 = 7;
 const TABLE_NAME: u16 = 1;
 const TABLE_FLAGS: u16 = 2;
 /// Only the program that has made the table may change it (Linux 5.12).
@@ -328,21 +334,40 @@ fn inner_name(expression: Attribute<'_>) -> &str {
 }
 
 fn act<'a>(expressions: impl Iterator<Item = Attribute<'a>>) -> Act {
-    let (mut depends, mut act) = (false, Act::Tells);
+    let (mut depends, mut does_more, mut act) = (false, false, Act::Tells);
     for expression in expressions {
         match name(expression).unwrap_or_default() {
             "counter" | "log" => {}
             "match" if inner_name(expression) == "comment" => {}
-            "match" | "meta" | "cmp" | "ct" | "payload" | "bitwise" | "lookup" | "limit"
-            | "range" | "fib" | "rt" | "exthdr" | "byteorder" | "socket" => depends = true,
+            "cmp" | "bitwise" | "limit" | "range" | "fib" | "rt" | "byteorder" | "socket" => {
+                depends = true;
+            }
+            // A map gives a verdict, and a mark or a field may be written.
+            "lookup" | "meta" | "ct" | "payload" | "exthdr" if is_read(expression) => {
+                depends = true;
+            }
             "reject" => act = Act::Refuses,
             "target" => act = target(inner_name(expression)),
             "immediate" => act = verdict(Expr::parse(expression)),
-            _ => act = Act::Depends,
+            // Whatever it is (a count of connections, a quota, `recent`), it may let the rule end here.
+            _ => (depends, does_more) = (true, true),
         }
     }
     // Whatever it depends on, a log is all that comes of it.
-    if depends && act != Act::Tells { Act::Depends } else { act }
+    if depends && (does_more || act != Act::Tells) { Act::Depends } else { act }
+}
+
+/// Whether an expression does nothing but read: it has no register that it writes from, and a lookup none that
+/// it writes to.
+fn is_read(expression: Attribute<'_>) -> bool {
+    let writes: &[u16] = match name(expression).unwrap_or_default() {
+        "lookup" => &[LOOKUP_TO],
+        "meta" => &[META_FROM],
+        "ct" => &[CT_FROM],
+        "payload" => &[PAYLOAD_FROM],
+        _ => &[EXTHDR_FROM],
+    };
+    writes.iter().all(|kind| expression.nested().find_in(EXPR_DATA, *kind).is_none())
 }
 
 fn target(name: &str) -> Act {

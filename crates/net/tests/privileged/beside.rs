@@ -108,6 +108,23 @@ fn rules_are_as_many_as_bridges_and_where_they_belong() {
     assert!(!chain(&lab, "inet a f").iter().any(|rule| one.contains(rule)));
 }
 
+/// A map gives verdicts, a count of connections ends rules, and a mark is more than a log.
+#[test]
+fn what_may_decide_stays_in_front() {
+    let lab = Lab::new();
+    let rules = "ct state vmap { invalid : drop, established : accept }; \
+                 iifname . oifname vmap { \"guest\" . \"dhow0\" : drop }; \
+                 tcp dport 81 meta mark set 7; ip saddr 192.0.2.10 ct count over 20 drop; \
+                 iifname \"guest\" drop";
+    let base = "type filter hook forward priority 0; policy drop";
+    inside(&lab.host, || nft(&format!("table ip a {{ chain f {{ {base}; {rules}; }}; }}")));
+    let theirs = chain(&lab, "ip a f");
+    assert_eq!(theirs.len(), 5, "{theirs:?}");
+    pass(&lab, &["dhow0"]);
+    let all = chain(&lab, "ip a f");
+    assert_eq!((&all[..5], all.len()), (&theirs[..], 7));
+}
+
 /// Between looking and changing, somebody else changes the same chain.
 #[test]
 fn a_chain_that_changes_meanwhile_is_looked_at_again() {

@@ -55,6 +55,11 @@ pub(super) fn checkpoint(home: &Home<'_>, args: &Checkpoint) -> Result<(), Fault
         let text = "cannot checkpoint a container with the mounts of others: criu would write them all down";
         return Err(Fault::config(text));
     }
+    if spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some()) {
+        return Err(Fault::config(
+            "cannot checkpoint a container with linux.intelRdt: restore has none",
+        ));
+    }
     let program = program(home)?;
     let path = images(&args.criu);
     let images = directory(&path)?;

@@ -41,6 +41,10 @@ impl Attached {
         (root, path): (&OwnedFd, &Path),
     ) -> Result<Option<Self>, Fault> {
         let Some(linux) = linux.filter(|linux| plan::shares_mounts(linux)) else { return Ok(None) };
+        if path.parent().is_none() {
+            let text = "root.path is /: a container that has it needs a mount namespace of its own";
+            return Err(Fault::config(text));
+        }
         let mut all = linux.namespaces().iter().flatten();
         let joined = all.find(|one| one.typ() == LinuxNamespaceType::Mount);
         let joined = joined.and_then(|one| one.path().clone());

@@ -4,7 +4,7 @@
 //! means what is there when its turn comes. Every other source is opened before the container's process exists.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::Mount;
 
@@ -25,7 +25,10 @@ pub(crate) fn binds(
     let Some(root) = root else { return Ok(found) };
     for (index, mount) in mounts.iter().enumerate() {
         let source = mount.source().as_deref().and_then(|source| source.strip_prefix(root).ok());
-        let Some(source) = source.filter(|_| is_bind(mount)) else { continue };
+        // With `..` it may lead out of the root.
+        let leads_down = |path: &&Path| path.components().all(|part| part != Component::ParentDir);
+        let source = source.filter(|_| is_bind(mount)).filter(leads_down);
+        let Some(source) = source else { continue };
         let source = clean(source);
         let meets = |earlier: &Mount| {
             let target = clean(earlier.destination());
@@ -71,6 +74,7 @@ mod tests {
         assert_eq!(found(&[("/srv", "/a/x"), ("/b/root/a", "/c")]), ["1 /a"]);
         assert_eq!(found(&[("/srv", "/a/../d"), ("/b/root/d/", "/c")]), ["1 /d"]);
         assert_eq!(found(&[("/srv", "/a"), ("/b/root", "/c")]), ["1 /"]);
+        assert_eq!(found(&[("/srv", "/data"), ("/b/root/../data", "/c")]), [""; 0]);
         // Before its turn there is nothing, and beside it nothing that matters.
         assert_eq!(found(&[("/b/root/a", "/c"), ("/srv", "/a")]), [""; 0]);
         assert_eq!(found(&[("/srv", "/ab"), ("/b/root/a", "/c")]), [""; 0]);

@@ -196,13 +196,12 @@ pub fn plan(spec: &Spec, facts: &HostFacts, extras: &Extras) -> Result<InitPlan,
     let wanted = spec.mounts().as_deref().unwrap_or_default();
     let before = entry::before(process, facts, users, clocks.as_ref())?;
     let mut steps = entry::steps(&choice, before, clocks, around.groups);
-    let shares_groups = choice.shares_cgroup();
     let is_shown = users.is_none() && facts.cgroups != CgroupView::Unified && show_cgroups(wanted);
     let shared_view = is_shown.then(|| choice.keep_cgroup()).flatten();
     let context = mounts::Context {
         cgroups: &facts.cgroups,
         shared_view,
-        shares_groups,
+        shares_groups: choice.shares_cgroup(),
         propagation: root,
         dev: devices.content,
         shown: devices.shown,

@@ -94,7 +94,7 @@ pub(super) struct Context<'a> {
     pub(super) cgroups: &'a CgroupView,
     /// Where the cgroup namespace is that a container shares with its caller, if it is shown version 1.
     pub(super) shared_view: Option<Slot>,
-    /// Whether the container has its caller's cgroup namespace.
+    /// Whether the container has its caller's cgroup namespace, and is shown version 2.
     pub(super) shares_groups: bool,
     /// Of binds that name none.
     pub(super) propagation: Propagation,

@@ -354,7 +354,8 @@ fn a_container_without_a_cgroup_namespace_is_shown_its_callers_version_2() {
     let about: Vec<&str> = plan.lines().filter(|line| line.contains("/sys/fs/cgroup")).collect();
     expect![[r#"
         tree 0: mounts[0] /sys/fs/cgroup Recursive
-        mount /sys/fs/cgroup on /sys/fs/cgroup [ro,nosuid rslave]"#]].assert_eq(&about.join("\n"));
+        mount /sys/fs/cgroup on /sys/fs/cgroup [ro,nosuid rslave]"#]]
+    .assert_eq(&about.join("\n"));
 }
 
 #[test]

@@ -19,10 +19,11 @@ const MOST_LINKS: u32 = 40;
 #[must_use]
 pub fn foreign(path: &Path) -> Option<PathBuf> {
     let mut ahead: Vec<OsString> = Vec::new();
-    push(&mut ahead, &std::path::absolute(path).ok()?);
+    let Ok(full) = std::path::absolute(path) else { return Some(path.to_owned()) };
+    push(&mut ahead, &full);
     let mut here = PathBuf::from("/");
     let mut followed = 0;
-    if !is_trusted(&rustix::fs::stat(&here).ok()?) {
+    if !rustix::fs::stat(&here).is_ok_and(|found| is_trusted(&found)) {
         return Some(here);
     }
     while let Some(name) = ahead.pop() {
