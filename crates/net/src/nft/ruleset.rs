@@ -510,18 +510,20 @@ mod tests {
                 let data = set.data.map_or_else(String::new, |data| format!(" -> {}", data.length));
                 writeln!(f, "set {}: {}{data} {:?}", set.name, set.key.length, set.form)?;
             }
-            for chain in &self.chains {
-                let hook = chain.hook.map_or_else(String::new, |hook| {
-                    format!(" ({} hook {} priority {})", hook.kind, hook.number, hook.priority)
-                });
-                writeln!(f, "chain {}{hook}", chain.name)?;
-                for rule in &chain.rules {
-                    let words: Vec<_> = rule.iter().map(Expr::to_string).collect();
-                    writeln!(f, "  {}", words.join("; "))?;
-                }
-            }
-            Ok(())
+            self.chains.iter().try_for_each(|chain| f.write_str(&shown(chain)))
         }
+    }
+
+    fn shown(chain: &Chain) -> String {
+        let hook = chain.hook.map_or_else(String::new, |hook| {
+            format!(" ({} hook {} priority {})", hook.kind, hook.number, hook.priority)
+        });
+        let mut text = format!("chain {}{hook}\n", chain.name);
+        for rule in &chain.rules {
+            let words: Vec<_> = rule.iter().map(Expr::to_string).collect();
+            text += &format!("  {}\n", words.join("; "));
+        }
+        text
     }
 
     /// When this changes, raise `LAYOUT`.
