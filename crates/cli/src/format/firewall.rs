@@ -226,9 +226,9 @@ mod tests {
             Host rules:  bypass (the host's own rules (hook input) are not asked about published ports)
 
             Published ports:
-            PUBLISHED          CONTAINER   TO              REACHED BY   AT                        OTHER FIREWALLS
-            0.0.0.0:8080/tcp   web         172.17.0.2:80   anyone       192.0.2.1 (eth0)          past ip filter INPUT; asks ip filter FORWARD
-            [::1]:8080/tcp     web         172.17.0.2:80   this host    no address of this host   none
+            PUBLISHED             CONTAINER   TO                  REACHED BY   AT                        OTHER FIREWALLS
+            0.0.0.0:8080/tcp      web         172.17.0.2:80       anyone       192.0.2.1 (eth0)          past ip filter INPUT; asks ip filter FORWARD
+            [::1]:8080-8179/tcp   web         172.17.0.2:80-179   this host    no address of this host   none
 
             Networks:
             NAME      BRIDGE    SUBNETS                  OUT           BETWEEN ITS CONTAINERS
