@@ -12,7 +12,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use recorder::Recorder;
-use table::{CREATE, Line, MISSING, NOT_YET, OTHERS, RUN, Sees};
+use table::{CREATE, Line, MISSING, OTHERS, RUN, Sees};
 use testkit::Host;
 
 use crate::host;
@@ -215,13 +215,8 @@ fn flags_of_create_are_seen_by_inspect() {
     bench.host.ok(&["create", "--name", "plain", "--expose", "80", "busybox"]);
     let batches: BTreeSet<u8> = CREATE.iter().filter_map(batch).collect();
     for wanted in batches {
-        let lines: Vec<&Line> = CREATE
-            .iter()
-            .filter(|line| batch(line) == Some(wanted) && !NOT_YET.contains(&line.flag))
-            .collect();
-        if !lines.is_empty() {
-            inspect(&bench, &lines);
-        }
+        let lines: Vec<&Line> = CREATE.iter().filter(|line| batch(line) == Some(wanted)).collect();
+        inspect(&bench, &lines);
     }
 }
 
@@ -256,13 +251,6 @@ fn inspect(bench: &Bench, lines: &[&Line]) {
 fn what_is_not_there_yet_is_refused() {
     let bench = Bench::new(host());
     bench.host.ok(&["create", "--name", "plain", "busybox"]);
-    for flag in NOT_YET {
-        let line = CREATE.iter().find(|line| line.flag == *flag).unwrap();
-        let words = bench.words("create", line.words, &["busybox"]);
-        let ran = bench.host.run(&words.iter().map(String::as_str).collect::<Vec<_>>());
-        assert_ne!(ran.code, Some(0), "--{flag} works: take it off the list");
-        assert!(ran.err.contains("not supported"), "--{flag}: {}", ran.err);
-    }
     for (command, flag, _) in MISSING.iter().filter(|(_, flag, _)| !flag.is_empty()) {
         let told = bench.host.run(&[command, &format!("--{flag}"), "1", "plain"]).err;
         assert!(told.starts_with("unknown flag"), "{command} --{flag}: {told}");

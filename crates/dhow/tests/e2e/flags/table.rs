@@ -33,9 +33,6 @@ const fn line(flag: &'static str, words: &'static [&'static str], sees: Sees) ->
     Line { flag, words, sees }
 }
 
-/// Flags of `create` that the engine refuses today, each by an error that names it.
-pub(super) const NOT_YET: &[&str] = &["link"];
-
 /// What `create` and `run` share.
 #[rustfmt::skip]
 pub(super) const CREATE: &[Line] = &[
