@@ -408,7 +408,7 @@ fn all_containers_that_an_expression_is_found_in_are_deleted() {
     bundle.runs(&["sleep", "1000"]);
     for id in ["web-1", "web-2", "other"] {
         bundle.change(|spec| {
-            spec["linux"]["cgroupsPath"] = json!(format!("/dhow-test-oci/{}/{id}", bundle.tag()));
+            spec["linux"]["cgroupsPath"] = json!(format!("/dhow-test-oci/{}-{id}", bundle.tag()));
         });
         bundle.create(id, &[]);
     }
@@ -421,4 +421,5 @@ fn all_containers_that_an_expression_is_found_in_are_deleted() {
     assert!(bundle.fails(&["delete", "-r", "(x"]).contains("invalid regular expression (x"));
     bundle.ok(&["delete", "-r", "nobody"]);
     bundle.ok(&["delete", "other"]);
+    bundle.nothing_is_left();
 }
