@@ -68,9 +68,7 @@ fn go(chains: &Chains, chain: &str, path: &mut Vec<Place>) -> Fate {
 pub(super) fn place(chains: &Chains, base: &str, drops: bool) -> Option<Place> {
     let mut path = match fate(chains, base) {
         Fate::Refused(path) => path,
-        Fate::Undecided if drops => {
-            vec![Place { chain: base.to_owned(), index: theirs(chains, base).count() }]
-        }
+        Fate::Undecided if drops => vec![end(chains, base, 0)],
         Fate::Undecided | Fate::Accepted => return None,
     };
     loop {
@@ -81,6 +79,20 @@ pub(super) fn place(chains: &Chains, base: &str, drops: bool) -> Option<Place> {
             return Some(last);
         }
     }
+}
+
+/// Where a packet that no rule speaks of leaves the rules for the policy: at the end of the chain, or of the one
+/// that it went to for good, or where it returns.
+fn end(chains: &Chains, chain: &str, depth: usize) -> Place {
+    let place = |index| Place { chain: chain.to_owned(), index };
+    for (index, rule) in theirs(chains, chain).enumerate() {
+        match &rule.act {
+            Act::GoesTo(called) if depth < DEEPEST => return end(chains, called, depth + 1),
+            Act::GoesTo(_) | Act::Returns => return place(index),
+            Act::Refuses | Act::Accepts | Act::Calls(_) | Act::Tells | Act::Depends => {}
+        }
+    }
+    place(theirs(chains, chain).count())
 }
 
 /// A log of what was refused would be wrong of what passes. An empty chain is room for rules, so it stays
@@ -159,7 +171,9 @@ mod tests {
         check("f: if if", false, "passes");
         check("f: if yes", true, "passes");
         check("f: if >a if\na: if back yes", true, "f 3");
-        check("f: >>a yes\na: if", true, "f 2");
+        check("f: >>a yes\na: if", true, "a 1");
+        check("f: >>a\na: if back if", true, "a 1");
+        check("f: if back if", true, "f 1");
     }
 
     #[test]
