@@ -7,11 +7,11 @@ use testkit::{Host, until, until_is};
 
 use crate::DHOW;
 
-const PASTA: &str = "/usr/bin/passt";
-const SERVE: &str = "echo page > /var/www/f; exec httpd -f -p 80 -h /var/www";
+pub(crate) const PASTA: &str = "/usr/bin/passt";
+pub(crate) const SERVE: &str = "echo page > /var/www/f; exec httpd -f -p 80 -h /var/www";
 
 /// Asks a port of the host; whoever forwards it listens before the server does.
-fn ask(address: &str) -> String {
+pub(crate) fn ask(address: &str) -> String {
     until_is("an answer", || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(address)?;
         stream.write_all(b"GET /f HTTP/1.0\r\n\r\n")?;
@@ -21,13 +21,13 @@ fn ask(address: &str) -> String {
     })
 }
 
-fn port(host: &Host, container: &str, port: &str) -> String {
+pub(crate) fn port(host: &Host, container: &str, port: &str) -> String {
     let told = host.ok(&["port", container, port]);
     told.rsplit(':').next().unwrap().to_owned()
 }
 
 /// The programs that carry the network of a user's containers.
-fn carriers(host: &Host) -> Vec<u32> {
+pub(crate) fn carriers(host: &Host) -> Vec<u32> {
     let uid = host.uid().unwrap();
     let is_carrier = |pid: &u32| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

@@ -1,30 +1,12 @@
 //! Networks that an ordinary user makes.
 
-use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
 
 use testkit::{Host, until, until_is};
 
 use crate::DHOW;
-
-const PASTA: &str = "/usr/bin/passt";
-const SERVE: &str = "echo page > /var/www/f; exec httpd -f -p 80 -h /var/www";
-
-fn ask(address: &str) -> String {
-    until_is("an answer", || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.write_all(b"GET /f HTTP/1.0\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        if answer.is_empty() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(answer) }
-    })
-}
-
-fn port(host: &Host, container: &str, port: &str) -> String {
-    let told = host.ok(&["port", container, port]);
-    told.rsplit(':').next().unwrap().to_owned()
-}
+use crate::rootless_network::{PASTA, SERVE, ask, carriers, port};
 
 /// The user's processes.
 fn processes(host: &Host) -> Vec<u32> {
@@ -38,16 +20,6 @@ fn processes(host: &Host) -> Vec<u32> {
     };
     let all = std::fs::read_dir("/proc").unwrap().flatten();
     all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_users).collect()
-}
-
-/// Those that carry packets.
-fn carriers(host: &Host) -> Vec<u32> {
-    let is_carrier = |pid: &u32| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).into_owned();
-        ["/usr/bin/pasta", "/usr/bin/slirp4netns"].iter().any(|name| line.starts_with(name))
-    };
-    processes(host).into_iter().filter(is_carrier).collect()
 }
 
 fn parent(pid: u32) -> rustix::process::Pid {
