@@ -83,6 +83,22 @@ fn a_container_without_a_mount_namespace_has_its_root_among_the_hosts_mounts() {
     bundle.nothing_is_left();
 }
 
+/// As a unit with `PrivateTmp=` has one, in which the container's root is a copy of no importance.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a program of the host's makes the namespace")]
+fn who_deletes_it_may_be_among_other_mounts() {
+    let bundle = without_mounts();
+    let root = bundle.path().join("rootfs");
+    started(&bundle);
+    assert!(mounted("self", &root).contains(&root));
+    let state = bundle.path().join("state");
+    let mut delete = Command::new("unshare");
+    delete.args(["--mount", crate::DHOW, "oci", "--root"]).arg(state);
+    assert!(delete.args(["delete", "-f", "one"]).status().unwrap().success());
+    assert_eq!(mounted("self", &root), Vec::<PathBuf>::new());
+    bundle.nothing_is_left();
+}
+
 /// A host with systemd shares its mounts with copies of itself, as other containers have them.
 #[test]
 fn what_is_mounted_in_such_a_root_does_not_reach_copies_of_the_hosts_mounts() {

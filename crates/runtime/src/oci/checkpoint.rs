@@ -22,7 +22,7 @@ use super::fault::Fault;
 use super::record::{Home, Process, Status};
 use super::{finish, notify, state};
 use crate::criu::{self, After, Descriptors, Dump, Seal};
-use crate::plan;
+use crate::{LaunchError, plan};
 
 /// What its streams were, beside what criu writes; runc's has the same name.
 pub(super) const DESCRIPTORS: &str = "descriptors.json";
@@ -51,15 +51,7 @@ pub(super) fn checkpoint(home: &Home<'_>, args: &Checkpoint) -> Result<(), Fault
     }
     let Some(process) = Process::find(&record)? else { return Err(Fault::NotRunning) };
     let spec = place.spec()?;
-    if spec.linux().as_ref().is_some_and(plan::shares_mounts) {
-        let text = "cannot checkpoint a container with the mounts of others: criu would write them all down";
-        return Err(Fault::config(text));
-    }
-    if spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some()) {
-        return Err(Fault::config(
-            "cannot checkpoint a container with linux.intelRdt: restore has none",
-        ));
-    }
+    can_come_back(&spec, &record.rootfs)?;
     let program = program(home)?;
     let path = images(&args.criu);
     let images = directory(&path)?;
@@ -94,6 +86,22 @@ pub(super) fn directory(path: &Path) -> Result<File, Fault> {
     let mut make = fs::DirBuilder::new();
     make.mode(0o700).recursive(true).create(path).map_err(Fault::file("make", path))?;
     File::open(path).map_err(Fault::file("open", path))
+}
+
+/// What a restore has no way to make again is told before the container ends.
+fn can_come_back(spec: &Spec, rootfs: &Path) -> Result<(), Fault> {
+    let mounts = spec.mounts().as_deref().unwrap_or_default();
+    let inside = plan::binds_inside(mounts, Some(rootfs)).map_err(LaunchError::from)?;
+    let what = if spec.linux().as_ref().is_some_and(plan::shares_mounts) {
+        "the mounts of others: criu would write them all down"
+    } else if spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some()) {
+        "linux.intelRdt: restore has none"
+    } else if !inside.is_empty() {
+        "a bind of what an earlier mount has brought into the root: restore makes none"
+    } else {
+        return Ok(());
+    };
+    Err(Fault::Config(format!("cannot checkpoint a container with {what}")))
 }
 
 /// The places of what comes from outside, and is brought again.

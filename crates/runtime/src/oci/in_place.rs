@@ -64,17 +64,15 @@ impl Attached {
         &self.path
     }
 
-    /// Takes it away, with all that is mounted in it. A namespace that is not to be found has taken it along, or has
-    /// others who keep it: it ends with them.
+    /// Takes it away, with all that is mounted in it. A namespace that no process is in has taken it along, unless a
+    /// descriptor keeps it.
     pub(super) fn detach(&self) -> Result<(), Fault> {
-        let namespace = if self.namespace == inode(&users::open(Path::new(OWN))?)? {
-            None
-        } else {
-            let joined = self.joined.as_deref().and_then(|path| users::open(path).ok());
-            match joined {
-                Some(found) if inode(&found)? == self.namespace => Some(found),
-                _ => return Ok(()),
-            }
+        let namespace = match self.namespace == inode(&users::open(Path::new(OWN))?)? {
+            true => None,
+            false => match self.elsewhere() {
+                Some(found) => Some(found),
+                None => return Ok(()),
+            },
         };
         let id = MountId { number: self.mount, unique: self.unique };
         let done = mount_table::detach_from(namespace, &self.path, id);
@@ -85,6 +83,20 @@ impl Attached {
             )),
             _ => Fault::file("unmount the container's root", &self.path)(error),
         })
+    }
+
+    /// The namespace, by where it was joined or by a process that is in it: who deletes a container may be in another
+    /// than who made it (a unit with `PrivateTmp=`).
+    fn elsewhere(&self) -> Option<OwnedFd> {
+        let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let others = all.map(|entry| entry.path().join("ns/mnt"));
+        let opened = self
+            .joined
+            .clone()
+            .into_iter()
+            .chain(others)
+            .filter_map(|path| users::open(&path).ok());
+        opened.into_iter().find(|found| inode(found).is_ok_and(|number| number == self.namespace))
     }
 }
 
