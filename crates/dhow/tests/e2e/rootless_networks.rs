@@ -1,5 +1,6 @@
 //! Networks that an ordinary user makes.
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
 
