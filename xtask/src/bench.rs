@@ -6,12 +6,13 @@
 mod cases;
 mod engines;
 pub(crate) mod inputs;
+mod network;
 pub(crate) mod oci;
 mod registry;
 mod report;
 pub(crate) mod rootless;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -32,28 +33,41 @@ const PACKAGES: &[&str] = &[
     "procps",
 ];
 
-/// Runs the cases whose name contains `only`, `rounds` times each; `oci` is the runtime alone, beside others, and
-/// `rootless` an ordinary user's commands beside Podman's.
+/// What is asked for.
+pub(crate) struct Options<'a> {
+    /// How often each case is measured.
+    pub(crate) rounds: u32,
+    /// Which cases.
+    pub(crate) only: &'a str,
+    /// Where all samples are written.
+    pub(crate) json: Option<&'a str>,
+    /// What is measured; else a release is built.
+    pub(crate) program: Option<&'a str>,
+}
+
+/// Runs the cases whose name contains `only`, `rounds` times each; `oci` is the runtime alone, beside others,
+/// `rootless` an ordinary user's commands beside Podman's, and `network` what is done on networks.
 ///
 /// # Errors
 /// A program is missing, or an engine fails at its work.
-pub(crate) fn run(rounds: u32, only: &str, json: Option<&str>) -> Result<()> {
-    host::say("building");
-    host::run("cargo", &["build", "--release", "--package", "dhow"])?;
+pub(crate) fn run(options: &Options<'_>) -> Result<()> {
+    let program = program(options)?;
+    let (rounds, only) = (options.rounds, options.only);
     match only {
-        "oci" => return oci::run(rounds, &demo::binary()?),
-        "rootless" => return rootless::run(rounds, &demo::binary()?),
+        "oci" => return oci::run(rounds, &program),
+        "rootless" => return rootless::run(rounds, &program),
+        "network" => return network::run(rounds, &program),
         _ => {}
     }
     packages::install(PACKAGES)?;
     host::run("cargo", &["build", "--release", "--package", "sys", "--example", "floor"])?;
     let dir = PathBuf::from(format!("/var/tmp/dhow-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
-    let report = measure(&dir, rounds, only);
+    let report = measure(&dir, &program, rounds, only);
     std::fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?;
     let report = report?;
     host::say(&report.table());
-    if let Some(path) = json {
+    if let Some(path) = options.json {
         std::fs::write(path, report.json()).with_context(|| format!("write {path}"))?;
     }
     Ok(())
@@ -64,17 +78,27 @@ pub(crate) fn run(rounds: u32, only: &str, json: Option<&str>) -> Result<()> {
 /// How a file came into the page cache decides what a start of it costs: what the linker wrote
 /// piece by piece lies there in small folios, which are mapped one by one, and a table measured
 /// with it differed from the next by a fifth although the program had not changed.
-fn installed(dir: &std::path::Path) -> Result<PathBuf> {
-    let program = dir.join("dhow");
-    std::fs::copy(demo::binary()?, &program)
-        .with_context(|| format!("copy the program to {}", program.display()))?;
-    Ok(program)
+fn installed(program: &Path, dir: &Path) -> Result<PathBuf> {
+    let copy = dir.join("dhow");
+    std::fs::copy(program, &copy)
+        .with_context(|| format!("copy the program to {}", copy.display()))?;
+    Ok(copy)
 }
 
-fn measure(dir: &std::path::Path, rounds: u32, only: &str) -> Result<Report> {
+/// What is to be measured.
+fn program(options: &Options<'_>) -> Result<PathBuf> {
+    if let Some(program) = options.program {
+        return std::fs::canonicalize(program).with_context(|| format!("find {program}"));
+    }
+    host::say("building");
+    host::run("cargo", &["build", "--release", "--package", "dhow"])?;
+    demo::binary()
+}
+
+fn measure(dir: &Path, program: &Path, rounds: u32, only: &str) -> Result<Report> {
     let inputs = inputs::make(dir)?;
     let docker = Docker::start(dir)?;
-    let engines = [Engine::dhow(installed(dir)?, dir), docker.engine()];
+    let engines = [Engine::dhow(installed(program, dir)?, dir), docker.engine()];
     for engine in &engines {
         engine.ok(&["load", "-q", "-i", &inputs.busybox])?;
     }

@@ -108,13 +108,21 @@ pub(crate) fn binary() -> Result<PathBuf> {
     built("release")
 }
 
+/// Where cargo puts what it builds by a profile.
+///
+/// # Errors
+/// There is no compiler to ask for the target.
+pub(crate) fn profile(profile: &str) -> Result<PathBuf> {
+    let target = host::output("rustc", &["--print", "host-tuple"])?;
+    Ok(host::workspace().join("target").join(target.trim()).join(profile))
+}
+
 /// The program of a profile, which has been built.
 ///
 /// # Errors
 /// It has not.
 pub(crate) fn built(profile: &str) -> Result<PathBuf> {
-    let target = host::output("rustc", &["--print", "host-tuple"])?;
-    let path = host::workspace().join("target").join(target.trim()).join(profile).join("dhow");
+    let path = self::profile(profile)?.join("dhow");
     if path.exists() { Ok(path) } else { bail!("no binary at {}", path.display()) }
 }
 

@@ -44,9 +44,11 @@ usage: cargo xtask COMMAND
   leaks PROGRAM [ARGUMENT...]
                 run a program and count what it leaves on the host
   soak [N]      N containers come and go (2000), 20 at a time; what stays must not grow
-  bench [ROUNDS] [--only TEXT] [--json FILE]
-                measure dhow beside Docker and beside the kernel's floor; with --only oci,
-                its runtime beside runc and crun
+  bench [ROUNDS] [--only TEXT] [--json FILE] [--program FILE]
+                measure dhow (a release of it, or a program that is there) beside Docker and
+                beside the kernel's floor; with --only oci, its runtime beside runc and crun;
+                with --only rootless, a user's beside Podman; with --only network, published
+                ports, names and many containers on one network
   order         build a release, see what its starts execute, and write what the linker is to
                 put first in the next (crates/dhow/order.txt)
   images DIR    write busybox.tar and debian.tar (docker-archive) into DIR
@@ -66,25 +68,29 @@ fn main() -> ExitCode {
 
 /// Reads the options of `bench`.
 fn bench(options: &[&str]) -> Result<()> {
-    let (mut rounds, mut only, mut json) = (20, "", None);
+    let mut asked = bench::Options { rounds: 20, only: "", json: None, program: None };
     let mut rest = options;
     while let [first, more @ ..] = rest {
         rest = match (*first, more) {
             ("--only", [text, more @ ..]) => {
-                only = text;
+                asked.only = text;
                 more
             }
             ("--json", [file, more @ ..]) => {
-                json = Some(*file);
+                asked.json = Some(file);
+                more
+            }
+            ("--program", [file, more @ ..]) => {
+                asked.program = Some(file);
                 more
             }
             (number, more) => {
-                rounds = number.parse()?;
+                asked.rounds = number.parse()?;
                 more
             }
         };
     }
-    bench::run(rounds, only, json)
+    bench::run(&asked)
 }
 
 fn run(words: &[&str]) -> Result<()> {

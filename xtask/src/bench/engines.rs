@@ -74,17 +74,32 @@ impl Engine {
     }
 }
 
+/// What leads to published ports from the host's loopback.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proxy {
+    /// Docker's own program, one for each port, as it comes.
+    Used,
+    /// The kernel alone.
+    Unused,
+}
+
 /// A Docker daemon with a data root, a socket and a bridge of its own.
 pub(crate) struct Docker {
     daemon: Child,
     socket: String,
+    proxy: Proxy,
     /// What nftables had before the daemon came, which leaves its own behind.
     tables: String,
 }
 
 impl Docker {
-    /// Starts it and waits until it answers.
+    /// Starts it as it comes, and waits until it answers.
     pub(crate) fn start(dir: &Path) -> Result<Self> {
+        Self::start_with(dir, Proxy::Used)
+    }
+
+    /// The same, with the proxy or without.
+    pub(crate) fn start_with(dir: &Path, proxy: Proxy) -> Result<Self> {
         let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
         let tables = host::output("nft", &["list", "tables"])?;
         host::run("ip", &["link", "add", BRIDGE, "type", "bridge"])?;
@@ -105,11 +120,15 @@ impl Docker {
                 &path("docker.pid"),
                 "--bridge",
                 BRIDGE,
+                match proxy {
+                    Proxy::Used => "--userland-proxy=true",
+                    Proxy::Unused => "--userland-proxy=false",
+                },
             ],
         );
         let daemon =
             command.stdout(log.try_clone()?).stderr(log).spawn().context("start dockerd")?;
-        let docker = Self { daemon, socket, tables };
+        let docker = Self { daemon, socket, proxy, tables };
         docker.wait_until_it_answers(dir)?;
         Ok(docker)
     }
@@ -129,7 +148,11 @@ impl Docker {
     /// Its command line.
     pub(crate) fn engine(&self) -> Engine {
         Engine {
-            name: "docker".to_owned(),
+            name: match self.proxy {
+                Proxy::Used => "docker",
+                Proxy::Unused => "docker, no proxy",
+            }
+            .to_owned(),
             program: "docker".to_owned(),
             before: vec!["-H".to_owned(), self.socket.clone()],
             env: Vec::new(),
