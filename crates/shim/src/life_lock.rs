@@ -6,8 +6,9 @@
 //! and no two start one. A file that was removed meanwhile is no lock: everyone who gets one
 //! checks that it still has its name.
 
+use std::collections::HashMap;
 use std::fs::{DirBuilder, File};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -78,13 +79,41 @@ pub fn probe(paths: &ShimPaths) -> Result<Liveness, LockError> {
     }
 }
 
-/// The same of any container below a root's `<run>`, for those who ask often.
-pub(crate) fn is_held(run: &Path, id: &ContainerId) -> std::io::Result<bool> {
-    let path = paths::dir_of(run, id).join(paths::LOCK);
-    match File::options().read(true).write(true).open(path) {
-        Ok(file) => Ok(sys::lock::is_locked(&file, LIFE)?),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
+/// Most locks that one who asks often keeps open.
+const MAX_KEPT: usize = 16;
+
+/// The same of any container below a root's `<run>`, for those who ask often: locks stay open in between.
+#[derive(Debug, Default)]
+pub(crate) struct Lives(HashMap<ContainerId, File>);
+
+impl Lives {
+    /// Whether somebody owns a container's life now.
+    ///
+    /// # Errors
+    /// That is not known, since its lock cannot be opened.
+    pub(crate) fn is_held(&mut self, run: &Path, id: &ContainerId) -> io::Result<bool> {
+        // One that was removed is held by nobody a moment later, and never again: then its name is looked at.
+        if let Some(file) = self.0.get(id)
+            && sys::lock::is_locked(file, LIFE)?
+        {
+            return Ok(true);
+        }
+        self.0.remove(id);
+        let path = paths::dir_of(run, id).join(paths::LOCK);
+        let file = match File::options().read(true).write(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let is_held = sys::lock::is_locked(&file, LIFE)?;
+        if is_held {
+            // Each is a descriptor.
+            if self.0.len() >= MAX_KEPT {
+                self.0.clear();
+            }
+            self.0.insert(*id, file);
+        }
+        Ok(is_held)
     }
 }
 
@@ -263,15 +292,49 @@ mod tests {
         assert_eq!(probe(&scratch.0).unwrap(), Liveness::Held);
         assert_eq!(probe(&scratch.0).unwrap(), Liveness::Held);
         assert!(LifeLock::try_take(&scratch.0).unwrap().is_none());
-        assert!(is_held(&scratch.0.run, &scratch.0.id).unwrap());
         drop(lock);
         assert_eq!(probe(&scratch.0).unwrap(), Liveness::Free);
-        assert!(!is_held(&scratch.0.run, &scratch.0.id).unwrap());
         assert!(LifeLock::try_take(&scratch.0).unwrap().is_some());
-        std::fs::remove_file(scratch.0.lock()).unwrap();
-        assert!(!is_held(&scratch.0.run, &scratch.0.id).unwrap(), "nobody is there");
-        std::fs::create_dir(scratch.0.lock()).unwrap();
-        assert!(is_held(&scratch.0.run, &scratch.0.id).is_err(), "that is not known");
+    }
+
+    #[test]
+    fn who_asks_often_hears_of_every_change() {
+        let scratch = Scratch::new("lives");
+        let mut lives = Lives::default();
+        let mut is_held = || lives.is_held(&scratch.0.run, &scratch.0.id);
+        assert!(!is_held().unwrap(), "nobody was ever there");
+        // Its shim was killed, and another comes: the file is the same.
+        for _ in 0..2 {
+            let lock = LifeLock::try_take(&scratch.0).unwrap().unwrap();
+            assert!(is_held().unwrap() && is_held().unwrap());
+            drop(lock);
+            assert!(!is_held().unwrap());
+        }
+        // It leaves, and another comes: the file is another one.
+        for _ in 0..2 {
+            let lock = LifeLock::try_take(&scratch.0).unwrap().unwrap();
+            assert!(is_held().unwrap());
+            lock.remove_dir();
+            assert!(!is_held().unwrap());
+        }
+        std::fs::create_dir_all(scratch.0.lock()).unwrap();
+        assert!(is_held().is_err(), "that is not known");
+    }
+
+    #[test]
+    fn who_asks_for_many_keeps_some() {
+        let scratch = Scratch::new("many-lives");
+        let mut lives = Lives::default();
+        let paths =
+            |number| ShimPaths { id: ContainerId::from_random([number; 32]), ..scratch.0.clone() };
+        let locks: Vec<_> =
+            (0..40).map(|number| LifeLock::try_take(&paths(number)).unwrap().unwrap()).collect();
+        for number in (0..40).chain(0..40) {
+            assert!(lives.is_held(&scratch.0.run, &paths(number).id).unwrap());
+            assert!(lives.0.len() <= MAX_KEPT);
+        }
+        drop(locks);
+        assert!(!lives.is_held(&scratch.0.run, &paths(39).id).unwrap());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::host;
 use crate::networks::subnet;
 
 /// Where containers ask.
-const SERVER: &str = "127.0.0.11:53";
+pub(crate) const SERVER: &str = "127.0.0.11:53";
 /// Longer than anything here takes; who waits so long has got no answer.
 const LONG: Duration = Duration::from_secs(20);
 
@@ -80,13 +80,13 @@ pub(crate) fn told(message: &Message) -> String {
     data.join(" ")
 }
 
-fn address(host: &Host, name: &str) -> String {
+pub(crate) fn address(host: &Host, name: &str) -> String {
     let shown = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
     host.ok(&["inspect", "-f", shown, name])
 }
 
 /// A network of a test's own, without IPv6 so that hosts that have none tell the same.
-fn network(host: &Host, name: &str) {
+pub(crate) fn network(host: &Host, name: &str) {
     host.ok(&["network", "create", "--ipv6=false", "--subnet", &subnet(), name]);
 }
 
@@ -97,7 +97,7 @@ fn is_gone(socket: &UdpSocket, name: &str) -> bool {
 
 /// Asks no server at all: the only one that is chosen is where the container asks us, and is left out. The option is
 /// the test's own, in place of what the host's file has.
-const NOBODY: [&str; 4] = ["--dns", "127.0.0.11", "--dns-option", "ndots:0"];
+pub(crate) const NOBODY: [&str; 4] = ["--dns", "127.0.0.11", "--dns-option", "ndots:0"];
 
 #[test]
 fn containers_of_a_network_find_each_other() {

@@ -162,6 +162,9 @@ fn one_that_cannot_answer_leaves_it_to_the_next() {
     assert_eq!(told(&Message::from_vec(&buffer[..length]).unwrap()), "192.0.2.7");
     failing.asked_from();
     knows.asked_from();
+    // Who has let one question wait is not waited for by the next.
+    assert_eq!(told(&ask(&other, "example.org.", RecordType::A)), "192.0.2.7");
+    assert!(silent.heard.try_recv().is_err());
     let two = asker(&host, "two");
     assert_eq!(told(&ask(&two, "example.org.", RecordType::A)), "ServFail");
 }

@@ -18,6 +18,7 @@ mod delegated;
 mod disk_usage;
 mod disks;
 mod dns;
+mod dns_hostile;
 mod dns_servers;
 mod doctor;
 mod engines;

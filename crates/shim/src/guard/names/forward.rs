@@ -31,24 +31,59 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LAST_PATIENCE: Duration = Duration::from_secs(4);
 /// When the last one is asked again by UDP: a packet may have been lost, and nobody else is left to be asked.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long one that was silent is asked after the others: each question would wait for it anew.
+const SILENCE: Duration = Duration::from_secs(30);
 /// The host's servers. A stub on its loopback is reached from where we are.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Longest file that is read.
 const MAX_FILE: u64 = 64 << 10;
 
 /// A server, and from where it is asked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Server {
     address: SocketAddr,
     seat: Seat,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seat {
     /// Where the host's processes are.
     Host,
     /// Where the container's are.
     Container,
+}
+
+/// Who has not answered in time, until when that counts.
+#[derive(Debug, Default)]
+pub(super) struct Silent(Vec<(SocketAddr, Transport, Duration)>);
+
+impl Silent {
+    /// It was waited for in vain.
+    fn note(&mut self, server: SocketAddr, transport: Transport, now: Duration) {
+        self.forget(server, transport);
+        self.0.retain(|(_, _, until)| *until > now);
+        // There are at most as many at a time, by two ways; what others were is no use any more.
+        if self.0.len() >= 2 * MAX_SERVERS {
+            self.0.remove(0);
+        }
+        self.0.push((server, transport, now + SILENCE));
+    }
+
+    /// It has said something.
+    fn forget(&mut self, server: SocketAddr, transport: Transport) {
+        self.0.retain(|(silent, by, _)| (*silent, *by) != (server, transport));
+    }
+
+    /// The same servers, and those last that have not answered lately. Whether they do now is seen when the
+    /// others do not know, or the time is over.
+    fn arrange(&self, servers: &mut [Server], transport: Transport, now: Duration) {
+        servers.sort_by_key(|server| {
+            let is_it = |(silent, by, until): &(SocketAddr, Transport, Duration)| {
+                (*silent, *by) == (server.address, transport) && *until > now
+            };
+            self.0.iter().any(is_it)
+        });
+    }
 }
 
 /// One time of asking a server.
@@ -134,7 +169,9 @@ impl Names {
             return self.give(cx, from, answer::refused(question));
         }
         let number = self.number();
-        let attempts = attempts(&self.servers(), from.transport());
+        let mut servers = self.servers();
+        self.silent.arrange(&mut servers, from.transport(), cx.now);
+        let attempts = attempts(&servers, from.transport());
         let (question, server) = (question.to_vec(), None);
         let (link, unable, until) = (None, None, cx.now);
         let asked = Asked { from, question, id: 0, link, server, attempts, unable, until };
@@ -232,7 +269,11 @@ impl Names {
 
     /// A server has taken too long.
     pub(super) fn on_silence(&mut self, cx: Cx<'_>, number: u32) {
-        let from = self.asked.get(&number).map(|asked| asked.from);
+        let asked = self.asked.get(&number);
+        let from = asked.map(|asked| asked.from);
+        if let Some((server, from)) = asked.and_then(|asked| asked.server).zip(from) {
+            self.silent.note(server, from.transport(), cx.now);
+        }
         self.ask_next(cx, number);
         if let Some(Asker::Client(client)) = from {
             self.converse(cx, client);
@@ -252,7 +293,11 @@ impl Names {
                 return self.ask_next(cx, number);
             }
         };
-        match upstream::read(&asked.question, asked.id, asked.transport(), &message) {
+        let said = upstream::read(&asked.question, asked.id, asked.transport(), &message);
+        if let (Said::Answer(_) | Said::Unable(_), Some(server)) = (&said, asked.server) {
+            self.silent.forget(server, asked.transport());
+        }
+        match said {
             Said::Answer(back) => {
                 let from = asked.from;
                 self.asked.remove(&number);
@@ -345,6 +390,41 @@ fn host_file() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_was_silent_is_asked_last_for_a_while() {
+        let server = |last| {
+            let address = SocketAddr::from(([192, 0, 2, last], PORT));
+            Server { address, seat: Seat::Host }
+        };
+        let (one, two, three) = (server(1), server(2), server(3));
+        let mut silent = Silent::default();
+        let order = |silent: &Silent, transport, seconds| {
+            let mut servers = [one, two, three];
+            silent.arrange(&mut servers, transport, Duration::from_secs(seconds));
+            servers
+        };
+        let (udp, tcp) = (Transport::Udp, Transport::Tcp);
+        silent.note(one.address, udp, Duration::from_secs(10));
+        assert_eq!(order(&silent, udp, 10), [two, three, one]);
+        assert_eq!(order(&silent, tcp, 10), [one, two, three], "by another way it may answer");
+        assert_eq!(order(&silent, udp, 39), [two, three, one]);
+        assert_eq!(order(&silent, udp, 40), [one, two, three]);
+        silent.note(two.address, udp, Duration::from_secs(11));
+        assert_eq!(order(&silent, udp, 11), [three, one, two]);
+        silent.forget(one.address, udp);
+        assert_eq!(order(&silent, udp, 11), [one, three, two]);
+    }
+
+    #[test]
+    fn what_is_remembered_of_servers_is_bounded() {
+        let mut silent = Silent::default();
+        for last in 0..=255_u8 {
+            let address = SocketAddr::from(([192, 0, 2, last], PORT));
+            silent.note(address, Transport::Udp, Duration::ZERO);
+            assert!(silent.0.len() <= 2 * MAX_SERVERS);
+        }
+    }
 
     #[test]
     fn the_last_server_has_more_time_and_is_asked_twice_by_udp() {

@@ -8,10 +8,10 @@ mod client;
 mod forward;
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
 use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use model::ContainerId;
@@ -28,12 +28,12 @@ use super::effects::failed;
 use super::launch::failure;
 use super::poller::{Interest, Poller, Ready, Token, Watch};
 use super::{Container, Guard, LISTEN_AGAIN};
-use crate::life_lock;
+use crate::life_lock::Lives;
 use crate::machine::ConnId;
 use crate::paths::ShimPaths;
 use crate::protocol::{BareNames, Launch, OTHER_RESOLVER, Reply, Resolver};
 use client::{Broken, Client};
-use forward::Asked;
+use forward::{Asked, Silent};
 
 /// How many questions are answered before others have their turn.
 const BATCH: usize = 64;
@@ -99,6 +99,15 @@ impl Asker {
     }
 }
 
+/// What can be read again.
+#[derive(Debug)]
+struct Known {
+    /// The names of each network, in the order of the zone's.
+    watched: Vec<Watched>,
+    zone: Zone,
+    lives: Lives,
+}
+
 /// What a question is answered with, besides the names.
 #[derive(Clone, Copy)]
 struct Cx<'a> {
@@ -119,12 +128,14 @@ pub(super) struct Names {
     resolver: Resolver,
     id: ContainerId,
     run: PathBuf,
-    /// The names of each network, while somebody asks.
-    watched: Option<Vec<Watched>>,
+    /// What is known while somebody asks.
+    known: Option<Known>,
     chance: Chance,
     clients: BTreeMap<u32, Client>,
     /// Questions that others have been asked.
     asked: BTreeMap<u32, Asked>,
+    /// Who of them has let us wait.
+    silent: Silent,
     /// The last number that one of these two got.
     numbers: u32,
 }
@@ -203,10 +214,11 @@ impl Names {
             resolver,
             id: paths.id,
             run: paths.run.clone(),
-            watched: None,
+            known: None,
             chance: Chance::new(u64::from_ne_bytes(random()?)),
             clients: BTreeMap::new(),
             asked: BTreeMap::new(),
+            silent: Silent::default(),
             numbers: 0,
         })
     }
@@ -219,7 +231,7 @@ impl Names {
 
     /// Frees what can be read again.
     pub(super) fn trim(&mut self) {
-        self.watched = None;
+        self.known = None;
     }
 
     fn number(&mut self) -> u32 {
@@ -234,29 +246,37 @@ impl Names {
         self.resolver.links.iter().map(small).collect()
     }
 
-    /// Who is called what at this moment.
-    fn zone(&mut self) -> io::Result<Zone> {
+    /// Nobody's names yet, on the networks of this container.
+    fn unread(&self) -> Known {
         let files = NameFiles::of(&self.run);
         let networks = &self.resolver.networks;
-        let watched = self.watched.get_or_insert_with(|| {
-            networks.iter().map(|network| Watched::new(&files, &network.id)).collect()
-        });
-        let segments = networks.iter().zip(watched).map(|(network, watched)| {
-            Ok(Segment { name: network.name.clone(), members: watched.members()? })
-        });
-        Ok(Zone {
-            segments: segments.collect::<io::Result<_>>()?,
-            host: Host { ipv4: self.resolver.host4, ipv6: self.resolver.host6 },
-            bare: match self.resolver.bare {
-                BareNames::Forwarded => Bare::Forwarded,
-                BareNames::Refused => Bare::Refused,
+        let segment = |name: &String| Segment { name: name.clone(), members: Rc::default() };
+        Known {
+            watched: networks.iter().map(|network| Watched::new(&files, &network.id)).collect(),
+            zone: Zone {
+                segments: networks.iter().map(|network| segment(&network.name)).collect(),
+                host: Host { ipv4: self.resolver.host4, ipv6: self.resolver.host6 },
+                bare: match self.resolver.bare {
+                    BareNames::Forwarded => Bare::Forwarded,
+                    BareNames::Refused => Bare::Refused,
+                },
+                links: self.links(),
             },
-            links: self.links(),
-        })
+            lives: Lives::default(),
+        }
+    }
+
+    /// Who is called what at this moment; nothing if that cannot be read. Whoever takes it puts it back.
+    fn know(&mut self) -> Option<Known> {
+        let mut known = self.known.take().unwrap_or_else(|| self.unread());
+        for (watched, segment) in known.watched.iter_mut().zip(&mut known.zone.segments) {
+            segment.members = watched.members().ok()?;
+        }
+        Some(known)
     }
 
     fn on_packets(&mut self, cx: Cx<'_>) {
-        let zone = self.zone();
+        let mut known = self.know();
         let mut buffer = [0; MAX_QUESTION];
         for _ in 0..BATCH {
             // What is cut off is no question.
@@ -269,17 +289,20 @@ impl Names {
             };
             let from = from.and_then(|from| SocketAddrV4::try_from(from).ok());
             if let (Some(question), Some(from)) = (buffer.get(..length), from) {
-                self.on_question(cx, question, Asker::Packet(from), zone.as_ref().ok());
+                self.on_question(cx, question, Asker::Packet(from), known.as_mut());
             }
         }
+        self.known = known;
     }
 
-    fn on_question(&mut self, cx: Cx<'_>, question: &[u8], from: Asker, zone: Option<&Zone>) {
-        let Some(zone) = zone else { return self.give(cx, from, answer::failure(question)) };
+    fn on_question(&mut self, cx: Cx<'_>, question: &[u8], from: Asker, known: Option<&mut Known>) {
+        let Some(Known { zone, lives, .. }) = known else {
+            return self.give(cx, from, answer::failure(question));
+        };
         let (id, run) = (self.id, &self.run);
         let mut is_known = true;
         let mut alive = |other: &ContainerId| {
-            let held = if *other == id { Ok(true) } else { life_lock::is_held(run, other) };
+            let held = if *other == id { Ok(true) } else { lives.is_held(run, other) };
             is_known &= held.is_ok();
             held.unwrap_or(false)
         };
@@ -357,19 +380,25 @@ impl Names {
 
     /// Takes up what a client has asked, one question after the other.
     fn converse(&mut self, cx: Cx<'_>, number: u32) {
-        let has_question = self.clients.get(&number).is_some_and(Client::has_question);
         // Without one nothing is read.
-        let zone = has_question.then(|| self.zone().ok()).flatten();
+        if self.clients.get(&number).is_some_and(Client::has_question) {
+            let mut known = self.know();
+            self.take_up(cx, number, known.as_mut());
+            self.known = known;
+        }
+        self.tend(cx, number);
+    }
+
+    fn take_up(&mut self, cx: Cx<'_>, number: u32, mut known: Option<&mut Known>) {
         for _ in 0..BATCH {
             let Some(client) = self.clients.get_mut(&number) else { return };
             let question = match client.next_question() {
                 Ok(Some(question)) => question,
-                Ok(None) => break,
+                Ok(None) => return,
                 Err(Broken) => return self.dismiss(Asker::Client(number)),
             };
-            self.on_question(cx, &question, Asker::Client(number), zone.as_ref());
+            self.on_question(cx, &question, Asker::Client(number), known.as_deref_mut());
         }
-        self.tend(cx, number);
     }
 
     /// Sends what there is to send to a client, and waits for what it can do next.
