@@ -7,7 +7,8 @@ use testkit::{Host, until, until_is};
 
 use crate::DHOW;
 
-pub(crate) const PASTA: &str = "/usr/bin/passt";
+/// On some hosts a link of two kinds to `passt`.
+pub(crate) const PASTA: &str = "/usr/bin/pasta";
 pub(crate) const SERVE: &str = "echo page > /var/www/f; exec httpd -f -p 80 -h /var/www";
 
 /// Asks a port of the host; whoever forwards it listens before the server does.

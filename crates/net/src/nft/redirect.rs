@@ -4,10 +4,15 @@
 //! The ports are rewritten in the packets as they leave, without the kernel keeping track of connections: a
 //! namespace in which something is translated has every packet of it looked up. Packets of other links than the
 //! loopback's meet one rule of one comparison.
+//!
+//! Newer kernels (7.2 does) let nobody rewrite packets like that in a network namespace that a user namespace owns:
+//! there connections are translated, as Docker has it everywhere.
 
 use std::net::Ipv4Addr;
 
-use super::expr::{Base, Expr, Is, Meta, Reg, Verdict};
+use sys::Errno;
+
+use super::expr::{Base, Expr, Is, Meta, NatPort, Reg, Verdict};
 use super::message::Transaction;
 use super::ruleset::{Chain, Hook, Ruleset};
 use super::table::Table;
@@ -16,6 +21,8 @@ use crate::netlink::{NetlinkError, Socket};
 
 const LOOPBACK_INDEX: u32 = 1;
 const OUTPUT: u32 = 3;
+/// Where destinations are translated, among the chains of a hook.
+const TRANSLATING: i32 = -100;
 /// Where the addresses are in a header of IPv4.
 const SOURCE: u32 = 12;
 const DESTINATION: u32 = 16;
@@ -44,10 +51,35 @@ pub(crate) fn add(
     redirects: &[Redirect],
 ) -> Result<(), NetlinkError> {
     let table = Table { name, family: Family::V4 };
-    let mut transaction = Transaction::begin();
-    table.create(&mut transaction, "");
-    table.fill(&mut transaction, &ruleset(address, redirects));
-    transaction.commit(socket)
+    let add = |ruleset: &Ruleset| {
+        let mut transaction = Transaction::begin();
+        table.create(&mut transaction, "");
+        table.fill(&mut transaction, ruleset);
+        transaction.commit(socket)
+    };
+    match add(&ruleset(address, redirects)) {
+        Err(NetlinkError::Refused { source: Errno::PERM, .. }) => {
+            add(&translation(address, redirects))
+        }
+        added => added,
+    }
+}
+
+/// The same by what the kernel remembers of each connection: it rewrites answers by itself.
+fn translation(address: Ipv4Addr, redirects: &[Redirect]) -> Ruleset {
+    let mut rules = vec![others()];
+    for one in redirects {
+        let there = End { address: DESTINATION, port: DESTINATION_PORT };
+        let mut rule = at(address, there, one.protocol, one.known);
+        rule.extend([
+            Expr::Value { value: address.octets().to_vec(), to: Reg(0) },
+            Expr::Value { value: one.real.to_be_bytes().to_vec(), to: Reg(1) },
+            Expr::Dnat { family: Family::V4, address: Reg(0), port: NatPort::To(Reg(1)) },
+        ]);
+        rules.push(rule);
+    }
+    let hook = Some(Hook { kind: "nat", number: OUTPUT, priority: TRANSLATING });
+    Ruleset { sets: Vec::new(), chains: vec![Chain { name: "output", hook, rules }] }
 }
 
 fn ruleset(address: Ipv4Addr, redirects: &[Redirect]) -> Ruleset {
@@ -79,21 +111,29 @@ struct End {
     port: u32,
 }
 
-fn rewrite(address: Ipv4Addr, end: End, one: Redirect, (from, to): (u16, u16)) -> Vec<Expr> {
+/// Goes on with packets of a protocol whose one side is this address and port.
+fn at(address: Ipv4Addr, end: End, protocol: u8, port: u16) -> Vec<Expr> {
     let equal =
         |value: &[u8]| Expr::Compare { register: Reg(0), is: Is::Equal, value: value.into() };
     vec![
         Expr::Payload { base: Base::Network, offset: end.address, length: 4, to: Reg(0) },
         equal(&address.octets()),
         Expr::Meta { key: Meta::Transport, to: Reg(0) },
-        equal(&[one.protocol]),
+        equal(&[protocol]),
         Expr::Payload { base: Base::Transport, offset: end.port, length: 2, to: Reg(0) },
-        equal(&from.to_be_bytes()),
+        equal(&port.to_be_bytes()),
+    ]
+}
+
+fn rewrite(address: Ipv4Addr, end: End, one: Redirect, (from, to): (u16, u16)) -> Vec<Expr> {
+    let mut rule = at(address, end, one.protocol, from);
+    rule.extend([
         Expr::Value { value: to.to_be_bytes().to_vec(), to: Reg(0) },
         Expr::Rewrite { offset: end.port, length: 2, from: Reg(0), checksum: one.checksum },
         // The rewritten one is not looked at again.
         Expr::Verdict(Verdict::Accept),
-    ]
+    ]);
+    rule
 }
 
 #[cfg(test)]
@@ -101,14 +141,29 @@ mod tests {
     use super::*;
     use expect_test::expect;
 
-    #[test]
-    fn each_port_is_rewritten_both_ways() {
-        let udp = Redirect { protocol: 17, checksum: 6, known: 53, real: 0x9001 };
-        let rules = ruleset(Ipv4Addr::new(127, 0, 0, 11), &[udp]);
+    const UDP: Redirect = Redirect { protocol: 17, checksum: 6, known: 53, real: 0x9001 };
+    const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+
+    fn text(ruleset: &Ruleset) -> String {
         let line = |rule: &Vec<Expr>| {
             rule.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ") + "\n"
         };
-        let text: String = rules.chains[0].rules.iter().map(line).collect();
+        ruleset.chains[0].rules.iter().map(line).collect()
+    }
+
+    #[test]
+    fn where_packets_may_not_be_rewritten_connections_are_translated() {
+        let told = text(&translation(ADDRESS, &[UDP]));
+        expect![[r#"
+            r0 = OutputIndex; r0 != [01, 00, 00, 00]; accept
+            r0 = Network[16+4]; r0 = [7f, 00, 00, 0b]; r0 = Transport; r0 = [11]; r0 = Transport[2+2]; r0 = [00, 35]; r0 = [7f, 00, 00, 0b]; r1 = [90, 01]; dnat to r0 : r1
+        "#]]
+        .assert_eq(&told);
+    }
+
+    #[test]
+    fn each_port_is_rewritten_both_ways() {
+        let text = text(&ruleset(ADDRESS, &[UDP]));
         expect![[r#"
             r0 = OutputIndex; r0 != [01, 00, 00, 00]; accept
             r0 = Network[16+4]; r0 = [7f, 00, 00, 0b]; r0 = Transport; r0 = [11]; r0 = Transport[2+2]; r0 = [00, 35]; r0 = [90, 01]; Transport[2+2] = r0; accept

@@ -32,13 +32,15 @@ fn link(seat: &Seat) -> &str {
 }
 
 /// Neither the host's loopback (`--no-map-gw`) nor what others listen at there (`--tcp-ns`, `--udp-ns`) is
-/// within reach, as on a bridge.
+/// within reach, as on a bridge. It ends when it is told to: to hear of the end of a namespace that has no name it
+/// would watch the directory of our descriptors, which AppArmor's profile of it forbids.
 fn pasta(seat: &Seat, forwards: &[Forward]) -> Result<Vec<String>, UserNetworkError> {
     let mut words: Vec<String> = [
         "--foreground",
         "--quiet",
         "--ipv4-only",
         "--no-map-gw",
+        "--no-netns-quit",
         "--tcp-ns",
         "none",
         "--udp-ns",
@@ -120,7 +122,7 @@ mod tests {
     fn pasta_forwards_what_is_published_and_nothing_else() {
         let none = line(Kind::Pasta, &[]);
         assert!(none.ends_with("--tcp-ports none --udp-ports none"), "{none}");
-        assert!(none.contains("--no-map-gw --tcp-ns none --udp-ns none"), "{none}");
+        assert!(none.contains("--no-map-gw --no-netns-quit --tcp-ns none --udp-ns none"), "{none}");
         let some = line(
             Kind::Pasta,
             &[
