@@ -265,6 +265,15 @@ impl Hierarchies {
         }
     }
 
+    /// A place below the host's hierarchy as it is called below what this process has of it; `None` if it is not in
+    /// there. Neither begins with a slash.
+    pub(crate) fn below_part<'a>(&self, place: &'a str) -> Option<&'a str> {
+        let Some(part) = self.part() else { return Some(place) };
+        let part = part.strip_prefix(USUAL).ok()?.to_str()?;
+        let rest = place.strip_prefix(part)?;
+        (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_start_matches('/'))
+    }
+
     /// A part that was delegated to this process's user, also for who is elsewhere: what is in it can be
     /// read, limited, frozen, killed and removed from anywhere, and only what is born in it has to be born there.
     /// `None` if it is not there any more, or is somebody else's.

@@ -49,6 +49,6 @@ pub use plan::LimitError;
 pub use pressure::{Pressure, Stall, Waited};
 pub use stats::{CpuStats, IoEntry, IoStats, MemoryStats, PidsStats, Stats};
 pub use systemd::{
-    BadProperty, BadScope, BusError, Change, Keeper, Manager, Scope, SystemdError, Wish, Wished,
-    bus_socket, host_socket, is_booted_with_systemd,
+    BadProperty, BadScope, BusError, Change, Keeper, Manager, Scope, SystemdError, USER_SLICE,
+    Wish, Wished, bus_socket, host_socket, is_booted_with_systemd, own_socket, user_socket,
 };

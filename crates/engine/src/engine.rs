@@ -7,7 +7,6 @@ use store::Store;
 
 use crate::EngineError;
 use crate::paths::Paths;
-use crate::reconcile::hierarchies;
 
 /// The verbs on one state root. Cheap to clone; any number of processes may have one.
 #[derive(Debug, Clone)]
@@ -52,7 +51,7 @@ impl Engine {
         if let Some(found) = self.inner.hierarchies.get() {
             return Ok(found);
         }
-        let found = hierarchies()?;
+        let found = self.find_hierarchies()?;
         Ok(self.inner.hierarchies.get_or_init(|| found))
     }
 

@@ -20,7 +20,8 @@ impl Engine {
         let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
         let release = read_own("/etc/os-release".as_ref())?.unwrap_or_default();
         let meminfo = read_own("/proc/meminfo".as_ref())?.unwrap_or_default();
-        let hierarchies = hierarchies()?;
+        // What keeps a start from having any is that start's to tell.
+        let hierarchies = self.hierarchies().cloned().or_else(|_| hierarchies())?;
         let has = |ability| hierarchies.can(ability);
         let is_v2 = hierarchies.home(Controller::Memory) == Some(Version::V2);
         let profile = self.default_profile()?;

@@ -3,18 +3,25 @@
 //! A slice is systemd's own: it takes controllers from what it has not made there whenever it likes. So who has
 //! a slice as its parent gets a scope, whatever else is settled, on a host that has both systemd and version 2.
 //! A start notes its slice in the row, so that what is settled may change while containers run.
+//!
+//! An ordinary user's scopes are of the user's own systemd. It has control groups where a login session has none, and
+//! moves a command from there into a scope of the command's own first, so that its containers can be born below it.
 
 use std::path::PathBuf;
 
-use cgroup::{Hierarchies, Layout, Scope, is_booted_with_systemd};
+use cgroup::{
+    Hierarchies, Layout, Manager, Scope, USER_SLICE, Version, is_booted_with_systemd, own_socket,
+};
 use model::ContainerId;
 use shim::protocol::CgroupName;
 
 use crate::container::Container;
+use crate::guard::chain;
+use crate::reconcile::hierarchies;
 use crate::settings::CgroupDriver;
 use crate::{Engine, EngineError};
 
-/// Where scopes are whose container names no slice.
+/// Where root's scopes are whose container names no slice.
 const SLICE: &str = "system.slice";
 
 /// What the name of a slice ends with.
@@ -25,7 +32,8 @@ const SLICE_END: &str = ".slice";
 enum Obstacle {
     NotBooted,
     Version1,
-    User,
+    Nested,
+    NotDelegated,
 }
 
 impl Obstacle {
@@ -33,7 +41,8 @@ impl Obstacle {
         match self {
             Self::NotBooted => "this host was not booted with systemd",
             Self::Version1 => "this host has no cgroups of version 2 alone",
-            Self::User => "an ordinary user's containers have no scopes",
+            Self::Nested => "systemd is outside of the user namespace that dhow is in",
+            Self::NotDelegated => "this user's systemd has no cgroups of its own",
         }
     }
 }
@@ -90,7 +99,28 @@ impl Engine {
         // Neither is asked for by most starts, which are not to pay for the answer.
         let asks = driver == Some(CgroupDriver::Systemd) || parent.is_some_and(is_slice);
         let obstacle = if asks { obstacle(self.hierarchies()?) } else { None };
-        choose(driver, parent, obstacle).map_err(EngineError::Invalid)
+        choose(driver, (parent, default_slice()), obstacle).map_err(EngineError::Invalid)
+    }
+
+    /// The hierarchies as this process has them, which systemd moves to where an ordinary user has some if scopes are
+    /// what that user has settled on.
+    pub(crate) fn find_hierarchies(&self) -> Result<Hierarchies, EngineError> {
+        let found = hierarchies()?;
+        let may_move = sys::rootless::is_member() && !found.is_delegated();
+        let asks = may_move && self.settings()?.cgroup_driver == Some(CgroupDriver::Systemd);
+        if !asks || obstacle(&found) != Some(Obstacle::NotDelegated) {
+            return Ok(found);
+        }
+        let failed = |error: &dyn std::error::Error| {
+            let settled =
+                "cgroup-driver = \"systemd\" is settled in dhow.toml, but this user's systemd";
+            EngineError::Invalid(format!("{settled} cannot be asked for a scope: {}", chain(error)))
+        };
+        let unit = format!("{}-command-{}.scope", self.paths().cgroup_parent(), std::process::id());
+        let scope = Scope::named(USER_SLICE, unit).map_err(|error| failed(&error))?;
+        let entered = Manager::connect(&own_socket()).and_then(|mut it| it.enter(&scope));
+        entered.map_err(|error| failed(&error))?;
+        hierarchies()
     }
 
     /// Who makes cgroups if nobody asks for a slice.
@@ -103,14 +133,24 @@ impl Engine {
 }
 
 fn obstacle(hierarchies: &Hierarchies) -> Option<Obstacle> {
-    if sys::rootless::is_nested() {
-        return Some(Obstacle::User);
+    let is_users = sys::rootless::is_member();
+    if sys::rootless::is_nested() && !is_users {
+        return Some(Obstacle::Nested);
     }
     if !is_booted_with_systemd() {
         return Some(Obstacle::NotBooted);
     }
+    if is_users && !hierarchies.is_delegated() {
+        let is_v2 = Hierarchies::version_of_host().is_ok_and(|found| found == Some(Version::V2));
+        return Some(if is_v2 { Obstacle::NotDelegated } else { Obstacle::Version1 });
+    }
     let is_v2 = matches!(hierarchies.layout(), Layout::V2(_));
     (!is_v2).then_some(Obstacle::Version1)
+}
+
+/// Where scopes are whose container names no slice.
+fn default_slice() -> &'static str {
+    if sys::rootless::is_member() { USER_SLICE } else { SLICE }
 }
 
 /// A slice as systemd names it, without the slices above it.
@@ -120,7 +160,7 @@ fn is_slice(parent: &str) -> bool {
 
 fn choose(
     driver: Option<CgroupDriver>,
-    parent: Option<&str>,
+    (parent, default): (Option<&str>, &str),
     obstacle: Option<Obstacle>,
 ) -> Result<Option<String>, String> {
     match (driver, parent, obstacle) {
@@ -129,7 +169,7 @@ fn choose(
             "cgroup-driver = \"systemd\" is settled in dhow.toml, but {}",
             obstacle.words()
         )),
-        (Some(CgroupDriver::Systemd), None, None) => Ok(Some(SLICE.to_owned())),
+        (Some(CgroupDriver::Systemd), None, None) => Ok(Some(default.to_owned())),
         // In Docker's words.
         (Some(CgroupDriver::Systemd), Some(parent), None) if !is_slice(parent) => {
             Err("cgroup-parent for systemd cgroup should be a valid slice named as \"xxx.slice\""
@@ -173,20 +213,24 @@ mod tests {
             (Some("a--b.slice"), None),
             (Some("a"), None),
         ] {
-            assert_eq!(choose(None, parent, None), Ok(slice.map(str::to_owned)), "{parent:?}");
-            assert_eq!(choose(Some(CgroupDriver::Cgroupfs), parent, None), Ok(None), "{parent:?}");
-            assert_eq!(choose(None, parent, Some(Obstacle::NotBooted)), Ok(None), "{parent:?}");
+            let where_to = (parent, SLICE);
+            assert_eq!(choose(None, where_to, None), Ok(slice.map(str::to_owned)), "{parent:?}");
+            let files = choose(Some(CgroupDriver::Cgroupfs), where_to, None);
+            assert_eq!(files, Ok(None), "{parent:?}");
+            assert_eq!(choose(None, where_to, Some(Obstacle::NotBooted)), Ok(None), "{parent:?}");
         }
     }
 
     #[test]
     fn who_settles_on_systemd_gets_it_or_hears_why_not() {
-        let choose = |parent, obstacle| choose(Some(CgroupDriver::Systemd), parent, obstacle);
-        assert_eq!(choose(None, None), Ok(Some("system.slice".to_owned())));
+        let choose = |parent, obstacle| {
+            choose(Some(CgroupDriver::Systemd), (parent, "user.slice"), obstacle)
+        };
+        assert_eq!(choose(None, None), Ok(Some("user.slice".to_owned())));
         assert_eq!(choose(Some("x.slice"), None), Ok(Some("x.slice".to_owned())));
         let refused = choose(Some("/x"), None).unwrap_err();
         assert!(refused.contains("should be a valid slice"), "{refused}");
-        for obstacle in [Obstacle::NotBooted, Obstacle::Version1, Obstacle::User] {
+        for obstacle in [Obstacle::NotBooted, Obstacle::Version1, Obstacle::NotDelegated] {
             let refused = choose(None, Some(obstacle)).unwrap_err();
             assert!(refused.ends_with(obstacle.words()), "{refused}");
         }

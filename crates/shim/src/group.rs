@@ -4,7 +4,7 @@
 
 use cgroup::{
     Cgroup, CgroupError, DeviceRules, Hierarchies, Keeper, Limits, Manager, Scope, SystemdError,
-    Wished, host_socket,
+    Wished, own_socket,
 };
 use oci_spec::runtime::Spec;
 use runtime::resources::{self, ResourceError};
@@ -76,11 +76,12 @@ fn by_systemd(
     scope: &Scope,
     wished: Wished<'_>,
 ) -> Result<(Cgroup, Keeper), SystemdError> {
-    let mut manager = Manager::connect(host_socket())?;
+    let mut manager = Manager::connect(&own_socket())?;
     match manager.create(hierarchies, scope, wished) {
         // It may also be one whose end systemd has not seen yet.
         Err(error) if error.is_taken() => {
-            end_stale(hierarchies, &manager.parent(scope), scope.unit())?;
+            let parent = manager.parent(hierarchies, scope)?;
+            end_stale(hierarchies, &parent, scope.unit())?;
             manager.end(scope.unit())?;
             manager.create(hierarchies, scope, wished)
         }
@@ -106,7 +107,7 @@ pub(crate) fn settle(cgroup: &Cgroup, place: &CgroupName, spec: &Spec) -> Result
         return Ok(());
     };
     if place.slice.is_some() {
-        Manager::connect(host_socket())?.update(cgroup, &place.name, &limits)?;
+        Manager::connect(&own_socket())?.update(cgroup, &place.name, &limits)?;
     } else {
         cgroup.update(&limits)?;
     }
@@ -122,7 +123,7 @@ pub(crate) fn settle(cgroup: &Cgroup, place: &CgroupName, spec: &Spec) -> Result
 /// Somebody is in there.
 pub fn remove_group(cgroup: &Cgroup, place: &CgroupName) -> Result<(), CgroupError> {
     if place.slice.is_some() {
-        let _ = Manager::connect(host_socket()).and_then(|mut manager| manager.let_go(&place.name));
+        let _ = Manager::connect(&own_socket()).and_then(|mut manager| manager.let_go(&place.name));
     }
     cgroup.remove()
 }

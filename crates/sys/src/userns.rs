@@ -238,6 +238,14 @@ pub fn own_groups() -> Option<u32> {
     Some(contiguous(&std::fs::read_to_string("/proc/self/gid_map").unwrap_or_default()))
 }
 
+/// Whose user namespace this process is in, seen from the one above: the user that its root is there; `None` if it
+/// has no root.
+#[must_use]
+pub fn owner() -> Option<u32> {
+    let users = read_map("/proc/self", "uid_map").ok()?;
+    outside(&users, 0)
+}
+
 /// Lines of a map are `inside outside count`, in order.
 fn contiguous(map: &str) -> u32 {
     map.lines().fold(0, |next, line| {

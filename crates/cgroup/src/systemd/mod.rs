@@ -17,7 +17,7 @@ mod scope;
 mod tests;
 mod wire;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sys::Errno;
 use sys::process::Child;
@@ -55,6 +55,14 @@ const HOST_BUS: &str = "/run/dbus/system_bus_socket";
 /// What there is if the host was booted with systemd: sd_booted(3).
 const BOOTED: &str = "/run/systemd/system";
 
+/// Where a user finds the same of the user's own systemd: below the directory that logind makes for each user.
+const USERS: &str = "/run/user";
+const USER_DIRECT: &str = "systemd/private";
+const USER_BUS: &str = "bus";
+
+/// The slice that scopes of an ordinary user's are in, as Podman and crun have it.
+pub const USER_SLICE: &str = "user.slice";
+
 /// Whether the host was booted with systemd.
 #[must_use]
 pub fn is_booted_with_systemd() -> bool {
@@ -66,6 +74,22 @@ pub fn is_booted_with_systemd() -> bool {
 pub fn host_socket() -> &'static Path {
     let direct = Path::new(HOST_DIRECT);
     if direct.exists() { direct } else { Path::new(HOST_BUS) }
+}
+
+/// Where a user's own systemd is spoken to, by the user's number on the host; it need not be there.
+#[must_use]
+pub fn user_socket(uid: u32) -> PathBuf {
+    let own = Path::new(USERS).join(uid.to_string());
+    let direct = own.join(USER_DIRECT);
+    if direct.exists() { direct } else { own.join(USER_BUS) }
+}
+
+/// Where the systemd is spoken to whose cgroups this process may use: the host's, or, if it works for an ordinary
+/// user, that user's own.
+#[must_use]
+pub fn own_socket() -> PathBuf {
+    let user = if sys::rootless::is_member() { sys::userns::owner() } else { None };
+    user.map_or_else(|| host_socket().to_owned(), user_socket)
 }
 
 /// Why systemd has not done what it was asked for.
@@ -96,6 +120,16 @@ pub enum SystemdError {
     /// On version 1 systemd writes the lists of devices anew, and cannot be told these.
     #[error("systemd has no words for these device rules, which it would undo on cgroup v1")]
     Devices,
+    /// What it makes lies where this process may make nothing.
+    #[error(
+        "systemd keeps its cgroups in {root:?}, and this process may make some in {part} alone"
+    )]
+    Elsewhere {
+        /// systemd's own, below the hierarchy's root.
+        root: String,
+        /// What was delegated to this process.
+        part: PathBuf,
+    },
     /// The cgroup itself.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
@@ -168,14 +202,35 @@ impl Manager {
         Ok(Self { bus, own: answer.from, root: root.trim_matches('/').to_owned() })
     }
 
-    /// Where the slice of a scope is, below each hierarchy's root.
-    #[must_use]
-    pub fn parent(&self, scope: &Scope) -> String {
-        match (self.root.as_str(), scope.parent()) {
+    /// Where the slice of a scope is, below each hierarchy's root as this process has it: a user's are the part
+    /// that was delegated.
+    ///
+    /// # Errors
+    /// systemd's own cgroup is not below that part.
+    pub fn parent(&self, hierarchies: &Hierarchies, scope: &Scope) -> Result<String, SystemdError> {
+        let root = hierarchies.below_part(&self.root).ok_or_else(|| SystemdError::Elsewhere {
+            root: self.root.clone(),
+            part: hierarchies.part().unwrap_or_else(|| Path::new("")).to_owned(),
+        })?;
+        Ok(match (root, scope.parent()) {
             ("", parent) => parent,
             (root, parent) if parent.is_empty() => root.to_owned(),
             (root, parent) => format!("{root}/{parent}"),
-        }
+        })
+    }
+
+    /// Has systemd move this process into a new scope, from wherever it is. A login session of an ordinary user's
+    /// lies beside what is delegated to the user; from the scope, which lies in it, cgroups can be made and processes
+    /// be born in them.
+    ///
+    /// # Errors
+    /// systemd refuses.
+    pub fn enter(&mut self, scope: &Scope) -> Result<(), SystemdError> {
+        let unit = scope.unit();
+        self.listen()?;
+        let all = properties::of_own(scope, rustix::process::getpid());
+        let job = self.ask("StartTransientUnit", Arguments::Transient(unit, "fail", &all))?;
+        self.wait(unit, &job.ok_or(SystemdError::Answer("StartTransientUnit"))?)
     }
 
     /// Makes a scope with these limits.
@@ -189,6 +244,7 @@ impl Manager {
         wished: Wished<'_>,
     ) -> Result<(Cgroup, Keeper), SystemdError> {
         let Wished { limits, devices, properties } = wished;
+        let parent = self.parent(hierarchies, scope)?;
         let version = version(hierarchies);
         let mut wishes = properties::of_limits(limits, &Current::NEW, version);
         if version == Version::V1 {
@@ -196,14 +252,14 @@ impl Manager {
         }
         wishes.extend(properties.iter().map(|wish| wish.0.clone()));
         let keeper = self.start(scope, wishes, version)?;
-        let made = Cgroup::adopt(hierarchies, &self.parent(scope), scope.unit(), limits, devices);
+        let made = Cgroup::adopt(hierarchies, &parent, scope.unit(), limits, devices);
         match made {
             Ok(cgroup) => Ok((cgroup, keeper)),
             Err(error) => {
                 // The first failure is the one to tell.
                 drop(keeper);
                 let _ = self.end(scope.unit());
-                let left = Cgroup::open(hierarchies, &self.parent(scope), scope.unit());
+                let left = Cgroup::open(hierarchies, &parent, scope.unit());
                 let _ = left.and_then(|left| left.remove());
                 Err(error.into())
             }

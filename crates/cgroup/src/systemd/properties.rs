@@ -43,6 +43,16 @@ pub(super) fn of_new(scope: &Scope, first: Pid, version: Version) -> Vec<Propert
     ]
 }
 
+/// The properties of a scope for a process that is there, and that nobody limits.
+pub(super) fn of_own(scope: &Scope, process: Pid) -> Vec<Property> {
+    vec![
+        ("Description".into(), Value::Text(format!("dhow {}", scope.unit()))),
+        ("Slice".into(), Value::Text(scope.slice().to_owned())),
+        ("PIDs".into(), Value::Numbers(vec![process.as_raw_nonzero().get().unsigned_abs()])),
+        ("CollectMode".into(), Value::Text("inactive-or-failed".to_owned())),
+    ]
+}
+
 /// The properties of limits.
 pub(super) fn of_limits(limits: &Limits, current: &Current, version: Version) -> Vec<Property> {
     let mut all = Vec::new();

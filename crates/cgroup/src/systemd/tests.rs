@@ -198,9 +198,20 @@ fn a_users_units_are_below_its_manager() {
         _ => usual(member),
     });
     let manager = peer.manager().unwrap();
-    assert_eq!(manager.parent(&scope()), "user.slice/user@7.service/system.slice");
+    let parent = manager.parent(&Hierarchies::none(), &scope()).unwrap();
+    assert_eq!(parent, "user.slice/user@7.service/system.slice");
     drop(manager);
     peer.heard();
+}
+
+#[test]
+fn a_process_enters_a_scope_of_its_own() {
+    let peer = Peer::new("enter", |member, _| usual(member));
+    let mut manager = peer.manager().unwrap();
+    manager.enter(&scope()).unwrap();
+    drop(manager);
+    let expected = ["Hello", "Get", "AddMatch", "Subscribe", "StartTransientUnit"];
+    assert_eq!(peer.heard(), expected);
 }
 
 #[test]

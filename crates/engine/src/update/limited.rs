@@ -2,7 +2,7 @@
 //!
 //! Of a scope systemd is told as well, which would write its own again at its next `daemon-reload`.
 
-use cgroup::{Before, Cgroup, Change, Manager, host_socket};
+use cgroup::{Before, Cgroup, Change, Manager, own_socket};
 use model::container::Limits;
 use shim::protocol::CgroupName;
 
@@ -27,7 +27,7 @@ impl Limited {
     ) -> Result<Self, EngineError> {
         let failed = |error: &dyn std::error::Error| EngineError::Cgroup(chain(error));
         let before = if place.slice.is_some() {
-            let manager = Manager::connect(host_socket());
+            let manager = Manager::connect(&own_socket());
             let changed = manager.and_then(|mut manager| manager.update(&group, &place.name, &new));
             changed.map_err(|error| failed(&error))?
         } else {
@@ -41,7 +41,7 @@ impl Limited {
         let Self { group, place, new, before } = self;
         let told = place.slice.and_then(|_| {
             let old = in_kernels_words(old).ok()?;
-            Some((Manager::connect(host_socket()).ok()?, old))
+            Some((Manager::connect(&own_socket()).ok()?, old))
         });
         match told {
             None => group.put_back(before),

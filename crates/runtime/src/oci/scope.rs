@@ -7,7 +7,7 @@ use std::env::var_os;
 use std::path::PathBuf;
 
 use cgroup::{Cgroup, CgroupError, DeviceRules, Keeper, Limits, Manager, Scope, Wish, Wished};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxResources, Spec};
 use sys::Errno;
 
 use super::arguments::{CgroupManager, Globals};
@@ -50,7 +50,7 @@ impl Driver {
         match self {
             Self::Files => bundle::group(spec, id),
             Self::Systemd(manager, scope, bus) => Ok(Group {
-                parent: manager.parent(scope),
+                parent: manager.parent(state::hierarchies()?, scope)?,
                 name: scope.unit().to_owned(),
                 number: None,
                 unit: Some(Unit { name: scope.unit().to_owned(), bus: bus.clone() }),
@@ -67,7 +67,7 @@ impl Driver {
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone());
         let resources = resources.unwrap_or_default();
         let limits = resources::with_room(resources::limits(&resources)?);
-        let devices = resources::devices_with_defaults(&resources)?;
+        let devices = devices(&resources)?;
         match self {
             Self::Files => Ok((by_files(group, &limits, &devices)?, None)),
             Self::Systemd(manager, scope, _) => {
@@ -78,6 +78,16 @@ impl Driver {
             }
         }
     }
+}
+
+/// Which devices it may use. The root of an ordinary user's namespace loads no program that says so: what keeps a
+/// container there, as with runc and crun, are the user's own rights on the devices, and nobody makes new nodes.
+fn devices(resources: &LinuxResources) -> Result<DeviceRules, Fault> {
+    let is_users = sys::rootless::is_nested() && sys::userns::owner() != Some(0);
+    if is_users {
+        return Ok(DeviceRules::unrestricted());
+    }
+    Ok(resources::devices_with_defaults(resources)?)
 }
 
 /// Takes the room back, once the container's own process is the only one in there.

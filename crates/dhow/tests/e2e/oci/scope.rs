@@ -186,6 +186,77 @@ fn systemd_is_spoken_to_where_there_is_no_bus() {
     scoped.bundle.nothing_is_left();
 }
 
+/// As an engine of an ordinary user's calls it: root of the user's namespace, in a scope of the user's.
+fn of_a_user(scoped: &Scoped, words: &[&str]) -> testkit::Ran {
+    let command = scoped.bundle.command(&[&["--systemd-cgroup"], words].concat());
+    let delegated = ["systemd-run", "--user", "--scope", "--quiet", "--collect", "--"];
+    let is_root = rustix::process::geteuid().is_root();
+    let enter = ["unshare", "-Urm", "--propagation", "private"];
+    // With the user's subordinate ids, as engines have it.
+    let more = ["--map-auto"];
+    let words = if is_root { enter.to_vec() } else { [&delegated[..], &enter, &more].concat() };
+    let mut all: Vec<std::ffi::OsString> = words.iter().map(Into::into).collect();
+    all.push(command.get_program().into());
+    all.extend(command.get_args().map(Into::into));
+    let name = scoped.bundle.path().join("out");
+    let out = fs::File::create(&name).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "the test makes the namespace that it is about")]
+    let mut command = Command::new(&all[0]);
+    command.args(&all[1..]).current_dir(scoped.bundle.path()).stdin(Stdio::null());
+    command.env_remove("DBUS_SESSION_BUS_ADDRESS").env_remove("XDG_RUNTIME_DIR");
+    if !is_root {
+        let own = format!("/run/user/{}", rustix::process::geteuid().as_raw());
+        command.env("XDG_RUNTIME_DIR", own);
+    }
+    command.stdout(out.try_clone().unwrap()).stderr(out);
+    let code = command.status().unwrap().code();
+    testkit::Ran { code, out: fs::read_to_string(name).unwrap(), err: String::new() }
+}
+
+#[test]
+fn a_users_own_systemd_is_asked() {
+    let scoped = Scoped::new();
+    scoped.bundle.change(|spec| {
+        spec["linux"]["cgroupsPath"] = json!(format!(":dhow:{}", scoped.bundle.tag()));
+    });
+    if rustix::process::geteuid().is_root() {
+        let refused = of_a_user(&scoped, &["create", "one"]);
+        assert!(refused.out.contains("XDG_RUNTIME_DIR is not set"), "{refused:?}");
+        return scoped.bundle.nothing_is_left();
+    }
+    let ok = |words: &[&str]| {
+        let ran = of_a_user(&scoped, words);
+        assert_eq!(ran.code, Some(0), "{words:?}: {ran:?}");
+        ran.out.trim().to_owned()
+    };
+    let shown = |property| systemctl(&["--user", "show", "--value", "-p", property, &scoped.unit]);
+    ok(&["run", "-d", "one"]);
+    for (property, expected) in [
+        ("ActiveState", "active"),
+        ("Slice", "user.slice"),
+        ("MemoryMax", "67108864"),
+        ("TasksMax", "50"),
+        ("CPUQuotaPerSecUSec", "500ms"),
+    ] {
+        assert_eq!(shown(property), expected, "{property}");
+    }
+    let uid = rustix::process::geteuid().as_raw();
+    let service = format!("/sys/fs/cgroup/user.slice/user-{uid}.slice/user@{uid}.service");
+    let group = Path::new(&service).join("user.slice").join(&scoped.unit);
+    let file = |name| fs::read_to_string(group.join(name)).unwrap().trim().to_owned();
+    assert_eq!((file("memory.max"), file("memory.oom.group")), ("67108864".into(), "1".into()));
+    ok(&["update", "--memory", "33554432", "one"]);
+    systemctl(&["--user", "daemon-reload"]);
+    assert_eq!((file("memory.max"), file("pids.max")), ("33554432".into(), "50".into()));
+    ok(&["pause", "one"]);
+    assert!(file("cgroup.events").contains("frozen 1"));
+    ok(&["resume", "one"]);
+    ok(&["delete", "-f", "one"]);
+    assert_eq!(shown("LoadState"), "not-found");
+    assert!(!group.exists());
+    scoped.bundle.nothing_is_left();
+}
+
 #[test]
 fn names_that_systemd_does_not_have_are_refused() {
     let scoped = Scoped::new();
