@@ -30,15 +30,18 @@ const NETWORKED: &str = "network:: networks:: network_members:: network_connect:
 
 /// Tests that User Mode Linux cannot pass: it has a writable `/proc/exitcode`, no other kernel does, takes
 /// calls of every architecture for its own and says that it is of one whatever personality asks, is none that
-/// criu can write processes of down on, and has no XFS.
+/// criu can write processes of down on, has no XFS, and lacks the matches `rt` and `hl` that ufw's rules of IPv6 want.
 const REAL_KERNEL: &str = "what_the_kernel_is_told_of_a_process nothing_of_proc_or_sys_can_be_written calls_of_another_architecture_do_not_exist \
      checkpoint:: death_at_each_step_is_forgotten what_was_acknowledged_survives_a_power_cut_on_xfs \
-     a_clone_shares_what_the_file_system_can_share";
+     a_clone_shares_what_the_file_system_can_share ufw_keeps_no_container_from_its_network";
 
 /// Tests of the binary that an ordinary user runs as well, in a login session: systemd delegates control groups to
 /// what it starts for that user.
-const AS_USER: [&str; 5] = [
+const AS_USER: [&str; 8] = [
     "delegated::",
+    "user_scopes::",
+    "oci::scope::a_users_own_systemd_is_asked",
+    "nesting::one_of_a_user_runs_in_the_other",
     "rootless::a_terminal_and_the_namespaces_of_others",
     "rootless::there_are_users_to_change_between",
     "rootless::a_policy_starts_it_again_in_the_same_namespace",
@@ -46,9 +49,12 @@ const AS_USER: [&str; 5] = [
 ];
 
 /// What nothing but such a host can show: systemd's scopes, version 2's limits, delegation.
-pub(crate) const SHORT: [&str; 5] = [
+pub(crate) const SHORT: [&str; 8] = [
     "cgroup_driver::",
+    "user_scopes::",
     "oci::scope::",
+    "oci_unified::",
+    "nesting::one_of_a_user_runs_in_the_other",
     "delegated::",
     "what_a_host_says_it_can_limit_it_can",
     "limits::",
@@ -128,7 +134,7 @@ pub(crate) fn run(layout: Layout, filters: &[&str]) -> Result<()> {
     let binary = collect(&share)?;
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let (share_name, log, binary) = (text(&share), text(&dir.join("console.log")), text(&binary));
-    let mut arguments = vec!["run", "--verbose", "--timeout", "1800", "--log", &log];
+    let mut arguments = vec!["run", "--verbose", "--timeout", "3600", "--log", &log];
     if layout == Layout::Hybrid {
         arguments.extend(["--append", HYBRID]);
     }

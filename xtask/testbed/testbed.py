@@ -44,7 +44,8 @@ SOURCE = "linux-source-7.2"
 SUITE, MIRROR = "trixie", os.environ.get("TESTBED_MIRROR") or apt_mirror()
 CACHE = os.environ.get("TESTBED_CACHE", "/var/cache/testbed")
 PACKAGES = """systemd-sysv libpam-systemd dbus dbus-user-session udev kmod procps e2fsprogs uidmap slirp4netns
- passt nftables iptables iproute2 iputils-ping busybox-static python3-minimal fuse3 xfsprogs apparmor strace ca-certificates
+ passt nftables iptables ufw iproute2 iputils-ping busybox-static python3-minimal fuse3 xfsprogs apparmor strace ca-certificates
+ xz-utils bzip2
  """.split() + os.environ.get("TESTBED_PACKAGES", "").split()
 
 SETUP = r"""set -eu   # runs on the build host; $1 is the new root
@@ -54,7 +55,7 @@ chroot $R sh -eu -c 'cd /k; useradd -m -s /bin/bash -u 1000 user
   for d in *.deb; do dpkg-deb -x $d x; done'
 mv $R/k/x/boot/vmlinuz-* $R/boot/vmlinuz; cp -r $R/k/x/usr/lib/modules/* $UML/modules/* $R/usr/lib/modules/; rm -r $R/k
 for k in $R/usr/lib/modules/*; do chroot $R depmod ${k##*/}; done
-cd $R/etc; echo testbed > hostname; echo '127.0.0.1 localhost testbed' > hosts; rm -f resolv.conf
+cd $R/etc; echo testbed > hostname; echo '127.0.0.1 localhost testbed' > hosts; rm -f resolv.conf; echo 'nameserver 192.0.2.53' > resolv.conf
 echo user:100000:65536 > subuid; cp subuid subgid; : > $R/var/lib/systemd/linger/user
 rm -rf systemd/system/*.target.wants/*   # no timers, no getty; start docker and the like by hand
 mkdir -p systemd/system/user@.service.d systemd/system/multi-user.target.wants
@@ -79,6 +80,8 @@ if [ -b /dev/ubda ]; then x=/dev/ubdb h=/dev/ubdc d=/dev/ubdd o=/dev/ttyS0 e=/de
 else modprobe virtio_blk; udevadm settle; x=/dev/vda h=/dev/vdb d=/dev/vdc o=/dev/virtio-ports/out e=/dev/virtio-ports/err; fi
 mkdir /run/testbed; cd /run/testbed; tar -xf $x; chmod 755 .; . ./env; mount -o ro $h /host
 [ "$DATA" = 1 ] && mount -o errors=remount-ro $d /data && chmod 1777 /data
+# A host has an address and a way out; who is there is nobody.
+ip link add out0 type dummy && ip addr add 198.51.100.2/24 dev out0 && ip link set out0 up && ip route add default via 198.51.100.1
 [ -z "$NET" ] || { n=$(ls -d /sys/class/net/[ev]*); n=${n##*/}; ip addr add $NET dev $n; ip link set $n up; }
 mkfifo out err; cat <out >$o & c1=$!; cat <err >$e & c2=$!
 echo "testbed: start" >/dev/console
@@ -225,7 +228,7 @@ def qemu(root, tmp, args, fds, disks, boot):
 
 
 def run(args, tmp):
-    root = cached(SUITE, "\n".join([kernel(), SUITE, SETUP, *PACKAGES]), make_root)
+    root = cached(SUITE, "\n".join([kernel().removeprefix(CACHE), SUITE, SETUP, *PACKAGES]), make_root)  # the cache may move
     sparse(f"{tmp}/exchange", 4096)
     with open(f"{tmp}/exchange", "r+b") as f, tarfile.open(fileobj=f, mode="w") as tar:
         net = f"10.77.0.{args.net}/24" if args.net else ""

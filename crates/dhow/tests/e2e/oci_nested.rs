@@ -19,8 +19,10 @@ const IDS: &str = "0 0 65536\n";
 fn nested(bundle: &Bundle, script: &str) -> Ran {
     let script = format!("read go; {script}");
     let mut command = Command::new("unshare");
-    // Control groups of version 1 are not the namespace's to limit devices by.
-    let enter = "umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec unshare -Um --propagation private sh -c \"$0\"";
+    // Control groups of version 1 are not the namespace's to limit devices by. To mount those of version 2 anew would
+    // take `nsdelegate` from a host that has no others.
+    let enter = "[ -e /sys/fs/cgroup/cgroup.controllers ] || { umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; }; \
+                 exec unshare -Um --propagation private sh -c \"$0\"";
     command.args(["-m", "--propagation", "private", "sh", "-c", enter, &script]);
     command.current_dir(bundle.path()).env("DHOW", crate::DHOW);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

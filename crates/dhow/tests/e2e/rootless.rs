@@ -364,7 +364,7 @@ fn what_only_root_can_is_refused() {
         ("--userns=keep-id:uid=7,gid=8", "--userns=keep-id is not supported"),
         ("--userns=nomap", "--userns=nomap is not supported: all containers of an ordinary user"),
     ] {
-        let said = host.fails(1, &["create", refused, "busybox"]);
+        let said = host.fails(1, &["create", "--network", "bridge", refused, "busybox"]);
         assert!(said.contains(why), "{said}");
     }
     assert_eq!(host.ok(&["ps", "-aq"]), "");
