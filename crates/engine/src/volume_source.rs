@@ -142,7 +142,7 @@ impl Engine {
                     ))
                 })?;
                 let tree = file_system(&kind, &device, &options).map_err(|errno| {
-                    failed(&data, &device, &format!("data: {}", options.join(",")), errno)
+                    failed(&data, &device, &format!("data: {}", told(&options)), errno)
                 })?;
                 let tree = finish(tree, Access::of(is_read_only))?;
                 Ok(match memory {
@@ -291,6 +291,15 @@ fn file_system(kind: &str, device: &str, options: &[String]) -> Result<OwnedFd, 
         .map_err(|error| error.errno())
 }
 
+/// What an error tells of options: passwords of servers are nobody's to read in a log.
+fn told(options: &[String]) -> String {
+    let one = |option: &String| match option.split_once('=') {
+        Some((key @ ("password" | "password2" | "pass"), _)) => format!("{key}=********"),
+        Some(_) | None => option.clone(),
+    };
+    options.iter().map(one).collect::<Vec<_>>().join(",")
+}
+
 /// Docker's words.
 fn failed(data: &Path, device: &str, with: &str, errno: Errno) -> EngineError {
     let (data, reason) = (data.display(), words(errno));
@@ -333,6 +342,12 @@ mod tests {
         let [option] = &of("cifs", &["addr=localhost"])[..] else { panic!() };
         let address = option.strip_prefix("addr=").unwrap().parse::<IpAddr>();
         assert!(address.unwrap().is_loopback(), "{option}");
+    }
+
+    #[test]
+    fn passwords_are_not_told() {
+        let options = ["username=u", "password=a=b", "pass=c", "ro"].map(str::to_owned);
+        assert_eq!(told(&options), "username=u,password=********,pass=********,ro");
     }
 
     #[test]

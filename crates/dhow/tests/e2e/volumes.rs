@@ -231,6 +231,39 @@ fn a_volume_with_options_is_what_they_name() {
     host.ok(&["volume", "rm", "bound", "readonly", "memory", "gone", "remote"]);
 }
 
+/// The server by its address, no password, and who is to blame.
+#[test]
+fn a_volume_of_another_host_tells_what_is_asked_for() {
+    let host = host();
+    let make = |name: &str, options: &[&str]| {
+        let mut words = vec!["volume", "create"];
+        options.iter().for_each(|option| words.extend(["-o", option]));
+        words.push(name);
+        host.ok(&words)
+    };
+    let sh = |volume: &str, script: &str| {
+        let bind = format!("{volume}:/m");
+        host.run(&["run", "--rm", "--network", "none", "-v", &bind, "busybox", "sh", "-c", script])
+    };
+    // What the kernel is given: the server by its address, and what else is asked. Nobody answers there, or this
+    // kernel has no such file system.
+    let share = "type=cifs o=addr=localhost,port=9,username=u,password=secret,vers=3.0 device=//localhost/x";
+    make("share", &share.split(' ').collect::<Vec<_>>());
+    let refused = sh("share", "true");
+    let want = ["mount //localhost/x:", ",port=9,username=u,password=********,vers=3.0: "];
+    assert!(want.iter().all(|want| refused.err.contains(want)), "{}", refused.err);
+    let is_address =
+        ["127.0.0.1", "::1"].iter().any(|ip| refused.err.contains(&format!("data: addr={ip},")));
+    assert!(is_address && !refused.err.contains("secret"), "{}", refused.err);
+    let has = |kind: &str| fs::read_to_string("/proc/filesystems").unwrap().contains(kind);
+    assert!(has("cifs") || refused.err.contains("no such device"), "{}", refused.err);
+    make("lost", &["type=nfs", "o=addr=no-such-host.invalid", "device=:/x"]);
+    let refused = sh("lost", "true");
+    let want = "error resolving passed in network volume address: lookup no-such-host.invalid: ";
+    assert!(refused.err.contains(want), "{}", refused.err);
+    host.ok(&["volume", "rm", "share", "lost"]);
+}
+
 #[test]
 fn what_no_driver_can_do_is_refused() {
     let host = host();
