@@ -84,7 +84,9 @@ impl HostFacts {
 }
 
 fn read(path: &'static str) -> Result<String, FactsError> {
-    std::fs::read_to_string(path).map_err(|source| FactsError::Read { path, source })
+    let read = sys::kernel_fs::read(path);
+    let text = read.map_err(|errno| FactsError::Read { path, source: errno.into() })?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn cgroup_view() -> Result<CgroupView, FactsError> {

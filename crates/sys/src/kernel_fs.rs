@@ -5,8 +5,10 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::StatFs;
-use rustix::io::Errno;
+use rustix::buffer::spare_capacity;
+use rustix::fs::{Mode, OFlags, StatFs};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::path::Arg;
 
 /// `PROC_SUPER_MAGIC` of linux/magic.h.
 const PROC: u64 = 0x9fa0;
@@ -38,6 +40,27 @@ pub fn is_kernel_fs(fd: impl AsFd) -> Result<bool, Errno> {
     Ok(MAGICS.contains(&magic(&rustix::fs::fstatfs(fd)?)))
 }
 
+/// What most of their files fit into, so that they are read at once.
+const ROOM: usize = 1 << 10;
+
+/// All of one of their files, whose length the kernel does not tell: the standard library asks for it all the same,
+/// and then reads 32 bytes.
+///
+/// # Errors
+/// What `open(2)` and `read(2)` give.
+pub fn read(path: impl Arg) -> Result<Vec<u8>, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty())?;
+    let mut bytes = Vec::with_capacity(ROOM);
+    loop {
+        bytes.reserve(ROOM);
+        let read = retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut bytes)))?;
+        if read == 0 {
+            return Ok(bytes);
+        }
+    }
+}
+
 fn magic(of: &StatFs) -> u64 {
     // The kernel's numbers have 32 bits; where `f_type` is signed, the upper ones are its sign.
     u64::from_ne_bytes(of.f_type.to_ne_bytes()) & 0xffff_ffff
@@ -62,5 +85,21 @@ mod tests {
         let is = |path: &str| is_kernel_fs(std::fs::File::open(path).unwrap()).unwrap();
         assert!(is("/proc") && is("/proc/self/status") && is("/sys") && is("/proc/self/ns/mnt"));
         assert!(!is("/") && !is("/tmp"));
+    }
+
+    #[test]
+    fn a_file_of_the_kernels_is_read_whole() {
+        for path in ["/proc/self/uid_map", "/proc/self/mountinfo", "/proc/cpuinfo"] {
+            let plain = std::fs::read(path).unwrap();
+            // The speed of a processor changes meanwhile.
+            let fixed = |text: Vec<u8>| {
+                String::from_utf8(text)
+                    .unwrap()
+                    .replace(|c: char| c.is_ascii_digit() || c == '.', "")
+            };
+            assert_eq!(fixed(read(path).unwrap()), fixed(plain), "{path}");
+        }
+        assert!(std::fs::read("/proc/cpuinfo").unwrap().len() > 2 * ROOM, "more than one read");
+        assert_eq!(read("/proc/self/none"), Err(Errno::NOENT));
     }
 }

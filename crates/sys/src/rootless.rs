@@ -178,8 +178,8 @@ pub fn is_nested() -> bool {
 
 /// The same, asked of the kernel.
 fn has_others_ids() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    !map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+    let map = crate::kernel_fs::read("/proc/self/uid_map").unwrap_or_default();
+    !String::from_utf8_lossy(&map).split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// Enters the user namespace of this runtime root, and a mount namespace of one's own in it. Makes the

@@ -118,6 +118,9 @@ pub(super) fn ensure(root: BorrowedFd<'_>, place: &Place, make: Make) -> Result<
         Err(Errno::NOENT) => {}
         found => return found,
     }
+    if let Some(made) = ensure_last(root, place, make)? {
+        return Ok(made);
+    }
     let mut walk = Walk::new(root, &place.path)?;
     while let Some(last) = walk.next_component()? {
         walk.advance(last, make, place.symlinks)?;
@@ -125,18 +128,62 @@ pub(super) fn ensure(root: BorrowedFd<'_>, place: &Place, make: Make) -> Result<
     walk.here()
 }
 
+/// The same where the last component alone is missing, and there is no symlink on the way: most are a directory of
+/// the container's own `/dev`. `None` where it is not that simple.
+fn ensure_last(root: BorrowedFd<'_>, place: &Place, make: Make) -> Result<Option<OwnedFd>, Errno> {
+    let Ok((above, name)) = split(place) else { return Ok(None) };
+    let mut parent = [0; SHORT];
+    if name.is_empty() || above.len() >= SHORT {
+        return Ok(None);
+    }
+    parent[..above.len()].copy_from_slice(above);
+    let Ok(parent) = CStr::from_bytes_until_nul(&parent) else { return Ok(None) };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let straight = resolve_flags(Symlinks::Refuse);
+    let Ok(parent) = openat2(root, parent, flags, Mode::empty(), straight) else {
+        return Ok(None);
+    };
+    match make_in(parent.as_fd(), name, make) {
+        // A symlink that leads nowhere, or somebody who was faster.
+        Err(Errno::EXIST) => return Ok(None),
+        made => made?,
+    }
+    match open_by(root, &place.path, Symlinks::Refuse) {
+        Err(Errno::LOOP) => Ok(None),
+        made => made.map(Some),
+    }
+}
+
+/// What holds a place, with the slash at its end, and the place's name.
+fn split(place: &Place) -> Result<(&[u8], &CStr), Errno> {
+    let bytes = place.path.to_bytes_with_nul();
+    let slash = bytes.iter().rposition(|byte| *byte == b'/').ok_or(Errno::INVAL)?;
+    let (above, name) = bytes.split_at(slash + 1);
+    let name = CStr::from_bytes_with_nul(name).map_err(|_| Errno::INVAL)?;
+    Ok((above, name))
+}
+
+/// Makes what is not there.
+fn make_in(above: BorrowedFd<'_>, name: &CStr, make: Make) -> Result<(), Errno> {
+    match make {
+        Make::Directory => rustix::fs::mkdirat(above, name, DIRECTORY_MODE),
+        Make::File => {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+            rustix::fs::openat(above, name, flags, FILE_MODE).map(drop)
+        }
+    }
+}
+
 /// The directory that holds a place, made if it is missing, and the place's name.
 pub(super) fn ensure_parent<'p>(
     root: BorrowedFd<'_>,
     place: &'p Place,
 ) -> Result<(OwnedFd, &'p CStr), Errno> {
-    let bytes = place.path.to_bytes_with_nul();
-    let slash = bytes.iter().rposition(|byte| *byte == b'/').ok_or(Errno::INVAL)?;
-    let name = CStr::from_bytes_with_nul(&bytes[slash + 1..]).map_err(|_| Errno::INVAL)?;
+    let (above, name) = split(place)?;
     if name.is_empty() {
         return Err(Errno::INVAL);
     }
-    let mut walk = Walk::new_bytes(root, &bytes[..slash])?;
+    let mut walk = Walk::new_bytes(root, above)?;
     while walk.next_component()?.is_some() {
         walk.advance(Last::No, Make::Directory, place.symlinks)?;
     }
@@ -144,6 +191,9 @@ pub(super) fn ensure_parent<'p>(
 }
 
 const PATH_MAX: usize = 4096;
+/// Of paths that are made in one go. Each page of a longer one would be another fault of a process that has just been
+/// copied.
+const SHORT: usize = 256;
 /// As many as the kernel follows.
 const MAX_SYMLINKS: u32 = 40;
 
@@ -244,14 +294,7 @@ impl<'a> Walk<'a> {
         let mut name = Buffer::EMPTY;
         name.push(&self.done.bytes()[self.parent + 1..])?;
         let name = name.c_str()?;
-        let made = match make {
-            Make::Directory => rustix::fs::mkdirat(&above, name, DIRECTORY_MODE),
-            Make::File => {
-                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-                rustix::fs::openat(&above, name, flags, FILE_MODE).map(drop)
-            }
-        };
-        match made {
+        match make_in(above.as_fd(), name, make) {
             Err(Errno::EXIST) => Ok(()),
             other => other,
         }
@@ -326,6 +369,7 @@ impl Buffer {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::CString;
     use std::os::unix::fs::symlink;
     use std::path::Path;
 
@@ -347,6 +391,24 @@ mod tests {
         let root = temporary();
         ensured(root.path(), c"/a/b/file", Symlinks::InRoot).unwrap();
         assert!(root.path().join("a/b/file").is_file());
+    }
+
+    #[test]
+    fn a_place_is_made_whatever_its_slashes() {
+        let root = temporary();
+        let fd = rustix::fs::open(root.path(), OFlags::PATH, Mode::empty()).unwrap();
+        std::fs::create_dir(root.path().join("x".repeat(SHORT - 1))).unwrap();
+        std::fs::create_dir(root.path().join("above")).unwrap();
+        let long = CString::new(format!("{}/x", "x".repeat(SHORT - 1))).unwrap();
+        for path in
+            [c"plain", c"/rooted", c"above/relative", c"/above/rooted", c"/above/open/", &long]
+        {
+            let place = Place { path: path.to_owned(), symlinks: Symlinks::Refuse };
+            let found = ensure(fd.as_fd(), &place, Make::Directory).unwrap();
+            let there = root.path().join(path.to_str().unwrap().trim_start_matches('/'));
+            let there = rustix::fs::stat(there).unwrap();
+            assert_eq!(rustix::fs::fstat(found).unwrap().st_ino, there.st_ino, "{path:?}");
+        }
     }
 
     #[test]
