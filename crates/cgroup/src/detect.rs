@@ -147,12 +147,25 @@ pub struct Unified {
 }
 
 impl Legacy {
+    pub(crate) fn new(
+        controllers: Vec<Controller>,
+        options: String,
+        mount: PathBuf,
+        root: OwnedFd,
+    ) -> Self {
+        Self { controllers, options, mount, root }
+    }
+
     pub(crate) fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }
 }
 
 impl Unified {
+    pub(crate) fn new(mount: PathBuf, root: OwnedFd) -> Self {
+        Self { mount, root }
+    }
+
     pub(crate) fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }
@@ -204,6 +217,10 @@ impl Hierarchies {
             (false, Some(unified)) => Layout::Hybrid(legacy, unified),
         };
         Ok(Self(Arc::new(layout)))
+    }
+
+    pub(crate) fn of(layout: Layout) -> Self {
+        Self(Arc::new(layout))
     }
 
     /// How the host has them.
@@ -327,7 +344,7 @@ impl Hierarchies {
 }
 
 /// Whether this process may make cgroups in one. Anything but a lack of rights shows when it is tried.
-fn is_ours(dir: &OwnedFd) -> bool {
+pub(crate) fn is_ours(dir: &OwnedFd) -> bool {
     let access = rustix::fs::accessat(dir, c".", Access::WRITE_OK, AtFlags::EACCESS);
     !matches!(access, Err(Errno::ACCESS | Errno::PERM))
 }
@@ -374,7 +391,7 @@ fn is_unified(root: &OwnedFd) -> bool {
     magic == Some(CGROUP2_SUPER_MAGIC)
 }
 
-fn open_root(path: &Path) -> Result<OwnedFd, DetectError> {
+pub(crate) fn open_root(path: &Path) -> Result<OwnedFd, DetectError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty())
         .map_err(|source| DetectError::Read { path: path.to_owned(), source })

@@ -21,6 +21,7 @@ mod group;
 mod kill;
 mod limits;
 mod name;
+mod noted;
 mod oom;
 mod part;
 mod plan;
@@ -44,6 +45,7 @@ pub use limits::{
     ThrottleKind,
 };
 pub use name::BadName;
+pub use noted::Noted;
 pub use part::{Parts, Removed, Settled};
 pub use plan::LimitError;
 pub use pressure::{Pressure, Stall, Waited};

@@ -2,18 +2,18 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use sys::Errno;
 use sys::process::pidfd_send_signal;
 use sys::signal::Signal;
 
+use super::Image;
 use super::arguments::Globals;
 use super::environment;
 use super::fault::{self, Fault, Level};
 use super::filter;
 use super::inside::{Inside, Terms};
 use super::notify::Notify;
-use super::record::{Home, Place, Process, Record, Status};
-use super::{Image, state};
+use super::record::{Home, Place, Process, Record};
+use super::state::{self, Seen};
 use crate::hooks::{self, Hooks, Moment};
 use crate::plan::Orphan;
 
@@ -65,34 +65,28 @@ impl Started {
 
 /// Starts it. Returns when its program runs, or with why it does not.
 pub(super) fn start(place: &Place, record: &Record, image: Image<'_>) -> Result<Started, Fault> {
-    match state::status(place, record)? {
-        Status::Created => {}
-        Status::Stopped => return Err(Fault::Stopped),
-        Status::Running => return Err(Fault::Running),
-        Status::Paused => return Err(Fault::config("cannot start a paused container")),
-    }
-    let Some(container) = Process::find(record)? else { return Err(Fault::Stopped) };
+    let (container, visitor) = match state::look(place, record)? {
+        Seen::Created { process, visitor } => (process, visitor),
+        Seen::Stopped => return Err(Fault::Stopped),
+        Seen::Running => return Err(Fault::Running),
+        Seen::Paused => return Err(Fault::config("cannot start a paused container")),
+    };
     let pid = container.pid;
     let mut spec = place.spec_to_do(record)?;
     if let Some(spec) = &mut spec {
         environment::hand_to_hooks(spec);
     }
-    // Before the process has a visitor: this one may have to begin again.
+    // Before the visitor says anything: this process may have to begin again, and comes anew then.
     if spec.as_ref().is_some_and(|spec| !hooks::of(spec, Moment::StartContainer).is_empty()) {
         image.seal()?;
     }
-    let socket = match place.visit() {
-        // Its process has ended between our looks.
-        Err(Errno::CONNREFUSED) => return Err(Fault::Stopped),
-        socket => socket.map_err(|errno| Fault::Call("reach the container's process", errno))?,
-    };
     let hooks = spec.as_ref().map(|spec| Hooks { spec, id: &record.id, bundle: &record.bundle });
     let notify = Notify::listen(place)?;
     let before = hooks.map_or(Ok(()), |hooks| before(place, &hooks, record, &container));
     let done = before.and_then(|()| {
         let listener = spec.as_ref().and_then(|spec| filter::listener(spec, record, "created"));
         let agent = listener.as_ref().map(|listener| (listener, pid));
-        crate::start::knock(socket.as_fd(), &record.last, agent)?;
+        crate::start::knock(visitor.as_fd(), &record.last, agent)?;
         let door = place.door();
         std::fs::remove_file(&door).map_err(Fault::file("remove", door))?;
         Ok(hooks.map_or(Ok(()), |hooks| hooks.poststart(pid))?)

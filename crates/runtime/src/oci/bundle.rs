@@ -188,7 +188,13 @@ pub(super) fn group(spec: &Spec, id: &str) -> Result<Group, Fault> {
         }
     }
     let name = parts.pop().unwrap_or(id);
-    Ok(Group { parent: parts.join("/"), name: name.to_owned(), number: None, unit: None })
+    Ok(Group {
+        parent: parts.join("/"),
+        name: name.to_owned(),
+        number: None,
+        unit: None,
+        hierarchies: Vec::new(),
+    })
 }
 
 #[cfg(test)]

@@ -148,6 +148,7 @@ fn in_group(
 ) -> Result<(Record, Running), Fault> {
     let group = Group { number: Some(cgroup.inode()?), ..group };
     place.claim(&group)?;
+    let group = group.note(state::hierarchies()?);
     let given = interfaces::give(&bundle.spec, &mut namespaces)?;
     let made = among_its_namespaces(place, args, bundle, (cgroup, group, namespaces), sockets)?;
     if let Some(given) = given {

@@ -12,6 +12,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use cgroup::{Hierarchies, Noted};
 use oci_spec::runtime::Spec;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -112,6 +113,34 @@ pub(super) struct Group {
     /// systemd's unit, if systemd has made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) unit: Option<Unit>,
+    /// Where the hierarchies were that it was made in, where it takes long to find them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) hierarchies: Vec<Hierarchy>,
+}
+
+/// As [`cgroup::Noted`]: options, mount, device and number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Hierarchy(String, String, u64, u64);
+
+impl Group {
+    /// Notes where the hierarchies are.
+    pub(super) fn note(self, hierarchies: &Hierarchies) -> Self {
+        let noted = hierarchies.note().into_iter();
+        let hierarchies =
+            noted.map(|one| Hierarchy(one.options, one.mount, one.device, one.number)).collect();
+        Self { hierarchies, ..self }
+    }
+
+    /// What was noted.
+    pub(super) fn noted(&self) -> Vec<Noted> {
+        let one = |Hierarchy(options, mount, device, number): &Hierarchy| Noted {
+            options: options.clone(),
+            mount: mount.clone(),
+            device: *device,
+            number: *number,
+        };
+        self.hierarchies.iter().map(one).collect()
+    }
 }
 
 /// A unit of systemd's.
@@ -264,21 +293,17 @@ impl Place {
         self.path.join(DOOR)
     }
 
-    /// Whether its process waits there. The door of one whose `start` was killed leads nowhere: a program
-    /// that runs listens no more. A visitor who says nothing is not heeded.
-    pub(super) fn is_waited_at(&self) -> Result<bool, Fault> {
-        if !self.door().exists() {
-            return Ok(false);
-        }
-        match self.visit() {
-            Ok(_) => Ok(true),
-            Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(false),
+    /// Comes to the door, if its process waits there. The door of one whose `start` was killed leads nowhere: a
+    /// program that runs listens no more. A visitor who says nothing is not heeded.
+    pub(super) fn visit(&self) -> Result<Option<OwnedFd>, Fault> {
+        match self.connect() {
+            Ok(visitor) => Ok(Some(visitor)),
+            Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(None),
             Err(errno) => Err(Fault::Call("look for the container's process", errno)),
         }
     }
 
-    /// Comes to the door.
-    pub(super) fn visit(&self) -> Result<OwnedFd, Errno> {
+    fn connect(&self) -> Result<OwnedFd, Errno> {
         let flags = SocketFlags::CLOEXEC;
         let kind = SocketType::SEQPACKET;
         let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None)?;
@@ -408,7 +433,9 @@ impl Process {
 
 /// When a process began, in ticks after boot, and whether it is more than a zombie.
 pub(super) fn beginning(pid: Pid) -> Option<(u64, bool)> {
-    let text = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    let path = format!("/proc/{}/stat", pid.as_raw_nonzero());
+    let text = sys::kernel_fs::read(&path).ok()?;
+    let text = String::from_utf8_lossy(&text);
     // The name, in parentheses, may have anything in it.
     let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;

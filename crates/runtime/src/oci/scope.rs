@@ -54,6 +54,7 @@ impl Driver {
                 name: scope.unit().to_owned(),
                 number: None,
                 unit: Some(Unit { name: scope.unit().to_owned(), bus: bus.clone() }),
+                hierarchies: Vec::new(),
             }),
         }
     }

@@ -1,6 +1,7 @@
 //! `state` and `list`: what containers do now.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -24,23 +25,69 @@ pub(super) fn hierarchies() -> Result<&'static Hierarchies, Fault> {
 
 /// The control group of a container, and no later one of its path.
 pub(super) fn cgroup(group: &Group) -> Result<Cgroup, Fault> {
-    let cgroup = Cgroup::open(hierarchies()?, &group.parent, &group.name)?;
+    match Hierarchies::again(&group.noted()) {
+        Some(hierarchies) => opened(&hierarchies, group),
+        None => opened(hierarchies()?, group),
+    }
+}
+
+/// Whether it is frozen, which two of the hierarchies tell.
+fn is_frozen(group: &Group) -> Result<bool, Fault> {
+    let cgroup = match Hierarchies::again_to_look(&group.noted()) {
+        Some(hierarchies) => opened(&hierarchies, group),
+        None => opened(hierarchies()?, group),
+    };
+    Ok(cgroup?.is_frozen()?)
+}
+
+fn opened(hierarchies: &Hierarchies, group: &Group) -> Result<Cgroup, Fault> {
+    let cgroup = Cgroup::open(hierarchies, &group.parent, &group.name)?;
     if group.number == Some(cgroup.inode()?) {
         return Ok(cgroup);
     }
     Err(CgroupError::NotFound(cgroup.path().into()).into())
 }
 
+/// A look at what a container does, with what whoever goes on from there needs.
+#[derive(Debug)]
+pub(super) enum Seen {
+    /// Its process waits, and has a visitor.
+    Created {
+        process: Process,
+        visitor: OwnedFd,
+    },
+    Running,
+    Paused,
+    Stopped,
+}
+
+impl Seen {
+    fn status(&self) -> Status {
+        match self {
+            Self::Created { .. } => Status::Created,
+            Self::Running => Status::Running,
+            Self::Paused => Status::Paused,
+            Self::Stopped => Status::Stopped,
+        }
+    }
+}
+
 /// What it does.
 pub(super) fn status(place: &Place, record: &Record) -> Result<Status, Fault> {
-    if Process::find(record)?.is_none() {
-        return Ok(Status::Stopped);
-    }
+    Ok(look(place, record)?.status())
+}
+
+/// The same, by one who means to visit its process.
+pub(super) fn look(place: &Place, record: &Record) -> Result<Seen, Fault> {
+    let Some(process) = Process::find(record)? else { return Ok(Seen::Stopped) };
     // First of all: a frozen process opens to nobody.
-    if cgroup(&record.cgroup)?.is_frozen()? {
-        return Ok(Status::Paused);
+    if is_frozen(&record.cgroup)? {
+        return Ok(Seen::Paused);
     }
-    Ok(if place.is_waited_at()? { Status::Created } else { Status::Running })
+    Ok(match place.visit()? {
+        Some(visitor) => Seen::Created { process, visitor },
+        None => Seen::Running,
+    })
 }
 
 /// The state as the specification has it, with what runc adds, in its order.
