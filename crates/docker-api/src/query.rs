@@ -129,6 +129,8 @@ pub struct ListContainers {
     pub limit: Option<u32>,
     /// Count the bytes, which takes time.
     pub size: bool,
+    /// Ports that follow each other as one; Docker does not know it and lists each.
+    pub ranges: bool,
     /// Which ones.
     pub filters: Filters,
 }
@@ -139,6 +141,7 @@ impl ListContainers {
             .flag("all", self.all)
             .maybe("limit", self.limit.map(|n| n.to_string()))
             .flag("size", self.size)
+            .flag("ranges", self.ranges)
             .filters(&self.filters)
     }
 }

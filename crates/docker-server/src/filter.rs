@@ -237,7 +237,12 @@ fn exposes(view: &ContainerView, wanted: Ports) -> bool {
 }
 
 fn publishes(view: &ContainerView, wanted: Ports) -> bool {
-    view.ports.iter().any(|port| wanted.hold(port.host_port, port.container.protocol))
+    view.ports.iter().any(|port| {
+        let last = port.host_port.saturating_add(port.count.saturating_sub(1));
+        port.container.protocol == wanted.protocol
+            && port.host_port <= wanted.last
+            && wanted.first <= last
+    })
 }
 
 /// Whether one of `ids` is the container's image.

@@ -30,7 +30,7 @@ pub(crate) use exec::{exec, exec_summary};
 pub(crate) use firewall::firewall;
 pub(crate) use images::{history, image, image_summary, image_usage, manifests, removal};
 pub(crate) use info::{VERSION, info, version};
-pub(crate) use networks::network;
+pub(crate) use networks::{PortList, network};
 pub(crate) use path_stat::path_stat;
 pub(crate) use progress::progress;
 pub(crate) use stats::stats;

@@ -219,12 +219,13 @@ pub(crate) fn endpoint_view(endpoint: &Endpoint) -> EndpointView {
 }
 
 fn published(endpoint: &Endpoint) -> Vec<PublishedView> {
-    let view = |port: crate::record::PublishedPort| PublishedView {
+    let view = |port: &crate::record::PublishedPort| PublishedView {
         container: port.container,
         host_ip: port.host_ip,
         host_port: port.host_port,
+        count: port.count,
     };
-    endpoint.ports.iter().flat_map(crate::record::PublishedPort::each).map(view).collect()
+    endpoint.ports.iter().map(view).collect()
 }
 
 /// What names mean at the moment: each is looked up once a listing.

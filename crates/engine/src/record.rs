@@ -312,11 +312,6 @@ const fn is_one_port(count: &u16) -> bool {
 }
 
 impl PublishedPort {
-    /// Each port by itself.
-    pub(crate) fn each(&self) -> impl Iterator<Item = Self> + '_ {
-        (0..self.count).map_while(|index| self.part(index, 1))
-    }
-
     /// Some of them, from the n-th on.
     pub(crate) fn part(&self, index: u16, count: u16) -> Option<Self> {
         let port = self.container.port.checked_add(index)?;

@@ -349,6 +349,28 @@ pub struct PublishedView {
     pub host_ip: IpAddr,
     /// Outside.
     pub host_port: u16,
+    /// How many ports there are from these on, inside and outside.
+    pub count: u16,
+}
+
+impl PublishedView {
+    /// Each port by itself.
+    pub fn each(&self) -> impl Iterator<Item = Self> + '_ {
+        (0..self.count).map_while(|index| {
+            let port = self.container.port.checked_add(index)?;
+            let container = ContainerPort { port, ..self.container };
+            let host_port = self.host_port.checked_add(index)?;
+            Some(Self { container, host_port, count: 1, ..*self })
+        })
+    }
+
+    /// Whether it leads to a port of the container.
+    #[must_use]
+    pub fn leads_to(&self, port: ContainerPort) -> bool {
+        let first = self.container;
+        let index = port.port.checked_sub(first.port);
+        port.protocol == first.protocol && index.is_some_and(|index| index < self.count)
+    }
 }
 
 /// Files of the host that belong to a container. Empty where there is none.

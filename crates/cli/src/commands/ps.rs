@@ -54,6 +54,7 @@ async fn ps(cx: &Cx, args: PsArgs) -> Outcome {
     let format = Format::parse(&text, named)?;
     let last = if args.latest && args.last.0 == -1 { 1 } else { args.last.0 };
     let query = ListContainers {
+        ranges: true,
         all: args.all,
         limit: u32::try_from(last).ok().filter(|count| *count > 0),
         // Sizes are counted file by file, so only when somebody looks at them.

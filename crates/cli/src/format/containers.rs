@@ -158,7 +158,7 @@ fn health(status: &str) -> &str {
 
 /// Neighbouring ports are joined: `0.0.0.0:100-101->100-101/tcp`.
 fn ports(ports: &[Port]) -> String {
-    let mut sorted: Vec<&Port> = ports.iter().collect();
+    let mut sorted: Vec<Port> = ports.iter().flat_map(told_together).collect();
     sorted.sort_by(|a, b| {
         (a.private_port, &a.ip, a.public_port, &a.protocol).cmp(&(
             b.private_port,
@@ -170,15 +170,15 @@ fn ports(ports: &[Port]) -> String {
     let mut open: Vec<Span> = Vec::new();
     let mut singles = Vec::new();
     let mut shown = Vec::new();
-    for port in sorted {
-        if !port.ip.is_empty() && port.public_port != port.private_port {
+    for port in &sorted {
+        if is_moved(port) {
             singles.push(mapped(port));
             continue;
         }
         let same = |span: &&mut Span| span.ip == port.ip && span.protocol == port.protocol;
         match open.iter_mut().find(same) {
             Some(span) if port.private_port == span.last.saturating_add(1) => {
-                span.last = port.private_port;
+                span.last = last(port);
             }
             Some(span) => {
                 shown.push(span.text());
@@ -192,6 +192,26 @@ fn ports(ports: &[Port]) -> String {
     shown.join(", ")
 }
 
+fn is_moved(port: &Port) -> bool {
+    !port.ip.is_empty() && port.public_port != port.private_port
+}
+
+/// The last port of a range, which is the first one where there is no other.
+fn last(port: &Port) -> u16 {
+    port.private_port.saturating_add(port.count.saturating_sub(1))
+}
+
+/// A range as it is, but for one that leads to other numbers: of that each port is shown (Docker).
+fn told_together(port: &Port) -> Vec<Port> {
+    if !is_moved(port) {
+        return vec![port.clone()];
+    }
+    let ports = (port.private_port..=last(port)).zip(port.public_port..);
+    let one =
+        |(private_port, public_port)| Port { private_port, public_port, count: 0, ..port.clone() };
+    ports.map(one).collect()
+}
+
 struct Span<'a> {
     ip: &'a str,
     protocol: &'a str,
@@ -201,8 +221,7 @@ struct Span<'a> {
 
 impl<'a> Span<'a> {
     fn new(port: &'a Port) -> Self {
-        let (first, last) = (port.private_port, port.private_port);
-        Self { ip: &port.ip, protocol: &port.protocol, first, last }
+        Self { ip: &port.ip, protocol: &port.protocol, first: port.private_port, last: last(port) }
     }
 
     fn text(&self) -> String {
@@ -235,7 +254,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     fn port(ip: &str, private_port: u16, public_port: u16, protocol: &str) -> Port {
-        Port { ip: ip.into(), private_port, public_port, protocol: protocol.into() }
+        Port { ip: ip.into(), private_port, public_port, protocol: protocol.into(), count: 0 }
     }
 
     fn containers() -> Vec<ContainerSummary> {
@@ -330,5 +349,34 @@ mod tests {
             port("::", 80, 80, "tcp"),
             port("0.0.0.0", 82, 82, "tcp"),
         ]));
+    }
+
+    /// A list of ranges shows what one of their ports does.
+    #[test]
+    fn ranges_look_like_their_ports() {
+        let range = |port: Port, count| Port { count, ..port };
+        let ranges = [
+            range(port("0.0.0.0", 100, 100, "tcp"), 20),
+            range(port("::", 100, 100, "tcp"), 5),
+            range(port("::", 107, 107, "tcp"), 3),
+            port("0.0.0.0", 120, 120, "tcp"),
+            range(port("0.0.0.0", 100, 100, "udp"), 2),
+            range(port("0.0.0.0", 300, 8300, "tcp"), 2),
+            range(port("::", 300, 8300, "tcp"), 2),
+            range(port("::", 65_530, 65_530, "tcp"), 6),
+        ];
+        let each = |port: &Port| -> Vec<Port> {
+            let of = |add| Port {
+                private_port: port.private_port + add,
+                public_port: port.public_port + add,
+                count: 0,
+                ..port.clone()
+            };
+            (0..port.count.max(1)).map(of).collect()
+        };
+        let single: Vec<Port> = ranges.iter().flat_map(each).collect();
+        assert_eq!(ports(&ranges), ports(&single));
+        expect!["[::]:100-104->100-104/tcp, [::]:107-109->107-109/tcp, 0.0.0.0:100-120->100-120/tcp, 0.0.0.0:100-101->100-101/udp, [::]:65530-65535->65530-65535/tcp, 0.0.0.0:8300->300/tcp, [::]:8300->300/tcp, 0.0.0.0:8301->301/tcp, [::]:8301->301/tcp"]
+            .assert_eq(&ports(&ranges));
     }
 }

@@ -213,6 +213,9 @@ pub struct Port {
     pub public_port: u16,
     #[serde(rename = "Type")]
     pub protocol: String,
+    /// How many ports there are from these on, in a list of dhow's that was asked for ranges; else none is one.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub count: u16,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,7 +23,7 @@ use crate::error::HttpError;
 use crate::filter::{self, Boundary};
 use crate::lower::{self, Beside};
 use crate::quirks::{self, ApiVersion};
-use crate::raise;
+use crate::raise::{self, PortList};
 use crate::reply::{self, JsonList, Reply};
 use crate::route::ContainerRoute;
 
@@ -92,6 +92,7 @@ pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
         query: if all { ListQuery::All } else { ListQuery::Running },
         limit: limit.unwrap_or(usize::MAX),
         sizes: Sizes::asked_by(call),
+        ports: if call.query.flag("ranges") { PortList::Ranges } else { PortList::Each },
         api: call.api,
     };
     let list = match listing.sizes {
@@ -128,6 +129,7 @@ struct Listing {
     query: ListQuery,
     limit: usize,
     sizes: Sizes,
+    ports: PortList,
     api: ApiVersion,
 }
 
@@ -170,7 +172,7 @@ fn summaries(
         if fits(&view) {
             match listing.sizes.of(engine, view.id) {
                 Ok(size) => {
-                    let mut summary = raise::summary(&view, size, now);
+                    let mut summary = raise::summary(&view, size, now, listing.ports);
                     quirks::container_summary(listing.api, &mut summary);
                     list.push(&summary);
                 }

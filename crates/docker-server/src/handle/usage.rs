@@ -12,7 +12,7 @@ use crate::call::Call;
 use crate::error::HttpError;
 use crate::filter;
 use crate::quirks;
-use crate::raise;
+use crate::raise::{self, PortList};
 use crate::reply::{self, Reply};
 
 /// What `type=` names.
@@ -79,7 +79,7 @@ fn containers(
     let (now, mut list) = (Timestamp::now(), Vec::new());
     engine.list(ListQuery::All, |view| {
         match engine.size(&NameOrId::from(view.id)) {
-            Ok(size) => list.push(raise::summary(&view, Some(size), now)),
+            Ok(size) => list.push(raise::summary(&view, Some(size), now, PortList::Each)),
             // Removed since it was read.
             Err(EngineError::NoSuchContainer(_)) => {}
             Err(error) => return Err(error),

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use model::Life;
 use model::health::{CheckResult, Health};
 
+use super::networks::PortList;
 use super::{
     DRIVER, NO_TIME, config, host_config, mounts, networks, or_null, path, signed, status, time,
 };
@@ -125,6 +126,7 @@ pub(crate) fn summary(
     view: &ContainerView,
     size: Option<SizeView>,
     now: Timestamp,
+    ports: PortList,
 ) -> ContainerSummary {
     ContainerSummary {
         id: view.id.to_string(),
@@ -133,7 +135,7 @@ pub(crate) fn summary(
         image_id: view.image.map(|id| id.to_string()).unwrap_or_default(),
         command: command(&view.resolved.argv),
         created: view.created.as_second(),
-        ports: networks::port_list(view),
+        ports: networks::port_list(view, ports),
         size_rw: size.map(written),
         size_root_fs: size.map(|size| signed(size.total)),
         labels: view.resolved.labels.clone(),

@@ -1,6 +1,6 @@
 //! Networks: a container's place on them, its ports, and the networks themselves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use docker_api::types::Map;
 use docker_api::types::containers::Port;
@@ -8,10 +8,9 @@ use docker_api::types::network_settings::{
     EndpointIpamConfig, EndpointSettings, NetworkSettings, PortBinding, PortMap,
 };
 use docker_api::types::networks::{ConfigReference, EndpointResource, Ipam, IpamConfig, Network};
-use engine::view::{ContainerView, EndpointView, NetworkView};
+use engine::view::{ContainerView, EndpointView, NetworkView, PublishedView};
 use model::container::NetworkMode;
 use model::network::{Attachment, Configuration};
-use model::port::ContainerPort;
 
 use super::{mac, or_null, path, time};
 
@@ -114,7 +113,7 @@ fn ports(view: &ContainerView) -> PortMap {
     }
     let mut map: PortMap =
         view.resolved.exposed.iter().map(|port| (port.to_string(), None)).collect();
-    for port in &view.ports {
+    for port in view.ports.iter().flat_map(PublishedView::each) {
         let binding = PortBinding {
             host_ip: port.host_ip.to_string(),
             host_port: port.host_port.to_string(),
@@ -133,24 +132,35 @@ fn has_ports(view: &ContainerView) -> bool {
     }
 }
 
+/// How a list shows ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PortList {
+    /// As Docker's: each by itself.
+    Each,
+    /// Those that follow each other as one, with their number.
+    Ranges,
+}
+
 /// `Ports` of a list entry: one for each address, and one for what is only exposed.
-pub(super) fn port_list(view: &ContainerView) -> Vec<Port> {
+pub(super) fn port_list(view: &ContainerView, shown: PortList) -> Vec<Port> {
     if !view.life.is_running() || !has_ports(view) {
         return Vec::new();
     }
-    let mut list: Vec<Port> = view
-        .ports
-        .iter()
-        .map(|port| Port {
-            ip: port.host_ip.to_string(),
-            private_port: port.container.port,
-            public_port: port.host_port,
-            protocol: port.container.protocol.to_string(),
-        })
-        .collect();
-    let published: BTreeSet<ContainerPort> = view.ports.iter().map(|port| port.container).collect();
+    let port = |port: &PublishedView| Port {
+        ip: port.host_ip.to_string(),
+        private_port: port.container.port,
+        public_port: port.host_port,
+        protocol: port.container.protocol.to_string(),
+        count: if port.count > 1 { port.count } else { 0 },
+    };
+    let mut list: Vec<Port> = match shown {
+        PortList::Each => {
+            view.ports.iter().flat_map(PublishedView::each).map(|each| port(&each)).collect()
+        }
+        PortList::Ranges => view.ports.iter().map(port).collect(),
+    };
     for exposed in &view.resolved.exposed {
-        if !published.contains(exposed) {
+        if !view.ports.iter().any(|port| port.leads_to(*exposed)) {
             list.push(Port {
                 private_port: exposed.port,
                 protocol: exposed.protocol.to_string(),

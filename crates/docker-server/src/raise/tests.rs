@@ -188,7 +188,7 @@ fn each_life_has_its_state_and_its_text() {
             .into_iter()
             .filter(|flag| state[flag] == true)
             .collect();
-        let text = summary(&view, None, at(65)).status;
+        let text = summary(&view, None, at(65), PortList::Each).status;
         format!("{} {flags:?} {} {:?} | {text}", state["Status"], state["ExitCode"], state["Error"])
     };
     let failed = StartFailure { code: ExitCode(127), message: "no such file".to_owned() };
@@ -218,6 +218,7 @@ fn published_ports_are_listed_for_each_address() {
         container: text.parse().unwrap(),
         host_ip: ip.parse::<IpAddr>().unwrap(),
         host_port: port,
+        count: 1,
     };
     view.ports = vec![published("0.0.0.0", "80/tcp", 8080), published("::", "80/tcp", 8080)];
     let wire = wire(&view);
@@ -225,11 +226,31 @@ fn published_ports_are_listed_for_each_address() {
         .assert_eq(&wire["NetworkSettings"]["Ports"].to_string());
     expect![[r#"{"53/udp":[{"HostIp":"127.0.0.1","HostPort":""}],"80/tcp":[{"HostIp":"","HostPort":"8080"}]}"#]]
         .assert_eq(&wire["HostConfig"]["PortBindings"].to_string());
-    let list = serde_json::to_string(&summary(&view, None, at(2)).ports).unwrap();
+    let list = serde_json::to_string(&summary(&view, None, at(2), PortList::Each).ports).unwrap();
     expect![[r#"[{"PrivatePort":53,"Type":"udp"},{"IP":"0.0.0.0","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},{"IP":"::","PrivatePort":80,"PublicPort":8080,"Type":"tcp"}]"#]]
         .assert_eq(&list);
     view.life = Life::NEW;
-    assert_eq!(summary(&view, None, at(2)).ports, []);
+    assert_eq!(summary(&view, None, at(2), PortList::Each).ports, []);
+}
+
+#[test]
+fn ranges_are_one_entry_for_who_asks_for_them() {
+    let body = r#"{"Image":"a","Cmd":["x"],"HostConfig":{"PortBindings":{
+        "81/tcp":[{}],"81/udp":[{}]}}}"#;
+    let mut view = running(body);
+    view.ports = vec![PublishedView {
+        container: "80/tcp".parse().unwrap(),
+        host_ip: "0.0.0.0".parse().unwrap(),
+        host_port: 8080,
+        count: 2,
+    }];
+    let list = |shown| serde_json::to_string(&summary(&view, None, at(2), shown).ports).unwrap();
+    expect![[r#"[{"PrivatePort":81,"Type":"udp"},{"IP":"0.0.0.0","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},{"IP":"0.0.0.0","PrivatePort":81,"PublicPort":8081,"Type":"tcp"}]"#]]
+        .assert_eq(&list(PortList::Each));
+    expect![[r#"[{"PrivatePort":81,"Type":"udp"},{"IP":"0.0.0.0","PrivatePort":80,"PublicPort":8080,"Type":"tcp","Count":2}]"#]]
+        .assert_eq(&list(PortList::Ranges));
+    expect![[r#"{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"}],"81/tcp":[{"HostIp":"0.0.0.0","HostPort":"8081"}],"81/udp":null}"#]]
+        .assert_eq(&wire(&view)["NetworkSettings"]["Ports"].to_string());
 }
 
 #[test]
@@ -398,5 +419,5 @@ fn progress_speaks_dockers_words() {
 
 #[test]
 fn commands_of_lists_are_one_line() {
-    assert_eq!(summary(&view(PLAIN), None, at(0)).command, "sleep '1 2'");
+    assert_eq!(summary(&view(PLAIN), None, at(0), PortList::Each).command, "sleep '1 2'");
 }
