@@ -1,6 +1,7 @@
 //! Automation: demo, test, testbed, soak, bench, images, tidy.
 
 mod bench;
+mod clients;
 mod conformance;
 mod demo;
 mod host;
@@ -32,6 +33,8 @@ usage: cargo xtask COMMAND
                 of these what no other host can show, in some minutes
   testbed --kernel
                 build a fuller kernel for that host, once, in over ten minutes
+  clients [ARGUMENT...]
+                run the suites of real clients below tests/; arguments (-k exec) are pytest's
   conformance [SUITE/RUNTIME/FILE...]
                 run the suites that others have written for OCI runtimes against dhow, runc
                 and crun, in over half an hour, and write who passes what; what is named runs
@@ -110,6 +113,10 @@ fn run(words: &[&str]) -> Result<()> {
         ["testbed", "--short"] => testbed::run(Layout::Unified, &testbed::SHORT),
         ["testbed", filters @ ..] => testbed::run(Layout::Unified, filters),
         ["leaks", program, arguments @ ..] => steps::leaks(program, arguments),
+        ["clients", arguments @ ..] => {
+            packages::install(&clients::PACKAGES)?;
+            clients::docker_py(arguments)
+        }
         ["conformance", "--check"] => conformance::check(&demo::built("debug")?),
         ["conformance", suites @ ..] => conformance::run(&demo::built("debug")?, suites),
         ["power-loss"] => power_loss::run(power_loss::CUTS),

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::clients;
 use crate::conformance;
 use crate::demo;
 use crate::host;
@@ -53,7 +54,7 @@ pub(crate) fn demo() -> Result<()> {
 /// # Errors
 /// The first step that fails.
 pub(crate) fn test() -> Result<()> {
-    packages::install(&[TEST_PACKAGES, conformance::PACKAGES].concat())?;
+    packages::install(&[TEST_PACKAGES, conformance::PACKAGES, &clients::PACKAGES].concat())?;
     host::say("rules");
     crate::tidy::check()?;
     host::run("cargo", &["fmt", "--all", "--check"])?;
@@ -66,6 +67,7 @@ pub(crate) fn test() -> Result<()> {
     host::run("cargo", &["test", "--workspace"])?;
     host::say("the OCI's validation programs");
     conformance::check(&demo::built("debug")?)?;
+    clients::docker_py(&[])?;
     before.nothing_new()
 }
 

@@ -4,7 +4,7 @@ use crate::argv::globals::{Choice, Level, Target};
 use crate::config::UserConfig;
 use crate::config::credentials::CredentialHelper;
 use crate::error::Failure;
-use crate::{Archives, Doctor, Finding, Helpers, Local, Roots, Wiring};
+use crate::{Archives, Doctor, Finding, Helpers, Local, Roots, Serve, Wiring};
 use docker_api::{Client, Transport};
 use std::cell::{Cell, OnceCell};
 use std::io::{IsTerminal as _, Write as _};
@@ -36,6 +36,8 @@ pub(crate) struct Cx {
     client: OnceCell<Client>,
     /// Looks at this host, if the engine would be in this process.
     doctor: Option<(Doctor, Roots)>,
+    /// Serves the engine in this process.
+    pub(crate) serve: Serve,
     /// Starts credential helpers.
     pub(crate) credential_helper: CredentialHelper,
     /// Packs and unpacks files of this machine.
@@ -54,7 +56,7 @@ impl Cx {
     pub(crate) fn new(setting: Setting, wiring: Wiring, name: String) -> Self {
         let Setting { choice, config, level, host, api_version } = setting;
         let Choice { target, context } = choice;
-        let Wiring { enter, local, doctor, credential_helper, archives } = wiring;
+        let Wiring { enter, local, serve, doctor, credential_helper, archives } = wiring;
         let helpers = if may_pull(&name) && config.asks_helpers() {
             Helpers::Asked
         } else {
@@ -83,6 +85,7 @@ impl Cx {
             local,
             client,
             doctor,
+            serve,
             credential_helper,
             archives,
             name,
@@ -112,6 +115,22 @@ impl Cx {
             None => client,
         };
         Ok(self.client.get_or_init(|| client))
+    }
+
+    /// The roots of the engine in this process, for a command that is about it.
+    pub(crate) fn roots(&self) -> Result<Roots, Failure> {
+        match &self.target {
+            Ok(Target::InProcess(roots)) => Ok(roots.clone()),
+            Ok(target @ Target::Unix(_)) => {
+                Err(Failure::error(format!("{target} is no engine here")))
+            }
+            Err(why) => Err(Failure::error(why.as_str())),
+        }
+    }
+
+    /// What is told beside the output.
+    pub(crate) fn level(&self) -> Level {
+        self.level
     }
 
     /// What this host gives and lacks. No engine is asked: there may be none that starts.

@@ -83,6 +83,26 @@ pub enum Helpers {
     NotAsked,
 }
 
+/// What `serve` was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServeOptions {
+    /// The engine's roots.
+    pub roots: Roots,
+    /// Where to listen, as it was given; nowhere means where the roots say.
+    pub hosts: Vec<String>,
+    /// The group that may connect, by name or number.
+    pub group: Option<String>,
+    /// Where to write down the number of the process.
+    pub pidfile: Option<PathBuf>,
+    /// The least grave of what is told: `debug`, `info`, `warn`, `error`.
+    pub level: &'static str,
+    /// How: `text` or `json`.
+    pub log_format: String,
+}
+
+/// Serves the engine of this process to others until it is told to end.
+pub type Serve = fn(ServeOptions) -> std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
+
 /// What the command line is given by the program that it is a part of.
 pub struct Wiring {
     /// Looks at this host.
@@ -91,6 +111,8 @@ pub struct Wiring {
     pub enter: Enter,
     /// Makes a client of the engine in this process.
     pub local: Local,
+    /// Serves it.
+    pub serve: Serve,
     /// Starts credential helpers.
     pub credential_helper: CredentialHelper,
     /// Packs and unpacks files of this machine.
@@ -243,6 +265,15 @@ fn read(command: &Command, name: &str, rest: Vec<OsString>) -> Result<Asked, Fai
     }
 }
 
+/// Whom a command asks.
+#[derive(Debug, Clone, Copy)]
+enum Asks {
+    /// The server that the user names.
+    Anybody,
+    /// The engine in this process, whatever the environment says.
+    ThisProcess,
+}
+
 /// Runs a command with words that stood behind another, for one that is spelt in two ways.
 async fn run_instead(cx: &Cx, command: &Command, name: &str, words: &[String]) -> Outcome {
     match read(command, name, words.iter().map(OsString::from).collect())? {
@@ -252,12 +283,18 @@ async fn run_instead(cx: &Cx, command: &Command, name: &str, words: &[String]) -
 }
 
 fn start(command: &'static Command, chosen: Chosen, wiring: Wiring) -> Outcome {
-    let Chosen { globals, name, rest } = chosen;
+    let Chosen { mut globals, name, rest } = chosen;
     let matches = match read(command, &name, rest)? {
         Asked::Help(text) => return print(&text),
         Asked::Run(matches) => matches,
     };
-    let cx = Cx::new(setting(&globals), wiring, name);
+    let asks = if name == commands::serve::NAME {
+        commands::serve::take_roots(&matches, &mut globals)?;
+        Asks::ThisProcess
+    } else {
+        Asks::Anybody
+    };
+    let cx = Cx::new(setting(&globals, asks), wiring, name);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -270,10 +307,13 @@ fn start(command: &'static Command, chosen: Chosen, wiring: Wiring) -> Outcome {
 }
 
 /// What holds for every command.
-fn setting(globals: &Globals) -> Setting {
+fn setting(globals: &Globals, asks: Asks) -> Setting {
     let env = environment();
     let config = UserConfig::new(globals.config_directory(&env));
-    let choice = Choice::new(globals, &env, &config);
+    let choice = match asks {
+        Asks::Anybody => Choice::new(globals, &env, &config),
+        Asks::ThisProcess => Choice::here(globals, &env),
+    };
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let (host, api_version) = (given(env.docker_host), given(env.api_version));
     Setting { choice, config, level: globals.level(), host, api_version }

@@ -30,13 +30,18 @@ pub(crate) fn enter(roots: &cli::Roots, helpers: cli::Helpers) -> anyhow::Result
 
 /// A client of the engine on these roots, without any socket.
 pub(crate) fn client(roots: &cli::Roots) -> anyhow::Result<Client> {
-    let paths = Paths::new(absolute(roots.data.clone())?, absolute(roots.run.clone())?);
-    let engine = Engine::open(configured(paths)?)?;
+    let engine = engine(roots)?;
     Ok(Client::new(Transport::memory(move || {
         let (ours, theirs) = tokio::io::duplex(PIPE);
         tokio::spawn(docker_server::serve_own(theirs, engine.clone()));
         Ok(Box::new(ours))
     })))
+}
+
+/// The engine on these roots, as it is configured.
+pub(crate) fn engine(roots: &cli::Roots) -> anyhow::Result<Engine> {
+    let paths = Paths::new(absolute(roots.data.clone())?, absolute(roots.run.clone())?);
+    Ok(Engine::open(configured(paths)?)?)
 }
 
 /// What this host gives and lacks for an engine on these roots, which need not be there.
@@ -142,6 +147,6 @@ fn try_revive(errand: &Errand<'_>) -> anyhow::Result<()> {
 }
 
 /// Names derived from the root must not depend on where a command is run.
-fn absolute(path: PathBuf) -> anyhow::Result<PathBuf> {
+pub(crate) fn absolute(path: PathBuf) -> anyhow::Result<PathBuf> {
     std::path::absolute(&path).with_context(|| format!("make {} absolute", path.display()))
 }

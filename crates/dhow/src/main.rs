@@ -10,6 +10,7 @@ mod credential;
 mod init;
 mod local;
 mod oci;
+mod serve;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
             let wiring = cli::Wiring {
                 enter: local::enter,
                 local: Box::new(local::client),
+                serve: |options| Box::pin(serve::serve(options)),
                 doctor: local::doctor,
                 credential_helper: credential::run,
                 archives: archives::ARCHIVES,

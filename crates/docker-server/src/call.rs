@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use bytes::{Buf, Bytes};
 use docker_api::json::{self, Parsed};
 use engine::{Engine, EngineError};
-use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE, USER_AGENT};
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -114,6 +114,15 @@ impl Call {
         self.headers.contains_key(UPGRADE) && connection.is_some_and(|c| c.split(',').any(names_it))
     }
 
+    /// Whether the client is written in Go, whose HTTP gives what follows a head to whoever takes the
+    /// connection over.
+    fn keeps_early(&self) -> bool {
+        let agent = self.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
+        agent.is_some_and(|name| {
+            name.starts_with("Docker-Client/") || name.starts_with("Go-http-client/")
+        })
+    }
+
     /// Gives the connection to a container's streams. The reply that this is declared to return
     /// never comes: HTTP has ended on this connection.
     pub(crate) async fn hijack(
@@ -131,6 +140,7 @@ impl Call {
                 content_type,
                 container,
                 leaving,
+                keeps_early: self.keeps_early(),
             })?
             .send(&self.hijack)
             .await;

@@ -7,6 +7,9 @@ use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io;
 use std::os::fd::AsFd;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use engine::Engine;
@@ -23,10 +26,12 @@ use tokio::sync::mpsc;
 use crate::call::{Call, Company, blocking};
 use crate::error::{HttpError, version_reply};
 use crate::handle;
+use crate::linger::Linger;
 use crate::params::Query;
 use crate::quirks::{ApiVersion, MAX};
 use crate::reply::{self, Reply};
 use crate::route::{self, Route};
+use crate::service::Shared;
 use crate::splice::{Parted, splice};
 use model::detach::DetachKeys;
 
@@ -64,22 +69,18 @@ pub(crate) struct Hijack {
     pub(crate) content_type: &'static str,
     pub(crate) container: UnixStream,
     pub(crate) leaving: Option<Leaving>,
+    /// Whether the client is known to keep what comes right behind the head.
+    pub(crate) keeps_early: bool,
 }
 
-/// Serves a connection until it ends. There are no timeouts: clients wait for containers for
-/// weeks.
-///
-/// # Errors
-/// What came was no HTTP, or the connection broke.
-pub async fn serve_connection<I>(io: I, engine: Engine) -> Result<(), ServeError>
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    serve_in(Company::Others, io, engine).await
-}
+/// How long a client may take to read the head of a connection that is given to a container.
+const HEAD_PATIENCE: Duration = Duration::from_millis(200);
 
-/// The same for the one client of this process, which shares the thread and waits for each reply:
-/// what is brief is done on the spot.
+/// How soon it is looked again whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// Serves a connection of the one client of this process, which shares the thread and waits for each
+/// reply: what is brief is done on the spot. There are no timeouts: clients wait for containers for weeks.
 ///
 /// # Errors
 /// What came was no HTTP, or the connection broke.
@@ -87,19 +88,38 @@ pub async fn serve_own<I>(io: I, engine: Engine) -> Result<(), ServeError>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    serve_in(Company::Alone, io, engine).await
+    let server = Server { company: Company::Alone, engine };
+    let answer = |request, hijack| answer(server.clone(), request, hijack);
+    serve(io, std::future::pending(), |_| 0, answer).await
 }
 
-async fn serve_in<I>(company: Company, io: I, engine: Engine) -> Result<(), ServeError>
+/// Serves one of a service's connections. When `stop` is done, the request that is under way is its
+/// last.
+pub(crate) async fn serve_for<I>(
+    io: I,
+    (engine, shared): (Engine, Arc<Shared>),
+    unread: impl Fn(&I) -> u32,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let server = Server { company, engine };
-    serve(io, |request, hijack| answer(server.clone(), request, hijack)).await
+    let server = Server { company: Company::Others, engine };
+    serve(io, stop, unread, |request, hijack| {
+        let task = shared.begin(&request);
+        let reply = answer(server.clone(), request, hijack);
+        async move { task.replied(reply.await) }
+    })
+    .await
 }
 
 /// Serves requests with `answer` until the connection ends or is taken over.
-async fn serve<I, A, F>(io: I, answer: A) -> Result<(), ServeError>
+async fn serve<I, A, F>(
+    io: I,
+    stop: impl Future<Output = ()>,
+    unread: impl Fn(&I) -> u32,
+    answer: A,
+) -> Result<(), ServeError>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Fn(Request<Incoming>, mpsc::Sender<Hijack>) -> F,
@@ -113,13 +133,22 @@ where
     let mut http = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(HEAD_MAX)
-        .serve_connection(TokioIo::new(io), service);
-    let hijack = tokio::select! {
-        Some(hijack) = hijacks.recv() => hijack,
-        ended = &mut http => return Ok(ended?),
+        .serve_connection(TokioIo::new(Linger::new(io)), service);
+    let mut stop = pin!(stop);
+    let mut stopping = false;
+    let hijack = loop {
+        tokio::select! {
+            Some(hijack) = hijacks.recv() => break hijack,
+            ended = &mut http => return Ok(ended?),
+            () = &mut stop, if !stopping => {
+                stopping = true;
+                std::pin::Pin::new(&mut http).graceful_shutdown();
+            }
+        }
     };
     let parts = http.into_parts();
-    hijack.run(parts.io.into_inner(), parts.read_buf).await.map_err(ServeError::Hijack)
+    let io = parts.io.into_inner().into_inner();
+    hijack.run(io, parts.read_buf, unread).await.map_err(ServeError::Hijack)
 }
 
 impl Hijack {
@@ -129,12 +158,16 @@ impl Hijack {
     }
 
     /// `early` are the bytes that came right behind the request: input already.
-    async fn run<I>(self, mut io: I, early: Bytes) -> io::Result<()>
+    async fn run<I>(self, mut io: I, early: Bytes, unread: impl Fn(&I) -> u32) -> io::Result<()>
     where
         I: AsyncRead + AsyncWrite + Unpin,
     {
         io.write_all(self.head().as_bytes()).await?;
         io.flush().await?;
+        if !self.keeps_early {
+            // A client that does not read on is no better off with nothing at all.
+            let _ = tokio::time::timeout(HEAD_PATIENCE, head_is_read(&io, unread)).await;
+        }
         let (keys, tell) = self.leaving.map(|leaving| (leaving.keys, leaving.tell)).unzip();
         // The container's side sees nobody leave before it is told why.
         let held = self.container.as_fd().try_clone_to_owned();
@@ -163,6 +196,17 @@ impl Hijack {
         }
         head.push_str("\r\n");
         head
+    }
+}
+
+/// Returns when the client has read the head, if the system can tell.
+///
+/// Clients written in Python and for Node read the head with a buffer, and what follows without it: bytes
+/// that came with the head are lost to them. Docker takes tens of milliseconds from the one to the other,
+/// which hides it; here the output of a short command is there at once.
+async fn head_is_read<I>(io: &I, unread: impl Fn(&I) -> u32) {
+    while unread(io) > 0 {
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

@@ -79,6 +79,19 @@ pub(crate) enum Route {
     Later(&'static str),
 }
 
+impl Route {
+    /// Whether it is served for as long as something lives, so that nobody waits for its end.
+    pub(crate) fn lasts(&self) -> bool {
+        use ContainerRoute as C;
+        matches!(
+            self,
+            Self::Events
+                | Self::Exec(_, ExecRoute::Start)
+                | Self::Container(_, C::Logs | C::Stats | C::Attach | C::Wait)
+        )
+    }
+}
+
 /// Operations on one container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ContainerRoute {

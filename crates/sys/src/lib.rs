@@ -32,6 +32,7 @@ pub mod root;
 pub mod rootless;
 pub mod seccomp;
 pub mod signal;
+pub mod socket;
 pub mod stayed;
 pub mod task;
 pub mod userns;

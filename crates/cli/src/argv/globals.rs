@@ -193,6 +193,23 @@ impl Choice {
         };
         Self { target, context }
     }
+
+    /// The engine in this process, for a command that is no client. Which server to ask is not to be said
+    /// before it.
+    pub(crate) fn here(globals: &Globals, env: &Environment) -> Self {
+        let asked = [
+            (globals.host.is_some(), "--host"),
+            (globals.context.is_some(), "--context"),
+            (globals.tls.given().is_some(), "--tls"),
+        ];
+        let target = match asked.into_iter().find_map(|(given, flag)| given.then_some(flag)) {
+            Some(flag) => Err(format!(
+                "{flag} before the command names a server to ask; say it behind the command"
+            )),
+            None => Roots::choose(globals, env).map(Target::InProcess),
+        };
+        Self { target, context: contexts::DEFAULT.to_owned() }
+    }
 }
 
 /// The context that is meant where no flag says otherwise.

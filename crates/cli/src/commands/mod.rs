@@ -54,6 +54,7 @@ mod restart;
 mod rm;
 mod run;
 mod save;
+pub(crate) mod serve;
 mod start;
 mod stats;
 mod stop;
@@ -154,6 +155,7 @@ pub(crate) const ALL: &[&Command] = &[
     &rm::COMMAND,
     &run::COMMAND,
     &save::COMMAND,
+    &serve::COMMAND,
     &start::COMMAND,
     &stats::COMMAND,
     &stop::COMMAND,

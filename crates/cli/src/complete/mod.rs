@@ -158,7 +158,8 @@ fn names(kinds: &[names::Kind], typed: &str, before: &[&str], ask: Ask) -> Answe
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return Answer::new(beside);
     };
-    let cx = Cx::new(crate::setting(&ask.globals), ask.wiring, ROLE.to_owned());
+    let cx =
+        Cx::new(crate::setting(&ask.globals, crate::Asks::Anybody), ask.wiring, ROLE.to_owned());
     let mut candidates = runtime.block_on(names::ask(&cx, kinds, typed));
     std::mem::forget((cx, runtime));
     candidates.retain(|(name, _)| !before.contains(&name.as_str()));

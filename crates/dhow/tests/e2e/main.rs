@@ -72,6 +72,7 @@ mod rootless_networks;
 mod run;
 mod security;
 mod selinux;
+mod serve;
 mod shell;
 mod silent;
 mod stats;

@@ -9,6 +9,7 @@ use engine::Paths;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
+use crate::service::{Form, Level, Log, Wiring};
 
 /// An engine on a root of its own, which goes with it.
 struct Fresh {
@@ -27,7 +28,7 @@ impl Fresh {
 
     fn connect(&self) -> DuplexStream {
         let (near, far) = tokio::io::duplex(4096);
-        tokio::spawn(serve_connection(far, self.engine.clone()));
+        tokio::spawn(served(far, self.engine.clone()));
         near
     }
 
@@ -35,7 +36,7 @@ impl Fresh {
         let engine = self.engine.clone();
         Client::new(Transport::memory(move || {
             let (near, far) = tokio::io::duplex(4096);
-            tokio::spawn(serve_connection(far, engine.clone()));
+            tokio::spawn(served(far, engine.clone()));
             Ok(Box::new(near))
         }))
     }
@@ -48,6 +49,13 @@ impl Fresh {
         io.read_to_string(&mut reply).await.unwrap();
         reply
     }
+}
+
+/// Serves a connection as the service does.
+async fn served(io: DuplexStream, engine: Engine) -> Result<(), ServeError> {
+    let log = Log { least: Level::Error, form: Form::Text, write: |_| {} };
+    let shared = Arc::new(Shared::new(Wiring { log, unread: |_| 0 }));
+    serve_for(io, (engine, shared), |_| 0, std::future::pending()).await
 }
 
 impl Drop for Fresh {
@@ -324,14 +332,19 @@ async fn a_taken_connection_is_raw() {
     {
         let (container, mut far) = UnixStream::pair().unwrap();
         let content_type = "application/vnd.docker.raw-stream";
-        let hijack = Hijack { upgrade, content_type, container, leaving: None };
+        let hijack = Hijack { upgrade, content_type, container, leaving: None, keeps_early: true };
         let (mut client, server) = tokio::io::duplex(4096);
         let hijack = std::sync::Mutex::new(Some(hijack));
-        let serving = tokio::spawn(serve(server, move |request, connection| {
-            let is_attach = request.uri().path() == "/attach";
-            let hijack = hijack.lock().unwrap().take_if(|_| is_attach);
-            give_away(hijack, connection)
-        }));
+        let serving = tokio::spawn(serve(
+            server,
+            std::future::pending(),
+            |_| 0,
+            move |request, connection| {
+                let is_attach = request.uri().path() == "/attach";
+                let hijack = hijack.lock().unwrap().take_if(|_| is_attach);
+                give_away(hijack, connection)
+            },
+        ));
         client.write_all(b"GET /first HTTP/1.1\r\nHost: d\r\n\r\n").await.unwrap();
         let mut first = Vec::new();
         while !first.ends_with(b"\r\n\r\n") {
@@ -362,7 +375,7 @@ async fn that_a_client_left_by_its_keys_is_told_once_it_has() {
             tell: Box::new(move || tell.send(()).unwrap()),
         };
         let (content_type, leaving) = ("application/vnd.docker.raw-stream", Some(leaving));
-        let hijack = Hijack { upgrade: true, content_type, container, leaving };
+        let hijack = Hijack { upgrade: true, content_type, container, leaving, keeps_early: true };
         let (mut client, server) = tokio::io::duplex(4096);
         let running = tokio::spawn(hijack.run(server, Bytes::new()));
         client.write_all(typed).await.unwrap();

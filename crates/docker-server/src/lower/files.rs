@@ -119,9 +119,8 @@ pub(super) fn lower(
     check_storage(host)?;
     let binds = host.binds.clone().unwrap_or_default();
     let mut mounts = Vec::new();
-    for spec in binds.iter().chain(config.volumes.iter().flatten().map(|(path, _)| path)) {
-        text::plain("volume", spec)?;
-        mounts.push(old_read_only(parse_volume(spec).map_err(FilesError::Volume)?, api));
+    for spec in &binds {
+        mounts.push(old_style(spec, api)?);
     }
     let mut asked = Vec::new();
     for wire in host.mounts.iter().flatten() {
@@ -134,6 +133,13 @@ pub(super) fn lower(
     let mut targets = BTreeSet::new();
     if let Some(twice) = mounts.iter().find(|mount| !targets.insert(mount.target.clone())) {
         return Err(FilesError::Duplicate(twice.target.clone()).into());
+    }
+    for path in config.volumes.iter().flatten().map(|(path, _)| path) {
+        let volume = old_style(path, api)?;
+        // As the image's own: where something is mounted already it is not needed.
+        if targets.insert(volume.target.clone()) {
+            mounts.push(volume);
+        }
     }
     let volumes_from = host.volumes_from.clone().unwrap_or_default();
     for spec in &volumes_from {
@@ -150,8 +156,7 @@ pub(super) fn changes(
 ) -> Result<MountChanges, LowerError> {
     let mut changes = MountChanges::default();
     for spec in &update.bind_add {
-        text::plain("volume", spec)?;
-        changes.add.push(old_read_only(parse_volume(spec).map_err(FilesError::Volume)?, api));
+        changes.add.push(old_style(spec, api)?);
         // As in a create, where what has no source stands elsewhere.
         changes.binds.extend(spec.contains(':').then(|| spec.clone()));
     }
@@ -167,6 +172,12 @@ pub(super) fn changes(
     changes.rm.sort_unstable();
     changes.rm.dedup();
     Ok(changes)
+}
+
+/// One `-v`.
+fn old_style(spec: &str, api: ApiVersion) -> Result<Mount, LowerError> {
+    text::plain("volume", spec)?;
+    Ok(old_read_only(parse_volume(spec).map_err(FilesError::Volume)?, api))
 }
 
 fn old_read_only(mut mount: Mount, api: ApiVersion) -> Mount {

@@ -419,9 +419,9 @@ impl Kind {
 /// The default network gives addresses as it likes, and has no names.
 fn judge(settings: &EndpointSettings, kind: Kind) -> Result<(), LowerError> {
     let ipam = settings.ipam_config.as_ref();
-    let link_local = ipam.is_some_and(|ipam| ipam.link_local_ips.iter().flatten().next().is_some());
-    let address = link_local
-        || ipam.is_some_and(|ipam| !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty());
+    // Addresses of the link alone are in nobody's subnet.
+    let address =
+        ipam.is_some_and(|ipam| !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty());
     let aliases = settings.aliases.iter().flatten().next().is_some();
     match kind {
         Kind::Default if address => Err(NetworkError::StaticAddress.into()),

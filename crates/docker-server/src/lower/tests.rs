@@ -574,6 +574,13 @@ fn named_devices_are_judged() {
 }
 
 #[test]
+fn a_volume_where_something_is_mounted_is_not_needed() {
+    let files = spec(&host(r#""Binds":["/a:/t"]},"Volumes":{"/t/":{},"/u":{}},"Labels":{"#)).files;
+    let targets: Vec<_> = files.mounts.iter().map(|mount| mount.target.to_str().unwrap()).collect();
+    assert_eq!(targets, ["/t", "/u"]);
+}
+
+#[test]
 fn mounts_are_judged() {
     let mount = |rest: &str| host(&format!(r#""Mounts":[{{{rest}}}]"#));
     for (body, want) in [

@@ -1,0 +1,108 @@
+//! `serve`
+
+use crate::ServeOptions;
+use crate::argv::globals::{Globals, Level};
+use crate::argv::{Arity, Outcome, command, typed};
+use crate::cx::Cx;
+use crate::error::Failure;
+use clap::ArgMatches;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What this command is called.
+pub(crate) const NAME: &str = "serve";
+
+/// Serve the Docker Engine API
+///
+/// Any number of services and commands work on the same containers, none of which needs the service: it can be ended,
+/// killed, replaced and started again at any time. Without --host it listens at the sockets that systemd hands over,
+/// or else at dhow.sock in the run root.
+#[derive(clap::Args, Debug)]
+pub(crate) struct ServeArgs {
+    /// Directory of images, containers and volumes, as --root before the command
+    #[arg(long, value_name = "string")]
+    data_root: Option<PathBuf>,
+    /// Tell of each request, as --log-level debug
+    #[arg(short = 'D', long)]
+    debug: bool,
+    /// Directory of what lives while containers run, as --run-root before the command
+    #[arg(long, value_name = "string")]
+    exec_root: Option<PathBuf>,
+    /// Group whose members may connect, by name or number
+    #[arg(short = 'G', long, value_name = "string")]
+    group: Option<String>,
+    /// Where to listen: unix:///path, or fd:// for the sockets that systemd hands over; may be given several times
+    #[arg(short = 'H', long = "host", value_name = "list")]
+    hosts: Vec<String>,
+    /// How to tell what happens: text, json
+    #[arg(long, value_name = "string", default_value = "text")]
+    log_format: String,
+    /// What to tell: debug, info, warn, error
+    #[arg(short, long, value_name = "string")]
+    log_level: Option<Level>,
+    /// File to write the number of the process to
+    #[arg(short, long, value_name = "file")]
+    pidfile: Option<PathBuf>,
+}
+
+command!(ServeArgs, serve, [NAME], "[OPTIONS]", Arity::Exactly(0));
+
+/// The roots that were named behind the command, in dockerd's words, are where the engine works.
+pub(crate) fn take_roots(matches: &ArgMatches, globals: &mut Globals) -> Result<(), Failure> {
+    let args: ServeArgs = typed(matches)?;
+    let pairs = [
+        (args.data_root, &mut globals.root, "--data-root and --root"),
+        (args.exec_root, &mut globals.run_root, "--exec-root and --run-root"),
+    ];
+    for (given, place, both) in pairs {
+        let Some(given) = given else { continue };
+        if place.as_ref().is_some_and(|other| *other != given) {
+            return Err(Failure::error(format!("{both} name different directories")));
+        }
+        *place = Some(given);
+    }
+    Ok(())
+}
+
+async fn serve(cx: &Cx, args: ServeArgs) -> Outcome {
+    let level = if args.debug { Level::Debug } else { args.log_level.unwrap_or(cx.level()) };
+    let level = match level {
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error | Level::Fatal => "error",
+    };
+    let options = ServeOptions {
+        roots: cx.roots()?,
+        hosts: args.hosts,
+        group: args.group,
+        pidfile: args.pidfile,
+        level,
+        log_format: args.log_format,
+    };
+    (cx.serve)(options).await.map_err(|error| Failure::error(format!("{error:#}")))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roots(words: &[&str], before: Option<&str>) -> Result<Globals, String> {
+        let definition = (COMMAND.define)();
+        let matches = definition.try_get_matches_from(words).unwrap();
+        let mut globals = Globals { root: before.map(PathBuf::from), ..Globals::default() };
+        take_roots(&matches, &mut globals)
+            .map_err(|failure| failure.message.unwrap_or_default())?;
+        Ok(globals)
+    }
+
+    #[test]
+    fn dockerds_words_for_the_roots_are_taken() {
+        let found = roots(&["--data-root", "/d", "--exec-root", "/r"], None).unwrap();
+        assert_eq!((found.root, found.run_root), (Some("/d".into()), Some("/r".into())));
+        assert_eq!(roots(&["--data-root", "/d"], Some("/d")).unwrap().root, Some("/d".into()));
+        let refused = roots(&["--data-root", "/d"], Some("/e")).unwrap_err();
+        assert_eq!(refused, "--data-root and --root name different directories");
+    }
+}

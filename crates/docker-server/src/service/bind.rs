@@ -1,0 +1,213 @@
+//! Sockets to listen at: made, or handed over by whoever started us.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Gid, Mode, Uid};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use tokio::net::{UnixListener, UnixStream};
+
+/// Connections that wait to be taken.
+const QUEUE: i32 = 1024;
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody listens there already.
+    #[error(
+        "something listens at {} already: is the service running? To have a second one, give it another -H",
+        .0.display()
+    )]
+    Taken(PathBuf),
+    /// Something is there that is no socket.
+    #[error("{} is there and is no socket: remove it, or listen elsewhere with -H", .0.display())]
+    NoSocket(PathBuf),
+    /// The system says no.
+    #[error("{what} {}", path.display())]
+    Socket {
+        /// What was tried.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What was handed over is no listening socket of a kind that is known here.
+    #[error("descriptor {0} that was handed over is no listening Unix socket")]
+    Inherited(usize),
+}
+
+/// Who may connect beside root and whoever runs the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// Nobody.
+    Own,
+    /// The members of this group.
+    Group(u32),
+}
+
+/// A socket at which the service listens.
+#[derive(Debug)]
+pub struct Listener {
+    socket: UnixListener,
+    /// What has to go when nobody listens any more.
+    _file: Option<SocketFile>,
+}
+
+/// A connection that has come in.
+pub(super) enum Accepted {
+    Unix(UnixStream),
+}
+
+impl Listener {
+    /// Listens at a path. A socket there at which nobody listens any more is replaced.
+    ///
+    /// Two services that begin at the same moment must not replace each other's: the caller holds a
+    /// lock against that.
+    ///
+    /// # Errors
+    /// Somebody listens there, something else is there, or the system says no.
+    pub fn unix(path: &Path, owner: Owner) -> Result<Self, BindError> {
+        make_way(path)?;
+        let failed = |what| {
+            let path = path.to_owned();
+            move |errno: rustix::io::Errno| BindError::Socket { what, path, source: errno.into() }
+        };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+            .map_err(failed("make a socket for"))?;
+        // The file gets the socket's mode: nobody else can connect before it is said who may.
+        let own = Mode::RUSR | Mode::WUSR;
+        rustix::fs::fchmod(&socket, own).map_err(failed("set the mode of"))?;
+        let address = SocketAddrUnix::new(path).map_err(failed("listen at"))?;
+        rustix::net::bind(&socket, &address).map_err(failed("listen at"))?;
+        let file = SocketFile::at(path).map_err(|source| BindError::Socket {
+            what: "look at",
+            path: path.to_owned(),
+            source,
+        })?;
+        rustix::net::listen(&socket, QUEUE).map_err(failed("listen at"))?;
+        if let Owner::Group(group) = owner {
+            let group = Some(Gid::from_raw(group));
+            rustix::fs::chown(path, None::<Uid>, group).map_err(failed("give to the group"))?;
+        }
+        let mode = own | Mode::RGRP | Mode::WGRP;
+        rustix::fs::chmod(path, mode).map_err(failed("set the mode of"))?;
+        let socket = UnixListener::from_std(socket.into()).map_err(|source| BindError::Socket {
+            what: "listen at",
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self { socket, _file: Some(file) })
+    }
+
+    /// Listens at a socket that somebody else has made, and will keep.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn inherited(number: usize, socket: OwnedFd) -> Result<Self, BindError> {
+        let refused = |_: io::Error| BindError::Inherited(number);
+        let errno = |errno: rustix::io::Errno| refused(errno.into());
+        let family = rustix::net::sockopt::socket_domain(&socket).map_err(errno)?;
+        let listens = rustix::net::sockopt::socket_acceptconn(&socket).map_err(errno)?;
+        if family != AddressFamily::UNIX || !listens {
+            return Err(BindError::Inherited(number));
+        }
+        let socket = std::os::unix::net::UnixListener::from(socket);
+        socket.set_nonblocking(true).map_err(refused)?;
+        Ok(Self { socket: UnixListener::from_std(socket).map_err(refused)?, _file: None })
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
+        let (stream, _) = self.socket.accept().await?;
+        Ok(Accepted::Unix(stream))
+    }
+}
+
+/// Takes away what a service that was killed has left at its place.
+fn make_way(path: &Path) -> Result<(), BindError> {
+    let failed = |what| {
+        let path = path.to_owned();
+        move |source| BindError::Socket { what, path, source }
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("look at")(error)),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(BindError::NoSocket(path.to_owned()));
+        }
+        Ok(_) => {}
+    }
+    match StdUnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(failed("remove"))
+        }
+        Ok(_) => Err(BindError::Taken(path.to_owned())),
+        Err(error) => Err(failed("ask who listens at")(error)),
+    }
+}
+
+/// The file of a socket, which goes with whoever listens, unless it is another one's by then.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+            // What cannot be removed is replaced by the next one.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[tokio::test]
+    async fn a_socket_is_its_owners_and_its_groups() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = Listener::unix(&path, Owner::Own).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        let taken = Listener::unix(&path, Owner::Own).unwrap_err();
+        assert!(matches!(taken, BindError::Taken(_)), "{taken}");
+        drop(listener);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_service_left_is_replaced_and_others_files_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let first = Listener::unix(&path, Owner::Own).unwrap();
+        fs::remove_file(&path).unwrap();
+        let second = Listener::unix(&path, Owner::Own).unwrap();
+        drop(first);
+        assert!(path.exists(), "it is the second one's");
+        drop(second);
+        fs::write(&path, "").unwrap();
+        let refused = Listener::unix(&path, Owner::Own).unwrap_err();
+        assert!(matches!(refused, BindError::NoSocket(_)), "{refused}");
+    }
+}

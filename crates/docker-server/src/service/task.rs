@@ -1,0 +1,157 @@
+//! Requests as the service sees them: how many are under way, what each was, and how it went.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use http_body_util::BodyExt;
+use tokio::sync::watch;
+
+use super::Wiring;
+use super::log::{Level, Log};
+use crate::reply::Reply;
+use crate::route;
+
+/// By which a request is found in the log. What the client calls it counts, if it can be told.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The longest name of a client's that is taken over.
+const LONGEST_ID: usize = 64;
+
+/// What all connections of a service share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    wiring: Wiring,
+    /// Requests under way that end by themselves.
+    under_way: watch::Sender<usize>,
+    requests: AtomicU64,
+    /// Tells the requests of this process from those of the one before it.
+    run: String,
+}
+
+impl Shared {
+    pub(crate) fn new(wiring: Wiring) -> Self {
+        let (under_way, _) = watch::channel(0);
+        let run = format!("{:x}", jiff::Timestamp::now().as_millisecond());
+        Self { wiring, under_way, requests: AtomicU64::new(0), run }
+    }
+
+    pub(super) const fn log(&self) -> Log {
+        self.wiring.log
+    }
+
+    /// How much the client has not read yet of what it was sent.
+    pub(super) fn unread(&self, socket: &impl AsFd) -> u32 {
+        (self.wiring.unread)(socket.as_fd())
+    }
+
+    pub(super) fn under_way(&self) -> usize {
+        *self.under_way.borrow()
+    }
+
+    /// Returns when no request is under way that ends by itself.
+    pub(super) async fn idle(&self) {
+        // It can only fail when there is no sender, and that is ours.
+        let _ = self.under_way.subscribe().wait_for(|count| *count == 0).await;
+    }
+
+    /// Notes that a request has come.
+    pub(crate) fn begin<B>(self: &Arc<Self>, request: &Request<B>) -> Task {
+        let target = route::target(request.method(), request.uri().path());
+        let lasts = target.route.is_some_and(|route| route.lasts());
+        if !lasts {
+            self.under_way.send_modify(|count| *count += 1);
+        }
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let id = id_given(request.headers()).unwrap_or_else(|| format!("{}-{number}", self.run));
+        let what = if self.log().tells(Level::Warn) {
+            format!("{} {}", request.method(), request.uri().path())
+        } else {
+            String::new()
+        };
+        Task {
+            id,
+            what,
+            since: Instant::now(),
+            status: None,
+            held: Held { shared: self.clone(), lasts },
+        }
+    }
+}
+
+/// The client's own name for its request: a word that can be written down as it is.
+fn id_given(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(&b);
+    let fits = !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(plain);
+    fits.then(|| id.to_owned())
+}
+
+/// A place among the requests that are under way.
+#[derive(Debug)]
+struct Held {
+    shared: Arc<Shared>,
+    lasts: bool,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.lasts {
+            self.shared.under_way.send_modify(|count| *count -= 1);
+        }
+    }
+}
+
+/// A request, until its reply has been sent or its connection is gone.
+#[derive(Debug)]
+pub(crate) struct Task {
+    id: String,
+    what: String,
+    since: Instant,
+    /// None as long as there is no reply: a connection that was given to a container has none.
+    status: Option<StatusCode>,
+    held: Held,
+}
+
+impl Task {
+    /// The reply, in which the request is under way until the last byte of it is sent.
+    pub(crate) fn replied(mut self, mut reply: Reply) -> Reply {
+        self.status = Some(reply.status());
+        if let Ok(id) = HeaderValue::from_str(&self.id) {
+            reply.headers_mut().insert(REQUEST_ID, id);
+        }
+        reply.map(|body| {
+            body.map_frame(move |frame| {
+                let _until_the_end = &self;
+                frame.map_data(|data: Bytes| data)
+            })
+            .boxed_unsync()
+        })
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        let failed = self.status.is_some_and(|status| status.is_server_error());
+        let level = if failed { Level::Warn } else { Level::Debug };
+        let log = self.held.shared.log();
+        if !log.tells(level) {
+            return;
+        }
+        let status =
+            self.status.map_or("given away".to_owned(), |status| status.as_u16().to_string());
+        log.tell(
+            level,
+            "request",
+            &[
+                ("id", self.id.clone()),
+                ("request", self.what.clone()),
+                ("status", status),
+                ("ms", self.since.elapsed().as_millis().to_string()),
+            ],
+        );
+    }
+}
