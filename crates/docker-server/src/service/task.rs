@@ -1,18 +1,22 @@
 //! Requests as the service sees them: how many are under way, what each was, and how it went.
 
+use std::io;
 use std::os::fd::AsFd;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
+use hyper::body::{Frame, SizeHint};
 use tokio::sync::watch;
 
 use super::Wiring;
 use super::log::{Level, Log};
-use crate::reply::Reply;
+use crate::reply::{Body, Reply};
 use crate::route;
 
 /// By which a request is found in the log. What the client calls it counts, if it can be told.
@@ -123,13 +127,34 @@ impl Task {
         if let Ok(id) = HeaderValue::from_str(&self.id) {
             reply.headers_mut().insert(REQUEST_ID, id);
         }
-        reply.map(|body| {
-            body.map_frame(move |frame| {
-                let _until_the_end = &self;
-                frame.map_data(|data: Bytes| data)
-            })
-            .boxed_unsync()
-        })
+        reply.map(|body| Watched { body, _task: self }.boxed_unsync())
+    }
+}
+
+/// A body, and what it is to the service until it is sent or nobody wants more of it. How long it is stays
+/// known: clients are told so where they can be.
+struct Watched {
+    body: Body,
+    _task: Task,
+}
+
+impl hyper::body::Body for Watched {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
