@@ -9,6 +9,7 @@ fn offered(words: &[&str]) -> String {
         doctor: |_| Ok(Vec::new()),
         enter: |_, _| Ok(()),
         local: Box::new(|_| anyhow::bail!("no engine in tests")),
+        serve: |_| Box::pin(async { anyhow::bail!("no engine in tests") }),
         credential_helper: |_| Err(HelperError::Missing),
         archives: crate::Archives {
             pack: |_, _| Err("no archives in tests".to_owned()),

@@ -377,7 +377,7 @@ async fn that_a_client_left_by_its_keys_is_told_once_it_has() {
         let (content_type, leaving) = ("application/vnd.docker.raw-stream", Some(leaving));
         let hijack = Hijack { upgrade: true, content_type, container, leaving, keeps_early: true };
         let (mut client, server) = tokio::io::duplex(4096);
-        let running = tokio::spawn(hijack.run(server, Bytes::new()));
+        let running = tokio::spawn(hijack.run(server, Bytes::new(), |_| 0));
         client.write_all(typed).await.unwrap();
         if !is_told {
             drop(far);

@@ -9,6 +9,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 use super::bind::{Accepted, Listener};
+use super::log::Level;
 use super::task::Shared;
 use crate::connection;
 
@@ -39,10 +40,7 @@ impl Door {
                     self.welcome(accepted);
                 }
                 Err(error) if is_shortage(&error) => {
-                    if !short {
-                        let why = [("error", error.to_string())];
-                        self.shared.log().warn("cannot take connections for now", &why);
-                    }
+                    self.tell_of_shortage(short, &error);
                     short = true;
                     tokio::time::sleep(OUT_OF_FILES).await;
                 }
@@ -50,6 +48,13 @@ impl Door {
                 Err(_) => {}
             }
         }
+    }
+
+    /// Once of each, or the log would say nothing else.
+    fn tell_of_shortage(&self, was_short: bool, error: &io::Error) {
+        let level = if was_short { Level::Debug } else { Level::Warn };
+        let why = [("error", error.to_string())];
+        self.shared.log().tell(level, "cannot take connections for now", &why);
     }
 
     fn welcome(&self, accepted: Accepted) {
