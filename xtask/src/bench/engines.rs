@@ -113,7 +113,10 @@ impl Docker {
                 "-H",
                 &socket,
                 "--data-root",
-                &path("docker-root"),
+                &path(match proxy {
+                    Proxy::Used => "docker-root",
+                    Proxy::Unused => "docker-root-without-proxy",
+                }),
                 "--exec-root",
                 &path("docker-run"),
                 "--pidfile",
@@ -162,12 +165,19 @@ impl Docker {
 }
 
 impl Drop for Docker {
-    /// The daemon ends its containers itself when it is asked to.
+    /// The daemon ends its containers itself when it is asked to. It leaves its bridges on the host.
     fn drop(&mut self) {
+        let networks = self.engine().ok(&["network", "ls", "-q", "-f", "driver=bridge"]);
         let pid = self.daemon.id().to_string();
         let _ = host::command("kill", &["-TERM", &pid]).status();
         let _ = self.daemon.wait();
         let _ = host::command("ip", &["link", "delete", BRIDGE]).status();
+        for id in networks.unwrap_or_default().lines() {
+            let link = format!("br-{id}");
+            let mut delete = host::command("ip", &["link", "delete", &link]);
+            // That of a network that has none.
+            let _ = delete.stderr(Stdio::null()).status();
+        }
         for table in host::output("nft", &["list", "tables"]).unwrap_or_default().lines() {
             let words: Vec<&str> = table.split_whitespace().collect();
             let is_new = !self.tables.lines().any(|known| known == table);

@@ -89,20 +89,8 @@ fn beside(bench: &Bench, engines: [&Engine; 2], rounds: u32, tables: &mut Tables
     }
     paths::measure(bench, engines, rounds, tables)?;
     works::measure(bench, engines, rounds, tables)?;
-    for engine in engines {
-        remove_network(engine, NETWORK)?;
-    }
-    Ok(())
-}
-
-/// Docker keeps a place of containers that are gone when many go at once, and then refuses.
-fn remove_network(engine: &Engine, name: &str) -> Result<()> {
-    let format = "{{range .Containers}}{{.Name}} {{end}}";
-    let left = engine.ok(&["network", "inspect", "-f", format, name])?;
-    for one in left.split_whitespace() {
-        engine.ok(&["network", "disconnect", "-f", name, one])?;
-    }
-    engine.ok(&["network", "rm", name]).map(drop)
+    // Docker refuses to remove a network of which many containers have gone at once; its next daemon has none.
+    engines[0].ok(&["network", "rm", NETWORK]).map(drop)
 }
 
 /// A container with the probe in it, and what it does there.

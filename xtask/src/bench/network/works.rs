@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::super::engines::Engine;
 use super::table::{Better, Tables};
-use super::{Bench, NETWORK, Side, probe, remove_network};
+use super::{Bench, NETWORK, Side, probe};
 use crate::host;
 
 /// What a container of these cases is called.
@@ -56,9 +56,8 @@ pub(super) fn measure(
     }
     for engine in engines {
         engine.ok(&["rm", "-f", NAMED])?;
-        remove_network(engine, SECOND)?;
     }
-    Ok(())
+    engines[0].ok(&["network", "rm", SECOND]).map(drop)
 }
 
 fn names(engine: &Engine, bench: &Bench, (side, tables): Side<'_>) -> Result<()> {
