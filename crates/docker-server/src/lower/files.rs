@@ -134,11 +134,14 @@ pub(super) fn lower(
     if let Some(twice) = mounts.iter().find(|mount| !targets.insert(mount.target.clone())) {
         return Err(FilesError::Duplicate(twice.target.clone()).into());
     }
+    // They stand behind what `-v` has a source for.
+    let mut place = binds.len();
     for path in config.volumes.iter().flatten().map(|(path, _)| path) {
         let volume = old_style(path, api)?;
         // As the image's own: where something is mounted already it is not needed.
         if targets.insert(volume.target.clone()) {
-            mounts.push(volume);
+            mounts.insert(place, volume);
+            place += 1;
         }
     }
     let volumes_from = host.volumes_from.clone().unwrap_or_default();
