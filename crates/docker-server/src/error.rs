@@ -166,6 +166,8 @@ fn network_status(error: &NetworkError) -> StatusCode {
         | N::UsersDefault
         | N::UsersDriver(_)
         | N::UsersFamily
+        | N::UsersLeft(_)
+        | N::UsersOption { .. }
         | N::ParentsMac(_)
         | N::NoFamily
         | N::NothingHere(_)

@@ -5,7 +5,7 @@ mod glob;
 mod images;
 mod prune;
 
-use engine::view::{ContainerView, NetworkView, VolumeView};
+use engine::view::{ContainerView, NetworkView, PublishedView, VolumeView};
 use model::container::NetworkMode;
 use model::port::Protocol;
 use model::{ContainerId, ImageId, Life};
@@ -154,7 +154,7 @@ impl Containers {
             && filters.any("network", |network| is_on(view, network))
             && (self.exposed.is_empty() || self.exposed.iter().any(|ports| exposes(view, *ports)))
             && (self.published.is_empty()
-                || self.published.iter().any(|ports| publishes(view, *ports)))
+                || view.ports.iter().any(|port| self.published.iter().any(|it| publishes(port, *it))))
             && filters.any("health", |wanted| wanted == health(view))
             // Nothing here belongs to a swarm, or is isolated otherwise.
             && self.is_task != Some(true)
@@ -236,13 +236,13 @@ fn exposes(view: &ContainerView, wanted: Ports) -> bool {
         && view.resolved.exposed.iter().any(|port| wanted.hold(port.port, port.protocol))
 }
 
-fn publishes(view: &ContainerView, wanted: Ports) -> bool {
-    view.ports.iter().any(|port| {
-        let last = port.host_port.saturating_add(port.count.saturating_sub(1));
-        port.container.protocol == wanted.protocol
-            && port.host_port <= wanted.last
-            && wanted.first <= last
-    })
+/// Without a port of the host, it is reached at the container's own address.
+fn publishes(port: &PublishedView, wanted: Ports) -> bool {
+    let last = port.host_port.saturating_add(port.count.saturating_sub(1));
+    port.host_port != 0
+        && port.container.protocol == wanted.protocol
+        && port.host_port <= wanted.last
+        && wanted.first <= last
 }
 
 /// Whether one of `ids` is the container's image.
@@ -321,6 +321,26 @@ impl Networks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_of_the_host_are_what_is_published() {
+        for (wanted, first, want) in [
+            ("1001", 1000, true),
+            ("900-1000", 1000, true),
+            ("1002", 1000, false),
+            ("999", 1000, false),
+            ("1001/udp", 1000, false),
+            ("0-1", 0, false),
+        ] {
+            let port = PublishedView {
+                container: "80/tcp".parse().unwrap(),
+                host_ip: "::".parse().unwrap(),
+                host_port: first,
+                count: 2,
+            };
+            assert_eq!(publishes(&port, Ports::parse(wanted).unwrap()), want, "{wanted} {first}");
+        }
+    }
 
     #[test]
     fn ports_fit_ranges_of_their_protocol() {

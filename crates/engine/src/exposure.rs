@@ -3,11 +3,12 @@
 //! Owns the judgement of who reaches a published port (`Reach`), and the warning of one that anybody does. What
 //! is published is read from the kernel: only that is open.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use model::container::NetworkMode;
 use model::network::{Inside, Mutual, Source};
-use model::port::{PortBinding, Protocol};
+use model::port::{ContainerPort, PortBinding, Protocol};
 use model::{ContainerId, ContainerName};
 use net::address::{Cidr, Subnet};
 use net::host::Stack;
@@ -57,8 +58,8 @@ pub struct ExposedNetwork {
     pub mutual: Mutual,
     /// Whether nothing leads out of it.
     pub inside: Inside,
-    /// Under which address its packets leave the host.
-    pub source: Source,
+    /// Under which address its packets leave the host, of IPv4, then of IPv6.
+    pub source: [Source; 2],
 }
 
 /// A published port, or a range of them.
@@ -80,6 +81,14 @@ pub struct ExposedPort {
     pub reach: Reach,
     /// The addresses of the host where it is reached, each with its link.
     pub at: Vec<(String, IpAddr)>,
+}
+
+impl ExposedPort {
+    /// Where it is reached, with its first port.
+    #[must_use]
+    pub const fn place(&self) -> SocketAddr {
+        if self.host.port() == 0 { self.inside } else { self.host }
+    }
 }
 
 /// Who reaches a published port, as far as this host can know.
@@ -147,7 +156,10 @@ impl Engine {
             inside: rule.container,
             count: rule.count,
             reach: reach(rule.host.ip()),
-            at: places(rule.host.ip(), &addresses),
+            at: match rule.is_direct() {
+                true => Vec::new(),
+                false => places(rule.host.ip(), &addresses),
+            },
         };
         Ok(rules.into_iter().map(exposed).collect())
     }
@@ -187,14 +199,21 @@ impl Engine {
                 Err(EngineError::NoSuchNetwork(_)) => None,
                 known => Some(known?),
             };
-            let terms = Terms { stack: Stack::Dual, binding: None, inside: Inside::No };
+            let terms = Terms::plain(Stack::Dual);
             let terms = match known {
                 Some(known) if !known.has_ports()? => Terms { inside: Inside::Only, ..terms },
                 Some(known) => Terms { binding: known.binding()?, ..terms },
                 None => terms,
             };
-            offered.extend(terms.of(published));
+            // What is reached at the container's own address is asked about where packets pass. Which families it
+            // will have is not known yet.
+            let some = ["10.0.0.1/32", "fd00::1/128"].map(str::parse);
+            let some: Vec<Cidr> = some.into_iter().filter_map(Result::ok).collect();
+            offered.extend(terms.split(published, &some).mapped);
         }
+        // It is published on one of its networks alone.
+        offered.sort_by_key(|port| (port.container, port.host_ip));
+        offered.dedup_by_key(|port| (port.container, port.host_ip));
         Ok(offered)
     }
 
@@ -233,14 +252,21 @@ impl Engine {
     ) -> Result<Option<String>, EngineError> {
         let is_open =
             |port: &&PortBinding| port.host_ip.is_none_or(|ip| reach(ip) == Reach::Anyone);
-        let open = published.iter().filter(is_open).map(|port| port.container);
-        let Some(port) = open.clone().min_by_key(|port| port.port) else { return Ok(None) };
+        let open: Vec<&PortBinding> = published.iter().filter(is_open).collect();
         if self.settings()?.firewall == HostRules::Respect {
             return Ok(None);
         }
         let refuses = |chain: &&ForeignChain| chain.hook == Hook::Input && chain.refuses();
-        let Some(chain) = chains.iter().find(refuses) else { return Ok(None) };
-        let count = open.count();
+        let passed = |chain: &ForeignChain| -> BTreeSet<ContainerPort> {
+            let seen = |port: &&&PortBinding| port.host_ip.is_none_or(|ip| chain.sees(ip));
+            open.iter().filter(seen).map(|port| port.container).collect()
+        };
+        let mut all = chains.iter().filter(refuses).map(|chain| (chain, passed(chain)));
+        let Some((chain, ports)) = all.find(|(_, ports)| !ports.is_empty()) else {
+            return Ok(None);
+        };
+        let count = ports.len();
+        let Some(port) = ports.into_iter().min_by_key(|port| port.port) else { return Ok(None) };
         let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
         Ok(Some(format!(
             "port {} of the container{more} will be open to anyone: the host's firewall ({chain}) is not asked about published \

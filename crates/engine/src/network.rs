@@ -7,6 +7,7 @@ mod create;
 mod error;
 mod ground;
 mod look;
+mod moving;
 mod names;
 mod plan;
 mod record;
@@ -20,7 +21,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 
 use model::container::NetworkMode;
-use model::network::{Attachment, Inside};
+use model::network::{Attachment, BridgeOptions, GatewayMode, Inside};
 use model::{ContainerId, NetworkId};
 use net::address::{Cidr, Family, Mac};
 use net::bridge::{self, AnyError, Bridge, BridgePlan};
@@ -95,6 +96,20 @@ pub(crate) struct Terms {
     pub(crate) binding: Option<IpAddr>,
     /// An internal network has none (Docker).
     pub(crate) inside: Inside,
+    /// What the host is to the network, of IPv4, then of IPv6.
+    pub(crate) gateways: [GatewayMode; 2],
+}
+
+impl Terms {
+    /// Those of a network with these options; the default network has none.
+    pub(crate) const fn with(stack: Stack, inside: Inside, options: &BridgeOptions) -> Self {
+        Self { stack, binding: options.binding, inside, gateways: options.gateways }
+    }
+
+    /// Those of the default network.
+    pub(crate) const fn plain(stack: Stack) -> Self {
+        Self { stack, binding: None, inside: Inside::No, gateways: [GatewayMode::Nat; 2] }
+    }
 }
 
 /// Why no address was leased; internal to the transaction.
@@ -251,7 +266,12 @@ impl Engine {
     /// The default bridge, made if it is not there.
     pub(crate) fn default_bridge(&self) -> Result<Bridge, EngineError> {
         let tell = |plan: &BridgePlan| self.tell_of_default(plan);
-        bridge::ensure_default(&self.names(), || Ok(self.made_subnets()?), tell).map_err(net_error)
+        let mut choice = None;
+        let reserved = || {
+            choice = Some(self.choose_alone()?);
+            Ok(self.made_subnets()?)
+        };
+        bridge::ensure_default(&self.names(), reserved, tell).map_err(net_error)
     }
 
     /// It may come back with other subnets than it had, which tables that are there do not know.
@@ -267,7 +287,7 @@ impl Engine {
     /// How ports are published on the network that a container is on.
     pub(crate) fn terms_of(&self, endpoint: &Endpoint) -> Result<Terms, EngineError> {
         let stack = net::host::stack().map_err(net_error)?;
-        let plain = Terms { stack, binding: None, inside: Inside::No };
+        let plain = Terms::plain(stack);
         let Some(joined) = &endpoint.network else { return Ok(plain) };
         let known = self.network(&joined.id.to_string())?;
         let Some(made) = &known.record.made else { return Ok(plain) };
@@ -278,7 +298,7 @@ impl Engine {
                 known.name
             )));
         }
-        Ok(Terms { binding: made.bridge_options()?.binding, ..plain })
+        Ok(Terms::with(stack, Inside::No, &made.bridge_options()?))
     }
 
     /// The lowest address that is free; those of containers that have ended are taken back only

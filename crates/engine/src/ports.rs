@@ -4,11 +4,12 @@
 //! nothing needs to be remembered elsewhere, and nothing is left when it dies. A range has no sockets
 //! and is leased in the database (`ports/lease.rs`).
 
+mod direct;
 mod lease;
 
 use std::os::fd::OwnedFd;
 
-use model::network::{self, Inside, Mutual};
+use model::network::{self, GatewayMode, Inside, Mutual};
 use model::port::{ContainerPort, HostPort, PortBinding, Protocol};
 use net::address::Cidr;
 use net::bridge::{AnyError, Bridge, BridgePlan};
@@ -71,20 +72,21 @@ impl Engine {
         let firewall = self.firewall_of(terms.stack, bridge)?;
         let mut wanted = || self.everything();
         let mut source = Source::Everything(&mut wanted);
-        let bindings = terms.of(&container.record.resolved.published);
-        if bindings.is_empty() {
+        let wishes = terms.split(&container.record.resolved.published, addresses);
+        if wishes.is_empty() {
             firewall.ensure(&mut source).map_err(net_error)?;
             return Ok(Publication::default());
         }
         let reserved = self
-            .reserve(container, &bindings, addresses)
+            .reserve(container, &wishes.mapped, addresses)
             .map_err(|error| refused(container, &error))?;
         EngineError::step(Point::StartReserved)?;
-        let rules: Vec<PortRule> =
-            reserved.iter().flat_map(|one| one.rules(container.id, addresses)).collect();
         // A network without IPv4 publishes nothing at addresses of that.
         let has = |port: &PublishedPort| port.host_ip.is_ipv6() || endpoint.v4().is_some();
-        endpoint.ports = reserved.iter().flat_map(published_ports).filter(has).collect();
+        let mut ports: Vec<_> = reserved.iter().flat_map(published_ports).filter(has).collect();
+        ports.extend(wishes.direct);
+        endpoint.ports = ports;
+        let rules = rules(container, endpoint);
         firewall.publish(&rules, &mut source).map_err(net_error)?;
         sys::failpoint::pass(Point::StartPublished);
         Ok(Publication {
@@ -334,7 +336,9 @@ pub(crate) fn default_network(plan: &BridgePlan) -> Network {
     Network {
         bridge: plan.name.clone(),
         subnets: plan.addresses.iter().map(|cidr| cidr.subnet()).collect(),
-        source: network::Source::Host,
+        source: [network::Source::Host; 2],
+        gateways: [GatewayMode::Nat; 2],
+        trusted: Vec::new(),
         mutual: Mutual::Allowed,
         inside: Inside::No,
     }

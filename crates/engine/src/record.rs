@@ -292,7 +292,7 @@ pub(crate) struct PublishedPort {
     pub(crate) container: ContainerPort,
     /// Outside.
     pub(crate) host_ip: std::net::IpAddr,
-    /// Outside, the first.
+    /// Outside, the first; 0 where the host does not lead there, and it is reached at the container's own address.
     pub(crate) host_port: u16,
     /// The port of the namespace that an ordinary user's networks are in by which it leads there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -312,11 +312,19 @@ const fn is_one_port(count: &u16) -> bool {
 }
 
 impl PublishedPort {
+    /// Each port by itself.
+    pub(crate) fn each(&self) -> impl Iterator<Item = Self> + '_ {
+        (0..self.count).map_while(|index| self.part(index, 1))
+    }
+
     /// Some of them, from the n-th on.
     pub(crate) fn part(&self, index: u16, count: u16) -> Option<Self> {
         let port = self.container.port.checked_add(index)?;
         let container = ContainerPort { port, ..self.container };
-        let host_port = self.host_port.checked_add(index)?;
+        let host_port = match self.host_port {
+            0 => 0,
+            first => first.checked_add(index)?,
+        };
         Some(Self { container, host_port, count, ..*self })
     }
 

@@ -31,6 +31,7 @@ impl Engine {
         self.end_unrecorded()?;
         // An ordinary user's networks are in a namespace that ends with the last container.
         if !sys::rootless::is_member() {
+            self.leave_found_bridges()?;
             net::scan::teardown(&self.names()).map_err(net_error)?;
         }
         self.remove_roots()?;

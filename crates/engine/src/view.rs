@@ -340,14 +340,14 @@ pub struct EndpointView {
     pub asked: Option<Attachment>,
 }
 
-/// One port of the host that leads to the container.
+/// A port that the container publishes, or a range of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublishedView {
     /// Inside.
     pub container: ContainerPort,
     /// Outside.
     pub host_ip: IpAddr,
-    /// Outside.
+    /// Outside; 0 where the host does not lead there, and it is reached at the container's own address.
     pub host_port: u16,
     /// How many ports there are from these on, inside and outside.
     pub count: u16,
@@ -359,7 +359,10 @@ impl PublishedView {
         (0..self.count).map_while(|index| {
             let port = self.container.port.checked_add(index)?;
             let container = ContainerPort { port, ..self.container };
-            let host_port = self.host_port.checked_add(index)?;
+            let host_port = match self.host_port {
+                0 => 0,
+                first => first.checked_add(index)?,
+            };
             Some(Self { container, host_port, count: 1, ..*self })
         })
     }

@@ -2,14 +2,17 @@
 //!
 //! Pure. Which pool a network gets that names none is decided elsewhere.
 
+mod bridge;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::address::{Cidr, Family, Subnet};
-use crate::boolean::boolean;
 use crate::link_sysctl::LinkSysctl;
+
+pub use bridge::{BridgeOptions, GatewayMode, Mutual, Source};
 
 /// Where a bridge is named.
 pub const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
@@ -250,34 +253,6 @@ impl Attachment {
     }
 }
 
-/// Whether containers of a network may talk to each other.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Mutual {
-    /// They may.
-    Allowed,
-    /// `enable_icc=false`
-    Refused,
-}
-
-/// Under which address packets of a network leave the host.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Source {
-    /// The host's.
-    Host,
-    /// The container's own: `enable_ip_masquerade=false`.
-    Own,
-}
-
-/// What the host is to a network of one family.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub enum GatewayMode {
-    /// The way out, under its own address.
-    #[default]
-    Nat,
-    /// Nothing: the bridge has no address.
-    Isolated,
-}
-
 /// Options of a driver that cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadOption {
@@ -312,115 +287,6 @@ pub enum BadOption {
     IsolatedOutside,
 }
 
-/// The options of the driver `bridge`, understood.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct BridgeOptions {
-    /// The bridge's name, if the user names it.
-    pub name: Option<String>,
-    /// Bytes.
-    pub mtu: Option<u32>,
-    /// Containers among themselves.
-    pub mutual: Mutual,
-    /// How packets leave the host.
-    pub source: Source,
-    /// Where ports are published that name no address.
-    pub binding: Option<IpAddr>,
-    /// Of IPv4, then of IPv6.
-    pub gateways: [GatewayMode; 2],
-    /// Whether the bridge goes without an address of IPv4, which somebody else has as the gateway.
-    pub inhibit_ipv4: bool,
-    /// What links of containers are called, with a number behind.
-    pub link_prefix: Option<String>,
-}
-
-impl Default for BridgeOptions {
-    fn default() -> Self {
-        Self {
-            name: None,
-            mtu: None,
-            mutual: Mutual::Allowed,
-            source: Source::Host,
-            binding: None,
-            gateways: [GatewayMode::Nat; 2],
-            inhibit_ipv4: false,
-            link_prefix: None,
-        }
-    }
-}
-
-impl BridgeOptions {
-    /// Understands options as typed.
-    ///
-    /// # Errors
-    /// One is unknown, or its value makes no sense.
-    pub fn parse(
-        options: &BTreeMap<String, String>,
-        is_internal: Inside,
-    ) -> Result<Self, BadOption> {
-        let mut parsed = Self::default();
-        for (key, value) in options {
-            parsed.set(key, value)?;
-        }
-        let isolated = parsed.gateways.contains(&GatewayMode::Isolated);
-        if isolated && is_internal == Inside::No {
-            return Err(BadOption::IsolatedOutside);
-        }
-        Ok(parsed)
-    }
-
-    fn set(&mut self, key: &str, value: &str) -> Result<(), BadOption> {
-        let bad = |why| BadOption::Value { key: key.to_owned(), value: value.to_owned(), why };
-        let switch = || boolean(value).ok_or_else(|| bad("invalid syntax"));
-        let Some(short) = key.strip_prefix("com.docker.network.") else {
-            return Err(BadOption::Unknown { key: key.to_owned(), driver: Driver::Bridge });
-        };
-        match short {
-            "bridge.name" => self.name = Some(link_name(value).ok_or_else(|| bad(LINK_NAME))?),
-            "driver.mtu" => {
-                let mtu = value.parse().ok().filter(|mtu| *mtu == 0 || MTU.contains(mtu));
-                self.mtu = Some(mtu.ok_or_else(|| bad("68 to 65535 bytes"))?).filter(|m| *m > 0);
-            }
-            "bridge.enable_icc" => {
-                self.mutual = if switch()? { Mutual::Allowed } else { Mutual::Refused };
-            }
-            "bridge.enable_ip_masquerade" => {
-                self.source = if switch()? { Source::Host } else { Source::Own };
-            }
-            "bridge.host_binding_ipv4" => {
-                let v4 = value.parse::<Ipv4Addr>().map_err(|_| bad("invalid ip"))?;
-                self.binding = Some(v4.into());
-            }
-            "bridge.gateway_mode_ipv4" => self.gateways[0] = gateway_mode(key, value)?,
-            "bridge.gateway_mode_ipv6" => self.gateways[1] = gateway_mode(key, value)?,
-            "bridge.inhibit_ipv4" => self.inhibit_ipv4 = switch()?,
-            "container_iface_prefix" => {
-                // The kernel's 15 bytes, with a number of three digits.
-                let prefix = link_name(value).filter(|name| name.len() <= 12);
-                self.link_prefix = Some(prefix.ok_or_else(|| bad(LINK_NAME))?);
-            }
-            "bridge.default_bridge"
-            | "bridge.trusted_host_interfaces"
-            | "bridge.vlan_filtering"
-            | "enable_ipv4"
-            | "enable_ipv6"
-            | "host_ipv4"
-            | "host_ipv6" => return Err(BadOption::Later(format!("option {key}"))),
-            _ => return Err(BadOption::Unknown { key: key.to_owned(), driver: Driver::Bridge }),
-        }
-        Ok(())
-    }
-
-    /// What the host is to the network in a family.
-    #[must_use]
-    pub const fn gateway_mode(&self, family: Family) -> GatewayMode {
-        let [v4, v6] = self.gateways;
-        match family {
-            Family::V4 => v4,
-            Family::V6 => v6,
-        }
-    }
-}
-
 /// Whether nothing leads out of a network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Inside {
@@ -439,81 +305,9 @@ impl Inside {
 }
 
 pub(crate) const LINK_NAME: &str = "invalid interface name";
-const MTU: std::ops::RangeInclusive<u32> = 68..=65535;
-
-fn gateway_mode(key: &str, value: &str) -> Result<GatewayMode, BadOption> {
-    match value {
-        "nat" => Ok(GatewayMode::Nat),
-        "isolated" => Ok(GatewayMode::Isolated),
-        "routed" | "nat-unprotected" => Err(BadOption::Later(format!("gateway mode {value}"))),
-        _ => Err(BadOption::Value {
-            key: key.to_owned(),
-            value: value.to_owned(),
-            why: "unknown gateway mode",
-        }),
-    }
-}
-
 /// What the kernel takes as the name of a link.
 pub(crate) fn link_name(text: &str) -> Option<String> {
     let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':' | b'%');
     let fits = (1..16).contains(&text.len()) && !matches!(text, "." | "..");
     (fits && text.bytes().all(plain)).then(|| text.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(options: &[(&str, &str)]) -> Result<BridgeOptions, String> {
-        let prefix = "com.docker.network.";
-        let options = options.iter().map(|(k, v)| (format!("{prefix}{k}"), (*v).to_owned()));
-        BridgeOptions::parse(&options.collect(), Inside::No).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn options_are_understood() {
-        let parsed = parse(&[
-            ("bridge.name", "br-mine"),
-            ("driver.mtu", "1400"),
-            ("bridge.enable_icc", "false"),
-            ("bridge.enable_ip_masquerade", "0"),
-            ("bridge.host_binding_ipv4", "127.0.0.1"),
-            ("bridge.inhibit_ipv4", "T"),
-            ("container_iface_prefix", "net"),
-        ]);
-        let expected = BridgeOptions {
-            name: Some("br-mine".to_owned()),
-            mtu: Some(1400),
-            mutual: Mutual::Refused,
-            source: Source::Own,
-            binding: Some("127.0.0.1".parse().unwrap()),
-            inhibit_ipv4: true,
-            link_prefix: Some("net".to_owned()),
-            ..BridgeOptions::default()
-        };
-        assert_eq!(parsed, Ok(expected));
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_refused() {
-        for (key, value, says) in [
-            ("driver.mtu", "1", "68 to 65535 bytes"),
-            ("driver.mtu", "x", "68 to 65535 bytes"),
-            ("bridge.enable_icc", "maybe", "invalid syntax"),
-            ("bridge.name", "a/b", "invalid interface name"),
-            ("bridge.host_binding_ipv4", "x", "invalid ip"),
-            ("bridge.host_binding_ipv4", "::1", "invalid ip"),
-            ("bridge.gateway_mode_ipv4", "odd", "unknown gateway mode"),
-            ("bridge.gateway_mode_ipv6", "routed", "not supported yet: gateway mode routed"),
-            ("bridge.gateway_mode_ipv4", "isolated", "only be used for an internal network"),
-            ("host_ipv4", "1.2.3.4", "not supported yet: option"),
-            ("bridge.nosuch", "1", "has none of this name"),
-        ] {
-            let said = parse(&[(key, value)]).unwrap_err();
-            assert!(said.contains(says), "{key}={value}: {said}");
-        }
-        let strange = BTreeMap::from([("foo".to_owned(), "bar".to_owned())]);
-        assert!(BridgeOptions::parse(&strange, Inside::No).is_err());
-    }
 }

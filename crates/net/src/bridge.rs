@@ -2,6 +2,10 @@
 //!
 //! Owns the link, its addresses and its sysctls. Filtering and NAT are `nft`'s.
 
+mod found;
+
+pub use found::{Found, ensure_found, find, leave_found};
+
 use crate::address::{AddressError, Cidr, Family, LinkName, Mac, Subnet};
 use crate::host::{self, Ipv6Loopback, Stack};
 use crate::ipam;
@@ -57,6 +61,11 @@ pub enum BridgeError {
     /// All default pools overlap with what the host uses.
     #[error("all predefined address pools have been fully subnetted")]
     NoPool,
+    /// Somebody's bridge that a network was put on is no more.
+    #[error(
+        "bridge {0} is no more, which the network was put on: make it again, or the network without it"
+    )]
+    Gone(LinkName),
     /// A link has the name that dhow has not made for this network.
     #[error("link {0} exists and belongs to somebody else")]
     Foreign(LinkName),
@@ -183,9 +192,11 @@ pub fn ensure_default(
     {
         return ready(plan, link.index);
     }
+    // Who answers may have to wait for others that choose, so what the host has is looked at behind it.
+    let reserved = reserved().map_err(BridgeError::Reserved)?;
     let has = addresses_of(&socket, name)?;
     let mut in_use = host::subnets_in_use(&socket, name).map_err(failed)?;
-    in_use.extend(reserved().map_err(BridgeError::Reserved)?);
+    in_use.extend(reserved);
     let stack =
         host::stack().map_err(|source| BridgeError::Sysctl { bridge: name.clone(), source })?;
     let plan = plan_default(name, stack, &has, &in_use).ok_or(BridgeError::NoPool)?;
@@ -298,6 +309,11 @@ fn ready(plan: BridgePlan, index: u32) -> Result<Bridge, BridgeError> {
     let hairpin = if call.as_deref() == Some("1") { Hairpin::Bridged } else { Hairpin::Routed };
     let ipv6_loopback = host::ipv6_loopback().map_err(failed)?;
     Ok(Bridge { plan, index, hairpin, ipv6_loopback })
+}
+
+/// Whether a bridge was made for a network of this root's or of another's.
+fn is_ours(link: &Link, group: u32) -> bool {
+    (group != 0 && link.group == group) || link.alias.starts_with(ALIAS)
 }
 
 /// Adds the link, whoever is first.

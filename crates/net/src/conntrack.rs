@@ -59,7 +59,8 @@ impl Side {
 /// Forgets flows that the host itself would answer at the host's sides of these rules, where
 /// nobody listens: senders that tried before the port was published.
 pub(crate) fn to_host(socket: &Socket, rules: &[PortRule]) -> Result<(), NetlinkError> {
-    let udp = rules.iter().filter(|rule| rule.protocol == Protocol::Udp);
+    let is_met = |rule: &&PortRule| rule.protocol == Protocol::Udp && !rule.is_direct();
+    let udp = rules.iter().filter(is_met);
     let sides: Vec<Side> =
         udp.map(|rule| Side { first: rule.host, last: rule.last(rule.host) }).collect();
     if sides.is_empty() {

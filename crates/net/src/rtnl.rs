@@ -3,16 +3,18 @@
 //! Owns numbers and layouts (`linux/rtnetlink.h`, `if_link.h`, `if_addr.h`, `neighbour.h`) and
 //! nothing of when a message is sent.
 
+mod given;
 pub(crate) mod stacked;
 mod way;
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use crate::address::{Cidr, Family, LinkName, Mac, Subnet, from_octets, octets};
 use crate::netlink::{
     Answer, Attributes, Batch, Head, NetlinkError, Socket, Writer, flag, native_u32,
 };
 
+pub(crate) use given::{add_loopback_route, delete_address, delete_loopback_route};
 pub use way::Way;
 
 const NEWLINK: u16 = 16;
@@ -20,8 +22,10 @@ const DELLINK: u16 = 17;
 const GETLINK: u16 = 18;
 const SETLINK: u16 = 19;
 const NEWADDR: u16 = 20;
+const DELADDR: u16 = 21;
 const GETADDR: u16 = 22;
 const NEWROUTE: u16 = 24;
+const DELROUTE: u16 = 25;
 const GETROUTE: u16 = 26;
 const NEWNEIGH: u16 = 28;
 const NEWRULE: u16 = 32;
@@ -411,24 +415,6 @@ pub(crate) fn delete_rule_to(batch: &mut Batch, family: Family, table: u32) {
 
 const fn delete_rule() -> Head {
     Head { kind: DELRULE, flags: flag::ACK, step: "delete a rule of routing" }
-}
-
-/// Lets packets that are rewritten to `::1` after they came in by this link be taken for local.
-///
-/// This does for IPv6 what `route_localnet` does for IPv4. The kernel looks for a route to `::1`
-/// only at the link that a packet came in by (`rt6_need_strict`), and has one at `lo` alone.
-/// Packets that arrive with the destination `::1` are still dropped before any routing.
-pub(crate) fn add_loopback_route(batch: &mut Batch, index: u32) {
-    // Each bridge has one; `EXCL` would take that of another for its own.
-    let flags = flag::ACK | flag::CREATE;
-    let head = Head { kind: NEWROUTE, flags, step: "add a local route to ::1" };
-    let (family, bits) = (Family::V6.number(), Family::V6.bits());
-    let header = [family, bits, 0, 0, TABLE_LOCAL, PROTOCOL_BOOT, 0, TYPE_LOCAL, 0, 0, 0, 0];
-    batch.message(head, &header, |w| {
-        w.bytes(RTA_DST, &Ipv6Addr::LOCALHOST.octets());
-        w.native_u32(RTA_OIF, index);
-        w.native_u32(RTA_PRIORITY, LATE);
-    });
 }
 
 /// Says under which hardware address a neighbour is found, in place of what was known.

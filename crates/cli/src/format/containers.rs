@@ -177,8 +177,9 @@ fn ports(ports: &[Port]) -> String {
         }
         let same = |span: &&mut Span| span.ip == port.ip && span.protocol == port.protocol;
         match open.iter_mut().find(same) {
-            Some(span) if port.private_port == span.last.saturating_add(1) => {
-                span.last = last(port);
+            // Ranges at a container's own addresses lie over each other where its families have different ones.
+            Some(span) if port.private_port <= span.last.saturating_add(1) => {
+                span.last = span.last.max(last(port));
             }
             Some(span) => {
                 shown.push(span.text());
@@ -349,6 +350,14 @@ mod tests {
             port("::", 80, 80, "tcp"),
             port("0.0.0.0", 82, 82, "tcp"),
         ]));
+    }
+
+    /// A container is reached at other ports of its IPv6 address than of its IPv4 address.
+    #[test]
+    fn ranges_that_lie_over_each_other_are_one() {
+        let range = |first, count| Port { count, ..port("", first, 0, "tcp") };
+        expect!["80-179/tcp"].assert_eq(&ports(&[range(80, 10), range(80, 100), range(90, 5)]));
+        expect!["80-84/tcp, 86/tcp"].assert_eq(&ports(&[range(80, 3), range(81, 4), range(86, 0)]));
     }
 
     /// A list of ranges shows what one of their ports does.

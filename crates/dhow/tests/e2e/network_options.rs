@@ -5,11 +5,11 @@ use hickory_proto::rr::RecordType;
 use serde_json::json;
 use testkit::Host;
 
-use crate::dns::{ask, asker, inside, told};
+use crate::dns::{ask, ask_by_tcp, asker, inside, told};
 use crate::firewall::{nft, with_neighbour};
 use crate::host;
 use crate::network_members::{address, place, reaches, serve};
-use crate::networks::{has_ipv6, inspect, subnet};
+use crate::networks::{has_ipv6, inspect, said, subnet};
 
 fn sleep(host: &Host, name: &str, more: &[&str]) {
     host.ok(&[&["run", "-d", "--name", name], more, &["busybox", "sleep", "1000"]].concat());
@@ -192,4 +192,109 @@ fn without_names_on_the_default_network_it_asks_on_another() {
     host.ok(&["restart", "-t", "0", "cc"]);
     assert!(host.ok(&["exec", "cc", "cat", "/etc/resolv.conf"]).contains("127.0.0.11"));
     reaches(&host, "cc", "web");
+}
+
+/// A container's own filter of connections takes names for what they are: answers to its questions.
+#[test]
+fn names_are_answered_beside_a_filter_of_connections() {
+    let host = host();
+    host.ok(&["network", "create", "--subnet", &subnet(), "net"]);
+    serve(&host, "net", "web", &[]);
+    sleep(&host, "cc", &["--network", "net"]);
+    // Nothing but answers comes back, and what is no connection goes nowhere.
+    let rules = "table ip filter {
+        chain input {
+            type filter hook input priority 0; policy drop;
+            ct state established accept
+            ct state new udp dport != 53 accept
+            ct state new tcp dport != 53 accept
+        }
+        chain output {
+            type filter hook output priority 0; policy drop;
+            ct state established accept
+            ct state new ip daddr 127.0.0.11 meta l4proto { tcp, udp } th dport 53 accept
+        }
+    }";
+    inside(&host, "cc", || said(&["nft", &format!("add {rules}")]));
+    let shown = inside(&host, "cc", || said(&["nft", "list", "ruleset"]));
+    assert_eq!(shown.matches("policy drop").count(), 2, "{shown}");
+    let web = address(&host, "web", "net");
+    assert_eq!(told(&ask(&asker(&host, "cc"), "web", RecordType::A)), web);
+    assert_eq!(told(&ask_by_tcp(&host, "cc", "web", RecordType::A)), web);
+}
+
+/// A firewall of one family says nothing of ports of the other, and a port that a container has on two networks is one.
+#[test]
+fn who_is_warned_is_told_of_the_chain_that_is_passed() {
+    with_neighbour(|host, _| {
+        nft("add table ip6 filter
+             add chain ip6 filter INPUT { type filter hook input priority 0; policy drop; }
+             add rule ip6 filter INPUT iifname lo accept");
+        host.ok(&["network", "create", "--subnet", &subnet(), "one"]);
+        host.ok(&["network", "create", "--subnet", &subnet(), "two"]);
+        let warned = |more: &[&str]| {
+            let ran = host.run(&[&["create"], more, &["busybox", "true"]].concat());
+            assert_eq!(ran.code, Some(0), "{}", ran.err);
+            ran.err
+        };
+        assert_eq!(warned(&["-p", "0.0.0.0:8080:80"]), "");
+        nft("add table ip filter
+             add chain ip filter INPUT { type filter hook input priority 0; policy drop; }
+             add rule ip filter INPUT iifname lo accept");
+        let said = warned(&["-p", "0.0.0.0:8080:80", "--network", "one", "--network", "two"]);
+        assert!(said.contains("(ip filter INPUT)"), "{said}");
+        assert!(said.contains("port 80/tcp of the container will be open"), "no more: {said}");
+        let both = warned(&["-p", "[::]:8080:80"]);
+        assert!(both.contains("(ip6 filter INPUT)"), "{both}");
+    });
+}
+
+/// Who chooses a subnet keeps other roots from choosing the same before it is there.
+#[test]
+fn roots_choose_their_subnets_one_after_the_other() {
+    let host = host();
+    let mut open = std::fs::File::options();
+    let lock =
+        open.write(true).create(true).truncate(false).open("/run/dhow-subnets.lock").unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let mut create = host.command(&["network", "create", "net"]);
+    let mut create = create.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let who = format!(" {} ", create.id());
+    let waits = |line: &str| line.contains("-> FLOCK") && line.contains(&who);
+    testkit::until("it waits", || {
+        std::fs::read_to_string("/proc/locks").unwrap().lines().any(waits)
+    });
+    assert!(host.fails(1, &["network", "inspect", "net"]).contains("not found"));
+    drop(lock);
+    assert!(create.wait().unwrap().success());
+    host.ok(&["network", "rm", "net"]);
+}
+
+/// Who has what there is, in the error.
+#[test]
+fn pools_that_are_all_taken_are_told_with_who_has_them() {
+    with_neighbour(|host, _| {
+        for subnet in ["172.16.0.0/12", "192.168.0.0/17"] {
+            said(&["ip", "route", "add", subnet, "dev", "eth0"]);
+        }
+        host.ok(&["network", "create", "--subnet", "192.168.128.0/17", "wide"]);
+        let refused = host.fails(1, &["network", "create", "net"]);
+        for part in [
+            "all predefined address pools have been fully subnetted: ",
+            "172.16.0.0/12 the host's",
+            "192.168.0.0/17 the host's",
+            "more are taken",
+            "name one with --subnet",
+        ] {
+            assert!(refused.contains(part), "{part}: {refused}");
+        }
+        assert!(host.fails(1, &["network", "inspect", "net"]).contains("not found"));
+        host.ok(&["network", "rm", "wide"]);
+        host.ok(&["network", "create", "net"]);
+        assert_eq!(inspect(host, "net")["IPAM"]["Config"][0]["Subnet"], "192.168.128.0/24");
+        for name in ["a/b", "a:b", " a", "a,b", "a=b"] {
+            let refused = host.fails(1, &["network", "create", name]);
+            assert!(refused.contains("name"), "{name}: {refused}");
+        }
+    });
 }

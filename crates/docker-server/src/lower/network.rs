@@ -310,9 +310,12 @@ fn link_first(
         place.network == own || (is_default(&place.network) && is_default(own))
     };
     match attachments.iter_mut().find(is_own) {
-        // Both say the same.
-        Some(place) if !place.links.is_empty() => {}
-        Some(place) => place.links = links,
+        // What both say is one.
+        Some(place) => {
+            let new = |link: &Link| !place.links.contains(link);
+            let more: Vec<Link> = links.into_iter().filter(new).collect();
+            place.links.extend(more);
+        }
         None => attachments.push(Attachment { links, ..Attachment::of(own) }),
     }
     Ok(())

@@ -39,7 +39,7 @@ fn open_port(port: &ExposedPort, view: &Exposure) -> OpenPort {
     };
     let chains = |wanted: &dyn Fn(Hook) -> bool| -> Vec<String> {
         let fits = |chain: &&ForeignChain| {
-            refuses(chain) && is_of(chain, port.host.is_ipv4()) && wanted(chain.hook)
+            refuses(chain) && chain.sees(port.host.ip()) && wanted(chain.hook)
         };
         view.others.iter().filter(fits).map(ToString::to_string).collect()
     };
@@ -47,8 +47,9 @@ fn open_port(port: &ExposedPort, view: &Exposure) -> OpenPort {
         container_id: port.owner.to_string(),
         container: port.container.as_ref().map(ToString::to_string).unwrap_or_default(),
         protocol: port.protocol.to_string(),
-        host_ip: port.host.ip().to_string(),
-        host_port: port.host.port(),
+        // Where nothing of the host leads there, it is reached at the container's own address.
+        host_ip: port.place().ip().to_string(),
+        host_port: port.place().port(),
         container_ip: port.inside.ip().to_string(),
         container_port: port.inside.port(),
         count: port.count,
@@ -68,15 +69,6 @@ fn open_port(port: &ExposedPort, view: &Exposure) -> OpenPort {
     }
 }
 
-/// Whether a chain sees packets of a family.
-fn is_of(chain: &ForeignChain, is_v4: bool) -> bool {
-    match chain.family {
-        "ip" => is_v4,
-        "ip6" => !is_v4,
-        _ => true,
-    }
-}
-
 fn network(network: &ExposedNetwork) -> OpenNetwork {
     OpenNetwork {
         name: network.name.clone(),
@@ -84,7 +76,8 @@ fn network(network: &ExposedNetwork) -> OpenNetwork {
         subnets: network.subnets.iter().map(ToString::to_string).collect(),
         internal: network.inside == Inside::Only,
         isolated: network.mutual == Mutual::Refused,
-        masqueraded: network.source == Source::Host && network.inside == Inside::No,
+        masqueraded: network.source.iter().any(|source| *source != Source::Own)
+            && network.inside == Inside::No,
     }
 }
 

@@ -116,7 +116,11 @@ fn ports(view: &ContainerView) -> PortMap {
     for port in view.ports.iter().flat_map(PublishedView::each) {
         let binding = PortBinding {
             host_ip: port.host_ip.to_string(),
-            host_port: port.host_port.to_string(),
+            // Where nothing of the host leads there, Docker has an address without a port.
+            host_port: match port.host_port {
+                0 => String::new(),
+                number => number.to_string(),
+            },
         };
         let list = map.entry(port.container.to_string()).or_default();
         list.get_or_insert_default().push(binding);
@@ -147,7 +151,8 @@ pub(super) fn port_list(view: &ContainerView, shown: PortList) -> Vec<Port> {
         return Vec::new();
     }
     let port = |port: &PublishedView| Port {
-        ip: port.host_ip.to_string(),
+        // What is reached at the container's own address is as if it were only exposed.
+        ip: if port.host_port == 0 { String::new() } else { port.host_ip.to_string() },
         private_port: port.container.port,
         public_port: port.host_port,
         protocol: port.container.protocol.to_string(),
@@ -169,6 +174,7 @@ pub(super) fn port_list(view: &ContainerView, shown: PortList) -> Vec<Port> {
         }
     }
     list.sort();
+    list.dedup();
     list
 }
 

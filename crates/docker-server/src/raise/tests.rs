@@ -253,6 +253,28 @@ fn ranges_are_one_entry_for_who_asks_for_them() {
         .assert_eq(&wire(&view)["NetworkSettings"]["Ports"].to_string());
 }
 
+/// As what is only exposed, once for both families; Docker has an address without a port for each.
+#[test]
+fn ports_at_the_containers_own_address_have_none_of_the_host() {
+    let body =
+        r#"{"Image":"a","Cmd":["x"],"HostConfig":{"PortBindings":{"80/tcp":[{}],"81/tcp":[{}]}}}"#;
+    let mut view = running(body);
+    let direct = |ip: &str, count| PublishedView {
+        container: "80/tcp".parse().unwrap(),
+        host_ip: ip.parse().unwrap(),
+        host_port: 0,
+        count,
+    };
+    view.ports = vec![direct("0.0.0.0", 2), direct("::", 2)];
+    let list =
+        |view: &_, shown| serde_json::to_string(&summary(view, None, at(2), shown).ports).unwrap();
+    expect![[r#"[{"PrivatePort":80,"Type":"tcp"},{"PrivatePort":81,"Type":"tcp"}]"#]]
+        .assert_eq(&list(&view, PortList::Each));
+    expect![[r#"[{"PrivatePort":80,"Type":"tcp","Count":2}]"#]]
+        .assert_eq(&list(&view, PortList::Ranges));
+    expect![[r#"{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":""},{"HostIp":"::","HostPort":""}],"81/tcp":[{"HostIp":"0.0.0.0","HostPort":""},{"HostIp":"::","HostPort":""}]}"#]].assert_eq(&wire(&view)["NetworkSettings"]["Ports"].to_string());
+}
+
 #[test]
 fn mounts_are_where_they_came_from() {
     let wire = wire(&view(

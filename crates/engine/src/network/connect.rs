@@ -162,6 +162,9 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let netns = self.network_of(container)?;
         let mut places = places_of(container);
+        if places.is_empty() && sys::rootless::is_member() {
+            return Err(NetworkError::UsersLeft(container.name().to_owned()).into());
+        }
         self.remove_strange_links((&container.id, &netns), &places)?;
         let mut link_names = LinkNames::of(places.iter());
         place.link_name().map_or(Ok(()), |name| link_names.keep(name))?;
@@ -200,10 +203,13 @@ impl Engine {
         self.save(before)?;
         let ways = ways_of(endpoint_of(before));
         let led = ways.and_then(|ways| endpoint::lead_out(netns, &ways).map_err(net_error));
+        let again = self.take_again(before, failed);
         let published = self.publish_moved((failed, before), &Publication::default());
         self.leave_about(before, endpoint_of(before));
         self.rewrite_hosts(failed, before);
-        all([led, published, self.name_anew(before, endpoint_of(before))])
+        // What the change has reserved can be had by others.
+        let leased = self.lease_ports(&before.id, ports_of(before)).map_err(net_error);
+        all([led, again, published, leased, self.name_anew(before, endpoint_of(before))])
     }
 
     fn disconnect_live(&self, container: &mut Container, known: &Known) -> Result<(), EngineError> {
@@ -288,7 +294,11 @@ impl Engine {
     }
 
     /// Takes back what is published of a container and should not be.
-    fn unpublish_all_but(&self, wanted: &[PortRule], id: &ContainerId) -> Result<(), EngineError> {
+    pub(super) fn unpublish_all_but(
+        &self,
+        wanted: &[PortRule],
+        id: &ContainerId,
+    ) -> Result<(), EngineError> {
         let firewall = self.firewall()?;
         let mut all = firewall.published().map_err(net_error)?;
         all.retain(|rule| rule.owner == *id);
@@ -299,37 +309,8 @@ impl Engine {
         self.republish(&all, &stay)
     }
 
-    /// Gives the ports to the main place. Those that were published keep their sockets, and with them their
-    /// numbers; where there were none because nothing led out, they are reserved now.
-    fn move_ports(
-        &self,
-        before: &Container,
-        main: Option<&mut Endpoint>,
-    ) -> Result<Publication, EngineError> {
-        let had = endpoint_of(before).map(|endpoint| endpoint.ports.clone()).unwrap_or_default();
-        let Some(main) = main else { return Ok(Publication::default()) };
-        main.beside.iter_mut().for_each(|place| place.ports.clear());
-        if !self.has_ports(main)? {
-            main.ports.clear();
-            return Ok(Publication::default());
-        }
-        let wished = &before.record.resolved.published;
-        // Its program learns of its ports when it starts.
-        if had.is_empty() && !wished.is_empty() && !sys::rootless::is_member() {
-            let bindings = self.terms_of(main)?.of(wished);
-            let addresses = main.addresses();
-            let reserved = self.reserve(before, &bindings, &addresses).map_err(net_error)?;
-            main.ports = reserved.iter().flat_map(crate::ports::published_ports).collect();
-            let sockets = reserved.into_iter().flat_map(|one| one.sockets).collect();
-            return Ok(Publication { sockets, ..Publication::default() });
-        }
-        let has_v6 = main.ipv6.is_some();
-        main.ports = had.into_iter().filter(|port| port.host_ip.is_ipv4() || has_v6).collect();
-        Ok(Publication::default())
-    }
-
     /// Whether ports are published at a place.
-    fn has_ports(&self, place: &Endpoint) -> Result<bool, EngineError> {
+    pub(super) fn has_ports(&self, place: &Endpoint) -> Result<bool, EngineError> {
         let Some(network) = &place.network else { return Ok(true) };
         Ok(self.network(&network.id.to_string())?.has_ports()?)
     }
@@ -466,15 +447,15 @@ fn is_noted(places: &[Endpoint], name: &LinkName) -> bool {
 }
 
 /// What is published of a container at its main place.
-fn rules_of(container: &Container, main: Option<&Endpoint>) -> Vec<PortRule> {
+pub(super) fn rules_of(container: &Container, main: Option<&Endpoint>) -> Vec<PortRule> {
     main.map(|main| crate::ports::rules(container, main)).unwrap_or_default()
 }
 
-fn endpoint_of(container: &Container) -> Option<&Endpoint> {
+pub(super) fn endpoint_of(container: &Container) -> Option<&Endpoint> {
     container.record.last_start()?.endpoint.as_ref()
 }
 
-fn ports_of(container: &Container) -> &[crate::record::PublishedPort] {
+pub(super) fn ports_of(container: &Container) -> &[crate::record::PublishedPort] {
     endpoint_of(container).map_or(&[], |endpoint| &endpoint.ports)
 }
 

@@ -10,6 +10,7 @@ use model::vlan::VlanOptions;
 use net::address::LinkName;
 use net::bridge::{self, Bridge};
 use net::host::{self, Stack};
+use net::names::Names;
 use net::nft::{Firewall, Source};
 use net::parent::{self, Parent};
 use store::{DbError, NetworkRow, NetworkRowError};
@@ -18,7 +19,7 @@ use sys::failpoint::Point;
 use super::alone::Alone;
 use super::error::NetworkError;
 use super::plan::{Ground, pools};
-use super::record::{Known, Laid, Made, NULL, NetworkRecord, Outline};
+use super::record::{FoundBridge, Known, Laid, Made, NULL, NetworkRecord, Outline};
 use super::{is_predefined, net_error};
 use crate::container::now;
 use crate::{Engine, EngineError, random};
@@ -49,6 +50,8 @@ impl Engine {
         // The first thing on a host makes its root, which is locked then.
         self.built_in(super::BRIDGE)?;
         let alone = self.alone_with_networks()?;
+        // Before what the host has is looked at.
+        let _choice = self.choose_alone()?;
         let mut ground = self.ground()?;
         let id = random::network_id()?;
         let bridge = self.default_subnets()?;
@@ -60,7 +63,8 @@ impl Engine {
             check_parent(&wish, &outlines).map_err(EngineError::from)?;
             ground.networks = held(outlines);
             ground.networks.extend(bridge);
-            new_row(id, wish, &ground)
+            let found = found(&wish, &names)?;
+            new_row(id, wish, found, &ground)
         });
         let known = Known::read(row.map_err(Refusal::told)?)?;
         let laid = self
@@ -130,7 +134,11 @@ impl Engine {
         let Some(Laid { plan, rules }) = known.laid(&self.names(), stack)? else {
             return Ok(None);
         };
-        let bridge = bridge::ensure(plan).map_err(net_error)?;
+        let bridge = match known.found() {
+            Some(_) => bridge::ensure_found(plan),
+            None => bridge::ensure(plan),
+        };
+        let bridge = bridge.map_err(net_error)?;
         let firewall = self.firewall_of(stack, &bridge)?;
         let mut wanted = || self.everything();
         let mut source = Source::Everything(&mut wanted);
@@ -235,10 +243,30 @@ fn check_bridge(
     Err(NetworkError::SameBridge { name: wish.name.clone(), bridge: bridge.clone(), by })
 }
 
+/// The bridge that the wish names, if somebody else has made it: the network is put on that (Docker).
+fn found(wish: &NetworkWish, names: &Names) -> Result<Option<FoundBridge>, EngineError> {
+    let is_one = wish.driver == Driver::Bridge && wish.configuration != Configuration::Only;
+    // An ordinary user's bridges are where nobody else makes any.
+    if !is_one || sys::rootless::is_member() {
+        return Ok(None);
+    }
+    let Some(name) = wish.options.get(BRIDGE_NAME) else { return Ok(None) };
+    // What is no name is told with the other options.
+    let Ok(name) = name.parse() else { return Ok(None) };
+    let found = bridge::find(&name, names.group()).map_err(net_error)?;
+    Ok(found.map(FoundBridge::from))
+}
+
 /// The host's links are root's, and the program that carries an ordinary user's packets has IPv4.
 fn check_users(wish: &NetworkWish) -> Result<(), NetworkError> {
+    let routed = wish.options.iter().find(|(key, value)| {
+        key.ends_with("trusted_host_interfaces")
+            || (key.contains("gateway_mode") && *value == "routed")
+    });
     match (wish.driver, wish.ipv4) {
-        (Driver::Bridge, Ipv4::On) => Ok(()),
+        (Driver::Bridge, Ipv4::On) => routed.map_or(Ok(()), |(key, value)| {
+            Err(NetworkError::UsersOption { key: key.clone(), value: value.clone() })
+        }),
         (Driver::Bridge, Ipv4::Off) => Err(NetworkError::UsersFamily),
         (Driver::Macvlan | Driver::Ipvlan, _) => Err(NetworkError::UsersDriver(wish.driver.name())),
     }
@@ -262,7 +290,12 @@ fn check_parent(wish: &NetworkWish, others: &[Outline]) -> Result<(), NetworkErr
     }
 }
 
-fn new_row(id: NetworkId, wish: NetworkWish, ground: &Ground) -> Result<NetworkRow, Refusal> {
+fn new_row(
+    id: NetworkId,
+    wish: NetworkWish,
+    found: Option<FoundBridge>,
+    ground: &Ground,
+) -> Result<NetworkRow, Refusal> {
     let only = wish.configuration == Configuration::Only;
     // A configuration takes nothing: each network that is made from it does.
     let pools =
@@ -275,6 +308,7 @@ fn new_row(id: NetworkId, wish: NetworkWish, ground: &Ground) -> Result<NetworkR
         internal: wish.internal,
         attachable: wish.attachable,
         configuration: wish.configuration,
+        found,
     };
     let record = NetworkRecord { driver: driver.to_owned(), created: now(), made: Some(made) };
     let record = serde_json::to_string(&record).map_err(|source| {

@@ -83,6 +83,22 @@ pub enum NetworkError {
     /// What carries its packets has no IPv6.
     #[error("an ordinary user's network cannot be without IPv4")]
     UsersFamily,
+    /// The program that leads it out is started with it.
+    #[error(
+        "container {0} has left all of its networks: an ordinary user's gets its way out when it starts, so stop it, \
+         connect it and start it"
+    )]
+    UsersLeft(String),
+    /// Nobody outside reaches the addresses of its containers.
+    #[error(
+        "an ordinary user's network cannot have the option {key}={value}: nobody outside reaches its addresses"
+    )]
+    UsersOption {
+        /// Which.
+        key: String,
+        /// As typed.
+        value: String,
+    },
     /// Its driver is unknown.
     #[error("network {name} has the driver {driver}, which this dhow does not have")]
     NoDriver {

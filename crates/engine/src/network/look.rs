@@ -124,6 +124,7 @@ impl Engine {
             internal: false,
             attachable: false,
             configuration: Configuration::Own,
+            found: None,
         };
         if name != BRIDGE {
             return Ok(made);

@@ -8,7 +8,7 @@ use model::network::{
 };
 use model::vlan::{PARENT, VlanOptions};
 use net::address::{BadLinkName, Cidr, LinkName};
-use net::bridge::BridgePlan;
+use net::bridge::{self, BridgePlan};
 use net::host::Stack;
 use net::names::{self, Names};
 use net::nft;
@@ -48,6 +48,33 @@ pub(crate) struct Made {
     pub(crate) internal: bool,
     pub(crate) attachable: bool,
     pub(crate) configuration: Configuration,
+    /// What its bridge had that somebody else has made; a bridge of its own has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) found: Option<FoundBridge>,
+}
+
+/// A bridge as it was before a network was put on it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FoundBridge {
+    /// With their prefixes.
+    addresses: Vec<String>,
+    localnet: bool,
+}
+
+impl From<bridge::Found> for FoundBridge {
+    fn from(found: bridge::Found) -> Self {
+        let addresses = found.addresses.iter().map(ToString::to_string).collect();
+        Self { addresses, localnet: found.localnet }
+    }
+}
+
+impl FoundBridge {
+    /// As it is given back.
+    pub(super) fn as_found(&self) -> bridge::Found {
+        let addresses = self.addresses.iter().filter_map(|text| text.parse().ok()).collect();
+        bridge::Found { addresses, localnet: self.localnet }
+    }
 }
 
 /// A network, read.
@@ -180,6 +207,11 @@ impl Known {
         Ok(Some(ParentPlan { name, origin, group: names.group() }))
     }
 
+    /// What its bridge had before, if somebody else has made that.
+    pub(super) fn found(&self) -> Option<bridge::Found> {
+        Some(self.record.made.as_ref()?.found.as_ref()?.as_found())
+    }
+
     /// What the kernel should have of it in these families; nothing of one that has no bridge of its own.
     pub(crate) fn laid(&self, names: &Names, stack: Stack) -> Result<Option<Laid>, EngineError> {
         let Some(made) = &self.record.made else { return Ok(None) };
@@ -197,13 +229,20 @@ impl Known {
             rules: nft::Network {
                 bridge: name.clone(),
                 subnets: pools().map(|pool| pool.subnet).collect(),
-                source: options.source,
+                source: [Family::V4, Family::V6].map(|family| options.source(family)),
+                gateways: options.gateways,
+                trusted: trusted(&options)?,
                 mutual: options.mutual,
                 inside: Inside::of(made.internal),
             },
             plan: BridgePlan { name, addresses, mtu: options.mtu, group: names.group() },
         }))
     }
+}
+
+fn trusted(options: &BridgeOptions) -> Result<Vec<LinkName>, EngineError> {
+    let parsed = options.trusted.iter().map(|name| name.parse());
+    parsed.collect::<Result<_, BadLinkName>>().map_err(net_error)
 }
 
 impl Made {
@@ -270,6 +309,7 @@ mod tests {
             internal: false,
             attachable: false,
             configuration: Configuration::Own,
+            found: None,
         };
         let id = NetworkId::from_random([0xab; 32]);
         let laid = |made: &Made, stack| {
@@ -296,9 +336,9 @@ mod tests {
         other.options = options.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         said += &laid(&other, Stack::Dual).unwrap();
         expect![[r#"
-            br-abababababab ["10.1.0.1/24", "fd00:1::1/64"] Host No
-            br-abababababab ["10.1.0.1/24"] Host No
-            mine ["fd00:1::1/64"] Own Only
+            br-abababababab ["10.1.0.1/24", "fd00:1::1/64"] [Host, Host] No
+            br-abababababab ["10.1.0.1/24"] [Host, Host] No
+            mine ["fd00:1::1/64"] [Own, Own] Only
         "#]]
         .assert_eq(&said);
         other.configuration = Configuration::Only;

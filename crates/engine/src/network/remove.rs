@@ -148,9 +148,27 @@ impl Engine {
         let mut wanted = || self.everything();
         let forgotten =
             self.firewall_now()?.remove_network(&rules, &mut Source::Everything(&mut wanted));
-        bridge::remove(&plan.name, plan.group).map_err(net_error)?;
+        let removed = match known.found() {
+            Some(found) => bridge::leave_found(&plan, &found),
+            None => bridge::remove(&plan.name, plan.group),
+        };
+        removed.map_err(net_error)?;
         forgotten.map_err(net_error)?;
         self.pass_others()
+    }
+
+    /// Gives back the bridges that somebody else has made. Which those were is lost with a record that cannot be
+    /// read.
+    pub(crate) fn leave_found_bridges(&self) -> Result<(), EngineError> {
+        let Ok(rows) = self.store().networks().list() else { return Ok(()) };
+        let stack = host::stack().map_err(net_error)?;
+        for known in rows.into_iter().filter_map(|row| Known::read(row).ok()) {
+            if let (Some(found), Ok(Some(laid))) = (known.found(), known.laid(&self.names(), stack))
+            {
+                bridge::leave_found(&laid.plan, &found).map_err(net_error)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether a network names this link of the host's.

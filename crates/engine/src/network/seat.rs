@@ -167,7 +167,7 @@ impl Engine {
             EndpointPlan::on_bridge(&bridge, &self.names(), &container.id, address.into(), mac)
                 .ok_or_else(|| EngineError::Invalid(format!("{address} is not on the bridge")))?;
         let plan = EndpointPlan { inside_link: link_name(place, LINK_PREFIX, names)?, ..plan };
-        let terms = Terms { stack: bridge.plan.stack(), binding: None, inside: Inside::No };
+        let terms = Terms::plain(bridge.plan.stack());
         let endpoint = super::endpoint_of(&plan, &bridge, address);
         Ok(Seat { bridge: Some(bridge), plan, terms, endpoint })
     }
@@ -198,7 +198,7 @@ impl Engine {
         let plan = self.seat_of((container, place), (made, &options), &bridge, addresses)?;
         let prefix = options.link_prefix.as_deref().unwrap_or(LINK_PREFIX);
         let plan = EndpointPlan { inside_link: link_name(place, prefix, names)?, ..plan };
-        let terms = Terms { stack, binding: options.binding, inside: Inside::of(made.internal) };
+        let terms = Terms::with(stack, Inside::of(made.internal), &options);
         let endpoint = endpoint_of(&plan, &bridge.plan.addresses, known);
         Ok(Seat { bridge: Some(bridge), plan, terms, endpoint })
     }

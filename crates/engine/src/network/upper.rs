@@ -50,8 +50,8 @@ impl Engine {
             sysctls: Vec::new(),
         };
         let endpoint = Endpoint { out, ..endpoint_of(&plan, &[], known) };
-        let terms =
-            Terms { stack: host::stack().map_err(net_error)?, binding: None, inside: Inside::Only };
+        let plain = Terms::plain(host::stack().map_err(net_error)?);
+        let terms = Terms { inside: Inside::Only, ..plain };
         Ok(Seat { bridge: None, plan, terms, endpoint })
     }
 }

@@ -153,5 +153,6 @@ fn leases(ports: &[PublishedPort]) -> Vec<PortLease> {
         first: port.host_port,
         last: port.host_port.saturating_add(port.count - 1),
     };
-    ports.iter().map(lease).collect()
+    // Where the host does not lead, none of its ports is anybody's.
+    ports.iter().filter(|port| port.host_port != 0).map(lease).collect()
 }

@@ -29,6 +29,8 @@ pub(super) struct PortPlan {
     removed: Vec<ContainerPort>,
     /// If the container runs.
     reserved: Vec<Reserved>,
+    /// What is reached at its own address then.
+    direct: Vec<PublishedPort>,
     /// What of its endpoint stays as it is, or as a part of a range.
     staying: Vec<PublishedPort>,
     /// Whether some of it goes.
@@ -74,7 +76,7 @@ impl Old {
 impl PortPlan {
     /// What of its endpoint is new.
     fn coming(&self) -> impl Iterator<Item = PublishedPort> + '_ {
-        self.reserved.iter().flat_map(published_ports)
+        self.reserved.iter().flat_map(published_ports).chain(self.direct.iter().cloned())
     }
 }
 
@@ -178,6 +180,10 @@ impl Engine {
             ..PortPlan::default()
         };
         let Some(endpoint) = endpoint(container).filter(|_| at == At::Work) else {
+            if !changes.rm.is_empty() {
+                // What it had leased when it ran, and may not ask for at its next start.
+                self.lease_ports(&container.id, &[]).map_err(net_error)?;
+            }
             return Ok(plan);
         };
         let changes_any = !(changes.add.is_empty() && changes.rm.is_empty());
@@ -191,9 +197,11 @@ impl Engine {
         plan.staying = endpoint.ports.iter().flat_map(|port| port.without(&removed)).collect();
         plan.goes = if plan.staying == endpoint.ports { Goes::Nothing } else { Goes::Some };
         if !plan.added.is_empty() {
-            let added = self.terms_of(endpoint)?.of(&plan.added);
+            let addresses = endpoint.addresses();
+            let added = self.terms_of(endpoint)?.split(&plan.added, &addresses);
             plan.reserved =
-                self.reserve(container, &added, &endpoint.addresses()).map_err(net_error)?;
+                self.reserve(container, &added.mapped, &addresses).map_err(net_error)?;
+            plan.direct = added.direct;
         }
         Ok(plan)
     }
@@ -204,7 +212,7 @@ impl Engine {
         container: &Container,
         plan: &PortPlan,
     ) -> Result<(), EngineError> {
-        if plan.reserved.is_empty() {
+        if plan.coming().next().is_none() {
             return Ok(());
         }
         let new: Vec<PublishedPort> = plan.coming().collect();

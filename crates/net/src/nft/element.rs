@@ -6,11 +6,15 @@
 use std::net::SocketAddr;
 
 use model::ContainerId;
-use model::network::{Inside, Mutual, Source};
+use model::network::{GatewayMode, Inside, Mutual, Source};
 use model::port::Protocol;
 
+use super::direct;
 use super::range::{of_ranges, to_range};
-use super::ruleset::{BRIDGES, DNAT_ANY, DNAT_IP, INTERNAL, MASQUERADED, OPEN, PEERS, SUBNETS};
+use super::ruleset::{
+    BRIDGES, DIRECT, DNAT_ANY, DNAT_IP, INTERNAL, MASQUERADED, OPEN, PEERS, ROUTED, SOURCES,
+    SUBNETS, TRUSTED, UNPROTECTED,
+};
 use crate::address::{Family, LinkName, Subnet, from_octets, octets};
 use crate::netlink::{Attribute, Attributes, Writer};
 
@@ -32,7 +36,8 @@ pub struct PortRule {
     pub owner: ContainerId,
     /// Its protocol.
     pub protocol: Protocol,
-    /// The host's side, with its first port; an unspecified address is every address of the family.
+    /// The host's side, with its first port; an unspecified address is every address of the family. Port 0 is none:
+    /// the container's side is open to all.
     pub host: SocketAddr,
     /// The container's side, of the same family.
     pub container: SocketAddr,
@@ -53,17 +58,24 @@ impl PortRule {
         side.port().saturating_add(self.count.saturating_sub(1))
     }
 
+    /// Whether the host's side is none: the container's is reached by its own address.
+    #[must_use]
+    pub const fn is_direct(&self) -> bool {
+        self.host.port() == 0
+    }
+
     /// Whether it is a range that leads to other ports than its own.
     #[must_use]
     pub(super) const fn is_moved(&self) -> bool {
-        self.count > 1 && self.host.port() != self.container.port()
+        self.count > 1 && !self.is_direct() && self.host.port() != self.container.port()
     }
 
     /// Whether it is published at this place.
     #[must_use]
     pub fn is_at(&self, place: SocketAddr) -> bool {
         let any = self.host.ip().is_unspecified() || place.ip().is_unspecified();
-        self.family() == Family::of(place.ip())
+        !self.is_direct()
+            && self.family() == Family::of(place.ip())
             && (any || self.host.ip() == place.ip())
             && (self.host.port()..=self.last(self.host)).contains(&place.port())
     }
@@ -76,8 +88,12 @@ pub struct Network {
     pub bridge: LinkName,
     /// Its subnets.
     pub subnets: Vec<Subnet>,
-    /// Under which address its packets leave the host.
-    pub source: Source,
+    /// Under which address its packets leave the host, of IPv4, then of IPv6.
+    pub source: [Source; 2],
+    /// What the host is to it, of IPv4, then of IPv6.
+    pub gateways: [GatewayMode; 2],
+    /// Links of the host by which containers are reached at their own addresses, where they publish.
+    pub trusted: Vec<LinkName>,
     /// Whether its containers may talk to each other.
     pub mutual: Mutual,
     /// Whether nothing leads out of it.
@@ -167,7 +183,8 @@ pub(super) fn comment(mut bytes: &[u8]) -> Option<String> {
 
 /// The elements of published ports in one family's table.
 pub(super) fn of_ports(rules: &[PortRule], family: Family) -> Vec<Element> {
-    let single = || rules.iter().filter(|rule| rule.family() == family && rule.count == 1);
+    let is_single = |rule: &&PortRule| rule.count == 1 && !rule.is_direct();
+    let single = || rules.iter().filter(|rule| rule.family() == family).filter(is_single);
     let mut elements: Vec<Element> = single().map(dnat).collect();
     elements.sort_by_key(|element| element.set);
     let mut open: Vec<Vec<u8>> =
@@ -177,6 +194,7 @@ pub(super) fn of_ports(rules: &[PortRule], family: Family) -> Vec<Element> {
     open.dedup();
     elements.extend(open.into_iter().map(|key| Element::plain(OPEN, key)));
     elements.extend(of_ranges(rules, family));
+    elements.extend(direct::elements(rules, family));
     elements
 }
 
@@ -195,6 +213,9 @@ fn dnat(rule: &PortRule) -> Element {
 /// The published port that an element of `DNAT_ANY` or `DNAT_IP` is, with its owner if the comment
 /// names one.
 pub(super) fn to_port(element: &Element, family: Family) -> Option<PortRule> {
+    if element.set == DIRECT {
+        return direct::to_rule(element, family);
+    }
     let width = usize::from(family.bits() / 8);
     let data = element.data.as_deref()?;
     let container = socket(data.get(..width)?, data.get(width..)?);
@@ -233,19 +254,42 @@ pub(super) fn of_network(network: &Network, family: Family) -> Vec<Element> {
     if network.mutual == Mutual::Allowed {
         elements.push(Element::plain(PEERS, [name.clone(), name.clone()].concat()));
     }
+    elements.extend(ranges(SUBNETS, &subnets, None));
+    // What does not leave the host leaves it under no address, and nobody comes in.
     if network.inside == Inside::Only {
         elements.push(Element::plain(INTERNAL, name));
+        return elements;
     }
-    elements.extend(ranges(SUBNETS, &subnets));
-    // What does not leave the host leaves it under no address.
-    if network.source == Source::Host && network.inside == Inside::No {
-        elements.extend(ranges(MASQUERADED, &subnets));
-    }
+    elements.extend(match of_family(network.source, family) {
+        Source::Host => ranges(MASQUERADED, &subnets, None),
+        Source::Address(address) => ranges(SOURCES, &subnets, Some(&octets(address))),
+        Source::Own => Vec::new(),
+    });
+    elements.extend(match of_family(network.gateways, family) {
+        GatewayMode::Nat | GatewayMode::Isolated => None,
+        GatewayMode::Unprotected => Some(Element::plain(UNPROTECTED, name.clone())),
+        GatewayMode::Routed => Some(Element::plain(ROUTED, name.clone())),
+    });
+    let by =
+        |link: &LinkName| Element::plain(TRUSTED, [link.padded().to_vec(), name.clone()].concat());
+    elements.extend(network.trusted.iter().map(by));
     elements
 }
 
-fn ranges(set: &'static str, subnets: &[Subnet]) -> Vec<Element> {
-    let start = |subnet: &Subnet| Element::plain(set, octets(subnet.first()));
+/// That of IPv4 or of IPv6.
+const fn of_family<T: Copy>([v4, v6]: [T; 2], family: Family) -> T {
+    match family {
+        Family::V4 => v4,
+        Family::V6 => v6,
+    }
+}
+
+/// Subnets as ranges, all with the same data if the set is a map.
+fn ranges(set: &'static str, subnets: &[Subnet], data: Option<&[u8]>) -> Vec<Element> {
+    let start = |subnet: &Subnet| Element {
+        data: data.map(<[u8]>::to_vec),
+        ..Element::plain(set, octets(subnet.first()))
+    };
     let end = |subnet: &Subnet| {
         let end = Element::plain(set, octets(subnet.end()?));
         Some(Element { bound: Bound::End, ..end })
@@ -338,7 +382,9 @@ mod tests {
         let network = Network {
             bridge: "dhow0".parse().unwrap(),
             subnets: vec!["172.17.0.0/16".parse().unwrap(), "ffff::/16".parse().unwrap()],
-            source: Source::Host,
+            source: [Source::Host; 2],
+            gateways: [GatewayMode::Nat; 2],
+            trusted: Vec::new(),
             mutual: Mutual::Allowed,
             inside: Inside::No,
         };
@@ -356,9 +402,25 @@ mod tests {
         assert_eq!(keys(&network, Family::V4), expected);
         let starts = [expected[0], expected[1], expected[2], expected[4]];
         assert_eq!(keys(&network, Family::V6), starts, "the last subnet has no end");
-        let closed = Network { mutual: Mutual::Refused, inside: Inside::Only, ..network };
-        let sets: Vec<_> = keys(&closed, Family::V6).into_iter().map(|(set, _)| set).collect();
-        assert_eq!(sets, [BRIDGES, INTERNAL, SUBNETS]);
+        let gateways = [GatewayMode::Unprotected, GatewayMode::Routed];
+        let seven = Source::Address("192.0.2.7".parse().unwrap());
+        let open = Network {
+            mutual: Mutual::Refused,
+            source: [seven, Source::Own],
+            gateways,
+            trusted: vec!["eth0".parse().unwrap()],
+            ..network.clone()
+        };
+        let sets = |network: &Network, family| -> Vec<_> {
+            keys(network, family).into_iter().map(|(set, _)| set).collect()
+        };
+        let outward = [BRIDGES, SUBNETS, SUBNETS, SOURCES, SOURCES, UNPROTECTED, TRUSTED];
+        assert_eq!(sets(&open, Family::V4), outward);
+        let mapped = of_network(&open, Family::V4).remove(3).data;
+        assert_eq!(mapped.as_deref(), Some(&[192, 0, 2, 7][..]));
+        assert_eq!(sets(&open, Family::V6), [BRIDGES, SUBNETS, ROUTED, TRUSTED]);
+        let closed = Network { inside: Inside::Only, ..open };
+        assert_eq!(sets(&closed, Family::V6), [BRIDGES, SUBNETS, INTERNAL]);
     }
 
     fn addresses() -> impl Strategy<Value = (IpAddr, IpAddr)> {
@@ -371,7 +433,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_port_survives_the_kernel((host, container) in addresses(), a: u16, b: u16, p in 0..3_usize) {
+        fn a_port_survives_the_kernel((host, container) in addresses(), a in 1..=u16::MAX, b: u16, p in 0..3_usize) {
             let protocol = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp][p];
             let rule = PortRule {
                 owner: owner(),

@@ -19,6 +19,7 @@ const VERDICT_CHAIN: u16 = 2;
 /// The number of the first register of 32 bits; four of them share one of the 128-bit registers,
 /// which the kernel names in its lists where it can.
 const REGISTER_32: u32 = 8;
+const NAT_SOURCE: u32 = 0;
 const NAT_DESTINATION: u32 = 1;
 /// `NF_NAT_RANGE_PROTO_OFFSET` (kernel 4.18): the new port is as far from the lowest as the old one is from 0.
 const NAT_KEEP_DISTANCE: u32 = 1 << 5;
@@ -158,6 +159,8 @@ pub(super) enum Expr {
     Remember { set: Cow<'static, str>, register: Reg, seconds: u64 },
     /// Rewrites the destination.
     Dnat { family: Family, address: Reg, port: NatPort },
+    /// Rewrites the source.
+    Snat { family: Family, address: Reg },
     /// Rewrites the source to the address of the interface that the packet leaves by.
     Masquerade,
     /// Counts packets, as `iptables` wants of each rule.
@@ -177,7 +180,7 @@ impl Expr {
             Self::Compare { .. } => "cmp",
             Self::InSet { .. } | Self::MapTo { .. } => "lookup",
             Self::Remember { .. } => "dynset",
-            Self::Dnat { .. } => "nat",
+            Self::Snat { .. } | Self::Dnat { .. } => "nat",
             Self::Masquerade => "masq",
             Self::Counter => "counter",
             Self::Value { .. } | Self::Verdict(_) => "immediate",
@@ -242,6 +245,9 @@ impl Expr {
                     }
                 }
             }
+            Self::Snat { family, address } => {
+                numbers(w, &[NAT_SOURCE, family.number().into(), address.number()]);
+            }
             Self::Masquerade | Self::Counter => {}
             Self::Verdict(verdict) => write_verdict(w, verdict),
         }
@@ -270,6 +276,7 @@ impl Expr {
             | Self::Mask { .. }
             | Self::Compare { .. }
             | Self::Remember { .. }
+            | Self::Snat { .. }
             | Self::Dnat { .. }
             | Self::Masquerade
             | Self::Counter
@@ -298,7 +305,7 @@ impl Expr {
             }),
             "lookup" => data.lookup(),
             "dynset" => data.dynset(),
-            "nat" => data.dnat(),
+            "nat" => data.nat(),
             "masq" => Some(Self::Masquerade),
             "counter" => Some(Self::Counter),
             "immediate" => match data.0.find_in(2, DATA_VERDICT) {
@@ -407,13 +414,15 @@ impl Data<'_> {
         Some(Expr::Remember { set, register, seconds: milliseconds / 1000 })
     }
 
-    fn dnat(self) -> Option<Expr> {
-        if self.number(1)? != NAT_DESTINATION {
-            return None;
-        }
+    fn nat(self) -> Option<Expr> {
         let number = self.number(2)?;
         let mut families = [Family::V4, Family::V6].into_iter();
         let family = families.find(|family| u32::from(family.number()) == number)?;
+        match self.number(1)? {
+            NAT_SOURCE => return Some(Expr::Snat { family, address: self.register(3)? }),
+            NAT_DESTINATION => {}
+            _ => return None,
+        }
         let keeps_distance = self.number(7).unwrap_or(0) & NAT_KEEP_DISTANCE != 0;
         let port = match (self.register(5), self.register(6)) {
             (None, _) => NatPort::Kept,
@@ -472,6 +481,7 @@ impl fmt::Display for Expr {
             Self::Dnat { address, port: NatPort::Between(min, max), .. } => {
                 write!(f, "dnat to {address} : {min} + port, up to {max}")
             }
+            Self::Snat { address, .. } => write!(f, "snat to {address}"),
             Self::Masquerade => f.write_str("masquerade"),
             Self::Counter => f.write_str("count"),
             Self::Verdict(verdict) => verdict.fmt(f),
@@ -504,6 +514,7 @@ mod tests {
             Expr::Dnat { family: Family::V6, address: r0, port: NatPort::To(r1) },
             Expr::Dnat { family: Family::V4, address: r0, port: NatPort::Kept },
             Expr::Dnat { family: Family::V4, address: r0, port: NatPort::Between(r0, r1) },
+            Expr::Snat { family: Family::V6, address: r1 },
             Expr::Masquerade,
             Expr::Counter,
             Expr::Verdict(Verdict::Goto("publish".into())),

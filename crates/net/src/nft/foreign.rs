@@ -93,6 +93,16 @@ impl ForeignChain {
         self.ending != Ending::Passes
     }
 
+    /// Whether it is asked about packets to such an address.
+    #[must_use]
+    pub fn sees(&self, address: std::net::IpAddr) -> bool {
+        match self.family {
+            "ip" => address.is_ipv4(),
+            "ip6" => address.is_ipv6(),
+            _ => true,
+        }
+    }
+
     /// Whether it keeps a network from others, for no better reason than that nobody has spoken of it. In a
     /// table that we may not change, whoever names the bridge is taken to know what for.
     #[must_use]

@@ -3,7 +3,9 @@
 use super::element::{self, Element, PortRule};
 use super::expr::Expr;
 use super::message::{HEADER, Message, list};
-use super::ruleset::{DNAT_ANY, DNAT_IP, MOVED_ANY, MOVED_IP, RANGES_ANY, RANGES_IP, Ruleset};
+use super::ruleset::{
+    DIRECT, DNAT_ANY, DNAT_IP, MOVED_ANY, MOVED_IP, RANGES_ANY, RANGES_IP, Ruleset,
+};
 use super::table::Table;
 use crate::address::Family;
 use crate::netlink::{Answer, Attributes, Batch, Head, NetlinkError, Socket};
@@ -61,7 +63,7 @@ pub(super) fn elements(
 /// The published ports in a table.
 pub(super) fn ports(socket: &Socket, table: Table<'_>) -> Result<Vec<PortRule>, NetlinkError> {
     let mut rules = Vec::new();
-    for set in [DNAT_ANY, DNAT_IP, RANGES_ANY, RANGES_IP, MOVED_ANY, MOVED_IP] {
+    for set in [DNAT_ANY, DNAT_IP, RANGES_ANY, RANGES_IP, MOVED_ANY, MOVED_IP, DIRECT] {
         let elements = elements(socket, table, set)?.unwrap_or_default();
         rules.extend(elements.iter().filter_map(|e| element::to_port(e, table.family)));
     }

@@ -8,6 +8,7 @@
 //! (`foreign`); nothing else of theirs is touched.
 
 mod dead;
+mod direct;
 mod element;
 mod expr;
 mod foreign;

@@ -58,10 +58,11 @@ pub(crate) fn longest(host: u16, container: u16) -> u16 {
 
 /// The elements of ranges in one family's table.
 pub(super) fn of_ranges(rules: &[PortRule], family: Family) -> Vec<Element> {
-    let ranges = || rules.iter().filter(|rule| rule.family() == family && rule.count > 1);
+    let is_range = |rule: &&PortRule| rule.count > 1 && !rule.is_direct();
+    let ranges = || rules.iter().filter(|rule| rule.family() == family).filter(is_range);
     let mut elements: Vec<Element> = ranges().map(dnat).collect();
     elements.sort_by_key(|element| element.set);
-    elements.extend(open(ranges()));
+    elements.extend(open(OPEN_RANGES, ranges()));
     elements
 }
 
@@ -89,7 +90,10 @@ fn dnat(rule: &PortRule) -> Element {
 type Place = (Vec<u8>, Protocol);
 
 /// What of containers is open. Ranges that share ports are one: the kernel has none that overlap.
-fn open<'a>(rules: impl Iterator<Item = &'a PortRule>) -> Vec<Element> {
+pub(super) fn open<'a>(
+    set: &'static str,
+    rules: impl Iterator<Item = &'a PortRule>,
+) -> Vec<Element> {
     let mut spans: BTreeMap<Place, Vec<(u16, u16)>> = BTreeMap::new();
     for rule in rules {
         let (ip, first) = (rule.container.ip(), rule.container.port());
@@ -108,7 +112,7 @@ fn open<'a>(rules: impl Iterator<Item = &'a PortRule>) -> Vec<Element> {
         }
         elements.extend(apart.into_iter().map(|(first, last)| {
             let key = |port| [ip.clone(), port_key(protocol, port)].concat();
-            Element { end: Some(key(last)), ..Element::plain(OPEN_RANGES, key(first)) }
+            Element { end: Some(key(last)), ..Element::plain(set, key(first)) }
         }));
     }
     elements

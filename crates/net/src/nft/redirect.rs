@@ -3,7 +3,11 @@
 //!
 //! The ports are rewritten in the packets as they leave, without the kernel keeping track of connections: a
 //! namespace in which something is translated has every packet of it looked up. Packets of other links than the
-//! loopback's meet one rule of one comparison.
+//! loopback's meet two rules of one comparison.
+//!
+//! Where the namespace keeps track for reasons of its own (a filter that asks for `ct state`), both directions are one
+//! connection to it: questions are rewritten behind all that looks at packets as they leave, answers before it. What a
+//! packet was tracked as stays with it over the loopback link.
 //!
 //! Newer kernels (7.2 does) let nobody rewrite packets like that in a network namespace that a user namespace owns:
 //! there connections are translated, as Docker has it everywhere.
@@ -21,6 +25,11 @@ use crate::netlink::{NetlinkError, Socket};
 
 const LOOPBACK_INDEX: u32 = 1;
 const OUTPUT: u32 = 3;
+const POSTROUTING: u32 = 4;
+/// Before connections are tracked (-200), and before rules that keep packets from that (-300).
+const FIRST: i32 = -310;
+/// Behind the translation of sources (100).
+const LAST: i32 = 310;
 /// Where destinations are translated, among the chains of a hook.
 const TRANSLATING: i32 = -100;
 /// Where the addresses are in a header of IPv4.
@@ -83,15 +92,22 @@ fn translation(address: Ipv4Addr, redirects: &[Redirect]) -> Ruleset {
 }
 
 fn ruleset(address: Ipv4Addr, redirects: &[Redirect]) -> Ruleset {
-    let mut rules = vec![others()];
+    let there = End { address: DESTINATION, port: DESTINATION_PORT };
+    let back = End { address: SOURCE, port: SOURCE_PORT };
+    let (mut questions, mut answers) = (vec![others()], vec![others()]);
     for one in redirects {
-        let there = End { address: DESTINATION, port: DESTINATION_PORT };
-        rules.push(rewrite(address, there, *one, (one.known, one.real)));
-        let back = End { address: SOURCE, port: SOURCE_PORT };
-        rules.push(rewrite(address, back, *one, (one.real, one.known)));
+        questions.push(rewrite(address, there, *one, (one.known, one.real)));
+        answers.push(rewrite(address, back, *one, (one.real, one.known)));
     }
-    let hook = Some(Hook { kind: "filter", number: OUTPUT, priority: 0 });
-    Ruleset { sets: Vec::new(), chains: vec![Chain { name: "output", hook, rules }] }
+    let chain = |name, (number, priority), rules| {
+        let hook = Some(Hook { kind: "filter", number, priority });
+        Chain { name, hook, rules }
+    };
+    let chains = vec![
+        chain("answers", (OUTPUT, FIRST), answers),
+        chain("questions", (POSTROUTING, LAST), questions),
+    ];
+    Ruleset { sets: Vec::new(), chains }
 }
 
 /// Goes no further with what leaves by another link.
@@ -148,13 +164,19 @@ mod tests {
         let line = |rule: &Vec<Expr>| {
             rule.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ") + "\n"
         };
-        ruleset.chains[0].rules.iter().map(line).collect()
+        let hook = |chain: &Chain| {
+            let hook = chain.hook.unwrap();
+            format!("{} at {} {}\n", chain.name, hook.number, hook.priority)
+        };
+        let told = |chain: &Chain| hook(chain) + &chain.rules.iter().map(line).collect::<String>();
+        ruleset.chains.iter().map(told).collect()
     }
 
     #[test]
     fn where_packets_may_not_be_rewritten_connections_are_translated() {
         let told = text(&translation(ADDRESS, &[UDP]));
         expect![[r#"
+            output at 3 -100
             r0 = OutputIndex; r0 != [01, 00, 00, 00]; accept
             r0 = Network[16+4]; r0 = [7f, 00, 00, 0b]; r0 = Transport; r0 = [11]; r0 = Transport[2+2]; r0 = [00, 35]; r0 = [7f, 00, 00, 0b]; r1 = [90, 01]; dnat to r0 : r1
         "#]]
@@ -165,9 +187,12 @@ mod tests {
     fn each_port_is_rewritten_both_ways() {
         let text = text(&ruleset(ADDRESS, &[UDP]));
         expect![[r#"
+            answers at 3 -310
+            r0 = OutputIndex; r0 != [01, 00, 00, 00]; accept
+            r0 = Network[12+4]; r0 = [7f, 00, 00, 0b]; r0 = Transport; r0 = [11]; r0 = Transport[0+2]; r0 = [90, 01]; r0 = [00, 35]; Transport[0+2] = r0; accept
+            questions at 4 310
             r0 = OutputIndex; r0 != [01, 00, 00, 00]; accept
             r0 = Network[16+4]; r0 = [7f, 00, 00, 0b]; r0 = Transport; r0 = [11]; r0 = Transport[2+2]; r0 = [00, 35]; r0 = [90, 01]; Transport[2+2] = r0; accept
-            r0 = Network[12+4]; r0 = [7f, 00, 00, 0b]; r0 = Transport; r0 = [11]; r0 = Transport[0+2]; r0 = [90, 01]; r0 = [00, 35]; Transport[0+2] = r0; accept
         "#]]
         .assert_eq(&text);
     }

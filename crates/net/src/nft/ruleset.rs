@@ -2,6 +2,8 @@
 //!
 //! Deciding only: `table` writes them, `element` says what is in their sets; `docs/design/network.md` says why.
 
+mod admit;
+
 use std::net::Ipv6Addr;
 
 use super::Entry;
@@ -10,7 +12,7 @@ use crate::address::Family;
 use crate::host::Ipv6Loopback;
 
 /// Raised with every change of what this module says: a table of another layout is rebuilt.
-pub(super) const LAYOUT: u32 = 4;
+pub(super) const LAYOUT: u32 = 5;
 
 /// `(protocol, port) → (address, port)`: published on every address of the host.
 pub(super) const DNAT_ANY: &str = "dnat_any";
@@ -34,10 +36,20 @@ pub(super) const BRIDGES: &str = "bridges";
 pub(super) const PEERS: &str = "peers";
 /// Subnets whose packets leave the host under its own address.
 pub(super) const MASQUERADED: &str = "masqueraded";
+/// Subnets whose packets leave the host under one address of it, with that.
+pub(super) const SOURCES: &str = "sources";
 /// Subnets of all networks.
 pub(super) const SUBNETS: &str = "subnets";
 /// Bridges of networks that nothing leads out of.
 pub(super) const INTERNAL: &str = "internal";
+/// `(address, protocol, ports)` of containers that others reach at their own addresses.
+pub(super) const DIRECT: &str = "direct";
+/// Bridges whose containers answer ICMP to all.
+pub(super) const ROUTED: &str = "routed";
+/// Bridges whose containers are reached at all ports.
+pub(super) const UNPROTECTED: &str = "unprotected";
+/// `(link, bridge)`: who comes by that link reaches what is published there at the containers' addresses.
+pub(super) const TRUSTED: &str = "trusted";
 /// `(sender, address, protocol, port)` that the host's own rules have let in.
 pub(super) const ADMITTED: &str = "admitted";
 /// For how long they are not asked again: what they forbid then is let in no longer than this. A connection that is
@@ -56,6 +68,8 @@ const TYPE_BITS: u32 = 6;
 const STATE_ESTABLISHED: u32 = 1 << 1;
 const STATE_RELATED: u32 = 1 << 2;
 const STATE_NEW: u32 = 1 << 3;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
 const STATUS_DNAT: u32 = 1 << 5;
 const ADDRESS_TYPE_LOCAL: u32 = 2;
 const LOOPBACK_INDEX: u32 = 1;
@@ -144,34 +158,13 @@ pub(super) fn ruleset(family: Family, loopback: Ipv6Loopback, entry: Entry) -> R
         Ruleset { sets: sets(family), chains: chains(family, output(family, loopback)) };
     match entry {
         Entry::Direct => {}
-        Entry::Admitted => admit_first(&mut rules, family),
+        Entry::Admitted => admit::first(&mut rules, family),
         Entry::Brought => {
             let prerouting = rules.chains.iter_mut().filter(|chain| chain.name == "prerouting");
             prerouting.for_each(|chain| chain.rules.insert(0, pass_over_bridges()));
         }
     }
     rules
-}
-
-/// What comes for a published port from outside goes the way of what comes for the host, up to the end of all
-/// that is asked there. Who gets as far is remembered, and let in when it is sent again; here it is dropped, since
-/// a packet that has come so far cannot be passed on any more.
-fn admit_first(rules: &mut Ruleset, family: Family) {
-    let address = Type::address(family);
-    let key = Type::concat(&[address, address, PROTOCOL, PORT]);
-    rules.sets.push(Set { name: ADMITTED, key, data: None, form: Form::Remembered });
-    for chain in rules.chains.iter_mut().filter(|chain| chain.name == "prerouting") {
-        chain.rules = vec![bridge_to_publish(), admitted_to_publish(family)];
-    }
-    let hook = Some(Hook { kind: "filter", number: 1, priority: 200 });
-    rules.chains.push(Chain { name: "admit", hook, rules: admit(family) });
-}
-
-/// Containers are no strangers.
-fn bridge_to_publish() -> Vec<Expr> {
-    let mut rule = from_bridge().to_vec();
-    rule.extend(local_to_publish());
-    rule
 }
 
 fn pass_over_bridges() -> Vec<Expr> {
@@ -186,59 +179,6 @@ fn from_bridge() -> [Expr; 2] {
         Expr::Meta { key: Meta::InputName, to: Reg(0) },
         Expr::InSet { register: Reg(0), set: BRIDGES.into(), is: Is::Equal },
     ]
-}
-
-fn admitted_to_publish(family: Family) -> Vec<Expr> {
-    let jump = local_to_publish();
-    let (is_local, jump) = jump.split_at(jump.len() - 1);
-    let mut rule = is_local.to_vec();
-    rule.extend(load_flow(family));
-    rule.push(Expr::InSet { register: Reg(0), set: ADMITTED.into(), is: Is::Equal });
-    rule.extend_from_slice(jump);
-    rule
-}
-
-fn admit(family: Family) -> Vec<Vec<Expr>> {
-    let width = address_registers(family);
-    let rule = |key: &[Expr], published| {
-        let mut rule = vec![
-            Expr::Meta { key: Meta::InputIndex, to: Reg(0) },
-            compare_u32(Reg(0), Is::Different, LOOPBACK_INDEX),
-            Expr::Ct { key: Ct::State, to: Reg(0) },
-            mask_u32(Reg(0), STATE_NEW),
-            compare_u32(Reg(0), Is::Different, 0),
-        ];
-        rule.extend_from_slice(key);
-        rule.push(map(published));
-        rule.extend(load_flow(family));
-        rule.extend([
-            Expr::Remember { set: ADMITTED.into(), register: Reg(0), seconds: ADMISSION },
-            Expr::Verdict(Verdict::Drop),
-        ]);
-        rule
-    };
-    let mut one_address = load_address(family, End::Destination);
-    one_address.extend(load_port(width));
-    let any_address = load_port(0);
-    let mut rules = vec![rule(&one_address, DNAT_IP), rule(&any_address, DNAT_ANY)];
-    rules.extend([RANGES_IP, MOVED_IP].map(|set| rule(&one_address, set)));
-    rules.extend([RANGES_ANY, MOVED_ANY].map(|set| rule(&any_address, set)));
-    if family == Family::V6 {
-        rules.insert(0, from_link_local());
-    }
-    rules
-}
-
-/// Sender, destination, protocol and port.
-fn load_flow(family: Family) -> Vec<Expr> {
-    let width = address_registers(family);
-    let place = |end, to| {
-        let (offset, length) = address_place(family, end);
-        Expr::Payload { base: Base::Network, offset, length, to }
-    };
-    let mut flow = vec![place(End::Source, Reg(0)), place(End::Destination, Reg(width))];
-    flow.extend(load_port(2 * width));
-    flow
 }
 
 fn sets(family: Family) -> Vec<Set> {
@@ -265,7 +205,12 @@ fn sets(family: Family) -> Vec<Set> {
         set(PEERS, Type::concat(&[LINK, LINK]), None),
         Set { name: MASQUERADED, key: address, data: None, form: Form::Ranges },
         Set { name: SUBNETS, key: address, data: None, form: Form::Ranges },
+        Set { name: SOURCES, key: address, data: Some(address), form: Form::Ranges },
         set(INTERNAL, LINK, None),
+        spans_ip(DIRECT, None),
+        set(ROUTED, LINK, None),
+        set(UNPROTECTED, LINK, None),
+        set(TRUSTED, Type::concat(&[LINK, LINK]), None),
     ]
 }
 
@@ -277,6 +222,7 @@ fn chains(family: Family, output: Vec<Vec<Expr>>) -> Vec<Chain> {
     let called = |name, rules| Chain { name, hook: None, rules };
     vec![
         called("publish", publish(family)),
+        called("trusted", opened(family).into()),
         called("to_bridge", to_bridge(family)),
         called("hairpin", hairpin(family)),
         hooked("prerouting", "nat", 0, -100, vec![local_to_publish()]),
@@ -383,40 +329,81 @@ fn from_internal() -> Vec<Expr> {
     ]
 }
 
+/// What is published, by the address of its container.
+fn opened(family: Family) -> [Vec<Expr>; 2] {
+    [OPEN, OPEN_RANGES].map(|set| at_container(family, set))
+}
+
+/// Accepts what a set has: address, protocol and port of a container.
+fn at_container(family: Family, set: &'static str) -> Vec<Expr> {
+    let mut rule = load_address(family, End::Destination);
+    rule.extend(load_port(address_registers(family)));
+    rule.push(Expr::InSet { register: Reg(0), set: set.into(), is: Is::Equal });
+    rule.push(Expr::Verdict(Verdict::Accept));
+    rule
+}
+
 /// What may go to a container: answers, its peers, what we published unless somebody asks who may not
-/// leave their network. A container's address is no way in from outside, not even to a published port:
-/// `Status` asks for our rewriting.
+/// leave their network. A container's address is no way in from outside, not even to a published port
+/// (`Status` asks for our rewriting), unless its network says so.
 fn to_bridge(family: Family) -> Vec<Vec<Expr>> {
-    let width = address_registers(family);
     let answers = vec![
         Expr::Ct { key: Ct::State, to: Reg(0) },
         mask_u32(Reg(0), STATE_ESTABLISHED | STATE_RELATED),
         compare_u32(Reg(0), Is::Different, 0),
         Expr::Verdict(Verdict::Accept),
     ];
-    let published = |set: &'static str| {
-        let mut published = rewritten(Is::Different);
-        published.extend(load_address(family, End::Destination));
-        published.extend(load_port(width));
-        published.push(Expr::InSet { register: Reg(0), set: set.into(), is: Is::Equal });
-        published.push(Expr::Verdict(Verdict::Accept));
-        published
+    let published = opened(family).map(|rule| [rewritten(Is::Different), rule].concat());
+    let between = |set: &'static str, verdict| {
+        vec![
+            Expr::Meta { key: Meta::InputName, to: Reg(0) },
+            Expr::Meta { key: Meta::OutputName, to: Reg(4) },
+            Expr::InSet { register: Reg(0), set: set.into(), is: Is::Equal },
+            Expr::Verdict(verdict),
+        ]
     };
-    let peers = vec![
-        Expr::Meta { key: Meta::InputName, to: Reg(0) },
-        Expr::Meta { key: Meta::OutputName, to: Reg(4) },
-        Expr::InSet { register: Reg(0), set: PEERS.into(), is: Is::Equal },
-        Expr::Verdict(Verdict::Accept),
+    let mut rules = vec![answers, between(PEERS, Verdict::Accept), from_internal()];
+    rules.extend(published);
+    rules.extend([
+        to(ROUTED, &icmp(family)),
+        at_container(family, DIRECT),
+        to(UNPROTECTED, &[]),
+        between(TRUSTED, Verdict::Jump("trusted".into())),
+        vec![Expr::Verdict(Verdict::Drop)],
+    ]);
+    rules
+}
+
+/// Accepts some of what goes to bridges of a set.
+fn to(bridges: &'static str, what: &[Expr]) -> Vec<Expr> {
+    let mut rule = vec![
+        Expr::Meta { key: Meta::OutputName, to: Reg(0) },
+        Expr::InSet { register: Reg(0), set: bridges.into(), is: Is::Equal },
     ];
-    let refused = vec![Expr::Verdict(Verdict::Drop)];
-    vec![answers, peers, from_internal(), published(OPEN), published(OPEN_RANGES), refused]
+    rule.extend_from_slice(what);
+    rule.push(Expr::Verdict(Verdict::Accept));
+    rule
+}
+
+/// Goes on if it is ICMP of the family.
+fn icmp(family: Family) -> [Expr; 2] {
+    let number = match family {
+        Family::V4 => ICMP,
+        Family::V6 => ICMPV6,
+    };
+    [
+        Expr::Meta { key: Meta::Transport, to: Reg(0) },
+        Expr::Compare { register: Reg(0), is: Is::Equal, value: vec![number] },
+    ]
 }
 
 fn postrouting(family: Family) -> Vec<Vec<Expr>> {
     let mut masquerade = load_address(family, End::Source);
     masquerade.push(Expr::InSet { register: Reg(0), set: MASQUERADED.into(), is: Is::Equal });
     masquerade.push(Expr::Masquerade);
-    vec![output_bridge(Verdict::Goto("hairpin".into())), masquerade]
+    let mut source = load_address(family, End::Source);
+    source.extend([map(SOURCES), Expr::Snat { family, address: Reg(0) }]);
+    vec![output_bridge(Verdict::Goto("hairpin".into())), masquerade, source]
 }
 
 /// Senders to which a container could not answer through the host: itself and its peers, which it
@@ -542,7 +529,12 @@ mod tests {
             set peers: 32 Values
             set masqueraded: 4 Ranges
             set subnets: 4 Ranges
+            set sources: 4 -> 4 Ranges
             set internal: 16 Values
+            set direct: 12 Spans([4, 1, 2])
+            set routed: 16 Values
+            set unprotected: 16 Values
+            set trusted: 32 Values
             chain publish
               r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @dnat_ip[r0]; dnat to r0 : r1
               r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; dnat to r0 : r1
@@ -550,12 +542,19 @@ mod tests {
               r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @moved_ip[r0]; dnat to r0 : r1 + port, up to r2
               r0 = Transport; r1 = Transport[2+2]; r0 = @ranges_any[r0]; dnat to r0
               r0 = Transport; r1 = Transport[2+2]; r0 = @moved_any[r0]; dnat to r0 : r1 + port, up to r2
+            chain trusted
+              r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @open; accept
+              r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @open_ranges; accept
             chain to_bridge
               r0 = ct State; r0 &= [06, 00, 00, 00]; r0 != [00, 00, 00, 00]; accept
               r0 = InputName; r4 = OutputName; r0 = @peers; accept
               r0 = InputName; r0 = @internal; drop
               r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @open; accept
               r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @open_ranges; accept
+              r0 = OutputName; r0 = @routed; r0 = Transport; r0 = [01]; accept
+              r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @direct; accept
+              r0 = OutputName; r0 = @unprotected; accept
+              r0 = InputName; r4 = OutputName; r0 = @trusted; jump trusted
               drop
             chain hairpin
               r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 = [00, 00, 00, 00]; return
@@ -573,6 +572,7 @@ mod tests {
             chain postrouting (nat hook 4 priority 100)
               r0 = OutputName; r0 = @bridges; goto hairpin
               r0 = Network[12+4]; r0 = @masqueraded; masquerade
+              r0 = Network[12+4]; r0 = @sources[r0]; snat to r0
         "#]].assert_eq(&ruleset(Family::V4, Ipv6Loopback::Published, Entry::Direct).to_string());
     }
 
@@ -592,7 +592,12 @@ mod tests {
             set peers: 32 Values
             set masqueraded: 16 Ranges
             set subnets: 16 Ranges
+            set sources: 16 -> 16 Ranges
             set internal: 16 Values
+            set direct: 24 Spans([16, 1, 2])
+            set routed: 16 Values
+            set unprotected: 16 Values
+            set trusted: 32 Values
             chain publish
               r0 = Network[8+2]; r0 &= [ff, c0]; r0 = [fe, 80]; return
               r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @dnat_ip[r0]; dnat to r0 : r4
@@ -601,12 +606,19 @@ mod tests {
               r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @moved_ip[r0]; dnat to r0 : r4 + port, up to r5
               r0 = Transport; r1 = Transport[2+2]; r0 = @ranges_any[r0]; dnat to r0
               r0 = Transport; r1 = Transport[2+2]; r0 = @moved_any[r0]; dnat to r0 : r4 + port, up to r5
+            chain trusted
+              r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @open; accept
+              r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @open_ranges; accept
             chain to_bridge
               r0 = ct State; r0 &= [06, 00, 00, 00]; r0 != [00, 00, 00, 00]; accept
               r0 = InputName; r4 = OutputName; r0 = @peers; accept
               r0 = InputName; r0 = @internal; drop
               r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @open; accept
               r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @open_ranges; accept
+              r0 = OutputName; r0 = @routed; r0 = Transport; r0 = [3a]; accept
+              r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @direct; accept
+              r0 = OutputName; r0 = @unprotected; accept
+              r0 = InputName; r4 = OutputName; r0 = @trusted; jump trusted
               drop
             chain hairpin
               r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 = [00, 00, 00, 00]; return
@@ -625,6 +637,7 @@ mod tests {
             chain postrouting (nat hook 4 priority 100)
               r0 = OutputName; r0 = @bridges; goto hairpin
               r0 = Network[8+16]; r0 = @masqueraded; masquerade
+              r0 = Network[8+16]; r0 = @sources[r0]; snat to r0
         "#]].assert_eq(&ruleset(Family::V6, Ipv6Loopback::Closed, Entry::Direct).to_string());
     }
 

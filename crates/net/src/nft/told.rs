@@ -33,7 +33,7 @@ pub fn told_chains(entry: Entry) -> Vec<ToldChain> {
     chains
 }
 
-const ORDER: [(&str, &str); 9] = [
+const ORDER: [(&str, &str); 10] = [
     ("guard", "drops what comes from outside for loopback addresses"),
     ("prerouting", "hands what comes for an address of the host to publish"),
     ("output", "the same for what the host itself sends"),
@@ -48,9 +48,17 @@ const ORDER: [(&str, &str); 9] = [
     ),
     (
         "to_bridge",
-        "lets in answers, neighbours on the same network, and what is published; drops everything else",
+        "lets in answers, neighbours on the same network, what is published, and what a network lets in to its \
+         containers' own addresses; drops everything else",
     ),
-    ("postrouting", "gives what leaves a network the host's address; asks hairpin about the rest"),
+    (
+        "trusted",
+        "lets in to published ports at the containers' own addresses who comes by a trusted link",
+    ),
+    (
+        "postrouting",
+        "gives what leaves a network the host's address, or the one that is asked for; asks hairpin about the rest",
+    ),
     ("hairpin", "gives the host's address to senders that a container could not answer otherwise"),
 ];
 

@@ -188,7 +188,9 @@ pub(crate) fn network(bridge: &Bridge) -> Network {
     Network {
         bridge: bridge.plan.name.clone(),
         subnets,
-        source: model::network::Source::Host,
+        source: [model::network::Source::Host; 2],
+        gateways: [model::network::GatewayMode::Nat; 2],
+        trusted: Vec::new(),
         mutual: model::network::Mutual::Allowed,
         inside: model::network::Inside::No,
     }

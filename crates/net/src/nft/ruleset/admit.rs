@@ -1,0 +1,84 @@
+//! The rules by which the host's own decide who comes in to published ports.
+
+use super::{
+    ADMISSION, ADMITTED, Chain, DNAT_ANY, DNAT_IP, End, Form, Hook, LOOPBACK_INDEX, MOVED_ANY,
+    MOVED_IP, PORT, PROTOCOL, RANGES_ANY, RANGES_IP, Ruleset, STATE_NEW, Set, Type, address_place,
+    address_registers, compare_u32, from_bridge, from_link_local, load_address, load_port,
+    local_to_publish, map, mask_u32,
+};
+use crate::address::Family;
+use crate::nft::expr::{Base, Ct, Expr, Is, Meta, Reg, Verdict};
+
+/// What comes for a published port from outside goes the way of what comes for the host, up to the end of all
+/// that is asked there. Who gets as far is remembered, and let in when it is sent again; here it is dropped, since
+/// a packet that has come so far cannot be passed on any more.
+pub(super) fn first(rules: &mut Ruleset, family: Family) {
+    let address = Type::address(family);
+    let key = Type::concat(&[address, address, PROTOCOL, PORT]);
+    rules.sets.push(Set { name: ADMITTED, key, data: None, form: Form::Remembered });
+    for chain in rules.chains.iter_mut().filter(|chain| chain.name == "prerouting") {
+        chain.rules = vec![bridge_to_publish(), admitted_to_publish(family)];
+    }
+    let hook = Some(Hook { kind: "filter", number: 1, priority: 200 });
+    rules.chains.push(Chain { name: "admit", hook, rules: admit(family) });
+}
+
+/// Containers are no strangers.
+fn bridge_to_publish() -> Vec<Expr> {
+    let mut rule = from_bridge().to_vec();
+    rule.extend(local_to_publish());
+    rule
+}
+
+fn admitted_to_publish(family: Family) -> Vec<Expr> {
+    let jump = local_to_publish();
+    let (is_local, jump) = jump.split_at(jump.len() - 1);
+    let mut rule = is_local.to_vec();
+    rule.extend(load_flow(family));
+    rule.push(Expr::InSet { register: Reg(0), set: ADMITTED.into(), is: Is::Equal });
+    rule.extend_from_slice(jump);
+    rule
+}
+
+fn admit(family: Family) -> Vec<Vec<Expr>> {
+    let width = address_registers(family);
+    let rule = |key: &[Expr], published| {
+        let mut rule = vec![
+            Expr::Meta { key: Meta::InputIndex, to: Reg(0) },
+            compare_u32(Reg(0), Is::Different, LOOPBACK_INDEX),
+            Expr::Ct { key: Ct::State, to: Reg(0) },
+            mask_u32(Reg(0), STATE_NEW),
+            compare_u32(Reg(0), Is::Different, 0),
+        ];
+        rule.extend_from_slice(key);
+        rule.push(map(published));
+        rule.extend(load_flow(family));
+        rule.extend([
+            Expr::Remember { set: ADMITTED.into(), register: Reg(0), seconds: ADMISSION },
+            Expr::Verdict(Verdict::Drop),
+        ]);
+        rule
+    };
+    let mut one_address = load_address(family, End::Destination);
+    one_address.extend(load_port(width));
+    let any_address = load_port(0);
+    let mut rules = vec![rule(&one_address, DNAT_IP), rule(&any_address, DNAT_ANY)];
+    rules.extend([RANGES_IP, MOVED_IP].map(|set| rule(&one_address, set)));
+    rules.extend([RANGES_ANY, MOVED_ANY].map(|set| rule(&any_address, set)));
+    if family == Family::V6 {
+        rules.insert(0, from_link_local());
+    }
+    rules
+}
+
+/// Sender, destination, protocol and port.
+fn load_flow(family: Family) -> Vec<Expr> {
+    let width = address_registers(family);
+    let place = |end, to| {
+        let (offset, length) = address_place(family, end);
+        Expr::Payload { base: Base::Network, offset, length, to }
+    };
+    let mut flow = vec![place(End::Source, Reg(0)), place(End::Destination, Reg(width))];
+    flow.extend(load_port(2 * width));
+    flow
+}
