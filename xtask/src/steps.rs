@@ -17,6 +17,7 @@ const TEST_PACKAGES: &[&str] = &[
     "containerd",
     // Podman without control groups runs on no other runtime, and is content with runc where that is installed.
     "crun",
+    "docker-registry",
     "docker.io",
     "e2fsprogs",
     "gzip",

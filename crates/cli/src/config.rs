@@ -106,13 +106,23 @@ impl UserConfig {
 
     /// Sets a text in the file and leaves everything else in it as it is; an empty one is removed.
     pub(crate) fn set(&self, key: &str, value: &str) -> Result<(), Failure> {
+        self.edit(|pairs| {
+            pairs.retain(|(name, _)| name != key);
+            if !value.is_empty() {
+                pairs.push((key.to_owned(), Tree::String(value.to_owned())));
+            }
+        })
+    }
+
+    /// Changes the file, of which all else stays as it is.
+    fn edit(&self, change: impl FnOnce(&mut Vec<(String, Tree)>)) -> Result<(), Failure> {
         let Some(directory) = &self.directory else {
             return Err(Failure::error("there is no directory for the configuration: set HOME"));
         };
         let path = directory.join(FILE);
         let changed = |text: &[u8]| {
             let tree = if text.trim_ascii().is_empty() { b"{}" } else { text };
-            edited(tree, key, value).map_err(|why| {
+            edited(tree, change).map_err(|why| {
                 Failure::error(format!("parsing config file ({}): {why}", path.display()))
             })
         };
@@ -129,13 +139,10 @@ impl UserConfig {
 /// The file's name in its directory.
 const FILE: &str = "config.json";
 
-fn edited(text: &[u8], key: &str, value: &str) -> Result<String, String> {
+fn edited(text: &[u8], change: impl FnOnce(&mut Vec<(String, Tree)>)) -> Result<String, String> {
     let tree = Tree::parse(text).map_err(|error| error.to_string())?;
     let Tree::Object(mut pairs) = tree else { return Err("it is no object".to_owned()) };
-    pairs.retain(|(name, _)| name != key);
-    if !value.is_empty() {
-        pairs.push((key.to_owned(), Tree::String(value.to_owned())));
-    }
+    change(&mut pairs);
     Ok(format!("{}\n", json::indented(&Tree::Object(pairs), 0)))
 }
 

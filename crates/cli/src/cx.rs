@@ -46,9 +46,22 @@ pub(crate) struct Cx {
     pub(crate) name: String,
 }
 
-/// Whether the command of this name asks registries.
-fn may_pull(name: &str) -> bool {
-    matches!(name, "pull" | "image pull" | "run" | "container run" | "create" | "container create")
+/// Whether the command of this name asks registries, or keeps what they are shown.
+fn asks_registries(name: &str) -> bool {
+    const NAMES: [&str; 11] = [
+        "pull",
+        "image pull",
+        "push",
+        "image push",
+        "run",
+        "container run",
+        "create",
+        "container create",
+        "search",
+        "login",
+        "logout",
+    ];
+    NAMES.contains(&name)
 }
 
 impl Cx {
@@ -57,7 +70,7 @@ impl Cx {
         let Setting { choice, config, level, host, api_version } = setting;
         let Choice { target, context } = choice;
         let Wiring { enter, local, serve, doctor, credential_helper, archives } = wiring;
-        let helpers = if may_pull(&name) && config.asks_helpers() {
+        let helpers = if asks_registries(&name) && config.asks_helpers() {
             Helpers::Asked
         } else {
             Helpers::NotAsked

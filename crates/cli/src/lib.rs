@@ -25,6 +25,7 @@ mod parse;
 mod progress;
 mod pulling;
 mod recipe;
+mod secret;
 mod session;
 mod starting;
 mod table;

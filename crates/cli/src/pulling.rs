@@ -1,8 +1,11 @@
-//! Images fetched for a command: from which registry, as whom, and where the progress is shown.
+//! Images fetched or sent for a command: from which registry, as whom, and where the progress is shown.
 
 use crate::cx::{self, Cx};
 use crate::error::Failure;
 use crate::progress::{Canvas, drain, draw};
+use docker_api::stream::JsonStream;
+use docker_api::types::images::AuthConfig;
+use docker_api::types::progress::Progress;
 use model::Reference;
 
 // No doc comment: clap would take it for the help of the command.
@@ -39,12 +42,35 @@ pub(crate) async fn pull_image(
     platform: Option<&str>,
     show: Show,
 ) -> Result<(), Failure> {
-    let environment = std::env::var("DOCKER_AUTH_CONFIG").ok();
-    let config = cx.config.identity()?.clone();
-    let auth = config.auth(image, environment, cx.credential_helper).await?;
+    let auth = credentials_for(cx, image.domain()).await?;
     let digest = image.digest().map(ToString::to_string);
     let tag = digest.as_deref().or(image.tag());
-    let mut stream = cx.client()?.image_pull(&image.name(), tag, platform, auth.as_ref()).await?;
+    let stream = cx.client()?.image_pull(&image.name(), tag, platform, auth.as_ref()).await?;
+    present(stream, show).await
+}
+
+/// Pushes an image; without a tag, all tags of its repository.
+pub(crate) async fn push_image(
+    cx: &Cx,
+    image: &Reference,
+    platform: Option<&str>,
+    show: Show,
+) -> Result<(), Failure> {
+    let auth = credentials_for(cx, image.domain()).await?;
+    let digest = image.digest().map(|digest| format!("{}@{digest}", image.name()));
+    let name = digest.unwrap_or_else(|| image.name());
+    let stream = cx.client()?.image_push(&name, image.tag(), platform, auth.as_ref()).await?;
+    present(stream, show).await
+}
+
+/// Who somebody is for a registry, named as references name it.
+pub(crate) async fn credentials_for(cx: &Cx, domain: &str) -> Result<Option<AuthConfig>, Failure> {
+    let environment = std::env::var("DOCKER_AUTH_CONFIG").ok();
+    let config = cx.config.identity()?.clone();
+    config.auth(domain, environment, cx.credential_helper).await
+}
+
+async fn present(mut stream: JsonStream<Progress>, show: Show) -> Result<(), Failure> {
     match show {
         Show::Stdout => {
             let canvas = canvas(cx::stdout_is_terminal());

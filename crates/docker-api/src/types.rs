@@ -22,6 +22,7 @@ pub mod images;
 pub mod network_settings;
 pub mod networks;
 pub mod progress;
+pub mod registries;
 pub mod stats;
 pub mod system;
 pub mod usage;

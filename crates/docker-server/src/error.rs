@@ -2,7 +2,7 @@
 
 use docker_api::json::JsonError;
 use docker_api::types::ErrorResponse;
-use engine::{EngineError, NetworkError};
+use engine::{EngineError, NetworkError, RegistryFailure};
 use http::StatusCode;
 use model::id::BadContainerName;
 use model::life::StartFailure;
@@ -106,6 +106,7 @@ fn status(error: &EngineError) -> StatusCode {
         | E::ImageInUse(_) => StatusCode::CONFLICT,
         E::Start(failure) => start_status(failure),
         E::Network(error) => network_status(error),
+        E::Registries(failure) => registry_status(failure),
         E::LogNotKept | E::NoCriu(_) => StatusCode::NOT_IMPLEMENTED,
         E::LogTag { .. } | E::LogHost { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         // Docker's word for a container that is not paused is a server error, and clients know it.
@@ -126,6 +127,16 @@ fn status(error: &EngineError) -> StatusCode {
         | E::CheckpointFailed { .. }
         | E::Record { .. }
         | E::File { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn registry_status(failure: &RegistryFailure) -> StatusCode {
+    match failure {
+        RegistryFailure::NotToPush(_) => StatusCode::NOT_FOUND,
+        RegistryFailure::LoginRefused(_) => StatusCode::UNAUTHORIZED,
+        RegistryFailure::Push(_) | RegistryFailure::Login(_) | RegistryFailure::Search(_) => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod events;
 mod glob;
 mod images;
 mod prune;
+mod search;
 
 use engine::view::{ContainerView, NetworkView, PublishedView, VolumeView};
 use model::container::NetworkMode;
@@ -15,6 +16,8 @@ pub(crate) use images::Images;
 pub(crate) use prune::{
     PruneContainers, PruneImages, PruneNetworks, PruneVolumes, check_build_prune,
 };
+
+pub(crate) use search::Search;
 
 use crate::params::{Filters, ParamError, Query};
 

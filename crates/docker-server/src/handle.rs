@@ -9,6 +9,7 @@ mod exec;
 mod images;
 mod logs;
 mod networks;
+mod registries;
 mod streams;
 mod system;
 mod transfer;
@@ -51,6 +52,9 @@ pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpErro
         Route::ImageList => images::list(&call).await,
         Route::ImagePrune => images::prune(&call).await,
         Route::ImageCreate => images::create(call).await,
+        Route::ImageSearch => registries::search(&call).await,
+        Route::Login => registries::login(call).await,
+        Route::Describe(name) => registries::describe(&call, &name).await,
         Route::ImageLoad => transfer::load(call).await,
         Route::ImagesSave => {
             let names = call.query.all("names");

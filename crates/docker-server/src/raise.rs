@@ -14,6 +14,7 @@ mod mounts;
 mod networks;
 mod path_stat;
 mod progress;
+mod registries;
 mod stats;
 mod status;
 mod volumes;
@@ -32,7 +33,8 @@ pub(crate) use images::{history, image, image_summary, image_usage, manifests, r
 pub(crate) use info::{VERSION, info, version};
 pub(crate) use networks::{PortList, network};
 pub(crate) use path_stat::path_stat;
-pub(crate) use progress::progress;
+pub(crate) use progress::{progress, progress_aux};
+pub(crate) use registries::{description, found};
 pub(crate) use stats::stats;
 pub(crate) use status::word as state_word;
 pub(crate) use volumes::{volume, volume_usage};

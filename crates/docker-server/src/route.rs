@@ -39,6 +39,12 @@ pub(crate) enum Route {
     Exec(String, ExecRoute),
     ImageList,
     ImagePrune,
+    /// `GET /images/search`
+    ImageSearch,
+    /// `POST /auth`
+    Login,
+    /// `GET /distribution/{name}/json`
+    Describe(String),
     ImageCreate,
     ImageLoad,
     ImagesSave,
@@ -143,6 +149,7 @@ pub(crate) enum ImageRoute {
     Tag,
     Remove,
     Save,
+    Push,
 }
 
 /// What a request asks for.
@@ -207,13 +214,13 @@ fn system(method: &str, path: &[&str]) -> Option<Route> {
         ("GET", ["plugins"]) => Route::PluginList,
         ("GET", ["plugins", name @ .., "json"]) => Route::Plugin(join(name)?),
         ("GET", ["system", "df"]) => Route::DiskUsage,
-        ("POST", ["auth"]) => Route::Later("login"),
+        ("POST", ["auth"]) => Route::Login,
         ("POST", ["build"]) => Route::Later("build"),
         ("POST", ["build", "prune"]) => Route::BuildPrune,
         ("POST", ["build", "cancel"]) => Route::Later("build"),
         ("POST", ["commit"]) => Route::Commit,
         ("POST", ["session" | "grpc"]) => Route::Later("build sessions"),
-        ("GET", ["distribution", .., "json"]) => Route::Later("distribution inspect"),
+        ("GET", ["distribution", name @ .., "json"]) => Route::Describe(join(name)?),
         (_, ["plugins", ..]) => Route::Later("plugins"),
         _ => return None,
     })
@@ -278,13 +285,13 @@ fn images(method: &str, path: &[&str]) -> Option<Route> {
         ("POST", ["create"]) => return Some(Route::ImageCreate),
         ("POST", ["load"]) => return Some(Route::ImageLoad),
         ("GET", ["get"]) => return Some(Route::ImagesSave),
-        ("GET", ["search"]) => return Some(Route::Later("search")),
+        ("GET", ["search"]) => return Some(Route::ImageSearch),
         ("POST", ["prune"]) => return Some(Route::ImagePrune),
         ("GET", [name @ .., "json"]) => (name, ImageRoute::Inspect),
         ("GET", [name @ .., "history"]) => (name, ImageRoute::History),
         ("GET", [name @ .., "get"]) => (name, ImageRoute::Save),
         ("POST", [name @ .., "tag"]) => (name, ImageRoute::Tag),
-        ("POST", [.., "push"]) => return Some(Route::Later("push")),
+        ("POST", [name @ .., "push"]) => (name, ImageRoute::Push),
         ("DELETE", name) => (name, ImageRoute::Remove),
         _ => return None,
     };

@@ -278,6 +278,9 @@ pub enum EngineError {
     /// A registry fails, or what it gives is wrong.
     #[error(transparent)]
     Registry(Box<registry::PullError>),
+    /// A registry does not do what is asked beside pulls.
+    #[error(transparent)]
+    Registries(#[from] crate::push::RegistryFailure),
     /// An archive at an address.
     #[error(transparent)]
     Download(#[from] registry::DownloadError),

@@ -62,9 +62,14 @@ impl Engine {
         platform: Option<Platform>,
         auth: RegistryAuth,
     ) -> Result<Access, EngineError> {
-        let hosts = registry::load(self.paths().config(), reference.domain())?;
-        let registry = Registry { hosts, limits: Limits::default() };
+        let registry = self.registry(reference.domain())?;
         Ok(Access { registry, platform, credentials: credentials(auth) })
+    }
+
+    /// The client of a registry, by the domain of a reference.
+    pub(crate) fn registry(&self, domain: &str) -> Result<Registry, EngineError> {
+        let hosts = registry::load(self.paths().config(), domain)?;
+        Ok(Registry { hosts, limits: Limits::default() })
     }
 }
 
@@ -135,7 +140,7 @@ impl From<PullError> for EngineError {
 }
 
 /// The strongest of what was given, as Docker chooses.
-fn credentials(auth: RegistryAuth) -> Credentials {
+pub(crate) fn credentials(auth: RegistryAuth) -> Credentials {
     match auth {
         RegistryAuth { registry_token: Some(token), .. } => {
             Credentials::RegistryToken(Secret::new(token))

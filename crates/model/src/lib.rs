@@ -28,6 +28,7 @@ pub mod number_set;
 pub mod platform;
 pub mod port;
 pub mod pull;
+pub mod push;
 pub mod reference;
 pub mod root_tag;
 pub mod selinux;

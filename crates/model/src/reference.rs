@@ -200,6 +200,25 @@ fn check(domain: &str, path: &str, tag: Option<&str>) -> Result<(), ParseReferen
     Ok(())
 }
 
+/// Whether a text can be the domain of a reference: a host's name or address, perhaps with a port.
+#[must_use]
+pub fn is_domain(text: &str) -> bool {
+    check_domain(text).is_ok()
+}
+
+/// What a search is for: the registry that the words begin with (`None`: Docker Hub), and the words, as Docker
+/// takes them apart.
+#[must_use]
+pub fn search_term(term: &str) -> (Option<&str>, &str) {
+    match term.split_once('/') {
+        Some((DEFAULT_DOMAIN | "index.docker.io", words)) => (None, words),
+        Some((domain, words)) if domain == "localhost" || domain.contains(['.', ':']) => {
+            (Some(domain), words)
+        }
+        Some(_) | None => (None, term),
+    }
+}
+
 fn check_domain(domain: &str) -> Result<(), ParseReferenceError> {
     let (host, port) = match domain.strip_prefix('[') {
         Some(bracketed) => {
@@ -296,6 +315,32 @@ mod tests {
     use proptest::prelude::*;
 
     const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn a_search_may_name_its_registry() {
+        for (term, expected) in [
+            ("busybox", (None, "busybox")),
+            ("library/busy box", (None, "library/busy box")),
+            ("Foo/bar", (None, "Foo/bar")),
+            ("docker.io/busybox", (None, "busybox")),
+            ("localhost:5000/a/b", (Some("localhost:5000"), "a/b")),
+            ("evil.io/my app", (Some("evil.io"), "my app")),
+            ("localhost/a", (Some("localhost"), "a")),
+        ] {
+            assert_eq!(search_term(term), expected);
+        }
+        for (text, expected) in [
+            ("r.io", true),
+            ("r.io:5000", true),
+            ("[::1]:5", true),
+            ("r.io:99999", false),
+            ("..", false),
+            ("", false),
+            ("a/b", false),
+        ] {
+            assert_eq!(is_domain(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn names_are_normalised_as_docker_does() {

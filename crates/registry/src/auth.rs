@@ -1,8 +1,8 @@
 //! Authorisation: what a registry demands, and what it gets.
 //!
 //! Credentials go to the registry that they were given for and to the token service that it names,
-//! in plain HTTP only if the registry itself is spoken to so. The cache lives for one pull, whose
-//! requests all have one scope.
+//! in plain HTTP only if the registry itself is spoken to so. The cache lives for one pull or push,
+//! whose requests all have the same scopes.
 
 mod challenge;
 
@@ -69,12 +69,13 @@ pub enum AuthError {
     Transport(#[from] TransportError),
 }
 
-/// The authorisation of one pull, shared by its threads.
+/// The authorisation of one pull or push, shared by its threads.
 #[derive(Debug)]
 pub(crate) struct Auth {
     credentials: Credentials,
     registry: Origin,
-    scope: String,
+    /// As a token service is asked for them.
+    scopes: Vec<String>,
     granted: Mutex<Option<Granted>>,
 }
 
@@ -94,15 +95,14 @@ struct Token {
 }
 
 impl Auth {
-    pub(crate) fn new(credentials: Credentials, registry: Origin, repository: &str) -> Self {
+    pub(crate) fn new(credentials: Credentials, registry: Origin, scopes: Vec<String>) -> Self {
         let granted = match &credentials {
             Credentials::RegistryToken(token) => Granted::new("Bearer", token, None),
             Credentials::Anonymous | Credentials::Basic { .. } | Credentials::IdentityToken(_) => {
                 None
             }
         };
-        let scope = format!("repository:{repository}:pull");
-        Self { credentials, registry, scope, granted: Mutex::new(granted) }
+        Self { credentials, registry, scopes, granted: Mutex::new(granted) }
     }
 
     /// What is known to do.
@@ -188,7 +188,8 @@ impl Auth {
         if (realm.origin.scheme, self.registry.scheme) == (Scheme::Http, Scheme::Https) {
             return Err(AuthError::PlainRealm(realm.origin));
         }
-        let mut fields = vec![("scope", self.scope.as_str())];
+        let mut fields: Vec<_> =
+            self.scopes.iter().map(|scope| ("scope", scope.as_str())).collect();
         fields.extend(service.map(|service| ("service", service)));
         let mut headers = HeaderMap::new();
         let (url, method) = match &self.credentials {
@@ -201,7 +202,11 @@ impl Auth {
                 (realm.with_query(&form(&fields)), Method::Get)
             }
             Credentials::IdentityToken(token) => {
+                // A form has one field for all.
+                let scope = self.scopes.join(" ");
+                fields.retain(|(name, _)| *name != "scope");
                 fields.extend([
+                    ("scope", scope.as_str()),
                     ("grant_type", "refresh_token"),
                     ("client_id", "dhow"),
                     ("refresh_token", token.reveal()),
@@ -278,9 +283,28 @@ mod tests {
     }
 
     #[test]
+    fn a_token_service_is_asked_for_each_scope() {
+        let origin = Url::parse("https://r/").unwrap().origin;
+        let scopes = ["repository:a:pull,push", "repository:b:pull"].map(str::to_owned).to_vec();
+        let asked = |credentials| {
+            let auth = Auth::new(credentials, origin.clone(), scopes.clone());
+            let ask = auth.ask_token("https://r/token", Some("s")).unwrap();
+            let Method::Post(form) = ask.method else { return ask.url.target };
+            String::from_utf8(form.to_vec()).unwrap()
+        };
+        assert_eq!(
+            asked(Credentials::Anonymous),
+            "/token?scope=repository%3Aa%3Apull%2Cpush&scope=repository%3Ab%3Apull&service=s"
+        );
+        let form = asked(Credentials::IdentityToken(Secret::new("t")));
+        let scope = "scope=repository%3Aa%3Apull%2Cpush%20repository%3Ab%3Apull";
+        assert!(form.contains(scope) && form.matches("scope=").count() == 1, "{form}");
+    }
+
+    #[test]
     fn a_registry_with_tls_names_no_token_service_without() {
         let https = Url::parse("https://r/").unwrap().origin;
-        let auth = Auth::new(Credentials::Anonymous, https, "x");
+        let auth = Auth::new(Credentials::Anonymous, https, Vec::new());
         let refused = auth.ask_token("http://r/token", None).err().unwrap();
         assert!(matches!(refused, AuthError::PlainRealm(_)), "{refused}");
         assert!(auth.ask_token("https://elsewhere/token", None).is_ok());

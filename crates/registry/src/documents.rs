@@ -44,8 +44,10 @@ pub(crate) struct Search<'a, 's> {
 /// What the reference names itself: a manifest or an index.
 pub(crate) struct Top {
     pub(crate) digest: Digest,
-    bytes: Vec<u8>,
-    document: Document,
+    /// As the registry has it.
+    pub(crate) media_type: String,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) document: Document,
 }
 
 /// Whether one entry of an index is what is wanted.
@@ -79,7 +81,7 @@ impl<'a, 's> Search<'a, 's> {
             return Err(self.bad(DocumentError::Digest { what: "manifest", expected, actual }));
         }
         let document = self.parse(&received)?;
-        Ok(Top { digest, bytes: received.bytes, document })
+        Ok(Top { digest, media_type: received.media_type, bytes: received.bytes, document })
     }
 
     /// The image that `top` means on the wanted platform.
@@ -96,6 +98,13 @@ impl<'a, 's> Search<'a, 's> {
                 Err(PullError::NoPlatform { wanted, available })
             }
         }
+    }
+
+    /// What the configuration of an image says that it is for.
+    pub(crate) fn platform_of(&mut self, manifest: &Manifest) -> Result<Platform, PullError> {
+        let bytes = self.config(&manifest.config)?;
+        let config = oci::parse_config(&bytes).map_err(|error| self.bad(error))?;
+        Ok(platform(&config))
     }
 
     /// An image without any choice. On request, it has to be for the platform asked for.

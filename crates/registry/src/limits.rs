@@ -10,6 +10,8 @@ pub struct Limits {
     pub connect: Duration,
     /// For the next bytes of an answer to come.
     pub idle: Duration,
+    /// For a registry to answer when it has got all of a blob.
+    pub settle: Duration,
     /// For a manifest, a configuration or a token to come whole.
     pub document: Duration,
     /// How often what failed on the way is tried again. A layer that has made progress since
@@ -32,6 +34,7 @@ impl Default for Limits {
         Self {
             connect: Duration::from_secs(10),
             idle: Duration::from_secs(30),
+            settle: Duration::from_mins(15),
             document: Duration::from_mins(2),
             retries: 5,
             first_pause: Duration::from_millis(200),

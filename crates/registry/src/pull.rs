@@ -16,7 +16,7 @@ use crate::event::{Event, Freshness, LayerStep};
 use crate::hosts::Hosts;
 use crate::layers::Fetch;
 use crate::limits::Limits;
-use crate::session::RequestError;
+use crate::session::{Access, RequestError};
 use crate::tags::TagsError;
 use crate::transport::TransportError;
 
@@ -267,7 +267,7 @@ impl Registry {
         tell: &Tell<'_>,
     ) -> Result<Pulled, PullError> {
         let reference = pull.reference.clone().with_default_tag();
-        let session = self.session(&reference, pull.credentials.clone())?;
+        let session = self.session(&reference, &Access::Pull, pull.credentials.clone())?;
         let mut caller = session.caller()?;
         let mut search = Search::new(store, &mut caller, &reference, pull.platform);
         let top = search.top()?;

@@ -1,4 +1,4 @@
-//! Requests about one repository, authorised, and tried again where the registry asks for that.
+//! Requests of one registry about one repository, authorised, and tried again where the registry asks for that.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::auth::{self, Auth, AuthError};
 use crate::credentials::Credentials;
 use crate::limits::{Attempts, Limits};
 use crate::transport::{Answer, Ask, Http, Method, Net, TransportError};
-use crate::url::Origin;
+use crate::url::{Origin, Url};
 
 /// Why a request brought nothing.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,33 @@ impl RequestError {
     }
 }
 
-/// What the threads of one pull share.
+/// What is asked of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// To read it.
+    Pull,
+    /// To add to it, blobs of these other repositories too.
+    Push(Vec<String>),
+    /// Nothing: whether somebody is let in at all.
+    Enter,
+}
+
+impl Access {
+    /// As token services are asked for it.
+    fn scopes(&self, repository: &str) -> Vec<String> {
+        let pull = |repository: &String| format!("repository:{repository}:pull");
+        match self {
+            Self::Pull => vec![pull(&repository.to_owned())],
+            Self::Push(others) => {
+                let own = format!("repository:{repository}:pull,push");
+                std::iter::once(own).chain(others.iter().map(pull)).collect()
+            }
+            Self::Enter => Vec::new(),
+        }
+    }
+}
+
+/// What the threads of one pull or push share.
 #[derive(Debug)]
 pub(crate) struct Session {
     /// As the reference names it.
@@ -60,12 +86,23 @@ impl Session {
     pub(crate) fn new(
         net: Net,
         origin: Origin,
-        reference: &model::Reference,
+        (registry, repository): (&str, &str),
+        access: &Access,
         credentials: Credentials,
     ) -> Self {
-        let repository = reference.path().to_owned();
-        let auth = Auth::new(credentials, origin.clone(), &repository);
-        Self { registry: reference.domain().to_owned(), net, origin, repository, auth }
+        let auth = Auth::new(credentials, origin.clone(), access.scopes(repository));
+        let (registry, repository) = (registry.to_owned(), repository.to_owned());
+        Self { registry, net, origin, repository, auth }
+    }
+
+    /// Below the repository.
+    pub(crate) fn at(&self, path: &str) -> Url {
+        self.origin.at(format!("/v2/{}/{path}", self.repository))
+    }
+
+    /// Anywhere at the registry.
+    pub(crate) fn top(&self, path: &str) -> Url {
+        self.origin.at(path.to_owned())
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -96,26 +133,53 @@ pub(crate) struct Received {
 impl Caller<'_> {
     /// `GET /v2/<repository>/<path>`: an answer of status 2xx.
     pub(crate) fn get(&mut self, path: &str, headers: HeaderMap) -> Result<Answer, RequestError> {
-        let session = self.session;
-        let url = session.origin.at(format!("/v2/{}/{path}", session.repository));
-        let ask = Ask { url, headers, method: Method::Get };
+        self.ask(&Ask { url: self.session.at(path), headers, method: Method::Get })
+    }
+
+    /// An answer of status 2xx; what the registry has no time for is asked again.
+    pub(crate) fn ask(&mut self, ask: &Ask) -> Result<Answer, RequestError> {
+        let limits = self.session.limits();
         let mut attempts = Attempts::new();
         loop {
             let answer = self.authorized(ask.clone())?;
             let status = answer.status;
-            if status.is_success() {
-                return Ok(answer);
-            }
-            let pause = is_passing(status).then(|| attempts.fail(session.limits())).flatten();
-            let Some(pause) = pause else {
-                let reason = answer::reason(answer, session.limits().document);
-                return Err(RequestError::Status { status, reason });
-            };
-            let wished = retry_after(&answer.headers)
-                .map(|wished| wished.min(session.limits().longest_retry_after));
+            let pause = is_passing(status).then(|| attempts.fail(limits)).flatten();
+            let Some(pause) = pause else { return self.expect_success(answer) };
+            let wished =
+                retry_after(&answer.headers).map(|wished| wished.min(limits.longest_retry_after));
             answer.body.discard();
             std::thread::sleep(wished.unwrap_or(pause));
         }
+    }
+
+    /// As [`Caller::ask`]; a connection that breaks is no answer, and it is asked again.
+    pub(crate) fn ask_again(&mut self, ask: &Ask) -> Result<Answer, RequestError> {
+        let mut attempts = Attempts::new();
+        loop {
+            let error = match self.ask(ask) {
+                Err(RequestError::Transport(error)) if error.is_passing() => error,
+                outcome => return outcome,
+            };
+            match attempts.fail(self.session.limits()) {
+                Some(pause) => std::thread::sleep(pause),
+                None => return Err(error.into()),
+            }
+        }
+    }
+
+    /// An answer of status 2xx, to a request that is made once.
+    pub(crate) fn ask_once(&mut self, ask: Ask) -> Result<Answer, RequestError> {
+        let answer = self.authorized(ask)?;
+        self.expect_success(answer)
+    }
+
+    fn expect_success(&self, answer: Answer) -> Result<Answer, RequestError> {
+        let status = answer.status;
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let reason = answer::reason(answer, self.session.limits().document);
+        Err(RequestError::Status { status, reason })
     }
 
     /// A document, whole.
@@ -154,8 +218,12 @@ impl Caller<'_> {
     }
 
     /// Sends a request with what authorisation there is, and once more with what the registry asks
-    /// for. Only the registry itself is listened to about that, not one that it redirects to.
+    /// for. Only the registry itself is listened to about that, not one that it redirects to, and it
+    /// alone is shown anything.
     fn authorized(&mut self, mut ask: Ask) -> Result<Answer, RequestError> {
+        if ask.url.origin != self.session.origin {
+            return Ok(self.http.follow(&ask)?);
+        }
         let shown = self.session.auth.current();
         authorize(&mut ask, shown.clone());
         let answer = self.http.follow(&ask)?;
@@ -183,7 +251,7 @@ fn authorize(ask: &mut Ask, shown: Option<HeaderValue>) {
 }
 
 /// Whether it may be better later.
-fn is_passing(status: StatusCode) -> bool {
+pub(crate) fn is_passing(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::TOO_MANY_REQUESTS

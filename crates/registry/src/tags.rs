@@ -11,7 +11,7 @@ use store::oci::DOCUMENT_MAX;
 use crate::credentials::Credentials;
 use crate::hosts::{Host, Server};
 use crate::pull::{PullError, Registry};
-use crate::session::{Caller, RequestError, Session};
+use crate::session::{Access, Caller, RequestError, Session};
 use crate::transport::{Http, Net, TransportError};
 use crate::url::Url;
 
@@ -112,7 +112,8 @@ impl Registry {
     /// The registry does not have the repository or does not give it; what it gives is no list of
     /// tags, or endless.
     pub fn tags(&self, repository: &Repository<'_>) -> Result<Vec<String>, PullError> {
-        let session = self.session(repository.name, repository.credentials.clone())?;
+        let session =
+            self.session(repository.name, &Access::Pull, repository.credentials.clone())?;
         let mut caller = session.caller()?;
         let registry = repository.name.domain();
         let bad = |source| PullError::Tags {
@@ -136,9 +137,19 @@ impl Registry {
     pub(crate) fn session(
         &self,
         reference: &Reference,
+        access: &Access,
         credentials: Credentials,
     ) -> Result<Session, TransportError> {
-        let domain = reference.domain();
+        self.session_at((reference.domain(), reference.path()), access, credentials)
+    }
+
+    /// The way to a registry, by its domain, and to one of its repositories.
+    pub(crate) fn session_at(
+        &self,
+        (domain, path): (&str, &str),
+        access: &Access,
+        credentials: Credentials,
+    ) -> Result<Session, TransportError> {
         let host = self.hosts.host(domain);
         let mut origin = host.origin(domain);
         let may_be_plain = host.server == Server::Either;
@@ -146,7 +157,7 @@ impl Registry {
         if may_be_plain && !Http::new(&net)?.speaks_tls(&origin)? {
             origin = Host::plain_origin(domain);
         }
-        Ok(Session::new(net, origin, reference, credentials))
+        Ok(Session::new(net, origin, (domain, path), access, credentials))
     }
 }
 

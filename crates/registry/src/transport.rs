@@ -7,6 +7,7 @@
 mod body;
 mod connect;
 mod dns;
+mod outgoing;
 mod redirect;
 mod unverified;
 
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body_util::Full;
+use hyper::body::Body as _;
 use hyper::client::conn::http1::SendRequest;
 use tokio::runtime::Runtime;
 
@@ -25,6 +26,8 @@ use crate::url::{BadUrl, Origin, Url};
 
 pub(crate) use body::Body;
 pub(crate) use connect::Net;
+pub(crate) use outgoing::FilePart;
+use outgoing::Outgoing;
 
 /// How dhow names itself.
 const USER_AGENT: &str = concat!("dhow/", env!("CARGO_PKG_VERSION"));
@@ -166,8 +169,16 @@ pub(crate) struct Ask {
 #[derive(Clone)]
 pub(crate) enum Method {
     Get,
-    /// A form: its encoded fields.
+    /// The head of what there is to get.
+    Head,
+    /// A form: its encoded fields; or nothing, to begin something.
     Post(Bytes),
+    /// A document.
+    Put(Bytes),
+    /// The bytes of a file.
+    Upload(FilePart),
+    /// What was begun is given up.
+    Delete,
 }
 
 /// The head of an answer, and its body to be read.
@@ -180,7 +191,7 @@ pub(crate) struct Answer {
     pub(crate) origin: Origin,
 }
 
-type Sender = SendRequest<Full<Bytes>>;
+type Sender = SendRequest<Outgoing>;
 
 /// The addresses of a host, the preferred first; at least one. Looked for as a registry's are.
 ///
@@ -219,9 +230,10 @@ impl<'n> Http<'n> {
     pub(crate) fn send(&mut self, ask: &Ask) -> Result<Answer, TransportError> {
         let origin = &ask.url.origin;
         if let Some(sender) = self.take_idle(origin) {
-            // A server may close an idle connection at any moment; that says nothing about it.
+            // A server may close an idle connection at any moment; that says nothing about it. What has begun to go
+            // on it is begun anew by whoever knows where.
             match self.send_on(sender, ask) {
-                Err(TransportError::Broken { .. }) => {}
+                Err(TransportError::Broken { .. }) if !ask.method.has_begun() => {}
                 outcome => return outcome,
             }
         }
@@ -246,17 +258,15 @@ impl<'n> Http<'n> {
     fn send_on(&mut self, mut sender: Sender, ask: &Ask) -> Result<Answer, TransportError> {
         let origin = ask.url.origin.clone();
         let request = build(ask)?;
-        let idle = self.net.limits.idle;
-        let sent = self.runtime.block_on(async {
-            tokio::time::timeout(idle, async {
-                sender.ready().await?;
-                sender.send_request(request).await
-            })
-            .await
-        });
+        let limits = &self.net.limits;
+        let idle = limits.idle;
+        let sent = self.runtime.block_on(ask.method.watch(limits, async {
+            sender.ready().await?;
+            sender.send_request(request).await
+        }));
         let host = || origin.authority();
         let response = sent
-            .map_err(|_| TransportError::Silent { host: host(), after: idle })?
+            .ok_or_else(|| TransportError::Silent { host: host(), after: idle })?
             .map_err(|source| TransportError::Broken { host: host(), source })?;
         let (parts, incoming) = response.into_parts();
         let body = Body::new(Rc::clone(&self.runtime), incoming, host(), idle);
@@ -265,19 +275,28 @@ impl<'n> Http<'n> {
     }
 }
 
-fn build(ask: &Ask) -> Result<http::Request<Full<Bytes>>, TransportError> {
+fn build(ask: &Ask) -> Result<http::Request<Outgoing>, TransportError> {
     let origin = &ask.url.origin;
     let (method, body) = match &ask.method {
-        Method::Get => (http::Method::GET, Bytes::new()),
-        Method::Post(form) => (http::Method::POST, form.clone()),
+        Method::Get => (http::Method::GET, Outgoing::default()),
+        Method::Head => (http::Method::HEAD, Outgoing::default()),
+        Method::Post(form) => (http::Method::POST, Outgoing::from(form.clone())),
+        Method::Put(document) => (http::Method::PUT, Outgoing::from(document.clone())),
+        Method::Upload(file) => (http::Method::PUT, Outgoing::from(file.clone())),
+        Method::Delete => (http::Method::DELETE, Outgoing::default()),
     };
     let mut request = http::Request::builder()
         .method(method)
         .uri(ask.url.target.as_str())
         .header(header::HOST, origin.authority())
         .header(header::USER_AGENT, HeaderValue::from_static(USER_AGENT))
-        .body(Full::new(body))
+        .body(body)
         .map_err(|source| TransportError::Request { host: origin.authority(), source })?;
     request.headers_mut().extend(ask.headers.clone());
+    // The HTTP library leaves the length of nothing out, and some registries insist on it (411).
+    let says_length = matches!(ask.method, Method::Post(_) | Method::Put(_) | Method::Upload(_));
+    if says_length && request.body().is_end_stream() {
+        request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     Ok(request)
 }

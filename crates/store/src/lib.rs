@@ -45,8 +45,8 @@ pub use db::volumes::{Renaming, Rewired, StagedVolume, VolumeRow, VolumeRowError
 pub use db::{DbError, Durability};
 pub use gc::{GcError, RemovedContainer};
 pub use images::{
-    Force, HistoryEntry, ImageLayer, ImageRecord, Images, RemoveError, Removed, ResolveError,
-    TagError,
+    Force, HistoryEntry, ImageLayer, ImageRecord, Images, ManifestError, RemoveError, Removed,
+    ResolveError, TagError,
 };
 pub use layers::{LayerError, LayerFacts};
 use layout::Layout;

@@ -33,6 +33,8 @@ mod info;
 mod inspect;
 mod kill;
 mod load;
+mod login;
+mod logout;
 mod logs;
 mod network_connect;
 mod network_create;
@@ -49,11 +51,13 @@ mod port_audit;
 mod prune;
 mod ps;
 mod pull;
+mod push;
 mod rename;
 mod restart;
 mod rm;
 mod run;
 mod save;
+mod search;
 pub(crate) mod serve;
 mod start;
 mod stats;
@@ -135,6 +139,8 @@ pub(crate) const ALL: &[&Command] = &[
     &inspect::COMMAND,
     &kill::COMMAND,
     &load::COMMAND,
+    &login::COMMAND,
+    &logout::COMMAND,
     &logs::COMMAND,
     &network_connect::COMMAND,
     &network_create::COMMAND,
@@ -150,11 +156,13 @@ pub(crate) const ALL: &[&Command] = &[
     &port_audit::COMMAND,
     &ps::COMMAND,
     &pull::COMMAND,
+    &push::COMMAND,
     &rename::COMMAND,
     &restart::COMMAND,
     &rm::COMMAND,
     &run::COMMAND,
     &save::COMMAND,
+    &search::COMMAND,
     &serve::COMMAND,
     &start::COMMAND,
     &stats::COMMAND,

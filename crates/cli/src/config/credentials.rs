@@ -1,15 +1,18 @@
 //! Who somebody is for a registry: from `DOCKER_AUTH_CONFIG`, from a credential helper, or from
-//! `auths` of the configuration file.
+//! `auths` of the configuration file. What `login` keeps is `keep`'s.
 //!
 //! Helpers are programs, `docker-credential-NAME`; whoever runs the command line starts them. Which
 //! one is asked for what, and what its answer means, is decided here, as Docker's client does.
+
+mod keep;
+
+pub(crate) use keep::Kept;
 
 use super::Config;
 use crate::error::Failure;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use docker_api::types::images::AuthConfig;
-use model::Reference;
 use model::shown::shown;
 use serde::Deserialize;
 
@@ -30,7 +33,7 @@ pub type CredentialHelper = fn(&HelperCall<'_>) -> Result<Spoken, HelperError>;
 pub struct HelperCall<'c> {
     /// Without `docker-credential-`; a file name.
     pub name: &'c str,
-    /// `get`
+    /// `get`, `store`, `erase`
     pub verb: &'c str,
     /// Its standard input.
     pub input: &'c [u8],
@@ -101,17 +104,28 @@ struct Chosen<'c> {
     by: &'static str,
 }
 
+impl<'c> Chosen<'c> {
+    /// It is the end of a program's name.
+    fn checked(self) -> Result<&'c str, &'static str> {
+        if self.name.contains('/') {
+            Err("the name of a helper has no slash")
+        } else {
+            Ok(self.name)
+        }
+    }
+}
+
 impl Config {
-    /// Credentials for the registry of an image; `None` if there are none.
+    /// Credentials for a registry, named as references name it; `None` if there are none.
     ///
     /// `environment` is `DOCKER_AUTH_CONFIG`. Helpers are started where that may take its time.
     pub(crate) async fn auth(
         self,
-        image: &Reference,
+        domain: &str,
         environment: Option<String>,
         helper: CredentialHelper,
     ) -> Result<Option<AuthConfig>, Failure> {
-        let key = key(image.domain()).to_owned();
+        let key = key(domain).to_owned();
         let asked = tokio::task::spawn_blocking(move || self.ask(&key, environment, helper)).await;
         asked.map_err(|e| Failure::error(e.to_string()))?.map_err(Failure::error)
     }
@@ -152,18 +166,12 @@ impl Config {
         key: &str,
         helper: CredentialHelper,
     ) -> Result<Option<AuthConfig>, String> {
-        let Chosen { name, by } = chosen;
-        let file = self.path.display();
-        let failed = |why: &str| {
-            format!(
-                "error getting credentials for {key} from docker-credential-{name}, \
-                 which {by} in {file} asks for: {why}"
-            )
+        let failed = |why: &str| self.helper_failed(("getting", key), chosen, why);
+        let call = HelperCall {
+            name: chosen.checked().map_err(failed)?,
+            verb: "get",
+            input: key.as_bytes(),
         };
-        if name.contains('/') {
-            return Err(failed("the name of a helper has no slash"));
-        }
-        let call = HelperCall { name, verb: "get", input: key.as_bytes() };
         match helper(&call).map_err(|error| failed(&error.to_string()))? {
             Spoken::Answer(bytes) => {
                 let answer: Answer = serde_json::from_slice(&bytes)
@@ -175,6 +183,16 @@ impl Config {
                 why => Err(failed(&shown(why))),
             },
         }
+    }
+
+    /// Names the helper, and who asked for it.
+    fn helper_failed(&self, (doing, key): (&str, &str), chosen: Chosen<'_>, why: &str) -> String {
+        let Chosen { name, by } = chosen;
+        let file = self.path.display();
+        format!(
+            "error {doing} credentials for {key} from docker-credential-{name}, \
+             which {by} in {file} asks for: {why}"
+        )
     }
 
     fn in_file(&self, key: &str) -> Option<AuthConfig> {
@@ -199,6 +217,16 @@ impl Config {
     }
 }
 
+/// What is kept under a key, whatever the environment says. Helpers are started where that may take its time.
+pub(crate) async fn stored(
+    config: Config,
+    key: String,
+    helper: CredentialHelper,
+) -> Result<Option<AuthConfig>, Failure> {
+    let asked = tokio::task::spawn_blocking(move || config.ask(&key, None, helper)).await;
+    asked.map_err(|e| Failure::error(e.to_string()))?.map_err(Failure::error)
+}
+
 impl Answer {
     fn into_auth(self, key: &str) -> AuthConfig {
         let serveraddress = key.to_owned();
@@ -212,7 +240,7 @@ impl Answer {
 }
 
 /// What a registry's credentials are kept under.
-fn key(domain: &str) -> &str {
+pub(crate) fn key(domain: &str) -> &str {
     if domain == model::reference::DEFAULT_DOMAIN { HUB } else { domain }
 }
 

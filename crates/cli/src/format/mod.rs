@@ -11,6 +11,7 @@ pub(crate) mod image_tree;
 pub(crate) mod images;
 pub(crate) mod info;
 pub(crate) mod networks;
+pub(crate) mod search;
 pub(crate) mod stats;
 pub(crate) mod usage;
 pub(crate) mod volumes;

@@ -63,6 +63,7 @@ mod oci_unified;
 mod oci_words;
 mod orphans;
 mod pull;
+mod push;
 mod ranges;
 mod recipe;
 mod refusals;

@@ -3,6 +3,7 @@
 
 mod clients;
 mod life;
+mod registries;
 mod sockets;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

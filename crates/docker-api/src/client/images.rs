@@ -11,6 +11,14 @@ use crate::types::images::{
     AuthConfig, DeleteItem, HistoryItem, ImageInspect, ImageSummary, ImagesPruned,
 };
 use crate::types::progress::Progress;
+use crate::types::registries::{Authenticated, RegistryPlatform, SearchResult};
+
+/// Who asks a registry: base64url of JSON.
+const REGISTRY_AUTH: &str = "X-Registry-Auth";
+
+fn registry_auth(auth: Option<&AuthConfig>) -> String {
+    URL_SAFE.encode(serde_json::to_vec(&auth.cloned().unwrap_or_default()).unwrap_or_default())
+}
 
 fn path(name: &str, verb: &str) -> String {
     format!("/images/{}{verb}", segment(name))
@@ -69,11 +77,47 @@ impl Client {
             .set("fromImage", repository)
             .maybe("tag", tag)
             .maybe("platform", platform);
-        let text = serde_json::to_vec(&auth.cloned().unwrap_or_default()).unwrap_or_default();
-        let call = Call::post("/images/create")
-            .query(query)
-            .header("X-Registry-Auth", URL_SAFE.encode(text));
+        let call =
+            Call::post("/images/create").query(query).header(REGISTRY_AUTH, registry_auth(auth));
         Ok(JsonStream::new(self.stream(call).await?.into_body()))
+    }
+
+    /// Sends an image to its registry; without a tag, all tags of the repository are meant. `platform` is text:
+    /// `os[/architecture[/variant]]`.
+    pub async fn image_push(
+        &self,
+        repository: &str,
+        tag: Option<&str>,
+        platform: Option<&str>,
+        auth: Option<&AuthConfig>,
+    ) -> Result<JsonStream<Progress>, ApiError> {
+        let platform = platform.map(|platform| RegistryPlatform::of(platform).to_json());
+        let query = Query::default().maybe("tag", tag).maybe("platform", platform.as_deref());
+        let call = Call::post(path(repository, "/push"))
+            .query(query)
+            .header(REGISTRY_AUTH, registry_auth(auth));
+        Ok(JsonStream::new(self.stream(call).await?.into_body()))
+    }
+
+    /// Has the server ask a registry whether it lets somebody in.
+    pub async fn registry_login(&self, auth: &AuthConfig) -> Result<Authenticated, ApiError> {
+        self.fetch(Call::post("/auth").json(auth)).await
+    }
+
+    /// Looks for words in Docker Hub, or in the registry that they begin with.
+    pub async fn image_search(
+        &self,
+        term: &str,
+        limit: Option<u32>,
+        filters: &Filters,
+        auth: Option<&AuthConfig>,
+    ) -> Result<Vec<SearchResult>, ApiError> {
+        let limit = limit.map(|limit| limit.to_string());
+        let query =
+            Query::default().set("term", term).maybe("limit", limit.as_deref()).filters(filters);
+        let call =
+            Call::get("/images/search").query(query).header(REGISTRY_AUTH, registry_auth(auth));
+        self.fetch(call).await
     }
 
     /// Makes an image of a tar archive of a file system.

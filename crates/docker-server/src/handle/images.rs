@@ -51,6 +51,7 @@ pub(super) async fn one(
         ImageRoute::Tag => tag(&call, name).await,
         ImageRoute::Remove => remove(&call, name).await,
         ImageRoute::Save => transfer::save(call, vec![name]).await,
+        ImageRoute::Push => transfer::push(call, &name).await,
     }
 }
 

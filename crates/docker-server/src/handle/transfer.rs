@@ -10,6 +10,7 @@ use docker_api::types::images::AuthConfig;
 use docker_api::types::progress::Progress as Wire;
 use engine::view::{ImportOptions, Progress, RegistryAuth};
 use engine::{Engine, EngineError};
+use model::image::DescriptorPlatform;
 use model::{NameOrId, Platform, Reference};
 use tokio::sync::mpsc;
 
@@ -174,6 +175,35 @@ pub(super) async fn pull(call: Call, image: String) -> Result<Reply, HttpError> 
     Told::begin(pulling).reply().await
 }
 
+/// `POST /images/{name}/push`.
+pub(super) async fn push(call: Call, name: &str) -> Result<Reply, HttpError> {
+    if asked_platform(&call)?.is_some_and(|platform| platform != Platform::host()) {
+        return Err(HttpError::later("pushing another platform than the host's"));
+    }
+    let reference: Reference = name.parse()?;
+    if reference.digest().is_some() {
+        return Err(HttpError::bad_request("cannot push a digest reference"));
+    }
+    let reference = match call.query.get("tag").filter(|tag| !tag.is_empty()) {
+        Some(tag) => reference.at_tag(tag)?,
+        None => reference,
+    };
+    let auth = auth(&call);
+    let engine = call.engine;
+    let pushing = move |tell: &mut Tell| engine.image_push(&reference, &auth, tell);
+    Told::begin(pushing).reply().await
+}
+
+/// From 1.46 on a push names one platform, as JSON.
+fn asked_platform(call: &Call) -> Result<Option<Platform>, HttpError> {
+    let Some(text) = call.query.get("platform").filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let wanted: DescriptorPlatform = serde_json::from_str(text)
+        .map_err(|error| HttpError::bad_request(format!("invalid platform: {error}")))?;
+    Ok(Some(wanted.platform()))
+}
+
 /// A tag may also be a digest.
 pub(super) fn with_tag(repo: &str, tag: Option<&str>) -> Result<Reference, HttpError> {
     let reference: Reference = repo.parse()?;
@@ -191,10 +221,13 @@ fn platform(call: &Call) -> Result<Option<Platform>, HttpError> {
 }
 
 /// Credentials. What cannot be read counts as none, as in Docker.
-fn auth(call: &Call) -> RegistryAuth {
+pub(super) fn auth(call: &Call) -> RegistryAuth {
     let header = call.headers.get("x-registry-auth").and_then(|value| value.to_str().ok());
     let text = LENIENT.decode(header.unwrap_or_default()).unwrap_or_default();
-    let wire: AuthConfig = docker_api::json::parse_reply(&text).unwrap_or_default();
+    registry_auth(docker_api::json::parse_reply(&text).unwrap_or_default())
+}
+
+pub(super) fn registry_auth(wire: AuthConfig) -> RegistryAuth {
     let some = |text: String| (!text.is_empty()).then_some(text);
     RegistryAuth {
         basic: some(wire.username).map(|name| (name, wire.password)),
@@ -233,9 +266,7 @@ impl Told {
         tokio::task::spawn_blocking(move || {
             let tell = send.clone();
             // A client that leaves does not stop what it began: the next pull finds it done.
-            let mut tell = move |event: Progress| {
-                let _ = tell.blocking_send(Message::Progress(raise::progress(&event)));
-            };
+            let mut tell = move |event: Progress| pass_on(&tell, &event);
             let ended = work(&mut tell).map_err(HttpError::from);
             let _ = send.blocking_send(Message::Ended(ended));
         });
@@ -279,6 +310,14 @@ impl Told {
             }
         });
         reply::stream(JSON, receive)
+    }
+}
+
+/// A client that has gone hears nothing.
+fn pass_on(to: &mpsc::Sender<Message>, event: &Progress) {
+    let _ = to.blocking_send(Message::Progress(raise::progress(event)));
+    if let Some(aux) = raise::progress_aux(event) {
+        let _ = to.blocking_send(Message::Progress(aux));
     }
 }
 

@@ -1,7 +1,8 @@
-//! What a pull, a load or an import tells while it runs, in Docker's words.
+//! What a pull, a push, a load or an import tells while it runs, in Docker's words.
 
 use docker_api::types::progress::{Progress as Wire, ProgressDetail};
-use engine::view::{Freshness, LayerStep, Progress};
+use engine::view::{Freshness, LayerStep, Progress, PushStep};
+use serde_json::json;
 
 use super::signed;
 
@@ -22,6 +23,16 @@ pub(crate) fn progress(event: &Progress) -> Wire {
         Progress::Pulled { reference, fresh: Freshness::UpToDate } => {
             status(format!("Status: Image is up to date for {reference}"))
         }
+        Progress::Pushing { repository } => {
+            status(format!("The push refers to repository [{repository}]"))
+        }
+        Progress::PushedLayer { layer, step } => {
+            let (text, detail) = push_text(step);
+            Wire { id: layer.clone(), progress_detail: Some(detail), ..status(text) }
+        }
+        Progress::Pushed { tag, digest, size } => {
+            status(format!("{tag}: digest: {digest} size: {size}"))
+        }
         Progress::Loaded(name) => stream(format!("Loaded image: {name}\n")),
         Progress::LoadedUnnamed(id) => stream(format!("Loaded image ID: {id}\n")),
         Progress::Renamed { reference, old } => stream(format!(
@@ -32,6 +43,14 @@ pub(crate) fn progress(event: &Progress) -> Wire {
     }
 }
 
+/// What programs read beside it, as a message of its own.
+pub(crate) fn progress_aux(event: &Progress) -> Option<Wire> {
+    let Progress::Pushed { tag, digest, size } = event else { return None };
+    let aux = json!({ "Tag": tag, "Digest": digest.to_string(), "Size": size });
+    let progress_detail = Some(ProgressDetail::default());
+    Some(Wire { progress_detail, aux: Some(aux), ..Wire::default() })
+}
+
 fn status(text: impl Into<String>) -> Wire {
     Wire { status: text.into(), ..Wire::default() }
 }
@@ -40,9 +59,28 @@ fn stream(text: String) -> Wire {
     Wire { stream: text, ..Wire::default() }
 }
 
+fn bytes(current: u64, total: u64) -> ProgressDetail {
+    ProgressDetail { current: signed(current), total: signed(total) }
+}
+
+fn push_text(step: &PushStep) -> (String, ProgressDetail) {
+    let text = match step {
+        PushStep::Preparing => "Preparing",
+        PushStep::Waiting => "Waiting",
+        PushStep::Exists => "Layer already exists",
+        PushStep::Pushed => "Pushed",
+        PushStep::Mounted(from) => {
+            return (format!("Mounted from {from}"), ProgressDetail::default());
+        }
+        PushStep::Pushing { current, total } => {
+            return ("Pushing".to_owned(), bytes(*current, *total));
+        }
+    };
+    (text.to_owned(), ProgressDetail::default())
+}
+
 fn step_text(step: LayerStep) -> (&'static str, ProgressDetail) {
     let nothing = ProgressDetail::default();
-    let bytes = |current, total| ProgressDetail { current: signed(current), total: signed(total) };
     match step {
         LayerStep::Pulling => ("Pulling fs layer", nothing),
         LayerStep::Waiting => ("Waiting", nothing),

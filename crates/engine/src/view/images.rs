@@ -5,6 +5,8 @@ use model::image::ImageConfig;
 use model::{Digest, ImageId};
 
 pub use model::pull::{Freshness, LayerStep};
+pub use model::push::PushStep;
+pub use registry::{Description, Found};
 
 /// Everything about one image.
 #[derive(Clone, Debug, PartialEq)]
@@ -131,6 +133,27 @@ pub enum Progress {
         reference: String,
         /// Whether it was here already.
         fresh: Freshness,
+    },
+    /// A push begins: the repository, with its registry.
+    Pushing {
+        /// `docker.io/library/debian`
+        repository: String,
+    },
+    /// Something happened to one layer of a push; `layer` is its short digest.
+    PushedLayer {
+        /// 12 hex digits.
+        layer: String,
+        /// What.
+        step: PushStep,
+    },
+    /// A tag is in the registry.
+    Pushed {
+        /// `latest`
+        tag: String,
+        /// Of the manifest.
+        digest: Digest,
+        /// Of the manifest, in bytes.
+        size: u64,
     },
     /// An archive gave an image of this name.
     Loaded(String),

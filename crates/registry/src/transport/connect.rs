@@ -6,8 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -17,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::unverified::Unverified;
-use super::{Sender, TransportError, dns};
+use super::{Outgoing, Sender, TransportError, dns};
 use crate::hosts::{Host, Identity, Trust};
 use crate::limits::Limits;
 use crate::url::{Origin, Scheme};
@@ -174,7 +172,7 @@ where
     let (sender, connection) = http1::Builder::new()
         .max_headers(FIELDS_MAX)
         .max_header_size(HEAD_MAX)
-        .handshake::<_, Full<Bytes>>(TokioIo::new(stream))
+        .handshake::<_, Outgoing>(TokioIo::new(stream))
         .await
         .map_err(broken)?;
     // Its errors reach whoever waits for an answer.

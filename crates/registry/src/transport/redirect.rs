@@ -12,12 +12,16 @@ impl Http<'_> {
         for _ in 0..=self.net().limits.redirects {
             let answer = self.send(&ask)?;
             match (location(&ask, &answer)?, &ask.method) {
-                (Some(next), Method::Get) => {
+                (Some(next), Method::Get | Method::Head) => {
                     answer.body.discard();
                     go(&mut ask, next);
                 }
-                // A form carries a secret, which is meant for one host.
-                (Some(_), Method::Post(_)) | (None, _) => return Ok(answer),
+                // A form carries a secret, which is meant for one host, and what is pushed is too.
+                (
+                    Some(_),
+                    Method::Post(_) | Method::Put(_) | Method::Upload(_) | Method::Delete,
+                )
+                | (None, _) => return Ok(answer),
             }
         }
         Err(TransportError::Redirects(ask.url.origin))

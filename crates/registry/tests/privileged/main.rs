@@ -11,4 +11,6 @@ mod fixture;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod push;
+#[cfg(test)]
 mod server;

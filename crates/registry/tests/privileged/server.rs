@@ -41,6 +41,8 @@ pub(crate) struct Reply {
 pub(crate) enum Sending {
     /// As it should be.
     Whole,
+    /// Not at all: the connection ends.
+    Never,
     /// In chunks, with no length.
     Chunked,
     /// The connection ends after so many bytes of the body.
@@ -205,6 +207,10 @@ fn converse<S: Read + Write>(mut stream: BufReader<S>, shared: &Shared) -> std::
                 log(body.len());
                 stream.get_mut().write_all(&[head.as_bytes(), body].concat())?;
             }
+            Sending::Never => {
+                log(0);
+                return Ok(());
+            }
             Sending::Chunked => {
                 log(body.len());
                 stream.get_mut().write_all(head.as_bytes())?;
@@ -249,6 +255,7 @@ fn head(reply: &Reply) -> String {
     match reply.sending {
         Sending::Chunked => head.push_str("transfer-encoding: chunked\r\n"),
         Sending::Whole
+        | Sending::Never
         | Sending::Cut(_)
         | Sending::Hang(_)
         | Sending::Dripping

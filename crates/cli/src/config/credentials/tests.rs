@@ -1,6 +1,7 @@
 //! Helpers as they answer, files as users have them: who is asked for what, and what comes of it.
 
 use super::*;
+use model::Reference;
 
 fn none(_: &HelperCall<'_>) -> Result<Spoken, HelperError> {
     Err(HelperError::Failed("not to be asked".to_owned()))
