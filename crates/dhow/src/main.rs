@@ -13,6 +13,7 @@ mod oci;
 mod serve;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -67,8 +68,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Tells whoever looks at the standard error.
-#[expect(clippy::print_stderr, reason = "a role that fails says why")]
+/// Tells whoever looks at the standard error. That nobody does any more (its pipe is closed, its terminal
+/// gone) is no reason to end: a service serves on.
 pub(crate) fn complain(text: &str) {
-    eprintln!("{text}");
+    // In one piece, so that lines of several processes do not mix.
+    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }

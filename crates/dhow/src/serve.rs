@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use cli::ServeOptions;
 use docker_server::service::{self, Form, Level, Listener, Log, Owner, Wiring};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The service's own socket, below the runtime root.
 const SOCKET: &str = "dhow.sock";
@@ -51,12 +51,13 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let (log, inherited) = (log(&options)?, systemd::inherited()?);
     let hosts = hosts(&options, !inherited.is_empty())?;
     let engine = crate::local::engine(&options.roots)?;
-    let owner = owner(options.group.as_deref())?;
+    let owner = owner(options.group.as_deref(), sys::rootless::is_member())?;
     let listeners = listen(&hosts, inherited, owner, &crate::local::absolute(options.roots.run)?)?;
     let _pidfile = options.pidfile.as_deref().map(pidfile::Pidfile::write).transpose()?;
     // Before anybody is told that the service is there: whoever is told may want it to end.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(outlive_hangups(signal(SignalKind::hangup())?, log));
     let told = hosts.iter().map(host_name).collect::<Vec<_>>().join(" ");
     log.info("listening", &[("at", told), ("version", env!("CARGO_PKG_VERSION").to_owned())]);
     systemd::tell("READY=1");
@@ -79,6 +80,14 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         |socket: std::os::fd::BorrowedFd<'_>| sys::socket::unread_by_peer(socket).unwrap_or(0);
     service::serve(engine, listeners, Wiring { log, unread }, stop).await;
     Ok(())
+}
+
+/// There is no configuration of the service to read again, and whoever closes the terminal that it was
+/// started from does not mean its clients.
+async fn outlive_hangups(mut hangups: Signal, log: Log) {
+    while hangups.recv().await.is_some() {
+        log.info("SIGHUP changes nothing: the service has no configuration to read again", &[]);
+    }
 }
 
 fn log(options: &ServeOptions) -> anyhow::Result<Log> {
@@ -126,9 +135,15 @@ fn host_name(host: &Host) -> String {
     }
 }
 
-/// The host's own file of groups says which number a name has.
-fn owner(group: Option<&str>) -> anyhow::Result<Owner> {
+/// The host's own file of groups says which number a name has. In an ordinary user's namespace that number
+/// would be another group, or none.
+fn owner(group: Option<&str>, is_ordinary: bool) -> anyhow::Result<Owner> {
     let Some(group) = group else { return Ok(Owner::Own) };
+    if is_ordinary {
+        bail!(
+            "--group {group}: an ordinary user's service is for that user alone: only root's can be opened to a group"
+        );
+    }
     let file = std::fs::read("/etc/group").unwrap_or_default();
     let id = sys::users::resolve_group(group, &file).with_context(|| format!("--group {group}"))?;
     Ok(Owner::Group(id))
@@ -181,6 +196,14 @@ mod tests {
             level: "info",
             log_format: "text".to_owned(),
         }
+    }
+
+    #[test]
+    fn an_ordinary_user_has_no_group_to_give_the_socket_to() {
+        assert_eq!(owner(None, true).unwrap(), Owner::Own);
+        assert_eq!(owner(Some("0"), false).unwrap(), Owner::Group(0));
+        let refused = owner(Some("0"), true).unwrap_err().to_string();
+        assert!(refused.starts_with("--group 0: an ordinary user's service"), "{refused}");
     }
 
     #[test]

@@ -13,9 +13,9 @@ use super::log::Level;
 use super::task::Shared;
 use crate::connection;
 
-/// How long to wait for somebody to close a file when there can be no more. Clients wait in the
-/// listener's queue meanwhile; to ask again at once would only burn the processor.
-const OUT_OF_FILES: Duration = Duration::from_millis(50);
+/// How long to wait when there can be no connection, mostly for somebody to close a file. Clients wait in
+/// the listener's queue meanwhile; to ask again at once would only burn the processor.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What a listener's loop works with.
 pub(super) struct Door {
@@ -27,7 +27,7 @@ pub(super) struct Door {
 impl Door {
     /// Takes connections until the service stops. The listener goes with it.
     pub(super) async fn keep(mut self, listener: Listener) {
-        let mut short = false;
+        let mut failing = false;
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -36,23 +36,22 @@ impl Door {
             };
             match accepted {
                 Ok(accepted) => {
-                    short = false;
+                    failing = false;
                     self.welcome(accepted);
                 }
-                Err(error) if is_shortage(&error) => {
-                    self.tell_of_shortage(short, &error);
-                    short = true;
-                    tokio::time::sleep(OUT_OF_FILES).await;
+                Err(error) if is_passing(&error) => {}
+                Err(error) => {
+                    self.tell_of_failure(failing, &error);
+                    failing = true;
+                    tokio::time::sleep(PAUSE).await;
                 }
-                // A client that left again before it was its turn.
-                Err(_) => {}
             }
         }
     }
 
     /// Once of each, or the log would say nothing else.
-    fn tell_of_shortage(&self, was_short: bool, error: &io::Error) {
-        let level = if was_short { Level::Debug } else { Level::Warn };
+    fn tell_of_failure(&self, was_failing: bool, error: &io::Error) {
+        let level = if was_failing { Level::Debug } else { Level::Warn };
         let why = [("error", error.to_string())];
         self.shared.log().tell(level, "cannot take connections for now", &why);
     }
@@ -76,9 +75,32 @@ impl Door {
     }
 }
 
-/// Whether there is too little of something, which others will give back.
-fn is_shortage(error: &io::Error) -> bool {
+/// Whether it is about one client alone, who left again before it was its turn, or about this moment. All
+/// else would come again at once: a shortage, which others have to end, or a socket that is none any more.
+fn is_passing(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    error.raw_os_error().is_some_and(|code| shortages.contains(&Errno::from_raw_os_error(code)))
+    let passing = [Errno::CONNABORTED, Errno::INTR, Errno::PROTO];
+    error.raw_os_error().is_some_and(|code| passing.contains(&Errno::from_raw_os_error(code)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn only_what_does_not_come_again_at_once_passes() {
+        for (errno, passes) in [
+            (Errno::CONNABORTED, true),
+            (Errno::INTR, true),
+            (Errno::PROTO, true),
+            (Errno::MFILE, false),
+            (Errno::NOMEM, false),
+            (Errno::INVAL, false),
+            (Errno::PERM, false),
+        ] {
+            assert_eq!(is_passing(&errno.into()), passes, "{errno}");
+        }
+        assert!(!is_passing(&io::Error::other("no number")));
+    }
 }

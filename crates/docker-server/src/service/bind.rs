@@ -2,14 +2,17 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Gid, Mode, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::{UnixListener, UnixStream};
+
+/// The mode of a socket that no group was named for.
+const OWN: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// Connections that wait to be taken.
 const QUEUE: i32 = 1024;
@@ -26,6 +29,9 @@ pub enum BindError {
     /// Something is there that is no socket.
     #[error("{} is there and is no socket: remove it, or listen elsewhere with -H", .0.display())]
     NoSocket(PathBuf),
+    /// What was made at the path has gone again, and something else is there.
+    #[error("{} was replaced while it was made: may others write to its directory?", .0.display())]
+    Replaced(PathBuf),
     /// The system says no.
     #[error("{what} {}", path.display())]
     Socket {
@@ -81,22 +87,14 @@ impl Listener {
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
             .map_err(failed("make a socket for"))?;
         // The file gets the socket's mode: nobody else can connect before it is said who may.
-        let own = Mode::RUSR | Mode::WUSR;
-        rustix::fs::fchmod(&socket, own).map_err(failed("set the mode of"))?;
+        rustix::fs::fchmod(&socket, OWN).map_err(failed("set the mode of"))?;
         let address = SocketAddrUnix::new(path).map_err(failed("listen at"))?;
         rustix::net::bind(&socket, &address).map_err(failed("listen at"))?;
-        let file = SocketFile::at(path).map_err(|source| BindError::Socket {
-            what: "look at",
-            path: path.to_owned(),
-            source,
-        })?;
+        let (file, made) = SocketFile::at(path)?;
         rustix::net::listen(&socket, QUEUE).map_err(failed("listen at"))?;
         if let Owner::Group(group) = owner {
-            let group = Some(Gid::from_raw(group));
-            rustix::fs::chown(path, None::<Uid>, group).map_err(failed("give to the group"))?;
+            open_to(&made, group).map_err(failed("give to the group"))?;
         }
-        let mode = own | Mode::RGRP | Mode::WGRP;
-        rustix::fs::chmod(path, mode).map_err(failed("set the mode of"))?;
         let socket = UnixListener::from_std(socket.into()).map_err(|source| BindError::Socket {
             what: "listen at",
             path: path.to_owned(),
@@ -151,6 +149,16 @@ fn make_way(path: &Path) -> Result<(), BindError> {
     }
 }
 
+/// Gives what was found at a socket's path to a group. Nothing is looked up again: whoever may write to the
+/// directory could have put something else there.
+fn open_to(made: &OwnedFd, group: u32) -> rustix::io::Result<()> {
+    let group = Some(Gid::from_raw(group));
+    rustix::fs::chownat(made, c"", None, group, AtFlags::EMPTY_PATH)?;
+    let mode = OWN | Mode::RGRP | Mode::WGRP;
+    // fchmod(2) takes no descriptor that only names a file; its link in /proc leads to that very file.
+    rustix::fs::chmod(format!("/proc/self/fd/{}", made.as_raw_fd()), mode)
+}
+
 /// The file of a socket, which goes with whoever listens, unless it is another one's by then.
 #[derive(Debug)]
 struct SocketFile {
@@ -159,8 +167,24 @@ struct SocketFile {
 }
 
 impl SocketFile {
-    fn at(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+    /// The one that this process has just made there with [`OWN`] as its mode, and a descriptor that names
+    /// it. It has to look like that one: in a directory of others' it could be a link, or be another's.
+    fn at(path: &Path) -> Result<(Self, OwnedFd), BindError> {
+        let failed = |errno: rustix::io::Errno| BindError::Socket {
+            what: "look at",
+            path: path.to_owned(),
+            source: errno.into(),
+        };
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
+        let found = rustix::fs::fstat(&made).map_err(failed)?;
+        let is_socket = FileType::from_raw_mode(found.st_mode) == FileType::Socket;
+        let others = Mode::from_raw_mode(found.st_mode).intersects(!OWN);
+        let is_own = found.st_uid == rustix::process::geteuid().as_raw() && found.st_nlink == 1;
+        if !is_socket || others || !is_own {
+            return Err(BindError::Replaced(path.to_owned()));
+        }
+        Ok((Self { path: path.to_owned(), identity: (found.st_dev, found.st_ino) }, made))
     }
 }
 
@@ -181,24 +205,47 @@ impl Drop for SocketFile {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixListener as StdUnixListener;
 
     #[tokio::test]
-    async fn a_socket_is_its_owners_and_its_groups() {
+    async fn a_socket_is_its_owners_and_that_of_a_group_that_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        let group = Owner::Group(rustix::process::getegid().as_raw());
+        drop(Listener::unix(&path, group).map(|_| assert_eq!(mode(), 0o660)).unwrap());
         let listener = Listener::unix(&path, Owner::Own).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        assert_eq!(mode(), 0o600);
         let taken = Listener::unix(&path, Owner::Own).unwrap_err();
         assert!(matches!(taken, BindError::Taken(_)), "{taken}");
         drop(listener);
         assert!(!path.exists());
     }
 
+    #[test]
+    fn what_took_the_sockets_place_is_not_taken_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let _socket = StdUnixListener::bind(at("open")).unwrap();
+        fs::set_permissions(at("open"), fs::Permissions::from_mode(0o666)).unwrap();
+        let _socket = StdUnixListener::bind(at("s")).unwrap();
+        fs::set_permissions(at("s"), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(at("file"), "").unwrap();
+        fs::set_permissions(at("file"), fs::Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink("s", at("link")).unwrap();
+        assert!(SocketFile::at(&at("s")).is_ok());
+        fs::hard_link(at("s"), at("second")).unwrap();
+        for name in ["open", "file", "link", "second"] {
+            let refused = SocketFile::at(&at(name)).unwrap_err();
+            assert!(matches!(refused, BindError::Replaced(_)), "{name}: {refused}");
+        }
+    }
+
     #[tokio::test]
     async fn what_a_killed_service_left_is_replaced_and_others_files_are_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        drop(StdUnixListener::bind(&path).unwrap());
         assert!(path.exists());
         let first = Listener::unix(&path, Owner::Own).unwrap();
         fs::remove_file(&path).unwrap();

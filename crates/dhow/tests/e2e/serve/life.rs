@@ -1,7 +1,9 @@
 //! The service comes and goes; containers, and commands that need no service, do not notice.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
+use std::sync::Arc;
 
 use rustix::process::Signal;
 use testkit::{Ran, until};
@@ -49,6 +51,30 @@ fn a_service_that_is_killed_takes_nothing_with_it() {
     assert_eq!(now, started);
     pair.ok(&["kill", "counts"]);
     assert_eq!(attached.wait().unwrap().code(), Some(137));
+}
+
+#[test]
+fn a_service_outlives_its_terminal_and_whoever_reads_its_log() {
+    let pair = Pair::new();
+    let ping = "GET /_ping HTTP/1.1\nHost: d\nConnection: close\n\n";
+    pair.service.signal(Signal::HUP);
+    until("it tells", || pair.service.said().contains("SIGHUP changes nothing"));
+    assert!(pair.service.say(ping).ends_with("OK"));
+    let other = pair.host.scratch().join("other.sock");
+    let url = format!("unix://{}", other.display());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = pair.host.command(&["serve", "-D", "-H", &url]);
+    let mut child = command.stdout(Stdio::null()).stderr(writer).spawn().unwrap();
+    until("the service listens", || {
+        assert!(child.try_wait().unwrap().is_none(), "it ended");
+        UnixStream::connect(&other).is_ok()
+    });
+    let reader = Some(std::thread::spawn(|| {}));
+    let silent = Service { child, socket: other, said: Arc::default(), reader };
+    for _ in 0..2 {
+        assert!(silent.say(ping).ends_with("OK"));
+    }
 }
 
 #[test]

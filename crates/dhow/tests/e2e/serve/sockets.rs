@@ -16,8 +16,21 @@ fn a_group_may_connect_and_others_may_not() {
     let found = std::fs::metadata(&service.socket).unwrap();
     assert_eq!((found.permissions().mode() & 0o777, found.uid(), found.gid()), (0o660, 0, 29));
     drop(service);
+    // Nobody is named: not even the group that the directory hands down.
+    std::fs::set_permissions(host.run_root(), std::fs::Permissions::from_mode(0o2700)).unwrap();
+    let service = Service::start(&host);
+    let found = std::fs::metadata(&service.socket).unwrap();
+    assert_eq!(found.permissions().mode() & 0o777, 0o600);
+    drop(service);
     let refused = host.fails(1, &["serve", "--group", "nosuch"]);
     assert!(refused.contains("--group nosuch: unable to find group nosuch"), "{refused}");
+}
+
+#[test]
+fn an_ordinary_users_service_is_opened_to_no_group() {
+    let host = Host::of_user(crate::DHOW);
+    let refused = host.fails(1, &["serve", "--group", "audio"]);
+    assert!(refused.contains("--group audio: an ordinary user's service"), "{refused}");
 }
 
 /// A service whose process is handed a listening socket and told of it, as systemd does both.
@@ -80,6 +93,18 @@ fn a_service_that_is_out_of_files_goes_on_when_there_are_some() {
     drop(many);
     let reply = service.say("GET /_ping HTTP/1.1\nHost: d\nConnection: close\n\n");
     assert!(reply.ends_with("OK"), "{reply}");
+}
+
+#[test]
+fn a_socket_that_can_no_longer_be_served_is_told_of() {
+    let host = Host::new(crate::DHOW);
+    let path = host.scratch().join("handed.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut command = handed(&host, listener.try_clone().unwrap());
+    let service = Service::started(&host, &mut command);
+    rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
+    until("it tells", || service.said().contains("cannot take connections for now"));
+    assert!(service.said().contains("Invalid argument"), "{}", service.said());
 }
 
 #[test]
