@@ -96,18 +96,6 @@ fn a_service_that_is_out_of_files_goes_on_when_there_are_some() {
 }
 
 #[test]
-fn a_socket_that_can_no_longer_be_served_is_told_of() {
-    let host = Host::new(crate::DHOW);
-    let path = host.scratch().join("handed.sock");
-    let listener = UnixListener::bind(&path).unwrap();
-    let mut command = handed(&host, listener.try_clone().unwrap());
-    let service = Service::started(&host, &mut command);
-    rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
-    until("it tells", || service.said().contains("cannot take connections for now"));
-    assert!(service.said().contains("Invalid argument"), "{}", service.said());
-}
-
-#[test]
 fn a_flood_is_refused_and_others_are_served() {
     let pair = Pair::new();
     let flood = format!("GET /_ping HTTP/1.1\nHost: d\n{}\n", "X-Flood: y\n".repeat(10_000));
