@@ -213,7 +213,9 @@ mod tests {
         let path = dir.path().join("s");
         let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         let group = Owner::Group(rustix::process::getegid().as_raw());
-        drop(Listener::unix(&path, group).map(|_| assert_eq!(mode(), 0o660)).unwrap());
+        let shared = Listener::unix(&path, group).unwrap();
+        assert_eq!(mode(), 0o660);
+        drop(shared);
         let listener = Listener::unix(&path, Owner::Own).unwrap();
         assert_eq!(mode(), 0o600);
         let taken = Listener::unix(&path, Owner::Own).unwrap_err();
