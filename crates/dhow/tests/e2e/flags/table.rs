@@ -88,7 +88,7 @@ pub(super) const CREATE: &[Line] = &[
     line("label", &["-l", "k=v"], Inspect(0, "{{.Config.Labels.k}}", "v")),
     line("label-file", &["--label-file", "{dir}/labels"], Inspect(0, "{{.Config.Labels.file}}", "1")),
     line("link", &["--link", "plain:alias"], Wire(r#""Links":["plain:alias"]"#)),
-    line("link-local-ip", &["--link-local-ip", "169.254.1.1"], Shows("user specified IP address")),
+    line("link-local-ip", &["--link-local-ip", "169.254.1.1"], Wire(r#""LinkLocalIPs":["169.254.1.1"]"#)),
     line("log-driver", &["--log-driver", "none"], Inspect(1, "{{.HostConfig.LogConfig.Type}}", "none")),
     line("log-opt", &["--log-opt", "max-size=1m"], Inspect(0, "{{json .HostConfig.LogConfig.Config}}", r#"{"max-size":"1m"}"#)),
     line("mac-address", &["--mac-address", "02:42:ac:11:00:09"], Inspect(0, "{{.NetworkSettings.Networks.bridge.MacAddress}}", "02:42:ac:11:00:09")),
