@@ -308,9 +308,10 @@ async fn what_needs_a_swarm_or_is_not_there_yet_says_so() {
     let fresh = Fresh::new("later");
     let reply = fresh.say("GET /services HTTP/1.1\nHost: d\nConnection: close\n\n").await;
     assert!(reply.starts_with("HTTP/1.1 503 "), "{reply}");
-    let reply = fresh.say("GET /images/search HTTP/1.1\nHost: d\nConnection: close\n\n").await;
+    let reply =
+        fresh.say("GET /containers/x/attach/ws HTTP/1.1\nHost: d\nConnection: close\n\n").await;
     assert!(reply.starts_with("HTTP/1.1 501 "), "{reply}");
-    assert!(reply.contains("not supported yet: search"), "{reply}");
+    assert!(reply.contains("not supported yet: attach over websocket"), "{reply}");
 }
 
 async fn give_away(hijack: Option<Hijack>, connection: mpsc::Sender<Hijack>) -> Reply {
