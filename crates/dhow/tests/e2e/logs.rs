@@ -127,6 +127,7 @@ fn a_name_is_followed_through_restarts_and_new_containers() {
     assert_eq!(next(), "first");
     host.ok(&["start", "l1"]);
     assert_eq!(next(), "first", "of the second start, and once");
+    host.ok(&["wait", "l1"]);
     host.ok(&["rm", "l1"]);
     say("second");
     assert_eq!(next(), "second");
