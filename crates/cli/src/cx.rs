@@ -1,10 +1,11 @@
 //! What every command is given: the server, and a few facts about the terminal.
 
-use crate::argv::globals::{Choice, Level, Target};
+use crate::argv::globals::{Choice, Level};
+use crate::argv::hosts::Target;
 use crate::config::UserConfig;
 use crate::config::credentials::CredentialHelper;
 use crate::error::Failure;
-use crate::{Archives, Doctor, Finding, Helpers, Local, Roots, Serve, Wiring};
+use crate::{Archives, Doctor, Finding, Helpers, Local, Reach, Roots, Serve, Wiring};
 use docker_api::{Client, Transport};
 use std::cell::{Cell, OnceCell};
 use std::io::{IsTerminal as _, Write as _};
@@ -36,6 +37,8 @@ pub(crate) struct Cx {
     client: OnceCell<Client>,
     /// Looks at this host, if the engine would be in this process.
     doctor: Option<(Doctor, Roots)>,
+    /// Goes to other machines.
+    reach: Reach,
     /// Serves the engine in this process.
     pub(crate) serve: Serve,
     /// Starts credential helpers.
@@ -69,7 +72,7 @@ impl Cx {
     pub(crate) fn new(setting: Setting, wiring: Wiring, name: String) -> Self {
         let Setting { choice, config, level, host, api_version } = setting;
         let Choice { target, context } = choice;
-        let Wiring { enter, local, serve, doctor, credential_helper, archives } = wiring;
+        let Wiring { enter, local, reach, serve, doctor, credential_helper, archives } = wiring;
         let helpers = if asks_registries(&name) && config.asks_helpers() {
             Helpers::Asked
         } else {
@@ -77,7 +80,7 @@ impl Cx {
         };
         let here = match &target {
             Ok(Target::InProcess(roots)) => Some(roots.clone()),
-            Ok(Target::Unix(_)) | Err(_) => None,
+            Ok(Target::Unix(_) | Target::Remote(_)) | Err(_) => None,
         };
         let doctor = here.map(|roots| (doctor, roots));
         let target = target.and_then(|target| {
@@ -98,6 +101,7 @@ impl Cx {
             local,
             client,
             doctor,
+            reach,
             serve,
             credential_helper,
             archives,
@@ -116,6 +120,10 @@ impl Cx {
         }
         let client = match target {
             Target::Unix(path) => Client::new(Transport::Unix(path.clone())),
+            Target::Remote(remote) => {
+                let way = (self.reach)(remote).map_err(|e| Failure::error(format!("{e:#}")))?;
+                Client::new(way)
+            }
             Target::InProcess(roots) => {
                 let Some(local) = self.local.take() else {
                     return Err(Failure::error("the engine in this process did not start"));
@@ -134,7 +142,7 @@ impl Cx {
     pub(crate) fn roots(&self) -> Result<Roots, Failure> {
         match &self.target {
             Ok(Target::InProcess(roots)) => Ok(roots.clone()),
-            Ok(target @ Target::Unix(_)) => {
+            Ok(target @ (Target::Unix(_) | Target::Remote(_))) => {
                 Err(Failure::error(format!("{target} is no engine here")))
             }
             Err(why) => Err(Failure::error(why.as_str())),

@@ -45,7 +45,7 @@ impl Failure {
 pub(crate) fn api_message(error: &ApiError) -> String {
     match error {
         ApiError::Refused { message, .. } => format!("Error response from daemon: {message}"),
-        ApiError::Connect { target, source } if target.starts_with("unix://") => {
+        ApiError::Connect { target, source } if is_absent(target, source) => {
             format!(
                 "Cannot connect to the Docker daemon at {target}. Is the docker daemon running? ({source})"
             )
@@ -60,6 +60,11 @@ pub(crate) fn api_message(error: &ApiError) -> String {
         | ApiError::Stream(_)
         | ApiError::StreamJson(_) => chain(error),
     }
+}
+
+/// Whether there is nobody, rather than somebody with whom there is no agreement.
+fn is_absent(target: &str, error: &std::io::Error) -> bool {
+    target.starts_with("unix://") || error.kind() == std::io::ErrorKind::ConnectionRefused
 }
 
 /// An error of the operating system in the words that Docker's users know, without its number.

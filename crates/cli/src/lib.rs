@@ -44,6 +44,7 @@ use error::Failure;
 
 pub use archives::{Archives, LocalPart, LocalTarget, Renaming};
 pub use argv::globals::Roots;
+pub use argv::hosts::{ClientTls, Remote, TcpHost};
 pub use config::credentials::{CredentialHelper, HelperCall, HelperError, Spoken};
 
 /// Makes a client of the engine in this process. It is called at most once, inside of a tokio
@@ -84,6 +85,26 @@ pub enum Helpers {
     NotAsked,
 }
 
+/// What clients of `serve` from other machines have to show.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServeTls {
+    /// Whether there is TLS at all.
+    pub enabled: bool,
+    /// Whether clients have to show a certificate.
+    pub verify: bool,
+    /// Who vouches for clients.
+    pub authority: PathBuf,
+    /// The service's certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// Whether anybody is let in who comes without a certificate.
+    pub unauthenticated: bool,
+}
+
+/// Makes the way to a server on another machine. Nobody is connected to before the first request.
+pub type Reach = fn(&Remote) -> anyhow::Result<docker_api::Transport>;
+
 /// What `serve` was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServeOptions {
@@ -93,6 +114,8 @@ pub struct ServeOptions {
     pub hosts: Vec<String>,
     /// The group that may connect, by name or number.
     pub group: Option<String>,
+    /// What clients from other machines have to show.
+    pub tls: ServeTls,
     /// Where to write down the number of the process.
     pub pidfile: Option<PathBuf>,
     /// The least grave of what is told: `debug`, `info`, `warn`, `error`.
@@ -112,6 +135,8 @@ pub struct Wiring {
     pub enter: Enter,
     /// Makes a client of the engine in this process.
     pub local: Local,
+    /// Goes to other machines.
+    pub reach: Reach,
     /// Serves it.
     pub serve: Serve,
     /// Starts credential helpers.
@@ -329,6 +354,9 @@ fn environment() -> Environment {
         docker_host: text("DOCKER_HOST"),
         docker_context: text("DOCKER_CONTEXT"),
         docker_config: path("DOCKER_CONFIG"),
+        tls: text("DOCKER_TLS").is_some_and(|text| !text.is_empty()),
+        tls_verify: text("DOCKER_TLS_VERIFY").is_some_and(|text| !text.is_empty()),
+        cert_path: path("DOCKER_CERT_PATH"),
         api_version: text("DOCKER_API_VERSION"),
         root: path("DHOW_ROOT"),
         run: path("DHOW_RUN"),

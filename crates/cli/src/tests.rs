@@ -8,6 +8,7 @@ fn message(words: &[&str]) -> (u8, String) {
         doctor: |_| Ok(Vec::new()),
         enter: |_, _| Ok(()),
         local: Box::new(|_| anyhow::bail!("no engine in tests")),
+        reach: |_| anyhow::bail!("no other machines in tests"),
         serve: |_| Box::pin(async { anyhow::bail!("no engine in tests") }),
         credential_helper: |_| Err(HelperError::Missing),
         archives: Archives {
@@ -154,7 +155,9 @@ fn refusals_of_run_end_with_125_and_where_to_find_help() {
 #[test]
 fn hosts_that_cannot_be_reached_are_refused() {
     assert_eq!(
-        message(&["-H", "tcp://x:1", "ps"]),
-        (1, "cannot connect to tcp://x:1: tcp hosts are not supported".into())
+        message(&["-H", "npipe://x", "ps"]),
+        (1, "cannot connect to npipe://x: npipe hosts are not supported".into())
     );
+    let elsewhere = (1, "no other machines in tests".to_owned());
+    assert_eq!(message(&["-H", "tcp://x:1", "ps"]), elsewhere);
 }

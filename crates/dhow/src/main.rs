@@ -10,6 +10,7 @@ mod credential;
 mod init;
 mod local;
 mod oci;
+mod remote;
 mod serve;
 
 use std::ffi::OsString;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
             let wiring = cli::Wiring {
                 enter: local::enter,
                 local: Box::new(local::client),
+                reach: remote::reach,
                 serve: |options| Box::pin(serve::serve(options)),
                 doctor: local::doctor,
                 credential_helper: credential::run,

@@ -3,12 +3,13 @@
 mod pidfile;
 mod systemd;
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use cli::ServeOptions;
-use docker_server::service::{self, Form, Level, Listener, Log, Owner, Wiring};
+use cli::{ServeOptions, ServeTls};
+use docker_server::service::{self, Form, Guard, Level, Listener, Log, Owner, TlsFiles, Wiring};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The service's own socket, below the runtime root.
@@ -20,24 +21,37 @@ const LOCK: &str = "serve.lock";
 /// Where the service listens if somebody only says `unix://`, as Docker's does.
 const DOCKERS: &str = "/var/run/docker.sock";
 
+/// Docker's ports.
+const PLAIN_PORT: u16 = 2375;
+const TLS_PORT: u16 = 2376;
+
 /// A place to listen at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Host {
     Unix(PathBuf),
+    Tcp(SocketAddr),
     /// The sockets that were handed over.
     Inherited,
 }
 
 impl Host {
-    fn parse(text: &str) -> anyhow::Result<Self> {
+    /// With TLS a port that is not named is another one.
+    fn parse(text: &str, tls: &ServeTls) -> anyhow::Result<Self> {
         match text.split_once("://") {
             Some(("unix", "")) => Ok(Self::Unix(DOCKERS.into())),
             Some(("unix", path)) => crate::local::absolute(path.into()).map(Self::Unix),
+            Some(("tcp", place)) => address(place, tls.enabled).map(Self::Tcp).with_context(|| {
+                format!(
+                    "{text}: an address and a port can be listened at, such as tcp://0.0.0.0:2376"
+                )
+            }),
             Some(("fd", "" | "*")) => Ok(Self::Inherited),
             Some(("fd", _)) => {
                 bail!("{text}: sockets that are handed over are taken all or none: fd://")
             }
-            Some(_) | None => bail!("{text}: unix:///path and fd:// can be listened at"),
+            Some(_) | None => {
+                bail!("{text}: unix:///path, tcp://address:port and fd:// can be listened at")
+            }
         }
     }
 }
@@ -52,13 +66,17 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let hosts = hosts(&options, !inherited.is_empty())?;
     let engine = crate::local::engine(&options.roots)?;
     let owner = owner(options.group.as_deref(), sys::rootless::is_member())?;
-    let listeners = listen(&hosts, inherited, owner, &crate::local::absolute(options.roots.run)?)?;
+    let gate = Gate { owner, guard: guard(&options.tls)? };
+    let listeners = listen(&hosts, inherited, &gate, &crate::local::absolute(options.roots.run)?)?;
     let _pidfile = options.pidfile.as_deref().map(pidfile::Pidfile::write).transpose()?;
     // Before anybody is told that the service is there: whoever is told may want it to end.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(outlive_hangups(signal(SignalKind::hangup())?, log));
-    let told = hosts.iter().map(host_name).collect::<Vec<_>>().join(" ");
+    if options.tls.unauthenticated {
+        log.warn("--unauthenticated-tcp: whoever reaches a tcp:// address is root here", &[]);
+    }
+    let told = listeners.iter().map(Listener::place).collect::<Vec<_>>().join(" ");
     log.info("listening", &[("at", told), ("version", env!("CARGO_PKG_VERSION").to_owned())]);
     systemd::tell("READY=1");
     let stop = async move {
@@ -105,7 +123,7 @@ fn log(options: &ServeOptions) -> anyhow::Result<Log> {
 fn hosts(options: &ServeOptions, is_handed: bool) -> anyhow::Result<Vec<Host>> {
     let mut hosts: Vec<Host> = Vec::new();
     for text in &options.hosts {
-        let host = Host::parse(text)?;
+        let host = Host::parse(text, &options.tls)?;
         if !hosts.contains(&host) {
             hosts.push(host);
         }
@@ -128,11 +146,23 @@ fn hosts(options: &ServeOptions, is_handed: bool) -> anyhow::Result<Vec<Host>> {
     }
 }
 
-fn host_name(host: &Host) -> String {
-    match host {
-        Host::Unix(path) => format!("unix://{}", path.display()),
-        Host::Inherited => "fd://".to_owned(),
+/// Reads `address:port`. What is missing is this machine, or the port that Docker uses.
+fn address(text: &str, has_tls: bool) -> Option<SocketAddr> {
+    let own = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let port = if has_tls { TLS_PORT } else { PLAIN_PORT };
+    let text = match text.strip_prefix("localhost") {
+        Some(rest) if rest.is_empty() || rest.starts_with(':') => rest,
+        _ => text,
+    };
+    if text.is_empty() {
+        return Some(SocketAddr::new(own, port));
     }
+    if let Some(port) = text.strip_prefix(':').and_then(|port| port.parse().ok()) {
+        return Some(SocketAddr::new(own, port));
+    }
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let only = || bare.parse().ok().map(|address| SocketAddr::new(address, port));
+    text.parse().ok().or_else(only)
 }
 
 /// The host's own file of groups says which number a name has. In an ordinary user's namespace that number
@@ -149,10 +179,34 @@ fn owner(group: Option<&str>, is_ordinary: bool) -> anyhow::Result<Owner> {
     Ok(Owner::Group(id))
 }
 
+/// Who is let in.
+struct Gate {
+    owner: Owner,
+    /// What those from other machines have to show; nobody is let in without any.
+    guard: Option<Guard>,
+}
+
+/// What clients from other machines have to show, if they are let in at all. TLS alone only tells them who
+/// the service is.
+fn guard(tls: &ServeTls) -> anyhow::Result<Option<Guard>> {
+    if tls.verify && tls.unauthenticated {
+        bail!("--tlsverify and --unauthenticated-tcp contradict each other");
+    }
+    if !tls.verify && !tls.unauthenticated {
+        return Ok(None);
+    }
+    if !tls.enabled {
+        return Ok(Some(Guard::nothing()));
+    }
+    let clients = tls.verify.then(|| tls.authority.clone());
+    let files = TlsFiles { certificate: tls.certificate.clone(), key: tls.key.clone(), clients };
+    Ok(Some(Guard::tls(&files)?))
+}
+
 fn listen(
     hosts: &[Host],
     mut inherited: Vec<std::os::fd::OwnedFd>,
-    owner: Owner,
+    gate: &Gate,
     run: &Path,
 ) -> anyhow::Result<Vec<Listener>> {
     let _lock = lock(run)?;
@@ -160,11 +214,12 @@ fn listen(
     for host in hosts {
         match host {
             Host::Unix(path) => {
-                listeners.push(Listener::unix(path, owner)?);
+                listeners.push(Listener::unix(path, gate.owner)?);
             }
+            Host::Tcp(address) => listeners.push(Listener::tcp(*address, gate.guard.as_ref())?),
             Host::Inherited => {
                 for (number, socket) in std::mem::take(&mut inherited).into_iter().enumerate() {
-                    listeners.push(Listener::inherited(number, socket)?);
+                    listeners.push(Listener::inherited(number, socket, gate.guard.as_ref())?);
                 }
             }
         }
@@ -192,10 +247,44 @@ mod tests {
             roots: cli::Roots { data: "/d".into(), run: "/r".into() },
             hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
             group: None,
+            tls: ServeTls::default(),
             pidfile: None,
             level: "info",
             log_format: "text".to_owned(),
         }
+    }
+
+    #[test]
+    fn what_an_address_leaves_out_is_as_in_docker() {
+        let read = |text, has_tls| address(text, has_tls).map(|address| address.to_string());
+        for (text, has_tls, want) in [
+            ("", false, "127.0.0.1:2375"),
+            ("", true, "127.0.0.1:2376"),
+            (":1", true, "127.0.0.1:1"),
+            ("localhost:1", true, "127.0.0.1:1"),
+            ("0.0.0.0", true, "0.0.0.0:2376"),
+            ("[::]", false, "[::]:2375"),
+            ("[::]:0", false, "[::]:0"),
+        ] {
+            assert_eq!(read(text, has_tls).as_deref(), Some(want), "{text}");
+        }
+        for text in ["localhosts", ":x", "1.2.3.4:65536", "1.2.3.4:2375/path", "host:1"] {
+            assert_eq!(read(text, false), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn nobody_comes_in_by_tcp_unless_it_is_said_in_plain_words() {
+        let with = |enabled, verify, unauthenticated| {
+            guard(&ServeTls { enabled, verify, unauthenticated, ..ServeTls::default() })
+        };
+        assert!(with(false, false, false).unwrap().is_none());
+        assert!(with(true, false, false).unwrap().is_none(), "encrypted, for anybody");
+        assert!(with(false, false, true).unwrap().is_some());
+        let refused = with(true, true, true).unwrap_err().to_string();
+        assert!(refused.contains("contradict"), "{refused}");
+        with(true, true, false).unwrap_err();
+        with(true, false, true).unwrap_err();
     }
 
     #[test]
@@ -209,16 +298,17 @@ mod tests {
     #[test]
     fn sockets_that_are_handed_over_are_used_or_refused() {
         let chosen = |given: &[&str], is_handed| {
-            let hosts = hosts(&options(given), is_handed).map_err(|error| error.to_string())?;
-            Ok::<_, String>(hosts.iter().map(host_name).collect::<Vec<_>>().join(" "))
+            hosts(&options(given), is_handed).map_err(|error| error.to_string())
         };
-        assert_eq!(chosen(&[], false).unwrap(), "unix:///r/dhow.sock");
-        assert_eq!(chosen(&[], true).unwrap(), "fd://");
-        assert_eq!(chosen(&["unix:///a", "unix:///a"], false).unwrap(), "unix:///a");
-        assert_eq!(
-            chosen(&["unix://", "fd://"], true).unwrap(),
-            "unix:///var/run/docker.sock fd://"
-        );
+        let unix = |path: &str| Host::Unix(path.into());
+        assert_eq!(chosen(&[], false).unwrap(), [unix("/r/dhow.sock")]);
+        assert_eq!(chosen(&[], true).unwrap(), [Host::Inherited]);
+        assert_eq!(chosen(&["unix:///a", "unix:///a"], false).unwrap(), [unix("/a")]);
+        let both = chosen(&["unix://", "fd://"], true).unwrap();
+        assert_eq!(both, [unix("/var/run/docker.sock"), Host::Inherited]);
+        let far = chosen(&["tcp://[::1]:77"], false).unwrap();
+        assert_eq!(far, [Host::Tcp("[::1]:77".parse().unwrap())]);
+        assert!(chosen(&["tcp://here:2376"], false).unwrap_err().contains("an address and a port"));
         assert!(chosen(&["fd://"], false).unwrap_err().contains("no sockets were handed over"));
         assert!(chosen(&["unix:///a"], true).unwrap_err().contains("no -H fd://"));
         assert!(chosen(&["nonsense"], false).unwrap_err().contains("can be listened at"));

@@ -7,6 +7,8 @@ mod accept;
 mod bind;
 mod log;
 mod task;
+mod tcp;
+mod tls;
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use tokio::sync::watch;
 pub use bind::{BindError, Listener, Owner};
 pub use log::{Form, Level, Log};
 pub(crate) use task::Shared;
+pub use tls::{Guard, TlsError, TlsFiles};
 
 /// How long what is under way may take when the service ends: as Docker's daemon, whose requests
 /// have fifteen seconds. What lasts by its nature (events, logs that are followed, waits, streams)

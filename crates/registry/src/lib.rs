@@ -45,6 +45,6 @@ pub use push::{Push, PushError, Pushed, TellPush};
 pub use search::{Found, HUB_INDEX, Search, SearchError};
 pub use session::RequestError;
 pub use tags::{Repository, TagsError};
-pub use transport::{TransportError, addresses};
+pub use transport::{TransportError, Unverified, addresses};
 pub use upload::UploadError;
 pub use url::{BadUrl, Origin, Scheme};

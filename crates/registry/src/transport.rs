@@ -28,6 +28,7 @@ pub(crate) use body::Body;
 pub(crate) use connect::Net;
 pub(crate) use outgoing::FilePart;
 use outgoing::Outgoing;
+pub use unverified::Unverified;
 
 /// How dhow names itself.
 const USER_AGENT: &str = concat!("dhow/", env!("CARGO_PKG_VERSION"));

@@ -77,7 +77,7 @@ impl TlsListener {
         Ok(StreamOwned::new(session, socket))
     }
 
-    /// Writes `authority.pem`, `client.pem` and `client.key` into a directory.
+    /// Writes `authority.pem` and the certificates and keys of `client` and `server` into a directory.
     ///
     /// # Errors
     /// They cannot be written.
@@ -86,6 +86,8 @@ impl TlsListener {
             ("authority.pem", include_str!("tls/authority.pem")),
             ("client.pem", include_str!("tls/client.pem")),
             ("client.key", include_str!("tls/client.key")),
+            ("server.pem", include_str!("tls/server.pem")),
+            ("server.key", include_str!("tls/server.key")),
         ] {
             fs::write(dir.join(name), text)?;
         }

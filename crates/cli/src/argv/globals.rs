@@ -1,7 +1,8 @@
 //! Flags in front of the command: which server, and where its state is.
 
+use super::hosts::{ClientTls, Target};
 use crate::config::{UserConfig, contexts};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A self-contained platform for containers
 #[derive(clap::Args, Debug, Default)]
@@ -20,7 +21,7 @@ pub(crate) struct Globals {
     pub(crate) log_level: Level,
     #[command(flatten)]
     pub(crate) tls: Tls,
-    /// Server to connect to (unix:///path); without it the engine runs in this process
+    /// Server to connect to (unix:///path, tcp://host:port); without it the engine runs in this process
     #[arg(short = 'H', long, value_name = "string")]
     pub(crate) host: Option<String>,
     /// Directory of images, containers and volumes
@@ -37,19 +38,19 @@ pub(crate) struct Globals {
 // No doc comment: clap would take it for the program's.
 #[derive(clap::Args, Debug, Default)]
 pub(crate) struct Tls {
-    /// Use TLS; implied by --tlsverify
+    /// Use TLS for tcp://, whoever answers; implied by --tlsverify
     #[arg(long)]
     tls: bool,
-    /// Certificates of who may vouch for the server
+    /// Certificates of who may vouch for the server (default: ca.pem in DOCKER_CERT_PATH, or in the directory of the configuration)
     #[arg(long, value_name = "string")]
     tlscacert: Option<PathBuf>,
-    /// Certificate to show to the server
+    /// Certificate to show to the server (default: cert.pem there)
     #[arg(long, value_name = "string")]
     tlscert: Option<PathBuf>,
-    /// Key of that certificate
+    /// Key of that certificate (default: key.pem there)
     #[arg(long, value_name = "string")]
     tlskey: Option<PathBuf>,
-    /// Use TLS and verify the server
+    /// Use TLS for tcp:// and verify the server
     #[arg(long)]
     tlsverify: bool,
 }
@@ -66,6 +67,28 @@ impl Tls {
         ]
         .into_iter()
         .find_map(|(given, flag)| given.then_some(flag))
+    }
+
+    /// How TLS is spoken with a server, if flags or the environment want it to be: Docker's files, where Docker
+    /// looks for them.
+    fn wish(&self, env: &Environment, config: &UserConfig) -> Result<Option<ClientTls>, String> {
+        let verifies = self.tlsverify || env.tls_verify;
+        if !verifies && !self.tls && !env.tls {
+            let flag = self.given().map(|flag| format!("{flag}: say --tlsverify or --tls as well"));
+            return flag.map_or(Ok(None), Err);
+        }
+        let directory = env.cert_path.as_deref().or(config.directory()).unwrap_or(Path::new(""));
+        let own = |given: &Option<PathBuf>, name: &str| {
+            let usual = || Some(directory.join(name)).filter(|path| path.exists());
+            given.clone().or_else(usual)
+        };
+        let authority = self.tlscacert.clone().unwrap_or_else(|| directory.join("ca.pem"));
+        Ok(Some(ClientTls {
+            trusts_anyone: !verifies,
+            authority: verifies.then_some(authority),
+            certificate: own(&self.tlscert, "cert.pem"),
+            key: own(&self.tlskey, "key.pem"),
+        }))
     }
 }
 
@@ -117,6 +140,12 @@ pub(crate) struct Environment {
     pub(crate) docker_context: Option<String>,
     /// `DOCKER_CONFIG`
     pub(crate) docker_config: Option<PathBuf>,
+    /// `DOCKER_TLS`
+    pub(crate) tls: bool,
+    /// `DOCKER_TLS_VERIFY`
+    pub(crate) tls_verify: bool,
+    /// `DOCKER_CERT_PATH`
+    pub(crate) cert_path: Option<PathBuf>,
     /// `DOCKER_API_VERSION`
     pub(crate) api_version: Option<String>,
     /// `DHOW_ROOT`
@@ -152,15 +181,6 @@ pub struct Roots {
     pub run: PathBuf,
 }
 
-/// Which server a command talks to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// The engine in this process.
-    InProcess(Roots),
-    /// A service at a socket.
-    Unix(PathBuf),
-}
-
 /// A server, and the context that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Choice {
@@ -181,15 +201,17 @@ impl Choice {
             (_, Some(name)) => name.to_owned(),
             (None, None) => current(env, config),
         };
-        let target = match (globals.tls.given(), flag, named) {
-            (Some(flag), _, _) => Err(format!("{flag}: connections with TLS are not supported")),
-            (None, Some(_), Some(_)) => {
+        let given = |text: &str| Some(text.to_owned()).filter(|host| !host.is_empty());
+        let target = match (flag, named) {
+            (Some(_), Some(_)) => {
                 Err("conflicting options: cannot specify both --host and --context".to_owned())
             }
-            (None, Some(host), None) => Target::parse(host),
-            (None, None, _) if context == contexts::DEFAULT => Target::unnamed(globals, env),
-            (None, None, _) => contexts::find(config.directory(), &context)
-                .and_then(|context| Target::parse(&context.host)),
+            _ if context == contexts::DEFAULT => {
+                let host = flag.or(env.docker_host.as_deref()).and_then(given);
+                Target::unnamed(host, globals, (env, config))
+            }
+            _ => contexts::find(config.directory(), &context)
+                .and_then(|context| Target::of_context(&context, &globals.tls)),
         };
         Self { target, context }
     }
@@ -224,33 +246,36 @@ fn current(env: &Environment, config: &UserConfig) -> String {
 }
 
 impl Target {
-    fn unnamed(globals: &Globals, env: &Environment) -> Result<Self, String> {
-        match env.docker_host.as_deref().filter(|host| !host.is_empty()) {
-            Some(host) => Self::parse(host),
-            None => Ok(Self::InProcess(Roots::choose(globals, env)?)),
+    /// The one that no context names. Flags about TLS are about a server, as in Docker; what the environment
+    /// says about it holds for servers that are reached by TCP.
+    fn unnamed(
+        host: Option<String>,
+        globals: &Globals,
+        (env, config): (&Environment, &UserConfig),
+    ) -> Result<Self, String> {
+        let tls = globals.tls.wish(env, config)?;
+        let host = match (host, globals.tls.given()) {
+            (Some(host), _) => host,
+            (None, Some(_)) => "tcp://".to_owned(),
+            (None, None) => return Ok(Self::InProcess(Roots::choose(globals, env)?)),
+        };
+        let target = Self::parse(&host, tls)?;
+        match globals.tls.given() {
+            Some(flag) if !target.is_tcp() => {
+                Err(format!("{flag} is for tcp://, and not {target}"))
+            }
+            _ => Ok(target),
         }
     }
 
-    fn parse(host: &str) -> Result<Self, String> {
-        match host.split_once("://") {
-            Some(("unix", path)) if path.starts_with('/') => Ok(Self::Unix(path.into())),
-            Some(("unix", "")) => Ok(Self::Unix("/var/run/docker.sock".into())),
-            Some(("unix", _)) => Err(format!("the path of host {host} is not absolute")),
-            Some((scheme @ ("tcp" | "http" | "https" | "ssh" | "fd" | "npipe"), _)) => {
-                Err(format!("cannot connect to {host}: {scheme} hosts are not supported"))
-            }
-            Some(_) | None => Err(format!("unable to parse docker host `{host}`")),
-        }
-    }
-}
-
-impl std::fmt::Display for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unix(path) => write!(f, "unix://{}", path.display()),
-            Self::InProcess(roots) => {
-                write!(f, "this process, on {} and {}", roots.data.display(), roots.run.display())
-            }
+    /// The one that a context names. What it says about TLS is kept with it.
+    fn of_context(context: &contexts::Context, flags: &Tls) -> Result<Self, String> {
+        match flags.given() {
+            Some(flag) => Err(format!(
+                "{flag}: the context {:?} says how its server is reached",
+                context.name
+            )),
+            None => Self::parse(&context.host, context.tls.clone()),
         }
     }
 }
@@ -289,6 +314,7 @@ impl Roots {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::argv::hosts::Remote;
 
     fn flags(host: Option<&str>, root: Option<&str>) -> Globals {
         Globals {
@@ -330,16 +356,67 @@ mod tests {
         assert_eq!(choose(&flags(None, None), &env), unix("/env.sock"));
         assert_eq!(choose(&flags(Some("unix:///a"), None), &env), unix("/a"));
         for (host, want) in [
-            ("tcp://x:1", "cannot connect to tcp://x:1: tcp hosts are not supported"),
             ("unix://a", "the path of host unix://a is not absolute"),
             ("zz", "unable to parse docker host `zz`"),
         ] {
             assert_eq!(choose(&flags(Some(host), None), &env), Err(want.to_owned()));
         }
-        let secure =
-            Globals { tls: Tls { tlsverify: true, ..Tls::default() }, ..Globals::default() };
-        let refused = choose(&secure, &env).unwrap_err();
-        assert_eq!(refused, "--tlsverify: connections with TLS are not supported");
+    }
+
+    fn with_tls(tls: Tls, host: Option<&str>) -> Globals {
+        Globals { tls, host: host.map(str::to_owned), ..Globals::default() }
+    }
+
+    fn tls_of(globals: &Globals, env: &Environment) -> Result<(String, Option<ClientTls>), String> {
+        match choose(globals, env)? {
+            Target::Remote(Remote::Tcp(host)) => Ok((host.to_string(), host.tls)),
+            other @ (Target::InProcess(_) | Target::Unix(_)) => Err(other.to_string()),
+        }
+    }
+
+    #[test]
+    fn tls_is_asked_for_by_flags_and_by_the_environment() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| Some(dir.path().join(name));
+        std::fs::write(dir.path().join("cert.pem"), "").unwrap();
+        let env = Environment { cert_path: Some(dir.path().into()), ..Environment::default() };
+        let verify = || Tls { tlsverify: true, ..Tls::default() };
+        let (host, tls) = tls_of(&with_tls(verify(), Some("tcp://h")), &env).unwrap();
+        let want = ClientTls {
+            trusts_anyone: false,
+            authority: at("ca.pem"),
+            certificate: at("cert.pem"),
+            key: None,
+        };
+        assert_eq!((host.as_str(), tls.as_ref()), ("tcp://h:2376", Some(&want)));
+        let by_env = Environment {
+            tls_verify: true,
+            docker_host: Some("tcp://h:2376".to_owned()),
+            ..env.clone()
+        };
+        assert_eq!(tls_of(&Globals::default(), &by_env).unwrap(), (host, tls));
+        let anyone = Tls { tls: true, tlskey: Some("/k".into()), ..Tls::default() };
+        let (host, tls) = tls_of(&with_tls(anyone, None), &env).unwrap();
+        let tls = tls.unwrap();
+        assert_eq!((host.as_str(), tls.trusts_anyone), ("tcp://localhost:2376", true));
+        assert_eq!((tls.authority, tls.key), (None, Some("/k".into())));
+        let (_, plain) = tls_of(&with_tls(Tls::default(), Some("tcp://h")), &env).unwrap();
+        assert_eq!(plain, None);
+    }
+
+    #[test]
+    fn a_flag_of_tls_that_would_have_no_effect_is_refused() {
+        let env = Environment::default();
+        let verify = || Tls { tlsverify: true, ..Tls::default() };
+        let refused = tls_of(&with_tls(verify(), Some("unix:///a")), &env).unwrap_err();
+        assert_eq!(refused, "--tlsverify is for tcp://, and not unix:///a");
+        let alone = Tls { tlscacert: Some("/ca".into()), ..Tls::default() };
+        let refused = tls_of(&with_tls(alone, Some("tcp://h")), &env).unwrap_err();
+        assert_eq!(refused, "--tlscacert: say --tlsverify or --tls as well");
+        // The environment is for all servers, also those that are not reached so.
+        let env = Environment { tls_verify: true, ..env };
+        assert_eq!(choose(&flags(Some("unix:///a"), None), &env), Ok(Target::Unix("/a".into())));
+        assert_eq!(choose(&flags(None, None), &env), in_process("/var/lib/dhow", "/run/dhow"));
     }
 
     #[test]

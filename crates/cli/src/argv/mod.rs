@@ -6,6 +6,7 @@
 pub(crate) mod flags;
 pub(crate) mod globals;
 pub(crate) mod help;
+pub(crate) mod hosts;
 
 use crate::cx::Cx;
 use crate::error::Failure;

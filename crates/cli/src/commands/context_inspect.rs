@@ -45,6 +45,7 @@ pub(super) fn default(cx: &Cx) -> Context {
         name: contexts::DEFAULT.to_owned(),
         description: "Current DOCKER_HOST based configuration".to_owned(),
         host: cx.host.clone().unwrap_or_else(|| "in-process".to_owned()),
+        tls: None,
         file: None,
     }
 }

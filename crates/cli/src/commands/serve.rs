@@ -1,12 +1,12 @@
 //! `serve`
 
-use crate::ServeOptions;
 use crate::argv::globals::{Globals, Level};
 use crate::argv::{Arity, Outcome, command, typed};
 use crate::cx::Cx;
 use crate::error::Failure;
+use crate::{ServeOptions, ServeTls};
 use clap::ArgMatches;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// What this command is called.
@@ -31,7 +31,7 @@ pub(crate) struct ServeArgs {
     /// Group whose members may connect, by name or number
     #[arg(short = 'G', long, value_name = "string")]
     group: Option<String>,
-    /// Where to listen: unix:///path, or fd:// for the sockets that systemd hands over; may be given several times
+    /// Where to listen: unix:///path, tcp://address:port, or fd:// for the sockets that systemd hands over; may be given several times
     #[arg(short = 'H', long = "host", value_name = "list")]
     hosts: Vec<String>,
     /// How to tell what happens: text, json
@@ -43,6 +43,56 @@ pub(crate) struct ServeArgs {
     /// File to write the number of the process to
     #[arg(short, long, value_name = "file")]
     pidfile: Option<PathBuf>,
+    #[command(flatten)]
+    tls: TlsArgs,
+}
+
+// No doc comment: clap would take it for the command's.
+#[derive(clap::Args, Debug)]
+struct TlsArgs {
+    /// Use TLS for tcp://; implied by --tlsverify
+    #[arg(long)]
+    tls: bool,
+    /// Certificates of who may vouch for clients (default: ca.pem in the directory of the configuration)
+    #[arg(long, value_name = "string")]
+    tlscacert: Option<PathBuf>,
+    /// Certificate of the service (default: cert.pem there)
+    #[arg(long, value_name = "string")]
+    tlscert: Option<PathBuf>,
+    /// Key of that certificate (default: key.pem there)
+    #[arg(long, value_name = "string")]
+    tlskey: Option<PathBuf>,
+    /// Use TLS for tcp:// and let in who has a certificate
+    #[arg(long)]
+    tlsverify: bool,
+    /// Let everybody who reaches a tcp:// address be root on this machine
+    #[arg(long)]
+    unauthenticated_tcp: bool,
+}
+
+impl TlsArgs {
+    /// Docker's names of the files, where Docker looks for them.
+    fn settled(self, directory: Option<&Path>) -> Result<ServeTls, Failure> {
+        let given = [
+            (&self.tlscacert, "--tlscacert", self.tlsverify),
+            (&self.tlscert, "--tlscert", self.tls || self.tlsverify),
+            (&self.tlskey, "--tlskey", self.tls || self.tlsverify),
+        ];
+        if let Some((_, flag, _)) = given.iter().find(|(path, _, used)| path.is_some() && !used) {
+            return Err(Failure::error(format!("{flag} is for --tlsverify: say that as well")));
+        }
+        let place = |path: Option<PathBuf>, name: &str| {
+            path.unwrap_or_else(|| directory.map_or(name.into(), |dir| dir.join(name)))
+        };
+        Ok(ServeTls {
+            enabled: self.tls || self.tlsverify,
+            verify: self.tlsverify,
+            authority: place(self.tlscacert, "ca.pem"),
+            certificate: place(self.tlscert, "cert.pem"),
+            key: place(self.tlskey, "key.pem"),
+            unauthenticated: self.unauthenticated_tcp,
+        })
+    }
 }
 
 command!(ServeArgs, serve, [NAME], "[OPTIONS]", Arity::Exactly(0));
@@ -76,6 +126,7 @@ async fn serve(cx: &Cx, args: ServeArgs) -> Outcome {
         roots: cx.roots()?,
         hosts: args.hosts,
         group: args.group,
+        tls: args.tls.settled(cx.config.directory())?,
         pidfile: args.pidfile,
         level,
         log_format: args.log_format,

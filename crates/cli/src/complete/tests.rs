@@ -9,6 +9,7 @@ fn offered(words: &[&str]) -> String {
         doctor: |_| Ok(Vec::new()),
         enter: |_, _| Ok(()),
         local: Box::new(|_| anyhow::bail!("no engine in tests")),
+        reach: |_| anyhow::bail!("no other machines in tests"),
         serve: |_| Box::pin(async { anyhow::bail!("no engine in tests") }),
         credential_helper: |_| Err(HelperError::Missing),
         archives: crate::Archives {
@@ -74,7 +75,7 @@ fn flags_of_the_command_and_of_the_program() {
     check(
         &["--ho"],
         expect![[r"
-        --host	Server to connect to (unix:///path); without it the engine runs in this process
+        --host	Server to connect to (unix:///path, tcp://host:port); without it the engine runs in this process
         :4
     "]],
     );

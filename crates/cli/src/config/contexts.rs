@@ -2,9 +2,13 @@
 //!
 //! They are read here, never made or removed. The one called `default` is in no file.
 
+use crate::argv::hosts::ClientTls;
 use docker_api::json::Tree;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+
+/// What a context may keep for TLS: who vouches for its server, what is shown to it, and the key of that.
+const TLS_FILES: [&str; 3] = ["ca.pem", "cert.pem", "key.pem"];
 
 /// The name of what is meant without any context.
 pub(crate) const DEFAULT: &str = "default";
@@ -16,6 +20,8 @@ pub(crate) struct Context {
     pub(crate) description: String,
     /// `unix:///…`
     pub(crate) host: String,
+    /// How TLS is spoken with it, if it says so.
+    pub(crate) tls: Option<ClientTls>,
     /// Its `meta.json`; `None` for the default one.
     pub(crate) file: Option<PathBuf>,
 }
@@ -44,6 +50,8 @@ struct Endpoints {
 #[serde(rename_all = "PascalCase", default)]
 struct Endpoint {
     host: String,
+    #[serde(rename = "SkipTLSVerify")]
+    skip_tls_verify: bool,
 }
 
 /// Every context that a file tells of, by name.
@@ -67,13 +75,31 @@ pub(crate) fn find(directory: Option<&Path>, name: &str) -> Result<Context, Stri
 fn read(file: &Path) -> Option<Context> {
     let text = std::fs::read(file).ok()?;
     let meta: Meta = serde_json::from_slice(&text).ok()?;
+    let docker = meta.endpoints.docker;
+    let directory = file.parent().and_then(tls_directory);
     Some(Context {
         name: meta.name,
         description: meta.metadata.description,
-        host: meta.endpoints.docker.host,
+        tls: directory.and_then(|dir| tls(&dir.join("docker"), docker.skip_tls_verify)),
+        host: docker.host,
         file: Some(file.to_owned()),
     })
     .filter(|context| !context.name.is_empty())
+}
+
+/// Where a context's certificates are: its directory below `contexts/tls` has the name of that below
+/// `contexts/meta`.
+fn tls_directory(meta: &Path) -> Option<PathBuf> {
+    let contexts = meta.parent()?.parent()?;
+    Some(contexts.join("tls").join(meta.file_name()?))
+}
+
+/// How TLS is spoken with a context's server: by the files that it has.
+fn tls(directory: &Path, trusts_anyone: bool) -> Option<ClientTls> {
+    let [authority, certificate, key] =
+        TLS_FILES.map(|name| Some(directory.join(name)).filter(|path| path.exists()));
+    let any = authority.is_some() || certificate.is_some() || key.is_some() || trusts_anyone;
+    any.then_some(ClientTls { trusts_anyone, authority, certificate, key })
 }
 
 /// What `context inspect` shows.

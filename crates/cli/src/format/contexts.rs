@@ -52,6 +52,7 @@ mod tests {
             name: name.to_owned(),
             description: "a b".to_owned(),
             host: host.to_owned(),
+            tls: None,
             file: None,
         };
         let all = [context("default", "in-process"), context("foo", "unix:///x.sock")];

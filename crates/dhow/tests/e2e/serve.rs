@@ -4,6 +4,7 @@
 mod clients;
 mod life;
 mod registries;
+mod remote;
 mod sockets;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -61,6 +62,15 @@ impl Service {
 
     fn url(&self) -> String {
         format!("unix://{}", self.socket.display())
+    }
+
+    /// Where it listens by TCP.
+    fn address(&self) -> String {
+        let said = self.said();
+        let listening = said.split_once("msg=listening").map(|(_, rest)| rest);
+        let found = listening.and_then(|line| line.split_once("tcp://"));
+        let rest = found.unwrap_or_else(|| panic!("{said}")).1;
+        rest.split([' ', '"']).next().unwrap().to_owned()
     }
 
     fn signal(&self, signal: Signal) {

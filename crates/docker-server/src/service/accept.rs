@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::Engine;
-use tokio::net::UnixStream;
+use rustls::ServerConfig;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 
 use super::bind::{Accepted, Listener};
 use super::log::Level;
 use super::task::Shared;
+use super::tcp;
 use crate::connection;
 
 /// How long to wait when there can be no connection, mostly for somebody to close a file. Clients wait in
@@ -70,9 +72,42 @@ impl Door {
                     // How it ended matters to the client alone, who knows.
                     let _ = connection::serve_for(stream, (engine, shared), unread, stop).await;
                 }
+                Accepted::Tcp(stream, config) => {
+                    welcome_from_afar((stream, config), (engine, shared), stop).await;
+                }
             }
         });
     }
+}
+
+/// Serves a client on another machine, once it is clear who it is.
+async fn welcome_from_afar(
+    (stream, config): (TcpStream, Option<Arc<ServerConfig>>),
+    (engine, shared): (Engine, Arc<Shared>),
+    stop: impl Future<Output = ()>,
+) {
+    // Without these its end would only be seen later.
+    let _ = tcp::prepare(&stream);
+    let Some(config) = config else {
+        let _ = connection::serve_for(stream, (engine, shared), far_away, stop).await;
+        return;
+    };
+    let from = stream.peer_addr().map_or("unknown".to_owned(), |peer| peer.to_string());
+    match tcp::agree(stream, config).await {
+        Ok(stream) => {
+            let _ = connection::serve_for(stream, (engine, shared), far_away, stop).await;
+        }
+        Err(error) => {
+            let why = [("from", from), ("error", error.to_string())];
+            shared.log().info("a client was turned away", &why);
+        }
+    }
+}
+
+/// What a client on another machine has read nobody can see from here: it is given all of the time that
+/// there is to read a head in.
+fn far_away<I>(_: &I) -> u32 {
+    1
 }
 
 /// Whether it is about one client alone, who left again before it was its turn, or about this moment. All

@@ -2,14 +2,20 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use tokio::net::{UnixListener, UnixStream};
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use super::tcp;
+use super::tls::Guard;
 
 /// The mode of a socket that no group was named for.
 const OWN: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -42,9 +48,22 @@ pub enum BindError {
         /// Why not.
         source: io::Error,
     },
+    /// The system says no to an address.
+    #[error("listen at tcp://{address}")]
+    Tcp {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
     /// What was handed over is no listening socket of a kind that is known here.
-    #[error("descriptor {0} that was handed over is no listening Unix socket")]
+    #[error("descriptor {0} that was handed over is no listening socket of Unix or TCP")]
     Inherited(usize),
+    /// Who comes by TCP could be anybody.
+    #[error(
+        "{0}: whoever reaches it would be root on this machine: let in who has a certificate with --tlsverify, or everybody with --unauthenticated-tcp"
+    )]
+    Unguarded(String),
 }
 
 /// Who may connect beside root and whoever runs the service.
@@ -59,14 +78,25 @@ pub enum Owner {
 /// A socket at which the service listens.
 #[derive(Debug)]
 pub struct Listener {
-    socket: UnixListener,
-    /// What has to go when nobody listens any more.
-    _file: Option<SocketFile>,
+    socket: Socket,
+    place: String,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Unix {
+        socket: UnixListener,
+        /// What has to go when nobody listens any more.
+        _file: Option<SocketFile>,
+    },
+    Tcp(TcpListener, Guard),
 }
 
 /// A connection that has come in.
 pub(super) enum Accepted {
     Unix(UnixStream),
+    /// With what it takes to agree on TLS, if there is to be any.
+    Tcp(TcpStream, Option<Arc<ServerConfig>>),
 }
 
 impl Listener {
@@ -100,29 +130,67 @@ impl Listener {
             path: path.to_owned(),
             source,
         })?;
-        Ok(Self { socket, _file: Some(file) })
+        let place = format!("unix://{}", path.display());
+        Ok(Self { socket: Socket::Unix { socket, _file: Some(file) }, place })
+    }
+
+    /// Listens at an address; port 0 is a free one.
+    ///
+    /// # Errors
+    /// It is not said who may come in, or the system says no.
+    pub fn tcp(address: SocketAddr, guard: Option<&Guard>) -> Result<Self, BindError> {
+        let guard = guard.ok_or_else(|| BindError::Unguarded(format!("tcp://{address}")))?;
+        let failed = |source| BindError::Tcp { address, source };
+        let socket = tcp::listen(address).map_err(failed)?;
+        let place = format!("tcp://{}", socket.local_addr().map_err(failed)?);
+        Ok(Self { socket: Socket::Tcp(socket, guard.clone()), place })
     }
 
     /// Listens at a socket that somebody else has made, and will keep.
     ///
     /// # Errors
-    /// It is none.
-    pub fn inherited(number: usize, socket: OwnedFd) -> Result<Self, BindError> {
+    /// It is none, or one of TCP and it is not said who may come in.
+    pub fn inherited(
+        number: usize,
+        socket: OwnedFd,
+        guard: Option<&Guard>,
+    ) -> Result<Self, BindError> {
         let refused = |_: io::Error| BindError::Inherited(number);
         let errno = |errno: rustix::io::Errno| refused(errno.into());
         let family = rustix::net::sockopt::socket_domain(&socket).map_err(errno)?;
         let listens = rustix::net::sockopt::socket_acceptconn(&socket).map_err(errno)?;
-        if family != AddressFamily::UNIX || !listens {
-            return Err(BindError::Inherited(number));
+        let place = "fd://".to_owned();
+        match family {
+            AddressFamily::UNIX if listens => {
+                let socket = std::os::unix::net::UnixListener::from(socket);
+                socket.set_nonblocking(true).map_err(refused)?;
+                let socket = UnixListener::from_std(socket).map_err(refused)?;
+                Ok(Self { socket: Socket::Unix { socket, _file: None }, place })
+            }
+            AddressFamily::INET | AddressFamily::INET6 if listens => {
+                let socket = tcp::from_std(socket.into()).map_err(refused)?;
+                let at = socket.local_addr().map_err(refused)?;
+                let unguarded = || BindError::Unguarded(format!("tcp://{at} of systemd's"));
+                let guard = guard.ok_or_else(unguarded)?.clone();
+                Ok(Self { socket: Socket::Tcp(socket, guard), place })
+            }
+            _ => Err(BindError::Inherited(number)),
         }
-        let socket = std::os::unix::net::UnixListener::from(socket);
-        socket.set_nonblocking(true).map_err(refused)?;
-        Ok(Self { socket: UnixListener::from_std(socket).map_err(refused)?, _file: None })
+    }
+
+    /// Where it listens, as `-H` is told.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
-        let (stream, _) = self.socket.accept().await?;
-        Ok(Accepted::Unix(stream))
+        match &self.socket {
+            Socket::Unix { socket, .. } => Ok(Accepted::Unix(socket.accept().await?.0)),
+            Socket::Tcp(socket, guard) => {
+                Ok(Accepted::Tcp(socket.accept().await?.0, guard.config()))
+            }
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! TLS with whoever answers: for registries that the administrator calls insecure.
+//! TLS with whoever answers: for registries that the administrator calls insecure, and servers that a user does.
 //!
 //! Signatures are checked all the same, so that the other end at least has the key of what it
 //! shows; whose certificate that is, nobody asks.
@@ -12,10 +12,12 @@ use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
 /// Takes any certificate.
 #[derive(Debug)]
-pub(super) struct Unverified(Arc<CryptoProvider>);
+pub struct Unverified(Arc<CryptoProvider>);
 
 impl Unverified {
-    pub(super) fn new(provider: Arc<CryptoProvider>) -> Self {
+    /// One that checks signatures as this provider does.
+    #[must_use]
+    pub fn new(provider: Arc<CryptoProvider>) -> Self {
         Self(provider)
     }
 }
