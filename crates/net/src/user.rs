@@ -19,9 +19,10 @@ use model::port::Protocol;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::Pid;
 use sys::Errno;
-use sys::helper::{Helper, command, guarded};
+use sys::helper::{Helper, command, kept};
+use sys::process::Child;
 use sys::rootless::find_helper;
 
 pub use way::Way;
@@ -210,13 +211,8 @@ pub fn start(
         .stdin(netns)
         .stdout(tell)
         .stderr(complain);
-    guarded(&mut command);
-    let child = command.spawn().map_err(|error| failed(errno_of(&error)))?;
-    // With it go the ends of the pipes that are its own.
-    drop(command);
-    // It is our child and has not been reaped, so its number is its own.
-    let pid = Pid::from_child(&child);
-    let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
+    // With the command go the ends of the pipes that are the program's own.
+    let Child { pid, pidfd } = kept(command).map_err(failed)?;
     Ok(UserNetwork { kind, pid, pidfd, ready, up, complaint, forwards, control })
 }
 
@@ -255,7 +251,7 @@ impl Drop for Up {
 }
 
 impl UserNetwork {
-    /// The process, a child of whoever has started it.
+    /// The process that keeps it, a child of whoever has started it.
     #[must_use]
     pub const fn pid(&self) -> Pid {
         self.pid
@@ -352,10 +348,6 @@ pub fn host_address() -> Option<Ipv4Addr> {
         SocketAddr::V4(address) => Some(*address.ip()),
         SocketAddr::V6(_) => None,
     }
-}
-
-fn errno_of(error: &std::io::Error) -> Errno {
-    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
 #[cfg(test)]

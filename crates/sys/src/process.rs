@@ -254,9 +254,10 @@ pub fn placeholder() -> Result<Child, Errno> {
 
 /// Closes every descriptor from this one on, whoever owns them: for a copy of a process that ends
 /// without dropping anything.
-fn close_from(first: u32) -> Result<(), Errno> {
+pub(crate) fn close_from(first: u32) -> Result<(), Errno> {
     // SAFETY: no pointer is passed. The descriptors' owners are in memory that is never looked at
-    // again: [`filter`] runs a function that captures nothing, and then exits; [`placeholder`] waits.
+    // again: [`filter`] runs a function that captures nothing, and then exits; [`placeholder`] waits; the
+    // keeper of [`crate::helper::kept`] waits and exits.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0_u32) }).map(drop)
 }
 

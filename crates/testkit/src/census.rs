@@ -128,7 +128,9 @@ impl Host {
     pub fn shims(&self) -> Vec<i32> {
         let is_shim = |pid: &i32| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            line.split(|byte| *byte == 0).nth(1) == Some(b"shim")
+            // Who keeps a shim's program is a copy of it.
+            let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            line.split(|byte| *byte == 0).nth(1) == Some(b"shim") && name != "dhow-keeper\n"
         };
         self.processes().into_iter().filter(is_shim).collect()
     }

@@ -43,6 +43,11 @@ pub(crate) fn carriers(host: &Host) -> Vec<u32> {
     all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_carrier).collect()
 }
 
+pub(crate) fn parent(pid: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap().parse().unwrap()
+}
+
 fn serve(host: &Host) -> String {
     let run = ["run", "-d", "--name", "web", "-p", "127.0.0.1:0:80", "busybox", "sh", "-c", SERVE];
     host.ok(&run);
@@ -88,10 +93,10 @@ fn nothing_carries_packets_for_a_dead_guardian() {
     let host = Host::of_user(DHOW);
     serve(&host);
     let carrier = carriers(&host);
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", carrier[0])).unwrap();
-    let parent = stat.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-    let shim = rustix::process::Pid::from_raw(parent).unwrap();
-    rustix::process::kill_process(shim, rustix::process::Signal::KILL).unwrap();
+    // Between the two is the keeper.
+    let shim = parent(parent(carrier[0])).cast_signed();
+    assert_eq!(host.shims(), [shim]);
+    host.kill_9(shim);
     until("the end of its network", || carriers(&host).is_empty());
     host.ok(&["start", "web"]);
     // Another than before: the kernel has chosen it.

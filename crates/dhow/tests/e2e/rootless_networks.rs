@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use testkit::{Host, until, until_is};
 
 use crate::DHOW;
-use crate::rootless_network::{PASTA, SERVE, ask, carriers, port};
+use crate::rootless_network::{PASTA, SERVE, ask, carriers, parent, port};
 
 /// The user's processes.
 fn processes(host: &Host) -> Vec<u32> {
@@ -21,12 +21,6 @@ fn processes(host: &Host) -> Vec<u32> {
     };
     let all = std::fs::read_dir("/proc").unwrap().flatten();
     all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_users).collect()
-}
-
-fn parent(pid: u32) -> rustix::process::Pid {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let parent = stat.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-    rustix::process::Pid::from_raw(parent).unwrap()
 }
 
 fn serve(host: &Host, name: &str, network: &str) {
@@ -181,11 +175,11 @@ fn a_program_that_is_killed_is_started_again_and_a_killed_guardian_takes_its_own
     let its = carriers(&host).into_iter().find(|pid| !before.contains(pid)).unwrap();
     assert_eq!(carriers(&host).len(), 2, "{its}");
     // Whoever has made the namespace goes; the other keeps it.
-    let shims: Vec<_> = carriers(&host).into_iter().map(parent).collect();
+    let shims: Vec<_> = carriers(&host).into_iter().map(|pid| parent(parent(pid))).collect();
     let web = host.ok(&["inspect", "-f", "{{.State.Pid}}", "web"]);
     let of_web = parent(web.parse().unwrap());
     assert!(shims.contains(&of_web));
-    rustix::process::kill_process(of_web, rustix::process::Signal::KILL).unwrap();
+    host.kill_9(of_web.cast_signed());
     until("the end of its program", || carriers(&host).len() == 1);
     host.ok(&["start", "web"]);
     assert_eq!(fetched(&host, "peer", "web", "net"), "page");

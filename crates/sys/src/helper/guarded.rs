@@ -1,17 +1,22 @@
 //! A foreign program that works for this process for as long as this process lives, and not longer.
 #![expect(unsafe_code, reason = "what is done between fork and exec has no safe wrapper")]
 
-use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, Resource, Rlimit, Signal, getpid, getppid, set_parent_process_death_signal, setrlimit,
-    setsid,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, getpid, pidfd_open,
+    set_parent_process_death_signal, setrlimit, setsid,
 };
+use rustix::thread::set_name;
 
 use crate::Errno;
-use crate::process::close_on_exec_from;
+use crate::process::{
+    Child, CloneArgs, Namespaces, clone3, close_from, close_on_exec_from, exit_now, wait,
+};
 
 /// Gives the program of `command` no descriptor but its three streams: not even those that this process was born
 /// with, which are whoever's.
@@ -31,39 +36,89 @@ pub(super) fn limited(command: &mut Command, limit: Rlimit) {
     unsafe { command.pre_exec(set) };
 }
 
-/// Lets the program of `command` be killed by the kernel when the thread that starts it ends, however that
-/// happens, and keeps it apart from the terminal. A program that gains rights by being executed would lose
-/// this: those that it is for have none to gain.
-pub fn guarded(command: &mut Command) {
-    let parent: Pid = getpid();
-    let settle = move || {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        // It may have ended before that.
-        if getppid() != Some(parent) {
-            return Err(io::Error::from(Errno::SRCH));
+/// Starts the program of `command` below a process of ours, its keeper, which is the first one of a pid namespace and
+/// dies with the thread that calls this, however that ends: then the kernel kills the program, with all that it has
+/// started. The keeper ends when the program does, and has no descriptor. Both are apart from the terminal.
+///
+/// The program could be made to die with us by itself (`PR_SET_PDEATHSIG`), but for AppArmor: where a profile is laid
+/// on a program as it is executed, as Debian 13's on pasta, the kernel takes that wish back.
+///
+/// Only a process with one thread can, that may make pid namespaces.
+///
+/// # Errors
+/// There is no such program, it cannot be executed, or the kernel starts no process.
+pub fn kept(mut command: Command) -> Result<Child, Errno> {
+    let parent = pidfd_open(getpid(), PidfdFlags::empty())?;
+    let (told, tell) = pipe_with(PipeFlags::CLOEXEC)?;
+    let args = CloneArgs { namespaces: Namespaces::PID, cgroup: None };
+    let keeper = clone3(&args, move || {
+        let started = settle(&parent).and_then(|()| {
+            command.spawn().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        });
+        let code = started.as_ref().map_or_else(|errno| errno.raw_os_error(), |_| 0);
+        let _ = rustix::io::write(&tell, &code.to_ne_bytes());
+        if let Ok(program) = started {
+            keep(Pid::from_child(&program));
         }
-        setsid()?;
-        Ok(())
-    };
-    // SAFETY: between fork and exec the closure makes three system calls with numbers that it has, and turns
-    // error numbers into errors of the same numbers; it takes no lock and allocates nothing.
-    unsafe { command.pre_exec(settle) };
+        // Nothing is dropped: what is owned here has been closed.
+        exit_now(code)
+    })?;
+    let mut code = [0_u8; 4];
+    let count = rustix::io::retry_on_intr(|| rustix::io::read(&told, &mut code))?;
+    match i32::from_ne_bytes(code) {
+        0 if count == code.len() => Ok(keeper),
+        code => {
+            let _ = wait(&keeper.pidfd);
+            // Killed before it could tell.
+            Err(if count == 4 { Errno::from_raw_os_error(code) } else { Errno::CHILD })
+        }
+    }
+}
+
+/// What the keeper does before there is a program.
+fn settle(parent: &OwnedFd) -> Result<(), Errno> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // It may have ended before that.
+    let mut fds = [PollFd::new(parent, PollFlags::IN)];
+    if poll(&mut fds, Some(&Timespec::default()))? > 0 {
+        return Err(Errno::SRCH);
+    }
+    setsid().map(drop)
+}
+
+/// Waits for the end of the program. Whoever it leaves behind is this process's child as well.
+fn keep(program: Pid) {
+    let _ = set_name(c"dhow-keeper");
+    if close_from(0).is_err() {
+        return;
+    }
+    loop {
+        match rustix::process::wait(WaitOptions::empty()) {
+            Ok(Some((pid, _))) if pid == program => return,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    use std::io::{BufRead as _, BufReader, Read as _};
     use std::os::fd::AsRawFd;
     use std::path::Path;
+    use std::process::Stdio;
 
     use rustix::io::{FdFlags, fcntl_setfd};
 
     use crate::helper::{Helper, command};
+    use crate::process::Exit;
+
+    const OWN: &str = "DHOW_TEST_OWN_PROCESS";
 
     #[test]
     fn one_has_the_limit_of_open_files_that_we_began_with() {
-        const OWN: &str = "DHOW_TEST_OWN_PROCESS";
         if std::env::var_os(OWN).is_some() {
             crate::open_files::allow_most();
             let mut program = command(Helper::OciHook(Path::new("/bin/sh")));
@@ -72,12 +127,61 @@ mod tests {
             return;
         }
         // Limits are those of a whole process, so this is tried in another one.
-        let tests = std::env::current_exe().unwrap();
-        let mut own = command(Helper::Plugin(&tests));
-        let name = "helper::guarded::tests::one_has_the_limit_of_open_files_that_we_began_with";
-        own.args(["--exact", name]).env(OWN, "1");
+        let mut own = own_process("one_has_the_limit_of_open_files_that_we_began_with");
         limited(&mut own, Rlimit { current: Some(100), maximum: Some(200) });
         let output = own.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    /// This test once more in a process of its own, with one thread.
+    fn own_process(test: &str) -> Command {
+        let tests = std::env::current_exe().unwrap();
+        let mut own = command(Helper::Plugin(&tests));
+        let name = format!("helper::guarded::tests::{test}");
+        own.args(["--exact", &name, "--nocapture", "--test-threads=1"]).env(OWN, "1");
+        own
+    }
+
+    #[test]
+    fn one_that_is_kept_dies_with_us() {
+        if std::env::var_os(OWN).is_some() {
+            let mut program = command(Helper::Plugin(Path::new("/bin/sh")));
+            program.args(["-c", "echo it runs; while :; do sleep 1000; done"]);
+            kept(program).unwrap();
+            loop {
+                std::thread::park();
+            }
+        }
+        let mut own = own_process("one_that_is_kept_dies_with_us");
+        let mut own = own.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut said = BufReader::new(own.stdout.take().unwrap());
+        let mut lines = said.by_ref().lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.ends_with("it runs")));
+        own.kill().unwrap();
+        own.wait().unwrap();
+        // The program, and what it has started, hold the other end as long as they live.
+        let mut fds = [PollFd::new(said.get_ref(), PollFlags::IN)];
+        let minute = Timespec { tv_sec: 60, tv_nsec: 0 };
+        assert_eq!(poll(&mut fds, Some(&minute)), Ok(1), "it lives on");
+        assert_eq!(said.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn who_keeps_one_ends_with_it() {
+        if std::env::var_os(OWN).is_some() {
+            let begin = |path: &str, script: &str| {
+                let mut program = command(Helper::Plugin(Path::new(path)));
+                program.args(["-c", script]);
+                kept(program)
+            };
+            assert_eq!(begin("/nosuch/program", "").unwrap_err(), Errno::NOENT);
+            // What it leaves behind does not hold the keeper up, and ends.
+            let keeper = begin("/bin/sh", "sleep 1000 & exit 7").unwrap();
+            assert_eq!(wait(&keeper.pidfd), Ok(Exit::Code(0)));
+            return;
+        }
+        let output = own_process("who_keeps_one_ends_with_it").output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && said.contains("1 passed"), "{said}");
     }
