@@ -76,7 +76,11 @@ impl Scoped {
 
 #[expect(clippy::disallowed_methods, reason = "systemd is asked by a program that is not ours")]
 pub(crate) fn systemctl(words: &[&str]) -> String {
-    let output = Command::new("systemctl").args(words).stdin(Stdio::null()).output().unwrap();
+    let mut command = Command::new("systemctl");
+    // Where a user's own is: who became one without a login has it from nobody.
+    let runtime = format!("/run/user/{}", rustix::process::geteuid().as_raw());
+    command.env("XDG_RUNTIME_DIR", runtime).args(words).stdin(Stdio::null());
+    let output = command.output().unwrap();
     assert!(output.status.success(), "systemctl {words:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
