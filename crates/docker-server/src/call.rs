@@ -175,13 +175,17 @@ where
     spawned.map(drop).map_err(|e| HttpError::internal(format!("starting a thread: {e}")))
 }
 
+/// How many pieces of a body, of 64 KiB at most, are made before somebody reads them: what each slow reader keeps
+/// in memory.
+const AHEAD: usize = 8;
+
 /// The same for what makes the pieces of a body. `hangup` is kept until nobody wants more of them:
 /// the work waits on the other end of that pipe.
 pub(crate) fn lasting_body<F>(hangup: Option<io::PipeWriter>, work: F) -> Result<Pieces, HttpError>
 where
     F: FnOnce(&mpsc::Sender<io::Result<Bytes>>) + Send + 'static,
 {
-    let (send, receive) = mpsc::channel(64);
+    let (send, receive) = mpsc::channel(AHEAD);
     let closed = send.clone();
     let (running, ended) = tokio::sync::oneshot::channel::<()>();
     lasting(move || {

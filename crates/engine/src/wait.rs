@@ -224,33 +224,50 @@ impl Engine {
 }
 
 impl Wait {
-    /// Waits, and removes the container if that fell to this wait.
+    /// Waits, and removes the container if that fell to this wait. `None` if the other end of `hangup` was closed
+    /// before there was an end: nobody wants to know any more, and a duty to remove it is its shim's again.
     ///
     /// # Errors
     /// The shim died without a word.
-    pub fn finish(self) -> Result<ExitReport, EngineError> {
+    pub fn finish(self, hangup: &OwnedFd) -> Result<Option<ExitReport>, EngineError> {
         let Self { engine, who, kind } = self;
-        match kind {
-            Kind::Over(code) => Ok(report(code)),
+        let exit = match kind {
+            Kind::Over(code) => report(code),
             Kind::Exit(stream) => {
+                if !has_ended(&who.id, &stream, hangup)? {
+                    return Ok(None);
+                }
                 let exit = end(&engine, &who, &stream)?;
                 engine.settle(&who.id)?;
-                Ok(report(exit))
+                report(exit)
             }
             Kind::ExitAndRemove(stream) => {
+                if !has_ended(&who.id, &stream, hangup)? {
+                    return Ok(None);
+                }
                 let exit = end(&engine, &who, &stream);
                 EngineError::step(Point::WaitExited)?;
                 let removed = reap(&engine, &who.id, &stream, &Request::Release)?;
-                exit.map(|code| ExitReport { code, ..removed })
+                ExitReport { code: exit?, ..removed }
             }
             Kind::Remove(code, stream) => {
                 // This shim has launched nothing, so it knows of nothing to release.
-                Ok(ExitReport { code, ..reap(&engine, &who.id, &stream, &Request::Quit)? })
+                ExitReport { code, ..reap(&engine, &who.id, &stream, &Request::Quit)? }
             }
-            Kind::Removal(removal) => until_removed(&engine, &who.id, removal).map(report),
-            Kind::Gone(removal) => last_end(&engine, &who.id, removal).map(report),
-        }
+            Kind::Removal(removal) => {
+                return Ok(until_removed(&engine, &who.id, removal, hangup)?.map(report));
+            }
+            Kind::Gone(removal) => report(last_end(&engine, &who.id, removal)?),
+        };
+        Ok(Some(exit))
     }
+}
+
+/// Waits until a shim tells of the end; whether it does before nobody wants to know.
+fn has_ended(id: &ContainerId, stream: &UnixStream, hangup: &OwnedFd) -> Result<bool, EngineError> {
+    let fds = vec![PollFd::new(stream, PollFlags::IN)];
+    let ready = last_ready(fds, hangup).map_err(|errno| shim_error(id, &errno))?;
+    Ok(ready.is_some())
 }
 
 /// Removes a container whose removal this connection has claimed, and says so to its shim.
@@ -331,17 +348,18 @@ fn told(id: &ContainerId, stream: &UnixStream) -> Result<Option<ExitCode>, Engin
     Err(shim_error(id, &CallError::Confused(Box::new(reply))))
 }
 
-/// Until the container is gone; how it ended last.
+/// Until the container is gone; how it ended last. `None` if nobody wants to know any more.
 fn until_removed(
     engine: &Engine,
     id: &ContainerId,
     mut removal: Removal,
-) -> Result<ExitCode, EngineError> {
+    hangup: &OwnedFd,
+) -> Result<Option<ExitCode>, EngineError> {
     let dir = engine.paths().container_dir(id);
     let failed = |errno: rustix::io::Errno| EngineError::file("watch", &dir)(errno.into());
     let mut events = [0; 4096];
     loop {
-        let ready = wait_for_either(&removal).map_err(failed)?;
+        let Some(ready) = removal.wait(hangup).map_err(failed)? else { return Ok(None) };
         if ready == Ready::Ended
             && let Some(stream) = removal.next.take()
         {
@@ -351,12 +369,20 @@ fn until_removed(
         rustix::io::retry_on_intr(|| rustix::io::read(&removal.watch, &mut events))
             .map_err(failed)?;
         if !dir.exists() && engine.is_removed(id)? {
-            return last_end(engine, id, removal);
+            return last_end(engine, id, removal).map(Some);
         }
     }
 }
 
 impl Removal {
+    /// Waits for an end or a removal, or until nobody wants to know of them.
+    fn wait(&self, hangup: &OwnedFd) -> rustix::io::Result<Option<Ready>> {
+        let mut fds = vec![PollFd::new(&self.watch, PollFlags::IN)];
+        fds.extend(self.next.iter().map(|stream| PollFd::new(stream, PollFlags::IN)));
+        let first = last_ready(fds, hangup)?;
+        Ok(first.map(|first| if first == 0 { Ready::Removed } else { Ready::Ended }))
+    }
+
     /// Notes an end, and asks for the next one if there may be one.
     fn on_end(
         &mut self,
@@ -414,12 +440,15 @@ enum Ready {
     Removed,
 }
 
-fn wait_for_either(removal: &Removal) -> rustix::io::Result<Ready> {
-    let mut fds = vec![PollFd::new(&removal.watch, PollFlags::IN)];
-    fds.extend(removal.next.iter().map(|stream| PollFd::new(stream, PollFlags::IN)));
+/// The last of `fds` that is ready; `None` if none is and the other end of `hangup` is closed.
+fn last_ready<'a>(
+    mut fds: Vec<PollFd<'a>>,
+    hangup: &'a OwnedFd,
+) -> rustix::io::Result<Option<usize>> {
+    fds.push(PollFd::new(hangup, PollFlags::empty()));
     rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
-    let has_ended = fds.get(1).is_some_and(|fd| !fd.revents().is_empty());
-    Ok(if has_ended { Ready::Ended } else { Ready::Removed })
+    let awaited = fds.split_last().map_or(&[][..], |(_, awaited)| awaited);
+    Ok(awaited.iter().rposition(|fd| !fd.revents().is_empty()))
 }
 
 #[cfg(test)]
@@ -453,6 +482,27 @@ mod tests {
     }
 
     #[test]
+    fn whom_nobody_asks_any_more_waits_no_longer() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(Paths::new(dir.path().join("root"), dir.path().join("run")));
+        let engine = engine.unwrap();
+        let id = row(&engine, 1);
+        let (shim, next) = UnixStream::pair().unwrap();
+        let (hangup, asked) = rustix::pipe::pipe().unwrap();
+        drop(asked);
+        let waited = engine.wait_removed(&id, Some(next), ExitCode::SUCCESS, Stay::Goes).unwrap();
+        let who = || Awaited { id, if_gone: ExitCode::SUCCESS };
+        let wait = Wait { engine: engine.clone(), who: who(), kind: waited };
+        assert_eq!(wait.finish(&hangup).unwrap(), None);
+        // What was claimed is given back by this.
+        drop(shim);
+        let (shim, next) = UnixStream::pair().unwrap();
+        let wait = Wait { engine, who: who(), kind: Kind::ExitAndRemove(next) };
+        assert_eq!(wait.finish(&hangup).unwrap(), None);
+        assert_eq!(rustix::io::read(&shim, &mut [0]), Ok(0), "it hangs up, without a word");
+    }
+
+    #[test]
     fn the_end_is_heard_of_though_others_are_removed_before_it() {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::open(Paths::new(dir.path().join("root"), dir.path().join("run")));
@@ -465,7 +515,9 @@ mod tests {
         remove(&engine, &other);
         assert_ne!(rustix::io::ioctl_fionread(&watch).unwrap(), 0);
         let waiter = engine.clone();
-        let waiting = std::thread::spawn(move || until_removed(&waiter, &ours, removal).unwrap());
+        let (hangup, _asked) = rustix::pipe::pipe().unwrap();
+        let waiting =
+            std::thread::spawn(move || until_removed(&waiter, &ours, removal, &hangup).unwrap());
         // The waiter has seen that somebody was removed.
         while rustix::io::ioctl_fionread(&watch).unwrap() != 0 {
             std::thread::yield_now();
@@ -481,7 +533,7 @@ mod tests {
         let message = serde_json::to_vec(&Reply::Exited(exit)).unwrap();
         fdpass::send_frame(&shim, &message, &[]).unwrap();
         remove(&engine, &ours);
-        assert_eq!(waiting.join().unwrap(), ExitCode(7));
+        assert_eq!(waiting.join().unwrap(), Some(ExitCode(7)));
     }
 
     /// It did not run when the wait began, so no shim was there to tell of what came then.
@@ -515,7 +567,8 @@ mod tests {
         journal.append(&events).unwrap();
         let codes = [ours, other].into_iter().zip(waits).map(|(id, removal)| {
             remove(&engine, &id);
-            until_removed(&engine, &id, removal).unwrap()
+            let (hangup, _asked) = rustix::pipe::pipe().unwrap();
+            until_removed(&engine, &id, removal, &hangup).unwrap().unwrap()
         });
         assert_eq!(codes.collect::<Vec<_>>(), [ExitCode(5), ExitCode(3)]);
     }

@@ -1,5 +1,6 @@
 //! What lasts: attach, wait, stats.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use docker_api::frame::{MULTIPLEXED, RAW};
@@ -68,11 +69,19 @@ pub(super) async fn wait(call: Call, who: NameOrId) -> Result<Reply, HttpError> 
     };
     let wait = call.run(move |engine| engine.wait(&who, condition)).await?;
     let (send, receive) = oneshot::channel();
+    let pipe = std::io::pipe().map_err(|e| HttpError::internal(format!("pipe: {e}")))?;
+    let (hangup, asked) = (OwnedFd::from(pipe.0), pipe.1);
     lasting(move || {
-        // Whoever asked may have gone; then nobody wants to know.
-        let _ = send.send(wait.finish());
+        if let Some(report) = wait.finish(&hangup).transpose() {
+            let _ = send.send(report);
+        }
     })?;
-    Ok(reply::later(JSON, async move { reply::line(&waited(receive.await)) }))
+    Ok(reply::later(JSON, async move {
+        let report = receive.await;
+        // Until then it tells the thread that somebody wants to know.
+        drop(asked);
+        reply::line(&waited(report))
+    }))
 }
 
 /// The head has been sent, so what went wrong can only be told in the body.
