@@ -11,6 +11,8 @@ pub(crate) mod oci;
 mod registry;
 mod report;
 pub(crate) mod rootless;
+mod service;
+mod table;
 
 use std::path::{Path, PathBuf};
 
@@ -46,7 +48,8 @@ pub(crate) struct Options<'a> {
 }
 
 /// Runs the cases whose name contains `only`, `rounds` times each; `oci` is the runtime alone, beside others,
-/// `rootless` an ordinary user's commands beside Podman's, and `network` what is done on networks.
+/// `rootless` an ordinary user's commands beside Podman's, `network` what is done on networks, and `service`
+/// `dhow serve` beside Docker's daemon.
 ///
 /// # Errors
 /// A program is missing, or an engine fails at its work.
@@ -57,6 +60,7 @@ pub(crate) fn run(options: &Options<'_>) -> Result<()> {
         "oci" => return oci::run(rounds, &program),
         "rootless" => return rootless::run(rounds, &program),
         "network" => return network::run(rounds, &program),
+        "service" => return service::run(rounds, &program),
         _ => {}
     }
     packages::install(PACKAGES)?;

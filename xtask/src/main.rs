@@ -51,7 +51,8 @@ usage: cargo xtask COMMAND
                 measure dhow (a release of it, or a program that is there) beside Docker and
                 beside the kernel's floor; with --only oci, its runtime beside runc and crun;
                 with --only rootless, a user's beside Podman; with --only network, published
-                ports, names and many containers on one network
+                ports, names and many containers on one network; with --only service,
+                dhow serve beside Docker's daemon
   order         build a release, see what its starts execute, and write what the linker is to
                 put first in the next (crates/dhow/order.txt)
   images DIR    write busybox.tar and debian.tar (docker-archive) into DIR

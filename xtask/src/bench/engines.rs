@@ -148,6 +148,11 @@ impl Docker {
         Ok(())
     }
 
+    /// The daemon's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.daemon.id()
+    }
+
     /// Its command line.
     pub(crate) fn engine(&self) -> Engine {
         Engine {

@@ -6,7 +6,6 @@
 
 mod paths;
 mod ports;
-mod table;
 mod works;
 
 use std::path::{Path, PathBuf};
@@ -14,10 +13,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::engines::{Docker, Engine, Proxy};
+use super::table::Tables;
 use super::{inputs, installed};
 use crate::{demo, host, images, packages};
 use paths::Outside;
-use table::Tables;
 
 /// What the comparison needs from Debian.
 const PACKAGES: &[&str] =

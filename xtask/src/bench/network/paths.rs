@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 
 use super::super::engines::Engine;
-use super::table::{Better, Tables};
+use super::super::table::{Better, Tables};
 use super::{Bench, INSIDE, SERVER, Side, probe};
 use crate::host;
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::super::engines::Engine;
-use super::table::{Better, Tables};
+use super::super::table::{Better, Tables};
 use crate::host;
 
 /// What is published.

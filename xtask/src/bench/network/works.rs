@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use super::super::engines::Engine;
-use super::table::{Better, Tables};
+use super::super::table::{Better, Tables};
 use super::{Bench, NETWORK, Side, probe};
 use crate::host;
 

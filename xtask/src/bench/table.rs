@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::super::report::median;
+use super::report::median;
 
 /// Which of two figures is the better one.
 #[derive(Clone, Copy)]
