@@ -108,7 +108,7 @@ impl Call {
     }
 
     /// Whether the client asked for the connection in HTTP's own way.
-    fn wants_upgrade(&self) -> bool {
+    pub(crate) fn wants_upgrade(&self) -> bool {
         let connection = self.headers.get(CONNECTION).and_then(|value| value.to_str().ok());
         let names_it = |token: &str| token.trim().eq_ignore_ascii_case("upgrade");
         self.headers.contains_key(UPGRADE) && connection.is_some_and(|c| c.split(',').any(names_it))

@@ -9,6 +9,7 @@ mod call;
 mod connection;
 mod error;
 mod filter;
+mod framed;
 mod given;
 mod handle;
 mod linger;

@@ -139,6 +139,10 @@ impl From<Errno> for Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&lower_case_message(self.errno))?;
+        // Older clients of Docker's know the code of this by the second half alone.
+        if self.errno == Errno::ISDIR {
+            f.write_str(": permission denied")?;
+        }
         if self.detail.is_empty() { Ok(()) } else { write!(f, " ({})", self.detail) }
     }
 }
@@ -172,7 +176,10 @@ mod tests {
             errno: errno.into(),
         };
         assert_eq!(refused(Errno::ACCESS).to_string(), r#"exec: "/etc": permission denied"#);
-        assert_eq!(refused(Errno::ISDIR).to_string(), r#"exec: "/etc": is a directory"#);
+        assert_eq!(
+            refused(Errno::ISDIR).to_string(),
+            r#"exec: "/etc": is a directory: permission denied"#
+        );
         assert_eq!(
             (not_found.shell_code(), refused(Errno::ISDIR).shell_code()),
             (Some(127), Some(126))

@@ -11,7 +11,7 @@ use crate::session::signals::Proxy;
 use crate::session::stay::{exit_code, session_keys, told};
 use crate::session::{Ended, Process, Session, Setup, terminal};
 use crate::starting::start_code;
-use docker_api::types::exec::{ExecCreate, ExecInspect, ExecStart, Extension};
+use docker_api::types::exec::{ExecCreate, ExecInspect, ExecStart, Extension, StartExtension};
 use docker_api::{ApiError, Client};
 use model::detach::DetachKeys;
 use std::process::ExitCode;
@@ -74,7 +74,12 @@ async fn exec(cx: &Cx, args: ExecArgs) -> Outcome {
     let request = args.request(size, &keys)?;
     let client = cx.client()?;
     let id = client.exec_create(&args.container, &request).await?;
-    let start = ExecStart { detach: args.detach, tty: args.tty, console_size: size };
+    let start = ExecStart {
+        detach: args.detach,
+        tty: args.tty,
+        console_size: size,
+        dhow: Some(StartExtension { refuse: true }),
+    };
     if args.detach {
         client.exec_start_detached(&id, &start).await?;
         return Ok(ExitCode::SUCCESS);

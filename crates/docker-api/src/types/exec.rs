@@ -44,6 +44,18 @@ pub struct ExecStart {
     pub tty: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub console_size: Option<[u64; 2]>,
+    /// dhow's own; Docker ignores it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dhow: Option<StartExtension>,
+}
+
+/// Our additions to the start of an exec.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct StartExtension {
+    /// A process that cannot start is an error of the request. Docker gives the connection over first,
+    /// and says it there.
+    pub refuse: bool,
 }
 
 /// `GET /exec/{id}/json`.

@@ -1,7 +1,12 @@
 //! Additional processes.
 
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+
+use docker_api::frame::{self, Channel};
 use docker_api::types::IdResponse;
 use docker_api::types::exec::{ExecCreate, ExecStart};
+use engine::EngineError;
 use engine::view::ExecAttach;
 use http::StatusCode;
 use model::{ExecId, NameOrId, Signal};
@@ -11,6 +16,7 @@ use super::streams::stream_type;
 use crate::call::Call;
 use crate::connection::Leaving;
 use crate::error::HttpError;
+use crate::framed::framed;
 use crate::lower;
 use crate::raise;
 use crate::reply::{self, Reply};
@@ -77,13 +83,46 @@ async fn start(mut call: Call, id: ExecId) -> Result<Reply, HttpError> {
     let asked = request.console_size.filter(|_| call.api.has_console_size());
     let size = lower::console_size(asked.unwrap_or_default())?;
     let attach = if request.detach { ExecAttach::Detached } else { ExecAttach::Attached(size) };
-    let (stream, spec) = call.run_brief(move |engine| engine.exec_start(&id, attach)).await?;
-    let Some(stream) = stream else { return Ok(reply::empty(StatusCode::OK)) };
+    let refuses = request.detach || request.dhow.is_some_and(|dhow| dhow.refuse);
+    let started = call
+        .run_brief(move |engine| match engine.exec_start(&id, attach) {
+            Err(EngineError::Start(failure)) if !refuses => Ok(Err(failure.message)),
+            other => other.map(Ok),
+        })
+        .await?;
+    let (stream, spec) = match started {
+        Ok((Some(stream), spec)) => (stream, spec),
+        Ok((None, _)) => return Ok(reply::empty(StatusCode::OK)),
+        Err(words) => return not_started(call, &words, request.tty).await,
+    };
     let keys = DetachKeys::parse(spec.detach_keys.as_deref())?;
-    let content_type = stream_type(spec.terminal, call.api);
+    // Docker goes by the start and not by the exec: without `Tty` there, a terminal's output is framed.
+    let stream =
+        if spec.terminal && !request.tty { framed(stream).map_err(piped)? } else { stream };
+    let content_type = stream_type(spec.terminal && request.tty, call.api);
     let engine = call.engine.clone();
     // An exec that is gone has nobody to be told of.
     let tell = Box::new(move || drop(engine.exec_detached(&id)));
     let leaving = spec.terminal.then(|| Leaving { keys, tell });
     call.hijack(stream, content_type, leaving).await
+}
+
+/// Docker has given the connection over before it starts the process, so its clients read there why there is none, and
+/// ask for the code. It says so on standard output; a program that reads that must not take it for the command's.
+async fn not_started(call: Call, words: &str, terminal: bool) -> Result<Reply, HttpError> {
+    let text = format!("{words}\r\n");
+    let (near, mut far) = UnixStream::pair().map_err(piped)?;
+    let told = if terminal {
+        far.write_all(text.as_bytes())
+    } else {
+        far.write_all(&frame::encode(Channel::Stderr, text.as_bytes()))
+    };
+    told.map_err(piped)?;
+    let content_type = stream_type(terminal, call.api);
+    call.hijack(near, content_type, None).await
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn piped(error: std::io::Error) -> HttpError {
+    HttpError::internal(format!("passing an exec's output on: {error}"))
 }

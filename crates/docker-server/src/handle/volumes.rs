@@ -48,7 +48,7 @@ pub(super) async fn prune(call: &Call) -> Result<Reply, HttpError> {
     let wanted = filter::PruneVolumes::parse(&call.query, call.api)?;
     let pruned = call.run(move |engine| engine.prune_volumes(|view| wanted.fits(view))).await?;
     Ok(reply::json(&VolumesPruned {
-        volumes_deleted: raise::or_null(pruned.removed),
+        volumes_deleted: Some(pruned.removed),
         space_reclaimed: pruned.reclaimed,
     }))
 }

@@ -100,7 +100,7 @@ fn plugins() -> PluginsInfo {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     PluginsInfo {
         volume: words(&["local"]),
-        network: words(&["bridge", "host", "null"]),
+        network: words(&["bridge", "host", "ipvlan", "macvlan", "null"]),
         authorization: None,
         log: words(&["journald", "json-file", "local", "syslog"]),
     }

@@ -24,7 +24,10 @@ fn missing_and_unusable_programs_are_told_apart_in_dockers_words() {
         failure(&bundle, &["/nosuch"]),
         told(r#"exec: "/nosuch": stat /nosuch: no such file or directory"#, 127)
     );
-    assert_eq!(failure(&bundle, &["/etc"]), told(r#"exec: "/etc": is a directory"#, 126));
+    assert_eq!(
+        failure(&bundle, &["/etc"]),
+        told(r#"exec: "/etc": is a directory: permission denied"#, 126)
+    );
     assert_eq!(failure(&bundle, &["/plain"]), told(r#"exec: "/plain": permission denied"#, 126));
 }
 
