@@ -14,10 +14,12 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import xml.etree.ElementTree as xml
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+import suite
+
 TESTS = "7.0.0"
 API = "1.44"
 SECONDS_EACH = "60"
@@ -89,73 +91,19 @@ def images(path):
 
 def prepare(cache):
     """The library in an environment of its own, and a fresh copy of the tests."""
-    cache.mkdir(parents=True, exist_ok=True)
-    python = cache / "env/bin/python"
-    wanted = (HERE / "requirements.txt").read_text()
-    have = cache / "requirements.txt"
-    if not have.exists() or have.read_text() != wanted:
-        shutil.rmtree(cache / "env", ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", cache / "env"], check=True)
-        pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "install", "-r", HERE / "requirements.txt"], check=True)
-        subprocess.run([*pip, "download", f"docker=={TESTS}", "--no-binary", "docker", "--no-deps", "-d", cache],
-                       check=True)
-        have.write_text(wanted)
+    python = suite.python(cache, HERE / "requirements.txt")
     tests = cache / "tests"
     shutil.rmtree(tests, ignore_errors=True)
-    with tarfile.open(cache / f"docker-{TESTS}.tar.gz") as source:
-        source.extractall(cache / "source", filter="data")
-    shutil.copytree(cache / f"source/docker-{TESTS}/tests", tests / "tests")
+    shutil.copytree(suite.sdist(cache, "docker", TESTS) / "tests", tests / "tests")
     (tests / "suite_images.py").write_text(PLUGIN)
     images(cache / "images.tar")
     return python, tests
 
 
-def expected():
-    """Tests that are left out, and tests that fail: by name, or by a part of it."""
-    left_out, failing = [], []
-    for line in (HERE / "expected.txt").read_text().splitlines():
-        if not line.strip() or line.startswith("#"):
-            continue
-        verdict, name = line.split()[:2]
-        {"leave": left_out, "fail": failing}[verdict].append(name)
-    return left_out, failing
-
-
-def outcomes(report):
-    """What each test came to, under the name that expected.txt gives it."""
-    found = {}
-    for case in xml.parse(report).getroot().iter("testcase"):
-        name = case.get("classname").removeprefix("tests.integration.").replace(".", "::") + "::" + case.get("name")
-        bad = case.find("failure") is not None or case.find("error") is not None
-        found[name] = "failed" if bad else "skipped" if case.find("skipped") is not None else "passed"
-    return found
-
-
-def judge(found, failing, whole):
-    """Prints what is not as it is written down; whether there was anything."""
-    matches = lambda name, part: name == part or name.startswith(part + "::")
-    wrong = []
-    for name, outcome in sorted(found.items()):
-        due = any(matches(name, part) for part in failing)
-        if outcome == "failed" and not due:
-            wrong.append(f"{name} fails")
-        if outcome == "passed" and due:
-            wrong.append(f"{name} passes: take it out of expected.txt")
-    if whole:
-        wrong += [f"{part} is no test: take it out of expected.txt" for part in failing
-                  if not any(matches(name, part) for name in found)]
-    for line in wrong:
-        print(line)
-    counts = {word: list(found.values()).count(word) for word in ("passed", "failed", "skipped")}
-    print("docker-py: " + ", ".join(f"{count} {word}" for word, count in counts.items()))
-    return not wrong
-
-
 def main():
     cache, arguments = Path(sys.argv[1]).resolve(), sys.argv[2:]
     python, tests = prepare(cache)
-    left_out, failing = expected()
+    left_out, failing = suite.expected(HERE / "expected.txt")
     report = cache / "report.xml"
     report.unlink(missing_ok=True)
     choice = [f"--deselect=tests/integration/{name.replace('::', '.py::', 1)}" if "::" in name
@@ -163,12 +111,13 @@ def main():
     environment = {**os.environ, "DOCKER_TEST_API_VERSION": API, "PYTHONPATH": str(tests), "PYTHONWARNINGS": "ignore",
                    "SUITE_IMAGES": str(cache / "images.tar"), "SUITE_NAMES": " ".join(NAMES)}
     with open(cache / "log.txt", "wb") as log:
-        subprocess.run([python, "-m", "pytest", "-p", "suite_images", "-p", "no:cacheprovider", "-q", "-rfE", "--tb=short",
+        ran = subprocess.run([python, "-m", "pytest", "-p", "suite_images", "-p", "no:cacheprovider", "-q", "-rfE", "--tb=short",
                         f"--timeout={SECONDS_EACH}", "--timeout-method=signal", f"--junitxml={report}", *choice,
                         *arguments, "tests/integration"], cwd=tests, env=environment, stdout=log, stderr=log)
-    if not report.exists():
-        sys.exit((cache / "log.txt").read_text()[-2000:])
-    if not judge(outcomes(report), failing, not arguments):
+    # 1 is that tests failed, which the list knows; all others that they did not run to their end.
+    if ran.returncode not in (0, 1) or not report.exists():
+        sys.exit(f"pytest ended with {ran.returncode}:\n{(cache / 'log.txt').read_text()[-2000:]}")
+    if not suite.judge("docker-py", suite.outcomes(report, "tests.integration."), failing, not arguments):
         sys.exit(f"the log is {cache / 'log.txt'}")
 
 

@@ -1,44 +1,99 @@
 //! The suites below `tests/`: real clients against a `dhow serve` of their own.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::time::Instant;
 
-use crate::{demo, host};
+use crate::{demo, host, images};
 use anyhow::{Context, Result, bail};
 
 /// What the suites need of Debian.
-pub(crate) const PACKAGES: [&str; 4] = ["busybox-static", "nftables", "python3", "python3-venv"];
+const PACKAGES: [&str; 6] =
+    ["busybox-static", "curl", "docker.io", "nftables", "python3", "python3-venv"];
 
-/// Runs a suite's tests; `arguments` choose among them.
+/// The suites, in the order in which they run. Each is a folder below `tests/` that has a `run.py`.
+const SUITES: [&str; 6] =
+    ["compose", "docker-cli", "docker-py", "dockerode", "testcontainers", "wire"];
+
+/// What the suites need of Debian and is not there. Node comes with npm in other people's packages, which Debian's would
+/// displace: one that is there will do.
+pub(crate) fn packages() -> Vec<&'static str> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let has_npm = std::env::split_paths(&path).any(|folder| folder.join("npm").exists());
+    PACKAGES.into_iter().chain((!has_npm).then_some("npm")).collect()
+}
+
+/// Runs every suite, or the one that the first word names; the words after it are for its program.
 ///
 /// # Errors
-/// A test does not come to what is written down.
-pub(crate) fn docker_py(arguments: &[&str]) -> Result<()> {
-    host::say("docker-py's tests");
+/// There is no such suite, or something does not come to what is written down.
+pub(crate) fn run(words: &[&str]) -> Result<()> {
+    let [suite, arguments @ ..] = words else {
+        return SUITES.iter().try_for_each(|suite| run_one(suite, &[]));
+    };
+    if !SUITES.contains(suite) {
+        bail!("there is no suite {suite}: name one of {}", SUITES.join(", "));
+    }
+    run_one(suite, arguments)
+}
+
+/// Runs a suite against a service of its own; with `--record` against the Docker Engine that `DOCKER_HOST` names,
+/// whose answers are written down.
+fn run_one(suite: &str, arguments: &[&str]) -> Result<()> {
+    host::say(&format!("the client suite {suite}"));
+    let cache = host::workspace().join("target/clients").join(suite);
+    std::fs::create_dir_all(&cache).with_context(|| format!("create {}", cache.display()))?;
+    let started = Instant::now();
+    let ran = if arguments.contains(&"--record") {
+        let engine = std::env::var("DOCKER_HOST")
+            .context("--record asks the Docker Engine that DOCKER_HOST names (unix:///…)")?;
+        program(suite, &cache, &engine, arguments)
+    } else {
+        beside_a_service(suite, &cache, arguments)
+    };
+    host::say(&format!("{suite}: {:.0} s", started.elapsed().as_secs_f64()));
+    ran.with_context(|| format!("the suite {suite}"))
+}
+
+/// Runs a suite against a service with roots of its own, and removes all that it has made.
+fn beside_a_service(suite: &str, cache: &Path, arguments: &[&str]) -> Result<()> {
     let binary = demo::built("debug")?;
     let roots = std::env::temp_dir().join(format!("dhow-clients-{}", std::process::id()));
     std::fs::create_dir_all(&roots).with_context(|| format!("create {}", roots.display()))?;
-    let service = Service::start(&binary, &roots)?;
-    let cache = host::workspace().join("target/docker-py");
-    let script = host::workspace().join("tests/docker-py/run.py");
-    let words = [&[text(&script), text(&cache)], arguments].concat();
-    let mut command = host::command("python3", &words);
-    command.env("DOCKER_HOST", format!("unix://{}", roots.join("run/dhow.sock").display()));
-    let ran = host::finish(command, "python3", &words);
-    service.end()?;
+    let service = Service::start(&binary, &roots, &cache.join("serve.log"))?;
+    let socket = format!("unix://{}", roots.join("run/dhow.sock").display());
+    let ran = program(suite, cache, &socket, arguments);
+    let ended = service.end();
     let words = ["system", "reset", "--force"];
     let reset = host::finish(host::dhow(&binary, &roots, &words), "dhow", &words);
     std::fs::remove_dir_all(&roots).with_context(|| format!("remove {}", roots.display()))?;
-    ran.and(reset)
+    ran.and(ended).and(reset)
+}
+
+/// Runs a suite's program to its end.
+fn program(suite: &str, cache: &Path, engine: &str, arguments: &[&str]) -> Result<()> {
+    let script = host::workspace().join("tests").join(suite).join("run.py");
+    let words = [&[text(&script), text(cache)], arguments].concat();
+    let mut command = host::command("python3", &words);
+    command
+        .env("DOCKER_HOST", engine)
+        .env("SUITE_BUSYBOX", busybox(cache)?)
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    host::finish(command, "python3", &words)
+}
+
+/// The archive of the image that all suites use.
+fn busybox(cache: &Path) -> Result<PathBuf> {
+    images::make_busybox_only(cache.parent().context("a directory of the workspace")?)
 }
 
 /// A service that listens.
 struct Service(Child);
 
 impl Service {
-    fn start(binary: &Path, roots: &Path) -> Result<Self> {
-        let log = std::fs::File::create(host::workspace().join("target/docker-py-serve.log"))?;
+    fn start(binary: &Path, roots: &Path, log: &Path) -> Result<Self> {
+        let log = std::fs::File::create(log)?;
         let mut command = host::dhow(binary, roots, &["serve"]);
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let mut lines = BufReader::new(child.stderr.take().context("a pipe")?);

@@ -33,8 +33,10 @@ usage: cargo xtask COMMAND
                 of these what no other host can show, in some minutes
   testbed --kernel
                 build a fuller kernel for that host, once, in over ten minutes
-  clients [ARGUMENT...]
-                run the suites of real clients below tests/; arguments (-k exec) are pytest's
+  clients [SUITE [ARGUMENT...]]
+                run the suites of real clients below tests/, or one of them (docker-py -k exec)
+  clients docker-cli --record
+                write down what the Docker Engine in DOCKER_HOST answers, which dhow is compared with
   conformance [SUITE/RUNTIME/FILE...]
                 run the suites that others have written for OCI runtimes against dhow, runc
                 and crun, in over half an hour, and write who passes what; what is named runs
@@ -115,8 +117,8 @@ fn run(words: &[&str]) -> Result<()> {
         ["testbed", filters @ ..] => testbed::run(Layout::Unified, filters),
         ["leaks", program, arguments @ ..] => steps::leaks(program, arguments),
         ["clients", arguments @ ..] => {
-            packages::install(&clients::PACKAGES)?;
-            clients::docker_py(arguments)
+            packages::install(&clients::packages())?;
+            clients::run(arguments)
         }
         ["conformance", "--check"] => conformance::check(&demo::built("debug")?),
         ["conformance", suites @ ..] => conformance::run(&demo::built("debug")?, suites),

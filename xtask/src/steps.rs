@@ -55,7 +55,7 @@ pub(crate) fn demo() -> Result<()> {
 /// # Errors
 /// The first step that fails.
 pub(crate) fn test() -> Result<()> {
-    packages::install(&[TEST_PACKAGES, conformance::PACKAGES, &clients::PACKAGES].concat())?;
+    packages::install(&[TEST_PACKAGES, conformance::PACKAGES, &clients::packages()].concat())?;
     host::say("rules");
     crate::tidy::check()?;
     host::run("cargo", &["fmt", "--all", "--check"])?;
@@ -68,7 +68,7 @@ pub(crate) fn test() -> Result<()> {
     host::run("cargo", &["test", "--workspace"])?;
     host::say("the OCI's validation programs");
     conformance::check(&demo::built("debug")?)?;
-    clients::docker_py(&[])?;
+    clients::run(&[])?;
     before.nothing_new()
 }
 
