@@ -9,12 +9,29 @@ use crate::{demo, host, images};
 use anyhow::{Context, Result, bail};
 
 /// What the suites need of Debian.
-const PACKAGES: [&str; 6] =
-    ["busybox-static", "curl", "docker.io", "nftables", "python3", "python3-venv"];
+const PACKAGES: [&str; 8] = [
+    "busybox-static",
+    "curl",
+    "docker-registry",
+    "docker.io",
+    "nftables",
+    "python3",
+    "python3-venv",
+    "tmux",
+];
 
 /// The suites, in the order in which they run. Each is a folder below `tests/` that has a `run.py`.
-const SUITES: [&str; 6] =
-    ["compose", "docker-cli", "docker-py", "dockerode", "testcontainers", "wire"];
+const SUITES: [&str; 9] = [
+    "aiodocker",
+    "compose",
+    "devcontainers",
+    "docker-cli",
+    "docker-py",
+    "dockerode",
+    "lazydocker",
+    "testcontainers",
+    "wire",
+];
 
 /// What the suites need of Debian and is not there. Node comes with npm in other people's packages, which Debian's would
 /// displace: one that is there will do.
