@@ -153,11 +153,14 @@ fn a_context_names_a_server() {
             &["-c", "foo", "-H", "unix:///x", "ps"],
             "conflicting options: cannot specify both --host and --context",
         ),
-        (&["--tlsverify", "ps"], "--tlsverify: connections with TLS are not supported"),
     ] {
         let refused = with(words);
         assert_eq!((refused.code, refused.err.as_str()), (Some(1), why), "{words:?}");
     }
+    // TLS needs certificates, which are looked for beside the configuration.
+    let refused = with(&["--tlsverify", "ps"]);
+    let missing = format!("read the certificates of {directory}/ca.pem: ");
+    assert!(refused.code == Some(1) && refused.err.starts_with(&missing), "{}", refused.err);
     assert_eq!(with(&["-l", "loud", "ps"]).code, Some(125));
 }
 
