@@ -126,15 +126,18 @@ const ANY: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr
 fn sort(had: &[PublishedPort], wished: &[PortBinding], has: [bool; 2]) -> Sorted {
     let mut free: BTreeSet<Place> = places(had).collect();
     let (mut stays, mut lacks) = (BTreeSet::new(), Vec::new());
-    for binding in wished {
-        let of_family = |ip: &IpAddr| has[usize::from(ip.is_ipv6())];
-        let at: Vec<IpAddr> = match binding.host_ip {
-            // At an address of the other family it is published nowhere here.
-            Some(ip) => vec![ip].into_iter().filter(of_family).collect(),
-            None => ANY.into_iter().filter(of_family).collect(),
-        };
-        let found: Vec<Option<Place>> =
-            at.iter().map(|ip| taken(&mut free, binding, *ip)).collect();
+    // Who wants one port alone can have no other, and who wants any can.
+    let mut order: Vec<usize> = (0..wished.len()).collect();
+    order.sort_by_key(|index| wished.get(*index).map(width));
+    let mut found: Vec<Vec<Option<Place>>> = vec![Vec::new(); wished.len()];
+    for index in order {
+        if let (Some(binding), Some(found)) = (wished.get(index), found.get_mut(index)) {
+            let at = addresses(binding, has).into_iter();
+            *found = at.map(|ip| taken(&mut free, binding, ip)).collect();
+        }
+    }
+    for (binding, found) in wished.iter().zip(found) {
+        let at = addresses(binding, has);
         stays.extend(found.iter().flatten().copied());
         let number = found.iter().flatten().next().map(|place| place.1);
         // The same number in both families, as if both had been reserved at once.
@@ -147,6 +150,24 @@ fn sort(had: &[PublishedPort], wished: &[PortBinding], has: [bool; 2]) -> Sorted
         lacks.extend(lacking.map(|(ip, _)| PortBinding { host_ip: Some(*ip), host, ..*binding }));
     }
     Sorted { stays: had.iter().flat_map(|port| parts(port, &stays)).collect(), lacks }
+}
+
+/// Where a binding is published that a container with these families has.
+fn addresses(binding: &PortBinding, has: [bool; 2]) -> Vec<IpAddr> {
+    let of_family = |ip: &IpAddr| has[usize::from(ip.is_ipv6())];
+    match binding.host_ip {
+        // At an address of the other family it is published nowhere here.
+        Some(ip) => vec![ip].into_iter().filter(of_family).collect(),
+        None => ANY.into_iter().filter(of_family).collect(),
+    }
+}
+
+/// How many ports it can be beside the first.
+const fn width(binding: &PortBinding) -> u16 {
+    match binding.host {
+        HostPort::Within(range) => range.last - range.first,
+        HostPort::Random => u16::MAX,
+    }
 }
 
 /// An address and a port of the host, and what that leads to.
@@ -260,6 +281,24 @@ mod tests {
         let two = [wish("80"), wish("80")].concat();
         let (stays, lacks) = sorted(&["0.0.0.0:1>80", "0.0.0.0:2>80"], &two, [true, false]);
         assert_eq!((stays.len(), lacks.len()), (2, 0));
+    }
+
+    /// A random wish takes no place that another wish names, whichever was told first.
+    #[test]
+    fn exact_wishes_have_their_places_first() {
+        let there = ["0.0.0.0:8080>80", "0.0.0.0:8085>80", "0.0.0.0:49153>80"];
+        for wished in [["80", "8080-8089:80", "8080:80"], ["8080:80", "8080-8089:80", "80"]] {
+            let wished: Vec<PortBinding> = wished.iter().flat_map(|text| wish(text)).collect();
+            let (stays, lacks) = sorted(&there, &wished, [true, false]);
+            assert_eq!((stays.len(), lacks), (3, vec![]), "{wished:?}");
+        }
+        // What is lacking is the random one.
+        let wished = [wish("80"), wish("8080:80")].concat();
+        let (stays, lacks) = sorted(&there[..1], &wished, [true, false]);
+        assert_eq!(
+            (stays, lacks),
+            (vec!["0.0.0.0 8080+1".into()], vec!["Some(0.0.0.0) Random".into()])
+        );
     }
 
     #[test]
