@@ -291,18 +291,46 @@ fn file_system(kind: &str, device: &str, options: &[String]) -> Result<OwnedFd, 
         .map_err(|error| error.errno())
 }
 
+/// Parts of the names of options whose values are secret: `pass` and `password2` of cifs, `secret` of ceph,
+/// `credentials`, `passphrase`, tokens. What is hidden without need harms nobody.
+const SECRET: [&str; 6] = ["pass", "pwd", "secret", "token", "cred", "auth"];
+
+/// Whether what an option says is nobody's to read; names that end so are of keys.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET.iter().any(|part| name.contains(part)) || name.ends_with("key")
+}
+
 /// What an error tells of options: passwords of servers are nobody's to read in a log.
 fn told(options: &[String]) -> String {
     let one = |option: &String| match option.split_once('=') {
-        Some((key @ ("password" | "password2" | "pass"), _)) => format!("{key}=********"),
+        Some((name, _)) if is_secret(name) => format!("{name}={HIDDEN}"),
+        // mount.cifs takes `user=NAME%PASSWORD`.
+        Some((name, value)) if name.to_ascii_lowercase().starts_with("user") => {
+            let user = value.split_once('%').map(|(user, _)| format!("{name}={user}%{HIDDEN}"));
+            user.unwrap_or_else(|| option.clone())
+        }
         Some(_) | None => option.clone(),
     };
     options.iter().map(one).collect::<Vec<_>>().join(",")
 }
 
+/// What an error tells of a device: not the password in an address of the form `https://user:password@host/`.
+fn told_device(device: &str) -> String {
+    let Some((scheme, rest)) = device.split_once("//") else { return device.to_owned() };
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match host.rsplit_once('@').map(|(user, host)| (user.split_once(':'), host)) {
+        Some((Some((user, _)), host)) => format!("{scheme}//{user}:{HIDDEN}@{host}{path}"),
+        Some((None, _)) | None => device.to_owned(),
+    }
+}
+
+/// In the place of a secret.
+const HIDDEN: &str = "********";
+
 /// Docker's words.
 fn failed(data: &Path, device: &str, with: &str, errno: Errno) -> EngineError {
-    let (data, reason) = (data.display(), words(errno));
+    let (data, reason, device) = (data.display(), words(errno), told_device(device));
     EngineError::Invalid(format!(
         "error while mounting volume '{data}': failed to mount local volume: mount {device}:{data}, {with}: {reason}"
     ))
@@ -348,6 +376,29 @@ mod tests {
     fn passwords_are_not_told() {
         let options = ["username=u", "password=a=b", "pass=c", "ro"].map(str::to_owned);
         assert_eq!(told(&options), "username=u,password=********,pass=********,ro");
+        let one = |option: &str| told(&[option.to_owned()]);
+        for name in [
+            "PassWord2",
+            "pass2",
+            "passwd",
+            "passphrase",
+            "secret",
+            "credentials",
+            "cred",
+            "token",
+            "key",
+            "aws_secret_access_key",
+        ] {
+            assert_eq!(one(&format!("{name}=x")), format!("{name}=********"));
+        }
+        for plain in ["vers=4.1", "addr=10.0.0.1", "user=u", "uid=5", "size=1m", "trans=tcp", "ro"]
+        {
+            assert_eq!(one(plain), plain);
+        }
+        assert_eq!(one("user=dom/u%p=w"), "user=dom/u%********");
+        assert_eq!(told_device("//server/share@2"), "//server/share@2");
+        assert_eq!(told_device("https://u:p@dav.example/d"), "https://u:********@dav.example/d");
+        assert_eq!(told_device(":/export"), ":/export");
     }
 
     #[test]

@@ -281,9 +281,9 @@ fn pools_that_are_all_taken_are_told_with_who_has_them() {
         let refused = host.fails(1, &["network", "create", "net"]);
         for part in [
             "all predefined address pools have been fully subnetted: ",
-            "172.16.0.0/12 the host's",
-            "192.168.0.0/17 the host's",
-            "more are taken",
+            "fully subnetted: 192.168.128.0/17 is network wide's",
+            "172.16.0.0/12 is the host's",
+            "192.168.0.0/17 is the host's",
             "name one with --subnet",
         ] {
             assert!(refused.contains(part), "{part}: {refused}");

@@ -84,22 +84,27 @@ fn in_use(ground: &Ground) -> Vec<Subnet> {
 
 fn free(ground: &Ground) -> Result<Subnet, NetworkError> {
     let free = ipam::free_network_pool(&in_use(ground));
-    free.ok_or_else(|| NetworkError::NoPool(holders(ground)))
+    free.ok_or_else(|| NetworkError::NoPool(holders(ground, Family::V4)))
 }
 
 fn unique_local(ground: &Ground) -> Result<Subnet, NetworkError> {
     let free = ipam::unique_local(&ground.random, &in_use(ground));
-    free.ok_or_else(|| NetworkError::NoPool(holders(ground)))
+    free.ok_or_else(|| NetworkError::NoPool(holders(ground, Family::V6)))
 }
 
-/// Who has what, as far as there is room for it.
-fn holders(ground: &Ground) -> String {
-    let mut networks: Vec<String> =
-        ground.networks.iter().map(|(subnet, by)| format!("{subnet} is network {by}'s")).collect();
+/// Who has what of a family, as far as there is room for it: networks first, which somebody can remove.
+fn holders(ground: &Ground, family: Family) -> String {
+    let of_family = |subnet: &Subnet| subnet.family() == family;
+    let networks = ground.networks.iter().filter(|(subnet, _)| of_family(subnet));
+    let mut held: Vec<String> =
+        networks.map(|(subnet, by)| format!("{subnet} is network {by}'s")).collect();
     let is_networks = |subnet: &&Subnet| ground.networks.iter().any(|(held, _)| held == *subnet);
-    let of_host = ground.host.iter().filter(|subnet| !is_networks(subnet));
-    let mut held: Vec<String> = of_host.map(|subnet| format!("{subnet} the host's")).collect();
-    held.append(&mut networks);
+    // An address of the host and the route to its subnet are two of one.
+    let mut of_host: Vec<&Subnet> =
+        ground.host.iter().filter(|subnet| of_family(subnet) && !is_networks(subnet)).collect();
+    of_host.sort_unstable();
+    of_host.dedup();
+    held.extend(of_host.into_iter().map(|subnet| format!("{subnet} is the host's")));
     let more = held.len().saturating_sub(NAMED);
     held.truncate(NAMED);
     if more > 0 {
@@ -222,9 +227,12 @@ mod tests {
     fn an_exhausted_pool_says_who_has_what() {
         check(
             &wish(),
-            &ground(&["172.16.0.0/12"], &["192.168.0.0/16", "172.16.0.0/12"]),
+            &ground(
+                &["172.16.0.0/12", "fd00:1::/64"],
+                &["192.168.0.0/16", "172.16.0.0/12", "fd00:2::/64", "192.168.0.0/16"],
+            ),
             &expect![[r#"
-                all predefined address pools have been fully subnetted: 192.168.0.0/16 the host's, 172.16.0.0/12 is network of-172.16.0.0/12's; name one with --subnet
+                all predefined address pools have been fully subnetted: 172.16.0.0/12 is network of-172.16.0.0/12's, 192.168.0.0/16 is the host's; name one with --subnet
             "#]],
         );
     }
