@@ -235,7 +235,8 @@ impl Engine {
         }
         let mut work = self.plan(&container, &changes)?;
         let before = container.clone();
-        let limited = self.limit(&container, &to_apply(&limits, &new))?;
+        let limited = self.limit(&container, &to_apply(&limits, &new));
+        let limited = limited.inspect_err(|_| self.drop_plan(&container, &work.ports))?;
         container.record.spec.limits = new;
         if let Some(policy) = changes.restart {
             container.record.spec.restart = policy;
@@ -285,7 +286,8 @@ impl Engine {
         mounts::remove(&mut container.record, &work.mounts.removed);
         ports::remove(&mut container.record, &work.ports);
         let unused = mounts::unused(&container.record, &work.mounts.removed);
-        self.save_with_volumes(container, &[], &unused).map(drop)
+        self.save_with_volumes(container, &[], &unused)?;
+        self.give_back(container, &work.ports)
     }
 
     /// Tells the container's shim what it has to know.

@@ -35,6 +35,8 @@ pub(super) struct PortPlan {
     staying: Vec<PublishedPort>,
     /// Whether some of it goes.
     goes: Goes,
+    /// Whether what it had leased when it ran is given back.
+    leases: Leases,
     state: Leaving,
     old: Old,
 }
@@ -45,6 +47,14 @@ enum Leaving {
     #[default]
     Published,
     TakenBack,
+}
+
+/// What becomes of the leases of one that does not run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Leases {
+    #[default]
+    Kept,
+    GivenBack,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -181,8 +191,7 @@ impl Engine {
         };
         let Some(endpoint) = endpoint(container).filter(|_| at == At::Work) else {
             if !changes.rm.is_empty() {
-                // What it had leased when it ran, and may not ask for at its next start.
-                self.lease_ports(&container.id, &[]).map_err(net_error)?;
+                plan.leases = Leases::GivenBack;
             }
             return Ok(plan);
         };
@@ -204,6 +213,26 @@ impl Engine {
             plan.direct = added.direct;
         }
         Ok(plan)
+    }
+
+    /// Gives back what a plan has reserved that is not carried out.
+    pub(super) fn drop_plan(&self, container: &Container, plan: &PortPlan) {
+        if !plan.reserved.is_empty() {
+            // Why it is not carried out is the error to tell.
+            let _ = self.lease_ports(&container.id, all_of(container));
+        }
+    }
+
+    /// Gives back what it had leased when it ran, and may not ask for at its next start; its record says so.
+    pub(super) fn give_back(
+        &self,
+        container: &Container,
+        plan: &PortPlan,
+    ) -> Result<(), EngineError> {
+        match plan.leases {
+            Leases::Kept => Ok(()),
+            Leases::GivenBack => self.lease_ports(&container.id, &[]).map_err(net_error),
+        }
     }
 
     /// Publishes what is new, if the container runs; its record has it already.
