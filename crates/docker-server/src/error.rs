@@ -184,9 +184,11 @@ fn network_status(error: &NetworkError) -> StatusCode {
         | N::NothingHere(_)
         | N::NoNames(_)
         | N::Outside { .. } => StatusCode::BAD_REQUEST,
-        N::Record { .. } | N::Exhausted { .. } | N::NotOn { .. } | N::NoDriver { .. } => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        N::Record { .. }
+        | N::Chosen { .. }
+        | N::Exhausted { .. }
+        | N::NotOn { .. }
+        | N::NoDriver { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

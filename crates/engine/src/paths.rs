@@ -16,6 +16,9 @@ const DEFAULT_CONFIG: &str = "/etc/dhow";
 /// Docker's configuration, of which the parts about registries are read as well.
 const DOCKER_CONFIG: &str = "/etc/docker";
 
+/// One for all roots, in a directory of root's that is empty after a start of the host, as the kernel's tables are.
+const CHOICE: &str = "/run/dhow-subnets.lock";
+
 /// The program that makes checkpoints.
 const DEFAULT_CRIU: &str = "criu";
 
@@ -27,6 +30,7 @@ pub struct Paths {
     tag: RootTag,
     config: ConfigDirs,
     criu: PathBuf,
+    choice: PathBuf,
 }
 
 impl Paths {
@@ -40,7 +44,7 @@ impl Paths {
             RootTag::of_path(root.as_os_str().as_bytes())
         };
         let config = ConfigDirs { own: DEFAULT_CONFIG.into(), docker: Some(DOCKER_CONFIG.into()) };
-        Self { root, run, tag, config, criu: DEFAULT_CRIU.into() }
+        Self { root, run, tag, config, criu: DEFAULT_CRIU.into(), choice: CHOICE.into() }
     }
 
     /// The same with a configuration directory of its own, and nothing of Docker's.
@@ -53,6 +57,17 @@ impl Paths {
     #[must_use]
     pub fn with_criu(self, criu: PathBuf) -> Self {
         Self { criu, ..self }
+    }
+
+    /// The file that root's roots of this host lock in turn while they choose subnets.
+    pub(crate) fn choice(&self) -> &Path {
+        &self.choice
+    }
+
+    /// The same with another such file.
+    #[cfg(test)]
+    pub(crate) fn with_choice(self, choice: PathBuf) -> Self {
+        Self { choice, ..self }
     }
 
     /// The program that makes checkpoints.

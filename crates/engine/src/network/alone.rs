@@ -8,10 +8,16 @@
 
 use std::cell::Cell;
 use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
+use super::error::NetworkError;
 use crate::{Engine, EngineError};
 
 /// Held while a network is made or removed; it ends with its process. The start of a container needs none:
@@ -41,8 +47,11 @@ thread_local! {
     static CHOOSES: Cell<bool> = const { Cell::new(false) };
 }
 
-/// In a directory of root's that is empty after a start of the host, as the kernel's tables are.
-const CHOICE: &str = "/run/dhow-subnets.lock";
+/// For how long others are waited for: who chooses looks at the kernel and writes a row, which takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The network namespace, whose subnets are chosen: one file for all who are in it, and always there. Any of its
+/// programs can lock it, so it is not the first choice.
+const NAMESPACE: &str = "/proc/self/ns/net";
 
 impl Engine {
     /// Waits until no other root on this host chooses a subnet. An ordinary user's networks are in namespaces of
@@ -51,14 +60,17 @@ impl Engine {
         if sys::rootless::is_member() || CHOOSES.get() {
             return Ok(Choice { file: None });
         }
-        let mut open = File::options();
-        // Whoever could open it could keep it.
-        let file = open.write(true).create(true).truncate(false).mode(0o600).open(CHOICE);
-        let locked = file.and_then(|file| {
-            rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))?;
-            Ok(file)
-        });
-        let file = locked.map_err(EngineError::file("lock", std::path::Path::new(CHOICE)))?;
+        let path = self.paths().choice();
+        let (file, path) = match open(path) {
+            Ok(file) => (file, path),
+            // A host without one, or on which it cannot be written, has networks too.
+            Err(error) if is_unwritable(&error) => {
+                let path = Path::new(NAMESPACE);
+                (File::open(path).map_err(EngineError::file("open", path))?, path)
+            }
+            Err(error) => return Err(EngineError::file("open", path)(error)),
+        };
+        let file = lock_within(file, PATIENCE, path)?;
         CHOOSES.set(true);
         Ok(Choice { file: Some(file) })
     }
@@ -72,5 +84,99 @@ impl Engine {
             Ok(root)
         });
         Ok(Alone { _root: locked.map_err(failed)? })
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // Whoever could open it could keep it.
+    File::options().write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+fn is_unwritable(error: &io::Error) -> bool {
+    use ErrorKind as K;
+    matches!(
+        error.kind(),
+        K::ReadOnlyFilesystem
+            | K::PermissionDenied
+            | K::NotFound
+            | K::StorageFull
+            | K::NotADirectory
+    )
+}
+
+/// Who waits is let in in turn by the kernel, which has no limit for that. What gives up leaves a thread that lets go
+/// again when its turn comes.
+fn lock_within(file: File, patience: Duration, path: &Path) -> Result<File, EngineError> {
+    let failed = |errno: Errno| EngineError::file("lock", path)(errno.into());
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => return Ok(file),
+        Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+        Err(errno) => return Err(failed(errno)),
+    }
+    let (say, heard) = mpsc::channel();
+    std::thread::spawn(move || {
+        let lock = || rustix::fs::flock(&file, FlockOperation::LockExclusive);
+        let locked = rustix::io::retry_on_intr(lock);
+        // Nobody hears it who has given up.
+        let _ = say.send(locked.map(|()| file));
+    });
+    match heard.recv_timeout(patience) {
+        Ok(locked) => locked.map_err(failed),
+        Err(_) => {
+            let (lock, seconds) = (path.to_owned(), patience.as_secs());
+            Err(NetworkError::Chosen { lock, seconds }.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Paths;
+
+    fn engine(dir: &Path, choice: &Path) -> Engine {
+        let paths = Paths::new(dir.join("root"), dir.join("run"));
+        Engine::open(paths.with_choice(choice.to_owned())).unwrap()
+    }
+
+    #[test]
+    fn who_chooses_too_long_is_told_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let other = open(&path).unwrap();
+        rustix::fs::flock(&other, FlockOperation::LockExclusive).unwrap();
+        let again = || lock_within(open(&path).unwrap(), Duration::ZERO, &path);
+        let said = again().unwrap_err().to_string();
+        assert!(said.contains("/lock") && said.contains("another root"), "{said}");
+        // Who has given up does not keep it when its turn comes.
+        drop(other);
+        lock_within(open(&path).unwrap(), PATIENCE, &path).unwrap();
+    }
+
+    /// Nothing is to be written there, and who is in this network namespace waits for each other all the same.
+    #[test]
+    fn a_host_whose_lock_cannot_be_written_has_networks() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = engine(dir.path(), &dir.path().join("none/lock"));
+        let choice = engine.choose_alone().unwrap();
+        let namespace = File::open(NAMESPACE).unwrap();
+        let there = rustix::fs::flock(&namespace, FlockOperation::NonBlockingLockExclusive);
+        assert!(there.is_err(), "somebody chooses");
+        // Who has it has it.
+        drop(engine.choose_alone().unwrap());
+        drop(choice);
+    }
+
+    #[test]
+    fn the_lock_is_where_the_paths_say() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let engine = engine(dir.path(), &path);
+        let choice = engine.choose_alone().unwrap();
+        let other = open(&path).unwrap();
+        let lock = || rustix::fs::flock(&other, FlockOperation::NonBlockingLockExclusive);
+        assert!(lock().is_err());
+        drop(choice);
+        lock().unwrap();
     }
 }

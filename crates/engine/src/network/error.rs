@@ -56,6 +56,17 @@ pub enum NetworkError {
         /// Whose it is.
         by: String,
     },
+    /// Somebody else chooses a subnet, and does not come to an end.
+    #[error(
+        "another root of dhow's on this host has been choosing a subnet for {seconds} s: whoever has locked {} (fuser or lsof tell) hangs or is stopped",
+        .lock.display()
+    )]
+    Chosen {
+        /// The file.
+        lock: std::path::PathBuf,
+        /// For how long it was waited for.
+        seconds: u64,
+    },
     /// The link that is named is another network's, and one of the two needs it alone.
     #[error(
         "network {by} is already using parent interface {parent}: one of ipvlan, or of macvlan_mode=passthru, is one network's alone"
