@@ -14,7 +14,7 @@ use model::port::{ContainerPort, HostPort, PortBinding, Protocol};
 use net::address::Cidr;
 use net::bridge::{AnyError, Bridge, BridgePlan};
 use net::host::{self, Ipv6Loopback, Stack};
-use net::nft::{Entry, Firewall, Network, NftError, PortRule, Source, Wanted};
+use net::nft::{Entry, Firewall, Members, Network, NftError, PortRule, Source, Wanted};
 use net::ports::{PortError, Reserved};
 use shim::protocol::{FdRole, Published};
 use sys::failpoint::Point;
@@ -341,6 +341,7 @@ pub(crate) fn default_network(plan: &BridgePlan) -> Network {
         trusted: Vec::new(),
         mutual: Mutual::Allowed,
         inside: Inside::No,
+        members: Members::Ours,
     }
 }
 

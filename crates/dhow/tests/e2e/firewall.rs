@@ -288,6 +288,28 @@ fn a_firewall_that_is_respected_decides() {
     });
 }
 
+/// One that has many places to send from, or to, takes the room of no other.
+#[test]
+fn who_sends_to_everything_keeps_nobody_else_out() {
+    with_neighbour(|host, outside| {
+        let etc = host.scratch().join("etc");
+        fs::create_dir_all(&etc).unwrap();
+        fs::write(etc.join("dhow.toml"), "firewall = \"respect\"\n").unwrap();
+        said(&["ip", "addr", "add", "198.51.100.1/24", "dev", "eth0"]);
+        outside.ip(&["addr", "add", "198.51.100.2/24", "dev", "eth0"]);
+        serve(host, "web", &["-p", "8080:80", "-p", "21000-22999:21000-22999/udp"]);
+        let send = format!("for p in {{21000..22999}}; do echo x >/dev/udp/{HOST}/$p; done");
+        outside.said(&["bash", "-c", &send]);
+        let table = json(host, &["network", "firewall"])["Table"].as_str().unwrap().to_owned();
+        let admitted = said(&["nft", "list", "set", "ip", &table, "admitted"]);
+        let count = admitted.matches(" . udp . ").count();
+        assert!((500..1800).contains(&count), "{count} of 2000");
+        assert!(admitted.contains("timeout 3m"), "UDP is remembered for longer: {admitted}");
+        assert_eq!(outside.fetch_at("198.51.100.1:8080").as_deref(), Some("page"));
+        assert_eq!(json(host, &["network", "firewall"])["Intact"], true);
+    });
+}
+
 #[test]
 fn a_long_range_is_published() {
     with_neighbour(|host, outside| {

@@ -193,7 +193,7 @@ fn options_are_seen_in_the_kernel() {
         .filter_map(|line| line.split(' ').nth(2).map(str::to_owned))
         .collect();
     // Nothing leads out, and none of its containers reaches another.
-    assert_eq!(sets, ["bridges", "internal"].map(str::to_owned).into());
+    assert_eq!(sets, ["apart", "bridges", "internal"].map(str::to_owned).into());
     host.ok(&["network", "rm", "net"]);
     assert_eq!(link(&name), Value::Null);
 }

@@ -234,6 +234,10 @@ impl Known {
                 trusted: trusted(&options)?,
                 mutual: options.mutual,
                 inside: Inside::of(made.internal),
+                members: match made.found {
+                    Some(_) => nft::Members::Anybody,
+                    None => nft::Members::Ours,
+                },
             },
             plan: BridgePlan { name, addresses, mtu: options.mtu, group: names.group() },
         }))

@@ -12,8 +12,8 @@ use model::port::Protocol;
 use super::direct;
 use super::range::{of_ranges, to_range};
 use super::ruleset::{
-    BRIDGES, DIRECT, DNAT_ANY, DNAT_IP, INTERNAL, MASQUERADED, OPEN, PEERS, ROUTED, SOURCES,
-    SUBNETS, TRUSTED, UNPROTECTED,
+    APART, BRIDGES, DIRECT, DNAT_ANY, DNAT_IP, INTERNAL, MASQUERADED, OPEN, PEERS, ROUTED, SHARED,
+    SOURCES, SUBNETS, TRUSTED, UNPROTECTED,
 };
 use crate::address::{Family, LinkName, Subnet, from_octets, octets};
 use crate::netlink::{Attribute, Attributes, Writer};
@@ -98,6 +98,17 @@ pub struct Network {
     pub mutual: Mutual,
     /// Whether nothing leads out of it.
     pub inside: Inside,
+    /// Who is on its bridge.
+    pub members: Members,
+}
+
+/// Who is on a bridge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Members {
+    /// Containers of the network alone.
+    Ours,
+    /// Whoever somebody else puts on it, who has made it.
+    Anybody,
 }
 
 /// An element of a set or map.
@@ -251,8 +262,13 @@ pub(super) fn of_network(network: &Network, family: Family) -> Vec<Element> {
     }
     let name = network.bridge.padded().to_vec();
     let mut elements = vec![Element::plain(BRIDGES, name.clone())];
-    if network.mutual == Mutual::Allowed {
-        elements.push(Element::plain(PEERS, [name.clone(), name.clone()].concat()));
+    let pairs = match network.mutual {
+        Mutual::Allowed => PEERS,
+        Mutual::Refused => APART,
+    };
+    elements.push(Element::plain(pairs, [name.clone(), name.clone()].concat()));
+    if network.members == Members::Anybody {
+        elements.push(Element::plain(SHARED, name.clone()));
     }
     elements.extend(ranges(SUBNETS, &subnets, None));
     // What does not leave the host leaves it under no address, and nobody comes in.
@@ -387,6 +403,7 @@ mod tests {
             trusted: Vec::new(),
             mutual: Mutual::Allowed,
             inside: Inside::No,
+            members: Members::Ours,
         };
         let keys = |network: &Network, family| -> Vec<_> {
             of_network(network, family).into_iter().map(|e| (e.set, e.bound)).collect()
@@ -409,18 +426,20 @@ mod tests {
             source: [seven, Source::Own],
             gateways,
             trusted: vec!["eth0".parse().unwrap()],
+            members: Members::Anybody,
             ..network.clone()
         };
         let sets = |network: &Network, family| -> Vec<_> {
             keys(network, family).into_iter().map(|(set, _)| set).collect()
         };
-        let outward = [BRIDGES, SUBNETS, SUBNETS, SOURCES, SOURCES, UNPROTECTED, TRUSTED];
+        let outward =
+            [BRIDGES, APART, SHARED, SUBNETS, SUBNETS, SOURCES, SOURCES, UNPROTECTED, TRUSTED];
         assert_eq!(sets(&open, Family::V4), outward);
-        let mapped = of_network(&open, Family::V4).remove(3).data;
+        let mapped = of_network(&open, Family::V4).remove(5).data;
         assert_eq!(mapped.as_deref(), Some(&[192, 0, 2, 7][..]));
-        assert_eq!(sets(&open, Family::V6), [BRIDGES, SUBNETS, ROUTED, TRUSTED]);
-        let closed = Network { inside: Inside::Only, ..open };
-        assert_eq!(sets(&closed, Family::V6), [BRIDGES, SUBNETS, INTERNAL]);
+        assert_eq!(sets(&open, Family::V6), [BRIDGES, APART, SHARED, SUBNETS, ROUTED, TRUSTED]);
+        let closed = Network { inside: Inside::Only, members: Members::Ours, ..open };
+        assert_eq!(sets(&closed, Family::V6), [BRIDGES, APART, SUBNETS, INTERNAL]);
     }
 
     fn addresses() -> impl Strategy<Value = (IpAddr, IpAddr)> {

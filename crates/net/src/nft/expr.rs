@@ -3,8 +3,9 @@
 //! Owns their bytes, both ways: what is written can be read back from the kernel and compared.
 //! Which instructions make a rule is decided in `ruleset`.
 
+mod shown;
+
 use std::borrow::Cow;
-use std::fmt;
 
 use crate::address::Family;
 use crate::netlink::{Attribute, Attributes, Writer, network_u32};
@@ -27,6 +28,15 @@ const FIB_ADDRESS_TYPE: u32 = 3;
 const FIB_DESTINATION: u32 = 2;
 const LOOKUP_INVERTED: u32 = 1;
 const DYNSET_ADD: u32 = 0;
+const DYNSET_EXPR: u16 = 7;
+const LIMIT_RATE: u16 = 1;
+const LIMIT_UNIT: u16 = 2;
+const LIMIT_BURST: u16 = 3;
+const LIMIT_TYPE: u16 = 4;
+const LIMIT_FLAGS: u16 = 5;
+const LIMIT_OVER: u32 = 1;
+/// Seconds.
+const MINUTE: u64 = 60;
 /// The checksum of the internet protocols is mended with what it covers.
 const CHECKSUM_INTERNET: u32 = 1;
 
@@ -157,6 +167,9 @@ pub(super) enum Expr {
     MapTo { register: Reg, map: Cow<'static, str>, to: Reg },
     /// Puts the value into the set, for some seconds; the rule ends here if there is no room.
     Remember { set: Cow<'static, str>, register: Reg, seconds: u64 },
+    /// Goes on if a value of the set has come more often than `rate` times a minute, beyond `burst` at once; what is
+    /// known of it is forgotten after some seconds. The rule ends here if there is no room.
+    Over { set: Cow<'static, str>, register: Reg, seconds: u64, rate: u64, burst: u32 },
     /// Rewrites the destination.
     Dnat { family: Family, address: Reg, port: NatPort },
     /// Rewrites the source.
@@ -179,7 +192,7 @@ impl Expr {
             Self::Mask { .. } => "bitwise",
             Self::Compare { .. } => "cmp",
             Self::InSet { .. } | Self::MapTo { .. } => "lookup",
-            Self::Remember { .. } => "dynset",
+            Self::Remember { .. } | Self::Over { .. } => "dynset",
             Self::Snat { .. } | Self::Dnat { .. } => "nat",
             Self::Masquerade => "masq",
             Self::Counter => "counter",
@@ -233,6 +246,16 @@ impl Expr {
                 w.network_u32(4, register.number());
                 w.bytes(6, &(seconds * 1000).to_be_bytes());
             }
+            Self::Over { set, register, seconds, rate, burst } => {
+                w.text(1, set);
+                w.network_u32(3, DYNSET_ADD);
+                w.network_u32(4, register.number());
+                w.bytes(6, &(seconds * 1000).to_be_bytes());
+                w.nest(DYNSET_EXPR, |w| {
+                    w.text(EXPR_NAME, "limit");
+                    w.nest(EXPR_DATA, |w| write_limit(w, *rate, *burst));
+                });
+            }
             Self::Dnat { family, address, port } => {
                 numbers(w, &[NAT_DESTINATION, family.number().into(), address.number()]);
                 match port {
@@ -276,6 +299,7 @@ impl Expr {
             | Self::Mask { .. }
             | Self::Compare { .. }
             | Self::Remember { .. }
+            | Self::Over { .. }
             | Self::Snat { .. }
             | Self::Dnat { .. }
             | Self::Masquerade
@@ -315,6 +339,15 @@ impl Expr {
             _ => None,
         }
     }
+}
+
+/// So many packets a minute; it holds for what is beyond.
+fn write_limit(w: &mut Writer, rate: u64, burst: u32) {
+    w.bytes(LIMIT_RATE, &rate.to_be_bytes());
+    w.bytes(LIMIT_UNIT, &MINUTE.to_be_bytes());
+    w.network_u32(LIMIT_BURST, burst);
+    w.network_u32(LIMIT_TYPE, 0);
+    w.network_u32(LIMIT_FLAGS, LIMIT_OVER);
 }
 
 /// Numbers as attributes 1, 2, 3, …
@@ -411,7 +444,18 @@ impl Data<'_> {
         }
         let milliseconds = u64::from_be_bytes(*self.0.find(6)?.value.first_chunk()?);
         let (set, register) = (self.name()?, self.register(4)?);
-        Some(Expr::Remember { set, register, seconds: milliseconds / 1000 })
+        let seconds = milliseconds / 1000;
+        let Some(expr) = self.0.find(DYNSET_EXPR) else {
+            return Some(Expr::Remember { set, register, seconds });
+        };
+        let expr = expr.nested();
+        let limit = Data(expr.find(EXPR_DATA)?.nested());
+        let number = |kind| Some(u64::from_be_bytes(*limit.0.find(kind)?.value.first_chunk()?));
+        let is_ours = expr.find(EXPR_NAME)?.text()? == "limit"
+            && number(LIMIT_UNIT)? == MINUTE
+            && limit.number(LIMIT_FLAGS)? == LIMIT_OVER;
+        let (rate, burst) = (number(LIMIT_RATE)?, limit.number(LIMIT_BURST)?);
+        is_ours.then_some(Expr::Over { set, register, seconds, rate, burst })
     }
 
     fn nat(self) -> Option<Expr> {
@@ -430,62 +474,6 @@ impl Data<'_> {
             (Some(port), _) => NatPort::To(port),
         };
         Some(Expr::Dnat { family, address: self.register(3)?, port })
-    }
-}
-
-impl fmt::Display for Reg {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "r{}", self.0)
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Drop => f.write_str("drop"),
-            Self::Accept => f.write_str("accept"),
-            Self::Return => f.write_str("return"),
-            Self::Jump(chain) => write!(f, "jump {chain}"),
-            Self::Goto(chain) => write!(f, "goto {chain}"),
-        }
-    }
-}
-
-impl fmt::Display for Expr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = |is: &Is| if *is == Is::Equal { "=" } else { "!=" };
-        match self {
-            Self::Payload { base, offset, length, to } => {
-                write!(f, "{to} = {base:?}[{offset}+{length}]")
-            }
-            Self::Value { value, to } => write!(f, "{to} = {value:02x?}"),
-            Self::Rewrite { offset, length, from, .. } => {
-                write!(f, "Transport[{offset}+{length}] = {from}")
-            }
-            Self::Meta { key, to } => write!(f, "{to} = {key:?}"),
-            Self::Ct { key, to } => write!(f, "{to} = ct {key:?}"),
-            Self::DestinationType { to } => write!(f, "{to} = type of destination"),
-            Self::Mask { register, mask } => write!(f, "{register} &= {mask:02x?}"),
-            Self::Compare { register, is, value } => {
-                write!(f, "{register} {} {value:02x?}", sign(is))
-            }
-            Self::InSet { register, set, is } => write!(f, "{register} {} @{set}", sign(is)),
-            Self::MapTo { register, map, to } => write!(f, "{to} = @{map}[{register}]"),
-            Self::Remember { set, register, seconds } => {
-                write!(f, "add {register} to @{set} for {seconds} s")
-            }
-            Self::Dnat { address, port: NatPort::Kept, .. } => write!(f, "dnat to {address}"),
-            Self::Dnat { address, port: NatPort::To(port), .. } => {
-                write!(f, "dnat to {address} : {port}")
-            }
-            Self::Dnat { address, port: NatPort::Between(min, max), .. } => {
-                write!(f, "dnat to {address} : {min} + port, up to {max}")
-            }
-            Self::Snat { address, .. } => write!(f, "snat to {address}"),
-            Self::Masquerade => f.write_str("masquerade"),
-            Self::Counter => f.write_str("count"),
-            Self::Verdict(verdict) => verdict.fmt(f),
-        }
     }
 }
 
@@ -511,6 +499,7 @@ mod tests {
             Expr::InSet { register: r0, set: "open".into(), is: Is::Different },
             Expr::MapTo { register: r0, map: "dnat_any".into(), to: r0 },
             Expr::Remember { set: "admitted".into(), register: r1, seconds: 600 },
+            Expr::Over { set: "senders".into(), register: r1, seconds: 30, rate: 600, burst: 5 },
             Expr::Dnat { family: Family::V6, address: r0, port: NatPort::To(r1) },
             Expr::Dnat { family: Family::V4, address: r0, port: NatPort::Kept },
             Expr::Dnat { family: Family::V4, address: r0, port: NatPort::Between(r0, r1) },

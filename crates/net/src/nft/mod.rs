@@ -26,7 +26,7 @@ mod told;
 use sys::Errno;
 
 pub(crate) use element::protocol_number;
-pub use element::{Network, PortRule};
+pub use element::{Members, Network, PortRule};
 pub use foreign::{Change, Ending, ForeignChain, Hook};
 pub(crate) use range::longest;
 pub use told::{ToldChain, told_chains};

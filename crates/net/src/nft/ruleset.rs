@@ -12,7 +12,7 @@ use crate::address::Family;
 use crate::host::Ipv6Loopback;
 
 /// Raised with every change of what this module says: a table of another layout is rebuilt.
-pub(super) const LAYOUT: u32 = 5;
+pub(super) const LAYOUT: u32 = 6;
 
 /// `(protocol, port) → (address, port)`: published on every address of the host.
 pub(super) const DNAT_ANY: &str = "dnat_any";
@@ -34,6 +34,11 @@ pub(super) const OPEN_RANGES: &str = "open_ranges";
 pub(super) const BRIDGES: &str = "bridges";
 /// `(bridge, bridge)` between which containers may talk: each with itself.
 pub(super) const PEERS: &str = "peers";
+/// `(bridge, bridge)` between which nothing goes but what is published: each with itself, if its containers are
+/// kept apart.
+pub(super) const APART: &str = "apart";
+/// Bridges that somebody else has made: others are on them as well.
+pub(super) const SHARED: &str = "shared";
 /// Subnets whose packets leave the host under its own address.
 pub(super) const MASQUERADED: &str = "masqueraded";
 /// Subnets whose packets leave the host under one address of it, with that.
@@ -50,12 +55,6 @@ pub(super) const ROUTED: &str = "routed";
 pub(super) const UNPROTECTED: &str = "unprotected";
 /// `(link, bridge)`: who comes by that link reaches what is published there at the containers' addresses.
 pub(super) const TRUSTED: &str = "trusted";
-/// `(sender, address, protocol, port)` that the host's own rules have let in.
-pub(super) const ADMITTED: &str = "admitted";
-/// For how long they are not asked again: what they forbid then is let in no longer than this. A connection that is
-/// there has no need of it. It is also for how long one sender can keep the set full.
-const ADMISSION: u64 = 30;
-
 /// The types of userspace `nft`, by which it prints elements.
 const TYPE_IPV4: u32 = 7;
 const TYPE_IPV6: u32 = 8;
@@ -203,6 +202,8 @@ fn sets(family: Family) -> Vec<Set> {
         spans_ip(OPEN_RANGES, None),
         set(BRIDGES, LINK, None),
         set(PEERS, Type::concat(&[LINK, LINK]), None),
+        set(APART, Type::concat(&[LINK, LINK]), None),
+        set(SHARED, LINK, None),
         Set { name: MASQUERADED, key: address, data: None, form: Form::Ranges },
         Set { name: SUBNETS, key: address, data: None, form: Form::Ranges },
         Set { name: SOURCES, key: address, data: Some(address), form: Form::Ranges },
@@ -345,7 +346,8 @@ fn at_container(family: Family, set: &'static str) -> Vec<Expr> {
 
 /// What may go to a container: answers, its peers, what we published unless somebody asks who may not
 /// leave their network. A container's address is no way in from outside, not even to a published port
-/// (`Status` asks for our rewriting), unless its network says so.
+/// (`Status` asks for our rewriting), unless its network says so; and even then not for neighbours that are kept
+/// apart, which would reach each other by way of the host.
 fn to_bridge(family: Family) -> Vec<Vec<Expr>> {
     let answers = vec![
         Expr::Ct { key: Ct::State, to: Reg(0) },
@@ -365,6 +367,7 @@ fn to_bridge(family: Family) -> Vec<Vec<Expr>> {
     let mut rules = vec![answers, between(PEERS, Verdict::Accept), from_internal()];
     rules.extend(published);
     rules.extend([
+        between(APART, Verdict::Drop),
         to(ROUTED, &icmp(family)),
         at_container(family, DIRECT),
         to(UNPROTECTED, &[]),
@@ -527,6 +530,8 @@ mod tests {
             set open_ranges: 12 Spans([4, 1, 2])
             set bridges: 16 Values
             set peers: 32 Values
+            set apart: 32 Values
+            set shared: 16 Values
             set masqueraded: 4 Ranges
             set subnets: 4 Ranges
             set sources: 4 -> 4 Ranges
@@ -551,6 +556,7 @@ mod tests {
               r0 = InputName; r0 = @internal; drop
               r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @open; accept
               r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @open_ranges; accept
+              r0 = InputName; r4 = OutputName; r0 = @apart; drop
               r0 = OutputName; r0 = @routed; r0 = Transport; r0 = [01]; accept
               r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @direct; accept
               r0 = OutputName; r0 = @unprotected; accept
@@ -590,6 +596,8 @@ mod tests {
             set open_ranges: 24 Spans([16, 1, 2])
             set bridges: 16 Values
             set peers: 32 Values
+            set apart: 32 Values
+            set shared: 16 Values
             set masqueraded: 16 Ranges
             set subnets: 16 Ranges
             set sources: 16 -> 16 Ranges
@@ -615,6 +623,7 @@ mod tests {
               r0 = InputName; r0 = @internal; drop
               r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @open; accept
               r0 = ct Status; r0 &= [20, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @open_ranges; accept
+              r0 = InputName; r4 = OutputName; r0 = @apart; drop
               r0 = OutputName; r0 = @routed; r0 = Transport; r0 = [3a]; accept
               r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @direct; accept
               r0 = OutputName; r0 = @unprotected; accept
@@ -666,27 +675,37 @@ mod tests {
         };
         expect![[r#"
             set admitted: 16 Remembered
-              r0 = InputName; r0 = @bridges; r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
+            set senders: 4 Remembered
+              r0 = InputName; r0 = @bridges; r0 != @shared; r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
               r0 = type of destination; r0 = [02, 00, 00, 00]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; r0 = @admitted; jump publish
+            chain remember
+              r0 = Network[12+4]; r0 &= [ff, ff, ff, 00]; r0 is in @senders more than 600 times a minute, 600 at once; drop
+              r0 = Transport; r0 = [11]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 180 s; drop
+              r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 30 s; drop
             chain admit (filter hook 1 priority 200)
-              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @dnat_ip[r0]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 30 s; drop
-              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 30 s; drop
-              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @ranges_ip[r0]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 30 s; drop
-              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @moved_ip[r0]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 30 s; drop
-              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @ranges_any[r0]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 30 s; drop
-              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @moved_any[r0]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 30 s; drop"#]]
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @dnat_ip[r0]; jump remember
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; jump remember
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @ranges_ip[r0]; jump remember
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[16+4]; r1 = Transport; r2 = Transport[2+2]; r0 = @moved_ip[r0]; jump remember
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @ranges_any[r0]; jump remember
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @moved_any[r0]; jump remember"#]]
         .assert_eq(&told(Family::V4));
         expect![[r#"
             set admitted: 40 Remembered
-              r0 = InputName; r0 = @bridges; r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
+            set senders: 16 Remembered
+              r0 = InputName; r0 = @bridges; r0 != @shared; r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
               r0 = type of destination; r0 = [02, 00, 00, 00]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; r0 = @admitted; jump publish
+            chain remember
+              r0 = Network[8+16]; r0 &= [ff, ff, ff, ff, ff, ff, ff, ff, 00, 00, 00, 00, 00, 00, 00, 00]; r0 is in @senders more than 600 times a minute, 600 at once; drop
+              r0 = Transport; r0 = [11]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 180 s; drop
+              r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 30 s; drop
             chain admit (filter hook 1 priority 200)
-              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @dnat_ip[r0]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 30 s; drop
-              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 30 s; drop
-              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @ranges_ip[r0]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 30 s; drop
-              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @moved_ip[r0]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 30 s; drop
-              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @ranges_any[r0]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 30 s; drop
-              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @moved_any[r0]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 30 s; drop"#]]
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @dnat_ip[r0]; jump remember
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @dnat_any[r0]; jump remember
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @ranges_ip[r0]; jump remember
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Network[24+16]; r4 = Transport; r5 = Transport[2+2]; r0 = @moved_ip[r0]; jump remember
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @ranges_any[r0]; jump remember
+              r0 = InputIndex; r0 != [01, 00, 00, 00]; r0 = ct State; r0 &= [08, 00, 00, 00]; r0 != [00, 00, 00, 00]; r0 = Transport; r1 = Transport[2+2]; r0 = @moved_any[r0]; jump remember"#]]
         .assert_eq(&told(Family::V6));
     }
 }

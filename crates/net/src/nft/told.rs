@@ -33,14 +33,15 @@ pub fn told_chains(entry: Entry) -> Vec<ToldChain> {
     chains
 }
 
-const ORDER: [(&str, &str); 10] = [
+const ORDER: [(&str, &str); 11] = [
     ("guard", "drops what comes from outside for loopback addresses"),
     ("prerouting", "hands what comes for an address of the host to publish"),
     ("output", "the same for what the host itself sends"),
     ("publish", "leads published ports to their containers"),
+    ("admit", "asks remember about who got past the host's own rules to a published port"),
     (
-        "admit",
-        "remembers who got past the host's own rules to a published port, and lets them in when they try again",
+        "remember",
+        "lets in who tries again within some time, unless too many come from one place; the first packet is dropped",
     ),
     (
         "forward",
@@ -90,6 +91,6 @@ mod tests {
         }
         assert_eq!(chains[0].hook, Some(("prerouting", -300)));
         assert_eq!(chains[3].hook, None);
-        assert_eq!(told_chains(Entry::Direct).len() + 1, chains.len());
+        assert_eq!(told_chains(Entry::Direct).len() + 2, chains.len());
     }
 }

@@ -193,6 +193,7 @@ pub(crate) fn network(bridge: &Bridge) -> Network {
         trusted: Vec::new(),
         mutual: model::network::Mutual::Allowed,
         inside: model::network::Inside::No,
+        members: net::nft::Members::Ours,
     }
 }
 

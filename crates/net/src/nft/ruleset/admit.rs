@@ -1,13 +1,27 @@
 //! The rules by which the host's own decide who comes in to published ports.
 
 use super::{
-    ADMISSION, ADMITTED, Chain, DNAT_ANY, DNAT_IP, End, Form, Hook, LOOPBACK_INDEX, MOVED_ANY,
-    MOVED_IP, PORT, PROTOCOL, RANGES_ANY, RANGES_IP, Ruleset, STATE_NEW, Set, Type, address_place,
-    address_registers, compare_u32, from_bridge, from_link_local, load_address, load_port,
-    local_to_publish, map, mask_u32,
+    Chain, DNAT_ANY, DNAT_IP, End, Form, Hook, LOOPBACK_INDEX, MOVED_ANY, MOVED_IP, PORT, PROTOCOL,
+    RANGES_ANY, RANGES_IP, Ruleset, SHARED, STATE_NEW, Set, Type, address_place, address_registers,
+    compare_u32, from_bridge, from_link_local, load_address, load_port, local_to_publish, map,
+    mask_u32,
 };
 use crate::address::Family;
 use crate::nft::expr::{Base, Ct, Expr, Is, Meta, Reg, Verdict};
+
+/// `(sender, address, protocol, port)` that the host's own rules have let in.
+const ADMITTED: &str = "admitted";
+/// Where those are that were let in, as far as neighbours have addresses in common.
+const SENDERS: &str = "senders";
+/// For how long they are not asked again: what they forbid then is let in no longer than this. A connection that is
+/// there has no need of it.
+const ADMISSION: u64 = 30;
+/// The same of UDP, whose senders do not try again by themselves: one that sends more often loses one packet.
+const ADMISSION_UDP: u64 = 180;
+/// How many a minute are let in of one place, and how many at once: one that has many addresses cannot fill the set.
+const PLACE_RATE: u64 = 600;
+const PLACE_BURST: u32 = 600;
+const UDP: u8 = 17;
 
 /// What comes for a published port from outside goes the way of what comes for the host, up to the end of all
 /// that is asked there. Who gets as far is remembered, and let in when it is sent again; here it is dropped, since
@@ -16,6 +30,8 @@ pub(super) fn first(rules: &mut Ruleset, family: Family) {
     let address = Type::address(family);
     let key = Type::concat(&[address, address, PROTOCOL, PORT]);
     rules.sets.push(Set { name: ADMITTED, key, data: None, form: Form::Remembered });
+    rules.sets.push(Set { name: SENDERS, key: address, data: None, form: Form::Remembered });
+    rules.chains.push(Chain { name: "remember", hook: None, rules: remember(family) });
     for chain in rules.chains.iter_mut().filter(|chain| chain.name == "prerouting") {
         chain.rules = vec![bridge_to_publish(), admitted_to_publish(family)];
     }
@@ -23,9 +39,10 @@ pub(super) fn first(rules: &mut Ruleset, family: Family) {
     rules.chains.push(Chain { name: "admit", hook, rules: admit(family) });
 }
 
-/// Containers are no strangers.
+/// Containers are no strangers, but who is on a bridge with others may be anybody.
 fn bridge_to_publish() -> Vec<Expr> {
     let mut rule = from_bridge().to_vec();
+    rule.push(Expr::InSet { register: Reg(0), set: SHARED.into(), is: Is::Different });
     rule.extend(local_to_publish());
     rule
 }
@@ -51,12 +68,7 @@ fn admit(family: Family) -> Vec<Vec<Expr>> {
             compare_u32(Reg(0), Is::Different, 0),
         ];
         rule.extend_from_slice(key);
-        rule.push(map(published));
-        rule.extend(load_flow(family));
-        rule.extend([
-            Expr::Remember { set: ADMITTED.into(), register: Reg(0), seconds: ADMISSION },
-            Expr::Verdict(Verdict::Drop),
-        ]);
+        rule.extend([map(published), Expr::Verdict(Verdict::Jump("remember".into()))]);
         rule
     };
     let mut one_address = load_address(family, End::Destination);
@@ -69,6 +81,42 @@ fn admit(family: Family) -> Vec<Vec<Expr>> {
         rules.insert(0, from_link_local());
     }
     rules
+}
+
+/// Puts who has got so far into the set. Where there is no room, who comes is refused by the closed port.
+fn remember(family: Family) -> Vec<Vec<Expr>> {
+    // What one provider gives one customer, or a few.
+    let place = match family {
+        Family::V4 => vec![0xff, 0xff, 0xff, 0],
+        Family::V6 => [[0xff; 8], [0; 8]].concat(),
+    };
+    let over = Expr::Over {
+        set: SENDERS.into(),
+        register: Reg(0),
+        seconds: ADMISSION,
+        rate: PLACE_RATE,
+        burst: PLACE_BURST,
+    };
+    let mut too_many = load_address(family, End::Source);
+    too_many.extend([
+        Expr::Mask { register: Reg(0), mask: place },
+        over,
+        Expr::Verdict(Verdict::Drop),
+    ]);
+    let admitted = |seconds| {
+        let mut rule = load_flow(family);
+        rule.extend([
+            Expr::Remember { set: ADMITTED.into(), register: Reg(0), seconds },
+            Expr::Verdict(Verdict::Drop),
+        ]);
+        rule
+    };
+    let udp = [
+        Expr::Meta { key: Meta::Transport, to: Reg(0) },
+        Expr::Compare { register: Reg(0), is: Is::Equal, value: vec![UDP] },
+    ];
+    let of_udp = [&udp[..], &admitted(ADMISSION_UDP)].concat();
+    vec![too_many, of_udp, admitted(ADMISSION)]
 }
 
 /// Sender, destination, protocol and port.
