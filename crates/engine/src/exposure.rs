@@ -16,8 +16,8 @@ use net::nft::{ForeignChain, Hook, Network, PortRule, ToldChain, told_chains};
 use net::{bridge, host};
 
 use crate::network::{BRIDGE, Known, Terms, net_error};
-use crate::ports::default_network;
-use crate::record::Record;
+use crate::ports::{Wishes, default_network};
+use crate::record::{PublishedPort, Record};
 use crate::settings::HostRules;
 use crate::{Engine, EngineError};
 
@@ -188,9 +188,9 @@ impl Engine {
 
     /// What a new container would publish, at the addresses that its networks choose. One that is not there yet
     /// chooses none; one that publishes nothing adds nothing.
-    fn offered(&self, record: &Record) -> Result<Vec<PortBinding>, EngineError> {
+    fn offered(&self, record: &Record) -> Result<Wishes, EngineError> {
         let published = &record.resolved.published;
-        let mut offered = Vec::new();
+        let mut offered = Wishes::default();
         if published.is_empty() {
             return Ok(offered);
         }
@@ -199,21 +199,18 @@ impl Engine {
                 Err(EngineError::NoSuchNetwork(_)) => None,
                 known => Some(known?),
             };
-            let terms = Terms::plain(Stack::Dual);
-            let terms = match known {
-                Some(known) if !known.has_ports()? => Terms { inside: Inside::Only, ..terms },
-                Some(known) => Terms { binding: known.binding()?, ..terms },
-                None => terms,
-            };
-            // What is reached at the container's own address is asked about where packets pass. Which families it
-            // will have is not known yet.
+            let terms = known.map(|known| known.terms(Stack::Dual)).transpose()?;
+            let terms = terms.unwrap_or_else(|| Terms::plain(Stack::Dual));
+            // Which families it will have is not known yet.
             let some = ["10.0.0.1/32", "fd00::1/128"].map(str::parse);
             let some: Vec<Cidr> = some.into_iter().filter_map(Result::ok).collect();
-            offered.extend(terms.split(published, &some).mapped);
+            let Wishes { mapped, direct } = terms.split(published, &some);
+            offered.mapped.extend(mapped);
+            offered.direct.extend(direct);
         }
         // It is published on one of its networks alone.
-        offered.sort_by_key(|port| (port.container, port.host_ip));
-        offered.dedup_by_key(|port| (port.container, port.host_ip));
+        offered.mapped.sort_by_key(|port| (port.container, port.host_ip));
+        offered.mapped.dedup_by_key(|port| (port.container, port.host_ip));
         Ok(offered)
     }
 
@@ -238,42 +235,59 @@ impl Engine {
         let Ok(Ok(chains)) = firewall.map(|firewall| firewall.foreign_chains()) else {
             return Ok(nothing.into_iter().collect());
         };
-        let bypass = self.bypass_warning(&offered, &chains)?;
+        let bypass = match self.settings()?.firewall {
+            HostRules::Bypass => bypass_warning(&offered.mapped, &chains),
+            HostRules::Respect => direct_warning(&offered.direct, &chains),
+        };
         let kept = self.kept_warning(&record.spec, &chains)?;
         Ok(nothing.into_iter().chain(bypass).chain(kept).collect())
     }
+}
 
-    /// What to say to whoever publishes these ports: that the host's firewall does not keep anybody from them.
-    /// Nothing where it does, or where there is none.
-    fn bypass_warning(
-        &self,
-        published: &[PortBinding],
-        chains: &[ForeignChain],
-    ) -> Result<Option<String>, EngineError> {
-        let is_open =
-            |port: &&PortBinding| port.host_ip.is_none_or(|ip| reach(ip) == Reach::Anyone);
-        let open: Vec<&PortBinding> = published.iter().filter(is_open).collect();
-        if self.settings()?.firewall == HostRules::Respect {
-            return Ok(None);
-        }
-        let refuses = |chain: &&ForeignChain| chain.hook == Hook::Input && chain.refuses();
-        let passed = |chain: &ForeignChain| -> BTreeSet<ContainerPort> {
-            let seen = |port: &&&PortBinding| port.host_ip.is_none_or(|ip| chain.sees(ip));
-            open.iter().filter(seen).map(|port| port.container).collect()
-        };
-        let mut all = chains.iter().filter(refuses).map(|chain| (chain, passed(chain)));
-        let Some((chain, ports)) = all.find(|(_, ports)| !ports.is_empty()) else {
-            return Ok(None);
-        };
-        let count = ports.len();
-        let Some(port) = ports.into_iter().min_by_key(|port| port.port) else { return Ok(None) };
-        let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
-        Ok(Some(format!(
-            "port {} of the container{more} will be open to anyone: the host's firewall ({chain}) is not asked about published \
-             ports (-p 127.0.0.1:… keeps one to this host, firewall = \"respect\" in dhow.toml has it asked)",
-            port
-        )))
-    }
+/// What to say to whoever publishes these ports: that the host's firewall does not keep anybody from them. Nothing
+/// where it does, or where there is none.
+fn bypass_warning(published: &[PortBinding], chains: &[ForeignChain]) -> Option<String> {
+    let is_open = |port: &&PortBinding| port.host_ip.is_none_or(|ip| reach(ip) == Reach::Anyone);
+    let open: Vec<&PortBinding> = published.iter().filter(is_open).collect();
+    let passed = |chain: &ForeignChain| -> BTreeSet<ContainerPort> {
+        let seen = |port: &&&PortBinding| port.host_ip.is_none_or(|ip| chain.sees(ip));
+        open.iter().filter(seen).map(|port| port.container).collect()
+    };
+    let (chain, ports) = passed_by(chains, passed)?;
+    Some(format!(
+        "{ports} will be open to anyone: the host's firewall ({chain}) is not asked about published ports \
+         (-p 127.0.0.1:… keeps one to this host, firewall = \"respect\" in dhow.toml has it asked)"
+    ))
+}
+
+/// The same of ports that others reach at the container's own address, where the host's rules hold for what is
+/// published: packets for them pass through the host, and meet none of its rules for what comes to itself.
+fn direct_warning(direct: &[PublishedPort], chains: &[ForeignChain]) -> Option<String> {
+    let passed = |chain: &ForeignChain| -> BTreeSet<ContainerPort> {
+        let seen = direct.iter().filter(|port| chain.sees(port.host_ip));
+        seen.flat_map(PublishedPort::each).map(|port| port.container).collect()
+    };
+    let (chain, ports) = passed_by(chains, passed)?;
+    Some(format!(
+        "{ports} will be open at the container's own address, whose network is routed: the host's firewall ({chain}) is \
+         not asked about what passes through the host (its rules at the hook forward are)"
+    ))
+}
+
+/// The first chain that refuses what comes to the host, and is passed by on the way to some ports, with those.
+fn passed_by(
+    chains: &[ForeignChain],
+    passed: impl Fn(&ForeignChain) -> BTreeSet<ContainerPort>,
+) -> Option<(&ForeignChain, String)> {
+    let refuses = |chain: &&ForeignChain| chain.hook == Hook::Input && chain.refuses();
+    let mut all = chains.iter().filter(refuses).map(|chain| (chain, passed(chain)));
+    let (chain, ports) = all.find(|(_, ports)| !ports.is_empty())?;
+    let more = match ports.len() {
+        1 => String::new(),
+        count => format!(" and {} more", count - 1),
+    };
+    let port = ports.into_iter().min_by_key(|port| port.port)?;
+    Some((chain, format!("port {port} of the container{more}")))
 }
 
 /// Whether the former kernel interface of iptables is in use, whose rules cannot be seen from here.

@@ -20,6 +20,8 @@ use shim::protocol::{FdRole, Published};
 use sys::failpoint::Point;
 use sys::rootless::networks::Networks;
 
+pub(crate) use direct::Wishes;
+
 use crate::container::{Container, start_failure};
 use crate::network::{Joined, Terms, net_error};
 use crate::record::{Endpoint, PublishedPort};

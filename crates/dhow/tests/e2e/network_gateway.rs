@@ -4,7 +4,7 @@
 use serde_json::json;
 use testkit::Host;
 
-use crate::firewall::{HOST, NEIGHBOUR, Outside, serve, with_neighbour};
+use crate::firewall::{HOST, NEIGHBOUR, Outside, nft, serve, with_neighbour};
 use crate::network_members::{address, is_kept_from, place, reaches};
 use crate::networks::{has_ipv6, said, subnet};
 
@@ -134,6 +134,65 @@ fn an_unprotected_network_is_reached_at_all_ports() {
         assert!(outside.reaches(&web, 80) && outside.reaches(&web, 81));
         assert!(outside.reaches(HOST, 8080), "what is published is led to as well");
         assert!(is_seen_as(host, outside, (NEIGHBOUR, HOST)), "and what leaves is the host's");
+        // Containers of other networks are as everybody else (Docker 29; 28 kept them out).
+        host.ok(&["run", "-d", "--name", "other", "busybox", "sleep", "1000"]);
+        reaches(host, "other", &format!("{web}:81"));
+    });
+}
+
+/// Who goes by the gateway is a neighbour all the same.
+#[test]
+fn neighbours_that_are_kept_apart_are_so_by_way_of_the_host() {
+    with_neighbour(|host, outside| {
+        for mode in ["nat-unprotected", "routed"] {
+            let mode = format!("bridge.gateway_mode_ipv4={mode}");
+            let subnet = network(host, outside, &[&mode, "bridge.enable_icc=false"]);
+            let on = ["--network", "net", "--cap-add", "NET_ADMIN"];
+            serve(host, "web", &[&on[..], &["-p", "8080:80"]].concat());
+            let sleep = ["busybox", "sleep", "1000"];
+            host.ok(&[&["run", "-d", "--name", "peer"], &on[..], &sleep].concat());
+            let (web, peer) = (address(host, "web", "net"), address(host, "peer", "net"));
+            assert!(outside.reaches(&web, 80), "{mode}: everybody else reaches it");
+            // Both go by the host: their ports do not let them through to each other.
+            let gateway = crate::networks::at(&subnet, 1);
+            for (from, to) in [("peer", &web), ("web", &peer)] {
+                host.ok(&["exec", from, "ip", "route", "add", to, "via", &gateway]);
+            }
+            is_kept_from(host, "peer", &web);
+            let ping = host.run(&["exec", "peer", "busybox", "ping", "-c1", "-W1", &web]);
+            assert!(ping.out.contains("100% packet loss"), "{mode}: {}", ping.out);
+            host.ok(&["rm", "-f", "peer", "web"]);
+            host.until_idle();
+            host.ok(&["network", "rm", "net"]);
+        }
+    });
+}
+
+/// Where the host's rules are to hold, who publishes hears of ports that they are not asked about.
+#[test]
+fn ports_that_pass_by_the_rules_of_a_host_that_is_respected_are_told_of() {
+    with_neighbour(|host, outside| {
+        let etc = host.scratch().join("etc");
+        std::fs::create_dir_all(&etc).unwrap();
+        std::fs::write(etc.join("dhow.toml"), "firewall = \"respect\"\n").unwrap();
+        nft("add table ip filter
+             add chain ip filter INPUT { type filter hook input priority 0; policy drop; }");
+        network(host, outside, &["bridge.gateway_mode_ipv4=routed"]);
+        let run =
+            ["run", "--rm", "--network", "net", "-p", "8080:80", "-p", "81", "busybox", "true"];
+        let warned = host.run(&run).err;
+        let want = "WARNING: port 80/tcp of the container and 1 more will be open at the container's own address, \
+                    whose network is routed: the host's firewall (ip filter INPUT) is not asked";
+        assert!(warned.starts_with(want) && warned.lines().count() == 1, "{warned}");
+        let led = host.run(&["run", "--rm", "-p", "8080:80", "busybox", "true"]);
+        assert_eq!(led.err, "", "it is asked");
+        std::fs::write(etc.join("dhow.toml"), "").unwrap();
+        assert_eq!(
+            host.run(&run).err,
+            "",
+            "nobody has promised that it is asked where packets pass"
+        );
+        nft("delete table ip filter");
     });
 }
 

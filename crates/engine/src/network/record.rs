@@ -15,11 +15,10 @@ use net::nft;
 use net::parent::{Origin, ParentPlan};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use store::NetworkRow;
 
 use super::error::NetworkError;
-use super::net_error;
+use super::{Terms, net_error};
 use crate::EngineError;
 
 /// The driver of networks that are only a configuration.
@@ -187,11 +186,12 @@ impl Known {
         Ok(self.vlan()?.is_none() && self.inside()? == Inside::No)
     }
 
-    /// At which address of the host ports are published there that name none.
-    pub(crate) fn binding(&self) -> Result<Option<IpAddr>, NetworkError> {
-        match (&self.record.made, self.vlan()?) {
-            (Some(made), None) => Ok(made.bridge_options()?.binding),
-            (_, _) => Ok(None),
+    /// How ports are published there, where they are.
+    pub(crate) fn terms(&self, stack: Stack) -> Result<Terms, NetworkError> {
+        match (&self.record.made, self.has_ports()?) {
+            (Some(made), true) => Ok(Terms::with(stack, Inside::No, &made.bridge_options()?)),
+            (None, true) => Ok(Terms::plain(stack)),
+            (_, false) => Ok(Terms { inside: Inside::Only, ..Terms::plain(stack) }),
         }
     }
 
