@@ -157,6 +157,7 @@ fn network_status(error: &NetworkError) -> StatusCode {
         | N::Active { .. }
         | N::Overlap { .. }
         | N::SameBridge { .. }
+        | N::BridgeElsewhere { .. }
         | N::ParentTaken { .. }
         | N::AlreadyOn { .. }
         | N::OnlyConfiguration(_)
@@ -185,6 +186,7 @@ fn network_status(error: &NetworkError) -> StatusCode {
         | N::NoNames(_)
         | N::Outside { .. } => StatusCode::BAD_REQUEST,
         N::Record { .. }
+        | N::FoundAddress { .. }
         | N::Chosen { .. }
         | N::Exhausted { .. }
         | N::NotOn { .. }

@@ -5,6 +5,7 @@ mod beside;
 mod connect;
 mod create;
 mod error;
+mod found;
 mod ground;
 mod look;
 mod moving;

@@ -20,7 +20,7 @@ use crate::{Engine, EngineError};
 
 impl Engine {
     /// Removes everything of this root: containers, images, volumes, networks, kernel objects and
-    /// files. What of it could not be read, and was removed all the same.
+    /// files. What of it could not be read, or given back to whose it is, and was removed all the same.
     ///
     /// # Errors
     /// The first that happens, unless it is that something cannot be read; the rest is not tried.
@@ -31,7 +31,7 @@ impl Engine {
         self.end_unrecorded()?;
         // An ordinary user's networks are in a namespace that ends with the last container.
         if !sys::rootless::is_member() {
-            self.leave_found_bridges()?;
+            unread.extend(self.leave_found_bridges()?);
             net::scan::teardown(&self.names()).map_err(net_error)?;
         }
         self.remove_roots()?;

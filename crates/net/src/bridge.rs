@@ -4,7 +4,7 @@
 
 mod found;
 
-pub use found::{Found, ensure_found, find, leave_found};
+pub use found::{Found, Which, ensure_found, find, is_another, leave_found};
 
 use crate::address::{AddressError, Cidr, Family, LinkName, Mac, Subnet};
 use crate::host::{self, Ipv6Loopback, Stack};
@@ -66,6 +66,17 @@ pub enum BridgeError {
         "bridge {0} is no more, which the network was put on: make it again, or the network without it"
     )]
     Gone(LinkName),
+    /// Somebody has made it anew since.
+    #[error("bridge {0} is another than the one that the network was put on: it was made anew")]
+    Another(LinkName),
+    /// Which bridge it is cannot be told.
+    #[error("find out which start of the host bridge {bridge} is of")]
+    Boot {
+        /// Its name.
+        bridge: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A link has the name that dhow has not made for this network.
     #[error("link {0} exists and belongs to somebody else")]
     Foreign(LinkName),

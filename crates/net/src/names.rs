@@ -57,6 +57,11 @@ impl Names {
     }
 }
 
+/// Whether a table of nftables is of a state root, by its name.
+pub(crate) fn is_table(name: &str) -> bool {
+    name == "dhow" || name.starts_with("dhow_")
+}
+
 /// The host's side of a container's link: `vh` and 11 digits of its id.
 #[must_use]
 pub fn host_link(container: &ContainerId) -> LinkName {

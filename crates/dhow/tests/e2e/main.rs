@@ -45,6 +45,7 @@ mod logs;
 mod nesting;
 mod network;
 mod network_connect;
+mod network_found;
 mod network_gateway;
 mod network_members;
 mod network_moves;

@@ -6,7 +6,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::Mutex;
 
 use serde_json::Value;
-use store::{NetworkRow, NetworkRowError, Store};
+use store::Store;
 use testkit::{Host, Ran};
 
 use crate::host;
@@ -374,7 +374,7 @@ fn a_bridge_is_one_networks() {
 }
 
 /// Runs a command to which something happens at one of its steps.
-fn dying(host: &Host, what: &str, words: &[&str]) -> Ran {
+pub(crate) fn dying(host: &Host, what: &str, words: &[&str]) -> Ran {
     let output = host.command(words).env("DHOW_FAILPOINT", what).output();
     Ran::new(&output.unwrap())
 }
@@ -462,13 +462,12 @@ fn a_default_bridge_with_another_subnet_has_its_elements() {
 }
 
 /// Changes what a network's row keeps.
-fn rewrite(host: &Host, name: &str, from: &str, to: &str) {
+pub(crate) fn rewrite(host: &Host, name: &str, from: &str, to: &str) {
     let store = Store::open(&host.root()).unwrap();
     let row = store.networks().by_name(name).unwrap().unwrap();
-    store.networks().remove(&row.id, |_| Ok::<_, NetworkRowError>(())).unwrap();
     let record = row.record.replace(from, to);
     assert_ne!(record, row.record);
-    store.networks().insert(|_| Ok::<_, NetworkRowError>(NetworkRow { record, ..row })).unwrap();
+    store.networks().rewrite(&row.id, &record).unwrap();
 }
 
 /// The others work, and the lists say what there is.

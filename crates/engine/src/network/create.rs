@@ -10,7 +10,6 @@ use model::vlan::VlanOptions;
 use net::address::LinkName;
 use net::bridge::{self, Bridge};
 use net::host::{self, Stack};
-use net::names::Names;
 use net::nft::{Firewall, Source};
 use net::parent::{self, Parent};
 use store::{DbError, NetworkRow, NetworkRowError};
@@ -63,7 +62,7 @@ impl Engine {
             check_parent(&wish, &outlines).map_err(EngineError::from)?;
             ground.networks = held(outlines);
             ground.networks.extend(bridge);
-            let found = found(&wish, &names)?;
+            let found = self.found(&wish)?;
             new_row(id, wish, found, &ground)
         });
         let known = Known::read(row.map_err(Refusal::told)?)?;
@@ -88,11 +87,13 @@ impl Engine {
 
     /// What could not be made is not kept. The error that led here is the one to tell.
     fn unmake(&self, known: &Known, alone: &Alone) {
+        let _ = self.leave_before(known, alone);
         let removed = self.store().networks().remove(&known.id, |_| Ok::<_, NetworkRowError>(()));
         // A container may have been faster, which has made what was missing.
-        if removed.is_ok() {
-            let _ = self.unlay(known, alone);
-        }
+        let _ = match removed {
+            Ok(()) => self.unlay(known, alone),
+            Err(_) => self.lay_again(known),
+        };
     }
 
     /// A bridge of ours that has a new network's name is nobody's: a removal was killed.
@@ -134,8 +135,11 @@ impl Engine {
         let Some(Laid { plan, rules }) = known.laid(&self.names(), stack)? else {
             return Ok(None);
         };
-        let bridge = match known.found() {
-            Some(_) => bridge::ensure_found(plan),
+        let bridge = match known.found()? {
+            Some(found) => {
+                self.check_elsewhere(&plan.name)?;
+                bridge::ensure_found(plan, &found)
+            }
             None => bridge::ensure(plan),
         };
         let bridge = bridge.map_err(net_error)?;
@@ -241,20 +245,6 @@ fn check_bridge(
         None => return Ok(()),
     };
     Err(NetworkError::SameBridge { name: wish.name.clone(), bridge: bridge.clone(), by })
-}
-
-/// The bridge that the wish names, if somebody else has made it: the network is put on that (Docker).
-fn found(wish: &NetworkWish, names: &Names) -> Result<Option<FoundBridge>, EngineError> {
-    let is_one = wish.driver == Driver::Bridge && wish.configuration != Configuration::Only;
-    // An ordinary user's bridges are where nobody else makes any.
-    if !is_one || sys::rootless::is_member() {
-        return Ok(None);
-    }
-    let Some(name) = wish.options.get(BRIDGE_NAME) else { return Ok(None) };
-    // What is no name is told with the other options.
-    let Ok(name) = name.parse() else { return Ok(None) };
-    let found = bridge::find(&name, names.group()).map_err(net_error)?;
-    Ok(found.map(FoundBridge::from))
 }
 
 /// The host's links are root's, and the program that carries an ordinary user's packets has IPv4.

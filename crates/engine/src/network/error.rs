@@ -56,6 +56,26 @@ pub enum NetworkError {
         /// Whose it is.
         by: String,
     },
+    /// A bridge that was named has a network of another state root.
+    #[error(
+        "bridge {bridge} has a network of another root of dhow's on this host (nftables table {table}): one bridge is one network's"
+    )]
+    BridgeElsewhere {
+        /// The bridge.
+        bridge: String,
+        /// That root's table.
+        table: String,
+    },
+    /// What a bridge had, as its network's record says.
+    #[error(
+        "the record of network {name} says that its bridge had the address {address:?}, which cannot be read: it cannot be given back as it was"
+    )]
+    FoundAddress {
+        /// The network's name.
+        name: String,
+        /// As written.
+        address: String,
+    },
     /// Somebody else chooses a subnet, and does not come to an end.
     #[error(
         "another root of dhow's on this host has been choosing a subnet for {seconds} s: whoever has locked {} (fuser or lsof tell) hangs or is stopped",

@@ -59,20 +59,40 @@ pub(crate) struct FoundBridge {
     /// With their prefixes.
     addresses: Vec<String>,
     localnet: bool,
+    /// Which one; an earlier dhow has not noted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    which: Option<WhichBridge>,
+}
+
+/// One link of one start of the host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhichBridge {
+    index: u32,
+    boot: String,
 }
 
 impl From<bridge::Found> for FoundBridge {
     fn from(found: bridge::Found) -> Self {
         let addresses = found.addresses.iter().map(ToString::to_string).collect();
-        Self { addresses, localnet: found.localnet }
+        let which = found.which.map(|bridge::Which { index, boot }| WhichBridge { index, boot });
+        Self { addresses, localnet: found.localnet, which }
     }
 }
 
 impl FoundBridge {
-    /// As it is given back.
-    pub(super) fn as_found(&self) -> bridge::Found {
-        let addresses = self.addresses.iter().filter_map(|text| text.parse().ok()).collect();
-        bridge::Found { addresses, localnet: self.localnet }
+    /// As it is given back. An address that cannot be read would be taken away with the network's.
+    fn as_found(&self, network: &str) -> Result<bridge::Found, NetworkError> {
+        let parsed = |text: &String| {
+            text.parse().map_err(|_| NetworkError::FoundAddress {
+                name: network.to_owned(),
+                address: text.clone(),
+            })
+        };
+        let addresses = self.addresses.iter().map(parsed).collect::<Result<_, _>>()?;
+        let which = self.which.clone();
+        let which = which.map(|WhichBridge { index, boot }| bridge::Which { index, boot });
+        Ok(bridge::Found { addresses, localnet: self.localnet, which })
     }
 }
 
@@ -208,8 +228,9 @@ impl Known {
     }
 
     /// What its bridge had before, if somebody else has made that.
-    pub(super) fn found(&self) -> Option<bridge::Found> {
-        Some(self.record.made.as_ref()?.found.as_ref()?.as_found())
+    pub(super) fn found(&self) -> Result<Option<bridge::Found>, NetworkError> {
+        let found = self.record.made.as_ref().and_then(|made| made.found.as_ref());
+        found.map(|found| found.as_found(&self.name)).transpose()
     }
 
     /// What the kernel should have of it in these families; nothing of one that has no bridge of its own.
@@ -298,6 +319,30 @@ mod tests {
         assert_eq!((named.bridge.as_str(), named.from.as_deref()), ("mine", Some("c")));
         assert_eq!(outline(r#"{"configuration":"Only"}"#), None);
         assert_eq!(outline("null"), None);
+    }
+
+    /// What a bridge had is given back whole, or not at all.
+    #[test]
+    fn what_a_bridge_had_is_read_whole() {
+        let read = |found: &str| {
+            let made = format!(
+                r#"{{"pools":[],"options":{{}},"labels":{{}},"internal":false,"attachable":false,"configuration":"Own","found":{found}}}"#
+            );
+            let created = "2026-01-01T00:00:00Z";
+            let record = format!(r#"{{"driver":"bridge","created":"{created}","made":{made}}}"#);
+            let id = NetworkId::from_random([0xab; 32]);
+            Known::read(NetworkRow { id, name: "n".to_owned(), record }).unwrap().found()
+        };
+        let first = read(r#"{"addresses":["10.9.0.1/24","fd00::1/64"],"localnet":true}"#);
+        let first = first.unwrap().unwrap();
+        assert_eq!((first.addresses.len(), first.localnet, &first.which), (2, true, &None));
+        let which = bridge::Which { index: 7, boot: "b".to_owned() };
+        let found = bridge::Found { which: Some(which), ..first };
+        let written = serde_json::to_string(&FoundBridge::from(found.clone())).unwrap();
+        assert_eq!(read(&written).unwrap(), Some(found));
+        let strange = read(r#"{"addresses":["10.9.0.1/24","ten"],"localnet":false}"#);
+        let said = strange.unwrap_err().to_string();
+        assert!(said.contains("\"ten\"") && said.contains("network n"), "{said}");
     }
 
     #[test]

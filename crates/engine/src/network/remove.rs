@@ -33,11 +33,23 @@ impl Engine {
             return Err(NetworkError::Permanent(known.name).into());
         }
         let alone = self.alone_with_networks()?;
+        self.remove_row(&known, &alone)?;
+        EngineError::step(Point::NetworkRemoved)?;
+        self.unlay(&known, &alone)?;
+        self.tell_network("destroy", &known);
+        Ok(())
+    }
+
+    fn remove_row(&self, known: &Known, alone: &Alone) -> Result<(), EngineError> {
         let remove = || {
-            let unused = |rows: &[NetworkRow]| check_unused(&known, rows);
+            let is_used = !self.store().addresses().of_network(&known.id)?.is_empty();
+            if !is_used {
+                self.leave_before(known, alone).map_err(|error| Kept::Engine(Box::new(error)))?;
+            }
+            let unused = |rows: &[NetworkRow]| check_unused(known, rows);
             self.store().networks().remove(&known.id, unused)
         };
-        match remove() {
+        let removed = match remove() {
             Err(Kept::Row(NetworkRowError::InUse(_))) => {
                 // Addresses of containers that have ended are taken back when they are in the way.
                 self.release_ended(&known.id)?;
@@ -45,12 +57,12 @@ impl Engine {
                 remove()
             }
             other => other,
-        }
-        .or_else(|kept| self.still_there(&known, kept))?;
-        EngineError::step(Point::NetworkRemoved)?;
-        self.unlay(&known, &alone)?;
-        self.tell_network("destroy", &known);
-        Ok(())
+        };
+        removed.or_else(|kept| {
+            // A container may have come meanwhile. Why the network stays is the error to tell.
+            let _ = self.lay_again(known);
+            self.still_there(known, kept)
+        })
     }
 
     /// Removes every network that no container is on, was made by somebody, and is wanted gone.
@@ -76,6 +88,7 @@ impl Engine {
     fn still_there(&self, known: &Known, kept: Kept) -> Result<(), EngineError> {
         match kept {
             Kept::Network(error) => Err(error.into()),
+            Kept::Engine(error) => Err(*error),
             Kept::Row(NetworkRowError::InUse(_)) => {
                 let endpoints = self.holders(known)?;
                 Err(NetworkError::Active { name: known.name.clone(), endpoints }.into())
@@ -136,7 +149,7 @@ impl Engine {
         self.at_networks_there((), || self.unlay_here(known))
     }
 
-    fn unlay_here(&self, known: &Known) -> Result<(), EngineError> {
+    pub(super) fn unlay_here(&self, known: &Known) -> Result<(), EngineError> {
         if let Some(plan) = known.parent(&self.names())? {
             return match self.is_parent(&plan.name)? {
                 true => Ok(()),
@@ -148,27 +161,13 @@ impl Engine {
         let mut wanted = || self.everything();
         let forgotten =
             self.firewall_now()?.remove_network(&rules, &mut Source::Everything(&mut wanted));
-        let removed = match known.found() {
+        let removed = match known.found()? {
             Some(found) => bridge::leave_found(&plan, &found),
             None => bridge::remove(&plan.name, plan.group),
         };
         removed.map_err(net_error)?;
         forgotten.map_err(net_error)?;
         self.pass_others()
-    }
-
-    /// Gives back the bridges that somebody else has made. Which those were is lost with a record that cannot be
-    /// read.
-    pub(crate) fn leave_found_bridges(&self) -> Result<(), EngineError> {
-        let Ok(rows) = self.store().networks().list() else { return Ok(()) };
-        let stack = host::stack().map_err(net_error)?;
-        for known in rows.into_iter().filter_map(|row| Known::read(row).ok()) {
-            if let (Some(found), Ok(Some(laid))) = (known.found(), known.laid(&self.names(), stack))
-            {
-                bridge::leave_found(&laid.plan, &found).map_err(net_error)?;
-            }
-        }
-        Ok(())
     }
 
     /// Whether a network names this link of the host's.
@@ -255,6 +254,7 @@ impl Engine {
 enum Kept {
     Row(NetworkRowError),
     Network(NetworkError),
+    Engine(Box<EngineError>),
 }
 
 impl From<NetworkRowError> for Kept {

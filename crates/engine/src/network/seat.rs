@@ -185,7 +185,8 @@ impl Engine {
         check_mac(known, place)?;
         let addresses = self.lease_made((container, place), known, stack)?;
         EngineError::step(Point::StartAddress)?;
-        let laying = self.lay(known)?;
+        let again = self.found_again(known)?;
+        let laying = self.lay(again.as_ref().unwrap_or(known))?;
         let laying = laying.ok_or_else(|| EngineError::NoSuchNetwork(known.name.clone()))?;
         EngineError::step(Point::StartBridge)?;
         let bridge = match laying {

@@ -10,7 +10,7 @@ use super::table::Table;
 use crate::address::Family;
 use crate::netlink::{Answer, Attributes, Batch, Head, NetlinkError, Socket};
 
-const TABLE_NAME: u16 = 1;
+pub(super) const TABLE_NAME: u16 = 1;
 const TABLE_USERDATA: u16 = 6;
 pub(super) const RULE_TABLE: u16 = 1;
 pub(super) const RULE_CHAIN: u16 = 2;

@@ -10,6 +10,7 @@
 mod dead;
 mod direct;
 mod element;
+mod elsewhere;
 mod expr;
 mod foreign;
 mod inspect;

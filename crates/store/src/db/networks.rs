@@ -87,6 +87,20 @@ impl Networks<'_> {
         self.db.read("list networks", all)
     }
 
+    /// Replaces a network's record.
+    ///
+    /// # Errors
+    /// There is no such network.
+    pub fn rewrite(&self, id: &NetworkId, record: &str) -> Result<(), NetworkRowError> {
+        self.db.write("change a network", Durability::Now, |tx| {
+            let change = "UPDATE networks SET record = ?2 WHERE id = ?1";
+            match tx.execute(change, (Text(*id), record))? {
+                0 => Err(NetworkRowError::NoSuchNetwork(*id)),
+                _ => Ok(()),
+            }
+        })
+    }
+
     /// Removes the row of a network in which nobody has an address. `judge` sees the rows that are there,
     /// with no other writer in between.
     ///
@@ -152,6 +166,10 @@ mod tests {
             networks.remove::<NetworkRowError>(&id, judge)
         };
         let back = network(2, "").id;
+        networks.rewrite(&back, "new").unwrap();
+        assert_eq!(networks.by_name("back").unwrap().unwrap().record, "new");
+        let stranger = networks.rewrite(&network(9, "").id, "new");
+        assert!(matches!(stranger, Err(NetworkRowError::NoSuchNetwork(_))));
         assert!(matches!(remove(back, 1), Err(NetworkRowError::InUse(_))), "judged");
         remove(back, 2).unwrap();
         assert_eq!(networks.list().unwrap().len(), 1);
