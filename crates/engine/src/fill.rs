@@ -91,13 +91,18 @@ impl Engine {
 
 /// Keeps others from filling a volume, whose directory this is.
 pub(crate) fn lock(dir: &Path) -> Result<OwnedFd, EngineError> {
+    let open = open_dir(dir)?;
+    rustix::fs::flock(&open, FlockOperation::LockExclusive)
+        .map_err(|errno| EngineError::file("lock the volume", dir)(errno.into()))?;
+    Ok(open)
+}
+
+/// The directory that a volume has, beside whose files there is more.
+pub(crate) fn open_dir(dir: &Path) -> Result<OwnedFd, EngineError> {
     // The name may still lead to the files' former one, after a rename that was cut short.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let locked = rustix::fs::open(dir, flags, Mode::empty()).and_then(|dir| {
-        rustix::fs::flock(&dir, FlockOperation::LockExclusive)?;
-        Ok(dir)
-    });
-    locked.map_err(|errno| EngineError::file("lock the volume", dir)(errno.into()))
+    rustix::fs::open(dir, flags, Mode::empty())
+        .map_err(|errno| EngineError::file("open the volume", dir)(errno.into()))
 }
 
 /// Whether a volume can outlive a power cut.

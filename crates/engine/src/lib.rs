@@ -88,6 +88,7 @@ pub mod view;
 mod volume;
 mod volume_archive;
 mod volume_copy;
+mod volume_filling;
 mod volume_rename;
 mod volume_source;
 mod wait;

@@ -16,7 +16,7 @@ use crate::guard::call_error;
 use crate::network::net_error;
 use crate::reconcile::cgroup_error;
 use crate::view::RemoveOptions;
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, volume_filling};
 
 impl Engine {
     /// Removes everything of this root: containers, images, volumes, networks, kernel objects and
@@ -92,7 +92,9 @@ impl Engine {
 
     fn remove_roots(&self) -> Result<(), EngineError> {
         let run = self.paths().run();
-        for root in [&run.join("c"), &run.join("exec"), &run.join("n"), self.paths().root()] {
+        let locks = volume_filling::locks(self.paths());
+        for root in [&run.join("c"), &run.join("exec"), &run.join("n"), &locks, self.paths().root()]
+        {
             clear(root)?;
         }
         // Removals have been told until now.

@@ -200,3 +200,25 @@ pub(crate) fn volume_error(error: VolumeRowError) -> EngineError {
         | VolumeRowError::Trash(_)) => store_error(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Paths;
+
+    /// Whoever takes back what it has made does so with a volume of its own.
+    #[test]
+    fn a_volume_that_is_there_is_made_by_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::new(dir.path().join("root"), dir.path().join("run"));
+        let engine = Engine::open(paths).unwrap();
+        let none = BTreeMap::new;
+        engine.volume_create(Some("vol".to_owned()), none(), none()).unwrap();
+        let taken = engine.volume_make("vol", VolumeWish::default());
+        assert!(matches!(
+            taken,
+            Err(EngineError::Volume(VolumeConflict::Taken(name))) if name == "vol"
+        ));
+        assert_eq!(engine.volume_make("new", VolumeWish::default()).unwrap().name, "new");
+    }
+}

@@ -2,13 +2,11 @@
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use model::mount::VolumeWish;
-use rustix::fs::{FlockOperation, Mode, OFlags, Timespec};
-use rustix::io::Errno;
+use rustix::fs::{Mode, OFlags, Timespec};
 use store::layer::{
     ApplyOptions, Clash, Compression, Encoder, Holes, Law, Limits, MergeOptions, Owners,
     PackOptions, Part, Privilege,
@@ -19,11 +17,9 @@ use crate::fill::{forget, lock};
 use crate::prepare::store_error;
 use crate::view::{Freezing, VolumeView};
 use crate::volume::{check_name, volume_error, volume_row};
+use crate::volume_filling::{begin, clear_partial};
 use crate::volume_source::check_options;
-use crate::{Engine, EngineError, random};
-
-/// Begins the names of what is not whole yet; 64 drawn digits follow.
-const PARTIAL: &str = ".import-";
+use crate::{Engine, EngineError};
 
 /// What the archive has as the volume's own directory.
 const ROOT: &[u8] = b"./";
@@ -32,10 +28,11 @@ impl Engine {
     /// Whether a volume can be exported: what is wrong is said before the archive begins.
     ///
     /// # Errors
-    /// There is none, or its files cannot be had.
+    /// There is none, or its files cannot be had, or an import fills it.
     pub fn volume_can_export(&self, name: &str) -> Result<(), EngineError> {
         self.volume_inspect(name)?;
-        self.volume_tree(name).map(drop)
+        let tree = self.volume_tree(name)?;
+        self.read_whole(&tree, name).map(drop)
     }
 
     /// Writes all that is in a volume as an archive, its own directory first.
@@ -50,6 +47,7 @@ impl Engine {
         out: &mut dyn Write,
     ) -> Result<(), EngineError> {
         let tree = self.volume_tree(name)?;
+        let _whole = self.read_whole(&tree, name)?;
         let failed = || EngineError::file("write the archive of", name);
         let mut encoder = Encoder::new(out, compression).map_err(failed())?;
         let options =
@@ -119,21 +117,26 @@ impl Engine {
     /// whole.
     fn pour(&self, name: &str, archive: impl Read + Send) -> Result<(), EngineError> {
         let dir = self.paths().volume(name);
-        // Under this one a new container fills an empty volume.
-        let _own = lock(&dir)?;
         let tree = self.volume_tree(name)?;
-        let _top = lock_top(&tree, name)?;
-        clear_top(&tree, name)?;
+        let _alone = self.fill_alone(&tree, name)?;
+        // Under this one a new container fills an empty volume.
+        let own = lock(&dir)?;
+        clear_partial(&tree, &own, name)?;
+        check_empty(&tree, name)?;
         // The next container would move the image's files in beside the archive's.
         forget(&dir)?;
-        let partial = PathBuf::from(format!("{PARTIAL}{}", random::volume_name()?));
+        let partial = begin(&own, name)?;
         tree.mkdir(&partial, Mode::RWXU).map_err(store_error)?;
         let poured = fill(&tree, &partial, name, archive);
-        let cleared = tree.remove_tree(&partial).map_err(store_error);
-        let (accessed, modified) = poured?;
-        cleared?;
-        tree.set_times("", accessed, modified).map_err(store_error)?;
-        flush(&tree, name)
+        let cleared = clear_partial(&tree, &own, name);
+        let poured = poured.and_then(|(accessed, modified)| {
+            cleared?;
+            tree.set_times("", accessed, modified).map_err(store_error)?;
+            flush(&tree, name)
+        });
+        // What went wrong with files that nobody has any more is no error of theirs.
+        self.check_same(name, &tree)?;
+        poured
     }
 }
 
@@ -172,38 +175,14 @@ fn flush(tree: &Root, name: &str) -> Result<(), EngineError> {
         .map_err(|errno| EngineError::file("flush the file system of", name)(errno.into()))
 }
 
-/// Keeps other imports out for as long as it lives, those by another volume's name as well: two may be
-/// one directory of the host.
-///
-/// Who has the volume in a container can hold this lock as well, and not every file system has it.
-fn lock_top(tree: &Root, name: &str) -> Result<OwnedFd, EngineError> {
-    let top = tree.open_file("", OFlags::RDONLY | OFlags::DIRECTORY).map_err(store_error)?;
-    match rustix::fs::flock(&top, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(top),
-        Err(Errno::WOULDBLOCK) => Err(EngineError::Invalid(format!(
-            "volume {name}: somebody holds a lock on it: another import, as a rule"
-        ))),
-        Err(errno) => Err(EngineError::file("lock the volume", name)(errno.into())),
+/// Refuses a volume with something in it.
+fn check_empty(tree: &Root, name: &str) -> Result<(), EngineError> {
+    if tree.read_dir("").map_err(store_error)?.is_empty() {
+        return Ok(());
     }
-}
-
-/// Refuses a volume with something in it, but for what imports have left that were killed.
-fn clear_top(tree: &Root, name: &str) -> Result<(), EngineError> {
-    let there = tree.read_dir("").map_err(store_error)?;
-    if !there.iter().all(|entry| is_partial(entry.name.to_bytes())) {
-        return Err(EngineError::Invalid(format!(
-            "volume {name} is not empty: empty it, or import under another name"
-        )));
-    }
-    for entry in there {
-        tree.remove_tree(OsStr::from_bytes(entry.name.to_bytes())).map_err(store_error)?;
-    }
-    Ok(())
-}
-
-fn is_partial(name: &[u8]) -> bool {
-    let drawn = name.strip_prefix(PARTIAL.as_bytes()).unwrap_or_default();
-    drawn.len() == 64 && drawn.iter().all(u8::is_ascii_hexdigit)
+    Err(EngineError::Invalid(format!(
+        "volume {name} is not empty: empty it, or import under another name"
+    )))
 }
 
 /// A volume may be larger than an image, and of zeros.

@@ -33,6 +33,7 @@ impl Engine {
             return Err(VolumeConflict::Taken(to.to_owned()).into());
         }
         let source = self.volume_tree(from)?;
+        let _whole = self.read_whole(&source, from)?;
         let staged = self.store().volumes().stage().map_err(volume_error)?;
         let copy = Root::open(staged.data()).map_err(store_error)?;
         let still = self.freeze_users(from, freezing)?;

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, ChildStdin, Stdio};
 
 use rustix::fs::{FileType, Mode};
 use sys::root::Root;
@@ -213,33 +213,128 @@ fn a_volume_stays_as_it_is_where_the_archive_says_nothing() {
 #[test]
 fn one_import_at_a_time_and_what_a_killed_one_has_left_goes() {
     let host = host();
-    fill(&host, "from");
-    let file = host.scratch().join("file");
+    let bytes = archive(&host);
+    let file = host.scratch().join("archive");
     let file = file.to_string_lossy();
-    host.ok(&["volume", "export", "-o", &file, "from"]);
     host.ok(&["volume", "create", "to"]);
     let top = host.root().join("volumes/to/_data");
-    let left = top.join(format!(".import-{}", "0a".repeat(32)));
-    fs::create_dir_all(left.join("part")).unwrap();
+    begin(&host, "to", &bytes).end();
+    assert!(fs::read_dir(&top).unwrap().next().is_some(), "what it had begun is there");
     // The copy of an image's files that was cut short before it was moved in.
     let fill = host.root().join("volumes/to/_fill");
     fs::create_dir(&fill).unwrap();
     fs::write(fill.join("of-an-image"), "").unwrap();
-    let import = ["volume", "import", "-i", &file, "to"];
+    // Its files are its own: a container that keeps their directory locked keeps nobody from it.
     let locked = File::open(&top).unwrap();
     rustix::fs::flock(&locked, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    let said = host.fails(1, &import);
-    assert!(said.contains("volume to: somebody holds a lock on it"), "{said}");
-    assert!(left.exists());
-    drop(locked);
+    let import = ["volume", "import", "-i", &file, "to"];
     host.ok(&import);
     assert!(!fill.exists());
     assert_eq!(sh(&host, "from", LOOK), sh(&host, "to", LOOK));
-    // Beside something else nothing is removed.
+    // A directory of the user's that is called as ours are is the user's.
+    host.ok(&["volume", "create", "users"]);
+    let own = format!(".import-{}", "0a".repeat(32));
+    let left = host.root().join("volumes/users/_data").join(own);
     fs::create_dir(&left).unwrap();
-    let said = host.fails(1, &import);
+    let said = host.fails(1, &["volume", "import", "-i", &file, "users"]);
     assert!(said.contains("is not empty: empty it, or import under another name"), "{said}");
     assert!(left.exists());
+}
+
+/// An import that has read half of its archive.
+struct Begun {
+    import: Child,
+    input: ChildStdin,
+}
+
+impl Begun {
+    /// It is killed.
+    fn end(mut self) {
+        self.import.kill().unwrap();
+        self.import.wait().unwrap();
+    }
+}
+
+fn begin(host: &Host, volume: &str, archive: &[u8]) -> Begun {
+    let mut import = host.command(&["volume", "import", volume]);
+    let mut import = import.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut input = import.stdin.take().unwrap();
+    input.write_all(&archive[..archive.len() / 2]).unwrap();
+    let data = host.root().join("volumes").join(volume).join("_data");
+    let has_begun = || {
+        let top = fs::read_dir(&data).unwrap().next();
+        top.is_some_and(|partial| {
+            fs::read_dir(partial.unwrap().path()).is_ok_and(|mut it| it.next().is_some())
+        })
+    };
+    testkit::until("the import has begun", has_begun);
+    Begun { import, input }
+}
+
+/// An archive of a volume, of which half is more than anybody keeps in memory.
+fn archive(host: &Host) -> Vec<u8> {
+    fill(host, "from");
+    sh(host, "from", "dd if=/dev/urandom of=/v/sub/large bs=1M count=8");
+    let path = host.scratch().join("archive");
+    host.ok(&["volume", "export", "--compression", "none", "-o", &path.to_string_lossy(), "from"]);
+    fs::read(&path).unwrap()
+}
+
+/// What is not whole is in no archive and in no copy, and what was killed is gone with the first of them.
+#[test]
+fn half_of_an_import_is_neither_exported_nor_cloned() {
+    let host = host();
+    let bytes = archive(&host);
+    host.ok(&["volume", "create", "to"]);
+    let begun = begin(&host, "to", &bytes);
+    let out = host.scratch().join("out");
+    let out = out.to_string_lossy();
+    let export = ["volume", "export", "--compression", "none", "-o", &out, "to"];
+    for words in [&export[..], &["volume", "clone", "to", "copy"]] {
+        let said = host.fails(1, words);
+        assert!(said.contains("volume to is being imported into"), "{said}");
+    }
+    let file = host.scratch().join("archive");
+    let said = host.fails(1, &["volume", "import", "-i", &file.to_string_lossy(), "to"]);
+    assert!(said.contains("is being imported into, exported or cloned"), "{said}");
+    begun.end();
+    host.ok(&export);
+    let exported = fs::read(&*out).unwrap();
+    assert!(!exported.windows(8).any(|part| part == b".import-"));
+    begin(&host, "to", &bytes).end();
+    host.ok(&["volume", "clone", "to", "copy"]);
+    for volume in ["to", "copy"] {
+        let data = host.root().join("volumes").join(volume).join("_data");
+        assert!(fs::read_dir(data).unwrap().next().is_none(), "{volume}");
+    }
+}
+
+/// Success is said of a volume that is there.
+#[test]
+fn a_volume_that_is_removed_while_it_is_filled_is_missed() {
+    let host = host();
+    let bytes = archive(&host);
+    for again in [false, true] {
+        host.ok(&["volume", "create", "to"]);
+        // The first of it is there when the volume goes.
+        let Begun { import, mut input } = begin(&host, "to", &bytes);
+        host.ok(&["volume", "rm", "to"]);
+        if again {
+            host.ok(&["volume", "create", "to"]);
+        }
+        // Who has failed before the end reads no more.
+        let _ = input.write_all(&bytes[bytes.len() / 2..]);
+        drop(input);
+        let ended = import.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(said.contains("volume to was removed while the archive was unpacked"), "{said}");
+        if again {
+            let data = host.root().join("volumes/to/_data");
+            assert!(fs::read_dir(&data).unwrap().next().is_none());
+            host.ok(&["volume", "rm", "to"]);
+        }
+    }
 }
 
 #[test]
