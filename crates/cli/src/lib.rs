@@ -44,7 +44,7 @@ use error::Failure;
 
 pub use archives::{Archives, LocalPart, LocalTarget, Renaming};
 pub use argv::globals::Roots;
-pub use argv::hosts::{ClientTls, Remote, TcpHost};
+pub use argv::hosts::{ClientTls, Remote, SshHost, TcpHost};
 pub use config::credentials::{CredentialHelper, HelperCall, HelperError, Spoken};
 
 /// Makes a client of the engine in this process. It is called at most once, inside of a tokio

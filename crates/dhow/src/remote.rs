@@ -1,5 +1,6 @@
 //! Servers on other machines: the ways to them that the command line is given.
 
+mod ssh;
 mod tcp;
 
 use cli::Remote;
@@ -9,5 +10,6 @@ use docker_api::Transport;
 pub(crate) fn reach(remote: &Remote) -> anyhow::Result<Transport> {
     match remote {
         Remote::Tcp(host) => tcp::transport(host),
+        Remote::Ssh(host) => Ok(ssh::transport(host)),
     }
 }

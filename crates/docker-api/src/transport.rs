@@ -51,7 +51,11 @@ impl Transport {
         Self::Remote(name, Arc::new(dial))
     }
 
-    pub(crate) async fn connect(&self) -> io::Result<Box<dyn Io>> {
+    /// Makes one more connection.
+    ///
+    /// # Errors
+    /// Nobody listens there, or the system says no.
+    pub async fn connect(&self) -> io::Result<Box<dyn Io>> {
         match self {
             Self::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
             Self::Memory(connect) => connect(),

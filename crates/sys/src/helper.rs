@@ -18,7 +18,7 @@ use std::process::Command;
 
 use crate::open_files;
 
-pub use guarded::{alone, kept};
+pub use guarded::{alone, apart, kept};
 pub use inside::inside;
 pub use run::{Bounds, Ran, RunError, deadline, run};
 

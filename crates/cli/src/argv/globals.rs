@@ -21,7 +21,7 @@ pub(crate) struct Globals {
     pub(crate) log_level: Level,
     #[command(flatten)]
     pub(crate) tls: Tls,
-    /// Server to connect to (unix:///path, tcp://host:port); without it the engine runs in this process
+    /// Server to connect to (unix:///path, tcp://host:port, ssh://user@host); without it the engine runs in this process
     #[arg(short = 'H', long, value_name = "string")]
     pub(crate) host: Option<String>,
     /// Directory of images, containers and volumes
@@ -370,7 +370,9 @@ mod tests {
     fn tls_of(globals: &Globals, env: &Environment) -> Result<(String, Option<ClientTls>), String> {
         match choose(globals, env)? {
             Target::Remote(Remote::Tcp(host)) => Ok((host.to_string(), host.tls)),
-            other @ (Target::InProcess(_) | Target::Unix(_)) => Err(other.to_string()),
+            other @ (Target::InProcess(_) | Target::Unix(_) | Target::Remote(Remote::Ssh(_))) => {
+                Err(other.to_string())
+            }
         }
     }
 

@@ -26,6 +26,21 @@ pub(crate) enum Target {
 pub enum Remote {
     /// At an address.
     Tcp(TcpHost),
+    /// Where the user's own ssh goes.
+    Ssh(SshHost),
+}
+
+/// Another machine as ssh knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SshHost {
+    /// Its name or address, or what the user's configuration of ssh calls it.
+    pub host: String,
+    /// Who to be there.
+    pub user: Option<String>,
+    /// Where its ssh listens.
+    pub port: Option<u16>,
+    /// The socket of its server, if it is not where its own client asks.
+    pub socket: Option<String>,
 }
 
 /// A server at an address.
@@ -63,7 +78,10 @@ impl Target {
             Some(("tcp", place)) => TcpHost::parse(place, tls)
                 .map(|found| Self::Remote(Remote::Tcp(found)))
                 .map_err(|why| format!("unable to parse docker host `{host}`: {why}")),
-            Some((scheme @ ("http" | "https" | "ssh" | "fd" | "npipe"), _)) => {
+            Some(("ssh", place)) => SshHost::parse(place)
+                .map(|found| Self::Remote(Remote::Ssh(found)))
+                .map_err(|why| format!("ssh host connection is not valid: {host}: {why}")),
+            Some((scheme @ ("http" | "https" | "fd" | "npipe"), _)) => {
                 Err(format!("cannot connect to {host}: {scheme} hosts are not supported"))
             }
             Some(_) | None => Err(format!("unable to parse docker host `{host}`")),
@@ -87,6 +105,32 @@ impl TcpHost {
         let usual = if tls.is_some() { TLS_PORT } else { PLAIN_PORT };
         let host = if host.is_empty() { "localhost" } else { host };
         Ok(Self { host: host.to_owned(), port: port.unwrap_or(usual), tls })
+    }
+}
+
+impl SshHost {
+    /// Reads what follows `ssh://`.
+    fn parse(text: &str) -> Result<Self, String> {
+        let (place, path) = text.split_once('/').unwrap_or((text, ""));
+        let (user, place) = match place.rsplit_once('@') {
+            Some((user, place)) => (Some(user), place),
+            None => (None, place),
+        };
+        if user.is_some_and(|user| user.contains(':')) {
+            return Err("plain-text password is not supported".to_owned());
+        }
+        let (host, port) = split_port(place)?;
+        // A word that begins so would be an option of ssh's.
+        let is_word = |text: &str| !text.is_empty() && !text.starts_with('-');
+        if !is_word(host) || user.is_some_and(|user| !is_word(user)) {
+            return Err("no host specified".to_owned());
+        }
+        Ok(Self {
+            host: host.to_owned(),
+            user: user.map(str::to_owned),
+            port,
+            socket: (!path.is_empty()).then(|| format!("/{path}")),
+        })
     }
 }
 
@@ -120,6 +164,7 @@ impl fmt::Display for Target {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Remote(Remote::Tcp(host)) => write!(f, "{host}"),
+            Self::Remote(Remote::Ssh(host)) => write!(f, "{host}"),
             Self::InProcess(roots) => {
                 write!(f, "this process, on {} and {}", roots.data.display(), roots.run.display())
             }
@@ -130,6 +175,15 @@ impl fmt::Display for Target {
 impl fmt::Display for TcpHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "tcp://{}:{}", bracketed(&self.host), self.port)
+    }
+}
+
+impl fmt::Display for SshHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        let socket = self.socket.as_deref().unwrap_or_default();
+        write!(f, "ssh://{user}{}{port}{socket}", bracketed(&self.host))
     }
 }
 
@@ -154,6 +208,18 @@ mod tests {
             assert_eq!(shown(host, None).as_deref(), Ok(want));
         }
         assert_eq!(shown("tcp://h", Some(ClientTls::default())).unwrap(), "tcp://h:2376");
+    }
+
+    #[test]
+    fn machines_behind_ssh_are_read_as_docker_reads_them() {
+        for text in ["ssh://h", "ssh://u@h:22", "ssh://[::1]:2222/run/x.sock", "ssh://u@h/x"] {
+            assert_eq!(shown(text, None).as_deref(), Ok(text));
+        }
+        assert_eq!(shown("ssh://h/", None).as_deref(), Ok("ssh://h"));
+        for text in ["ssh://", "ssh://u:p@h", "ssh://h:x", "ssh://-oProxyCommand=x", "ssh://-x@h"] {
+            let refused = shown(text, None).unwrap_err();
+            assert!(refused.starts_with("ssh host connection is not valid"), "{refused}");
+        }
     }
 
     #[test]

@@ -64,6 +64,7 @@ mod stats;
 mod stop;
 mod system_check;
 mod system_df;
+mod system_dial_stdio;
 mod system_prune;
 mod system_reset;
 mod system_start;
@@ -169,6 +170,7 @@ pub(crate) const ALL: &[&Command] = &[
     &stop::COMMAND,
     &system_check::COMMAND,
     &system_df::COMMAND,
+    &system_dial_stdio::COMMAND,
     &system_prune::COMMAND,
     &system_reset::COMMAND,
     &system_start::COMMAND,

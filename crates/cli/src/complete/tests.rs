@@ -75,7 +75,7 @@ fn flags_of_the_command_and_of_the_program() {
     check(
         &["--ho"],
         expect![[r"
-        --host	Server to connect to (unix:///path, tcp://host:port); without it the engine runs in this process
+        --host	Server to connect to (unix:///path, tcp://host:port, ssh://user@host); without it the engine runs in this process
         :4
     "]],
     );

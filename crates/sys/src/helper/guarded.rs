@@ -28,6 +28,15 @@ pub fn alone(command: &mut Command) {
     unsafe { command.pre_exec(close) };
 }
 
+/// Keeps the program of `command` apart from the terminal: interrupts from there are not for it, and there is
+/// nobody whom it could ask.
+pub fn apart(command: &mut Command) {
+    let settle = || Ok(setsid().map(drop)?);
+    // SAFETY: between fork and exec the closure makes one system call without arguments, and turns an error number
+    // into an error of the same number; it takes no lock and allocates nothing.
+    unsafe { command.pre_exec(settle) };
+}
+
 /// Gives the program of `command` this limit of open files.
 pub(super) fn limited(command: &mut Command, limit: Rlimit) {
     let set = move || Ok(setrlimit(Resource::Nofile, limit)?);
@@ -184,6 +193,21 @@ mod tests {
         let output = own_process("who_keeps_one_ends_with_it").output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    #[test]
+    fn one_that_is_apart_is_in_a_session_of_its_own() {
+        let session = |is_apart: bool| {
+            let mut program = command(Helper::Plugin(Path::new("/bin/sh")));
+            // The sixth word of proc(5)'s `stat` is the session; the shell's name has no space.
+            program
+                .args(["-c", "read -r pid _ _ _ _ session _ </proc/$$/stat; test $pid = $session"]);
+            if is_apart {
+                apart(&mut program);
+            }
+            program.status().unwrap().success()
+        };
+        assert!(session(true) && !session(false));
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! Clients on other machines: TLS, and TCP without it.
+//! Clients on other machines: TLS, TCP without it, and ssh.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use testkit::{Host, Ran, TlsListener, until};
 
-use super::{Service, docker};
+use super::{Pair, Service, docker};
 
 /// A service that lets in who has a certificate, and the files of both sides.
 struct Guarded {
@@ -134,4 +135,107 @@ fn nobody_is_let_in_by_tcp_unless_it_is_said_in_plain_words() {
         gone.starts_with(&format!("Cannot connect to the Docker daemon at {url}. Is")),
         "{gone}"
     );
+}
+
+/// A program of the test's own.
+fn script(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+/// A `PATH` where `ssh` goes nowhere: it notes what it was asked, and does it here, where programs of these names
+/// are dhow.
+fn path_with_ssh(host: &Host, programs: &[&str]) -> String {
+    let [ssh, there] = ["ssh", "there"].map(|name| host.scratch().join(name));
+    for dir in [&ssh, &there] {
+        let _ = std::fs::create_dir(dir);
+    }
+    let note = format!("echo \"$@\" >> {}", ssh.join("asked").display());
+    let words = "while [ \"$1\" != -- ]; do shift; done; shift 2";
+    let go = format!("unset DOCKER_HOST; PATH={}:/usr/bin:/bin exec sh -c \"$*\"", there.display());
+    script(&ssh.join("ssh"), &format!("#!/bin/sh\n{note}\n{words}\n{go}\n"));
+    for program in programs {
+        std::os::unix::fs::symlink(crate::DHOW, there.join(program)).unwrap();
+    }
+    format!("{}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ssh.display())
+}
+
+#[test]
+fn ssh_goes_to_a_service_and_to_an_engine_without_one() {
+    let pair = Pair::new();
+    let path = path_with_ssh(&pair.host, &["dhow"]);
+    let by_socket = format!("ssh://u@there:77{}", pair.service.socket.display());
+    for url in ["ssh://there", &by_socket] {
+        let mut command = pair.host.command(&["-H", url, "run", "--rm", "-i", "busybox", "cat"]);
+        let mut child = pair.host.spawn(command.env("PATH", &path).stdin(Stdio::piped()));
+        child.stdin.take().unwrap().write_all(b"there and back").unwrap();
+        let ran = Ran::new(&child.wait_with_output().unwrap());
+        assert_eq!((ran.code, ran.out.as_str()), (Some(0), "there and back"), "{}", ran.err);
+    }
+    let asked = std::fs::read_to_string(pair.host.scratch().join("ssh/asked")).unwrap();
+    assert!(asked.contains("-T -l u -p 77 -- there sh -c "), "{asked}");
+    let told = pair.service.said();
+    assert!(
+        told.contains("request=\"POST /v1.51/containers/create\""),
+        "the socket was used: {told}"
+    );
+}
+
+#[test]
+fn ssh_finds_dockers_client_where_there_is_no_dhow() {
+    let pair = Pair::new();
+    let path = path_with_ssh(&pair.host, &["docker"]);
+    // Docker's own command line goes the same way.
+    let mut docker = docker(&pair.host, &pair.service, &["run", "--rm", "busybox", "echo", "hi"]);
+    for (name, value) in pair.host.command(&[]).get_envs() {
+        docker.env(name, value.unwrap());
+    }
+    let mut dhow = pair.host.command(&["run", "--rm", "busybox", "echo", "hi"]);
+    for command in [&mut docker, &mut dhow] {
+        let hi = ran(command.env("PATH", &path).env("DOCKER_HOST", "ssh://there"));
+        assert_eq!((hi.code, hi.out.as_str()), (Some(0), "hi"), "{}", hi.err);
+    }
+    std::fs::remove_file(pair.host.scratch().join("there/docker")).unwrap();
+    let mut command = pair.host.command(&["-H", "ssh://there", "ps"]);
+    let gone = ran(command.env("PATH", &path));
+    assert_eq!(gone.code, Some(1));
+    assert!(
+        gone.err.contains("ssh ended before a server said anything: does \"ssh there\" work"),
+        "{}",
+        gone.err
+    );
+}
+
+#[test]
+fn dial_stdio_passes_on_both_ends() {
+    let pair = Pair::new();
+    let url = pair.service.url();
+    let ask = "GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n";
+    for words in [&["system", "dial-stdio"][..], &["-H", &url, "system", "dial-stdio"]] {
+        let mut command = pair.host.command(words);
+        let mut child = pair.host.spawn(command.stdin(Stdio::piped()));
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(ask.as_bytes()).unwrap();
+        // The server's end is the end, while the client could say more.
+        let reply = Ran::new(&child.wait_with_output().unwrap());
+        assert_eq!(reply.code, Some(0), "{}", reply.err);
+        assert!(
+            reply.out.starts_with("HTTP/1.1 200 OK") && reply.out.ends_with("OK"),
+            "{}",
+            reply.out
+        );
+        drop(stdin);
+    }
+    // The client's end is passed on, and what is said after it arrives.
+    pair.host.ok(&["create", "-i", "--name", "cat", "busybox", "cat"]);
+    let attach = "POST /containers/cat/attach?stream=1&stdin=1&stdout=1 HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nfed";
+    let mut command = pair.host.command(&["-H", &url, "system", "dial-stdio"]);
+    let mut child = pair.host.spawn(command.stdin(Stdio::piped()));
+    child.stdin.take().unwrap().write_all(attach.as_bytes()).unwrap();
+    let mut head = [0; 12];
+    child.stdout.as_mut().unwrap().read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 101");
+    pair.host.ok(&["start", "cat"]);
+    let reply = Ran::new(&child.wait_with_output().unwrap());
+    assert!(reply.out.ends_with("fed"), "{}", reply.out);
 }
