@@ -6,6 +6,9 @@ use super::globals::Roots;
 use std::fmt;
 use std::path::PathBuf;
 
+/// Docker's socket.
+const DOCKERS: &str = "/var/run/docker.sock";
+
 /// Docker's ports.
 const PLAIN_PORT: u16 = 2375;
 const TLS_PORT: u16 = 2376;
@@ -72,8 +75,10 @@ impl Target {
     /// the message.
     pub(crate) fn parse(host: &str, tls: Option<ClientTls>) -> Result<Self, String> {
         match host.split_once("://") {
+            // A context may leave it to the client.
+            _ if host.is_empty() => Ok(Self::Unix(DOCKERS.into())),
             Some(("unix", path)) if path.starts_with('/') => Ok(Self::Unix(path.into())),
-            Some(("unix", "")) => Ok(Self::Unix("/var/run/docker.sock".into())),
+            Some(("unix", "")) => Ok(Self::Unix(DOCKERS.into())),
             Some(("unix", _)) => Err(format!("the path of host {host} is not absolute")),
             Some(("tcp", place)) => TcpHost::parse(place, tls)
                 .map(|found| Self::Remote(Remote::Tcp(found)))
@@ -198,6 +203,7 @@ mod tests {
     #[test]
     fn what_an_address_leaves_out_is_as_in_docker() {
         for (host, want) in [
+            ("", "unix:///var/run/docker.sock"),
             ("tcp://", "tcp://localhost:2375"),
             ("tcp://h", "tcp://h:2375"),
             ("tcp://h:1/", "tcp://h:1"),

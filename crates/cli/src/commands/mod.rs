@@ -11,9 +11,14 @@ mod commit;
 mod completion;
 mod container_inspect;
 mod container_prune;
+mod context_create;
+mod context_export;
+mod context_import;
 mod context_inspect;
 mod context_ls;
+mod context_rm;
 mod context_show;
+mod context_update;
 mod context_use;
 mod cp;
 mod create;
@@ -117,9 +122,14 @@ pub(crate) const ALL: &[&Command] = &[
     &completion::COMMAND,
     &container_inspect::COMMAND,
     &container_prune::COMMAND,
+    &context_create::COMMAND,
+    &context_export::COMMAND,
+    &context_import::COMMAND,
     &context_inspect::COMMAND,
     &context_ls::COMMAND,
+    &context_rm::COMMAND,
     &context_show::COMMAND,
+    &context_update::COMMAND,
     &context_use::COMMAND,
     &cp::COMMAND,
     &create::COMMAND,

@@ -1,6 +1,9 @@
 //! Contexts: servers that the user has given a name, in files below `contexts/meta`.
 //!
-//! They are read here, never made or removed. The one called `default` is in no file.
+//! They are found here; `keep` makes, changes and removes them. The one called `default` is in no file.
+
+pub(crate) mod endpoint;
+pub(crate) mod keep;
 
 use crate::argv::hosts::ClientTls;
 use docker_api::json::Tree;
@@ -108,7 +111,7 @@ pub(crate) fn described(context: &Context) -> Result<Tree, String> {
     let object = |pairs: Vec<(&str, Tree)>| {
         Tree::Object(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
     };
-    let (mut pairs, storage) = match &context.file {
+    let (mut pairs, storage, material) = match &context.file {
         None => {
             let docker =
                 object(vec![("Host", text(&context.host)), ("SkipTLSVerify", Tree::Bool(false))]);
@@ -117,24 +120,35 @@ pub(crate) fn described(context: &Context) -> Result<Tree, String> {
                 ("Metadata".to_owned(), object(Vec::new())),
                 ("Endpoints".to_owned(), object(vec![("docker", docker)])),
             ];
-            (pairs, ["<IN MEMORY>".to_owned(), "<IN MEMORY>".to_owned()])
+            (pairs, ["<IN MEMORY>".to_owned(), "<IN MEMORY>".to_owned()], Vec::new())
         }
         Some(file) => {
             let bytes = std::fs::read(file).map_err(|e| format!("open {}: {e}", file.display()))?;
             let Ok(Tree::Object(pairs)) = Tree::parse(&bytes) else {
                 return Err(format!("context {:?}: {} is broken", context.name, file.display()));
             };
-            let meta = file.parent().unwrap_or(file).display().to_string();
-            let tls = meta.replace("/contexts/meta/", "/contexts/tls/");
-            (pairs, [meta, tls])
+            let meta = file.parent().unwrap_or(file);
+            let tls = tls_directory(meta).unwrap_or_default();
+            let material = material(&tls).map_err(|e| format!("read {}: {e}", tls.display()))?;
+            (pairs, [meta, &tls].map(|path| path.display().to_string()), material)
         }
     };
-    pairs.push(("TLSMaterial".to_owned(), object(Vec::new())));
+    pairs.push(("TLSMaterial".to_owned(), Tree::Object(material)));
     let [meta, tls] = storage;
     let storage =
         object(vec![("MetadataPath", Tree::String(meta)), ("TLSPath", Tree::String(tls))]);
     pairs.push(("Storage".to_owned(), storage));
     Ok(Tree::Object(pairs))
+}
+
+/// The names of a context's certificates, by endpoint.
+fn material(directory: &Path) -> std::io::Result<Vec<(String, Tree)>> {
+    let mut found = Vec::new();
+    for endpoint in keep::listed(directory)? {
+        let files = keep::listed(&directory.join(&endpoint))?;
+        found.push((endpoint, Tree::Array(files.into_iter().map(Tree::String).collect())));
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! service, and what systemd gives it.
 
 mod clients;
+mod contexts;
 mod crowd;
 mod life;
 mod registries;

@@ -1,0 +1,84 @@
+//! `context create`
+
+use crate::argv::{Arity, Outcome, command};
+use crate::config::contexts::keep::{self, Kept};
+use crate::config::contexts::{self, endpoint};
+use crate::cx::Cx;
+use crate::error::Failure;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Create a context: give a server a name
+#[derive(clap::Args, Debug)]
+pub(super) struct ContextCreateArgs {
+    /// What is told about it
+    #[arg(long, value_name = "string")]
+    description: Option<String>,
+    /// The server: host=URL, ca=FILE, cert=FILE, key=FILE, skip-tls-verify=BOOL, or from=CONTEXT, by commas
+    #[arg(long, value_name = "stringToString")]
+    docker: Vec<String>,
+    /// Context to take the server of
+    #[arg(long, value_name = "string")]
+    from: Option<String>,
+    context: String,
+}
+
+command!(ContextCreateArgs, create, ["context create"], "[OPTIONS] CONTEXT", Arity::Exactly(1));
+
+async fn create(cx: &Cx, args: ContextCreateArgs) -> Outcome {
+    let directory = directory(cx)?;
+    let name = &args.context;
+    check_free(directory, name)?;
+    let from = args.from.as_deref().filter(|from| !from.is_empty());
+    let mut kept = match (from, args.docker.is_empty()) {
+        (Some(_), false) => {
+            return Err(Failure::error("cannot use --docker flag when --from is set"));
+        }
+        (None, false) => {
+            let endpoint = endpoint::parse(directory, &args.docker).map_err(|why| {
+                Failure::error(format!("unable to create docker endpoint config: {why}"))
+            })?;
+            let mut kept = Kept::new();
+            kept.set_docker(endpoint);
+            kept
+        }
+        (from, true) => copied(cx, directory, from.unwrap_or(&cx.context))?,
+    };
+    if let Some(description) = args.description.as_deref().filter(|text| !text.is_empty()) {
+        kept.describe(description);
+    }
+    kept.write(directory, name).map_err(Failure::error)?;
+    cx.line(name)?;
+    cx.warn(&format!("Successfully created context {name:?}"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What another context knows. The one without a file knows what `DOCKER_HOST` says.
+fn copied(cx: &Cx, directory: &Path, from: &str) -> Result<Kept, Failure> {
+    if from != contexts::DEFAULT {
+        return Kept::read(directory, from).map_err(Failure::error);
+    }
+    let Some(host) = &cx.host else {
+        return Err(Failure::error(
+            "the engine in this process is no server that a context could name: say where one is, with --docker host=unix:///path",
+        ));
+    };
+    let mut kept = Kept::new();
+    kept.set_docker(keep::Endpoint { host: host.clone(), ..keep::Endpoint::default() });
+    Ok(kept)
+}
+
+/// Where contexts are kept.
+pub(super) fn directory(cx: &Cx) -> Result<&Path, Failure> {
+    let missing = || Failure::error("there is no directory for the configuration: set HOME");
+    cx.config.directory().ok_or_else(missing)
+}
+
+/// Refuses what is no name for a new context.
+pub(super) fn check_free(directory: &Path, name: &str) -> Result<(), Failure> {
+    keep::check_name(name).map_err(Failure::error)?;
+    if keep::exists(directory, name) {
+        return Err(Failure::error(format!("context {name:?} already exists")));
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! `context update`
+
+use super::context_create::directory;
+use crate::argv::{Arity, Outcome, command};
+use crate::config::contexts::endpoint;
+use crate::config::contexts::keep::{self, Kept};
+use crate::cx::Cx;
+use crate::error::Failure;
+use std::process::ExitCode;
+
+/// Change a context
+#[derive(clap::Args, Debug)]
+pub(super) struct ContextUpdateArgs {
+    /// What is told about it
+    #[arg(long, value_name = "string")]
+    description: Option<String>,
+    /// The server: host=URL, ca=FILE, cert=FILE, key=FILE, skip-tls-verify=BOOL, or from=CONTEXT, by commas
+    #[arg(long, value_name = "stringToString")]
+    docker: Vec<String>,
+    context: String,
+}
+
+command!(ContextUpdateArgs, update, ["context update"], "[OPTIONS] CONTEXT", Arity::Exactly(1));
+
+async fn update(cx: &Cx, args: ContextUpdateArgs) -> Outcome {
+    let directory = directory(cx)?;
+    let name = &args.context;
+    keep::check_name(name).map_err(Failure::error)?;
+    let mut kept = Kept::read(directory, name).map_err(Failure::error)?;
+    if let Some(description) = args.description.as_deref().filter(|text| !text.is_empty()) {
+        kept.describe(description);
+    }
+    if !args.docker.is_empty() {
+        let endpoint = endpoint::parse(directory, &args.docker).map_err(|why| {
+            Failure::error(format!("unable to create docker endpoint config: {why}"))
+        })?;
+        kept.set_docker(endpoint);
+    }
+    kept.write(directory, name).map_err(Failure::error)?;
+    cx.line(name)?;
+    cx.warn(&format!("Successfully updated context {name:?}"));
+    Ok(ExitCode::SUCCESS)
+}
