@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
-use crate::connection::{Hijack, Leaving};
+use crate::connection::{Form, Hijack, Leaving};
 use crate::error::HttpError;
 use crate::params::Query;
 use crate::quirks::ApiVersion;
@@ -128,20 +128,14 @@ impl Call {
     pub(crate) async fn hijack(
         self,
         container: std::os::unix::net::UnixStream,
-        content_type: &'static str,
+        form: Form,
         leaving: Option<Leaving>,
     ) -> Result<Reply, HttpError> {
         container
             .set_nonblocking(true)
             .and_then(|()| tokio::net::UnixStream::from_std(container))
             .map_err(|e| HttpError::internal(format!("using the container's stream: {e}")))
-            .map(|container| Hijack {
-                upgrade: self.wants_upgrade(),
-                content_type,
-                container,
-                leaving,
-                keeps_early: self.keeps_early(),
-            })?
+            .map(|container| Hijack { form, container, leaving, keeps_early: self.keeps_early() })?
             .send(&self.hijack)
             .await;
         std::future::pending().await

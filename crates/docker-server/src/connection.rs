@@ -33,6 +33,7 @@ use crate::reply::{self, Reply};
 use crate::route::{self, Route};
 use crate::service::Shared;
 use crate::splice::{Parted, splice};
+use crate::websocket::{self, Agreed};
 use model::detach::DetachKeys;
 
 /// Of all the headers of a request together.
@@ -62,11 +63,21 @@ pub(crate) struct Leaving {
     pub(crate) tell: Box<dyn FnOnce() + Send>,
 }
 
+/// How a connection is given away.
+pub(crate) enum Form {
+    /// As it is.
+    Stream {
+        /// Whether the client asked for it in HTTP's way.
+        upgrade: bool,
+        content_type: &'static str,
+    },
+    /// As a websocket.
+    Socket(Agreed),
+}
+
 /// A connection's next owner.
 pub(crate) struct Hijack {
-    /// Whether the client asked for it in HTTP's way.
-    pub(crate) upgrade: bool,
-    pub(crate) content_type: &'static str,
+    pub(crate) form: Form,
     pub(crate) container: UnixStream,
     pub(crate) leaving: Option<Leaving>,
     /// Whether the client is known to keep what comes right behind the head.
@@ -172,7 +183,12 @@ impl Hijack {
         // The container's side sees nobody leave before it is told why.
         let held = self.container.as_fd().try_clone_to_owned();
         // The client sees its end when all is done: it may be this very process.
-        let parted = splice(&mut io, self.container, keys, early).await;
+        let parted = match &self.form {
+            Form::Stream { .. } => splice(&mut io, self.container, keys, early).await,
+            Form::Socket(agreed) => {
+                websocket::join(&mut io, early, (self.container, keys), agreed).await
+            }
+        };
         if let (Parted::Detached, Some(tell)) = (parted, tell) {
             // Whether it is told or not, the client has gone.
             let _ = blocking(tell).await;
@@ -182,15 +198,21 @@ impl Hijack {
     }
 
     fn head(&self) -> String {
-        let mut head = String::from(if self.upgrade {
-            "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
-        } else {
-            "HTTP/1.1 200 OK\r\n"
-        });
+        let mut head = match &self.form {
+            Form::Stream { upgrade: true, content_type } => format!(
+                "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: {content_type}\r\n"
+            ),
+            Form::Stream { upgrade: false, content_type } => {
+                format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n")
+            }
+            Form::Socket(agreed) => format!(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {}\r\n",
+                agreed.accept
+            ),
+        };
         let mut headers = HeaderMap::new();
         reply::add_headers(&mut headers);
         // Writing to a string cannot fail.
-        let _ = write!(head, "Content-Type: {}\r\n", self.content_type);
         for (name, value) in &headers {
             let _ = write!(head, "{name}: {}\r\n", value.to_str().unwrap_or_default());
         }

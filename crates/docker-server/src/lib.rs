@@ -21,5 +21,6 @@ mod reply;
 mod route;
 pub mod service;
 mod splice;
+mod websocket;
 
 pub use connection::{ServeError, serve_own};

@@ -65,6 +65,16 @@ impl ApiVersion {
         self >= Self::one(42)
     }
 
+    /// 1.28: a websocket's messages are binary.
+    pub(crate) fn has_binary_messages(self) -> bool {
+        self >= Self::one(28)
+    }
+
+    /// 1.42: a websocket is for the streams that it asks for, and not for all.
+    pub(crate) fn chooses_socket_streams(self) -> bool {
+        self >= Self::one(42)
+    }
+
     /// 1.42: `CreateMountpoint` counts.
     pub(crate) fn has_create_mountpoint(self) -> bool {
         self >= Self::one(42)

@@ -93,7 +93,7 @@ impl Route {
             self,
             Self::Events
                 | Self::Exec(_, ExecRoute::Start)
-                | Self::Container(_, C::Logs | C::Stats | C::Attach | C::Wait)
+                | Self::Container(_, C::Logs | C::Stats | C::Attach | C::AttachSocket | C::Wait)
         )
     }
 }
@@ -120,6 +120,7 @@ pub(crate) enum ContainerRoute {
     Unpause,
     Update,
     Attach,
+    AttachSocket,
     Wait,
     Remove,
     ExecCreate,
@@ -234,7 +235,9 @@ fn containers(method: &str, path: &[&str]) -> Option<Route> {
         ("POST", ["prune"]) => return Some(Route::ContainerPrune),
         ("DELETE", [id]) => return Some(Route::Container(id_of(id)?, C::Remove)),
         (_, [id, verb]) => (id_of(id)?, *verb),
-        ("GET", [_, "attach", "ws"]) => return Some(Route::Later("attach over websocket")),
+        ("GET", [id, "attach", "ws"]) => {
+            return Some(Route::Container(id_of(id)?, C::AttachSocket));
+        }
         ("DELETE", [id, "checkpoints", name @ ..]) => {
             return Some(Route::CheckpointRemove(id_of(id)?, join(name)?));
         }
@@ -405,6 +408,7 @@ mod tests {
         let container = |operation| Some(Route::Container("ab".to_owned(), operation));
         assert_eq!(to("POST", "/containers/ab/start"), container(ContainerRoute::Start));
         assert_eq!(to("DELETE", "/containers/ab"), container(ContainerRoute::Remove));
+        assert_eq!(to("GET", "/containers/ab/attach/ws"), container(ContainerRoute::AttachSocket));
         assert_eq!(to("POST", "/containers/ab/exec"), container(ContainerRoute::ExecCreate));
         assert_eq!(to("POST", "/exec/ab/start"), Some(Route::Exec("ab".into(), ExecRoute::Start)));
         assert_eq!(to("HEAD", "/_ping"), Some(Route::Ping));

@@ -8,6 +8,7 @@ mod life;
 mod registries;
 mod remote;
 mod sockets;
+mod websocket;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;

@@ -310,8 +310,8 @@ async fn what_needs_a_swarm_or_is_not_there_yet_says_so() {
     assert!(reply.starts_with("HTTP/1.1 503 "), "{reply}");
     let reply =
         fresh.say("GET /containers/x/attach/ws HTTP/1.1\nHost: d\nConnection: close\n\n").await;
-    assert!(reply.starts_with("HTTP/1.1 501 "), "{reply}");
-    assert!(reply.contains("not supported yet: attach over websocket"), "{reply}");
+    assert!(reply.starts_with("HTTP/1.1 400 "), "{reply}");
+    assert!(reply.contains("a websocket of version 13 is needed"), "{reply}");
 }
 
 async fn give_away(hijack: Option<Hijack>, connection: mpsc::Sender<Hijack>) -> Reply {
@@ -333,7 +333,8 @@ async fn a_taken_connection_is_raw() {
     {
         let (container, mut far) = UnixStream::pair().unwrap();
         let content_type = "application/vnd.docker.raw-stream";
-        let hijack = Hijack { upgrade, content_type, container, leaving: None, keeps_early: true };
+        let form = Form::Stream { upgrade, content_type };
+        let hijack = Hijack { form, container, leaving: None, keeps_early: true };
         let (mut client, server) = tokio::io::duplex(4096);
         let hijack = std::sync::Mutex::new(Some(hijack));
         let serving = tokio::spawn(serve(
@@ -376,7 +377,8 @@ async fn that_a_client_left_by_its_keys_is_told_once_it_has() {
             tell: Box::new(move || tell.send(()).unwrap()),
         };
         let (content_type, leaving) = ("application/vnd.docker.raw-stream", Some(leaving));
-        let hijack = Hijack { upgrade: true, content_type, container, leaving, keeps_early: true };
+        let form = Form::Stream { upgrade: true, content_type };
+        let hijack = Hijack { form, container, leaving, keeps_early: true };
         let (mut client, server) = tokio::io::duplex(4096);
         let running = tokio::spawn(hijack.run(server, Bytes::new(), |_| 0));
         client.write_all(typed).await.unwrap();

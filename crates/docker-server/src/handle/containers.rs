@@ -54,6 +54,7 @@ pub(super) async fn one(
         ContainerRoute::Unpause => unpause(&call, who).await,
         ContainerRoute::Update => update(call, who).await,
         ContainerRoute::Attach => streams::attach(call, who).await,
+        ContainerRoute::AttachSocket => streams::attach_socket(call, who).await,
         ContainerRoute::Wait => streams::wait(call, who).await,
         ContainerRoute::Remove => remove(&call, who).await,
         ContainerRoute::CheckpointCreate => checkpoints::create(call, who).await,

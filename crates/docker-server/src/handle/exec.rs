@@ -14,7 +14,7 @@ use model::{ExecId, NameOrId, Signal};
 use super::containers::terminal_size;
 use super::streams::stream_type;
 use crate::call::Call;
-use crate::connection::Leaving;
+use crate::connection::{Form, Leaving};
 use crate::error::HttpError;
 use crate::framed::framed;
 use crate::lower;
@@ -99,12 +99,12 @@ async fn start(mut call: Call, id: ExecId) -> Result<Reply, HttpError> {
     // Docker goes by the start and not by the exec: without `Tty` there, a terminal's output is framed.
     let stream =
         if spec.terminal && !request.tty { framed(stream).map_err(piped)? } else { stream };
-    let content_type = stream_type(spec.terminal && request.tty, call.api);
+    let form = form(&call, spec.terminal && request.tty);
     let engine = call.engine.clone();
     // An exec that is gone has nobody to be told of.
     let tell = Box::new(move || drop(engine.exec_detached(&id)));
     let leaving = spec.terminal.then(|| Leaving { keys, tell });
-    call.hijack(stream, content_type, leaving).await
+    call.hijack(stream, form, leaving).await
 }
 
 /// Docker has given the connection over before it starts the process, so its clients read there why there is none, and
@@ -118,8 +118,13 @@ async fn not_started(call: Call, words: &str, terminal: bool) -> Result<Reply, H
         far.write_all(&frame::encode(Channel::Stderr, text.as_bytes()))
     };
     told.map_err(piped)?;
-    let content_type = stream_type(terminal, call.api);
-    call.hijack(near, content_type, None).await
+    let form = form(&call, terminal);
+    call.hijack(near, form, None).await
+}
+
+/// How the connection is given away.
+fn form(call: &Call, terminal: bool) -> Form {
+    Form::Stream { upgrade: call.wants_upgrade(), content_type: stream_type(terminal, call.api) }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]

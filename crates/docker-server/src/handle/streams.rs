@@ -12,11 +12,13 @@ use model::container::Terminal;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::call::{Call, blocking, lasting};
-use crate::connection::Leaving;
+use crate::connection::{Form, Leaving};
 use crate::error::HttpError;
+use crate::params::Query;
 use crate::quirks::ApiVersion;
 use crate::raise;
 use crate::reply::{self, JSON, Reply};
+use crate::websocket::{self, Agreed, Messages, Output};
 use model::detach::DetachKeys;
 
 /// How often a container's readings are taken.
@@ -33,27 +35,61 @@ pub(super) fn has_terminal(engine: &Engine, who: &NameOrId) -> Result<bool, Engi
     Ok(matches!(view.spec.process.terminal, Terminal::Pty { .. }))
 }
 
-/// `POST /containers/{id}/attach`.
-pub(super) async fn attach(call: Call, who: NameOrId) -> Result<Reply, HttpError> {
-    let keys = DetachKeys::parse(call.query.get("detachKeys"))?;
-    let query = &call.query;
-    let request = AttachRequest {
+fn attach_request(query: &Query) -> AttachRequest {
+    AttachRequest {
         stdin: query.flag("stdin"),
         streams: Streams { stdout: query.flag("stdout"), stderr: query.flag("stderr") },
         logs: query.flag("logs"),
         stream: query.flag("stream"),
-    };
+    }
+}
+
+/// `POST /containers/{id}/attach`.
+pub(super) async fn attach(call: Call, who: NameOrId) -> Result<Reply, HttpError> {
+    let request = attach_request(&call.query);
+    attach_by(call, who, request, |call, terminal| Form::Stream {
+        upgrade: call.wants_upgrade(),
+        content_type: stream_type(terminal, call.api),
+    })
+    .await
+}
+
+/// `GET /containers/{id}/attach/ws`.
+pub(super) async fn attach_socket(call: Call, who: NameOrId) -> Result<Reply, HttpError> {
+    let accept = websocket::accept(&call.headers)?;
+    let mut request = attach_request(&call.query);
+    if !call.api.chooses_socket_streams() {
+        request.stdin = true;
+        request.streams = Streams { stdout: true, stderr: true };
+    }
+    attach_by(call, who, request, |call, terminal| {
+        let output = if terminal { Output::Raw } else { Output::Framed };
+        let is_binary = call.api.has_binary_messages();
+        let messages = if is_binary { Messages::Binary } else { Messages::Text };
+        Form::Socket(Agreed { accept, output, messages })
+    })
+    .await
+}
+
+/// Gives the connection to a container, in the form that its having a terminal asks for.
+async fn attach_by(
+    call: Call,
+    who: NameOrId,
+    request: AttachRequest,
+    form: impl FnOnce(&Call, bool) -> Form,
+) -> Result<Reply, HttpError> {
+    let keys = DetachKeys::parse(call.query.get("detachKeys"))?;
     let (terminal, stream) = call
         .run({
             let who = who.clone();
             move |engine| Ok((has_terminal(engine, &who)?, engine.attach(&who, request)?))
         })
         .await?;
-    let content_type = stream_type(terminal, call.api);
+    let form = form(&call, terminal);
     let engine = call.engine.clone();
     // A container that is gone has nobody to be told of.
     let tell = Box::new(move || drop(engine.detached(&who)));
-    call.hijack(stream, content_type, terminal.then(|| Leaving { keys, tell })).await
+    call.hijack(stream, form, terminal.then(|| Leaving { keys, tell })).await
 }
 
 /// `POST /containers/{id}/wait`: the head comes at once, so that the client knows that nothing
