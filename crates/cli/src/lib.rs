@@ -116,6 +116,8 @@ pub struct ServeOptions {
     pub group: Option<String>,
     /// What clients from other machines have to show.
     pub tls: ServeTls,
+    /// Where figures are told, if they are.
+    pub metrics: Option<String>,
     /// Where to write down the number of the process.
     pub pidfile: Option<PathBuf>,
     /// The least grave of what is told: `debug`, `info`, `warn`, `error`.

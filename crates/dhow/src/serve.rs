@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use cli::{ServeOptions, ServeTls};
-use docker_server::service::{self, Form, Guard, Level, Listener, Log, Owner, TlsFiles, Wiring};
+use docker_server::service::{
+    self, Form, Guard, Level, Listener, Log, Metrics, Owner, TlsFiles, Wiring,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The service's own socket, below the runtime root.
@@ -24,6 +26,11 @@ const DOCKERS: &str = "/var/run/docker.sock";
 /// Docker's ports.
 const PLAIN_PORT: u16 = 2375;
 const TLS_PORT: u16 = 2376;
+
+/// That of the figures of Docker's daemon in its documentation.
+const METRICS_PORT: u16 = 9323;
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// A place to listen at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +47,7 @@ impl Host {
         match text.split_once("://") {
             Some(("unix", "")) => Ok(Self::Unix(DOCKERS.into())),
             Some(("unix", path)) => crate::local::absolute(path.into()).map(Self::Unix),
-            Some(("tcp", place)) => address(place, tls.enabled).map(Self::Tcp).with_context(|| {
+            Some(("tcp", place)) => address(place, if tls.enabled { TLS_PORT } else { PLAIN_PORT }).map(Self::Tcp).with_context(|| {
                 format!(
                     "{text}: an address and a port can be listened at, such as tcp://0.0.0.0:2376"
                 )
@@ -67,7 +74,15 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     let engine = crate::local::engine(&options.roots)?;
     let owner = owner(options.group.as_deref(), sys::rootless::is_member())?;
     let gate = Gate { owner, guard: guard(&options.tls)? };
-    let listeners = listen(&hosts, inherited, &gate, &crate::local::absolute(options.roots.run)?)?;
+    let run = crate::local::absolute(options.roots.run)?;
+    let mut listeners = listen(&hosts, inherited, &gate, &run)?;
+    let metrics = match options.metrics {
+        Some(text) => {
+            listeners.push(Listener::metrics(metrics_address(&text)?)?);
+            Metrics::Shown
+        }
+        None => Metrics::Hidden,
+    };
     let _pidfile = options.pidfile.as_deref().map(pidfile::Pidfile::write).transpose()?;
     // Before anybody is told that the service is there: whoever is told may want it to end.
     let mut terminate = signal(SignalKind::terminate())?;
@@ -96,7 +111,7 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     };
     let unread =
         |socket: std::os::fd::BorrowedFd<'_>| sys::socket::unread_by_peer(socket).unwrap_or(0);
-    service::serve(engine, listeners, Wiring { log, unread }, stop).await;
+    service::serve(engine, listeners, Wiring { log, unread, metrics }, stop).await;
     Ok(())
 }
 
@@ -146,19 +161,24 @@ fn hosts(options: &ServeOptions, is_handed: bool) -> anyhow::Result<Vec<Host>> {
     }
 }
 
-/// Reads `address:port`. What is missing is this machine, or the port that Docker uses.
-fn address(text: &str, has_tls: bool) -> Option<SocketAddr> {
-    let own = IpAddr::from(Ipv4Addr::LOCALHOST);
-    let port = if has_tls { TLS_PORT } else { PLAIN_PORT };
+/// Where figures are told: at a port of this machine, unless an address is named.
+fn metrics_address(text: &str) -> anyhow::Result<SocketAddr> {
+    let only_port = || text.parse().ok().map(|port| SocketAddr::new(LOOPBACK, port));
+    let found = only_port().or_else(|| address(text, METRICS_PORT));
+    found.with_context(|| format!("--metrics-addr {text}: it is a port, or address:port"))
+}
+
+/// Reads `address:port`. What is missing is this machine, or the port that is usual.
+fn address(text: &str, port: u16) -> Option<SocketAddr> {
     let text = match text.strip_prefix("localhost") {
         Some(rest) if rest.is_empty() || rest.starts_with(':') => rest,
         _ => text,
     };
     if text.is_empty() {
-        return Some(SocketAddr::new(own, port));
+        return Some(SocketAddr::new(LOOPBACK, port));
     }
     if let Some(port) = text.strip_prefix(':').and_then(|port| port.parse().ok()) {
-        return Some(SocketAddr::new(own, port));
+        return Some(SocketAddr::new(LOOPBACK, port));
     }
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     let only = || bare.parse().ok().map(|address| SocketAddr::new(address, port));
@@ -248,6 +268,7 @@ mod tests {
             hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
             group: None,
             tls: ServeTls::default(),
+            metrics: None,
             pidfile: None,
             level: "info",
             log_format: "text".to_owned(),
@@ -256,7 +277,13 @@ mod tests {
 
     #[test]
     fn what_an_address_leaves_out_is_as_in_docker() {
-        let read = |text, has_tls| address(text, has_tls).map(|address| address.to_string());
+        let read = |text, has_tls| {
+            let port = if has_tls { TLS_PORT } else { PLAIN_PORT };
+            address(text, port).map(|address| address.to_string())
+        };
+        assert_eq!(metrics_address("7").unwrap().to_string(), "127.0.0.1:7");
+        assert_eq!(metrics_address("0.0.0.0").unwrap().to_string(), "0.0.0.0:9323");
+        metrics_address("65536").unwrap_err();
         for (text, has_tls, want) in [
             ("", false, "127.0.0.1:2375"),
             ("", true, "127.0.0.1:2376"),

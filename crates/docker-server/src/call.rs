@@ -1,6 +1,7 @@
 //! One request on its way to the engine: its parameters, its body, its connection.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use docker_api::json::{self, Parsed};
@@ -17,6 +18,7 @@ use crate::error::HttpError;
 use crate::params::Query;
 use crate::quirks::ApiVersion;
 use crate::reply::{Pieces, Reply};
+use crate::service::Shared;
 
 /// Of bodies that are read as a whole. Archives are not.
 const BODY_MAX: usize = 8 << 20;
@@ -40,6 +42,8 @@ pub(crate) struct Call {
     pub(crate) engine: Engine,
     pub(crate) body: Incoming,
     pub(crate) hijack: mpsc::Sender<Hijack>,
+    /// The service, if it tells what is measured.
+    pub(crate) measured: Option<Arc<Shared>>,
 }
 
 impl Call {

@@ -55,6 +55,8 @@ pub enum ServeError {
 struct Server {
     company: Company,
     engine: Engine,
+    /// The service, if it tells what is measured.
+    measured: Option<Arc<Shared>>,
 }
 
 /// The keys by which a client leaves, and what is to be told then.
@@ -99,7 +101,7 @@ pub async fn serve_own<I>(io: I, engine: Engine) -> Result<(), ServeError>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let server = Server { company: Company::Alone, engine };
+    let server = Server { company: Company::Alone, engine, measured: None };
     let answer = |request, hijack| answer(server.clone(), request, hijack);
     serve(io, std::future::pending(), |_| 0, answer).await
 }
@@ -115,12 +117,41 @@ pub(crate) async fn serve_for<I>(
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let server = Server { company: Company::Others, engine };
+    let measured = shared.shows_metrics().then(|| shared.clone());
+    let server = Server { company: Company::Others, engine, measured };
     serve(io, stop, unread, |request, hijack| {
         let task = shared.begin(&request);
         let reply = answer(server.clone(), request, hijack);
         async move { task.replied(reply.await) }
     })
+    .await
+}
+
+/// Serves a connection of somebody who may ask for figures and for nothing else.
+pub(crate) async fn serve_metrics<I>(
+    io: I,
+    (engine, shared): (Engine, Arc<Shared>),
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    serve(
+        io,
+        stop,
+        |_| 0,
+        |request, _| {
+            let is_asked = *request.method() == Method::GET && request.uri().path() == "/metrics";
+            let (engine, shared) = (engine.clone(), shared.clone());
+            async move {
+                if !is_asked {
+                    return reply::nowhere();
+                }
+                let told = handle::system::measured(engine, &shared).await;
+                told.unwrap_or_else(HttpError::into_reply)
+            }
+        },
+    )
     .await
 }
 
@@ -237,6 +268,7 @@ async fn answer(server: Server, request: Request<Incoming>, hijack: mpsc::Sender
     let target = route::target(request.method(), request.uri().path());
     let (api, route) = match (target.version.map_or(Ok(MAX), ApiVersion::check), target.route) {
         (_, None) => return reply::nowhere(),
+        (_, Some(Route::Metrics)) if server.measured.is_none() => return reply::nowhere(),
         (Err(error), Some(_)) => return with_headers(version_reply(error)),
         (Ok(api), Some(route)) => (api, route),
     };
@@ -254,14 +286,14 @@ async fn answer(server: Server, request: Request<Incoming>, hijack: mpsc::Sender
 }
 
 async fn handle_call(
-    Server { company, engine }: Server,
+    Server { company, engine, measured }: Server,
     request: Request<Incoming>,
     hijack: mpsc::Sender<Hijack>,
     (api, route): (ApiVersion, Route),
 ) -> Result<Reply, HttpError> {
     let query = Query::parse(request.uri().query().unwrap_or_default())?;
     let (head, body) = request.into_parts();
-    let call = Call { company, api, query, headers: head.headers, engine, body, hijack };
+    let call = Call { company, api, query, headers: head.headers, engine, body, hijack, measured };
     handle::dispatch(call, route).await
 }
 

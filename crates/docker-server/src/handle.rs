@@ -11,7 +11,7 @@ mod logs;
 mod networks;
 mod registries;
 mod streams;
-mod system;
+pub(crate) mod system;
 mod transfer;
 mod usage;
 mod volumes;
@@ -39,6 +39,7 @@ pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpErro
         Route::PreviousLogs(name) => logs::previous(call, name).await,
         Route::StartWished => system::start_wished(&call).await,
         Route::Events => events::events(call).await,
+        Route::Metrics => system::metrics(&call).await,
         Route::Options => Ok(reply::empty(StatusCode::OK)),
         Route::ContainerList => containers::list(&call).await,
         Route::ContainerCreate => containers::create(call).await,

@@ -43,7 +43,7 @@ pub(crate) use volumes::{volume, volume_usage};
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
 /// The storage driver's name: overlayfs on our own snapshots, which clients know as this.
-const DRIVER: &str = "overlay2";
+pub(crate) const DRIVER: &str = "overlay2";
 
 /// Go's RFC3339Nano: as many digits behind the second as needed.
 fn time(at: Timestamp) -> String {

@@ -88,6 +88,11 @@ pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Reply {
     with_type(status, "text/plain; charset=utf-8", full(text))
 }
 
+/// 200 and a text of this type.
+pub(crate) fn typed(content_type: &'static str, text: impl Into<Bytes>) -> Reply {
+    with_type(StatusCode::OK, content_type, full(text))
+}
+
 /// Nothing but a status.
 pub(crate) fn empty(status: StatusCode) -> Reply {
     let mut reply = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());

@@ -66,6 +66,8 @@ pub(crate) enum Route {
     VolumeRename(String),
     /// dhow's own.
     VolumeUpdate(String),
+    /// `GET /metrics`, of a service that shows them.
+    Metrics,
     /// `GET /dhow/previous/{name}/logs`
     PreviousLogs(String),
     NetworkList,
@@ -212,6 +214,7 @@ fn system(method: &str, path: &[&str]) -> Option<Route> {
         ("PUT", ["dhow", "volumes", name, "archive"]) => Route::VolumeImport(id_of(name)?),
         ("POST", ["dhow", "volumes", name, verb]) => own_volumes(id_of(name)?, verb)?,
         ("GET", ["events"]) => Route::Events,
+        ("GET", ["metrics"]) => Route::Metrics,
         ("GET", ["plugins"]) => Route::PluginList,
         ("GET", ["plugins", name @ .., "json"]) => Route::Plugin(join(name)?),
         ("GET", ["system", "df"]) => Route::DiskUsage,

@@ -6,6 +6,7 @@
 mod accept;
 mod bind;
 mod log;
+pub(crate) mod metrics;
 mod task;
 mod tcp;
 mod tls;
@@ -27,6 +28,15 @@ pub use tls::{Guard, TlsError, TlsFiles};
 /// is not waited for.
 const LAST_REQUESTS: Duration = Duration::from_secs(15);
 
+/// Whether `GET /metrics` is answered beside Docker's API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metrics {
+    /// It is no such path.
+    Hidden,
+    /// To everybody who may ask at all.
+    Shown,
+}
+
 /// What the service is given by the program that it is a part of.
 #[derive(Debug, Clone, Copy)]
 pub struct Wiring {
@@ -34,6 +44,8 @@ pub struct Wiring {
     pub log: Log,
     /// How much of what was sent over a Unix socket its peer has not read yet.
     pub unread: fn(BorrowedFd<'_>) -> u32,
+    /// Whether whoever asks is told what is measured.
+    pub metrics: Metrics,
 }
 
 /// Serves `listeners` until `stop` is done; then takes no more connections, finishes the requests

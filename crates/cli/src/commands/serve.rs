@@ -40,6 +40,10 @@ pub(crate) struct ServeArgs {
     /// What to tell: debug, info, warn, error
     #[arg(short, long, value_name = "string")]
     log_level: Option<Level>,
+    /// Tell figures in Prometheus' form, as /metrics of the API and to everybody who reaches this address (a port is one
+    /// of this machine alone)
+    #[arg(long, value_name = "string")]
+    metrics_addr: Option<String>,
     /// File to write the number of the process to
     #[arg(short, long, value_name = "file")]
     pidfile: Option<PathBuf>,
@@ -127,6 +131,7 @@ async fn serve(cx: &Cx, args: ServeArgs) -> Outcome {
         hosts: args.hosts,
         group: args.group,
         tls: args.tls.settled(cx.config.directory())?,
+        metrics: args.metrics_addr.filter(|address| !address.is_empty()),
         pidfile: args.pidfile,
         level,
         log_format: args.log_format,

@@ -5,6 +5,7 @@ mod clients;
 mod contexts;
 mod crowd;
 mod life;
+mod metrics;
 mod registries;
 mod remote;
 mod sockets;

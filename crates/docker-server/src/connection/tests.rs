@@ -9,7 +9,7 @@ use engine::Paths;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
-use crate::service::{Form, Level, Log, Wiring};
+use crate::service::{Form as LogForm, Level, Log, Metrics, Wiring};
 
 /// An engine on a root of its own, which goes with it.
 struct Fresh {
@@ -27,8 +27,12 @@ impl Fresh {
     }
 
     fn connect(&self) -> DuplexStream {
+        self.connect_to(Metrics::Hidden)
+    }
+
+    fn connect_to(&self, metrics: Metrics) -> DuplexStream {
         let (near, far) = tokio::io::duplex(4096);
-        tokio::spawn(served(far, self.engine.clone()));
+        tokio::spawn(served(far, self.engine.clone(), metrics));
         near
     }
 
@@ -36,14 +40,18 @@ impl Fresh {
         let engine = self.engine.clone();
         Client::new(Transport::memory(move || {
             let (near, far) = tokio::io::duplex(4096);
-            tokio::spawn(served(far, engine.clone()));
+            tokio::spawn(served(far, engine.clone(), Metrics::Hidden));
             Ok(Box::new(near))
         }))
     }
 
     /// Sends bytes, and reads until the server has nothing more to say.
     async fn say(&self, request: &str) -> String {
-        let mut io = self.connect();
+        self.say_to(Metrics::Hidden, request).await
+    }
+
+    async fn say_to(&self, metrics: Metrics, request: &str) -> String {
+        let mut io = self.connect_to(metrics);
         io.write_all(request.replace('\n', "\r\n").as_bytes()).await.unwrap();
         let mut reply = String::new();
         io.read_to_string(&mut reply).await.unwrap();
@@ -52,9 +60,9 @@ impl Fresh {
 }
 
 /// Serves a connection as the service does.
-async fn served(io: DuplexStream, engine: Engine) -> Result<(), ServeError> {
-    let log = Log { least: Level::Error, form: Form::Text, write: |_| {} };
-    let shared = Arc::new(Shared::new(Wiring { log, unread: |_| 0 }));
+async fn served(io: DuplexStream, engine: Engine, metrics: Metrics) -> Result<(), ServeError> {
+    let log = Log { least: Level::Error, form: LogForm::Text, write: |_| {} };
+    let shared = Arc::new(Shared::new(Wiring { log, unread: |_| 0, metrics }));
     serve_for(io, (engine, shared), |_| 0, std::future::pending()).await
 }
 
@@ -88,6 +96,28 @@ async fn head_has_the_head_alone() {
     assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");
     assert!(reply.contains("content-length: 0"), "{reply}");
     assert!(reply.ends_with("\r\n\r\n"), "{reply}");
+}
+
+#[tokio::test]
+async fn figures_are_told_where_they_are_shown() {
+    let fresh = Fresh::new("metrics");
+    let ask = "GET /metrics HTTP/1.1\nHost: d\nConnection: close\n\n";
+    let hidden = fresh.say(ask).await;
+    assert!(hidden.starts_with("HTTP/1.1 404 Not Found\r\n"), "{hidden}");
+    let request = ask.replace("GET /metrics", "GET /nosuch").replace("close", "keep-alive");
+    let shown = fresh.say_to(Metrics::Shown, &format!("{request}{ask}")).await;
+    let (_, text) = shown.rsplit_once("\r\n\r\n").unwrap();
+    for line in [
+        "engine_daemon_container_states_containers{state=\"running\"} 0\n",
+        "dhow_http_requests_total{code=\"404\",method=\"GET\"} 1\n",
+        "# TYPE process_open_fds gauge\n",
+    ] {
+        assert!(text.contains(line), "{line}: {shown}");
+    }
+    assert!(
+        shown.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"),
+        "{shown}"
+    );
 }
 
 #[tokio::test]

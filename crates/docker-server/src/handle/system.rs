@@ -3,10 +3,14 @@
 use docker_api::types::system::{NotStarted, ResetDone, StartDone};
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, PRAGMA};
 
-use crate::call::Call;
+use engine::Engine;
+
+use crate::call::{Call, blocking};
 use crate::error::HttpError;
 use crate::raise;
 use crate::reply::{self, Reply};
+use crate::service::Shared;
+use crate::service::metrics::{self, Process, Snapshot};
 
 /// `GET` and `HEAD /_ping`.
 pub(super) fn ping() -> Reply {
@@ -30,6 +34,23 @@ pub(super) fn version(call: &Call) -> Reply {
 pub(super) async fn info(call: &Call) -> Result<Reply, HttpError> {
     let info = call.run_brief(|engine| engine.info()).await?;
     Ok(reply::json(&raise::info(&info)))
+}
+
+/// `GET /metrics`.
+pub(super) async fn metrics(call: &Call) -> Result<Reply, HttpError> {
+    match &call.measured {
+        Some(shared) => measured(call.engine.clone(), shared).await,
+        None => Ok(reply::nowhere()),
+    }
+}
+
+/// What a service tells whoever measures it.
+pub(crate) async fn measured(engine: Engine, shared: &Shared) -> Result<Reply, HttpError> {
+    let info = blocking(move || engine.info().map_err(HttpError::from)).await??;
+    let process = Process::read().map_err(|e| HttpError::internal(format!("read /proc: {e}")))?;
+    let snapshot =
+        Snapshot { counts: shared.counts(), under_way: shared.under_way(), info: &info, process };
+    Ok(reply::typed(metrics::CONTENT_TYPE, snapshot.render()))
 }
 
 /// `POST /dhow/reset`.

@@ -62,6 +62,8 @@ impl Door {
         let (shared, engine) = (self.shared.clone(), self.engine.clone());
         let mut stopped = self.stopped.clone();
         tokio::spawn(async move {
+            let counted = shared.clone();
+            let _connected = counted.counts().connection();
             let stop = async move {
                 let _ = stopped.wait_for(|stopped| *stopped).await;
             };
@@ -71,6 +73,10 @@ impl Door {
                     let unread = move |stream: &UnixStream| asked.unread(stream);
                     // How it ended matters to the client alone, who knows.
                     let _ = connection::serve_for(stream, (engine, shared), unread, stop).await;
+                }
+                Accepted::Metrics(stream) => {
+                    let _ = tcp::prepare(&stream);
+                    let _ = connection::serve_metrics(stream, (engine, shared), stop).await;
                 }
                 Accepted::Tcp(stream, config) => {
                     welcome_from_afar((stream, config), (engine, shared), stop).await;

@@ -90,6 +90,8 @@ enum Socket {
         _file: Option<SocketFile>,
     },
     Tcp(TcpListener, Guard),
+    /// Where nothing but figures is told.
+    Metrics(TcpListener),
 }
 
 /// A connection that has come in.
@@ -97,6 +99,7 @@ pub(super) enum Accepted {
     Unix(UnixStream),
     /// With what it takes to agree on TLS, if there is to be any.
     Tcp(TcpStream, Option<Arc<ServerConfig>>),
+    Metrics(TcpStream),
 }
 
 impl Listener {
@@ -146,6 +149,17 @@ impl Listener {
         Ok(Self { socket: Socket::Tcp(socket, guard.clone()), place })
     }
 
+    /// Listens at an address where nothing but figures is told, to everybody; port 0 is a free one.
+    ///
+    /// # Errors
+    /// The system says no.
+    pub fn metrics(address: SocketAddr) -> Result<Self, BindError> {
+        let failed = |source| BindError::Tcp { address, source };
+        let socket = tcp::listen(address).map_err(failed)?;
+        let place = format!("http://{}/metrics", socket.local_addr().map_err(failed)?);
+        Ok(Self { socket: Socket::Metrics(socket), place })
+    }
+
     /// Listens at a socket that somebody else has made, and will keep.
     ///
     /// # Errors
@@ -190,6 +204,7 @@ impl Listener {
             Socket::Tcp(socket, guard) => {
                 Ok(Accepted::Tcp(socket.accept().await?.0, guard.config()))
             }
+            Socket::Metrics(socket) => Ok(Accepted::Metrics(socket.accept().await?.0)),
         }
     }
 }

@@ -14,8 +14,9 @@ use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::watch;
 
-use super::Wiring;
 use super::log::{Level, Log};
+use super::metrics::{self, Counts};
+use super::{Metrics, Wiring};
 use crate::reply::{Body, Reply};
 use crate::route;
 
@@ -29,6 +30,7 @@ const LONGEST_ID: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Shared {
     wiring: Wiring,
+    counts: Counts,
     /// Requests under way that end by themselves.
     under_way: watch::Sender<usize>,
     requests: AtomicU64,
@@ -40,7 +42,16 @@ impl Shared {
     pub(crate) fn new(wiring: Wiring) -> Self {
         let (under_way, _) = watch::channel(0);
         let run = format!("{:x}", jiff::Timestamp::now().as_millisecond());
-        Self { wiring, under_way, requests: AtomicU64::new(0), run }
+        Self { wiring, counts: Counts::new(), under_way, requests: AtomicU64::new(0), run }
+    }
+
+    pub(crate) const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Whether whoever asks is told what is measured.
+    pub(crate) fn shows_metrics(&self) -> bool {
+        self.wiring.metrics == Metrics::Shown
     }
 
     pub(super) const fn log(&self) -> Log {
@@ -52,7 +63,7 @@ impl Shared {
         (self.wiring.unread)(socket.as_fd())
     }
 
-    pub(super) fn under_way(&self) -> usize {
+    pub(crate) fn under_way(&self) -> usize {
         *self.under_way.borrow()
     }
 
@@ -79,6 +90,7 @@ impl Shared {
         Task {
             id,
             what,
+            method: metrics::method(request.method()),
             since: Instant::now(),
             status: None,
             held: Held { shared: self.clone(), lasts },
@@ -114,6 +126,7 @@ impl Drop for Held {
 pub(crate) struct Task {
     id: String,
     what: String,
+    method: &'static str,
     since: Instant,
     /// None as long as there is no reply: a connection that was given to a container has none.
     status: Option<StatusCode>,
@@ -160,6 +173,7 @@ impl hyper::body::Body for Watched {
 
 impl Drop for Task {
     fn drop(&mut self) {
+        self.held.shared.counts.request(self.method, self.status);
         let failed = self.status.is_some_and(|status| status.is_server_error());
         let level = if failed { Level::Warn } else { Level::Debug };
         let log = self.held.shared.log();

@@ -1,0 +1,43 @@
+//! Figures in Prometheus' form.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use super::{Service, docker};
+
+const ASK: &str = "GET /metrics HTTP/1.1\nHost: d\nConnection: close\n\n";
+
+fn say(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.replace('\n', "\r\n").as_bytes()).unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    reply
+}
+
+#[test]
+fn figures_are_told_where_somebody_asked_for_it_and_nothing_else_is() {
+    let host = crate::host();
+    let words = ["serve", "--metrics-addr", "127.0.0.1:0"];
+    let service = Service::started(&host, &mut host.command(&words));
+    let said = service.said();
+    let address = said.split_once("http://").and_then(|(_, rest)| rest.split_once("/metrics"));
+    let address = address.unwrap_or_else(|| panic!("{said}")).0;
+    let run = ["run", "-d", "--name", "runs", "busybox", "sleep", "1000"];
+    assert!(docker(&host, &service, &run).status().unwrap().success());
+    host.ok(&["create", "--name", "idle", "busybox"]);
+    for told in [say(address, ASK), service.say(ASK)] {
+        assert!(told.starts_with("HTTP/1.1 200 "), "{told}");
+        for line in [
+            "engine_daemon_container_states_containers{state=\"running\"} 1\n",
+            "engine_daemon_container_states_containers{state=\"stopped\"} 1\n",
+            "dhow_http_requests_total{code=\"201\",method=\"POST\"} 1\n",
+        ] {
+            assert!(told.contains(line), "{line}: {told}");
+        }
+    }
+    // Whoever reaches the address is told nothing else.
+    let ask = "GET /containers/json HTTP/1.1\nHost: d\nConnection: close\n\n";
+    assert!(say(address, ask).starts_with("HTTP/1.1 404 "));
+    host.ok(&["rm", "-f", "runs"]);
+}

@@ -1,0 +1,298 @@
+//! What the service tells whoever measures it, in Prometheus' text form.
+//!
+//! Figures that Docker's daemon has as well have its names, those of any process the names that Prometheus' own
+//! libraries give them; what is counted of requests is dhow's.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use engine::view::InfoView;
+use http::{Method, StatusCode};
+use jiff::Timestamp;
+use rustix::process::{Resource, getrlimit};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::raise::{DRIVER, VERSION};
+
+/// The form's name.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What is counted while the service lives.
+#[derive(Debug)]
+pub(crate) struct Counts {
+    since: Timestamp,
+    /// By method and code.
+    requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
+    connections: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn new() -> Self {
+        Self {
+            since: Timestamp::now(),
+            requests: Mutex::default(),
+            connections: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+        }
+    }
+
+    /// A connection that was given to a container counts as a protocol that was switched, whatever the client
+    /// was told.
+    pub(super) fn request(&self, method: &'static str, status: Option<StatusCode>) {
+        let code = status.unwrap_or(StatusCode::SWITCHING_PROTOCOLS).as_u16();
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        *requests.entry((method, code)).or_default() += 1;
+    }
+
+    /// Counts a connection until the guard goes.
+    pub(super) fn connection(&self) -> Connected<'_> {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Connected(self)
+    }
+}
+
+/// A connection that there is.
+#[derive(Debug)]
+pub(super) struct Connected<'a>(&'a Counts);
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A method by its name; clients make up as many as they like, and are not to fill our memory with them.
+pub(super) fn method(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// What the kernel says about this process.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Process {
+    cpu_seconds: f64,
+    resident: u64,
+    virtual_size: u64,
+    open_files: u64,
+    most_files: u64,
+}
+
+impl Process {
+    /// Asks it.
+    ///
+    /// # Errors
+    /// There is no procfs.
+    pub(crate) fn read() -> io::Result<Self> {
+        let status = std::fs::read_to_string("/proc/self/status")?;
+        let kilobytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+        };
+        let cpu = clock_gettime(ClockId::ProcessCPUTime);
+        // The list is one itself.
+        let open = std::fs::read_dir("/proc/self/fd")?.count().saturating_sub(1);
+        Ok(Self {
+            cpu_seconds: std::time::Duration::try_from(cpu).unwrap_or_default().as_secs_f64(),
+            resident: kilobytes("VmRSS:").unwrap_or(0) << 10,
+            virtual_size: kilobytes("VmSize:").unwrap_or(0) << 10,
+            open_files: open as u64,
+            most_files: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
+        })
+    }
+}
+
+/// All of it at this moment.
+#[derive(Debug)]
+pub(crate) struct Snapshot<'a> {
+    pub(crate) counts: &'a Counts,
+    /// Requests under way that end by themselves.
+    pub(crate) under_way: usize,
+    pub(crate) info: &'a InfoView,
+    pub(crate) process: Process,
+}
+
+impl Snapshot<'_> {
+    /// Writes it down.
+    pub(crate) fn render(&self) -> String {
+        let mut text = Text(String::new());
+        self.engine(&mut text);
+        self.requests(&mut text);
+        self.process(&mut text);
+        text.0
+    }
+
+    fn engine(&self, text: &mut Text) {
+        let info = self.info;
+        let (running, paused, stopped) = info.containers;
+        let name = "engine_daemon_container_states_containers";
+        text.head(name, "gauge", "The count of containers in various states");
+        for (state, count) in [("paused", paused), ("running", running), ("stopped", stopped)] {
+            text.value(name, &[("state", state)], count);
+        }
+        text.only(
+            "engine_daemon_engine_cpus_cpus",
+            "gauge",
+            "The number of cpus that the host system of the engine has",
+            info.cpus,
+        );
+        let name = "engine_daemon_engine_info";
+        text.head(
+            name,
+            "gauge",
+            "The information related to the engine and the OS it is running on",
+        );
+        let labels = [
+            ("architecture", info.machine.as_str()),
+            ("graphdriver", DRIVER),
+            ("kernel", &info.kernel),
+            ("os", &info.operating_system),
+            ("os_type", "linux"),
+            ("os_version", &info.os_version),
+            ("version", VERSION),
+        ];
+        text.value(name, &labels, 1);
+        text.only(
+            "engine_daemon_engine_memory_bytes",
+            "gauge",
+            "The number of bytes of memory that the host system of the engine has",
+            info.memory,
+        );
+        text.only("dhow_images", "gauge", "Images in the store", info.images);
+    }
+
+    fn requests(&self, text: &mut Text) {
+        let counts = self.counts;
+        let ended = counts.ended.load(Ordering::Relaxed);
+        let all = counts.connections.load(Ordering::Relaxed);
+        text.only(
+            "dhow_connections",
+            "gauge",
+            "Connections that there are",
+            all.saturating_sub(ended),
+        );
+        text.only("dhow_connections_total", "counter", "Connections that came in", all);
+        let name = "dhow_http_requests_total";
+        text.head(name, "counter", "Requests that were answered, by method and code; 101 are those whose connection went to a container");
+        for ((method, code), count) in
+            counts.requests.lock().unwrap_or_else(PoisonError::into_inner).iter()
+        {
+            text.value(name, &[("code", &code.to_string()), ("method", method)], *count);
+        }
+        text.only(
+            "dhow_http_requests_under_way",
+            "gauge",
+            "Requests that are being answered and end by themselves",
+            self.under_way,
+        );
+    }
+
+    fn process(&self, text: &mut Text) {
+        let process = self.process;
+        text.only(
+            "process_cpu_seconds_total",
+            "counter",
+            "Total user and system CPU time spent in seconds",
+            process.cpu_seconds,
+        );
+        text.only(
+            "process_max_fds",
+            "gauge",
+            "Maximum number of open file descriptors",
+            process.most_files,
+        );
+        text.only(
+            "process_open_fds",
+            "gauge",
+            "Number of open file descriptors",
+            process.open_files,
+        );
+        text.only(
+            "process_resident_memory_bytes",
+            "gauge",
+            "Resident memory size in bytes",
+            process.resident,
+        );
+        text.only(
+            "process_start_time_seconds",
+            "gauge",
+            "Start time of the process since unix epoch in seconds",
+            self.counts.since.as_second(),
+        );
+        text.only(
+            "process_virtual_memory_bytes",
+            "gauge",
+            "Virtual memory size in bytes",
+            process.virtual_size,
+        );
+    }
+}
+
+/// Prometheus' text form in the making. Writing to a string cannot fail.
+struct Text(String);
+
+impl Text {
+    fn head(&mut self, name: &str, kind: &str, about: &str) {
+        let _ = write!(self.0, "# HELP {name} {about}\n# TYPE {name} {kind}\n");
+    }
+
+    fn value(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+        let pairs: Vec<String> = labels
+            .iter()
+            .map(|(label, text)| {
+                let text = text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
+                format!("{label}=\"{text}\"")
+            })
+            .collect();
+        let labels =
+            if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) };
+        let _ = writeln!(self.0, "{name}{labels} {value}");
+    }
+
+    /// One that has no labels.
+    fn only(&mut self, name: &str, kind: &str, about: &str, value: impl std::fmt::Display) {
+        self.head(name, kind, about);
+        self.value(name, &[], value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_cannot_break_a_line() {
+        let mut text = Text(String::new());
+        text.value("name", &[("a", "x\"y\\z\nlevel")], 1);
+        assert_eq!(text.0, "name{a=\"x\\\"y\\\\z\\nlevel\"} 1\n");
+    }
+
+    #[test]
+    fn what_clients_make_up_is_counted_together() {
+        let counts = Counts::new();
+        for word in ["GET", "BREW", "STEEP"] {
+            counts.request(method(&word.parse().unwrap()), Some(StatusCode::NOT_FOUND));
+        }
+        counts.request("POST", None);
+        let counted = counts.requests.lock().unwrap();
+        let counted: Vec<_> = counted.iter().map(|(key, count)| (*key, *count)).collect();
+        assert_eq!(counted, [(("GET", 404), 1), (("POST", 101), 1), (("other", 404), 2)]);
+    }
+
+    #[test]
+    fn the_kernel_knows_this_process() {
+        let process = Process::read().unwrap();
+        assert!(process.resident > 1 << 20 && process.virtual_size >= process.resident);
+        assert!(process.open_files >= 3 && process.most_files >= process.open_files);
+    }
+}
