@@ -26,6 +26,9 @@ use crate::route::Route;
 /// Docker's answer to everything that needs a swarm.
 const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
 
+/// Docker's answer to whoever would leave one.
+const IN_NO_SWARM: &str = "This node is not part of a swarm";
+
 /// Does what a request asks for.
 pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpError> {
     match route {
@@ -84,6 +87,7 @@ pub(crate) async fn dispatch(call: Call, route: Route) -> Result<Reply, HttpErro
         Route::Firewall => networks::firewall(&call).await,
         Route::PluginList => Ok(reply::json(&Vec::<String>::new())),
         Route::Plugin(name) => Err(HttpError::not_found(format!("plugin {name:?} not found"))),
+        Route::SwarmLeave => Err(HttpError::new(StatusCode::SERVICE_UNAVAILABLE, IN_NO_SWARM)),
         Route::Swarm => Err(HttpError::new(StatusCode::SERVICE_UNAVAILABLE, NO_SWARM)),
         Route::Later(what) => Err(HttpError::later(what)),
     }

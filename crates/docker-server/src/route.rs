@@ -83,6 +83,8 @@ pub(crate) enum Route {
     Plugin(String),
     /// Needs a swarm, which this is never part of.
     Swarm,
+    /// `POST /swarm/leave`
+    SwarmLeave,
     /// An operation of Docker's that is not here yet.
     Later(&'static str),
 }
@@ -184,7 +186,8 @@ fn route(method: &str, path: &[&str]) -> Option<Route> {
         "images" => images(method, &path[1..]),
         "volumes" => volumes(method, &path[1..]),
         "networks" => networks(method, &path[1..]),
-        "swarm" | "nodes" | "services" | "tasks" | "secrets" | "configs" => Some(Route::Swarm),
+        "swarm" | "nodes" | "services" | "tasks" | "secrets" | "configs" => swarm(method, path),
+        "plugins" => plugins(method, &path[1..]),
         _ => system(method, path),
     }
 }
@@ -215,8 +218,6 @@ fn system(method: &str, path: &[&str]) -> Option<Route> {
         ("POST", ["dhow", "volumes", name, verb]) => own_volumes(id_of(name)?, verb)?,
         ("GET", ["events"]) => Route::Events,
         ("GET", ["metrics"]) => Route::Metrics,
-        ("GET", ["plugins"]) => Route::PluginList,
-        ("GET", ["plugins", name @ .., "json"]) => Route::Plugin(join(name)?),
         ("GET", ["system", "df"]) => Route::DiskUsage,
         ("POST", ["auth"]) => Route::Login,
         ("POST", ["build"]) => Route::Later("build"),
@@ -225,7 +226,6 @@ fn system(method: &str, path: &[&str]) -> Option<Route> {
         ("POST", ["commit"]) => Route::Commit,
         ("POST", ["session" | "grpc"]) => Route::Later("build sessions"),
         ("GET", ["distribution", name @ .., "json"]) => Route::Describe(join(name)?),
-        (_, ["plugins", ..]) => Route::Later("plugins"),
         _ => return None,
     })
 }
@@ -316,6 +316,39 @@ fn volumes(method: &str, path: &[&str]) -> Option<Route> {
     })
 }
 
+/// What a swarm's engines have. This one could not begin or join a swarm; all else is answered as by one that
+/// is in none.
+fn swarm(method: &str, path: &[&str]) -> Option<Route> {
+    Some(match (method, path) {
+        ("POST", ["swarm", "init" | "join"]) => Route::Later("swarms"),
+        ("POST", ["swarm", "leave"]) => Route::SwarmLeave,
+        ("GET", ["swarm"] | ["swarm", "unlockkey"])
+        | ("POST", ["swarm", "update" | "unlock"])
+        | ("GET", ["nodes" | "services" | "tasks" | "secrets" | "configs"])
+        | ("POST", ["services" | "secrets" | "configs", "create"]) => Route::Swarm,
+        ("GET", ["nodes" | "services" | "tasks" | "secrets" | "configs", id])
+        | ("DELETE", ["nodes" | "services" | "secrets" | "configs", id])
+        | ("POST", ["nodes" | "services" | "secrets" | "configs", id, "update"])
+        | ("GET", ["services" | "tasks", id, "logs"]) => {
+            id_of(id)?;
+            Route::Swarm
+        }
+        _ => return None,
+    })
+}
+
+/// Plugins that an engine keeps. There are none.
+fn plugins(method: &str, path: &[&str]) -> Option<Route> {
+    Some(match (method, path) {
+        ("GET", []) => Route::PluginList,
+        ("GET", ["privileges"]) | ("POST", ["pull" | "create"]) => Route::Later("plugins"),
+        ("GET", [name @ .., "json"])
+        | ("POST", [name @ .., "enable" | "disable" | "upgrade" | "push" | "set"])
+        | ("DELETE", name) => Route::Plugin(join(name)?),
+        _ => return None,
+    })
+}
+
 fn own_volumes(name: String, verb: &str) -> Option<Route> {
     match verb {
         "clone" => Some(Route::VolumeClone(name)),
@@ -401,9 +434,51 @@ mod tests {
             ("DELETE", "/volumes"),
             ("GET", "/containers/%ff/json"),
             ("PATCH", "/containers/abc/json"),
+            ("PUT", "/services"),
+            ("GET", "/secrets//"),
+            ("GET", "/swarm/init"),
+            ("DELETE", "/tasks/a"),
+            ("DELETE", "/plugins/"),
+            ("GET", "/plugins/a"),
         ] {
             assert_eq!(to(method, path), None, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn every_operation_of_the_api_is_known() {
+        // The groups of `swagger.yaml`, and what Docker's daemon serves beside it.
+        const ALL: &str = "
+            GET: containers/json containers/a/json containers/a/top containers/a/logs containers/a/changes \
+                containers/a/export containers/a/stats containers/a/attach/ws containers/a/archive \
+                containers/a/checkpoints images/json images/a/json images/a/history images/search images/a/get \
+                images/get networks networks/ networks/a volumes volumes/a info version _ping events system/df \
+                exec/a/json plugins plugins/privileges plugins/a/json distribution/a/json swarm swarm/unlockkey \
+                nodes nodes/a services services/a services/a/logs tasks tasks/a tasks/a/logs secrets secrets/a \
+                configs configs/a
+            HEAD: _ping containers/a/archive
+            PUT: containers/a/archive volumes/a
+            DELETE: containers/a containers/a/checkpoints/b images/a networks/a volumes/a plugins/a nodes/a \
+                services/a secrets/a configs/a
+            OPTIONS: anything
+            POST: containers/create containers/a/resize containers/a/start containers/a/stop containers/a/restart \
+                containers/a/kill containers/a/update containers/a/rename containers/a/pause containers/a/unpause \
+                containers/a/attach containers/a/wait containers/prune containers/a/exec containers/a/checkpoints \
+                exec/a/start exec/a/resize build build/prune build/cancel images/create images/a/push images/a/tag \
+                images/prune images/load commit networks/create networks/a/connect networks/a/disconnect \
+                networks/prune volumes/create volumes/prune auth session grpc plugins/pull plugins/a/enable \
+                plugins/a/disable plugins/a/upgrade plugins/create plugins/a/push plugins/a/set swarm/init \
+                swarm/join swarm/leave swarm/update swarm/unlock nodes/a/update services/create services/a/update \
+                secrets/create secrets/a/update configs/create configs/a/update";
+        let mut count = 0;
+        for line in ALL.trim().lines() {
+            let (method, paths) = line.trim().split_once(": ").unwrap();
+            for path in paths.split_whitespace() {
+                assert!(to(method, &format!("/v1.51/{path}")).is_some(), "{method} {path}");
+                count += 1;
+            }
+        }
+        assert_eq!(count, 114);
     }
 
     #[test]

@@ -336,8 +336,24 @@ async fn a_container_gets_another_name() {
 #[tokio::test]
 async fn what_needs_a_swarm_or_is_not_there_yet_says_so() {
     let fresh = Fresh::new("later");
-    let reply = fresh.say("GET /services HTTP/1.1\nHost: d\nConnection: close\n\n").await;
-    assert!(reply.starts_with("HTTP/1.1 503 "), "{reply}");
+    for (line, status, words) in [
+        ("GET /services", 503, "This node is not a swarm manager. Use \\\"docker swarm init\\\""),
+        ("POST /secrets/create", 503, "This node is not a swarm manager."),
+        ("GET /tasks/a/logs", 503, "This node is not a swarm manager."),
+        ("POST /swarm/leave", 503, "\"This node is not part of a swarm\""),
+        ("POST /swarm/init", 501, "not supported yet: swarms"),
+        ("POST /session", 501, "not supported yet: build sessions"),
+        ("POST /build", 501, "not supported yet: build"),
+        ("POST /plugins/pull", 501, "not supported yet: plugins"),
+        ("GET /plugins/a/b/json", 404, "plugin \\\"a/b\\\" not found"),
+        ("DELETE /plugins/a", 404, "plugin \\\"a\\\" not found"),
+        ("POST /plugins/a/enable", 404, "plugin \\\"a\\\" not found"),
+        ("POST /nodes", 404, "page not found"),
+    ] {
+        let reply = fresh.say(&format!("{line} HTTP/1.1\nHost: d\nConnection: close\n\n")).await;
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {reply}");
+        assert!(reply.contains(words), "{line}: {reply}");
+    }
     let reply =
         fresh.say("GET /containers/x/attach/ws HTTP/1.1\nHost: d\nConnection: close\n\n").await;
     assert!(reply.starts_with("HTTP/1.1 400 "), "{reply}");
