@@ -111,7 +111,8 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
     };
     let unread =
         |socket: std::os::fd::BorrowedFd<'_>| sys::socket::unread_by_peer(socket).unwrap_or(0);
-    service::serve(engine, listeners, Wiring { log, unread, metrics }, stop).await;
+    service::serve(engine, listeners, Wiring { log, unread, trim: sys::heap::trim, metrics }, stop)
+        .await;
     Ok(())
 }
 

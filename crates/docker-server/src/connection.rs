@@ -33,6 +33,7 @@ use crate::reply::{self, Reply};
 use crate::route::{self, Route};
 use crate::service::Shared;
 use crate::splice::{Parted, splice};
+use crate::turn::{Turn, Turns};
 use crate::websocket::{self, Agreed};
 use model::detach::DetachKeys;
 
@@ -103,7 +104,7 @@ where
 {
     let server = Server { company: Company::Alone, engine, measured: None };
     let answer = |request, hijack| answer(server.clone(), request, hijack);
-    serve(io, std::future::pending(), |_| 0, answer).await
+    serve(io, None, (std::future::pending(), |_| 0), answer).await
 }
 
 /// Serves one of a service's connections. When `stop` is done, the request that is under way is its
@@ -119,8 +120,9 @@ where
 {
     let measured = shared.shows_metrics().then(|| shared.clone());
     let server = Server { company: Company::Others, engine, measured };
-    serve(io, stop, unread, |request, hijack| {
-        let task = shared.begin(&request);
+    let turn = Arc::new(Turn::default());
+    serve(io, Some(turn.clone()), (stop, unread), move |request, hijack| {
+        let task = shared.begin(&request, turn.clone());
         let reply = answer(server.clone(), request, hijack);
         async move { task.replied(reply.await) }
     })
@@ -136,30 +138,31 @@ pub(crate) async fn serve_metrics<I>(
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    serve(
-        io,
-        stop,
-        |_| 0,
-        |request, _| {
-            let is_asked = *request.method() == Method::GET && request.uri().path() == "/metrics";
-            let (engine, shared) = (engine.clone(), shared.clone());
-            async move {
-                if !is_asked {
-                    return reply::nowhere();
-                }
+    let turn = Arc::new(Turn::default());
+    serve(io, Some(turn.clone()), (stop, |_: &I| 0), move |request, _| {
+        turn.answering();
+        let turn = turn.clone();
+        let is_asked = *request.method() == Method::GET && request.uri().path() == "/metrics";
+        let (engine, shared) = (engine.clone(), shared.clone());
+        async move {
+            let reply = if is_asked {
                 let told = handle::system::measured(engine, &shared).await;
                 told.unwrap_or_else(HttpError::into_reply)
-            }
-        },
-    )
+            } else {
+                reply::nowhere()
+            };
+            turn.said(None);
+            reply
+        }
+    })
     .await
 }
 
 /// Serves requests with `answer` until the connection ends or is taken over.
 async fn serve<I, A, F>(
     io: I,
-    stop: impl Future<Output = ()>,
-    unread: impl Fn(&I) -> u32,
+    turn: Option<Arc<Turn>>,
+    (stop, unread): (impl Future<Output = ()>, impl Fn(&I) -> u32),
     answer: A,
 ) -> Result<(), ServeError>
 where
@@ -175,7 +178,7 @@ where
     let mut http = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(HEAD_MAX)
-        .serve_connection(TokioIo::new(Linger::new(io)), service);
+        .serve_connection(TokioIo::new(Turns::new(Linger::new(io), turn)), service);
     let mut stop = pin!(stop);
     let mut stopping = false;
     let hijack = loop {

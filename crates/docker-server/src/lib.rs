@@ -21,6 +21,7 @@ mod reply;
 mod route;
 pub mod service;
 mod splice;
+mod turn;
 mod websocket;
 
 pub use connection::{ServeError, serve_own};

@@ -5,8 +5,10 @@
 //! which every run of the command line would pay for.
 
 use http::Method;
+use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 
+use crate::params::{Query, moment};
 use crate::quirks::ApiVersion;
 
 /// An operation of the API, with the names from its path.
@@ -90,15 +92,18 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    /// Whether it is served for as long as something lives, so that nobody waits for its end.
-    pub(crate) fn lasts(&self) -> bool {
+    /// Whether it is served for as long as something lives, so that nobody waits for its end. A connection that is
+    /// given to a container is none of HTTP's any more, and is not waited for either.
+    pub(crate) fn lasts(&self, query: &Query, now: Timestamp) -> bool {
         use ContainerRoute as C;
-        matches!(
-            self,
-            Self::Events
-                | Self::Exec(_, ExecRoute::Start)
-                | Self::Container(_, C::Logs | C::Stats | C::Attach | C::AttachSocket | C::Wait)
-        )
+        if *self == Self::Events {
+            let until = query.get("until").and_then(|text| moment(text).ok().flatten());
+            return until.is_none_or(|until| until > now);
+        }
+        let Self::Container(_, operation) = self else { return false };
+        let is_followed = *operation == C::Logs && query.flag("follow");
+        let is_streamed = *operation == C::Stats && query.flag_or("stream", true);
+        is_followed || is_streamed || *operation == C::Wait
     }
 }
 
@@ -442,6 +447,29 @@ mod tests {
             ("GET", "/plugins/a"),
         ] {
             assert_eq!(to(method, path), None, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn only_what_has_no_end_of_its_own_lasts() {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let lasts = |method, path, query: &str| {
+            to(method, path).unwrap().lasts(&Query::parse(query).unwrap(), now)
+        };
+        for (method, path, query, want) in [
+            ("GET", "/events", "", true),
+            ("GET", "/events", "until=1", false),
+            ("GET", "/events", "until=4000000000", true),
+            ("GET", "/containers/a/logs", "stdout=1", false),
+            ("GET", "/containers/a/logs", "stdout=1&follow=1", true),
+            ("GET", "/containers/a/stats", "", true),
+            ("GET", "/containers/a/stats", "stream=0", false),
+            ("POST", "/containers/a/wait", "", true),
+            ("POST", "/containers/a/attach", "", false),
+            ("POST", "/exec/a/start", "", false),
+            ("POST", "/containers/a/stop", "", false),
+        ] {
+            assert_eq!(lasts(method, path, query), want, "{path}?{query}");
         }
     }
 

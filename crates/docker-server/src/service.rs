@@ -44,6 +44,8 @@ pub struct Wiring {
     pub log: Log,
     /// How much of what was sent over a Unix socket its peer has not read yet.
     pub unread: fn(BorrowedFd<'_>) -> u32,
+    /// Gives memory back that is free.
+    pub trim: fn(),
     /// Whether whoever asks is told what is measured.
     pub metrics: Metrics,
 }

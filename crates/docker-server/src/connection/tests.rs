@@ -62,7 +62,7 @@ impl Fresh {
 /// Serves a connection as the service does.
 async fn served(io: DuplexStream, engine: Engine, metrics: Metrics) -> Result<(), ServeError> {
     let log = Log { least: Level::Error, form: LogForm::Text, write: |_| {} };
-    let shared = Arc::new(Shared::new(Wiring { log, unread: |_| 0, metrics }));
+    let shared = Arc::new(Shared::new(Wiring { log, unread: |_| 0, trim: || {}, metrics }));
     serve_for(io, (engine, shared), |_| 0, std::future::pending()).await
 }
 
@@ -385,8 +385,8 @@ async fn a_taken_connection_is_raw() {
         let hijack = std::sync::Mutex::new(Some(hijack));
         let serving = tokio::spawn(serve(
             server,
-            std::future::pending(),
-            |_| 0,
+            None,
+            (std::future::pending(), |_| 0),
             move |request, connection| {
                 let is_attach = request.uri().path() == "/attach";
                 let hijack = hijack.lock().unwrap().take_if(|_| is_attach);

@@ -5,11 +5,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -223,13 +223,19 @@ fn make_way(path: &Path) -> Result<(), BindError> {
         }
         Ok(_) => {}
     }
-    match StdUnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(failed("remove"))
-        }
-        Ok(_) => Err(BindError::Taken(path.to_owned())),
-        Err(error) => Err(failed("ask who listens at")(error)),
+    match knock(path) {
+        Err(Errno::CONNREFUSED) => fs::remove_file(path).map_err(failed("remove")),
+        // Whose queue is full listens as well.
+        Ok(()) | Err(Errno::AGAIN) => Err(BindError::Taken(path.to_owned())),
+        Err(errno) => Err(failed("ask who listens at")(errno.into())),
     }
+}
+
+/// Connects to a socket without waiting for its owner.
+fn knock(path: &Path) -> Result<(), Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)
 }
 
 /// Gives what was found at a socket's path to a group. Nothing is looked up again: whoever may write to the
@@ -326,6 +332,20 @@ mod tests {
             assert!(matches!(refused, BindError::Replaced(_)), "{name}: {refused}");
         }
         drop(own);
+    }
+
+    #[test]
+    fn whose_queue_is_full_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let flags = SocketFlags::CLOEXEC;
+        let busy = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+        let busy = busy.unwrap();
+        rustix::net::bind(&busy, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        rustix::net::listen(&busy, 0).unwrap();
+        let _first = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let taken = make_way(&path).unwrap_err();
+        assert!(matches!(taken, BindError::Taken(_)), "{taken}");
     }
 
     #[tokio::test]

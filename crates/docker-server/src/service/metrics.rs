@@ -28,11 +28,20 @@ pub(crate) struct Counts {
     requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
     connections: AtomicU64,
     ended: AtomicU64,
+    /// The most connections at once since memory was given back.
+    most: AtomicU64,
+    /// Gives memory back that is free.
+    trim: fn(),
 }
 
+/// So many connections at once leave enough behind to be given back.
+const CROWD: u64 = 16;
+
 impl Counts {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(trim: fn()) -> Self {
         Self {
+            most: AtomicU64::new(0),
+            trim,
             since: Timestamp::now(),
             requests: Mutex::default(),
             connections: AtomicU64::new(0),
@@ -50,7 +59,9 @@ impl Counts {
 
     /// Counts a connection until the guard goes.
     pub(super) fn connection(&self) -> Connected<'_> {
-        self.connections.fetch_add(1, Ordering::Relaxed);
+        let all = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        let now = all.saturating_sub(self.ended.load(Ordering::Relaxed));
+        self.most.fetch_max(now, Ordering::Relaxed);
         Connected(self)
     }
 }
@@ -60,8 +71,17 @@ impl Counts {
 pub(super) struct Connected<'a>(&'a Counts);
 
 impl Drop for Connected<'_> {
+    /// What a crowd took would stay with the process: pieces of it that live on lie between what is free. So it is
+    /// given back whenever half of a crowd has left.
     fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Ordering::Relaxed);
+        let counts = self.0;
+        let ended = counts.ended.fetch_add(1, Ordering::Relaxed) + 1;
+        let left = counts.connections.load(Ordering::Relaxed).saturating_sub(ended);
+        let most = counts.most.load(Ordering::Relaxed);
+        if most >= CROWD && left * 2 <= most {
+            counts.most.store(left, Ordering::Relaxed);
+            (counts.trim)();
+        }
     }
 }
 
@@ -279,7 +299,7 @@ mod tests {
 
     #[test]
     fn what_clients_make_up_is_counted_together() {
-        let counts = Counts::new();
+        let counts = Counts::new(|| {});
         for word in ["GET", "BREW", "STEEP"] {
             counts.request(method(&word.parse().unwrap()), Some(StatusCode::NOT_FOUND));
         }
@@ -287,6 +307,25 @@ mod tests {
         let counted = counts.requests.lock().unwrap();
         let counted: Vec<_> = counted.iter().map(|(key, count)| (*key, *count)).collect();
         assert_eq!(counted, [(("GET", 404), 1), (("POST", 101), 1), (("other", 404), 2)]);
+    }
+
+    #[test]
+    fn memory_is_given_back_when_half_of_a_crowd_has_left() {
+        static TRIMMED: AtomicU64 = AtomicU64::new(0);
+        let counts = Counts::new(|| {
+            TRIMMED.fetch_add(1, Ordering::Relaxed);
+        });
+        let trimmed = || TRIMMED.load(Ordering::Relaxed);
+        let few: Vec<_> = (1..CROWD).map(|_| counts.connection()).collect();
+        drop(few);
+        assert_eq!(trimmed(), 0, "a few are no crowd");
+        let mut crowd: Vec<_> = (0..4 * CROWD).map(|_| counts.connection()).collect();
+        crowd.truncate(33);
+        assert_eq!(trimmed(), 0);
+        crowd.truncate(32);
+        assert_eq!(trimmed(), 1, "one who stays for ever keeps nobody's memory");
+        crowd.truncate(1);
+        assert_eq!(trimmed(), 3, "at sixteen, and at eight, which are no crowd any more");
     }
 
     #[test]

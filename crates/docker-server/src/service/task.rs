@@ -12,13 +12,16 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::log::{Level, Log};
 use super::metrics::{self, Counts};
 use super::{Metrics, Wiring};
+use crate::params::Query;
 use crate::reply::{Body, Reply};
-use crate::route;
+use crate::route::{self, Route};
+use crate::turn::Turn;
 
 /// By which a request is found in the log. What the client calls it counts, if it can be told.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -41,8 +44,14 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(wiring: Wiring) -> Self {
         let (under_way, _) = watch::channel(0);
-        let run = format!("{:x}", jiff::Timestamp::now().as_millisecond());
-        Self { wiring, counts: Counts::new(), under_way, requests: AtomicU64::new(0), run }
+        let run = format!("{:x}", Timestamp::now().as_millisecond());
+        Self {
+            wiring,
+            counts: Counts::new(wiring.trim),
+            under_way,
+            requests: AtomicU64::new(0),
+            run,
+        }
     }
 
     pub(crate) const fn counts(&self) -> &Counts {
@@ -74,12 +83,12 @@ impl Shared {
     }
 
     /// Notes that a request has come.
-    pub(crate) fn begin<B>(self: &Arc<Self>, request: &Request<B>) -> Task {
+    pub(crate) fn begin<B>(self: &Arc<Self>, request: &Request<B>, turn: Arc<Turn>) -> Task {
+        turn.answering();
         let target = route::target(request.method(), request.uri().path());
-        let lasts = target.route.is_some_and(|route| route.lasts());
-        if !lasts {
-            self.under_way.send_modify(|count| *count += 1);
-        }
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        let lasts = |route: Route| query.is_ok_and(|query| route.lasts(&query, Timestamp::now()));
+        let held = (!target.route.is_some_and(lasts)).then(|| Held::new(self.clone()));
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let id = id_given(request.headers()).unwrap_or_else(|| format!("{}-{number}", self.run));
         let what = if self.log().tells(Level::Warn) {
@@ -93,7 +102,9 @@ impl Shared {
             method: metrics::method(request.method()),
             since: Instant::now(),
             status: None,
-            held: Held { shared: self.clone(), lasts },
+            shared: self.clone(),
+            turn,
+            held,
         }
     }
 }
@@ -108,20 +119,23 @@ fn id_given(headers: &HeaderMap) -> Option<String> {
 
 /// A place among the requests that are under way.
 #[derive(Debug)]
-struct Held {
-    shared: Arc<Shared>,
-    lasts: bool,
+struct Held(Arc<Shared>);
+
+impl Held {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.under_way.send_modify(|count| *count += 1);
+        Self(shared)
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if !self.lasts {
-            self.shared.under_way.send_modify(|count| *count -= 1);
-        }
+        self.0.under_way.send_modify(|count| *count -= 1);
     }
 }
 
-/// A request, until its reply has been sent or its connection is gone.
+/// A request, until its reply has been made or its connection is gone. Its place among those under way is kept
+/// until the reply has left.
 #[derive(Debug)]
 pub(crate) struct Task {
     id: String,
@@ -130,7 +144,10 @@ pub(crate) struct Task {
     since: Instant,
     /// None as long as there is no reply: a connection that was given to a container has none.
     status: Option<StatusCode>,
-    held: Held,
+    shared: Arc<Shared>,
+    turn: Arc<Turn>,
+    /// None of what lasts by its nature.
+    held: Option<Held>,
 }
 
 impl Task {
@@ -173,10 +190,11 @@ impl hyper::body::Body for Watched {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        self.held.shared.counts.request(self.method, self.status);
+        self.turn.said(self.held.take().map(|held| Box::new(held) as _));
+        self.shared.counts.request(self.method, self.status);
         let failed = self.status.is_some_and(|status| status.is_server_error());
         let level = if failed { Level::Warn } else { Level::Debug };
-        let log = self.held.shared.log();
+        let log = self.shared.log();
         if !log.tells(level) {
             return;
         }
