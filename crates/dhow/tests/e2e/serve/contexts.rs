@@ -106,6 +106,8 @@ fn a_context_of_one_command_line_is_one_of_the_others() {
         assert!(listed.contains("theirs c unix:///x true"), "{listed}");
     }
     assert_eq!(there.same(&["context", "inspect", "theirs", "-f", "{{json .TLSMaterial}}"]), "{}");
+    // What cleans up goes by the current context as well.
+    fine(&there.dhow(&["context", "use", "default"]));
 }
 
 #[test]
