@@ -1,12 +1,10 @@
 //! `volume export` and `volume import`: a volume as an archive.
 
-use std::ffi::OsStr;
 use std::io::{Read, Write};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use model::mount::VolumeWish;
-use rustix::fs::{Mode, OFlags, Timespec};
+use rustix::fs::{Mode, Timespec};
 use store::layer::{
     ApplyOptions, Clash, Compression, Encoder, Holes, Law, Limits, MergeOptions, Owners,
     PackOptions, Part, Privilege,
@@ -17,7 +15,7 @@ use crate::fill::{forget, lock};
 use crate::prepare::store_error;
 use crate::view::{Freezing, VolumeView};
 use crate::volume::{check_name, volume_error, volume_row};
-use crate::volume_filling::{begin, clear_partial};
+use crate::volume_filling::{Times, begin, flush, is_noted, note_whole, settle};
 use crate::volume_source::check_options;
 use crate::{Engine, EngineError};
 
@@ -87,13 +85,18 @@ impl Engine {
             None => {
                 // Somebody else's volume is not removed below.
                 let made = self.volume_make(name, wish)?;
-                if let Err(error) = self.pour(name, archive) {
-                    // The first error is the one to tell.
-                    let _ = self.volume_remove(name);
-                    return Err(error);
-                }
+                self.pour(name, archive).inspect_err(|_| self.give_up_import(name))?;
                 Ok(made)
             }
+        }
+    }
+
+    /// Removes what an import has made that has failed.
+    fn give_up_import(&self, name: &str) {
+        // What is whole has only to be moved up, by whoever comes next.
+        if !is_noted(&self.paths().volume(name)) {
+            // The first error is the one to tell.
+            let _ = self.volume_remove(name);
         }
     }
 
@@ -121,29 +124,22 @@ impl Engine {
         let _alone = self.fill_alone(&tree, name)?;
         // Under this one a new container fills an empty volume.
         let own = lock(&dir)?;
-        clear_partial(&tree, &own, name)?;
+        settle(&tree, &own, name)?;
         check_empty(&tree, name)?;
         // The next container would move the image's files in beside the archive's.
         forget(&dir)?;
         let partial = begin(&own, name)?;
         tree.mkdir(&partial, Mode::RWXU).map_err(store_error)?;
-        let poured = fill(&tree, &partial, name, archive);
-        let cleared = clear_partial(&tree, &own, name);
-        let poured = poured.and_then(|(accessed, modified)| {
-            cleared?;
-            tree.set_times("", accessed, modified).map_err(store_error)?;
-            flush(&tree, name)
-        });
+        let poured = fill(&tree, &partial, name, archive)
+            .and_then(|times| note_whole(&own, name, &partial, times));
+        let settled = settle(&tree, &own, name);
         // What went wrong with files that nobody has any more is no error of theirs.
         self.check_same(name, &tree)?;
-        poured
+        poured.and(settled)
     }
 }
 
-/// When the volume's own directory was read and changed, as the archive has it. To move its entries up
-/// changes both directories, and so does to remove the lower one.
-type Times = (Timespec, Timespec);
-
+/// All of it, and on disk.
 fn fill(
     tree: &Root,
     partial: &Path,
@@ -156,23 +152,12 @@ fn fill(
     unpack(archive, &from, name)?;
     let top = from.metadata("").map_err(store_error)?;
     flush(tree, name)?;
-    for entry in from.read_dir("").map_err(store_error)? {
-        let entry = OsStr::from_bytes(entry.name.to_bytes());
-        tree.rename_new(partial.join(entry), entry).map_err(store_error)?;
-    }
-    store::tree::copy_root(&from, tree).map_err(store_error)?;
     let accessed = i64::try_from(top.st_atime_nsec).unwrap_or(0);
     let modified = i64::try_from(top.st_mtime_nsec).unwrap_or(0);
-    Ok((
-        Timespec { tv_sec: top.st_atime, tv_nsec: accessed },
-        Timespec { tv_sec: top.st_mtime, tv_nsec: modified },
-    ))
-}
-
-fn flush(tree: &Root, name: &str) -> Result<(), EngineError> {
-    let top = tree.open_file("", OFlags::RDONLY | OFlags::DIRECTORY).map_err(store_error)?;
-    rustix::fs::syncfs(top)
-        .map_err(|errno| EngineError::file("flush the file system of", name)(errno.into()))
+    Ok(Times {
+        accessed: Timespec { tv_sec: top.st_atime, tv_nsec: accessed },
+        modified: Timespec { tv_sec: top.st_mtime, tv_nsec: modified },
+    })
 }
 
 /// Refuses a volume with something in it.

@@ -3,16 +3,20 @@
 //!
 //! The lock is a file of ours, by the device and inode of the files' root: two volumes may be one directory of the
 //! host, and a container has the directory itself, which it could keep locked. What an import has begun is noted
-//! beside the volume's files: a name alone could be of a directory of the user's.
+//! beside the volume's files: a name alone could be of a directory of the user's. The note also says when all is there
+//! and on disk: from then on it is moved up, by whoever comes next if the import is killed, and before that removed.
 
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Timespec};
 use rustix::io::Errno;
+use sys::failpoint::Point;
 use sys::root::Root;
 
 use crate::prepare::store_error;
@@ -20,12 +24,33 @@ use crate::{Engine, EngineError, Paths};
 
 /// Begins the names of what is not whole yet; 64 drawn digits follow.
 const PARTIAL: &str = ".import-";
-/// In a volume's directory, beside its files: the name of what is not whole.
+/// In a volume's directory, beside its files: a [`Noted`].
 const NOTE: &str = "import";
+/// A note that is being written.
+const NEW_NOTE: &str = "import.new";
 /// In the runtime root.
 const LOCKS: &str = "v";
-/// What a name is long at most.
-const MAX_NAME: u64 = 255;
+/// What a note is long at most: a name and four numbers.
+const MAX_NOTE: u64 = 255;
+
+/// When a volume's own directory was read and changed, as the archive has it. To move its entries up changes both
+/// directories, and so does to remove the lower one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Times {
+    pub(crate) accessed: Timespec,
+    pub(crate) modified: Timespec,
+}
+
+/// What an import has noted.
+#[derive(Debug, PartialEq, Eq)]
+enum Noted {
+    /// The name of what is not whole.
+    Half(PathBuf),
+    /// All of it is on disk, and part of it may be in its place already.
+    Whole(PathBuf, Times),
+    /// None of its names: a power cut can leave an empty note.
+    Nothing,
+}
 
 /// Held while a volume's files are filled, or all of them read. It ends with its process.
 #[derive(Debug)]
@@ -59,12 +84,12 @@ impl Engine {
         })
     }
 
-    /// Keeps everybody from filling these files, which somebody reads, and removes what an import has left that was
+    /// Keeps everybody from filling these files, which somebody reads, and settles what an import has left that was
     /// killed.
     pub(crate) fn read_whole(&self, tree: &Root, name: &str) -> Result<Held, EngineError> {
         if let Some(alone) = self.held(tree, name, FlockOperation::NonBlockingLockExclusive)? {
             let dir = crate::fill::open_dir(&self.paths().volume(name))?;
-            clear_partial(tree, &dir, name)?;
+            settle(tree, &dir, name)?;
             drop(alone);
         }
         let held = self.held(tree, name, FlockOperation::NonBlockingLockShared)?;
@@ -128,34 +153,104 @@ impl Engine {
 /// A name for what is not whole, noted before it is there.
 pub(crate) fn begin(dir: &OwnedFd, name: &str) -> Result<PathBuf, EngineError> {
     let partial = format!("{PARTIAL}{}", crate::random::volume_name()?);
-    let flags =
-        OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let noted = rustix::fs::openat(dir, NOTE, flags, Mode::RUSR | Mode::WUSR).and_then(|note| {
-        rustix::io::write(&note, partial.as_bytes())?;
-        rustix::fs::fsync(&note)?;
-        rustix::fs::fsync(dir)
-    });
-    noted
-        .map_err(|errno| EngineError::file("note an import into the volume", name)(errno.into()))?;
+    note(dir, name, &partial)?;
     Ok(partial.into())
 }
 
-/// Removes what is noted as not whole, and the note.
-pub(crate) fn clear_partial(tree: &Root, dir: &OwnedFd, name: &str) -> Result<(), EngineError> {
-    let Some(partial) = noted(dir, name)? else { return Ok(()) };
-    if let Some(partial) = partial.filter(|partial| is_directory(tree, partial)) {
-        tree.remove_tree(&partial).map_err(store_error)?;
-    }
-    match rustix::fs::unlinkat(dir, NOTE, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => {
-            Err(EngineError::file("forget an import into the volume", name)(errno.into()))
-        }
-    }
+/// Notes that all is there, and on disk.
+pub(crate) fn note_whole(
+    dir: &OwnedFd,
+    name: &str,
+    partial: &Path,
+    times: Times,
+) -> Result<(), EngineError> {
+    let Times { accessed, modified } = times;
+    let text = format!(
+        "{} {} {} {} {}",
+        partial.display(),
+        accessed.tv_sec,
+        accessed.tv_nsec,
+        modified.tv_sec,
+        modified.tv_nsec
+    );
+    note(dir, name, &text)
 }
 
-/// What an import has noted, if it is one of its names: a power cut can leave an empty note.
-fn noted(dir: &OwnedFd, name: &str) -> Result<Option<Option<PathBuf>>, EngineError> {
+/// It is the old note or the new one that is found, whatever happens meanwhile.
+fn note(dir: &OwnedFd, name: &str, text: &str) -> Result<(), EngineError> {
+    let flags =
+        OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let write = || {
+        let mut note =
+            File::from(rustix::fs::openat(dir, NEW_NOTE, flags, Mode::RUSR | Mode::WUSR)?);
+        note.write_all(text.as_bytes())?;
+        note.sync_all()?;
+        rustix::fs::renameat(dir, NEW_NOTE, dir, NOTE)?;
+        Ok(rustix::fs::fsync(dir)?)
+    };
+    write().map_err(EngineError::file("note an import into the volume", name))
+}
+
+/// Whether an import has left something in a volume, whose directory this is.
+pub(crate) fn is_noted(dir: &Path) -> bool {
+    dir.join(NOTE).symlink_metadata().is_ok()
+}
+
+/// Removes what is noted as not whole, or moves up what is, and removes the note.
+pub(crate) fn settle(tree: &Root, dir: &OwnedFd, name: &str) -> Result<(), EngineError> {
+    match noted(dir, name)? {
+        None => return Ok(()),
+        Some(Noted::Half(partial)) if is_directory(tree, &partial) => {
+            tree.remove_tree(&partial).map_err(store_error)?;
+        }
+        Some(Noted::Whole(partial, times)) => move_up(tree, &partial, times, name)?,
+        Some(Noted::Half(_) | Noted::Nothing) => {}
+    }
+    let forgotten = match rustix::fs::unlinkat(dir, NOTE, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => rustix::fs::fsync(dir),
+        failed => failed,
+    };
+    forgotten
+        .map_err(|errno| EngineError::file("forget an import into the volume", name)(errno.into()))
+}
+
+/// Again and again, if need be: what is in its place is not below any more.
+fn move_up(tree: &Root, partial: &Path, times: Times, name: &str) -> Result<(), EngineError> {
+    if is_directory(tree, partial) {
+        let from = tree.open_dir(partial).map_err(store_error)?;
+        let entries = from.read_dir("").map_err(store_error)?;
+        let entries: Vec<_> =
+            entries.iter().map(|it| OsStr::from_bytes(it.name.to_bytes())).collect();
+        // Whoever has the volume may write there meanwhile, and what they write is not replaced.
+        for entry in &entries {
+            if tree.exists(entry).map_err(store_error)? {
+                return Err(EngineError::Invalid(format!(
+                    "volume {name} has all of an import in {}, which cannot be moved up since {} is there \
+                     already: move that away, or remove {0} to give the import up",
+                    partial.display(),
+                    entry.display()
+                )));
+            }
+        }
+        for entry in entries {
+            tree.rename_new(partial.join(entry), entry).map_err(store_error)?;
+            EngineError::step(Point::VolumeImported)?;
+        }
+        store::tree::copy_root(&from, tree).map_err(store_error)?;
+        tree.remove(partial).map_err(store_error)?;
+    }
+    tree.set_times("", times.accessed, times.modified).map_err(store_error)?;
+    flush(tree, name)
+}
+
+/// All that is in a volume's file system, on disk.
+pub(crate) fn flush(tree: &Root, name: &str) -> Result<(), EngineError> {
+    let top = tree.open_file("", OFlags::RDONLY | OFlags::DIRECTORY).map_err(store_error)?;
+    rustix::fs::syncfs(top)
+        .map_err(|errno| EngineError::file("flush the file system of", name)(errno.into()))
+}
+
+fn noted(dir: &OwnedFd, name: &str) -> Result<Option<Noted>, EngineError> {
     let failed = || EngineError::file("look for an import into the volume", name);
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let note = match rustix::fs::openat(dir.as_fd(), NOTE, flags, Mode::empty()) {
@@ -164,8 +259,28 @@ fn noted(dir: &OwnedFd, name: &str) -> Result<Option<Option<PathBuf>>, EngineErr
         Err(errno) => return Err(failed()(errno.into())),
     };
     let mut text = String::new();
-    note.take(MAX_NAME).read_to_string(&mut text).map_err(failed())?;
-    Ok(Some(is_partial(&text).then(|| text.into())))
+    note.take(MAX_NOTE).read_to_string(&mut text).map_err(failed())?;
+    Ok(Some(understood(&text)))
+}
+
+fn understood(text: &str) -> Noted {
+    let mut words = text.split(' ');
+    let partial = words.next().unwrap_or_default();
+    if !is_partial(partial) {
+        return Noted::Nothing;
+    }
+    let numbers: Result<Vec<i64>, _> = words.map(str::parse).collect();
+    match numbers.as_deref() {
+        Ok([]) => Noted::Half(partial.into()),
+        Ok(&[accessed, accessed_nsec, modified, modified_nsec]) => {
+            let times = Times {
+                accessed: Timespec { tv_sec: accessed, tv_nsec: accessed_nsec },
+                modified: Timespec { tv_sec: modified, tv_nsec: modified_nsec },
+            };
+            Noted::Whole(partial.into(), times)
+        }
+        Ok(_) | Err(_) => Noted::Nothing,
+    }
 }
 
 fn is_partial(name: &str) -> bool {
@@ -223,24 +338,62 @@ mod tests {
         let (tree, fd) = (Root::open(&data).unwrap(), OwnedFd::from(File::open(&beside).unwrap()));
         let users = format!("{PARTIAL}{}", "a".repeat(64));
         fs::create_dir(data.join(&users)).unwrap();
-        clear_partial(&tree, &fd, "vol").unwrap();
+        settle(&tree, &fd, "vol").unwrap();
         assert!(data.join(&users).exists());
         let partial = begin(&fd, "vol").unwrap();
         fs::create_dir_all(data.join(&partial).join("deep")).unwrap();
-        clear_partial(&tree, &fd, "vol").unwrap();
+        settle(&tree, &fd, "vol").unwrap();
         assert!(data.join(&users).exists() && !data.join(&partial).exists());
         assert!(!beside.join(NOTE).exists());
         // A note that says anything else, or that a power cut has left empty, takes nothing away.
-        for strange in ["", "..", "deep", &users.to_ascii_uppercase()] {
+        let torn = format!("{users} 1 2");
+        for strange in ["", "..", "deep", &users.to_ascii_uppercase(), &torn] {
             fs::create_dir_all(data.join("deep")).unwrap();
             fs::write(beside.join(NOTE), strange).unwrap();
-            clear_partial(&tree, &fd, "vol").unwrap();
-            assert!(data.join("deep").exists() && !beside.join(NOTE).exists(), "{strange}");
+            settle(&tree, &fd, "vol").unwrap();
+            assert!(data.join("deep").exists() && data.join(&users).exists(), "{strange}");
+            assert!(!beside.join(NOTE).exists(), "{strange}");
         }
         // A file of the name is none of ours.
         let partial = begin(&fd, "vol").unwrap();
         fs::write(data.join(&partial), "").unwrap();
-        clear_partial(&tree, &fd, "vol").unwrap();
+        settle(&tree, &fd, "vol").unwrap();
         assert!(data.join(&partial).exists());
+    }
+
+    /// As after a kill while it was moved up: a name that somebody has taken is told, and nothing is lost.
+    #[test]
+    fn what_is_whole_is_moved_up_and_replaces_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, beside) = (dir.path().join("data"), dir.path().join("volume"));
+        fs::create_dir_all(&data).unwrap();
+        fs::create_dir_all(&beside).unwrap();
+        let (tree, fd) = (Root::open(&data).unwrap(), OwnedFd::from(File::open(&beside).unwrap()));
+        let partial = begin(&fd, "vol").unwrap();
+        fs::create_dir(data.join(&partial)).unwrap();
+        for (file, text) in [("a", "moved"), ("c", "users")] {
+            fs::write(data.join(file), text).unwrap();
+        }
+        for (file, text) in [("b", "late"), ("c", "late")] {
+            fs::write(data.join(&partial).join(file), text).unwrap();
+        }
+        let time = |tv_sec| Timespec { tv_sec, tv_nsec: 5 };
+        let times = Times { accessed: time(-7), modified: time(1000) };
+        note_whole(&fd, "vol", &partial, times).unwrap();
+        assert_eq!(noted(&fd, "vol").unwrap(), Some(Noted::Whole(partial.clone(), times)));
+        let said = settle(&tree, &fd, "vol").unwrap_err().to_string();
+        assert!(
+            said.contains("since c is there already: move that away, or remove .import-"),
+            "{said}"
+        );
+        assert!(data.join(&partial).join("b").exists() && is_noted(&beside));
+        fs::rename(data.join("c"), data.join("d")).unwrap();
+        settle(&tree, &fd, "vol").unwrap();
+        let read = |name: &str| fs::read_to_string(data.join(name)).unwrap();
+        assert_eq!(["a", "b", "c", "d"].map(read), ["moved", "late", "late", "users"]);
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 4);
+        let top = fs::metadata(&data).unwrap();
+        assert_eq!((top.mtime(), top.mtime_nsec()), (1000, 5));
+        assert_eq!(fs::read_dir(&beside).unwrap().count(), 0);
     }
 }

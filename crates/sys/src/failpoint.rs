@@ -49,6 +49,7 @@ places! {
 
     VolumeStaged = "volume.staged": "The files of a volume are whole; they have no name.",
     VolumeAdopted = "volume.adopted": "They have their name; there is no row.",
+    VolumeImported = "volume.imported": "What an import brings is whole, and in its place in part.",
     VolumeLinked = "volume.linked": "A volume's new name leads to its files; the row has the old one.",
     VolumeRenamed = "volume.renamed": "The row has the new name, the files the old one.",
     VolumeMoved = "volume.moved": "The files have the new name; the old one leads to nothing.",

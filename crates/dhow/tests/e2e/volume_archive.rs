@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Stdio};
 
 use rustix::fs::{FileType, Mode};
+use sys::failpoint::Point;
 use sys::root::Root;
 use testkit::Host;
 
@@ -306,6 +307,50 @@ fn half_of_an_import_is_neither_exported_nor_cloned() {
     for volume in ["to", "copy"] {
         let data = host.root().join("volumes").join(volume).join("_data");
         assert!(fs::read_dir(data).unwrap().next().is_none(), "{volume}");
+    }
+}
+
+/// What is whole is moved up by whoever comes next, if the import cannot.
+#[test]
+fn an_import_that_is_whole_is_finished() {
+    let host = host();
+    fill(&host, "from");
+    let file = host.scratch().join("archive");
+    let file = file.to_string_lossy();
+    host.ok(&["volume", "export", "-o", &file, "from"]);
+    let from = sh(&host, "from", LOOK);
+    let out = host.scratch().join("out");
+    let out = out.to_string_lossy();
+    for (how, next) in [
+        ("kill@1", &["volume", "export", "-o", &out, "to"][..]),
+        ("kill@2", &["volume", "clone", "to", "copy"]),
+        ("error@2", &["volume", "clone", "to", "copy"]),
+        ("kill@2", &["volume", "import", "-i", &file, "to"]),
+    ] {
+        host.ok(&["volume", "create", "to"]);
+        let wish = format!("{}={how}", Point::VolumeImported.name());
+        let mut import = host.command(&["volume", "import", "-i", &file, "to"]);
+        assert!(!import.env("DHOW_FAILPOINT", wish).status().unwrap().success(), "{how}");
+        let data = host.root().join("volumes/to/_data");
+        assert!(fs::read_dir(&data).unwrap().count() > 1, "{how}: a part is in its place");
+        match next[1] {
+            "import" => {
+                let said = host.fails(1, next);
+                assert!(said.contains("volume to is not empty"), "{said}");
+            }
+            "export" => {
+                host.ok(next);
+                host.ok(&["volume", "import", "-i", &out, "copy"]);
+            }
+            _ => drop(host.ok(next)),
+        }
+        assert_eq!(sh(&host, "to", LOOK), from, "{how} {next:?}");
+        if next[1] != "import" {
+            assert_eq!(sh(&host, "copy", LOOK), from, "{how} {next:?}");
+            host.ok(&["volume", "rm", "copy"]);
+        }
+        assert!(!host.root().join("volumes/to/import").exists(), "{how} {next:?}");
+        host.ok(&["volume", "rm", "to"]);
     }
 }
 

@@ -45,6 +45,8 @@ enum Scenario {
     NetworkRemove,
     /// `volume clone`
     VolumeClone,
+    /// `volume import` into one that is there.
+    VolumeImport,
     /// `volume rename`, of one that a container uses.
     VolumeRename,
     /// `cp` into a container.
@@ -61,7 +63,7 @@ enum Scenario {
 use Scenario::{
     Again, Checkpoint, Connect, CopyIn, Create, Disconnect, Load, Log, NetworkMake, NetworkRemove,
     Pull, Reap, Remove, Repair, Revive, Run, RunOn, Shim, Tag, Untag, Update, VolumeClone,
-    VolumeRemove, VolumeRename,
+    VolumeImport, VolumeRemove, VolumeRename,
 };
 
 /// Every place has a command that passes it: a new one does not compile without.
@@ -96,6 +98,7 @@ const fn scenarios(point: Point) -> &'static [Scenario] {
         P::ConnectLeased | P::ConnectLinked => &[Connect],
         P::ConnectSaved => &[Connect, Disconnect],
         P::DisconnectUnlinked => &[Disconnect],
+        P::VolumeImported => &[VolumeImport],
         P::VolumeStaged | P::VolumeAdopted => &[VolumeClone],
         P::VolumeLinked | P::VolumeRenamed | P::VolumeMoved => &[VolumeRename],
         P::OperationBegin | P::OperationLease | P::OperationLeased => &[Pull, Load],
@@ -129,7 +132,7 @@ const fn then(point: Point, scenario: Scenario) -> Then {
         (Tag, Point::TagDone) | (Untag, Point::UntagTrash) => Then::Done,
         (Tag | Untag | CopyIn | VolumeClone, _) => Then::Undone,
         (VolumeRename, Point::VolumeLinked) => Then::Undone,
-        (VolumeRename, _) => Then::Done,
+        (VolumeImport | VolumeRename, _) => Then::Done,
         (Remove, Point::RemoveLocked | Point::RemoveLife | Point::RemoveMoved) => Then::Undone,
         (Connect | Disconnect, Point::ConnectSaved) => Then::Done,
         (Connect | Disconnect, _) => Then::Undone,
@@ -169,6 +172,8 @@ struct Walk {
     subnet: String,
     _registry: Registry,
     archive: PathBuf,
+    /// Of the volume `kept`, as an archive.
+    files: String,
     before: Census,
     wrong: Vec<String>,
     /// How many deaths there were.
@@ -196,6 +201,9 @@ impl Walk {
             "-c",
             "echo k >/data/f",
         ]);
+        // The directory of the locks of volumes stays.
+        let files = host.scratch().join("files").to_string_lossy().into_owned();
+        host.ok(&["volume", "export", "-o", &files, "kept"]);
         let subnet = crate::networks::subnet();
         let before = host.at_rest();
         let registry = Registry::start();
@@ -206,6 +214,7 @@ impl Walk {
             subnet,
             _registry: registry,
             archive,
+            files,
             before,
             wrong: Vec::new(),
             deaths: 0,
@@ -258,7 +267,9 @@ impl Walk {
         match scenario {
             Remove => drop(self.host.ok(&[&["run"][..], &half].concat())),
             Untag => drop(self.host.ok(&["load", "-i", &self.archive.to_string_lossy()])),
-            VolumeRemove => drop(self.host.ok(&["volume", "create", "gone"])),
+            VolumeImport | VolumeRemove => {
+                self.host.ok(&["volume", "create", "gone"]);
+            }
             NetworkRemove => {
                 self.host.ok(&["network", "create", "--subnet", &self.subnet, "half"]);
             }
@@ -289,6 +300,7 @@ impl Walk {
 
     fn words(&self, scenario: Scenario) -> Vec<String> {
         let archive = self.archive.to_string_lossy().into_owned();
+        let files = &self.files;
         let words: &[&str] = match scenario {
             Create => &["create", "--name", "half", "-v", "filled:/etc", "-v", "/data", "busybox"],
             Run => {
@@ -337,6 +349,7 @@ impl Walk {
             Connect => &["network", "connect", "--gw-priority", "1", "walked", "half"],
             Disconnect => &["network", "disconnect", "walked", "half"],
             VolumeClone => &["volume", "clone", "kept", "cloned"],
+            VolumeImport => &["volume", "import", "-i", files, "gone"],
             VolumeRename => &["volume", "rename", "gone", "renamed"],
             CopyIn => &["cp", &archive, "kept:/data/half"],
             Update => &[
@@ -387,6 +400,11 @@ impl Walk {
                 is_on == (scenario == Connect)
             }
             VolumeClone => host.run(&["volume", "inspect", "cloned"]).code == Some(0),
+            VolumeImport => {
+                host.ok(&["volume", "clone", "gone", "cloned"]);
+                let look = ["run", "--rm", "-v", "cloned:/c", "busybox", "ls", "-A", "/c"];
+                host.ok(&look) == "f"
+            }
             // The container, and whoever asks for the volume, have the same files.
             VolumeRename => {
                 let look = |volume: &str| {
@@ -491,6 +509,7 @@ impl Walk {
                 self.expect(what, &["network", "rm", "half"]);
             }
             VolumeClone => self.go_on_cloned(what),
+            VolumeImport => self.expect(what, &["volume", "rm", "gone", "cloned"]),
             VolumeRename => self.go_on_renamed(what),
             CopyIn | Repair => {}
         }
@@ -589,8 +608,8 @@ const fn is_of_users(point: Point, scenario: Scenario) -> bool {
         ),
         Reap | Revive => matches!(point, P::ReapBegan | P::ReviveBegan),
         Create | Again | Log | Checkpoint | Remove | Pull | Load | Tag | Untag | VolumeRemove
-        | VolumeClone | VolumeRename | NetworkMake | NetworkRemove | RunOn | CopyIn | Update
-        | Connect | Disconnect | Repair => false,
+        | VolumeClone | VolumeImport | VolumeRename | NetworkMake | NetworkRemove | RunOn
+        | CopyIn | Update | Connect | Disconnect | Repair => false,
     }
 }
 
