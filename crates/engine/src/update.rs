@@ -250,7 +250,10 @@ impl Engine {
             }
             return Err(error);
         }
+        // It is done; leases that are not given back are those of a container that ended without a word.
+        let given = self.give_back(&container, &work.ports);
         self.pass_on(&container, &changes)?;
+        given?;
         self.tell(&container, "update", &[]);
         Ok(warnings)
     }
@@ -286,8 +289,7 @@ impl Engine {
         mounts::remove(&mut container.record, &work.mounts.removed);
         ports::remove(&mut container.record, &work.ports);
         let unused = mounts::unused(&container.record, &work.mounts.removed);
-        self.save_with_volumes(container, &[], &unused)?;
-        self.give_back(container, &work.ports)
+        self.save_with_volumes(container, &[], &unused).map(drop)
     }
 
     /// Tells the container's shim what it has to know.

@@ -114,12 +114,14 @@ fn lock_within(file: File, patience: Duration, path: &Path) -> Result<File, Engi
         Err(errno) => return Err(failed(errno)),
     }
     let (say, heard) = mpsc::channel();
-    std::thread::spawn(move || {
+    let wait = move || {
         let lock = || rustix::fs::flock(&file, FlockOperation::LockExclusive);
         let locked = rustix::io::retry_on_intr(lock);
         // Nobody hears it who has given up.
         let _ = say.send(locked.map(|()| file));
-    });
+    };
+    let waiting = std::thread::Builder::new().spawn(wait);
+    waiting.map_err(EngineError::file("start a thread that waits for", path))?;
     match heard.recv_timeout(patience) {
         Ok(locked) => locked.map_err(failed),
         Err(_) => {

@@ -35,7 +35,11 @@ impl Engine {
         let alone = self.alone_with_networks()?;
         self.remove_row(&known, &alone)?;
         EngineError::step(Point::NetworkRemoved)?;
-        self.unlay(&known, &alone)?;
+        match known.found()? {
+            // The bridge that was there already was given back before the row went, with all that was known of it.
+            Some(_) => self.name_files().take_network(&known.id),
+            None => self.unlay(&known, &alone)?,
+        }
         self.tell_network("destroy", &known);
         Ok(())
     }

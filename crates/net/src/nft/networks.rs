@@ -4,7 +4,7 @@ use sys::Errno;
 
 use super::element::{Element, Network, of_network};
 use super::message::Transaction;
-use super::{Firewall, NftError, Source, State, Wanted};
+use super::{Firewall, NftError, Source, Wanted};
 use crate::address::Family;
 
 impl Firewall {
@@ -45,12 +45,17 @@ impl Firewall {
             table.remove(&mut transaction, &of_network(network, table.family));
         }
         match transaction.commit(&self.socket) {
-            Err(error) if error.refusal() == Some(Errno::NOENT) => match self.state()? {
-                State::Missing => Ok(()),
-                State::Partial | State::Whole => self.rebuild(source),
+            Err(error) if error.refusal() == Some(Errno::NOENT) => match self.is_there()? {
+                true => self.rebuild(source),
+                false => Ok(()),
             },
             other => other.map_err(|error| self.failed("remove a network from", error)),
         }
+    }
+
+    /// Whether there is a table of this name, of whatever layout: an earlier one has other sets.
+    fn is_there(&self) -> Result<bool, NftError> {
+        Ok(self.comments()?.iter().any(Option::is_some))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::lab::{HOST_V4, HOST_V6, Lab, ask, inside, open_firewall, refused, rul
 
 /// Changes nftables as an administrator does.
 #[expect(clippy::disallowed_methods, reason = "an administrator's program")]
-fn nft(text: &str) -> String {
+pub(crate) fn nft(text: &str) -> String {
     let mut command = Command::new("nft");
     command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();

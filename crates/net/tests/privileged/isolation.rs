@@ -11,6 +11,7 @@ use net::names::Names;
 use net::netlink::{Batch, Head, Socket, flag};
 use net::nft::{Source, Wanted};
 
+use crate::beside::nft;
 use crate::lab::{
     HOST_V4, HOST_V6, Lab, ask, inside, network, open_firewall, receives, refused, rules,
     serve_tcp, sysctl,
@@ -225,4 +226,22 @@ fn without_ipv6_there_is_none_inside() {
             assert!(!addresses.contains("eth0"), "{addresses}");
         });
     });
+}
+
+/// Tables of an earlier version lack sets that a network is to be taken out of: they are built anew without it.
+#[test]
+fn a_network_goes_with_tables_of_another_layout() {
+    let lab = Lab::new();
+    let shown = inside(&lab.host, || {
+        let tables = nft("list tables");
+        let name = tables.split_whitespace().find(|word| word.starts_with("dhow")).unwrap();
+        nft(&format!(
+            "delete table ip {name}; add table ip {name} {{ comment \"dhow layout 1 whole\"; set old {{ type mark; }}; }}"
+        ));
+        let gone = network(&lab.bridge);
+        let mut wanted = || Ok(Wanted { networks: Vec::new(), ..lab.wanted(&[]) });
+        lab.firewall.remove_network(&gone, &mut Source::Everything(&mut wanted)).unwrap();
+        nft(&format!("list table ip {name}"))
+    });
+    assert!(shown.contains("chain prerouting") && !shown.contains("set old"), "{shown}");
 }

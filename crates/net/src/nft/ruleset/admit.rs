@@ -93,7 +93,8 @@ fn remember(family: Family) -> Vec<Vec<Expr>> {
     let over = Expr::Over {
         set: SENDERS.into(),
         register: Reg(0),
-        seconds: ADMISSION,
+        // What it has had is not forgotten before what it has got.
+        seconds: ADMISSION_UDP,
         rate: PLACE_RATE,
         burst: PLACE_BURST,
     };
