@@ -228,6 +228,9 @@ impl Hijack {
             let _ = blocking(tell).await;
         }
         drop(held);
+        // Who still sends has what was said last before the connection goes: to close a socket of TCP with input
+        // that was not read takes back what has not been sent.
+        let _ = Linger::new(io).shutdown().await;
         Ok(())
     }
 

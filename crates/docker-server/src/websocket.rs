@@ -87,7 +87,8 @@ pub(crate) async fn join<I>(
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
-    let config = WebSocketConfig::default().max_message_size(Some(LONGEST));
+    let longest = Some(LONGEST);
+    let config = WebSocketConfig::default().max_message_size(longest).max_frame_size(longest);
     let socket =
         WebSocketStream::from_partially_read(io, early.into(), Role::Server, Some(config)).await;
     let (to_client, from_client) = socket.split();

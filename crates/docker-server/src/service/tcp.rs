@@ -11,6 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::linger::Linger;
+
 /// How long a client may take to say who it is.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -65,11 +67,13 @@ pub(super) async fn agree(
 }
 
 async fn handshake(
-    mut stream: TcpStream,
+    stream: TcpStream,
     config: Arc<ServerConfig>,
 ) -> io::Result<TlsStream<TcpStream>> {
     let mut first = [0];
     if stream.peek(&mut first).await? == 1 && first[0] != TLS_HANDSHAKE {
+        // It is what the client has said that was not read.
+        let mut stream = Linger::new(stream);
         stream.write_all(NO_TLS).await?;
         stream.shutdown().await?;
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not speak TLS"));
