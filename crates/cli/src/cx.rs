@@ -109,12 +109,17 @@ impl Cx {
         }
     }
 
+    /// Which server it is.
+    pub(crate) fn target(&self) -> Result<&Target, Failure> {
+        self.target.as_ref().map_err(|why| Failure::error(why.as_str()))
+    }
+
     /// The server. It is made when it is first asked for: what fails before costs nothing.
     pub(crate) fn client(&self) -> Result<&Client, Failure> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let target = self.target.as_ref().map_err(|why| Failure::error(why.as_str()))?;
+        let target = self.target()?;
         if self.level == Level::Debug {
             tell(&format!("DEBUG: server: {target}"));
         }

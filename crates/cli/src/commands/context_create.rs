@@ -1,5 +1,6 @@
 //! `context create`
 
+use crate::argv::hosts::{Remote, Target, TcpHost};
 use crate::argv::{Arity, Outcome, command};
 use crate::config::contexts::keep::{self, Kept};
 use crate::config::contexts::{self, endpoint};
@@ -53,19 +54,37 @@ async fn create(cx: &Cx, args: ContextCreateArgs) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What another context knows. The one without a file knows what `DOCKER_HOST` says.
+/// What another context knows. The one without a file knows what flags and the environment say.
 fn copied(cx: &Cx, directory: &Path, from: &str) -> Result<Kept, Failure> {
     if from != contexts::DEFAULT {
         return Kept::read(directory, from).map_err(Failure::error);
     }
-    let Some(host) = &cx.host else {
+    if cx.context != contexts::DEFAULT {
+        return Err(Failure::error(
+            "the default context is not the one in use here: say where its server is, with --docker host=URL",
+        ));
+    }
+    let target = cx.target()?;
+    if let Target::InProcess(_) = target {
         return Err(Failure::error(
             "the engine in this process is no server that a context could name: say where one is, with --docker host=unix:///path",
         ));
-    };
+    }
+    let mut endpoint = keep::Endpoint { host: target.to_string(), ..keep::Endpoint::default() };
+    if let Target::Remote(Remote::Tcp(TcpHost { tls: Some(tls), .. })) = target {
+        endpoint.skip_tls_verify = tls.trusts_anyone;
+        let files = [&tls.authority, &tls.certificate, &tls.key];
+        for (kept, file) in endpoint.tls.iter_mut().zip(files) {
+            *kept = file.as_deref().map(read).transpose()?;
+        }
+    }
     let mut kept = Kept::new();
-    kept.set_docker(keep::Endpoint { host: host.clone(), ..keep::Endpoint::default() });
+    kept.set_docker(endpoint);
     Ok(kept)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(file).map_err(|error| Failure::error(format!("read {}: {error}", file.display())))
 }
 
 /// Where contexts are kept.

@@ -99,8 +99,10 @@ fn tls_directory(meta: &Path) -> Option<PathBuf> {
 
 /// How TLS is spoken with a context's server: by the files that it has.
 fn tls(directory: &Path, trusts_anyone: bool) -> Option<ClientTls> {
+    // What cannot be looked at is read when it is used, which then says why: TLS is never left out for that.
+    let is_there = |path: &PathBuf| path.try_exists().unwrap_or(true);
     let [authority, certificate, key] =
-        TLS_FILES.map(|name| Some(directory.join(name)).filter(|path| path.exists()));
+        TLS_FILES.map(|name| Some(directory.join(name)).filter(is_there));
     let any = authority.is_some() || certificate.is_some() || key.is_some() || trusts_anyone;
     any.then_some(ClientTls { trusts_anyone, authority, certificate, key })
 }

@@ -6,6 +6,8 @@
 use super::{DEFAULT, TLS_FILES};
 use crate::template::json;
 use docker_api::json::Tree;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -152,20 +154,33 @@ impl Kept {
 
     /// What tells of it comes last: a context that is found is whole.
     fn write_to(&self, meta: &Path, tls: &Path) -> io::Result<()> {
-        match std::fs::remove_dir_all(tls) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        for (path, content) in &self.tls {
-            let file = tls.join(path);
-            let parent = file.parent().unwrap_or(tls);
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
-            write_file(&file, content, 0o600)?;
-        }
+        self.write_tls(tls)?;
         std::fs::create_dir_all(meta)?;
         let fresh = meta.join(format!("{META}.{}", std::process::id()));
         write_file(&fresh, json::plain(&self.meta).as_bytes(), 0o644)?;
-        std::fs::rename(&fresh, meta.join(META))
+        std::fs::rename(&fresh, meta.join(META))?;
+        if self.tls.is_empty() { take_away(tls) } else { Ok(()) }
+    }
+
+    /// Beside what is there, whose place it takes at once: whoever uses the context meanwhile never finds it without
+    /// certificates, which would be without TLS.
+    fn write_tls(&self, tls: &Path) -> io::Result<()> {
+        if self.tls.is_empty() {
+            return Ok(());
+        }
+        let fresh = tls.with_extension(std::process::id().to_string());
+        take_away(&fresh)?;
+        for (path, content) in &self.tls {
+            let file = fresh.join(path);
+            let parent = file.parent().unwrap_or(&fresh);
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+            write_file(&file, content, 0o600)?;
+        }
+        match renameat_with(CWD, &fresh, CWD, tls, RenameFlags::EXCHANGE) {
+            Ok(()) => take_away(&fresh),
+            Err(Errno::NOENT) => std::fs::rename(&fresh, tls),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// Writes it down as an archive that Docker reads.
@@ -190,7 +205,7 @@ impl Kept {
         let broken = |error: io::Error| format!("read the archive: {error}");
         let (mut meta, mut tls) = (None, BTreeMap::new());
         // Docker's own archives end with the last byte of their last file.
-        let whole = from.chain(io::repeat(0).take(PADDING));
+        let whole = from.take(4 * LARGEST).chain(io::repeat(0).take(PADDING));
         for entry in tar::Archive::new(whole).entries().map_err(broken)? {
             let mut entry = entry.map_err(broken)?;
             if !entry.header().entry_type().is_file() {
@@ -213,6 +228,13 @@ impl Kept {
         }
         let meta = meta.ok_or("invalid context: no metadata found")?;
         Ok(Self { meta, tls })
+    }
+}
+
+fn take_away(directory: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
