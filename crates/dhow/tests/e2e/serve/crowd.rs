@@ -4,6 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use testkit::{until, until_is};
 
 use super::{Pair, Service};
@@ -55,6 +56,14 @@ fn peak(service: &Service) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// Lets this process have as many descriptors as there are clients, and as many for the tests beside it.
+fn allow_clients() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.current.map(|soft| soft.max(4 * CLIENTS as u64));
+    let current = wanted.map(|wanted| limit.maximum.map_or(wanted, |hard| hard.min(wanted)));
+    setrlimit(Resource::Nofile, Rlimit { current, ..limit }).unwrap();
+}
+
 /// A service whose descriptors are counted when it has answered somebody: some are opened for the first one.
 fn counted() -> (Pair, usize) {
     let pair = Pair::new();
@@ -86,6 +95,7 @@ fn all_is_given_back(pair: &Pair, before: usize) {
 
 #[test]
 fn a_thousand_clients_are_answered_at_once() {
+    allow_clients();
     let (pair, before) = counted();
     pair.host.ok(&["create", "--name", "seen", "busybox", "true"]);
     let list = "GET /containers/json?all=1";
