@@ -134,7 +134,7 @@ impl Engine {
             .and_then(|times| note_whole(&own, name, &partial, times));
         let settled = settle(&tree, &own, name);
         // What went wrong with files that nobody has any more is no error of theirs.
-        self.check_same(name, &tree)?;
+        self.check_same(name, &own)?;
         poured.and(settled)
     }
 }

@@ -1,8 +1,9 @@
 //! Who fills a volume that is there, and what of that is not whole: imports are alone with its files, and what reads
 //! all of them does not see the half of one.
 //!
-//! The lock is a file of ours, by the device and inode of the files' root: two volumes may be one directory of the
-//! host, and a container has the directory itself, which it could keep locked. What an import has begun is noted
+//! The locks are files of ours, by device and inode: one of the files' root, since two volumes may be one directory of
+//! the host, and one of the volume's own directory, since a file system may have another device at each mount. The
+//! directories themselves a container has, which could keep them locked. What an import has begun is noted
 //! beside the volume's files: a name alone could be of a directory of the user's. The note also says when all is there
 //! and on disk: from then on it is moved up, by whoever comes next if the import is killed, and before that removed.
 
@@ -55,11 +56,16 @@ enum Noted {
 /// Held while a volume's files are filled, or all of them read. It ends with its process.
 #[derive(Debug)]
 pub(crate) struct Held {
+    _locks: Vec<Lock>,
+}
+
+#[derive(Debug)]
+struct Lock {
     file: File,
     path: PathBuf,
 }
 
-impl Drop for Held {
+impl Drop for Lock {
     fn drop(&mut self) {
         // Whoever has opened it before looks again whether it is there still.
         if rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive).is_ok() {
@@ -107,46 +113,56 @@ impl Engine {
         name: &str,
         how: FlockOperation,
     ) -> Result<Option<Held>, EngineError> {
-        let top = tree.metadata("").map_err(store_error)?;
-        let dir = locks(self.paths());
         let failed = || EngineError::file("lock the volume", name);
+        let top = tree.metadata("").map_err(store_error)?;
+        let own = std::fs::metadata(self.paths().volume(name)).map_err(failed())?;
+        let mut ids = vec![(top.st_dev, top.st_ino), (own.dev(), own.ino())];
+        // A volume may be, by its options, what it has itself.
+        ids.dedup();
+        let dir = locks(self.paths());
         let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&dir);
         made.map_err(failed())?;
-        let path = dir.join(format!("{:x}-{:x}", top.st_dev, top.st_ino));
-        loop {
-            let mut open = File::options();
-            let file = open.write(true).create(true).truncate(false).mode(0o600).open(&path);
-            let file = file.map_err(failed())?;
-            match rustix::fs::flock(&file, how) {
-                Ok(()) => {}
-                Err(Errno::INTR) => continue,
-                Err(Errno::WOULDBLOCK) => return Ok(None),
-                Err(errno) => return Err(failed()(errno.into())),
-            }
-            let own = file.metadata().map_err(failed())?;
-            let there = std::fs::metadata(&path);
-            if there.is_ok_and(|it| (it.dev(), it.ino()) == (own.dev(), own.ino())) {
-                return Ok(Some(Held { file, path }));
-            }
+        let mut taken = Vec::new();
+        for (device, inode) in ids {
+            let path = dir.join(format!("{device:x}-{inode:x}"));
+            let Some(lock) = take(path, how).map_err(failed())? else { return Ok(None) };
+            taken.push(lock);
         }
+        Ok(Some(Held { _locks: taken }))
     }
 
-    /// Whether a volume has these files still: one that was removed meanwhile, and perhaps made again, has others.
-    pub(crate) fn check_same(&self, name: &str, filled: &Root) -> Result<(), EngineError> {
-        let id = |tree: &Root| {
-            let top = tree.metadata("").map_err(store_error)?;
-            Ok::<_, EngineError>((top.st_dev, top.st_ino))
-        };
-        let is_same = match self.store().volumes().get(name)? {
-            Some(_) => id(&self.volume_tree(name)?)? == id(filled)?,
-            None => false,
-        };
-        if is_same {
+    /// Whether a volume is still the one whose own directory this is: one that was removed meanwhile, and perhaps made
+    /// again, has another. What is in it may be mounted anew for each who asks, and says nothing.
+    pub(crate) fn check_same(&self, name: &str, own: &OwnedFd) -> Result<(), EngineError> {
+        let filled = rustix::fs::fstat(own)
+            .map_err(|errno| EngineError::file("look at the volume", name)(errno.into()))?;
+        let there = std::fs::metadata(self.paths().volume(name));
+        let is_there = there.is_ok_and(|it| (it.dev(), it.ino()) == (filled.st_dev, filled.st_ino));
+        if is_there && self.store().volumes().get(name)?.is_some() {
             return Ok(());
         }
         Err(EngineError::Invalid(format!(
-            "volume {name} was removed while the archive was unpacked into it: nothing of that is kept"
+            "volume {name} was removed while the archive was unpacked into it: make one, and import again"
         )))
+    }
+}
+
+/// `None` if others have it.
+fn take(path: PathBuf, how: FlockOperation) -> std::io::Result<Option<Lock>> {
+    loop {
+        let mut open = File::options();
+        let file = open.write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+        match rustix::fs::flock(&file, how) {
+            Ok(()) => {}
+            Err(Errno::INTR) => continue,
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        }
+        let own = file.metadata()?;
+        let there = std::fs::metadata(&path);
+        if there.is_ok_and(|it| (it.dev(), it.ino()) == (own.dev(), own.ino())) {
+            return Ok(Some(Lock { file, path }));
+        }
     }
 }
 
@@ -309,7 +325,9 @@ mod tests {
         let engine = engine(dir.path());
         let data = dir.path().join("data");
         fs::create_dir_all(&data).unwrap();
-        fs::create_dir_all(engine.paths().volume("vol")).unwrap();
+        for volume in ["vol", "other"] {
+            fs::create_dir_all(engine.paths().volume(volume)).unwrap();
+        }
         let tree = Root::open(&data).unwrap();
         // What a container can lock is nothing to this.
         let top = File::open(&data).unwrap();
@@ -318,6 +336,9 @@ mod tests {
         for refused in [engine.fill_alone(&tree, "vol"), engine.read_whole(&tree, "other")] {
             assert!(refused.unwrap_err().to_string().contains("is being imported into"));
         }
+        // The same volume, with its file system mounted once more.
+        let mounted = Root::open(dir.path()).unwrap();
+        assert!(engine.fill_alone(&mounted, "vol").is_err());
         drop(alone);
         let one = engine.read_whole(&tree, "vol").unwrap();
         let two = engine.read_whole(&tree, "vol").unwrap();

@@ -382,6 +382,38 @@ fn a_volume_that_is_removed_while_it_is_filled_is_missed() {
     }
 }
 
+/// An overlay is another file system each time that it is mounted.
+#[test]
+fn a_file_system_that_is_mounted_anew_is_filled() {
+    let host = host();
+    // An overlay has no whiteouts in it.
+    sh(&host, "from", "cd /v; echo one >f; mkdir sub; chown 3:4 .");
+    let file = host.scratch().join("file");
+    let file = file.to_string_lossy();
+    host.ok(&["volume", "export", "-o", &file, "from"]);
+    for volume in ["made", "there"] {
+        let dir = |name: &str| {
+            let dir = host.scratch().join(format!("{volume}-{name}"));
+            fs::create_dir(&dir).unwrap();
+            dir
+        };
+        let (lower, upper, work) = (dir("lower"), dir("upper"), dir("work"));
+        let [l, u, w] = [&lower, &upper, &work].map(|it| it.display());
+        let o = format!("o=lowerdir={l},upperdir={u},workdir={w}");
+        let options = ["--opt", "type=overlay", "--opt", "device=overlay", "--opt", &o, volume];
+        let import = ["volume", "import", "-i", &file];
+        if volume == "made" {
+            host.ok(&[&import[..], &options].concat());
+        } else {
+            host.ok(&[&["volume", "create"][..], &options].concat());
+            host.ok(&[&import[..], &[volume]].concat());
+        }
+        assert_eq!(fs::read_to_string(upper.join("f")).unwrap(), "one\n", "{volume}");
+        assert_eq!(fs::metadata(&upper).unwrap().uid(), 3, "{volume}");
+    }
+    assert_eq!(host.ok(&["volume", "ls", "-q"]), "from\nmade\nthere");
+}
+
 #[test]
 fn an_empty_volume_is_filled_whatever_it_is() {
     let host = host();
