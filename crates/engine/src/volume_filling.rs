@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Timespec};
 use rustix::io::Errno;
@@ -31,6 +32,10 @@ const NOTE: &str = "import";
 const NEW_NOTE: &str = "import.new";
 /// In the runtime root.
 const LOCKS: &str = "v";
+/// How often a lock is asked for, and with what in between: about a second. Others have it for a moment when they
+/// look whether it can go.
+const ATTEMPTS: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(10);
 /// What a note is long at most: a name and four numbers.
 const MAX_NOTE: u64 = 255;
 
@@ -82,28 +87,38 @@ pub(crate) fn locks(paths: &Paths) -> PathBuf {
 impl Engine {
     /// Keeps everybody else from filling these files, and from reading all of them.
     pub(crate) fn fill_alone(&self, tree: &Root, name: &str) -> Result<Held, EngineError> {
-        let held = self.held(tree, name, FlockOperation::NonBlockingLockExclusive)?;
-        held.ok_or_else(|| {
-            EngineError::Invalid(format!(
-                "volume {name} is being imported into, exported or cloned: wait until that has ended"
-            ))
-        })
+        for _ in 0..ATTEMPTS {
+            if let Some(alone) = self.held(tree, name, FlockOperation::NonBlockingLockExclusive)? {
+                return Ok(alone);
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Err(EngineError::Invalid(format!(
+            "volume {name} is being imported into, exported or cloned: wait until that has ended"
+        )))
     }
 
     /// Keeps everybody from filling these files, which somebody reads, and settles what an import has left that was
     /// killed.
     pub(crate) fn read_whole(&self, tree: &Root, name: &str) -> Result<Held, EngineError> {
-        if let Some(alone) = self.held(tree, name, FlockOperation::NonBlockingLockExclusive)? {
-            let dir = crate::fill::open_dir(&self.paths().volume(name))?;
-            settle(tree, &dir, name)?;
-            drop(alone);
+        let dir = self.paths().volume(name);
+        for _ in 0..ATTEMPTS {
+            // Only who has something to settle keeps others from reading.
+            if is_noted(&dir)
+                && let Some(_alone) =
+                    self.held(tree, name, FlockOperation::NonBlockingLockExclusive)?
+            {
+                settle(tree, &crate::fill::open_dir(&dir)?, name)?;
+            }
+            let held = self.held(tree, name, FlockOperation::NonBlockingLockShared)?;
+            if let Some(held) = held.filter(|_| !is_noted(&dir)) {
+                return Ok(held);
+            }
+            std::thread::sleep(PAUSE);
         }
-        let held = self.held(tree, name, FlockOperation::NonBlockingLockShared)?;
-        held.ok_or_else(|| {
-            EngineError::Invalid(format!(
-                "volume {name} is being imported into: what is in it is not whole yet"
-            ))
-        })
+        Err(EngineError::Invalid(format!(
+            "volume {name} is being imported into: what is in it is not whole yet"
+        )))
     }
 
     /// `None` if others have it.
@@ -348,6 +363,32 @@ mod tests {
         drop(two);
         drop(engine.fill_alone(&tree, "vol").unwrap());
         assert_eq!(fs::read_dir(locks(engine.paths())).unwrap().count(), 0);
+    }
+
+    /// None of them takes another one for an import, when they begin or end at once, or find what one has left.
+    #[test]
+    fn readers_do_not_refuse_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = engine(dir.path());
+        let (data, beside) = (dir.path().join("data"), engine.paths().volume("vol"));
+        fs::create_dir_all(&data).unwrap();
+        fs::create_dir_all(&beside).unwrap();
+        let (tree, fd) = (Root::open(&data).unwrap(), OwnedFd::from(File::open(&beside).unwrap()));
+        for round in 0..200 {
+            if round % 2 == 0 {
+                fs::create_dir(data.join(begin(&fd, "vol").unwrap())).unwrap();
+            }
+            let start = std::sync::Barrier::new(2);
+            let read = || {
+                start.wait();
+                drop(engine.read_whole(&tree, "vol").unwrap());
+            };
+            std::thread::scope(|scope| {
+                scope.spawn(read);
+                scope.spawn(read);
+            });
+            assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
+        }
     }
 
     #[test]
