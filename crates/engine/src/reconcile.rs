@@ -36,6 +36,7 @@ impl Engine {
         self.remove_strange_cgroups()?;
         self.clear_run()?;
         self.clear_execs()?;
+        crate::volume_filling::clear_locks(self.paths())?;
         self.free_dead_labels()?;
         self.store().gc().map_err(store_error)?;
         settled

@@ -162,6 +162,22 @@ impl Engine {
     }
 }
 
+/// Removes the locks that killed imports, exports and clones have left. What is held stays.
+pub(crate) fn clear_locks(paths: &Paths) -> Result<(), EngineError> {
+    let dir = locks(paths);
+    let failed = || EngineError::file("clear", &dir);
+    let entries = match std::fs::read_dir(&dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed())?,
+    };
+    for entry in entries {
+        // One that nobody has goes as it does with whoever took it last.
+        let path = entry.map_err(failed())?.path();
+        drop(take(path, FlockOperation::NonBlockingLockExclusive).map_err(failed())?);
+    }
+    Ok(())
+}
+
 /// `None` if others have it.
 fn take(path: PathBuf, how: FlockOperation) -> std::io::Result<Option<Lock>> {
     loop {
@@ -389,6 +405,24 @@ mod tests {
             });
             assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
         }
+    }
+
+    #[test]
+    fn locks_of_the_dead_are_cleared_and_those_that_are_held_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = engine(dir.path());
+        clear_locks(engine.paths()).unwrap();
+        fs::create_dir_all(engine.paths().volume("vol")).unwrap();
+        let tree = Root::open(dir.path()).unwrap();
+        let held = engine.read_whole(&tree, "vol").unwrap();
+        let count = || fs::read_dir(locks(engine.paths())).unwrap().count();
+        fs::write(locks(engine.paths()).join("5-5"), "").unwrap();
+        assert_eq!(count(), 3);
+        engine.reconcile().unwrap();
+        assert_eq!(count(), 2);
+        assert!(engine.fill_alone(&tree, "vol").is_err());
+        drop(held);
+        assert_eq!(count(), 0);
     }
 
     #[test]
