@@ -75,8 +75,6 @@ impl Drop for Lock {
         // Whoever has opened it before looks again whether it is there still.
         if rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive).is_ok() {
             let _ = std::fs::remove_file(&self.path);
-            // With the last lock goes the directory.
-            let _ = self.path.parent().map(std::fs::remove_dir);
         }
     }
 }
@@ -184,11 +182,7 @@ pub(crate) fn clear_locks(paths: &Paths) -> Result<(), EngineError> {
 fn take(path: PathBuf, how: FlockOperation) -> std::io::Result<Option<Lock>> {
     loop {
         let mut open = File::options();
-        let file = match open.write(true).create(true).truncate(false).mode(0o600).open(&path) {
-            // Whoever had the last lock has just taken the directory along.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            opened => opened?,
-        };
+        let file = open.write(true).create(true).truncate(false).mode(0o600).open(&path)?;
         match rustix::fs::flock(&file, how) {
             Ok(()) => {}
             Err(Errno::INTR) => continue,
@@ -384,7 +378,7 @@ mod tests {
         assert!(engine.fill_alone(&tree, "vol").is_err());
         drop(two);
         drop(engine.fill_alone(&tree, "vol").unwrap());
-        assert_eq!(fs::read_dir(locks(engine.paths())).map_or(0, Iterator::count), 0);
+        assert_eq!(fs::read_dir(locks(engine.paths())).unwrap().count(), 0);
     }
 
     /// None of them takes another one for an import, when they begin or end at once, or find what one has left.
@@ -421,7 +415,7 @@ mod tests {
         fs::create_dir_all(engine.paths().volume("vol")).unwrap();
         let tree = Root::open(dir.path()).unwrap();
         let held = engine.read_whole(&tree, "vol").unwrap();
-        let count = || fs::read_dir(locks(engine.paths())).map_or(0, Iterator::count);
+        let count = || fs::read_dir(locks(engine.paths())).unwrap().count();
         fs::write(locks(engine.paths()).join("5-5"), "").unwrap();
         assert_eq!(count(), 3);
         engine.reconcile().unwrap();
