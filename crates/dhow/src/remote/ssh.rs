@@ -27,7 +27,8 @@ pub(super) fn transport(host: &SshHost) -> Transport {
     })
 }
 
-/// Starts ssh, whose streams are the connection. It ends when they do, or when we do.
+/// Starts ssh, whose streams are the connection. It ends when they do, or when we do: this is called by the thread
+/// that the command line is.
 fn connect(host: &SshHost) -> io::Result<Box<dyn Io>> {
     let mut command = helper::command(Helper::Ssh);
     // A terminal's interrupt is for a container, and not for the way to it.

@@ -8,7 +8,7 @@ use std::process::Command;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, getpid, pidfd_open,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, getpid, getppid, pidfd_open,
     set_parent_process_death_signal, setrlimit, setsid,
 };
 use rustix::thread::set_name;
@@ -29,11 +29,17 @@ pub fn alone(command: &mut Command) {
 }
 
 /// Keeps the program of `command` apart from the terminal: interrupts from there are not for it, and there is
-/// nobody whom it could ask.
+/// nobody whom it could ask. It is asked to end when the thread that starts it does, however that happens.
 pub fn apart(command: &mut Command) {
-    let settle = || Ok(setsid().map(drop)?);
-    // SAFETY: between fork and exec the closure makes one system call without arguments, and turns an error number
-    // into an error of the same number; it takes no lock and allocates nothing.
+    let parent = getpid();
+    let settle = move || {
+        setsid()?;
+        set_parent_process_death_signal(Some(Signal::TERM))?;
+        // It may have ended before that.
+        if getppid() == Some(parent) { Ok(()) } else { Err(Errno::SRCH.into()) }
+    };
+    // SAFETY: between fork and exec the closure makes three system calls with numbers that it has, and turns error
+    // numbers into errors of the same numbers; it takes no lock and allocates nothing.
     unsafe { command.pre_exec(settle) };
 }
 
@@ -154,15 +160,31 @@ mod tests {
 
     #[test]
     fn one_that_is_kept_dies_with_us() {
+        dies_with_us("one_that_is_kept_dies_with_us", "sleep 1000", |program| {
+            kept(program).unwrap();
+        });
+    }
+
+    #[test]
+    fn one_that_is_apart_dies_with_us() {
+        // What it has started itself does not.
+        dies_with_us("one_that_is_apart_dies_with_us", "exec sleep 1000", |mut program| {
+            apart(&mut program);
+            program.spawn().unwrap().wait().unwrap();
+        });
+    }
+
+    /// In a process of its own a program is started, says so, and does what it is told; then that process is killed.
+    fn dies_with_us(test: &str, script: &str, start: impl FnOnce(Command)) {
         if std::env::var_os(OWN).is_some() {
             let mut program = command(Helper::Plugin(Path::new("/bin/sh")));
-            program.args(["-c", "echo it runs; while :; do sleep 1000; done"]);
-            kept(program).unwrap();
+            program.args(["-c", &format!("echo it runs; {script}")]);
+            start(program);
             loop {
                 std::thread::park();
             }
         }
-        let mut own = own_process("one_that_is_kept_dies_with_us");
+        let mut own = own_process(test);
         let mut own = own.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut said = BufReader::new(own.stdout.take().unwrap());
         let mut lines = said.by_ref().lines().map(Result::unwrap);
