@@ -152,7 +152,8 @@ where
                 reply::nowhere()
             };
             turn.said(None);
-            reply
+            // One connection is one request: none is kept by somebody who asks for nothing.
+            reply::last(reply)
         }
     })
     .await

@@ -93,6 +93,12 @@ pub(crate) fn typed(content_type: &'static str, text: impl Into<Bytes>) -> Reply
     with_type(StatusCode::OK, content_type, full(text))
 }
 
+/// The last one of its connection.
+pub(crate) fn last(mut reply: Reply) -> Reply {
+    reply.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    reply
+}
+
 /// Nothing but a status.
 pub(crate) fn empty(status: StatusCode) -> Reply {
     let mut reply = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());

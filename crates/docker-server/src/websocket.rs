@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use docker_api::frame::{Channel, Demux};
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
-use http::HeaderMap;
-use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{HOST, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use model::detach::DetachKeys;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
@@ -59,12 +59,32 @@ pub(crate) enum Messages {
     Text,
 }
 
+/// Whether an origin is the server that is asked.
+fn is_of(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
+    let (Ok(origin), Some(Ok(host))) = (origin.to_str(), host.map(HeaderValue::to_str)) else {
+        return false;
+    };
+    origin.split_once("://").is_some_and(|(_, place)| place.eq_ignore_ascii_case(host))
+}
+
 /// What a client's key is answered with.
 pub(crate) fn accept(headers: &HeaderMap) -> Result<String, HttpError> {
     let is = |name, want: &str| {
         let value = headers.get(name).and_then(|value| value.to_str().ok());
         value.is_some_and(|value| value.eq_ignore_ascii_case(want))
     };
+    // Any page may open a websocket to any server, which its browser then says here.
+    if let Some(page) = headers.get(ORIGIN)
+        && !is_of(page, headers.get(HOST))
+    {
+        return Err(HttpError::new(
+            StatusCode::FORBIDDEN,
+            format!(
+                "a page of {} may not open a websocket here",
+                String::from_utf8_lossy(page.as_bytes())
+            ),
+        ));
+    }
     let key = headers.get(SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok());
     match key {
         Some(key) if is(UPGRADE, "websocket") && is(SEC_WEBSOCKET_VERSION, "13") => {
@@ -197,6 +217,23 @@ mod tests {
             &[version, ("upgrade", "websocket")],
         ] {
             assert_eq!(accept(&headers(short)).unwrap_err().status, 400);
+        }
+    }
+
+    #[test]
+    fn pages_of_others_open_none() {
+        let asked = |origin: &str| {
+            headers(&[
+                ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+                ("sec-websocket-version", "13"),
+                ("upgrade", "websocket"),
+                ("host", "127.0.0.1:2375"),
+                ("origin", origin),
+            ])
+        };
+        assert!(accept(&asked("http://127.0.0.1:2375")).is_ok());
+        for origin in ["http://example.com", "http://127.0.0.1", "null", ""] {
+            assert_eq!(accept(&asked(origin)).unwrap_err().status, 403, "{origin}");
         }
     }
 

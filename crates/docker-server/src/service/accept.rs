@@ -19,6 +19,9 @@ use crate::connection;
 /// the listener's queue meanwhile; to ask again at once would only burn the processor.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// How long one who asks for figures may take for all of it.
+const MEASURED: Duration = Duration::from_secs(10);
+
 /// What a listener's loop works with.
 pub(super) struct Door {
     pub(super) shared: Arc<Shared>,
@@ -75,8 +78,7 @@ impl Door {
                     let _ = connection::serve_for(stream, (engine, shared), unread, stop).await;
                 }
                 Accepted::Metrics(stream) => {
-                    let _ = tcp::prepare(&stream);
-                    let _ = connection::serve_metrics(stream, (engine, shared), stop).await;
+                    tell_figures(stream, (engine, shared), stop).await;
                 }
                 Accepted::Tcp(stream, config) => {
                     welcome_from_afar((stream, config), (engine, shared), stop).await;
@@ -84,6 +86,20 @@ impl Door {
             }
         });
     }
+}
+
+/// Serves somebody who may ask for figures alone. Everybody may connect there, and is not to take what those need who
+/// may do more: one too many is sent away.
+async fn tell_figures(
+    stream: TcpStream,
+    (engine, shared): (Engine, Arc<Shared>),
+    stop: impl Future<Output = ()>,
+) {
+    let all = shared.clone();
+    let Ok(_place) = all.counts().readers.try_acquire() else { return };
+    let _ = tcp::prepare(&stream);
+    let served = connection::serve_metrics(stream, (engine, shared), stop);
+    let _ = tokio::time::timeout(MEASURED, served).await;
 }
 
 /// Serves a client on another machine, once it is clear who it is.

@@ -14,6 +14,7 @@ use http::{Method, StatusCode};
 use jiff::Timestamp;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::Semaphore;
 
 use crate::raise::{DRIVER, VERSION};
 
@@ -32,7 +33,12 @@ pub(crate) struct Counts {
     most: AtomicU64,
     /// Gives memory back that is free.
     trim: fn(),
+    /// For those who may ask for figures alone.
+    pub(super) readers: Semaphore,
 }
+
+/// How many may ask for figures at once.
+const READERS: usize = 16;
 
 /// So many connections at once leave enough behind to be given back.
 const CROWD: u64 = 16;
@@ -42,6 +48,7 @@ impl Counts {
         Self {
             most: AtomicU64::new(0),
             trim,
+            readers: Semaphore::new(READERS),
             since: Timestamp::now(),
             requests: Mutex::default(),
             connections: AtomicU64::new(0),

@@ -1,46 +1,32 @@
 //! Contexts: what dhow's command line keeps Docker's understands, and the other way round.
 
-use std::path::PathBuf;
+use testkit::Ran;
 
-use testkit::{Host, Ran, TlsListener};
-
-use super::{Service, docker};
+use super::docker;
+use super::remote::Guarded;
 
 /// A service that lets in who has a certificate, and both command lines with one configuration, which
 /// `DOCKER_HOST` does not name.
-struct Setting {
-    service: Service,
-    dir: PathBuf,
-    host: Host,
-}
+struct Setting(Guarded);
 
 impl Setting {
     fn new() -> Self {
-        let host = crate::host();
-        let dir = host.scratch().join("tls");
-        std::fs::create_dir(&dir).unwrap();
-        TlsListener::certificates(&dir).unwrap();
-        let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
-        let words = ["serve", "-H", "tcp://127.0.0.1:0", "--tlsverify", "--tlscacert"];
-        let files = [path("authority.pem"), path("server.pem"), path("server.key")];
-        let files = [&files[0], "--tlscert", &files[1], "--tlskey", &files[2]];
-        let service = Service::started(&host, &mut host.command(&[&words[..], &files].concat()));
-        Self { service, dir, host }
+        Self(Guarded::new())
     }
 
     /// The words of `--docker` for it.
     fn server(&self) -> String {
-        let path = |name: &str| self.dir.join(name).display().to_string();
-        let (ca, cert, key) = (path("authority.pem"), path("client.pem"), path("client.key"));
-        format!("host=tcp://{},ca={ca},cert={cert},key={key}", self.service.address())
+        let [ca, cert, key] =
+            ["authority.pem", "client.pem", "client.key"].map(|name| self.0.path(name));
+        format!("host={},ca={ca},cert={cert},key={key}", self.0.url())
     }
 
     fn dhow(&self, words: &[&str]) -> Ran {
-        self.host.run(words)
+        self.0.host.run(words)
     }
 
     fn docker(&self, words: &[&str]) -> Ran {
-        let mut command = docker(&self.host, &self.service, words);
+        let mut command = docker(&self.0.host, &self.0.service, words);
         Ran::new(&command.env_remove("DOCKER_HOST").output().unwrap())
     }
 
@@ -80,7 +66,7 @@ fn a_context_of_one_command_line_is_one_of_the_others() {
         assert_eq!(meta(name).replace(name, "ours"), meta("ours"));
     }
     // Both ways through an archive.
-    let file = |name: &str| there.host.scratch().join(name).display().to_string();
+    let file = |name: &str| there.0.host.scratch().join(name).display().to_string();
     fine(&there.dhow(&["context", "export", "ours", &file("ours.tar")]));
     fine(&there.docker(&["context", "import", "carried", &file("ours.tar")]));
     fine(&there.docker(&["context", "export", "theirs", &file("theirs.tar")]));
@@ -131,8 +117,8 @@ fn contexts_are_refused_and_removed_as_by_docker() {
     assert_eq!(fine(&there.dhow(&["context", "rm", "-f", "here"])), "here");
     assert_eq!(there.same(&["context", "show"]), "default");
     assert_eq!(fine(&there.dhow(&["context", "rm", "-f", "nosuch"])), "nosuch");
-    let left = there.host.scratch().join(".docker/contexts/meta");
+    let left = there.0.host.scratch().join(".docker/contexts/meta");
     assert_eq!(std::fs::read_dir(left).unwrap().count(), 0);
-    let server = there.host.run(&["context", "create", "copy"]);
+    let server = there.0.host.run(&["context", "create", "copy"]);
     assert!(server.err.contains("the engine in this process is no server"), "{}", server.err);
 }

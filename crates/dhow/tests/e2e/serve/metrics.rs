@@ -3,9 +3,23 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use testkit::{Host, until};
+
 use super::{Service, docker};
 
 const ASK: &str = "GET /metrics HTTP/1.1\nHost: d\nConnection: close\n\n";
+/// How many may be there at once.
+const READERS: usize = 16;
+
+/// A service that tells figures, and where.
+fn measured(host: &Host) -> (Service, String) {
+    let words = ["serve", "--metrics-addr", "127.0.0.1:0"];
+    let service = Service::started(host, &mut host.command(&words));
+    let said = service.said();
+    let address = said.split_once("http://").and_then(|(_, rest)| rest.split_once("/metrics"));
+    let address = address.unwrap_or_else(|| panic!("{said}")).0.to_owned();
+    (service, address)
+}
 
 fn say(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
@@ -18,15 +32,13 @@ fn say(address: &str, request: &str) -> String {
 #[test]
 fn figures_are_told_where_somebody_asked_for_it_and_nothing_else_is() {
     let host = crate::host();
-    let words = ["serve", "--metrics-addr", "127.0.0.1:0"];
-    let service = Service::started(&host, &mut host.command(&words));
-    let said = service.said();
-    let address = said.split_once("http://").and_then(|(_, rest)| rest.split_once("/metrics"));
-    let address = address.unwrap_or_else(|| panic!("{said}")).0;
+    let (service, address) = measured(&host);
+    let address = address.as_str();
     let run = ["run", "-d", "--name", "runs", "busybox", "sleep", "1000"];
     assert!(docker(&host, &service, &run).status().unwrap().success());
     host.ok(&["create", "--name", "idle", "busybox"]);
-    for told in [say(address, ASK), service.say(ASK)] {
+    // There the connection ends with the reply, whatever was asked for.
+    for told in [say(address, &ASK.replace("Connection: close\n", "")), service.say(ASK)] {
         assert!(told.starts_with("HTTP/1.1 200 "), "{told}");
         for line in [
             "engine_daemon_container_states_containers{state=\"running\"} 1\n",
@@ -40,4 +52,32 @@ fn figures_are_told_where_somebody_asked_for_it_and_nothing_else_is() {
     let ask = "GET /containers/json HTTP/1.1\nHost: d\nConnection: close\n\n";
     assert!(say(address, ask).starts_with("HTTP/1.1 404 "));
     host.ok(&["rm", "-f", "runs"]);
+}
+
+#[test]
+fn who_asks_for_nothing_takes_nothing_from_others() {
+    let host = crate::host();
+    let (service, address) = measured(&host);
+    let connect = |_| {
+        let stream = TcpStream::connect(&address).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        stream
+    };
+    let mut idle: Vec<_> = (0..=READERS).map(connect).collect();
+    let mut ended = || idle.iter_mut().filter_map(|one| one.read(&mut [0]).ok()).count();
+    let mut count = 0;
+    until("one too many is sent away", || {
+        count = ended();
+        count > 0
+    });
+    assert_eq!(count, 1);
+    assert!(service.say("GET /_ping HTTP/1.1\nHost: d\nConnection: close\n\n").ends_with("OK"));
+    drop(idle);
+    until("there is room again", || {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        let _ = stream.write_all(ASK.replace('\n', "\r\n").as_bytes());
+        let mut reply = String::new();
+        let _ = stream.read_to_string(&mut reply);
+        reply.starts_with("HTTP/1.1 200 ")
+    });
 }

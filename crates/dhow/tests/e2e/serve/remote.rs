@@ -11,14 +11,14 @@ use testkit::{Host, Ran, TlsListener, until};
 use super::{Pair, Service, docker};
 
 /// A service that lets in who has a certificate, and the files of both sides.
-struct Guarded {
-    service: Service,
+pub(super) struct Guarded {
+    pub(super) service: Service,
     dir: PathBuf,
-    host: Host,
+    pub(super) host: Host,
 }
 
 impl Guarded {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let host = crate::host();
         let dir = host.scratch().join("tls");
         std::fs::create_dir(&dir).unwrap();
@@ -32,11 +32,11 @@ impl Guarded {
         Self { service, dir, host }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         self.dir.join(name).to_str().unwrap().to_owned()
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("tcp://{}", self.service.address())
     }
 
