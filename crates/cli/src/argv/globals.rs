@@ -79,7 +79,8 @@ impl Tls {
         }
         let directory = env.cert_path.as_deref().or(config.directory()).unwrap_or(Path::new(""));
         let own = |given: &Option<PathBuf>, name: &str| {
-            let usual = || Some(directory.join(name)).filter(|path| path.exists());
+            let is_there = |path: &PathBuf| path.try_exists().unwrap_or(true);
+            let usual = || Some(directory.join(name)).filter(is_there);
             given.clone().or_else(usual)
         };
         let authority = self.tlscacert.clone().unwrap_or_else(|| directory.join("ca.pem"));
