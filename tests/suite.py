@@ -224,7 +224,11 @@ def until(what, condition, seconds=30):
 
 
 def node(cache, here):
-    """What a package-lock.json names, installed; the directory."""
+    """What a package-lock.json names, installed; the directory. From here on `node` is the one that is pinned beside this."""
+    # Debian's is older than some packages take, and other people's packages of it displace each other.
+    env = python(cache.parent / "node", Path(__file__).with_name("node.txt")).parent
+    if str(env) not in os.environ["PATH"].split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join([str(env), os.environ["PATH"]])
     wanted = (here / "package-lock.json").read_text()
     have = cache / "installed.json"
     if not have.exists() or have.read_text() != wanted:

@@ -15,7 +15,7 @@ REAPER = "dhow/reaper:1"
 
 cache = Path(sys.argv[1]).resolve()
 python = suite.python(cache, HERE / "requirements.txt")
-modules = suite.node(cache / "node", HERE)
+modules = suite.node(cache, HERE)
 suite.load(os.environ["SUITE_BUSYBOX"])
 reaper = (HERE / "reaper.py").read_text()
 suite.load(suite.python_image(cache / "reaper.tar", [REAPER], texts=[("reaper.py", reaper)],

@@ -9,7 +9,7 @@ use crate::{demo, host, images};
 use anyhow::{Context, Result, bail};
 
 /// What the suites need of Debian.
-const PACKAGES: [&str; 8] = [
+pub(crate) const PACKAGES: [&str; 8] = [
     "busybox-static",
     "curl",
     "docker-registry",
@@ -32,14 +32,6 @@ const SUITES: [&str; 9] = [
     "testcontainers",
     "wire",
 ];
-
-/// What the suites need of Debian and is not there. Node comes with npm in other people's packages, which Debian's would
-/// displace: one that is there will do.
-pub(crate) fn packages() -> Vec<&'static str> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let has_npm = std::env::split_paths(&path).any(|folder| folder.join("npm").exists());
-    PACKAGES.into_iter().chain((!has_npm).then_some("npm")).collect()
-}
 
 /// Runs every suite, or the one that the first word names; the words after it are for its program.
 ///

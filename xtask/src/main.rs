@@ -117,7 +117,7 @@ fn run(words: &[&str]) -> Result<()> {
         ["testbed", filters @ ..] => testbed::run(Layout::Unified, filters),
         ["leaks", program, arguments @ ..] => steps::leaks(program, arguments),
         ["clients", arguments @ ..] => {
-            packages::install(&clients::packages())?;
+            packages::install(&clients::PACKAGES)?;
             clients::run(arguments)
         }
         ["conformance", "--check"] => conformance::check(&demo::built("debug")?),

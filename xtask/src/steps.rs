@@ -55,7 +55,7 @@ pub(crate) fn demo() -> Result<()> {
 /// # Errors
 /// The first step that fails.
 pub(crate) fn test() -> Result<()> {
-    packages::install(&[TEST_PACKAGES, conformance::PACKAGES, &clients::packages()].concat())?;
+    packages::install(&[TEST_PACKAGES, conformance::PACKAGES, &clients::PACKAGES].concat())?;
     host::say("rules");
     crate::tidy::check()?;
     host::run("cargo", &["fmt", "--all", "--check"])?;
