@@ -20,6 +20,7 @@ import suite
 
 PINS = [
     ("sid", "docker-compose", "2.40.3-3", "e7603d5e6df0f8404f7b03da478022b87d7b50644cffe68884b071e5cfc17fd3"),
+    ("forky", "docker-compose", "2.40.3-3", "e7603d5e6df0f8404f7b03da478022b87d7b50644cffe68884b071e5cfc17fd3"),
     ("trixie", "docker-compose", "2.26.1-4", "47681197cb2b1ab88206b42a1a92fc75f50d9530a6322d03494a473eed0408ea"),
 ]
 SECONDS_EACH = 120

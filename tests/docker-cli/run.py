@@ -19,6 +19,7 @@ import transcript
 OLD = Path("/usr/bin/docker")
 NEW = [
     ("sid", "docker-cli", "28.5.2+dfsg4-5", "8ea2428acdda666f41263f5a0d3a85681a696491361574eb7bd721a1194939b9"),
+    ("forky", "docker-cli", "28.5.2+dfsg4-5", "8ea2428acdda666f41263f5a0d3a85681a696491361574eb7bd721a1194939b9"),
     ("trixie", "docker-cli", "26.1.5+dfsg1-9+deb13u1+b1", "596647bc4ffaaaf2e2321116b8a10f6a6086ada797c17a7117798cb391a72776"),
 ]
 

@@ -9,19 +9,20 @@ use crate::{demo, host, images};
 use anyhow::{Context, Result, bail};
 
 /// What the suites need of Debian.
-pub(crate) const PACKAGES: [&str; 8] = [
+pub(crate) const PACKAGES: [&str; 9] = [
     "busybox-static",
     "curl",
     "docker-registry",
     "docker.io",
     "nftables",
+    "podman",
     "python3",
     "python3-venv",
     "tmux",
 ];
 
 /// The suites, in the order in which they run. Each is a folder below `tests/` that has a `run.py`.
-const SUITES: [&str; 9] = [
+const SUITES: [&str; 10] = [
     "aiodocker",
     "compose",
     "devcontainers",
@@ -29,6 +30,7 @@ const SUITES: [&str; 9] = [
     "docker-py",
     "dockerode",
     "lazydocker",
+    "podman",
     "testcontainers",
     "wire",
 ];
