@@ -1,5 +1,6 @@
 """What the suites of clients have in common: getting a client from its registry, and comparing with expected.txt."""
 
+import contextlib
 import http.client
 import io
 import json
@@ -28,6 +29,15 @@ Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 Acquire::Languages "none";
 '''
 BUSYBOX = Path("/bin/busybox")
+REGISTRY = "/usr/bin/docker-registry"
+REGISTRY_CONFIG = """\
+version: 0.1
+log: {{level: error}}
+storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
+http: {{addr: "{address}"}}
+"""
+# What the crates are compiled for: others are not fetched.
+PLATFORM = "x86_64-unknown-linux-gnu"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
@@ -223,6 +233,32 @@ def until(what, condition, seconds=30):
         time.sleep(0.05)
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def registry(cache, address):
+    """A registry on the host, with what the block puts there."""
+    config = cache / "registry.yml"
+    config.write_text(REGISTRY_CONFIG.format(root=cache / "registry", address=address))
+    server = subprocess.Popen([REGISTRY, "serve", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    host, _, port = address.partition(":")
+
+    def answers():
+        with socket.socket() as probe:
+            return probe.connect_ex((host, int(port))) == 0
+    try:
+        until("the registry listens", answers)
+        yield
+    finally:
+        server.terminate()
+        server.wait()
+        shutil.rmtree(cache / "registry", ignore_errors=True)
+
+
 def node(cache, here):
     """What a package-lock.json names, installed; the directory. From here on `node` is the one that is pinned beside this."""
     # Debian's is older than some packages take, and other people's packages of it displace each other.
@@ -250,7 +286,9 @@ def told(command, seconds, **more):
         for begin, outcome in (("ok ", "passed"), ("not ok ", "failed")):
             if line.startswith(begin):
                 found[line.removeprefix(begin).strip()] = outcome
-    print("\n".join(line for line in ran.stdout.splitlines() if not line.startswith("ok ")), end="", flush=True)
+    for line in ran.stdout.splitlines():
+        if not line.startswith("ok "):
+            print(line, flush=True)
     if ran.returncode != 0:
         sys.exit(f"{command[0]} ended with {ran.returncode}")
     return found
@@ -338,3 +376,34 @@ def python_image(path, names, **more):
     files, version = python_files()
     links = [("usr/bin/python3", version), ("usr/bin/python", version)]
     return pack(path, names, files, links=links, **more)
+
+
+def push(name):
+    """Pushes an image to the registry that its name names."""
+    repository, _, tag = name.rpartition(":")
+    code, told = request("POST", f"/images/{repository}/push?tag={tag}", headers={"X-Registry-Auth": "e30="}.items())
+    assert code == 200 and b'"error"' not in told, told
+
+
+def cargo_environment(cache):
+    """What Cargo is told: all suites of crates share what is compiled for them."""
+    # Those of the program that runs the suite are about its own crate.
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("CARGO_PKG_")}
+    return {**mine, "CARGO_TARGET_DIR": str(cache.parent / "rust"), "CARGO_TERM_COLOR": "never"}
+
+
+def cargo_project(cache, here):
+    """A copy of a project beside a suite, where its client's sources can be put; its directory."""
+    project = cache / "project"
+    shutil.rmtree(project, ignore_errors=True)
+    shutil.copytree(here, project, ignore=shutil.ignore_patterns("run.py", "expected.txt"))
+    return project
+
+
+def crate(project, name):
+    """The sources of a crate that a project's Cargo.lock names, from crates.io."""
+    told = subprocess.check_output(["cargo", "metadata", "--format-version", "1", "--locked", "--filter-platform", PLATFORM],
+                                   cwd=project)
+    found = [one for one in json.loads(told)["packages"] if one["name"] == name]
+    assert len(found) == 1, found
+    return Path(found[0]["manifest_path"]).parent

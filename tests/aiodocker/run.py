@@ -9,7 +9,6 @@ arguments for pytest (-k exec) only what fails is compared.
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -20,35 +19,8 @@ import suite
 
 VERSION = "0.27.0"
 SECONDS_EACH = "60"
-REGISTRY = "/usr/bin/docker-registry"
-CONFIG = """\
-version: 0.1
-log: {{level: error}}
-storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
-http: {{addr: "{address}"}}
-"""
 # What its tests want of Docker Hub.
 IMAGES = ["python:3.13-alpine", "python:3.14-alpine"]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def registry(cache, address):
-    """A registry on the host."""
-    (cache / "registry.yml").write_text(CONFIG.format(root=cache / "registry", address=address))
-    server = subprocess.Popen([REGISTRY, "serve", cache / "registry.yml"], stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL)
-    host, _, port = address.partition(":")
-
-    def answers():
-        with socket.socket() as probe:
-            return probe.connect_ex((host, int(port))) == 0
-    suite.until("the registry listens", answers)
-    return server
 
 
 def stand_ins(cache, address):
@@ -56,11 +28,9 @@ def stand_ins(cache, address):
     names = [f"{address}/{name}" for name in IMAGES]
     suite.load(suite.python_image(cache / "python.tar", [*names, "python:latest"], config={"Cmd": ["python"]}))
     for name in names:
-        repository, _, tag = name.rpartition(":")
-        code, told = suite.request("POST", f"/images/{repository}/push?tag={tag}", headers={"X-Registry-Auth": "e30="}.items())
-        assert code == 200 and b'"error"' not in told, told
-    config = CONFIG.format(root="/registry", address=":5000")
-    suite.load(suite.pack(cache / "registry.tar", ["registry:2"], [REGISTRY, *suite.libraries([REGISTRY])],
+        suite.push(name)
+    config = suite.REGISTRY_CONFIG.format(root="/registry", address=":5000")
+    suite.load(suite.pack(cache / "registry.tar", ["registry:2"], [suite.REGISTRY, *suite.libraries([suite.REGISTRY])],
                           texts=[("config.yml", config)],
                           config={"Entrypoint": ["docker-registry", "serve", "/config.yml"], "Cmd": []}))
 
@@ -83,9 +53,8 @@ def tests(cache, address):
 def main():
     cache, arguments = Path(sys.argv[1]).resolve(), sys.argv[2:]
     python = suite.python(cache, HERE / "requirements.txt")
-    address = f"127.0.0.1:{free_port()}"
-    server = registry(cache, address)
-    try:
+    address = f"127.0.0.1:{suite.free_port()}"
+    with suite.registry(cache, address):
         stand_ins(cache, address)
         here = tests(cache, address)
         left_out, failing = suite.expected(HERE / "expected.txt")
@@ -99,10 +68,6 @@ def main():
             ran = subprocess.run([python, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rfE", "--tb=short",
                                   f"--timeout={SECONDS_EACH}", f"--junitxml={report}", *choice, *arguments, "tests"],
                                  cwd=here, env=environment, stdout=log, stderr=log)
-    finally:
-        server.terminate()
-        server.wait()
-        shutil.rmtree(cache / "registry", ignore_errors=True)
     # 1 is that tests failed, which the list knows; all others that they did not run to their end.
     if ran.returncode not in (0, 1) or not report.exists():
         sys.exit(f"pytest ended with {ran.returncode}:\n{(cache / 'log.txt').read_text()[-2000:]}")

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Sessions with testcontainers for Python and for Node, at the service at $DOCKER_HOST. usage: run.py CACHE"""
+"""Sessions with testcontainers for Python, Node and Rust, at the service at $DOCKER_HOST. usage: run.py CACHE"""
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -26,9 +27,12 @@ environment = {**os.environ, "NODE_PATH": str(modules / "node_modules"), "RYUK_C
 found = {}
 for command in ([python, HERE / "session.py"], ["node", HERE / "session.js"]):
     found |= suite.told(command, 180, env=environment)
+environment |= suite.cargo_environment(cache)
+subprocess.run(["cargo", "build", "--locked", "--quiet"], cwd=HERE / "rust", env=environment, check=True)
+found |= suite.told(["cargo", "run", "--locked", "--quiet"], 180, cwd=HERE / "rust", env=environment)
 
 
-# Both have gone, each without removing all that it has made.
+# All have gone, each without removing all that it has made.
 session = suite.Session("testcontainers")
 session.found = found
 
