@@ -32,6 +32,8 @@ const GATHERED: usize = 64 << 10;
 /// Content types.
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const TAR: &str = "application/x-tar";
+/// What an export of a container is called; an archive all the same.
+pub(crate) const OCTETS: &str = "application/octet-stream";
 
 /// 200 and a JSON value.
 pub(crate) fn json(value: &impl Serialize) -> Reply {

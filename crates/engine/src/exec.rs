@@ -28,6 +28,7 @@ use crate::bundle::UserIds;
 use crate::container::Container;
 use crate::guard::call_error;
 use crate::resolve::variable_name;
+use crate::stop::resized;
 use crate::view::{ExecAttach, ExecLife, ExecSpec, ExecView};
 use crate::{Engine, EngineError, environment, random, security, selinux};
 use records::{ExecProgress, ExecRecord};
@@ -218,14 +219,18 @@ impl Engine {
         }
     }
 
-    /// Tells an exec's terminal its size.
+    /// Tells an exec's terminal its size. Without a terminal nothing is to be told.
     ///
     /// # Errors
-    /// It does not run, or has no terminal.
+    /// It does not run, or was not started.
     pub fn exec_resize(&self, id: &ExecId, size: TerminalSize) -> Result<(), EngineError> {
         let container = self.exec_record(id)?.container;
         let mut shim = self.running_shim(&container)?;
-        shim.resize(Target::Exec(*id), size).map_err(|error| call_error(&container, error))
+        let told = shim.resize(Target::Exec(*id), size);
+        if let Err(CallError::Refused(Refusal::NoSuchExec)) = told {
+            return Err(EngineError::Invalid("exec process is not started".to_owned()));
+        }
+        resized(&container, told)
     }
 
     /// The exec whose id begins so.

@@ -153,6 +153,10 @@ impl From<PushError> for EngineError {
 
 impl From<SearchError> for EngineError {
     fn from(error: SearchError) -> Self {
+        // No registry was asked: there was nothing to ask.
+        if let SearchError::NoTerm(_) = error {
+            return EngineError::Invalid(error.to_string());
+        }
         RegistryFailure::Search(error).into()
     }
 }
@@ -166,5 +170,17 @@ impl From<LoginError> for EngineError {
             }
         }
         .into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_without_words_is_the_callers_mistake() {
+        let error = EngineError::from(SearchError::NoTerm("localhost:5000/".to_owned()));
+        let EngineError::Invalid(said) = error else { panic!("{error:?}") };
+        assert_eq!(said, "\"localhost:5000/\" has no words to search for");
     }
 }

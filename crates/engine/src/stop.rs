@@ -112,16 +112,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Tells a container's terminal its size.
+    /// Tells a container's terminal its size. Without a terminal nothing is to be told.
     ///
     /// # Errors
-    /// It does not run, or has no terminal.
+    /// It does not run.
     pub fn resize(&self, who: &NameOrId, size: TerminalSize) -> Result<(), EngineError> {
         let container = self.find(who)?;
         let id = container.id;
-        self.running_shim(&id)?
-            .resize(Target::Container, size)
-            .map_err(|error| call_error(&id, error))?;
+        resized(&id, self.running_shim(&id)?.resize(Target::Container, size))?;
         let more = [("height", size.rows.to_string()), ("width", size.columns.to_string())];
         self.tell(&container, "resize", &more);
         Ok(())
@@ -138,5 +136,28 @@ impl Engine {
         let Life::Exited { .. } = self.life(&container)? else { return Ok(()) };
         self.bury_dead(&lock, &container)?;
         Ok(self.store().release(id)?)
+    }
+}
+
+/// What a shim's answer to a size means. Docker says that all is well to whoever resizes what has no terminal, and
+/// clients ask without looking.
+pub(crate) fn resized(id: &ContainerId, told: Result<(), CallError>) -> Result<(), EngineError> {
+    match told {
+        Err(CallError::Refused(Refusal::NoTerminal)) => Ok(()),
+        told => told.map_err(|error| call_error(id, error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_no_error_without_a_terminal_alone() {
+        let id: ContainerId = "ab".repeat(32).parse().unwrap();
+        let told = |refusal| resized(&id, Err(CallError::Refused(refusal)));
+        assert!(told(Refusal::NoTerminal).is_ok());
+        assert!(matches!(told(Refusal::NotRunning), Err(EngineError::NotRunning(_))));
+        assert!(matches!(resized(&id, Err(CallError::Gone)), Err(EngineError::NotRunning(_))));
     }
 }

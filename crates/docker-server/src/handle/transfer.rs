@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::call::Call;
 use crate::error::HttpError;
 use crate::raise;
-use crate::reply::{self, JSON, Pieces, Reply, TAR};
+use crate::reply::{self, JSON, OCTETS, Pieces, Reply, TAR};
 
 /// How much of an archive is sent at once.
 const PIECE: usize = 256 << 10;
@@ -33,7 +33,7 @@ pub(super) async fn export(call: Call, who: NameOrId) -> Result<Reply, HttpError
     // What is wrong with the name is said before the archive begins.
     let lookup = who.clone();
     call.run(move |engine| engine.inspect(&lookup)).await?;
-    Ok(reply::stream(TAR, archive(call.engine, move |engine, to| engine.export(&who, to))))
+    Ok(reply::stream(OCTETS, archive(call.engine, move |engine, to| engine.export(&who, to))))
 }
 
 /// `GET /images/get` and `GET /images/{name}/get`.
