@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ApiVersion {
     major: u32,
-    minor: u32,
+    /// Nothing where a client names the first number alone: such a version is older than all with that number.
+    minor: Option<u32>,
 }
 
 /// The newest that is served, and what a request without a version gets.
@@ -38,7 +39,7 @@ pub(crate) enum VersionError {
 
 impl ApiVersion {
     const fn one(minor: u32) -> Self {
-        Self { major: 1, minor }
+        Self { major: 1, minor: Some(minor) }
     }
 
     /// Whether this version is served.
@@ -125,20 +126,25 @@ pub(crate) fn tells_event(api: ApiVersion, event: &Event) -> bool {
 impl FromStr for ApiVersion {
     type Err = ();
 
-    /// Reads `1.51`.
+    /// Reads `1.51`, and `1`.
     fn from_str(text: &str) -> Result<Self, ()> {
         let number = |text: &str| {
             let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
             digits.then(|| text.parse().ok()).flatten().ok_or(())
         };
-        let (major, minor) = text.split_once('.').ok_or(())?;
-        Ok(Self { major: number(major)?, minor: number(minor)? })
+        let Some((major, minor)) = text.split_once('.') else {
+            return Ok(Self { major: number(text)?, minor: None });
+        };
+        Ok(Self { major: number(major)?, minor: Some(number(minor)?) })
     }
 }
 
 impl fmt::Display for ApiVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
+        match self.minor {
+            Some(minor) => write!(f, "{}.{minor}", self.major),
+            None => write!(f, "{}", self.major),
+        }
     }
 }
 
@@ -249,7 +255,8 @@ mod tests {
     fn versions_order_by_number_and_not_by_text() {
         assert!(version("1.9") < version("1.24"));
         assert!(version("2.0") > MAX);
-        for bad in ["", "1", "1.", ".1", "1.2.3", "1.+2", "v1.2", "1.99999999999"] {
+        assert!(version("1") < version("1.0"));
+        for bad in ["", "1.", ".1", "1.2.3", "1.+2", "v1.2", "1.99999999999"] {
             assert!(bad.parse::<ApiVersion>().is_err(), "{bad}");
         }
     }
@@ -258,6 +265,8 @@ mod tests {
     fn what_is_not_served_says_what_is() {
         assert_eq!(version("1.51").check(), Ok(MAX));
         assert_eq!(version("1.24").check(), Ok(MIN));
+        let old = version("1").check().unwrap_err();
+        assert!(old.to_string().starts_with("client version 1 is too old."), "{old}");
         assert_eq!(
             version("1.99").check().unwrap_err().to_string(),
             "client version 1.99 is too new. Maximum supported API version is 1.51"

@@ -404,7 +404,9 @@ mod tests {
         }
         assert_eq!(target(&Method::GET, "/v1.44/info").version, "1.44".parse().ok());
         assert_eq!(target(&Method::GET, "/info").version, None);
-        assert_eq!(to("GET", "/v1/_ping"), None);
+        assert_eq!(to("GET", "/v1/_ping"), Some(Route::Ping));
+        assert_eq!(to("GET", "/v/_ping"), None);
+        assert_eq!(to("GET", "/v1./_ping"), None);
     }
 
     #[test]

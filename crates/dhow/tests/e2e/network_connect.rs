@@ -257,7 +257,10 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
     let (taken, outside) = (at(&two, 9), at(&one, 9));
     for (words, says) in [
         (&["--ip", &taken, "two", "cc"][..], "Address already in use"),
-        (&["--ip", &outside, "two", "cc"], "no configured subnet contains IP address"),
+        (
+            &["--ip", &outside, "two", "cc"],
+            "no configured subnet or ip-range contain the IP address",
+        ),
         (
             &["--ip", &outside, "bridge", "cc"],
             "only when connecting to networks with user configured",

@@ -146,7 +146,10 @@ fn a_container_has_what_it_asks_for() {
     }
     let outside = ["run", "--rm", "--network", "net", "--ip", "192.0.2.9", "busybox", "true"];
     let outside = host.fails(125, &outside);
-    assert!(outside.contains("no configured subnet contains IP address 192.0.2.9"), "{outside}");
+    assert!(
+        outside.contains("no configured subnet or ip-range contain the IP address 192.0.2.9"),
+        "{outside}"
+    );
     let default = host.fails(125, &["run", "--rm", "--ip", &ip, "busybox", "true"]);
     assert!(default.contains("only when connecting to networks with user configured"), "{default}");
 }

@@ -319,12 +319,14 @@ async fn a_container_gets_another_name() {
     let now = client.container_inspect("new").await.unwrap().value;
     assert_eq!((now.id.as_str(), now.name.as_str()), (id.as_str(), "/new"));
     assert_eq!(now.config.hostname, id[..12], "its host name stays");
-    assert_eq!(rename("old", "x1").await.unwrap_err(), (404, "No such container: old".into()));
+    for name in ["x1", "x", "bad name"] {
+        assert_eq!(rename("old", name).await.unwrap_err(), (404, "No such container: old".into()));
+    }
     rename("new", "/slashed").await.unwrap();
     for (name, status, words) in [
         ("", 400, "Neither old nor new names may be empty".to_owned()),
         ("slashed", 400, "Renaming a container with the same name as its current name".to_owned()),
-        ("x", 400, "Error when allocating new name: Invalid container name (x), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed".to_owned()),
+        ("x", 400, "Error when allocating new name: Invalid container name (/x), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed".to_owned()),
         ("taken", 409, format!("Error when allocating new name: Conflict. The container name \"/taken\" is already in use by container \"{other}\". You have to remove (or rename) that container to be able to reuse that name.")),
     ] {
         assert_eq!(rename("slashed", name).await.unwrap_err(), (status, words));

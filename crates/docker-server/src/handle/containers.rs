@@ -263,11 +263,20 @@ async fn kill(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
 }
 
 async fn rename(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
-    let Some(name) = call.query.get("name") else {
+    let Some(name) = call.query.get("name").filter(|name| !name.is_empty()) else {
         return Err(HttpError::bad_request("Neither old nor new names may be empty"));
     };
-    let name: ContainerName =
-        name.parse().map_err(|bad: BadContainerName| allocating(bad.into()))?;
+    // Docker tells names with their slash.
+    let slashed = format!("/{}", name.strip_prefix('/').unwrap_or(name));
+    let name: ContainerName = match slashed.parse() {
+        Ok(name) => name,
+        Err(bad) => {
+            // That there is no such container is said first.
+            call.run(move |engine| engine.inspect(&who)).await?;
+            let bad: BadContainerName = bad;
+            return Err(allocating(bad.into()));
+        }
+    };
     let renamed = call.run(move |engine| engine.rename(&who, &name)).await;
     renamed.map_err(|no| if no.status == StatusCode::CONFLICT { allocating(no) } else { no })?;
     Ok(reply::empty(StatusCode::NO_CONTENT))

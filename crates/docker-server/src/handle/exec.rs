@@ -12,9 +12,9 @@ use http::StatusCode;
 use model::{ExecId, NameOrId, Signal};
 
 use super::containers::terminal_size;
-use super::streams::stream_type;
+use super::streams::given_away;
 use crate::call::Call;
-use crate::connection::{Form, Leaving};
+use crate::connection::Leaving;
 use crate::error::HttpError;
 use crate::framed::framed;
 use crate::lower;
@@ -99,7 +99,7 @@ async fn start(mut call: Call, id: ExecId) -> Result<Reply, HttpError> {
     // Docker goes by the start and not by the exec: without `Tty` there, a terminal's output is framed.
     let stream =
         if spec.terminal && !request.tty { framed(stream).map_err(piped)? } else { stream };
-    let form = form(&call, spec.terminal && request.tty);
+    let form = given_away(&call, spec.terminal && request.tty);
     let engine = call.engine.clone();
     // An exec that is gone has nobody to be told of.
     let tell = Box::new(move || drop(engine.exec_detached(&id)));
@@ -118,13 +118,8 @@ async fn not_started(call: Call, words: &str, terminal: bool) -> Result<Reply, H
         far.write_all(&frame::encode(Channel::Stderr, text.as_bytes()))
     };
     told.map_err(piped)?;
-    let form = form(&call, terminal);
+    let form = given_away(&call, terminal);
     call.hijack(near, form, None).await
-}
-
-/// How the connection is given away.
-fn form(call: &Call, terminal: bool) -> Form {
-    Form::Stream { upgrade: call.wants_upgrade(), content_type: stream_type(terminal, call.api) }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]

@@ -29,6 +29,12 @@ pub(super) fn stream_type(terminal: bool, api: ApiVersion) -> &'static str {
     if !terminal && api.names_multiplexed_streams() { MULTIPLEXED } else { RAW }
 }
 
+/// How a connection is given to streams. Docker names what is in them to those alone that upgrade.
+pub(super) fn given_away(call: &Call, terminal: bool) -> Form {
+    let upgrade = call.wants_upgrade();
+    Form::Stream { upgrade, content_type: stream_type(terminal || !upgrade, call.api) }
+}
+
 /// Whether a container has a terminal.
 pub(super) fn has_terminal(engine: &Engine, who: &NameOrId) -> Result<bool, EngineError> {
     let view = engine.inspect(who)?;
@@ -47,11 +53,7 @@ fn attach_request(query: &Query) -> AttachRequest {
 /// `POST /containers/{id}/attach`.
 pub(super) async fn attach(call: Call, who: NameOrId) -> Result<Reply, HttpError> {
     let request = attach_request(&call.query);
-    attach_by(call, who, request, |call, terminal| Form::Stream {
-        upgrade: call.wants_upgrade(),
-        content_type: stream_type(terminal, call.api),
-    })
-    .await
+    attach_by(call, who, request, given_away).await
 }
 
 /// `GET /containers/{id}/attach/ws`.

@@ -173,7 +173,7 @@ pub enum NetworkError {
     },
     /// An address that was asked for is in no pool.
     #[error(
-        "invalid config for network {name}: invalid endpoint settings:\nno configured subnet contains IP address {address}"
+        "invalid config for network {name}: invalid endpoint settings:\nno configured subnet or ip-range contain the IP address {address}"
     )]
     Outside {
         /// The network's name.
