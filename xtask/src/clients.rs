@@ -22,8 +22,9 @@ pub(crate) const PACKAGES: [&str; 9] = [
 ];
 
 /// The suites, in the order in which they run. Each is a folder below `tests/` that has a `run.py`.
-const SUITES: [&str; 10] = [
+const SUITES: [&str; 11] = [
     "aiodocker",
+    "bollard",
     "compose",
     "devcontainers",
     "docker-cli",

@@ -1,0 +1,1 @@
+//! Nothing: bollard's tests are what this package is for.
