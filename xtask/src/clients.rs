@@ -22,7 +22,7 @@ pub(crate) const PACKAGES: [&str; 9] = [
 ];
 
 /// The suites, in the order in which they run. Each is a folder below `tests/` that has a `run.py`.
-const SUITES: [&str; 11] = [
+const SUITES: [&str; 12] = [
     "aiodocker",
     "bollard",
     "compose",
@@ -32,6 +32,7 @@ const SUITES: [&str; 11] = [
     "dockerode",
     "lazydocker",
     "podman",
+    "schemathesis",
     "testcontainers",
     "wire",
 ];
