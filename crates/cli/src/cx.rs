@@ -5,7 +5,7 @@ use crate::argv::hosts::Target;
 use crate::config::UserConfig;
 use crate::config::credentials::CredentialHelper;
 use crate::error::Failure;
-use crate::{Archives, Doctor, Finding, Helpers, Local, Reach, Roots, Serve, Wiring};
+use crate::{Archives, Doctor, Finding, Helpers, Local, Reach, Roots, Serve, Ui, Wiring};
 use docker_api::{Client, Transport};
 use std::cell::{Cell, OnceCell};
 use std::io::{IsTerminal as _, Write as _};
@@ -41,6 +41,8 @@ pub(crate) struct Cx {
     reach: Reach,
     /// Serves the engine in this process.
     pub(crate) serve: Serve,
+    /// Shows a server in a browser.
+    pub(crate) ui: Ui,
     /// Starts credential helpers.
     pub(crate) credential_helper: CredentialHelper,
     /// Packs and unpacks files of this machine.
@@ -72,7 +74,7 @@ impl Cx {
     pub(crate) fn new(setting: Setting, wiring: Wiring, name: String) -> Self {
         let Setting { choice, config, level, host, api_version } = setting;
         let Choice { target, context } = choice;
-        let Wiring { enter, local, reach, serve, doctor, credential_helper, archives } = wiring;
+        let Wiring { enter, local, reach, serve, ui, doctor, credential_helper, archives } = wiring;
         let helpers = if asks_registries(&name) && config.asks_helpers() {
             Helpers::Asked
         } else {
@@ -103,6 +105,7 @@ impl Cx {
             doctor,
             reach,
             serve,
+            ui,
             credential_helper,
             archives,
             name,

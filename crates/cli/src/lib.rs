@@ -118,6 +118,8 @@ pub struct ServeOptions {
     pub tls: ServeTls,
     /// Where figures are told, if they are.
     pub metrics: Option<String>,
+    /// Where the dashboard is, if there is to be one.
+    pub ui: Option<String>,
     /// Where to write down the number of the process.
     pub pidfile: Option<PathBuf>,
     /// The least grave of what is told: `debug`, `info`, `warn`, `error`.
@@ -128,6 +130,24 @@ pub struct ServeOptions {
 
 /// Serves the engine of this process to others until it is told to end.
 pub type Serve = fn(ServeOptions) -> std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
+
+/// A dashboard that is shown.
+pub struct Shown {
+    /// Where, with the token.
+    pub address: String,
+    /// Done when this process was asked to end.
+    pub ended: std::pin::Pin<Box<dyn Future<Output = ()>>>,
+}
+
+impl std::fmt::Debug for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The address is as good as a password.
+        f.write_str("Shown")
+    }
+}
+
+/// Shows a dashboard of a server at an address of this machine.
+pub type Ui = fn(&str, docker_api::Transport) -> anyhow::Result<Shown>;
 
 /// What the command line is given by the program that it is a part of.
 pub struct Wiring {
@@ -141,6 +161,8 @@ pub struct Wiring {
     pub reach: Reach,
     /// Serves it.
     pub serve: Serve,
+    /// Shows a server in a browser.
+    pub ui: Ui,
     /// Starts credential helpers.
     pub credential_helper: CredentialHelper,
     /// Packs and unpacks files of this machine.

@@ -7,6 +7,7 @@
 
 mod archives;
 mod credential;
+mod dashboard;
 mod init;
 mod local;
 mod oci;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
                 enter: local::enter,
                 local: Box::new(local::client),
                 reach: remote::reach,
+                ui: dashboard::beside,
                 serve: |options| Box::pin(serve::serve(options)),
                 doctor: local::doctor,
                 credential_helper: credential::run,

@@ -83,6 +83,11 @@ pub(crate) async fn serve(options: ServeOptions) -> anyhow::Result<()> {
         }
         None => Metrics::Hidden,
     };
+    if let Some(text) = options.ui {
+        let (dashboard, file) = crate::dashboard::of_service(&text, &run)?;
+        listeners.push(Listener::web(dashboard));
+        log.info("the dashboard's address and token", &[("in", file.display().to_string())]);
+    }
     let _pidfile = options.pidfile.as_deref().map(pidfile::Pidfile::write).transpose()?;
     // Before anybody is told that the service is there: whoever is told may want it to end.
     let mut terminate = signal(SignalKind::terminate())?;
@@ -164,9 +169,14 @@ fn hosts(options: &ServeOptions, is_handed: bool) -> anyhow::Result<Vec<Host>> {
 
 /// Where figures are told: at a port of this machine, unless an address is named.
 fn metrics_address(text: &str) -> anyhow::Result<SocketAddr> {
-    let only_port = || text.parse().ok().map(|port| SocketAddr::new(LOOPBACK, port));
-    let found = only_port().or_else(|| address(text, METRICS_PORT));
+    let found = local_address(text, METRICS_PORT);
     found.with_context(|| format!("--metrics-addr {text}: it is a port, or address:port"))
+}
+
+/// Reads a port of this machine, or `address:port`.
+pub(crate) fn local_address(text: &str, port: u16) -> Option<SocketAddr> {
+    let only_port = || text.parse().ok().map(|port| SocketAddr::new(LOOPBACK, port));
+    only_port().or_else(|| address(text, port))
 }
 
 /// Reads `address:port`. What is missing is this machine, or the port that is usual.
@@ -270,6 +280,7 @@ mod tests {
             group: None,
             tls: ServeTls::default(),
             metrics: None,
+            ui: None,
             pidfile: None,
             level: "info",
             log_format: "text".to_owned(),

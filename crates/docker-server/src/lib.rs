@@ -22,6 +22,7 @@ mod route;
 pub mod service;
 mod splice;
 mod turn;
+pub mod web;
 mod websocket;
 
 pub use connection::{ServeError, serve_own};

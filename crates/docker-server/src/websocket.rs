@@ -12,7 +12,7 @@ use http::header::{HOST, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRA
 use http::{HeaderMap, HeaderValue, StatusCode};
 use model::detach::DetachKeys;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
@@ -134,9 +134,10 @@ where
 }
 
 /// Passes input on, until the client says that it leaves, or has left.
-async fn hear<S>(mut from_client: S, mut to_container: tokio::io::WriteHalf<DuplexStream>)
+pub(crate) async fn hear<S, W>(mut from_client: S, mut to_container: W)
 where
     S: Stream<Item = Result<Message, Error>> + Unpin,
+    W: AsyncWrite + Unpin,
 {
     while let Some(Ok(message)) = from_client.next().await {
         let input = match message {
@@ -156,11 +157,9 @@ where
 }
 
 /// Passes output on to its end, which is told.
-async fn speak<S>(
-    mut from_container: tokio::io::ReadHalf<DuplexStream>,
-    mut to_client: S,
-    agreed: &Agreed,
-) where
+pub(crate) async fn speak<R, S>(mut from_container: R, mut to_client: S, agreed: &Agreed)
+where
+    R: AsyncRead + Unpin,
     S: Sink<Message, Error = Error> + Unpin,
 {
     let (mut buffer, mut demux) = (BytesMut::with_capacity(PIPE), Demux::default());
@@ -200,6 +199,7 @@ fn message(output: Bytes, messages: Messages) -> Message {
 mod tests {
     use super::*;
     use docker_api::frame::encode;
+    use tokio::io::DuplexStream;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()

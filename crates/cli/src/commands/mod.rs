@@ -75,6 +75,7 @@ mod system_reset;
 mod system_start;
 mod tag;
 mod top;
+mod ui;
 mod unpause;
 mod update;
 pub(crate) mod version;
@@ -186,6 +187,7 @@ pub(crate) const ALL: &[&Command] = &[
     &system_start::COMMAND,
     &tag::COMMAND,
     &top::COMMAND,
+    &ui::COMMAND,
     &unpause::COMMAND,
     &update::COMMAND,
     &version::COMMAND,

@@ -49,6 +49,10 @@ pub(crate) struct ServeArgs {
     pidfile: Option<PathBuf>,
     #[command(flatten)]
     tls: TlsArgs,
+    /// Show a dashboard to browsers of this machine at this address (a port, or localhost for 127.0.0.1:2374); whoever
+    /// opens it needs the token in ui.address in the run root
+    #[arg(long, value_name = "string")]
+    ui_addr: Option<String>,
 }
 
 // No doc comment: clap would take it for the command's.
@@ -132,6 +136,7 @@ async fn serve(cx: &Cx, args: ServeArgs) -> Outcome {
         group: args.group,
         tls: args.tls.settled(cx.config.directory())?,
         metrics: args.metrics_addr.filter(|address| !address.is_empty()),
+        ui: args.ui_addr.filter(|address| !address.is_empty()),
         pidfile: args.pidfile,
         level,
         log_format: args.log_format,

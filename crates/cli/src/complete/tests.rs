@@ -10,6 +10,7 @@ fn offered(words: &[&str]) -> String {
         enter: |_, _| Ok(()),
         local: Box::new(|_| anyhow::bail!("no engine in tests")),
         reach: |_| anyhow::bail!("no other machines in tests"),
+        ui: |_, _| anyhow::bail!("no browser in tests"),
         serve: |_| Box::pin(async { anyhow::bail!("no engine in tests") }),
         credential_helper: |_| Err(HelperError::Missing),
         archives: crate::Archives {

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use docker_api::Transport;
 use engine::Engine;
 use rustls::ServerConfig;
 use tokio::net::{TcpStream, UnixStream};
@@ -14,10 +15,14 @@ use super::log::Level;
 use super::task::Shared;
 use super::tcp;
 use crate::connection;
+use crate::web;
 
 /// How long to wait when there can be no connection, mostly for somebody to close a file. Clients wait in
 /// the listener's queue meanwhile; to ask again at once would only burn the processor.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Bytes in flight between the dashboard and the API, each way.
+const PIPE: usize = 64 << 10;
 
 /// How long one who asks for figures may take for all of it.
 const MEASURED: Duration = Duration::from_secs(10);
@@ -80,12 +85,27 @@ impl Door {
                 Accepted::Metrics(stream) => {
                     tell_figures(stream, (engine, shared), stop).await;
                 }
+                Accepted::Web(stream, gate) => {
+                    web::welcome((stream, gate), own_api(engine, shared), stop).await;
+                }
                 Accepted::Tcp(stream, config) => {
                     welcome_from_afar((stream, config), (engine, shared), stop).await;
                 }
             }
         });
     }
+}
+
+/// The way from the dashboard to the API behind it.
+fn own_api(engine: Engine, shared: Arc<Shared>) -> Transport {
+    Transport::memory(move || {
+        let (ours, theirs) = tokio::io::duplex(PIPE);
+        let service = (engine.clone(), shared.clone());
+        // The page's own connection ends when the service does, and this one with it.
+        let stop = std::future::pending();
+        tokio::spawn(connection::serve_for(theirs, service, |_| 0, stop));
+        Ok(Box::new(ours))
+    })
 }
 
 /// Serves somebody who may ask for figures alone. Everybody may connect there, and is not to take what those need who

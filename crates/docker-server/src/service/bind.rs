@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::tcp;
 use super::tls::Guard;
+use crate::web::{Dashboard, Gate};
 
 /// The mode of a socket that no group was named for.
 const OWN: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -92,6 +93,8 @@ enum Socket {
     Tcp(TcpListener, Guard),
     /// Where nothing but figures is told.
     Metrics(TcpListener),
+    /// Where browsers come.
+    Web(Dashboard),
 }
 
 /// A connection that has come in.
@@ -100,6 +103,8 @@ pub(super) enum Accepted {
     /// With what it takes to agree on TLS, if there is to be any.
     Tcp(TcpStream, Option<Arc<ServerConfig>>),
     Metrics(TcpStream),
+    /// With who is let in.
+    Web(TcpStream, Arc<Gate>),
 }
 
 impl Listener {
@@ -160,6 +165,13 @@ impl Listener {
         Ok(Self { socket: Socket::Metrics(socket), place })
     }
 
+    /// Shows a dashboard.
+    #[must_use]
+    pub fn web(dashboard: Dashboard) -> Self {
+        let place = dashboard.place();
+        Self { socket: Socket::Web(dashboard), place }
+    }
+
     /// Listens at a socket that somebody else has made, and will keep.
     ///
     /// # Errors
@@ -205,6 +217,10 @@ impl Listener {
                 Ok(Accepted::Tcp(socket.accept().await?.0, guard.config()))
             }
             Socket::Metrics(socket) => Ok(Accepted::Metrics(socket.accept().await?.0)),
+            Socket::Web(dashboard) => {
+                let (stream, gate) = dashboard.accept().await?;
+                Ok(Accepted::Web(stream, gate))
+            }
         }
     }
 }
