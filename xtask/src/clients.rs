@@ -9,11 +9,13 @@ use crate::{demo, host, images};
 use anyhow::{Context, Result, bail};
 
 /// What the suites need of Debian.
-pub(crate) const PACKAGES: [&str; 9] = [
+pub(crate) const PACKAGES: [&str; 11] = [
     "busybox-static",
+    "chromium",
     "curl",
     "docker-registry",
     "docker.io",
+    "fonts-dejavu-core",
     "nftables",
     "podman",
     "python3",
@@ -22,10 +24,11 @@ pub(crate) const PACKAGES: [&str; 9] = [
 ];
 
 /// The suites, in the order in which they run. Each is a folder below `tests/` that has a `run.py`.
-const SUITES: [&str; 12] = [
+const SUITES: [&str; 13] = [
     "aiodocker",
     "bollard",
     "compose",
+    "dashboard",
     "devcontainers",
     "docker-cli",
     "docker-py",
@@ -92,6 +95,7 @@ fn program(suite: &str, cache: &Path, engine: &str, arguments: &[&str]) -> Resul
     command
         .env("DOCKER_HOST", engine)
         .env("SUITE_BUSYBOX", busybox(cache)?)
+        .env("SUITE_DHOW", demo::built("debug")?)
         .env("PYTHONDONTWRITEBYTECODE", "1");
     host::finish(command, "python3", &words)
 }
