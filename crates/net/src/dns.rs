@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod files;
+mod plain;
 pub mod record;
 pub mod sockets;
 pub mod upstream;

@@ -84,21 +84,41 @@ const MAX_KEPT: usize = 16;
 
 /// The same of any container below a root's `<run>`, for those who ask often: locks stay open in between.
 #[derive(Debug, Default)]
-pub(crate) struct Lives(HashMap<ContainerId, File>);
+pub(crate) struct Lives {
+    open: HashMap<ContainerId, File>,
+    /// Whose life is held at this moment.
+    seen: Vec<ContainerId>,
+}
 
 impl Lives {
-    /// Whether somebody owns a container's life now.
+    /// Another moment: who was seen has to be looked for again.
+    pub(crate) fn at_another_moment(&mut self) {
+        self.seen.clear();
+    }
+
+    /// Whether somebody owns a container's life at this moment, which lasts until another is told.
     ///
     /// # Errors
     /// That is not known, since its lock cannot be opened.
     pub(crate) fn is_held(&mut self, run: &Path, id: &ContainerId) -> io::Result<bool> {
+        if self.seen.contains(id) {
+            return Ok(true);
+        }
+        let is_held = self.is_held_now(run, id)?;
+        if is_held && self.seen.len() < MAX_KEPT {
+            self.seen.push(*id);
+        }
+        Ok(is_held)
+    }
+
+    fn is_held_now(&mut self, run: &Path, id: &ContainerId) -> io::Result<bool> {
         // One that was removed is held by nobody a moment later, and never again: then its name is looked at.
-        if let Some(file) = self.0.get(id)
+        if let Some(file) = self.open.get(id)
             && sys::lock::is_locked(file, LIFE)?
         {
             return Ok(true);
         }
-        self.0.remove(id);
+        self.open.remove(id);
         let path = paths::dir_of(run, id).join(paths::LOCK);
         let file = match File::options().read(true).write(true).open(path) {
             Ok(file) => file,
@@ -108,10 +128,10 @@ impl Lives {
         let is_held = sys::lock::is_locked(&file, LIFE)?;
         if is_held {
             // Each is a descriptor.
-            if self.0.len() >= MAX_KEPT {
-                self.0.clear();
+            if self.open.len() >= MAX_KEPT {
+                self.open.clear();
             }
-            self.0.insert(*id, file);
+            self.open.insert(*id, file);
         }
         Ok(is_held)
     }
@@ -301,7 +321,10 @@ mod tests {
     fn who_asks_often_hears_of_every_change() {
         let scratch = Scratch::new("lives");
         let mut lives = Lives::default();
-        let mut is_held = || lives.is_held(&scratch.0.run, &scratch.0.id);
+        let mut is_held = || {
+            lives.at_another_moment();
+            lives.is_held(&scratch.0.run, &scratch.0.id)
+        };
         assert!(!is_held().unwrap(), "nobody was ever there");
         // Its shim was killed, and another comes: the file is the same.
         for _ in 0..2 {
@@ -331,10 +354,13 @@ mod tests {
             (0..40).map(|number| LifeLock::try_take(&paths(number)).unwrap().unwrap()).collect();
         for number in (0..40).chain(0..40) {
             assert!(lives.is_held(&scratch.0.run, &paths(number).id).unwrap());
-            assert!(lives.0.len() <= MAX_KEPT);
+            assert!(lives.open.len() <= MAX_KEPT && lives.seen.len() <= MAX_KEPT);
         }
         drop(locks);
+        assert!(lives.is_held(&scratch.0.run, &paths(0).id).unwrap(), "one moment, one answer");
         assert!(!lives.is_held(&scratch.0.run, &paths(39).id).unwrap());
+        lives.at_another_moment();
+        assert!(!lives.is_held(&scratch.0.run, &paths(0).id).unwrap());
     }
 
     #[test]

@@ -12,20 +12,21 @@ use hickory_proto::op::{Edns, Message, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, PTR};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
+use super::plain;
 use super::zone::{Alive, Zone};
 
 /// The length of a message's header.
 pub(super) const HEADER: usize = 12;
 /// The largest answer by UDP to one who says nothing about it (RFC 1035).
-const PLAIN_UDP: usize = 512;
+pub(super) const PLAIN_UDP: usize = 512;
 /// The largest message.
 pub const MAX_MESSAGE: usize = u16::MAX as usize;
 /// The largest question: one has hardly more than a name.
 pub const MAX_QUESTION: usize = 4096;
 /// What we say that we take by UDP, and the most that we send by it.
-const OWN_PAYLOAD: u16 = 4096;
+pub(super) const OWN_PAYLOAD: u16 = 4096;
 /// Whoever keeps an answer is wrong as soon as a container ends. Docker says ten minutes.
-const TTL: u32 = 0;
+pub(super) const TTL: u32 = 0;
 
 /// The shortest record: it refers to a name, and has an address of IPv4.
 const SHORTEST: usize = 2 + 10 + 4;
@@ -72,7 +73,7 @@ impl Chance {
     }
 
     /// Puts them into any order.
-    fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
         }
@@ -81,6 +82,19 @@ impl Chance {
 
 /// Answers a question, or says that it is for others.
 pub fn answer(
+    question: &[u8],
+    transport: Transport,
+    zone: &Zone,
+    chance: &mut Chance,
+    alive: Alive<'_>,
+) -> Outcome {
+    match plain::answer(question, zone, chance, &mut *alive) {
+        Some(reply) => Outcome::Reply(reply),
+        None => answer_any(question, transport, zone, chance, alive),
+    }
+}
+
+fn answer_any(
     question: &[u8],
     transport: Transport,
     zone: &Zone,

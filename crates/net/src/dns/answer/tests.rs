@@ -238,6 +238,53 @@ fn harmless(question: &[u8], transport: Transport) {
     }
 }
 
+/// A plain question is answered without reading it as a message: it must not be another answer for that.
+fn the_same(question: &[u8], zone: &Zone) -> bool {
+    let mut chance = Chance::new(5);
+    let Some(reply) = plain::answer(question, zone, &mut chance, &mut |_| true) else {
+        return false;
+    };
+    let whole = answer_any(question, Transport::Udp, zone, &mut Chance::new(5), &mut |_| true);
+    assert_eq!(Outcome::Reply(reply), whole, "{question:02x?}");
+    true
+}
+
+#[test]
+fn what_resolvers_ask_is_plain_and_answered_alike() {
+    for (name, kind) in [
+        ("web.", RecordType::A),
+        ("WeB.Front.", RecordType::AAAA),
+        ("web2.", RecordType::AAAA),
+        ("dotted.name.", RecordType::A),
+        ("host.docker.internal.", RecordType::A),
+    ] {
+        let mut asked = question(name, kind);
+        // Of musl, of glibc, and with `options edns0 trust-ad` or DNSSEC's.
+        assert!(the_same(&bytes(&asked), &zone()), "{name}");
+        asked.metadata.authentic_data = true;
+        asked.metadata.checking_disabled = true;
+        asked.metadata.recursion_desired = false;
+        assert!(the_same(&bytes(&asked), &zone()), "{name}");
+        let mut edns = Edns::new();
+        edns.set_max_payload(1200).set_dnssec_ok(true);
+        asked.set_edns(edns);
+        assert!(the_same(&bytes(&asked), &zone()), "{name}");
+    }
+    let most = bytes(&question("all.", RecordType::A));
+    assert!(the_same(&most, &many(15)) && !the_same(&most, &many(60)), "what has to be cut");
+    for (name, kind) in [
+        ("nobody.", RecordType::A),
+        (".", RecordType::A),
+        ("web.", RecordType::ANY),
+        ("2.0.1.10.in-addr.arpa.", RecordType::PTR),
+    ] {
+        assert!(
+            !the_same(&bytes(&question(name, kind)), &zone()),
+            "{name} is looked at as a whole"
+        );
+    }
+}
+
 /// A good question, of which something is another byte, missing or too much.
 fn mangled() -> impl Strategy<Value = Vec<u8>> {
     let kinds = prop::sample::select(vec![
@@ -286,5 +333,10 @@ proptest! {
     fn mangled_questions_are_harmless(bytes in mangled()) {
         harmless(&bytes, Transport::Udp);
         harmless(&bytes, Transport::Tcp);
+    }
+
+    #[test]
+    fn mangled_questions_that_are_plain_are_answered_alike(bytes in mangled()) {
+        the_same(&bytes, &many(8));
     }
 }

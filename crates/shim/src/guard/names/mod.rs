@@ -266,12 +266,14 @@ impl Names {
         }
     }
 
-    /// Who is called what at this moment; nothing if that cannot be read. Whoever takes it puts it back.
+    /// Who is called what at this moment, and who lives, for all questions that are there by now; nothing if that
+    /// cannot be read. Whoever takes it puts it back.
     fn know(&mut self) -> Option<Known> {
         let mut known = self.known.take().unwrap_or_else(|| self.unread());
         for (watched, segment) in known.watched.iter_mut().zip(&mut known.zone.segments) {
             segment.members = watched.members().ok()?;
         }
+        known.lives.at_another_moment();
         Some(known)
     }
 
