@@ -253,9 +253,12 @@ impl Engine {
         };
         let made = made.map_err(net_error)?;
         first.linked(made.host_link.as_ref());
-        for seat in others {
-            let link = endpoint::add(&seat.plan, &made.netns).map_err(net_error)?;
-            seat.linked(link.as_ref());
+        if !others.is_empty() {
+            let inside = endpoint::Inside::of(&made.netns).map_err(net_error)?;
+            for seat in others {
+                let link = endpoint::add(&seat.plan, &inside).map_err(net_error)?;
+                seat.linked(link.as_ref());
+            }
         }
         EngineError::step(Point::StartEndpoint)?;
         let Seat { bridge, plan, terms, mut endpoint } = seats.remove(ways::main(&endpoints));

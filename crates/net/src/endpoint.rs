@@ -3,6 +3,7 @@
 //! Owns making it. Unmaking is closing the namespace: the kernel then removes the pair of links in
 //! its own time, while deleting a link by request costs 10 to 26 ms of RCU grace period each.
 
+mod inside;
 mod upper;
 
 use std::net::IpAddr;
@@ -24,6 +25,7 @@ use crate::rtnl::{self, VethPair};
 use crate::sysctl::{self, SysctlError};
 
 pub use crate::rtnl::Way;
+pub use inside::Inside;
 pub use upper::OnParent;
 
 /// `lo` has this number in every namespace.
@@ -229,8 +231,9 @@ pub fn create_in(plan: &EndpointPlan, netns: OwnedFd) -> Result<Endpoint, Endpoi
 ///
 /// # Errors
 /// See [`EndpointError`].
-pub fn add(plan: &EndpointPlan, netns: &OwnedFd) -> Result<Option<LinkName>, EndpointError> {
-    let inside = sys::netns::run_in(netns, Socket::route)?.map_err(EndpointError::Socket)?;
+pub fn add(plan: &EndpointPlan, inside: &Inside<'_>) -> Result<Option<LinkName>, EndpointError> {
+    let netns = inside.netns();
+    let inside = inside.socket();
     let host = host_socket(plan)?;
     let link = connect(plan, &host, netns)?;
     pass(Point::StartLink);
@@ -238,13 +241,13 @@ pub fn add(plan: &EndpointPlan, netns: &OwnedFd) -> Result<Option<LinkName>, End
     let set = sys::netns::run_in(netns, || set_link(plan)).map_err(EndpointError::from);
     let done = set
         .and_then(|set| Ok(set?))
-        .and_then(|()| complete(plan, (&host, &link), &inside))
+        .and_then(|()| complete(plan, (&host, &link), inside))
         .and_then(|()| set_asked(plan, netns));
     if done.is_err() {
         let mut batch = Batch::default();
         let (socket, name) = match &link {
             Some(link) => (&host, link),
-            None => (&inside, &plan.inside_link),
+            None => (inside, &plan.inside_link),
         };
         let index = socket.index_of(name.as_str());
         // The error that led here is the one to tell.
@@ -260,11 +263,8 @@ pub fn add(plan: &EndpointPlan, netns: &OwnedFd) -> Result<Option<LinkName>, End
 ///
 /// # Errors
 /// There is no such link, or the gateway is not reached by it.
-pub fn lead_out(netns: &OwnedFd, ways: &[(LinkName, Way)]) -> Result<(), EndpointError> {
-    if ways.is_empty() {
-        return Ok(());
-    }
-    let inside = sys::netns::run_in(netns, Socket::route)?.map_err(EndpointError::Socket)?;
+pub fn lead_out(inside: &Inside<'_>, ways: &[(LinkName, Way)]) -> Result<(), EndpointError> {
+    let inside = inside.socket();
     for (link, way) in ways {
         let failed = |source| EndpointError::Configure { link: link.clone(), source };
         let mut batch = Batch::default();
@@ -331,11 +331,11 @@ fn set_asked(plan: &EndpointPlan, netns: &OwnedFd) -> Result<(), EndpointError> 
 fn set_link(plan: &EndpointPlan) -> Result<(), SysctlError> {
     let of = |name: &str| format!("ipv6/conf/{}/{name}", plan.inside_link);
     if plan.has_v6() {
-        sysctl::write_if_known(&of("disable_ipv6"), "0")?;
+        sysctl::change_if_known(&of("disable_ipv6"), "0")?;
         sysctl::write_if_known(&of("accept_ra"), "0")?;
         sysctl::write_if_known(&of("ndisc_notify"), "1")
     } else {
-        sysctl::write_if_known(&of("disable_ipv6"), "1")
+        sysctl::change_if_known(&of("disable_ipv6"), "1")
     }
 }
 

@@ -3,14 +3,12 @@
 //!
 //! A link of somebody else's is used as it is and never changed.
 
-use std::os::fd::OwnedFd;
-
 use model::NetworkId;
 use model::vlan::tagged;
 use sys::Errno;
-use sys::netns::NetnsError;
 
 use crate::address::{LinkName, Mac};
+use crate::endpoint::Inside;
 use crate::names::Names;
 use crate::netlink::{Batch, NetlinkError, Socket};
 use crate::rtnl::{self, Link};
@@ -65,9 +63,6 @@ pub enum ParentError {
     /// The name is somebody else's.
     #[error("link {0} exists and belongs to somebody else")]
     Foreign(LinkName),
-    /// A container's namespace cannot be entered.
-    #[error("look for links in the network namespace of a container")]
-    Netns(#[from] NetnsError),
 }
 
 /// The host's link of a network, as it should be.
@@ -233,17 +228,17 @@ pub fn mark(network: &NetworkId) -> String {
 /// Removes from a container's namespace the links on parents of networks that it should not be on.
 ///
 /// # Errors
-/// The namespace cannot be entered, or the kernel refuses.
+/// The kernel refuses.
 pub fn leave_all_but(
     names: &Names,
-    netns: &OwnedFd,
+    inside: &Inside<'_>,
     kept: &[NetworkId],
 ) -> Result<(), ParentError> {
     let failed =
         |source| ParentError::Netlink { parent: LinkName::known("eth0".to_owned()), source };
-    let inside = sys::netns::run_in(netns, Socket::route)?.map_err(failed)?;
+    let inside = inside.socket();
     let kept: Vec<String> = kept.iter().map(mark).collect();
-    let links = rtnl::list_links(&inside).map_err(failed)?;
+    let links = rtnl::list_links(inside).map_err(failed)?;
     let is_ours = |link: &&Link| is_upper(&link.kind) && link.group == names.group();
     let mut batch = Batch::default();
     let mut count = 0;

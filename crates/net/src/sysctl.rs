@@ -57,6 +57,15 @@ pub(crate) fn write_if_known(key: &str, value: &'static str) -> Result<(), Sysct
     }
 }
 
+/// Sets the value where the kernel has it, unless it has it already: for one whose writing waits, spinning, for
+/// whoever changes links at this moment anywhere on the host.
+pub(crate) fn change_if_known(key: &str, value: &'static str) -> Result<(), SysctlError> {
+    match read(key)? {
+        Some(current) if current != value => write(key, value),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// The names of what has settings of its own under `directory`: links, `all`, `default`.
 pub(crate) fn entries(directory: &str) -> Result<Vec<String>, SysctlError> {
     let path = Path::new(ROOT).join(directory);

@@ -376,3 +376,27 @@ fn a_change_that_was_killed_is_made_good() {
     host.ok(&["rm", "-f", "cc"]);
     assert_eq!(leases(&host), "0");
 }
+
+/// Its address is another's again, its link is gone, and nobody is told that it is there.
+#[test]
+fn a_change_that_fails_gives_back_what_it_took() {
+    let host = host();
+    let [_, two] = networks(&host, ["one", "two"]);
+    sleep(&host, "cc", &["--network", "one"]);
+    let connect = ["network", "connect", "two", "cc"];
+    let all = || {
+        let hosts = host.ok(&["exec", "cc", "cat", "/etc/hosts"]);
+        (leases(&host), links(&host, "cc"), on(&host, "cc"), hosts)
+    };
+    let before = all();
+    for step in ["connect.leased", "connect.linked"] {
+        let ran = host.command(&connect).env("DHOW_FAILPOINT", format!("{step}=error")).output();
+        let ran = Ran::new(&ran.unwrap());
+        assert_ne!(ran.code, Some(0), "{step}: {}", ran.out);
+        assert_eq!(all(), before, "{step}: {}", ran.err);
+    }
+    host.ok(&connect);
+    assert_eq!(address(&host, "cc", "two"), at(&two, 2));
+    let hosts = host.ok(&["exec", "cc", "cat", "/etc/hosts"]);
+    assert!(hosts.contains(&at(&two, 2)), "{hosts}");
+}

@@ -4,15 +4,14 @@
 //! before leaves a link that the record does not know: the next change takes it away, or the container's end.
 
 use std::fs::File;
-use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use model::container::{Membership, NetworkMode};
 use model::network::Attachment;
 use model::{ContainerId, NameOrId, NetworkId};
 use net::address::{BadLinkName, Family, LinkName};
-use net::endpoint::{self, EndpointPlan, Way};
+use net::endpoint::{self, EndpointPlan, Inside, Way};
 use net::nft::PortRule;
 use net::{links, names, parent};
 use sys::failpoint::Point;
@@ -150,8 +149,9 @@ impl Engine {
             return Ok(());
         }
         let netns = self.network_of(container)?;
+        let inside = Inside::of(&netns).map_err(net_error)?;
         let places = places_of(container);
-        self.settle_places(container, places, &netns, left)
+        self.settle_places(container, places, &inside, left)
     }
 
     fn connect_live(
@@ -161,11 +161,12 @@ impl Engine {
         place: &Attachment,
     ) -> Result<(), EngineError> {
         let netns = self.network_of(container)?;
+        let inside = Inside::of(&netns).map_err(net_error)?;
         let mut places = places_of(container);
         if places.is_empty() && sys::rootless::is_member() {
             return Err(NetworkError::UsersLeft(container.name().to_owned()).into());
         }
-        self.remove_strange_links((&container.id, &netns), &places)?;
+        self.remove_strange_links((&container.id, &inside), &places)?;
         let mut link_names = LinkNames::of(places.iter());
         place.link_name().map_or(Ok(()), |name| link_names.keep(name))?;
         // The one that was looked at, whatever its name means by now.
@@ -176,20 +177,20 @@ impl Engine {
         let mut seat = self.seat(container, &sought, &mut link_names).inspect_err(end)?;
         let plan = EndpointPlan { ways: Vec::new(), ..seat.plan.clone() };
         let made = EngineError::step(Point::ConnectLeased)
-            .and_then(|()| endpoint::add(&plan, &netns).map_err(net_error));
+            .and_then(|()| endpoint::add(&plan, &inside).map_err(net_error));
         let made = made.and_then(|link| {
             seat.linked(link.as_ref());
             super::lead_out(&container.id, &seat.endpoint.addresses())?;
             places.push(seat.endpoint.clone());
             EngineError::step(Point::ConnectLinked)?;
-            self.settle_places(container, places, &netns, None)
+            self.settle_places(container, places, &inside, None)
         });
         let Err(error) = made else { return Ok(()) };
         // This error is the one to tell; what cannot be taken back goes with the next change.
         if let Some(links) = &seat.endpoint.links {
-            let _ = self.remove_link(links, &netns, &places_of(before));
+            let _ = self.remove_link(links, &inside, &places_of(before));
         }
-        let _ = self.settle_again((before, container), &netns);
+        let _ = self.settle_again((before, container), &inside);
         let _ = self.store().addresses().end(&known.id, &container.id);
         Err(error)
     }
@@ -198,13 +199,13 @@ impl Engine {
     fn settle_again(
         &self,
         (before, failed): (&Container, &Container),
-        netns: &OwnedFd,
+        inside: &Inside<'_>,
     ) -> Result<(), EngineError> {
         self.save(before)?;
         let ways = ways_of(endpoint_of(before));
-        let led = ways.and_then(|ways| endpoint::lead_out(netns, &ways).map_err(net_error));
+        let led = ways.and_then(|ways| endpoint::lead_out(inside, &ways).map_err(net_error));
         let again = self.take_again(before, failed);
-        let published = self.publish_moved((failed, before), &Publication::default());
+        let published = self.publish_moved((failed, before), &Publication::default(), None);
         self.leave_about(before, endpoint_of(before));
         self.rewrite_hosts(failed, before);
         // What the change has reserved can be had by others.
@@ -214,6 +215,7 @@ impl Engine {
 
     fn disconnect_live(&self, container: &mut Container, known: &Known) -> Result<(), EngineError> {
         let netns = self.network_of(container)?;
+        let inside = Inside::of(&netns).map_err(net_error)?;
         let mut places = places_of(container);
         let mut index = None;
         for (number, place) in places.iter().enumerate() {
@@ -225,12 +227,12 @@ impl Engine {
         let Some(index) = index else { return self.save(container) };
         let gone = places.remove(index);
         match &gone.links {
-            Some(links) => self.remove_link(links, &netns, &places)?,
+            Some(links) => self.remove_link(links, &inside, &places)?,
             // Of an earlier dhow, which gave one link to each.
             None => self.remove_links(&container.id, |name| !is_noted(&places, name))?,
         }
         EngineError::step(Point::DisconnectUnlinked)?;
-        self.settle_places(container, places, &netns, Some(&known.id))
+        self.settle_places(container, places, &inside, Some(&known.id))
     }
 
     /// Writes down where a container that runs is now, and makes all that depends on it so: its way out, its
@@ -240,7 +242,7 @@ impl Engine {
         &self,
         container: &mut Container,
         places: Vec<Endpoint>,
-        netns: &OwnedFd,
+        inside: &Inside<'_>,
         left: Option<&NetworkId>,
     ) -> Result<(), EngineError> {
         let before = container.clone();
@@ -253,10 +255,12 @@ impl Engine {
         if let (Err(_), Some(main)) = (&moved, main.as_mut()) {
             main.ports.clear();
         }
-        let isolated = all([
-            self.unpublish_all_but(&rules_of(container, main.as_ref()), &container.id),
-            self.name_anew(container, main.as_ref()),
-        ]);
+        let stay = self.unpublish_all_but(&rules_of(container, main.as_ref()), &container.id);
+        let (there, unpublished) = match stay {
+            Ok(there) => (Some(there), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let isolated = all([unpublished, self.name_anew(container, main.as_ref())]);
         if let Some(start) = container.record.last_start_mut() {
             start.endpoint.clone_from(&main);
         }
@@ -272,12 +276,12 @@ impl Engine {
             (Some(_), Err(_)) | (None, _) => Ok(()),
         };
         let ways = ways_of(main.as_ref());
-        let led = ways.and_then(|ways| endpoint::lead_out(netns, &ways).map_err(net_error));
+        let led = ways.and_then(|ways| endpoint::lead_out(inside, &ways).map_err(net_error));
         let (publication, moved) = match moved {
             Ok(publication) => (publication, Ok(())),
             Err(error) => (Publication::default(), Err(error)),
         };
-        let published = self.publish_moved((&before, container), &publication);
+        let published = self.publish_moved((&before, container), &publication, there);
         let leased = self.lease_moved(&before, container);
         self.leave_about(container, main.as_ref());
         self.rewrite_hosts(&before, container);
@@ -293,20 +297,21 @@ impl Engine {
         self.lease_ports(&after.id, has).map_err(net_error)
     }
 
-    /// Takes back what is published of a container and should not be.
+    /// Takes back what is published of a container and should not be; returns what stays.
     pub(super) fn unpublish_all_but(
         &self,
         wanted: &[PortRule],
         id: &ContainerId,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Vec<PortRule>, EngineError> {
         let firewall = self.firewall()?;
         let mut all = firewall.published().map_err(net_error)?;
         all.retain(|rule| rule.owner == *id);
-        let (stay, gone): (Vec<_>, Vec<_>) = all.iter().partition(|rule| wanted.contains(rule));
-        if gone.is_empty() {
-            return Ok(());
+        let is_wanted = |rule: &&PortRule| wanted.contains(rule);
+        let stay: Vec<PortRule> = all.iter().filter(is_wanted).copied().collect();
+        if stay.len() < all.len() {
+            self.republish(&all, &stay)?;
         }
-        self.republish(&all, &stay)
+        Ok(stay)
     }
 
     /// Whether ports are published at a place.
@@ -315,19 +320,16 @@ impl Engine {
         Ok(self.network(&network.id.to_string())?.has_ports()?)
     }
 
-    /// The shim first: what it has not been told of it does not take back.
+    /// The shim first: what it has not been told of it does not take back. `there` is what the firewall has of
+    /// the container, and nothing but what is to be there, if that is known already.
     fn publish_moved(
         &self,
         (before, after): (&Container, &Container),
         publication: &Publication,
+        there: Option<Vec<PortRule>>,
     ) -> Result<(), EngineError> {
         let new = rules_of(after, endpoint_of(after));
-        self.unpublish_all_but(&new, &after.id)?;
-        let there = if new.is_empty() {
-            Vec::new()
-        } else {
-            self.firewall()?.published().map_err(net_error)?
-        };
+        let there = there.map_or_else(|| self.unpublish_all_but(&new, &after.id), Ok)?;
         let is_there = new.iter().all(|rule| there.contains(rule));
         if is_there && rules_of(before, endpoint_of(before)) == new {
             return Ok(());
@@ -367,8 +369,7 @@ impl Engine {
         };
         let new = etc_files::exchanged(&text, &lines(before), &lines(after));
         if new != text {
-            // In its place: the container has this very file mounted.
-            let _ = std::fs::write(&path, new);
+            let _ = write_in_place(&path, &new);
         }
     }
 
@@ -376,32 +377,32 @@ impl Engine {
     fn remove_link(
         &self,
         links: &Links,
-        netns: &OwnedFd,
+        inside: &Inside<'_>,
         places: &[Endpoint],
     ) -> Result<(), EngineError> {
-        let Some(host) = &links.host else { return self.leave_parents(netns, places) };
+        let Some(host) = &links.host else { return self.leave_parents(inside, places) };
         let host: Result<LinkName, BadLinkName> = host.parse();
         links::delete(&self.names(), &[host.map_err(net_error)?]).map_err(net_error)
     }
 
     /// Removes what a container has on links of the host's own where none of these places is.
-    fn leave_parents(&self, netns: &OwnedFd, places: &[Endpoint]) -> Result<(), EngineError> {
+    fn leave_parents(&self, inside: &Inside<'_>, places: &[Endpoint]) -> Result<(), EngineError> {
         let on_parent = places.iter().filter(|place| place.is_on_parent());
         let kept = on_parent.map(|place| self.network_id_of(place));
         let kept = kept.collect::<Result<Vec<_>, _>>()?;
-        parent::leave_all_but(&self.names(), netns, &kept).map_err(net_error)
+        parent::leave_all_but(&self.names(), inside, &kept).map_err(net_error)
     }
 
     /// Links of a container that no place of it has, if all its places say which they have.
     fn remove_strange_links(
         &self,
-        (id, netns): (&ContainerId, &OwnedFd),
+        (id, inside): (&ContainerId, &Inside<'_>),
         places: &[Endpoint],
     ) -> Result<(), EngineError> {
         if places.iter().any(|place| place.links.is_none()) {
             return Ok(());
         }
-        self.leave_parents(netns, places)?;
+        self.leave_parents(inside, places)?;
         self.remove_links(id, |name| !is_noted(places, name))
     }
 
@@ -438,6 +439,14 @@ fn hosts_text(path: &Path) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     File::open(path).ok()?.take(MAX_HOSTS + 1).read_to_end(&mut text).ok()?;
     (text.len() as u64 <= MAX_HOSTS).then_some(text)
+}
+
+/// The container has this very file mounted. Emptied first, it would be read so by who looks for a name just then,
+/// and some file systems begin to write such a file to the disk when it is closed.
+fn write_in_place(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = File::options().write(true).open(path)?;
+    file.write_all(text)?;
+    file.set_len(text.len() as u64)
 }
 
 /// Whether one of these places says that a link is its own.
@@ -478,4 +487,24 @@ fn ways_of(main: Option<&Endpoint>) -> Result<Vec<(LinkName, Way)>, EngineError>
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn what_is_written_in_its_place_is_the_same_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hosts");
+        std::fs::write(&path, "1.2.3.4 long\n").unwrap();
+        let inode = std::fs::metadata(&path).unwrap().ino();
+        for text in ["::1 a\n", "::1 a\n10.0.0.2 b\n"] {
+            write_in_place(&path, text.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+        assert_eq!(std::fs::metadata(&path).unwrap().ino(), inode);
+        assert!(write_in_place(&dir.path().join("none"), b"x").is_err(), "it makes none");
+    }
 }

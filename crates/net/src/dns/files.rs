@@ -45,7 +45,8 @@ impl NameFiles {
         self.network(network).join(container.to_string())
     }
 
-    /// Writes what a container is called on a network, in place of what was there.
+    /// Writes what a container is called on a network, in place of what was there. The same is not written again:
+    /// all that are on the network would read it anew.
     ///
     /// # Errors
     /// What writing gives; then all is as it was.
@@ -55,6 +56,9 @@ impl NameFiles {
         container: &ContainerId,
         record: &Record,
     ) -> io::Result<()> {
+        if self.get(network, container).as_ref() == Some(record) {
+            return Ok(());
+        }
         let dir = self.network(network);
         // No id: nobody takes it for a record.
         let new = dir.join(format!(".{container}"));
@@ -267,6 +271,20 @@ mod tests {
         assert!(Rc::ptr_eq(&first, &watched.members().unwrap()));
         files.take(&network(), &id(1));
         assert_eq!(asked(&mut watched, "web"), 0);
+    }
+
+    #[test]
+    fn the_same_is_not_written_again() {
+        let run = tempfile::tempdir().unwrap();
+        let files = NameFiles::of(run.path());
+        let web = record(&["web"], &["10.0.0.2"]);
+        files.put(&network(), &id(1), &web).unwrap();
+        let inode = || fs::metadata(files.file(&network(), &id(1))).unwrap().ino();
+        let first = inode();
+        files.put(&network(), &id(1), &web).unwrap();
+        assert_eq!(inode(), first);
+        files.put(&network(), &id(1), &record(&["web"], &["10.0.0.3"])).unwrap();
+        assert_ne!(inode(), first);
     }
 
     #[test]

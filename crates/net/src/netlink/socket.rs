@@ -5,6 +5,7 @@
 
 use std::os::fd::OwnedFd;
 
+use rustix::buffer::spare_capacity;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
     sockopt,
@@ -169,7 +170,7 @@ impl Socket {
         let awaited = steps.iter().rposition(|(_, flags)| flags & flag::ACK != 0);
         let last = u32::try_from(awaited.map_or(0, |index| index + 1)).unwrap_or(u32::MAX);
         let (mut refused, mut done) = (Vec::new(), last == 0);
-        let mut buffer = vec![0; BUFFER];
+        let mut buffer = Vec::with_capacity(BUFFER);
         while !done {
             for event in self.receive(&mut buffer, first)? {
                 done |= note_acknowledgement(event, &steps, last, &mut refused);
@@ -207,7 +208,7 @@ impl Socket {
         let steps = self.send(batch)?;
         let first = steps.first().map_or("nothing", |(step, _)| *step);
         let mut answers = Vec::with_capacity(steps.len());
-        let mut buffer = vec![0; BUFFER];
+        let mut buffer = Vec::with_capacity(BUFFER);
         while answers.len() < steps.len() {
             for event in self.receive(&mut buffer, first)? {
                 answers.push(single(event, &steps)?);
@@ -240,10 +241,16 @@ impl Socket {
 
     /// The messages of one datagram. The kernel answers while the request is being sent, so there
     /// is nothing to wait for: an answer that is missing is an error and not a hang.
-    fn receive(&self, buffer: &mut [u8], step: &'static str) -> Result<Vec<Event>, NetlinkError> {
+    fn receive(
+        &self,
+        buffer: &mut Vec<u8>,
+        step: &'static str,
+    ) -> Result<Vec<Event>, NetlinkError> {
         let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+        // Nothing is cleared first: most answers are a hundred bytes, and a change has dozens of them.
+        buffer.clear();
         let received = loop {
-            match recv(&self.0, &mut *buffer, flags) {
+            match recv(&self.0, spare_capacity(buffer), flags) {
                 Err(Errno::INTR) => {}
                 other => break other,
             }
@@ -256,7 +263,7 @@ impl Socket {
     /// `None` when the list changed while it was read.
     fn read_list(&self, step: &'static str) -> Result<Option<Vec<Answer>>, NetlinkError> {
         let mut listing = Listing { answers: Vec::new(), stable: true, ended: false };
-        let mut buffer = vec![0; BUFFER];
+        let mut buffer = Vec::with_capacity(BUFFER);
         while !listing.ended {
             for event in self.receive(&mut buffer, step)? {
                 listing.note(event, step)?;
