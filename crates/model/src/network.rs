@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::address::{Cidr, Family, Subnet};
 use crate::link_sysctl::LinkSysctl;
 
-pub use bridge::{BridgeOptions, GatewayMode, Mutual, Source};
+pub use bridge::{BridgeOptions, FAMILIES, GatewayMode, Mutual, Source};
 
 /// Where a bridge is named.
 pub const BRIDGE_NAME: &str = "com.docker.network.bridge.name";

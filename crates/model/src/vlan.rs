@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::network::{BadOption, Driver, LINK_NAME, link_name};
+use crate::boolean::boolean;
+use crate::network::{BadOption, Driver, FAMILIES, LINK_NAME, link_name};
 
 /// The option that names the link of the host's.
 pub const PARENT: &str = "parent";
@@ -129,6 +130,10 @@ impl VlanOptions {
                     "vepa" => IpvlanFlag::Vepa,
                     _ => return Err(bad("one of bridge, private and vepa")),
                 };
+            }
+            // As of a bridge.
+            (_, _) if FAMILIES.contains(&key) => {
+                boolean(value).ok_or_else(|| bad("invalid syntax"))?;
             }
             (_, _) => return Err(BadOption::Unknown { key: key.to_owned(), driver }),
         }

@@ -153,6 +153,30 @@ fn a_network_can_do_without_ipv4() {
     reaches(&host, "cc", "web");
 }
 
+/// As defaults that a client adds to what it is asked for.
+#[test]
+fn options_say_what_families_a_network_has() {
+    let host = host();
+    let option = |family: &str, value: &str| format!("com.docker.network.enable_{family}={value}");
+    let (no4, no6) = (option("ipv4", "false"), option("ipv6", "false"));
+    host.ok(&["network", "create", "-o", &no6, "--subnet", &subnet(), "four"]);
+    sleep(&host, "c4", &["--network", "four"]);
+    assert_eq!(sysctl(&host, "c4", "ipv6/conf/eth0/disable_ipv6"), "1");
+    assert_eq!(inspect(&host, "four")["Options"][no6.split('=').next().unwrap()], "false");
+    if !has_ipv6() {
+        return;
+    }
+    host.ok(&["network", "create", "-o", &no4, "six"]);
+    sleep(&host, "c6", &["--network", "six"]);
+    let shown = host.ok(&["exec", "c6", "ip", "addr", "show", "eth0"]);
+    assert!(shown.contains("inet6 fd") && !shown.contains("inet "), "{shown}");
+    // What is asked for goes before what is usual.
+    host.ok(&["network", "create", "--ipv6", "-o", &no6, "--subnet", &subnet(), "both"]);
+    sleep(&host, "cc", &["--network", "both"]);
+    let shown = host.ok(&["exec", "cc", "ip", "addr", "show", "eth0"]);
+    assert!(shown.contains("inet6 fd") && shown.contains("inet "), "{shown}");
+}
+
 /// A firewall that refuses what it does not know is told of where it is passed by, and nowhere else.
 #[test]
 fn nobody_is_warned_of_ports_that_nobody_reaches() {

@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use docker_api::types::Map;
 use docker_api::types::networks::{Ipam, IpamConfig, NetworkCreate};
 use model::address::{Cidr, Family, Subnet};
+use model::boolean::boolean;
 use model::network::{
-    BadOption, BridgeOptions, Configuration, Driver, Inside, Ipv4, Ipv6, NetworkWish, Pool,
+    BadOption, BridgeOptions, Configuration, Driver, FAMILIES, Inside, Ipv4, Ipv6, NetworkWish,
+    Pool,
 };
 use model::vlan::VlanOptions;
 
@@ -57,6 +59,12 @@ impl From<Unsupported> for WishError {
 pub(crate) fn network(request: NetworkCreate) -> Result<NetworkWish, WishError> {
     name(&request.name)?;
     let driver = driver(&request.driver)?;
+    let [ipv4, ipv6] = FAMILIES.map(|key| family_option(&request, key));
+    let request = NetworkCreate {
+        enable_ipv4: request.enable_ipv4.or(ipv4?),
+        enable_ipv6: request.enable_ipv6.or(ipv6?),
+        ..request
+    };
     refuse(&request)?;
     let configuration = configuration(&request)?;
     text::labels(request.labels.as_ref()).map_err(LowerError::from)?;
@@ -88,6 +96,16 @@ pub(crate) fn network(request: NetworkCreate) -> Result<NetworkWish, WishError> 
         attachable: request.attachable,
         configuration,
     })
+}
+
+/// What an option says of a family (Docker); the field of the request goes before it.
+fn family_option(request: &NetworkCreate, key: &str) -> Result<Option<bool>, BadOption> {
+    let Some(value) = request.options.as_ref().and_then(|options| options.get(key)) else {
+        return Ok(None);
+    };
+    let (key, value) = (key.to_owned(), value.clone());
+    let read = boolean(&value);
+    read.map(Some).ok_or(BadOption::Value { key, value, why: "invalid syntax" })
 }
 
 /// A name that can be asked for again: `--network` takes a colon and a comma for something else.
@@ -346,6 +364,23 @@ mod tests {
         assert_eq!(dual.pools.len(), 2);
         let off = NetworkCreate { enable_ipv6: Some(false), ..request(&both) };
         assert_eq!(network(off).unwrap().pools.len(), 1);
+    }
+
+    #[test]
+    fn options_say_what_families_a_network_has_unless_the_request_does() {
+        let with = |key: &str, value: &str| {
+            let key = format!("com.docker.network.enable_{key}");
+            NetworkCreate { options: Some(Map::from([(key, value.to_owned())])), ..request(&[]) }
+        };
+        assert_eq!(network(with("ipv6", "false")).unwrap().ipv6, Ipv6::Off);
+        assert_eq!(network(with("ipv6", "1")).unwrap().ipv6, Ipv6::On);
+        assert_eq!(network(with("ipv4", "0")).unwrap().ipv4, Ipv4::Off);
+        let asked = NetworkCreate { enable_ipv6: Some(true), ..with("ipv6", "false") };
+        assert_eq!(network(asked).unwrap().ipv6, Ipv6::On);
+        let vlan = NetworkCreate { driver: "macvlan".to_owned(), ..with("ipv6", "true") };
+        assert_eq!(network(vlan).unwrap().ipv6, Ipv6::On);
+        let said = network(with("ipv6", "odd")).unwrap_err().to_string();
+        assert!(said.contains("enable_ipv6 value: odd (invalid syntax)"), "{said}");
     }
 
     #[test]

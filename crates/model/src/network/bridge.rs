@@ -160,9 +160,14 @@ impl BridgeOptions {
                 let prefix = link_name(value).filter(|name| name.len() <= 12);
                 self.link_prefix = Some(prefix.ok_or_else(|| bad(LINK_NAME))?);
             }
-            "bridge.default_bridge" | "bridge.vlan_filtering" | "enable_ipv4" | "enable_ipv6" => {
-                return Err(BadOption::Later(format!("option {key}")));
+            // Docker keeps it for the bridge that it makes itself.
+            "bridge.default_bridge" if switch()? => {
+                return Err(bad("there is a default bridge already, and no second one"));
             }
+            "bridge.default_bridge" => {}
+            // What they say was taken up when the network was asked for, beside its other families.
+            _ if FAMILIES.contains(&key) => drop(switch()?),
+            "bridge.vlan_filtering" => return Err(BadOption::Later(format!("option {key}"))),
             _ => return Err(BadOption::Unknown { key: key.to_owned(), driver: Driver::Bridge }),
         }
         Ok(())
@@ -193,6 +198,10 @@ impl BridgeOptions {
     }
 }
 
+/// Whether a network has IPv4, and IPv6, as an option of any driver: heard where nothing else says so.
+pub const FAMILIES: [&str; 2] =
+    ["com.docker.network.enable_ipv4", "com.docker.network.enable_ipv6"];
+
 const MTU: std::ops::RangeInclusive<u32> = 68..=65535;
 
 #[cfg(test)]
@@ -215,6 +224,9 @@ mod tests {
             ("bridge.host_binding_ipv4", "127.0.0.1"),
             ("bridge.inhibit_ipv4", "T"),
             ("container_iface_prefix", "net"),
+            ("bridge.default_bridge", "false"),
+            ("enable_ipv4", "true"),
+            ("enable_ipv6", "0"),
         ]);
         let expected = BridgeOptions {
             name: Some("br-mine".to_owned()),
@@ -244,7 +256,10 @@ mod tests {
             ("host_ipv6", "1.2.3.4", "invalid ip"),
             ("bridge.gateway_mode_ipv4", "isolated", "only be used for an internal network"),
             ("host_ipv4", "::1", "invalid ip"),
-            ("enable_ipv4", "1", "not supported yet: option"),
+            ("enable_ipv4", "odd", "invalid syntax"),
+            ("bridge.default_bridge", "true", "there is a default bridge already"),
+            ("bridge.default_bridge", "odd", "invalid syntax"),
+            ("bridge.vlan_filtering", "1", "not supported yet: option"),
             ("bridge.nosuch", "1", "has none of this name"),
         ] {
             let said = parse(&[(key, value)]).unwrap_err();
