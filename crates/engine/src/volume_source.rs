@@ -315,13 +315,21 @@ fn told(options: &[String]) -> String {
     options.iter().map(one).collect::<Vec<_>>().join(",")
 }
 
-/// What an error tells of a device: not the password in an address of the form `https://user:password@host/`.
+/// What an error tells of a device: not the password in an address such as `https://user:password@host/`, which may
+/// have any letters, also `/` and `@`. What is hidden without need harms nobody.
 fn told_device(device: &str) -> String {
-    let Some((scheme, rest)) = device.split_once("//") else { return device.to_owned() };
-    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    match host.rsplit_once('@').map(|(user, host)| (user.split_once(':'), host)) {
-        Some((Some((user, _)), host)) => format!("{scheme}//{user}:{HIDDEN}@{host}{path}"),
-        Some((None, _)) | None => device.to_owned(),
+    let (scheme, rest) = match device.find("//") {
+        Some(at) => device.split_at(at + 2),
+        None => ("", device),
+    };
+    let login =
+        rest.rsplit_once('@').and_then(|(login, host)| Some((login.split_once(':')?, host)));
+    match login {
+        // A path behind the server's name (`host:/path@x`) is no password, and what is behind a path is none.
+        Some(((user, password), host)) if !password.starts_with('/') && !user.contains('/') => {
+            format!("{scheme}{user}:{HIDDEN}@{host}")
+        }
+        Some(_) | None => device.to_owned(),
     }
 }
 
@@ -396,7 +404,15 @@ mod tests {
             assert_eq!(one(plain), plain);
         }
         assert_eq!(one("user=dom/u%p=w"), "user=dom/u%********");
-        assert_eq!(told_device("//server/share@2"), "//server/share@2");
+        assert_eq!(
+            told_device("https://u:p/q@r@dav.example/d"),
+            "https://u:********@dav.example/d"
+        );
+        assert_eq!(told_device("u:p@dav.example/d"), "u:********@dav.example/d");
+        for plain in ["//server/share@2", "server:/export@2", "/dev/disk/by-id/a:b@c", "//s/d:e@f"]
+        {
+            assert_eq!(told_device(plain), plain);
+        }
         assert_eq!(told_device("https://u:p@dav.example/d"), "https://u:********@dav.example/d");
         assert_eq!(told_device(":/export"), ":/export");
     }
