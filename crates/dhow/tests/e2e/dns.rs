@@ -298,3 +298,35 @@ fn what_a_container_sends_does_not_keep_it_from_being_answered() {
 pub(crate) fn at(address: &str) -> SocketAddr {
     SocketAddr::new(address.parse::<IpAddr>().unwrap(), 53)
 }
+
+/// Its guardian dies before it runs, and who starts it before anything is taken back: what is written down of it is
+/// void at once, and goes with its removal.
+#[test]
+fn what_a_killed_start_leaves_is_nobodys_name() {
+    let host = host();
+    network(&host, "n");
+    stay(&host, "n", "one", &NOBODY);
+    let id = host.ok(&["create", "--name", "two", "--network", "n", "busybox", "sleep", "1000"]);
+    let one = asker(&host, "one");
+    let killed = || {
+        let mut start = host.command(&["start", "two"]);
+        start.env("DHOW_SHIM_FAILPOINT", "shim.ready=kill");
+        let output = start.env("DHOW_FAILPOINT", "start.launched=kill").output().unwrap();
+        assert!(!output.status.success());
+    };
+    let left = || {
+        let networks = std::fs::read_dir(host.run_root().join("n")).unwrap();
+        networks.filter(|entry| entry.as_ref().unwrap().path().join(&id).exists()).count()
+    };
+    killed();
+    assert_eq!(left(), 1, "it was not written down yet: this is another step");
+    assert!(is_gone(&one, "two."));
+    host.ok(&["start", "two"]);
+    assert_eq!(told(&ask(&one, "two.", RecordType::A)), address(&host, "two"));
+    host.ok(&["stop", "-t", "0", "two"]);
+    assert_eq!(left(), 0);
+    killed();
+    assert!(is_gone(&one, "two."));
+    host.ok(&["rm", "two"]);
+    assert_eq!(left(), 0, "names stay behind");
+}

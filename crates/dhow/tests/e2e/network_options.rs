@@ -9,7 +9,7 @@ use crate::dns::{ask, ask_by_tcp, asker, inside, told};
 use crate::firewall::{nft, with_neighbour};
 use crate::host;
 use crate::network_members::{address, place, reaches, serve};
-use crate::networks::{has_ipv6, inspect, said, subnet};
+use crate::networks::{has_ipv6, inspect, rules, said, subnet};
 
 fn sleep(host: &Host, name: &str, more: &[&str]) {
     host.ok(&[&["run", "-d", "--name", name], more, &["busybox", "sleep", "1000"]].concat());
@@ -321,4 +321,37 @@ fn pools_that_are_all_taken_are_told_with_who_has_them() {
             assert!(refused.contains("name"), "{name}: {refused}");
         }
     });
+}
+
+/// The host has the name that is asked for, and answers there.
+#[test]
+fn the_host_has_a_name_that_somebody_gives_it() {
+    let host = host();
+    host.ok(&["network", "create", "--subnet", &subnet(), "net"]);
+    sleep(&host, "cc", &["--network", "net", "--add-host", "upstairs:host-gateway"]);
+    let gateway = place(&host, "cc", "net")["Gateway"].as_str().unwrap().to_owned();
+    let hosts = host.ok(&["exec", "cc", "cat", "/etc/hosts"]);
+    assert!(hosts.contains(&format!("{gateway}\tupstairs")), "{hosts}");
+    let listener = std::net::TcpListener::bind((&gateway[..], 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let server = std::thread::spawn(move || listener.accept().map(|(_, from)| from.ip()));
+    host.ok(&["exec", "cc", "sh", "-c", &format!("nc upstairs {port} </dev/null")]);
+    let from = server.join().unwrap().unwrap().to_string();
+    assert_eq!(from, address(&host, "cc", "net"));
+}
+
+/// No socket is needed for it, and no module: the rules do it alone.
+#[test]
+fn a_port_of_sctp_is_published() {
+    let host = host();
+    host.ok(&["network", "create", "--subnet", &subnet(), "net"]);
+    sleep(&host, "cc", &["--network", "net", "-p", "127.0.0.1:36411:36412/sctp"]);
+    assert_eq!(host.ok(&["port", "cc", "36412/sctp"]), "127.0.0.1:36411");
+    let own = address(&host, "cc", "net");
+    let led = rules(&host, " dnat_ip ");
+    let is_it =
+        |line: &String| ["36411", "36412", &own, "sctp"].iter().all(|part| line.contains(part));
+    assert!(led.iter().any(is_it), "{led:?}");
+    host.ok(&["rm", "-f", "cc"]);
+    assert_eq!(rules(&host, " dnat_ip "), Vec::<String>::new());
 }
