@@ -45,7 +45,7 @@ SUITE, MIRROR = "trixie", os.environ.get("TESTBED_MIRROR") or apt_mirror()
 CACHE = os.environ.get("TESTBED_CACHE", "/var/cache/testbed")
 PACKAGES = """systemd-sysv libpam-systemd dbus dbus-user-session udev kmod procps e2fsprogs uidmap slirp4netns
  passt nftables iptables ufw iproute2 iputils-ping busybox-static python3-minimal fuse3 xfsprogs apparmor strace ca-certificates
- xz-utils bzip2
+ xz-utils bzip2 docker-cli docker-registry
  """.split() + os.environ.get("TESTBED_PACKAGES", "").split()
 
 SETUP = r"""set -eu   # runs on the build host; $1 is the new root
