@@ -1,7 +1,7 @@
 //! `dhow oci` beside runc and crun: create, start and delete of one bundle, in turn.
 //!
 //! Processor time is that of a control group which the commands run in and the container's group is below of, so the
-//! container's own process counts as well. Every runtime works in one mount namespace without version 2 of the
+//! container's own process counts as well; this program's own part, which starts and awaits them, does not. Every runtime works in one mount namespace without version 2 of the
 //! control groups where that is mounted beside version 1: crun goes to no such host. Their state is on a tmpfs, as
 //! `/run` is: what files cost on a disk is the disk's.
 
@@ -209,14 +209,16 @@ impl Meter {
         Self { file: directory.join(file), directory }
     }
 
+    /// Of all in the group but this process.
     pub(super) fn milliseconds(&self) -> Result<f64> {
         let text = fs::read_to_string(&self.file)?;
         let words: Vec<&str> = text.split_whitespace().collect();
-        match words[..] {
-            [nanoseconds] => Ok(nanoseconds.parse::<f64>()? / 1e6),
-            ["usage_usec", microseconds, ..] => Ok(microseconds.parse::<f64>()? / 1e3),
+        let all = match words[..] {
+            [nanoseconds] => nanoseconds.parse::<f64>()? / 1e6,
+            ["usage_usec", microseconds, ..] => microseconds.parse::<f64>()? / 1e3,
             _ => bail!("{}: {text:?}", self.file.display()),
-        }
+        };
+        Ok(all - own()?)
     }
 
     /// Goes back, and takes the group away.
@@ -227,6 +229,13 @@ impl Meter {
         remove_groups();
         Ok(())
     }
+}
+
+/// Milliseconds that this process, which has one thread, has been on a processor.
+fn own() -> Result<f64> {
+    let text = fs::read_to_string("/proc/self/schedstat")?;
+    let nanoseconds = text.split_whitespace().next().context("a processor's time")?;
+    Ok(nanoseconds.parse::<f64>()? / 1e6)
 }
 
 /// Takes away what is left of the bundle's control groups.
