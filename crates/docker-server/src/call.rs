@@ -42,8 +42,8 @@ pub(crate) struct Call {
     pub(crate) engine: Engine,
     pub(crate) body: Incoming,
     pub(crate) hijack: mpsc::Sender<Hijack>,
-    /// The service, if it tells what is measured.
-    pub(crate) measured: Option<Arc<Shared>>,
+    /// The service, if this is not the command line's own process.
+    pub(crate) service: Option<Arc<Shared>>,
 }
 
 impl Call {

@@ -56,8 +56,15 @@ pub enum ServeError {
 struct Server {
     company: Company,
     engine: Engine,
-    /// The service, if it tells what is measured.
-    measured: Option<Arc<Shared>>,
+    /// As [`Call::service`].
+    service: Option<Arc<Shared>>,
+}
+
+impl Server {
+    /// Whether whoever asks is told what is measured.
+    fn shows_metrics(&self) -> bool {
+        self.service.as_ref().is_some_and(|service| service.shows_metrics())
+    }
 }
 
 /// The keys by which a client leaves, and what is to be told then.
@@ -102,7 +109,7 @@ pub async fn serve_own<I>(io: I, engine: Engine) -> Result<(), ServeError>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let server = Server { company: Company::Alone, engine, measured: None };
+    let server = Server { company: Company::Alone, engine, service: None };
     let answer = |request, hijack| answer(server.clone(), request, hijack);
     serve(io, None, (std::future::pending(), |_| 0), answer).await
 }
@@ -118,8 +125,7 @@ pub(crate) async fn serve_for<I>(
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let measured = shared.shows_metrics().then(|| shared.clone());
-    let server = Server { company: Company::Others, engine, measured };
+    let server = Server { company: Company::Others, engine, service: Some(shared.clone()) };
     let turn = Arc::new(Turn::default());
     serve(io, Some(turn.clone()), (stop, unread), move |request, hijack| {
         let task = shared.begin(&request, turn.clone());
@@ -275,7 +281,7 @@ async fn answer(server: Server, request: Request<Incoming>, hijack: mpsc::Sender
     let target = route::target(request.method(), request.uri().path());
     let (api, route) = match (target.version.map_or(Ok(MAX), ApiVersion::check), target.route) {
         (_, None) => return reply::nowhere(),
-        (_, Some(Route::Metrics)) if server.measured.is_none() => return reply::nowhere(),
+        (_, Some(Route::Metrics)) if !server.shows_metrics() => return reply::nowhere(),
         (Err(error), Some(_)) => return with_headers(version_reply(error)),
         (Ok(api), Some(route)) => (api, route),
     };
@@ -293,14 +299,14 @@ async fn answer(server: Server, request: Request<Incoming>, hijack: mpsc::Sender
 }
 
 async fn handle_call(
-    Server { company, engine, measured }: Server,
+    Server { company, engine, service }: Server,
     request: Request<Incoming>,
     hijack: mpsc::Sender<Hijack>,
     (api, route): (ApiVersion, Route),
 ) -> Result<Reply, HttpError> {
     let query = Query::parse(request.uri().query().unwrap_or_default())?;
     let (head, body) = request.into_parts();
-    let call = Call { company, api, query, headers: head.headers, engine, body, hijack, measured };
+    let call = Call { company, api, query, headers: head.headers, engine, body, hijack, service };
     handle::dispatch(call, route).await
 }
 

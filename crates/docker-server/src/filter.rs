@@ -6,10 +6,11 @@ mod images;
 mod prune;
 mod search;
 
-use engine::view::{ContainerView, NetworkView, PublishedView, VolumeView};
+use engine::view::{ContainerView, NetworkView, PublishedView, UnreadView, VolumeView};
+use jiff::Timestamp;
 use model::container::NetworkMode;
 use model::port::Protocol;
-use model::{ContainerId, ImageId, Life};
+use model::{ContainerId, ContainerName, ImageId, Life};
 use regex_lite::Regex;
 
 pub(crate) use images::Images;
@@ -75,7 +76,7 @@ impl Patterns {
 
 /// A boundary of lists that are ordered by age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Boundary(pub(crate) jiff::Timestamp);
+pub(crate) struct Boundary(pub(crate) Timestamp);
 
 /// Filters of containers.
 #[derive(Debug)]
@@ -146,11 +147,7 @@ impl Containers {
     /// Whether a container is wanted, as far as it alone decides that.
     pub(crate) fn fits(&self, view: &ContainerView, state: &str) -> bool {
         let filters = &self.filters;
-        let id = view.id.to_string();
-        let name = view.name.as_str();
-        self.names.fit(&[name, &format!("/{name}")])
-            && filters.any("id", |prefix| id.starts_with(prefix))
-            && filters.any("status", |wanted| wanted == state)
+        self.fits_row(&view.name, view.id, state)
             && filters.labels_fit(&view.resolved.labels)
             && (self.exited.is_empty() || self.exited.contains(&exit_code(view)))
             && filters.any("volume", |volume| mounts(view, volume))
@@ -162,6 +159,20 @@ impl Containers {
             // Nothing here belongs to a swarm, or is isolated otherwise.
             && self.is_task != Some(true)
             && filters.any("isolation", |isolation| isolation == "default")
+    }
+
+    /// The same for one that cannot be read: who asks for more than is known of it does not mean it.
+    pub(crate) fn fits_unread(&self, view: &UnreadView, state: &str) -> bool {
+        const KNOWN: [&str; 6] = ["ancestor", "before", "id", "name", "since", "status"];
+        self.filters.keys().all(|key| KNOWN.contains(&key))
+            && self.fits_row(&view.name, view.id, state)
+    }
+
+    fn fits_row(&self, name: &ContainerName, id: ContainerId, state: &str) -> bool {
+        let name = name.as_str();
+        (self.names.0.is_empty() || self.names.fit(&[name, &format!("/{name}")]))
+            && self.filters.any("id", |prefix| id.to_string().starts_with(prefix))
+            && self.filters.any("status", |wanted| wanted == state)
     }
 }
 
@@ -249,18 +260,18 @@ fn publishes(port: &PublishedView, wanted: Ports) -> bool {
 }
 
 /// Whether one of `ids` is the container's image.
-pub(crate) fn is_from(view: &ContainerView, ids: &[ImageId]) -> bool {
-    view.image.is_some_and(|image| ids.contains(&image))
+pub(crate) fn is_from(image: Option<ImageId>, ids: &[ImageId]) -> bool {
+    image.is_some_and(|image| ids.contains(&image))
 }
 
 /// Whether a container lies between two others in age.
 pub(crate) fn between(
-    view: &ContainerView,
+    (created, own): (Timestamp, ContainerId),
     before: Option<(Boundary, ContainerId)>,
     since: Option<(Boundary, ContainerId)>,
 ) -> bool {
-    before.is_none_or(|(at, id)| view.created < at.0 && view.id != id)
-        && since.is_none_or(|(at, id)| view.created > at.0 && view.id != id)
+    before.is_none_or(|(at, id)| created < at.0 && own != id)
+        && since.is_none_or(|(at, id)| created > at.0 && own != id)
 }
 
 /// Filters of volumes.

@@ -12,6 +12,7 @@ mod filter;
 mod framed;
 mod given;
 mod handle;
+mod lines;
 mod linger;
 mod lower;
 mod params;

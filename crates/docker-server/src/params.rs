@@ -123,6 +123,11 @@ impl Filters {
         self.0.get(key).map_or(&[], Vec::as_slice)
     }
 
+    /// Those that are there.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|(_, values)| !values.is_empty()).map(|(key, _)| key.as_str())
+    }
+
     /// Whether a filter is there.
     pub(crate) fn has(&self, key: &str) -> bool {
         !self.get(key).is_empty()

@@ -38,7 +38,7 @@ pub(crate) enum VersionError {
 }
 
 impl ApiVersion {
-    const fn one(minor: u32) -> Self {
+    pub(crate) const fn one(minor: u32) -> Self {
         Self { major: 1, minor: Some(minor) }
     }
 

@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 
 pub(crate) use changes::change;
-pub(crate) use containers::{inspect, summary};
+pub(crate) use containers::{inspect, summary, unread};
 pub(crate) use events::event;
 pub(crate) use exec::{exec, exec_summary};
 pub(crate) use firewall::firewall;
@@ -36,7 +36,7 @@ pub(crate) use path_stat::path_stat;
 pub(crate) use progress::{progress, progress_aux};
 pub(crate) use registries::{description, found};
 pub(crate) use stats::stats;
-pub(crate) use status::word as state_word;
+pub(crate) use status::{text as status_text, unread_word, word as state_word};
 pub(crate) use volumes::{volume, volume_usage};
 
 /// Go's zero time: what Docker says where there is no time.
@@ -79,4 +79,4 @@ fn mac(address: [u8; 6]) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

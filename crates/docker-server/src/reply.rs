@@ -53,17 +53,35 @@ pub(crate) struct JsonList {
 }
 
 impl JsonList {
-    /// Adds a value.
-    pub(crate) fn push(&mut self, value: &impl Serialize) {
-        self.text.push(if self.len == 0 { b'[' } else { b',' });
+    /// Adds a value; gives its text.
+    pub(crate) fn push(&mut self, value: &impl Serialize) -> &[u8] {
+        self.begin();
+        let start = self.text.len();
         // As in `line`, this cannot fail.
         let _ = serde_json::to_writer(&mut self.text, value);
+        &self.text[start..]
+    }
+
+    /// Adds a value by its text.
+    pub(crate) fn push_text(&mut self, json: &[u8]) {
+        self.begin();
+        self.text.extend_from_slice(json);
+    }
+
+    fn begin(&mut self) {
+        self.text.push(if self.len == 0 { b'[' } else { b',' });
         self.len += 1;
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// What is sent of it, for tests.
+    #[cfg(test)]
+    pub(crate) fn bytes(self) -> Vec<u8> {
+        self.text()
     }
 
     fn text(mut self) -> Vec<u8> {

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use model::Life;
 use model::health::{Health, HealthStatus, OnUnhealthy};
+use model::{ContainerId, Life};
 use oci_spec::runtime::{Process, Spec};
+use shim::Watch;
 use shim::protocol::HealthPlan;
 
 use crate::container::Container;
 use crate::guard::shim_error;
+use crate::resolve::Checkup;
 use crate::{Engine, EngineError};
 
 /// Docker's: from the end of one check to the begin of the next.
@@ -58,15 +60,14 @@ impl Engine {
     /// How a container is; `None` if nobody looks after that.
     pub(crate) fn health(
         &self,
-        container: &Container,
+        checkup: Option<&Checkup>,
+        (id, watch): (&ContainerId, &mut Watch),
         life: &Life,
     ) -> Result<Option<Health>, EngineError> {
-        let checkup = container.record.resolved.health.as_ref();
         if checkup.is_none_or(|checkup| checkup.argv.is_none()) {
             return Ok(None);
         }
-        let known = shim::read_health(&self.shim_paths(&container.id));
-        let known = known.map_err(|error| shim_error(&container.id, &error))?;
+        let known = watch.health().map_err(|error| shim_error(id, &error))?;
         Ok(known.map(|health| match life {
             Life::Running { .. } => health,
             // Nobody looks; a shim that was killed has not said so itself.

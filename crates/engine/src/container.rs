@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use model::life::{ExitCode, Life, StartFailure};
 use model::{ContainerId, NameOrId};
 use rustix::fs::{FlockOperation, Mode, OFlags};
-use shim::Liveness;
+use shim::{Liveness, RecordError, Watch};
 use store::{ContainerRow, Found};
 
+use crate::guard::shim_error;
 use crate::prepare::store_error;
-use crate::record::{Progress, Record};
+use crate::record::{Begun, Record};
 use crate::{Engine, EngineError, random};
 
 /// What Docker shows for a container whose end nobody saw.
@@ -158,36 +159,57 @@ impl Engine {
 
     /// How a container lives, from the lock, the shim's files and the row, in that order.
     pub(crate) fn life(&self, container: &Container) -> Result<Life, EngineError> {
-        let liveness = self.liveness(&container.id)?;
-        self.life_at(container, liveness)
+        let mut watch = Watch::new(self.shim_paths(&container.id));
+        let liveness = self.liveness_at(&mut watch, &container.id)?;
+        self.life_at(container.record.begun().as_ref(), (&container.id, &mut watch), liveness)
+    }
+
+    /// The same for one that may not be readable: what is counted is counted all the same.
+    pub(crate) fn life_of_row(&self, row: ContainerRow) -> Result<Life, EngineError> {
+        let id = row.id;
+        match Container::read(row) {
+            Ok(container) => self.life(&container),
+            Err(_) => self.life_unread(&id),
+        }
     }
 
     /// The same for one whose lock has just been looked at.
     pub(crate) fn life_at(
         &self,
-        container: &Container,
+        begun: Option<&Begun>,
+        (id, watch): (&ContainerId, &mut Watch),
         liveness: Liveness,
     ) -> Result<Life, EngineError> {
+        let failed = |error: RecordError| shim_error(id, &error);
         let guarded = liveness == Liveness::Held;
-        if guarded && let Some(life) = self.guarded_life(&container.id)? {
+        if guarded && let Some(life) = watch.state().map_err(failed)? {
             return Ok(life);
         }
-        let Progress::Started(start) = &container.record.progress else { return Ok(Life::NEW) };
-        if let Some(failed) = &start.failed {
-            return Ok(Life::Created { failed: Some(failed.clone()) });
+        let Some(start) = begun else { return Ok(Life::NEW) };
+        if let Some(why) = &start.failed {
+            return Ok(Life::Created { failed: Some(why.clone()) });
         }
-        Ok(match self.last_exit(&container.id)? {
+        Ok(match watch.exit().map_err(failed)? {
             Some(exit) if exit.since >= start.at => exit.life(),
             // It is just being started. `state.json` may be written at this very moment, and is no
             // sign of a death.
-            Some(_) | None if guarded && !self.shim_paths(&container.id).last_words().exists() => {
-                Life::NEW
-            }
+            Some(_) | None if guarded && !watch.has_last_words() => Life::NEW,
             // The shim was killed, or the machine went down: nobody saw the end.
             Some(_) | None => {
                 Life::Exited { code: UNSEEN_EXIT, since: start.at, at: start.at, oom: false }
             }
         })
+    }
+
+    /// How a container lives whose record cannot be read: what its shim says alone.
+    pub(crate) fn life_unread(&self, id: &ContainerId) -> Result<Life, EngineError> {
+        let mut watch = Watch::new(self.shim_paths(id));
+        let failed = |error: RecordError| shim_error(id, &error);
+        let is_held = self.liveness_at(&mut watch, id)? == Liveness::Held;
+        if is_held && let Some(life) = watch.state().map_err(failed)? {
+            return Ok(life);
+        }
+        Ok(watch.exit().map_err(failed)?.map_or(Life::NEW, |exit| exit.life()))
     }
 }
 

@@ -6,6 +6,7 @@ use cgroup::Hierarchies;
 use store::Store;
 
 use crate::EngineError;
+use crate::listed::Lists;
 use crate::paths::Paths;
 
 /// The verbs on one state root. Cheap to clone; any number of processes may have one.
@@ -19,6 +20,7 @@ struct Inner {
     paths: Paths,
     store: Store,
     hierarchies: OnceLock<Hierarchies>,
+    lists: Lists,
 }
 
 impl Engine {
@@ -29,7 +31,8 @@ impl Engine {
     pub fn open(paths: Paths) -> Result<Self, store::OpenError> {
         let store = Store::open(paths.root())?;
         let hierarchies = OnceLock::new();
-        Ok(Self { inner: Arc::new(Inner { paths, store, hierarchies }) })
+        let lists = Lists::default();
+        Ok(Self { inner: Arc::new(Inner { paths, store, hierarchies, lists }) })
     }
 
     /// Where everything is.
@@ -40,6 +43,10 @@ impl Engine {
 
     pub(crate) fn store(&self) -> &Store {
         &self.inner.store
+    }
+
+    pub(crate) fn lists(&self) -> &Lists {
+        &self.inner.lists
     }
 
     /// The hierarchies of cgroups as they were when this process first looked, for what both a create and

@@ -3,10 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use model::{ContainerId, Life};
-use shim::ShimPaths;
 use shim::protocol::{ExitRecord, Refusal, Request, Until, Which};
-use shim::{CallError, Shim};
-use shim::{EnsureError, Liveness};
+use shim::{CallError, EnsureError, Liveness, Shim, ShimPaths, Watch};
 
 use crate::container::Container;
 use crate::{Engine, EngineError};
@@ -96,6 +94,15 @@ impl Engine {
     /// Who owns the container's life.
     pub(crate) fn liveness(&self, id: &ContainerId) -> Result<Liveness, EngineError> {
         shim::probe(&self.shim_paths(id)).map_err(|error| shim_error(id, &error))
+    }
+
+    /// The same for one who looks at more than that.
+    pub(crate) fn liveness_at(
+        &self,
+        watch: &mut Watch,
+        id: &ContainerId,
+    ) -> Result<Liveness, EngineError> {
+        watch.liveness().map_err(|error| shim_error(id, &error))
     }
 
     /// How the container ended last, if anybody saw it.

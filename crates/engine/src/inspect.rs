@@ -1,20 +1,21 @@
-//! `inspect` and `ps`: rows, records and lives become views.
+//! `inspect`: a row, its record and how the container lives become a view. Lists have theirs from here as well.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use model::container::{Membership, NetworkMode, Source};
-use model::{ImageId, Life, NameOrId, NetworkId};
-use shim::Liveness;
+use model::health::Health;
+use model::{ContainerId, ImageId, Life, NameOrId, NetworkId};
+use shim::{Liveness, Watch};
 
 use crate::container::Container;
 use crate::network::is_built_in;
-use crate::record::{Endpoint, NO_MAC, NamedMount, Progress};
+use crate::record::{Begun, Endpoint, NO_MAC, NamedMount};
+use crate::resolve::Checkup;
 use crate::view::{
-    ContainerView, EndpointView, FilesView, ListQuery, MountView, PublishedView, RemovalProgress,
-    SizeView, VolumePlace,
+    ContainerView, EndpointView, FilesView, MountView, PublishedView, RemovalProgress, SizeView,
+    VolumePlace,
 };
 use crate::{Engine, EngineError};
 
@@ -25,43 +26,17 @@ impl Engine {
     /// There is no such container.
     pub fn inspect(&self, who: &NameOrId) -> Result<ContainerView, EngineError> {
         let container = self.find(who)?;
-        let life = self.life(&container)?;
-        let mut view = self.view(container, life, &mut Names::default())?;
+        let mut watch = Watch::new(self.shim_paths(&container.id));
+        let id = &container.id;
+        let liveness = self.liveness_at(&mut watch, id)?;
+        let (begun, checkup) =
+            (container.record.begun(), container.record.resolved.health.as_ref());
+        let lives = self.lives(begun.as_ref(), checkup, (id, &mut watch), liveness)?;
+        let mut view = self.view(container, lives, &mut Names::default())?;
         if view.life.is_running() {
             view.execs = self.execs_of(&view.id)?;
         }
         Ok(view)
-    }
-
-    /// Shows containers to `visit`, newest first, until it breaks off. One view at a time: it is
-    /// far larger than what a list keeps of it.
-    ///
-    /// # Errors
-    /// The database; whatever `visit` says.
-    pub fn list(
-        &self,
-        query: ListQuery,
-        mut visit: impl FnMut(ContainerView) -> Result<ControlFlow<()>, EngineError>,
-    ) -> Result<(), EngineError> {
-        let mut names = Names::default();
-        for row in self.store().containers().list()? {
-            let liveness = self.liveness(&row.id)?;
-            // What stands still need not be read.
-            if query == ListQuery::Running && liveness == Liveness::Free {
-                continue;
-            }
-            let container = Container::read(row)?;
-            if container.record.progress == Progress::Creating {
-                continue;
-            }
-            let life = self.life_at(&container, liveness)?;
-            let view = self.view(container, life, &mut names)?;
-            let is_listed = query == ListQuery::All || view.life.is_up();
-            if is_listed && visit(view)?.is_break() {
-                break;
-            }
-        }
-        Ok(())
     }
 
     /// How much a container's files take.
@@ -75,10 +50,24 @@ impl Engine {
         Ok(SizeView { written, total: usage.layers.saturating_add(written.unwrap_or(0)) })
     }
 
-    fn view(
+    /// How a container lives and is at this moment.
+    pub(crate) fn lives(
+        &self,
+        begun: Option<&Begun>,
+        checkup: Option<&Checkup>,
+        (id, watch): (&ContainerId, &mut Watch),
+        liveness: Liveness,
+    ) -> Result<Lives, EngineError> {
+        let life = self.life_at(begun, (id, watch), liveness)?;
+        let health = self.health(checkup, (id, watch), &life)?;
+        Ok(Lives { life, health })
+    }
+
+    /// The view of a container that lives like this.
+    pub(crate) fn view(
         &self,
         container: Container,
-        life: Life,
+        Lives { life, health }: Lives,
         names: &mut Names,
     ) -> Result<ContainerView, EngineError> {
         let id = container.id;
@@ -90,7 +79,7 @@ impl Engine {
             image: container.record.image,
             image_name: names.image(self, &container)?,
             removal: RemovalProgress::NotAsked,
-            health: self.health(&container, &life)?,
+            health,
             restarts: restarts(&container, &life),
             again_failed: container
                 .record
@@ -228,9 +217,16 @@ fn published(endpoint: &Endpoint) -> Vec<PublishedView> {
     endpoint.ports.iter().map(view).collect()
 }
 
+/// What a view tells that its row does not: what the shim and the kernel say.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Lives {
+    pub(crate) life: Life,
+    pub(crate) health: Option<Health>,
+}
+
 /// What names mean at the moment: each is looked up once a listing.
 #[derive(Debug, Default)]
-struct Names {
+pub(crate) struct Names {
     images: BTreeMap<(String, ImageId), String>,
     networks: BTreeMap<String, Option<NetworkId>>,
 }

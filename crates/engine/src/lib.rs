@@ -45,6 +45,7 @@ mod inspect;
 mod join;
 mod limits;
 mod lines;
+mod listed;
 mod log_config;
 mod logs;
 mod names;

@@ -11,8 +11,8 @@ use model::{ContainerId, Digest, EventKind, NameOrId};
 
 use crate::network::NetworkError;
 use crate::view::{
-    ContainerView, ImageRemoval, ImageRemoveMode, ImageView, ListQuery, Pruned, RemoveOptions,
-    VolumeView,
+    ContainerView, ImageRemoval, ImageRemoveMode, ImageView, ListQuery, Listed, Pruned,
+    RemoveOptions, VolumeView,
 };
 use crate::{Engine, EngineError};
 
@@ -27,8 +27,12 @@ impl Engine {
         is_wanted: impl Fn(&ContainerView) -> bool,
     ) -> Result<Pruned<ContainerId>, EngineError> {
         let mut candidates = Vec::new();
-        self.list(ListQuery::All, |view| {
-            if !view.life.is_up() && is_wanted(&view) {
+        self.list(ListQuery::All, |listed| {
+            // Of what cannot be read nobody knows whether it is wanted.
+            if let Listed::Whole(view) = listed
+                && !view.life.is_up()
+                && is_wanted(&view)
+            {
                 candidates.push(view.id);
             }
             Ok(ControlFlow::Continue(()))

@@ -123,6 +123,15 @@ pub(crate) struct Start {
     pub(crate) apparmor: Option<String>,
 }
 
+/// What a start says of the life that it began.
+#[derive(Clone, Debug)]
+pub(crate) struct Begun {
+    /// As [`Start::at`].
+    pub(crate) at: Timestamp,
+    /// As [`Start::failed`].
+    pub(crate) failed: Option<StartFailure>,
+}
+
 /// The link address of an [`Endpoint`] that has none that is known here.
 pub(crate) const NO_MAC: [u8; 6] = [0; 6];
 
@@ -362,6 +371,11 @@ impl Record {
     pub(crate) fn profile(&self) -> Option<&str> {
         let given = self.last_start().and_then(|start| start.apparmor.as_deref());
         given.or(self.spec.security.apparmor.as_deref())
+    }
+
+    /// What the last start says of the life that it began, if there was one.
+    pub(crate) fn begun(&self) -> Option<Begun> {
+        self.last_start().map(|start| Begun { at: start.at, failed: start.failed.clone() })
     }
 
     /// The last start, if there was one.

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::container::{ContainerSpec, TerminalSize};
@@ -288,6 +289,32 @@ pub struct ContainerView {
     pub labels: Option<Labels>,
     /// The AppArmor profile of its processes.
     pub profile: Option<String>,
+}
+
+/// A container in a list.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Listed {
+    /// One that can be read.
+    Whole(Arc<ContainerView>),
+    /// One that cannot: a newer dhow has made it, say.
+    Unread(UnreadView),
+}
+
+/// What is known of a container that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadView {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: ContainerName,
+    /// When it was made.
+    pub created: Timestamp,
+    /// What it was made from, unless that was a directory.
+    pub image: Option<ImageId>,
+    /// Its state, if that can be read.
+    pub life: Option<Life>,
+    /// What cannot be read, and why.
+    pub why: String,
 }
 
 /// Whether a container is being removed.

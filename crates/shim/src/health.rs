@@ -13,11 +13,11 @@ use oci_spec::runtime::Process;
 use crate::paths::ShimPaths;
 use crate::record::{self, RecordError};
 
-fn live(paths: &ShimPaths) -> PathBuf {
+pub(crate) fn live(paths: &ShimPaths) -> PathBuf {
     paths.dir().join("health.json")
 }
 
-fn kept(paths: &ShimPaths) -> PathBuf {
+pub(crate) fn kept(paths: &ShimPaths) -> PathBuf {
     paths.exit_record().with_file_name("health.json")
 }
 

@@ -30,6 +30,7 @@ pub mod protocol;
 mod record;
 mod role;
 mod silent;
+mod watch;
 mod work;
 
 pub use about::{About, Use};
@@ -47,3 +48,4 @@ pub use record::{
 };
 pub use role::{MEMBER, ROLE, main};
 pub use silent::{Silence, SilentError, Why, end_silent};
+pub use watch::Watch;

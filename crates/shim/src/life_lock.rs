@@ -66,17 +66,32 @@ pub enum Liveness {
 /// # Errors
 /// The lock cannot be opened for a reason other than that it is not there.
 pub fn probe(paths: &ShimPaths) -> Result<Liveness, LockError> {
-    let path = paths.lock();
-    let file = match File::options().read(true).write(true).open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Liveness::Free),
-        Err(source) => return Err(LockError::Open { path, source }),
+    probe_again(&paths.lock(), &mut None)
+}
+
+/// The same for one who asks again: a lock that is held stays open in between.
+pub(crate) fn probe_again(path: &Path, open: &mut Option<File>) -> Result<Liveness, LockError> {
+    let is_held = |file: &File| {
+        let asked = sys::lock::is_locked(file, LIFE);
+        asked.map_err(|source| LockError::Lock { path: path.to_owned(), source })
     };
-    match sys::lock::is_locked(&file, LIFE) {
-        Ok(true) => Ok(Liveness::Held),
-        Ok(false) => Ok(Liveness::Free),
-        Err(source) => Err(LockError::Lock { path, source }),
+    // One that was removed is held by nobody a moment later, and never again: then its name is looked at.
+    if let Some(file) = open.take()
+        && is_held(&file)?
+    {
+        *open = Some(file);
+        return Ok(Liveness::Held);
     }
+    let file = match File::options().read(true).write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Liveness::Free),
+        Err(source) => return Err(LockError::Open { path: path.to_owned(), source }),
+    };
+    if !is_held(&file)? {
+        return Ok(Liveness::Free);
+    }
+    *open = Some(file);
+    Ok(Liveness::Held)
 }
 
 /// Most locks that one who asks often keeps open.

@@ -4,6 +4,7 @@
 //! one. Neither is synced: after a power cut the container does not run, whatever they say, and an
 //! exit record that is missing or empty reads as an unknown end.
 
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -106,8 +107,15 @@ pub(crate) fn keep_execs(paths: &ShimPaths, execs: Vec<ExecInfo>) {
 }
 
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordError> {
+    Ok(read_open(path)?.and_then(|(_, value)| value))
+}
+
+/// The same with the file, if there is one.
+pub(crate) fn read_open<T: DeserializeOwned>(
+    path: &Path,
+) -> Result<Option<(File, Option<T>)>, RecordError> {
     let failed = |source| RecordError::Read { path: path.to_owned(), source };
-    let file = match std::fs::File::open(path) {
+    let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
@@ -117,15 +125,16 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Record
     // This is left of a file that a power cut met after its name and before its content: nothing, or the
     // room that was kept for it.
     if start[..len].iter().all(|byte| matches!(byte, b' ' | 0)) {
-        return Ok(None);
+        return Ok(Some((file, None)));
     }
     let mut text = std::borrow::Cow::from(&start[..len]);
     // `ps` reads one of these per container: a second read, to be told that it ends, is worth saving.
     if len == USUAL {
-        file.take(MAX as u64).read_to_end(text.to_mut()).map_err(failed)?;
+        (&file).take(MAX as u64).read_to_end(text.to_mut()).map_err(failed)?;
     }
     let parsed = serde_json::from_slice(&text);
-    parsed.map(Some).map_err(|source| RecordError::Damaged { path: path.to_owned(), source })
+    let parsed = parsed.map_err(|source| RecordError::Damaged { path: path.to_owned(), source })?;
+    Ok(Some((file, Some(parsed))))
 }
 
 /// Takes the room on disk that a value will need, so that it can be written once the disk is full: an end

@@ -152,6 +152,17 @@ struct Open {
     connection: Connection,
     pid: u32,
     durability: Durability,
+    /// How many transactions this process has begun that write.
+    written: u64,
+}
+
+/// A moment of the database as one process sees it: while two of them are alike nobody has written, neither this
+/// process nor another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Changes with what other connections commit, and with nothing else (`PRAGMA data_version`).
+    others: i64,
+    own: u64,
 }
 
 /// One transaction; its statements are prepared once per connection.
@@ -160,6 +171,7 @@ pub(crate) struct Tx<'c> {
     connection: &'c Connection,
     operation: &'static str,
     db: &'c Db,
+    written: u64,
 }
 
 impl Db {
@@ -176,7 +188,7 @@ impl Db {
         let mut slot = self.lock();
         let open = self.opened(&mut slot)?;
         let transaction = self.begin(open, operation, TransactionBehavior::Deferred)?;
-        body(&Tx { connection: &transaction, operation, db: self })
+        body(&Tx { connection: &transaction, operation, db: self, written: open.written })
     }
 
     /// Runs `body` as the only writer; commits if it returns `Ok`, else nothing has happened.
@@ -191,8 +203,10 @@ impl Db {
         let mut slot = self.lock();
         let open = self.opened(&mut slot)?;
         open.set_durability(durability).map_err(|e| self.error(operation, e))?;
+        open.written += 1;
         let transaction = self.begin(open, operation, TransactionBehavior::Immediate)?;
-        let value = body(&Tx { connection: &transaction, operation, db: self })?;
+        let value =
+            body(&Tx { connection: &transaction, operation, db: self, written: open.written })?;
         transaction.commit().map_err(|e| self.error(operation, e))?;
         Ok(value)
     }
@@ -355,7 +369,8 @@ impl Db {
 impl Open {
     fn new(connection: Connection) -> Self {
         // SQLite starts with FULL.
-        Self { connection, pid: std::process::id(), durability: Durability::Now }
+        let pid = std::process::id();
+        Self { connection, pid, durability: Durability::Now, written: 0 }
     }
 
     fn set_durability(&mut self, durability: Durability) -> rusqlite::Result<()> {
@@ -373,6 +388,12 @@ impl Open {
 }
 
 impl Tx<'_> {
+    /// The moment that this transaction sees. What it reads later is of the same one.
+    pub(crate) fn stamp(&self) -> Result<Stamp, DbError> {
+        let others = self.first("PRAGMA data_version", [], |row| row.get(0))?;
+        Ok(Stamp { others: others.unwrap_or_default(), own: self.written })
+    }
+
     /// Runs a statement; returns how many rows it changed.
     pub(crate) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, DbError> {
         let run = || self.connection.prepare_cached(sql)?.execute(params);

@@ -42,7 +42,7 @@ pub use db::id_ranges::IdRanges;
 pub use db::networks::{NetworkRow, NetworkRowError, Networks};
 pub use db::ports::{PortError, PortLease, Ports};
 pub use db::volumes::{Renaming, Rewired, StagedVolume, VolumeRow, VolumeRowError, Volumes};
-pub use db::{DbError, Durability};
+pub use db::{DbError, Durability, Stamp};
 pub use gc::{GcError, RemovedContainer};
 pub use images::{
     Force, HistoryEntry, ImageLayer, ImageRecord, Images, ManifestError, RemoveError, Removed,

@@ -5,6 +5,7 @@ mod clients;
 mod contexts;
 mod crowd;
 mod life;
+mod lists;
 mod metrics;
 mod registries;
 mod remote;

@@ -1,12 +1,13 @@
 //! Containers: lists, making, and everything that is one verb and a status.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use docker_api::types::containers::{
     ContainersPruned, CreateContainer, CreateResponse, TopResponse, UpdateBody, UpdateResponse,
 };
 use engine::view::{
-    ContainerView, ListQuery, RemoveOptions, SizeView, StartOutcome, StopOutcome, TopView,
+    ContainerView, ListQuery, Listed, RemoveOptions, SizeView, StartOutcome, StopOutcome, TopView,
 };
 use engine::{Engine, EngineError};
 use http::StatusCode;
@@ -21,11 +22,13 @@ use super::{archive, checkpoints, exec, logs, streams, transfer};
 use crate::call::Call;
 use crate::error::HttpError;
 use crate::filter::{self, Boundary};
+use crate::lines::Style;
 use crate::lower::{self, Beside};
-use crate::quirks::{self, ApiVersion};
+use crate::quirks;
 use crate::raise::{self, PortList};
 use crate::reply::{self, JsonList, Reply};
 use crate::route::ContainerRoute;
+use crate::service::Shared;
 
 /// Operations on one container.
 pub(super) async fn one(
@@ -93,12 +96,16 @@ pub(super) async fn list(call: &Call) -> Result<Reply, HttpError> {
         query: if all { ListQuery::All } else { ListQuery::Running },
         limit: limit.unwrap_or(usize::MAX),
         sizes: Sizes::asked_by(call),
-        ports: if call.query.flag("ranges") { PortList::Ranges } else { PortList::Each },
-        api: call.api,
+        style: Style {
+            ports: if call.query.flag("ranges") { PortList::Ranges } else { PortList::Each },
+            api: call.api,
+        },
     };
+    let service = call.service.clone();
+    let work = move |engine: &Engine| summaries(engine, &wanted, listing, service.as_deref());
     let list = match listing.sizes {
-        Sizes::Shown => call.run(move |engine| summaries(engine, &wanted, listing)).await?,
-        Sizes::Left => call.run_brief(move |engine| summaries(engine, &wanted, listing)).await?,
+        Sizes::Shown => call.run(work).await?,
+        Sizes::Left => call.run_brief(work).await?,
     };
     Ok(reply::json_list(list))
 }
@@ -130,8 +137,7 @@ struct Listing {
     query: ListQuery,
     limit: usize,
     sizes: Sizes,
-    ports: PortList,
-    api: ApiVersion,
+    style: Style,
 }
 
 /// Whether sizes are shown: they are counted file by file.
@@ -158,34 +164,65 @@ fn summaries(
     engine: &Engine,
     wanted: &filter::Containers,
     listing: Listing,
+    service: Option<&Shared>,
 ) -> Result<JsonList, EngineError> {
     let (before, since) = wanted.boundaries();
     let before = before.map(|name| boundary(engine, name)).transpose()?;
     let since = since.map(|name| boundary(engine, name)).transpose()?;
     let ancestors = ancestors(engine, wanted.ancestors())?;
-    let fits = |view: &ContainerView| {
-        wanted.fits(view, raise::state_word(view))
-            && filter::between(view, before, since)
-            && (wanted.ancestors().is_empty() || filter::is_from(view, &ancestors))
+    let fits_others = |made: (Timestamp, ContainerId), image| {
+        filter::between(made, before, since)
+            && (wanted.ancestors().is_empty() || filter::is_from(image, &ancestors))
     };
     let (now, mut list) = (Timestamp::now(), JsonList::default());
-    engine.list(listing.query, |view| {
-        if fits(&view) {
-            match listing.sizes.of(engine, view.id) {
-                Ok(size) => {
-                    let mut summary = raise::summary(&view, size, now, listing.ports);
-                    quirks::container_summary(listing.api, &mut summary);
-                    list.push(&summary);
+    engine.list(listing.query, |listed| {
+        match listed {
+            Listed::Whole(view) => {
+                if wanted.fits(&view, raise::state_word(&view))
+                    && fits_others((view.created, view.id), view.image)
+                {
+                    listing.add(&mut list, (&view, now), engine, service)?;
                 }
-                // Removed since it was read.
-                Err(EngineError::NoSuchContainer(_)) => {}
-                Err(error) => return Err(error),
+            }
+            Listed::Unread(view) => {
+                if let Some(service) = service {
+                    service.tell_unread(&view);
+                }
+                if wanted.fits_unread(&view, raise::unread_word(&view))
+                    && fits_others((view.created, view.id), view.image)
+                {
+                    list.push(&raise::unread(&view, now));
+                }
             }
         }
         let is_full = list.len() >= listing.limit;
         Ok(if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
     Ok(list)
+}
+
+impl Listing {
+    /// Adds a container, unless it was removed since it was read.
+    fn add(
+        self,
+        list: &mut JsonList,
+        (view, now): (&Arc<ContainerView>, Timestamp),
+        engine: &Engine,
+        service: Option<&Shared>,
+    ) -> Result<(), EngineError> {
+        if let (Sizes::Left, Some(service)) = (self.sizes, service) {
+            service.lines().add(list, view, self.style, now);
+            return Ok(());
+        }
+        let size = match self.sizes.of(engine, view.id) {
+            Err(EngineError::NoSuchContainer(_)) => return Ok(()),
+            size => size?,
+        };
+        let mut summary = raise::summary(view, size, now, self.style.ports);
+        quirks::container_summary(self.style.api, &mut summary);
+        list.push(&summary);
+        Ok(())
+    }
 }
 
 fn boundary(engine: &Engine, name: &str) -> Result<(Boundary, ContainerId), EngineError> {

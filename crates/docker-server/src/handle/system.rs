@@ -38,7 +38,7 @@ pub(super) async fn info(call: &Call) -> Result<Reply, HttpError> {
 
 /// `GET /metrics`.
 pub(super) async fn metrics(call: &Call) -> Result<Reply, HttpError> {
-    match &call.measured {
+    match &call.service {
         Some(shared) => measured(call.engine.clone(), shared).await,
         None => Ok(reply::nowhere()),
     }

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use docker_api::types::usage::{BuildPruned, DiskUsage, OwnUsage};
-use engine::view::ListQuery;
+use engine::view::{ListQuery, Listed};
 use engine::{Engine, EngineError};
 use jiff::Timestamp;
 use model::NameOrId;
@@ -77,7 +77,14 @@ fn containers(
     engine: &Engine,
 ) -> Result<Vec<docker_api::types::containers::ContainerSummary>, EngineError> {
     let (now, mut list) = (Timestamp::now(), Vec::new());
-    engine.list(ListQuery::All, |view| {
+    engine.list(ListQuery::All, |listed| {
+        let view = match listed {
+            Listed::Whole(view) => view,
+            Listed::Unread(view) => {
+                list.push(raise::unread(&view, now));
+                return Ok(ControlFlow::Continue(()));
+            }
+        };
         match engine.size(&NameOrId::from(view.id)) {
             Ok(size) => list.push(raise::summary(&view, Some(size), now, PortList::Each)),
             // Removed since it was read.

@@ -5,7 +5,7 @@ use docker_api::types::containers::{
     ContainerInspect, ContainerState, ContainerSummary, Extension, Health as WireHealth,
     HealthcheckResult, SummaryHostConfig, SummaryNetworkSettings,
 };
-use engine::view::{ContainerView, RemovalProgress, SizeView};
+use engine::view::{ContainerView, RemovalProgress, SizeView, UnreadView};
 use jiff::Timestamp;
 use model::Life;
 use model::health::{CheckResult, Health};
@@ -150,6 +150,20 @@ pub(crate) fn summary(
         },
         mounts: mounts::points(&view.mounts, &view.spec.files),
         image_manifest_descriptor: None,
+    }
+}
+
+/// A line of `GET /containers/json` for one that cannot be read.
+pub(crate) fn unread(view: &UnreadView, now: Timestamp) -> ContainerSummary {
+    ContainerSummary {
+        id: view.id.to_string(),
+        names: vec![format!("/{}", view.name)],
+        image: view.image.map(|id| id.short()).unwrap_or_default(),
+        image_id: view.image.map(|id| id.to_string()).unwrap_or_default(),
+        created: view.created.as_second(),
+        state: status::unread_word(view).to_owned(),
+        status: status::unread_text(view, now),
+        ..ContainerSummary::default()
     }
 }
 

@@ -137,7 +137,7 @@ fn has_ports(view: &ContainerView) -> bool {
 }
 
 /// How a list shows ports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PortList {
     /// As Docker's: each by itself.
     Each,

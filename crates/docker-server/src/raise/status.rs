@@ -1,6 +1,6 @@
 //! The human text about a container's state in lists: `Up 5 seconds`, `Exited (0) 2 days ago`.
 
-use engine::view::{ContainerView, RemovalProgress};
+use engine::view::{ContainerView, RemovalProgress, UnreadView};
 use jiff::{SignedDuration, Timestamp};
 use model::Life;
 use model::health::HealthStatus;
@@ -14,24 +14,39 @@ pub(crate) fn word(view: &ContainerView) -> &'static str {
     }
 }
 
+/// The same for one that cannot be read.
+pub(crate) fn unread_word(view: &UnreadView) -> &'static str {
+    // Docker's for one of which nothing but its name is left.
+    view.life.as_ref().map_or("dead", Life::word)
+}
+
 /// The text.
-pub(super) fn text(view: &ContainerView, now: Timestamp) -> String {
+pub(crate) fn text(view: &ContainerView, now: Timestamp) -> String {
     match view.removal {
-        RemovalProgress::Removing => return "Removal In Progress".to_owned(),
-        RemovalProgress::Dead => return "Dead".to_owned(),
-        RemovalProgress::NotAsked => {}
+        RemovalProgress::Removing => "Removal In Progress".to_owned(),
+        RemovalProgress::Dead => "Dead".to_owned(),
+        RemovalProgress::NotAsked => of_life(&view.life, &oom(view), &health(view), now),
     }
+}
+
+/// The same for one that cannot be read.
+pub(super) fn unread_text(view: &UnreadView, now: Timestamp) -> String {
     match &view.life {
+        None => "Unreadable".to_owned(),
+        Some(life) => format!("{} (unreadable)", of_life(life, "", "", now)),
+    }
+}
+
+fn of_life(life: &Life, oom: &str, health: &str, now: Timestamp) -> String {
+    match life {
         Life::Created { .. } => "Created".to_owned(),
-        Life::Running { since, .. } => {
-            format!("Up {}{}", since_then(*since, now), health(view))
-        }
+        Life::Running { since, .. } => format!("Up {}{health}", since_then(*since, now)),
         Life::Paused { since, .. } => format!("Up {} (Paused)", since_then(*since, now)),
         Life::Restarting { code, at, .. } => {
-            format!("Restarting ({}) {}{} ago", code.0, oom(view), since_then(*at, now))
+            format!("Restarting ({}) {oom}{} ago", code.0, since_then(*at, now))
         }
         Life::Exited { code, at, .. } => {
-            format!("Exited ({}) {}{} ago", code.0, oom(view), since_then(*at, now))
+            format!("Exited ({}) {oom}{} ago", code.0, since_then(*at, now))
         }
     }
 }

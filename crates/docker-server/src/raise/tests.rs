@@ -18,7 +18,7 @@ use super::*;
 use crate::lower::{self, Beside};
 use crate::quirks::MAX;
 
-fn at(second: i64) -> Timestamp {
+pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::new(1_795_295_870 + second, 0).unwrap()
 }
 
@@ -73,7 +73,7 @@ fn view(body: &str) -> ContainerView {
     }
 }
 
-fn running(body: &str) -> ContainerView {
+pub(crate) fn running(body: &str) -> ContainerView {
     let mut view = view(body);
     view.life = Life::Running { pid: 42, since: at(1) };
     let endpoint = EndpointView {
@@ -90,7 +90,7 @@ fn wire(view: &ContainerView) -> Value {
     serde_json::to_value(inspect(view, None)).unwrap()
 }
 
-const PLAIN: &str = r#"{"Image":"busybox","Cmd":["sleep","1 2"]}"#;
+pub(crate) const PLAIN: &str = r#"{"Image":"busybox","Cmd":["sleep","1 2"]}"#;
 
 /// Semantics 8: `null`, `[]`, `{}` and absence after a plain run.
 #[test]

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use engine::view::UnreadView;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use super::log::{Level, Log};
 use super::metrics::{self, Counts};
 use super::{Metrics, Wiring};
+use crate::lines::Lines;
 use crate::params::Query;
 use crate::reply::{Body, Reply};
 use crate::route::{self, Route};
@@ -39,6 +41,7 @@ pub(crate) struct Shared {
     requests: AtomicU64,
     /// Tells the requests of this process from those of the one before it.
     run: String,
+    lines: Lines,
 }
 
 impl Shared {
@@ -51,6 +54,19 @@ impl Shared {
             under_way,
             requests: AtomicU64::new(0),
             run,
+            lines: Lines::default(),
+        }
+    }
+
+    pub(crate) const fn lines(&self) -> &Lines {
+        &self.lines
+    }
+
+    /// Tells once of a container that cannot be read.
+    pub(crate) fn tell_unread(&self, view: &UnreadView) {
+        if self.lines.is_news(view) {
+            let fields = [("container", view.name.to_string()), ("why", view.why.clone())];
+            self.log().warn("a container cannot be read", &fields);
         }
     }
 

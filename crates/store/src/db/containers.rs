@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use model::{ContainerId, ContainerName, ImageId, NameOrId};
 use rusqlite::Row;
 
-use super::{Db, DbError, Durability, Text, Tx};
+use super::{Db, DbError, Durability, Stamp, Text, Tx};
 
 /// One container at rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,10 +147,24 @@ impl Containers<'_> {
     /// # Errors
     /// The database.
     pub fn list(&self) -> Result<Vec<ContainerRow>, DbError> {
-        let mut rows = self.db.read("list containers", |tx| tx.all(&select(""), [], read_row))?;
-        // SQLite would copy every record to sort them.
-        rows.sort_unstable_by(|a, b| b.created_ns.cmp(&a.created_ns).then(a.id.cmp(&b.id)));
-        Ok(rows)
+        Ok(newest_first(self.db.read("list containers", all)?))
+    }
+
+    /// The same with the moment that they are of; no rows if that is the one that is known already: then
+    /// nothing in the database has changed since.
+    ///
+    /// # Errors
+    /// The database.
+    pub fn list_after(
+        &self,
+        known: Option<Stamp>,
+    ) -> Result<(Stamp, Option<Vec<ContainerRow>>), DbError> {
+        let (stamp, rows) = self.db.read("list containers", |tx| {
+            let stamp = tx.stamp()?;
+            let rows = if known == Some(stamp) { None } else { Some(all(tx)?) };
+            Ok::<_, DbError>((stamp, rows))
+        })?;
+        Ok((stamp, rows.map(newest_first)))
     }
 
     /// The containers that go when they exit.
@@ -238,6 +252,16 @@ pub(crate) fn delete(tx: &Tx<'_>, id: &ContainerId) -> Result<bool, DbError> {
 pub(super) fn set_record(tx: &Tx<'_>, id: &ContainerId, record: &str) -> Result<bool, DbError> {
     let sql = "UPDATE containers SET record = ?2 WHERE id = ?1";
     Ok(tx.execute(sql, (Text(*id), record))? > 0)
+}
+
+fn all(tx: &Tx<'_>) -> Result<Vec<ContainerRow>, DbError> {
+    tx.all(&select(""), [], read_row)
+}
+
+/// SQLite would copy every record to sort them.
+fn newest_first(mut rows: Vec<ContainerRow>) -> Vec<ContainerRow> {
+    rows.sort_unstable_by(|a, b| b.created_ns.cmp(&a.created_ns).then(a.id.cmp(&b.id)));
+    rows
 }
 
 fn select(rest: &str) -> String {
@@ -398,6 +422,32 @@ pub(crate) mod tests {
         for nothing in ["", "b", "%", "abx", "AB"] {
             assert_eq!(find(nothing), Found::None, "{nothing:?}");
         }
+    }
+
+    #[test]
+    fn who_has_read_the_rows_hears_of_every_change() {
+        let (dir, db) = scratch();
+        let (ours, other) = (Containers { db: &db }, Db::new(db.path.clone(), dir.path().into()));
+        let theirs = Containers { db: &other };
+        let mut known = None;
+        // How many rows there are, if they are to be read again.
+        let mut news = || {
+            let (stamp, rows) = ours.list_after(known).unwrap();
+            known = Some(stamp);
+            rows.map(|rows| rows.len())
+        };
+        assert_eq!((news(), news()), (Some(0), None));
+        for (by, byte) in [(&ours, 1), (&theirs, 2), (&ours, 3), (&theirs, 4)] {
+            by.insert(&row(byte, &format!("c{byte}")), Durability::Eventual).unwrap();
+            assert_eq!((news(), news()), (Some(usize::from(byte)), None));
+            by.rename(&row(byte, "xx").id, &format!("d{byte}").parse().unwrap()).unwrap();
+            assert_eq!((news(), news()), (Some(usize::from(byte)), None));
+        }
+        // Both at once: one's own change does not hide another's.
+        theirs.set_record(&row(2, "xx").id, "[2]", Durability::Now).unwrap();
+        ours.set_record(&row(1, "xx").id, "[1]", Durability::Now).unwrap();
+        assert_eq!((news(), news()), (Some(4), None));
+        assert_eq!(theirs.list().unwrap(), ours.list().unwrap());
     }
 
     #[test]

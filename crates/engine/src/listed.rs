@@ -1,0 +1,526 @@
+//! `ps`: every container as it is at this moment.
+//!
+//! A process that lists them again and again keeps the views that it has made, and shows one again while all that
+//! it was made of is as it was. The database says whether anything in it has changed; what lives is looked at each
+//! time, by locks and files that stay open ([`Watch`]). So a list is as true as a first one.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use model::ContainerId;
+use rustix::process::{Resource, getrlimit};
+use shim::{Liveness, Watch};
+use store::{ContainerRow, Stamp};
+
+use crate::container::Container;
+use crate::inspect::{Names, timestamp};
+use crate::record::{Begun, Progress};
+use crate::view::{ContainerView, ListQuery, Listed, UnreadView};
+use crate::{Engine, EngineError};
+
+/// Of how many containers the views are kept: they are some kilobytes each.
+const MOST_VIEWS: usize = 2048;
+/// Of how many the files stay open: two to four each.
+const MOST_WATCHED: usize = 256;
+/// Of so many files that this process may have open, those of one container may stay so.
+const FILES_FOR_ONE: u64 = 16;
+
+/// What the last list has found.
+#[derive(Debug, Default)]
+pub(crate) struct Lists(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+enum Seen {
+    #[default]
+    Nothing,
+    /// Who lists once, as a command does, keeps nothing.
+    Once,
+    List(Arc<Kept>),
+}
+
+/// The containers of a moment of the database, the newest first.
+#[derive(Debug)]
+struct Kept {
+    stamp: Stamp,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: ContainerId,
+    known: Mutex<Known>,
+}
+
+/// What is known of a container.
+#[derive(Debug, Default)]
+struct Known {
+    watch: Option<Box<Watch>>,
+    read: Read,
+}
+
+/// What was made of its row.
+#[derive(Debug, Default)]
+enum Read {
+    /// It is not at hand: it was not needed, or is not the one that the view was made of any more.
+    #[default]
+    Not,
+    /// Nothing yet.
+    Row(Box<ContainerRow>),
+    /// It is not to be shown.
+    Creating,
+    View(Box<Made>),
+}
+
+/// A view, and what the life that it shows began with.
+#[derive(Debug)]
+struct Made {
+    view: Arc<ContainerView>,
+    begun: Option<Begun>,
+}
+
+/// The containers of a list, and whether it is kept.
+struct Found {
+    kept: Arc<Kept>,
+    is_new: bool,
+    is_first: bool,
+}
+
+impl Engine {
+    /// Shows containers to `visit`, newest first, until it breaks off. A view that is as in the list before is the
+    /// same [`Arc`].
+    ///
+    /// # Errors
+    /// The database; whatever `visit` says. A container that cannot be read keeps no other from being shown.
+    pub fn list(
+        &self,
+        query: ListQuery,
+        mut visit: impl FnMut(Listed) -> Result<ControlFlow<()>, EngineError>,
+    ) -> Result<(), EngineError> {
+        let mut names = Names::default();
+        let Found { kept, is_new, is_first } = self.lists().find(self)?;
+        let watched = if is_first { 0 } else { most_watched() };
+        let views = if is_first { 0 } else { MOST_VIEWS };
+        for (index, entry) in kept.entries.iter().enumerate() {
+            let mut known = entry.known();
+            let listed = self.look(&entry.id, &mut known, query, &mut names)?;
+            known.forget(index < watched, index < views);
+            drop(known);
+            if let Some(listed) = listed
+                && visit(listed)?.is_break()
+            {
+                break;
+            }
+        }
+        if is_new {
+            self.lists().keep(kept, is_first);
+        }
+        Ok(())
+    }
+
+    /// A container as it is now, if it is to be shown.
+    fn look(
+        &self,
+        id: &ContainerId,
+        known: &mut Known,
+        query: ListQuery,
+        names: &mut Names,
+    ) -> Result<Option<Listed>, EngineError> {
+        let view = match self.look_whole(id, known, query, names) {
+            // Another dhow's record, or files that a full disk has cut: the others are to be seen.
+            Err(why @ (EngineError::Record { .. } | EngineError::Shim { .. })) => {
+                return self.look_unread(id, &why, query);
+            }
+            view => view?,
+        };
+        Ok(view.filter(|view| query == ListQuery::All || view.life.is_up()).map(Listed::Whole))
+    }
+
+    fn look_whole(
+        &self,
+        id: &ContainerId,
+        known: &mut Known,
+        query: ListQuery,
+        names: &mut Names,
+    ) -> Result<Option<Arc<ContainerView>>, EngineError> {
+        let Known { watch, read } = known;
+        let watch = watch.get_or_insert_with(|| Box::new(Watch::new(self.shim_paths(id))));
+        let liveness = self.liveness_at(watch, id)?;
+        // What stands still need not be read.
+        if query == ListQuery::Running && liveness == Liveness::Free {
+            return Ok(None);
+        }
+        let row = match std::mem::take(read) {
+            Read::Creating => {
+                *read = Read::Creating;
+                return Ok(None);
+            }
+            Read::View(made) => {
+                let (view, begun) = (&made.view, made.begun.as_ref());
+                let checkup = view.resolved.health.as_ref();
+                let lives = self.lives(begun, checkup, (id, watch), liveness)?;
+                if (&view.life, &view.health) == (&lives.life, &lives.health) {
+                    let view = view.clone();
+                    *read = Read::View(made);
+                    return Ok(Some(view));
+                }
+                None
+            }
+            Read::Row(row) => Some(*row),
+            Read::Not => None,
+        };
+        let row = match row {
+            None => self.store().containers().get(id)?,
+            row => row,
+        };
+        // It may have been removed since.
+        let Some(row) = row else { return Ok(None) };
+        let container = Container::read(row)?;
+        if container.record.progress == Progress::Creating {
+            *read = Read::Creating;
+            return Ok(None);
+        }
+        let begun = container.record.begun();
+        let checkup = container.record.resolved.health.as_ref();
+        let lives = self.lives(begun.as_ref(), checkup, (id, watch), liveness)?;
+        let view = Arc::new(self.view(container, lives, names)?);
+        *read = Read::View(Box::new(Made { view: view.clone(), begun }));
+        Ok(Some(view))
+    }
+
+    /// What is known of a container all the same.
+    fn look_unread(
+        &self,
+        id: &ContainerId,
+        why: &EngineError,
+        query: ListQuery,
+    ) -> Result<Option<Listed>, EngineError> {
+        let Some(row) = self.store().containers().get(id)? else { return Ok(None) };
+        let life = self.life_unread(id).ok();
+        let is_listed = query == ListQuery::All || life.as_ref().is_none_or(model::Life::is_up);
+        Ok(is_listed.then(|| {
+            Listed::Unread(UnreadView {
+                id: row.id,
+                name: row.name,
+                created: timestamp(row.created_ns),
+                image: row.image,
+                life,
+                why: why.to_string(),
+            })
+        }))
+    }
+}
+
+impl Lists {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The containers as the database has them now.
+    fn find(&self, engine: &Engine) -> Result<Found, EngineError> {
+        let (last, is_first) = match &*self.seen() {
+            Seen::Nothing => (None, true),
+            Seen::Once => (None, false),
+            Seen::List(kept) => (Some(kept.clone()), false),
+        };
+        let known = last.as_ref().map(|last| last.stamp);
+        let (stamp, rows) = engine.store().containers().list_after(known)?;
+        let (rows, kept) = match (rows, last) {
+            (None, Some(kept)) => return Ok(Found { kept, is_new: false, is_first }),
+            (rows, last) => (rows.unwrap_or_default(), last),
+        };
+        let mut watches = kept.map(|last| last.take_watches()).unwrap_or_default();
+        let entry = |row: ContainerRow| {
+            let (id, watch) = (row.id, watches.remove(&row.id));
+            let known = Mutex::new(Known { watch, read: Read::Row(Box::new(row)) });
+            Entry { id, known }
+        };
+        let entries = rows.into_iter().map(entry).collect();
+        Ok(Found { kept: Arc::new(Kept { stamp, entries }), is_new: true, is_first })
+    }
+
+    fn keep(&self, kept: Arc<Kept>, is_first: bool) {
+        if is_first {
+            *self.seen() = Seen::Once;
+            return;
+        }
+        // A list that was broken off has not come to all.
+        for entry in &kept.entries {
+            let mut known = entry.known();
+            if matches!(known.read, Read::Row(_)) {
+                known.read = Read::Not;
+            }
+        }
+        *self.seen() = Seen::List(kept);
+    }
+}
+
+impl Kept {
+    /// What stays open from one moment of the database to the next. Who still lists this one opens it again.
+    fn take_watches(&self) -> BTreeMap<ContainerId, Box<Watch>> {
+        let taken = |entry: &Entry| Some((entry.id, entry.known().watch.take()?));
+        self.entries.iter().filter_map(taken).collect()
+    }
+}
+
+impl Entry {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn forget(&mut self, keeps_watch: bool, keeps_view: bool) {
+        if !keeps_watch {
+            self.watch = None;
+        }
+        if !keeps_view {
+            self.read = Read::Not;
+        }
+    }
+}
+
+/// Of how many containers the files may stay open.
+fn most_watched() -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(files / FILES_FOR_ONE).unwrap_or(usize::MAX).min(MOST_WATCHED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::path::Path;
+
+    use model::{ExitCode, ImageId, Life};
+    use shim::protocol::{ByHand, ExitRecord};
+    use shim::{LifeLock, ShimPaths};
+    use store::Durability;
+
+    use crate::Paths;
+    use crate::container::now;
+
+    /// A record of a container with a published port, on the default bridge, that has been started.
+    const RECORD: &str = include_str!("record/first.json");
+
+    fn open(dir: &Path) -> Engine {
+        Engine::open(Paths::new(dir.join("root"), dir.join("run"))).unwrap()
+    }
+
+    fn row(byte: u8, name: &str) -> ContainerRow {
+        ContainerRow {
+            id: ContainerId::from_random([byte; 32]),
+            name: name.parse().unwrap(),
+            image: None,
+            created_ns: i64::from(byte),
+            auto_remove: false,
+            record: RECORD.to_owned(),
+        }
+    }
+
+    fn all(engine: &Engine, query: ListQuery) -> Vec<Listed> {
+        let mut all = Vec::new();
+        let visit = |listed| {
+            all.push(listed);
+            Ok(ControlFlow::Continue(()))
+        };
+        engine.list(query, visit).unwrap();
+        all
+    }
+
+    /// Two processes that have listed before, and whatever changes what they list.
+    struct Scene {
+        dir: tempfile::TempDir,
+        ours: Engine,
+        theirs: Engine,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let (ours, theirs) = (open(dir.path()), open(dir.path()));
+            let scene = Self { dir, ours, theirs };
+            (0..3).for_each(|_| drop(scene.look()));
+            scene
+        }
+
+        /// What both list, which is what a process does that has never listed.
+        #[track_caller]
+        fn look(&self) -> Vec<Listed> {
+            self.look_for(ListQuery::Running);
+            self.look_for(ListQuery::All)
+        }
+
+        #[track_caller]
+        fn look_for(&self, query: ListQuery) -> Vec<Listed> {
+            let list = all(&open(self.dir.path()), query);
+            for engine in [&self.ours, &self.theirs, &self.ours] {
+                assert_eq!(all(engine, query), list, "{query:?}");
+            }
+            list
+        }
+
+        fn views(&self) -> Vec<Arc<ContainerView>> {
+            let whole = |listed| match listed {
+                Listed::Whole(view) => view,
+                Listed::Unread(view) => panic!("{view:?}"),
+            };
+            self.look().into_iter().map(whole).collect()
+        }
+
+        fn add(&self, engine: &Engine, row: &ContainerRow) -> ShimPaths {
+            engine.store().containers().insert(row, Durability::Eventual).unwrap();
+            engine.store().container_dir(&row.id).unwrap().unwrap();
+            engine.shim_paths(&row.id)
+        }
+    }
+
+    fn write(path: &Path, value: &impl serde::Serialize) {
+        let new = path.with_extension("new");
+        std::fs::write(&new, serde_json::to_vec(value).unwrap()).unwrap();
+        std::fs::rename(new, path).unwrap();
+    }
+
+    #[test]
+    fn a_list_is_as_true_as_a_first_one_whoever_changes_what() {
+        let scene = Scene::new();
+        let (ours, theirs) = (&scene.ours, &scene.theirs);
+        for (engine, byte) in [(ours, 1), (theirs, 2), (theirs, 3), (ours, 4)] {
+            scene.add(engine, &row(byte, &format!("c{byte}")));
+            assert_eq!(scene.views().len(), usize::from(byte));
+        }
+        let names = || scene.views().iter().map(|view| view.name.to_string()).collect::<Vec<_>>();
+        for (n, engine) in [ours, theirs, theirs, ours].into_iter().enumerate() {
+            let name = format!("n{n}");
+            engine.store().containers().rename(&row(2, "xx").id, &name.parse().unwrap()).unwrap();
+            assert_eq!(names(), ["c4", "c3", &name, "c1"]);
+        }
+        for (engine, to) in [(theirs, "a"), (ours, "b"), (theirs, "c")] {
+            let record = RECORD.replace(r#""x": "y""#, &format!(r#""x": "{to}""#));
+            let set = engine.store().containers();
+            set.set_record(&row(3, "xx").id, &record, Durability::Eventual).unwrap();
+            assert_eq!(scene.views()[1].resolved.labels["x"], to);
+        }
+        // What its image is called is in another table.
+        let id = scene.views()[0].image;
+        assert_eq!(scene.views()[0].image_name, id.as_ref().map(ImageId::short).unwrap());
+        theirs.store().remove_container(&row(3, "xx").id, &[], Durability::Eventual).unwrap();
+        assert_eq!(names(), ["c4", "n3", "c1"]);
+    }
+
+    #[test]
+    fn what_lives_is_seen_each_time() {
+        let scene = Scene::new();
+        let paths = scene.add(&scene.theirs, &row(1, "web"));
+        scene.add(&scene.ours, &row(2, "other"));
+        let life = || scene.views()[1].life.clone();
+        let unseen = life();
+        assert!(matches!(unseen, Life::Exited { code: crate::container::UNSEEN_EXIT, .. }));
+        for pid in 10..14 {
+            let lock = LifeLock::try_take(&paths).unwrap().unwrap();
+            assert_eq!(life(), Life::NEW, "it is being started");
+            let running = Life::Running { pid, since: now() };
+            write(&paths.state(), &running);
+            assert_eq!(life(), running);
+            assert_eq!(scene.views()[1].ports.len(), 1);
+            let paused = Life::Paused { pid, since: now() };
+            write(&paths.state(), &paused);
+            assert_eq!(life(), paused);
+            // Its shim is killed, and leaves all as it is.
+            drop(lock);
+            assert_eq!(life(), unseen);
+            assert_eq!(scene.views()[1].ports, []);
+            let lock = LifeLock::try_take(&paths).unwrap().unwrap();
+            write(&paths.state(), &running);
+            assert_eq!(life(), running);
+            lock.remove_dir();
+            assert_eq!(life(), unseen);
+        }
+        for code in 1..4 {
+            let code = ExitCode(code);
+            let exit =
+                ExitRecord { code, oom: false, since: now(), at: now(), by_hand: ByHand::No };
+            shim::write_exit(&paths, &exit).unwrap();
+            assert_eq!(life(), exit.life());
+        }
+    }
+
+    #[test]
+    fn what_has_not_changed_is_the_same_view() {
+        let scene = Scene::new();
+        scene.add(&scene.ours, &row(1, "web"));
+        let at = |engine: &Engine| match all(engine, ListQuery::All).remove(0) {
+            Listed::Whole(view) => view,
+            Listed::Unread(view) => panic!("{view:?}"),
+        };
+        // The first look gives the network that it is on its id.
+        drop(at(&scene.ours));
+        let before = at(&scene.ours);
+        assert!(Arc::ptr_eq(&before, &at(&scene.ours)));
+        scene.add(&scene.theirs, &row(2, "other"));
+        assert!(!Arc::ptr_eq(&before, &at(&scene.ours)));
+        // A command lists once.
+        let command = open(scene.dir.path());
+        assert_eq!(Arc::strong_count(&at(&command)), 1);
+    }
+
+    #[test]
+    fn a_list_that_is_broken_off_leaves_the_next_one_whole() {
+        let scene = Scene::new();
+        (1..6).for_each(|byte| drop(scene.add(&scene.theirs, &row(byte, &format!("c{byte}")))));
+        for _ in 0..3 {
+            scene.ours.list(ListQuery::All, |_| Ok(ControlFlow::Break(()))).unwrap();
+        }
+        assert_eq!(scene.views().len(), 5);
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_is_shown_with_what_is_known_of_it() {
+        let scene = Scene::new();
+        (1..4).for_each(|byte| drop(scene.add(&scene.ours, &row(byte, &format!("c{byte}")))));
+        let strange = row(2, "c2");
+        let newer = RECORD.replacen("{", r#"{"wish": 1,"#, 1);
+        let set = |record: &str| {
+            let rows = scene.theirs.store().containers();
+            rows.set_record(&strange.id, record, Durability::Eventual).unwrap();
+        };
+        set(&newer);
+        let unread = |scene: &Scene| match scene.look().as_slice() {
+            [Listed::Whole(_), Listed::Unread(view), Listed::Whole(_)] => view.clone(),
+            other => panic!("{other:?}"),
+        };
+        let view = unread(&scene);
+        assert_eq!((view.id, view.name, view.life), (strange.id, strange.name, Some(Life::NEW)));
+        assert!(view.why.contains("unknown field `wish`"), "{}", view.why);
+        let paths = scene.ours.shim_paths(&strange.id);
+        let lock = LifeLock::try_take(&paths).unwrap().unwrap();
+        let running = Life::Running { pid: 7, since: now() };
+        write(&paths.state(), &running);
+        assert_eq!(unread(&scene).life, Some(running.clone()));
+        set(RECORD);
+        assert_eq!(scene.views()[1].life, running);
+        // Its shim's file may be damaged as well.
+        write(&paths.state(), &"no life");
+        assert_eq!(unread(&scene).life, None);
+        lock.remove_dir();
+        assert_eq!(scene.views().len(), 3);
+    }
+
+    #[test]
+    fn the_files_of_some_hundred_stay_open_and_no_more() {
+        let mut known = Known {
+            watch: Some(Box::new(Watch::new(ShimPaths {
+                id: ContainerId::from_random([1; 32]),
+                root: "/r".into(),
+                run: "/x".into(),
+                cgroup: String::new(),
+            }))),
+            read: Read::Creating,
+        };
+        known.forget(true, true);
+        assert!(known.watch.is_some() && matches!(known.read, Read::Creating));
+        known.forget(false, false);
+        assert!(known.watch.is_none() && matches!(known.read, Read::Not));
+        assert!((1..=MOST_WATCHED).contains(&most_watched()));
+    }
+}
