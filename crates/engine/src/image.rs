@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use model::{ContainerId, ImageId, Reference};
 use store::images::{Force, ImageRecord, Removed, ResolveError, TagError};
 
-use crate::container::Container;
 use crate::inspect::timestamp;
 use crate::prepare::store_error;
 use crate::view::{HistoryView, ImageRemoval, ImageRemoveMode, ImageView};
@@ -139,9 +138,9 @@ impl Engine {
     fn running(&self) -> Result<BTreeSet<ContainerId>, EngineError> {
         let mut running = BTreeSet::new();
         for row in self.store().containers().list()? {
-            let container = Container::read(row)?;
-            if self.life(&container)?.is_up() {
-                running.insert(container.id);
+            let id = row.id;
+            if self.life_of_row(row)?.is_up() {
+                running.insert(id);
             }
         }
         Ok(running)

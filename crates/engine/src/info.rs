@@ -1,6 +1,6 @@
 //! What the engine is and runs on.
 
-use crate::container::{Container, now, read_own};
+use crate::container::{now, read_own};
 use crate::reconcile::hierarchies;
 use crate::settings::CgroupDriver;
 use crate::stats::total_memory;
@@ -75,7 +75,7 @@ impl Engine {
     fn count(&self) -> Result<(u64, u64, u64), EngineError> {
         let (mut running, mut paused, mut stopped) = (0, 0, 0);
         for row in self.store().containers().list()? {
-            match self.life(&Container::read(row)?)? {
+            match self.life_of_row(row)? {
                 Life::Running { .. } => running += 1,
                 Life::Paused { .. } => paused += 1,
                 // Docker counts one between two lives here.

@@ -142,7 +142,8 @@ impl Engine {
     fn members(&self) -> Result<BTreeMap<NetworkId, Members>, EngineError> {
         let mut members: BTreeMap<NetworkId, Members> = BTreeMap::new();
         for row in self.store().containers().list()? {
-            let container = Container::read(row)?;
+            // Who cannot be read keeps the others from nothing; where it is nobody knows.
+            let Ok(container) = Container::read(row) else { continue };
             let endpoint = container.record.last_start().and_then(|start| start.endpoint.as_ref());
             let Some(endpoint) = endpoint else { continue };
             if !self.life(&container)?.is_running() {

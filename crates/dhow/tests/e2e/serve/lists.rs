@@ -1,7 +1,9 @@
 //! Lists of a service that has listed before: whatever has changed since, and whoever changed it, they are what a
 //! command of its own finds.
 
+use model::NameOrId;
 use rustix::process::{Pid, Signal, kill_process};
+use store::{Durability, Found, Store};
 use testkit::{Host, until};
 
 use super::Pair;
@@ -124,4 +126,47 @@ fn health_is_seen_as_it_changes() {
     until("it is well", || status(&pair, "h1").ends_with(" (healthy)"));
     host.ok(&["exec", "h1", "rm", "/ok"]);
     until("it is ill again", || status(&pair, "h1").ends_with(" (unhealthy)"));
+}
+
+#[test]
+fn one_that_cannot_be_read_keeps_no_other_from_anything() {
+    let pair = Pair::new();
+    let host = &pair.host;
+    for name in ["c1", "c2"] {
+        let on = ["run", "-d", "--network", "bridge", "--name", name];
+        host.ok(&[&on[..], &["busybox", "sleep", "1000"]].concat());
+    }
+    let networks = host.ok(&["network", "inspect", "bridge"]);
+    let store = Store::open(&host.root()).unwrap();
+    let containers = store.containers();
+    let Found::One(row) = containers.find(&NameOrId::new("c2".to_owned())).unwrap() else {
+        panic!()
+    };
+    let newer = row.record.replacen('{', r#"{"wish":1,"#, 1);
+    containers.set_record(&row.id, &newer, Durability::Now).unwrap();
+    let listed = list(&pair);
+    assert!(listed.contains(" c1 busybox running "), "{listed}");
+    assert!(
+        listed.lines().any(|line| line.contains(" c2 ") && line.contains(" running ")),
+        "{listed}"
+    );
+    assert!(status(&pair, "c2").ends_with(" (unreadable)"));
+    // It is told once, with the reason.
+    let said = pair.service.said();
+    assert_eq!(said.matches("a container cannot be read").count(), 1, "{said}");
+    assert!(said.contains("unknown field `wish`"), "{said}");
+    assert!(host.ok(&["network", "inspect", "bridge"]).contains(r#""Name": "c1""#));
+    assert!(networks.contains(r#""Name": "c2""#));
+    assert_eq!(host.ok(&["info", "-f", "{{.Containers}} {{.ContainersRunning}}"]), "2 2");
+    host.ok(&["system", "df"]);
+    // What is not known of it is not asked of it.
+    let filtered = |filter: &str| host.ok(&["ps", "-a", "--format", "{{.Names}}", "-f", filter]);
+    assert_eq!((filtered("label=x"), filtered("name=c2")), (String::new(), "c2".to_owned()));
+    assert_eq!(filtered("network=bridge"), "c1");
+    host.ok(&["rm", "-f", "c1"]);
+    let image = host.ok(&["images", "-q", "--no-trunc"]);
+    let refused = host.fails(1, &["rmi", "-f", &image]);
+    assert!(refused.contains("running container"), "{refused}");
+    containers.set_record(&row.id, &row.record, Durability::Now).unwrap();
+    assert!(list(&pair).contains(" c2 busybox running "));
 }
