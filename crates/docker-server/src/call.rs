@@ -2,16 +2,18 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use docker_api::json::{self, Parsed};
 use engine::{Engine, EngineError};
 use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE, USER_AGENT};
 use http::{HeaderMap, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
 use crate::connection::{Form, Hijack, Leaving};
 use crate::error::HttpError;
@@ -22,6 +24,10 @@ use crate::service::Shared;
 
 /// Of bodies that are read as a whole. Archives are not.
 const BODY_MAX: usize = 8 << 20;
+/// How long such a body may take.
+const BODY_PATIENCE: Duration = Duration::from_secs(60);
+/// For so many bytes that have come it may take a second more.
+const BODY_RATE: u64 = 1 << 10;
 
 /// Who else waits for the thread that a connection is served on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,23 +86,11 @@ impl Call {
 
     /// The text of a JSON body; empty if there is none.
     pub(crate) async fn json_text(&mut self) -> Result<Bytes, HttpError> {
-        let text = self.bytes().await?;
+        let text = whole(&mut self.body).await?;
         if !text.is_empty() {
             self.expect_json()?;
         }
         Ok(text)
-    }
-
-    async fn bytes(&mut self) -> Result<Bytes, HttpError> {
-        let limited = Limited::new(&mut self.body, BODY_MAX);
-        match limited.collect().await {
-            Ok(body) => Ok(body.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(HttpError::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("request body is larger than {BODY_MAX} bytes"),
-            )),
-            Err(error) => Err(HttpError::bad_request(format!("reading request body: {error}"))),
-        }
     }
 
     fn expect_json(&self) -> Result<(), HttpError> {
@@ -153,6 +147,40 @@ impl Call {
     }
 }
 
+/// A body that is short and comes in time: who sends a byte now and then would keep its place for ever.
+async fn whole<B>(mut body: B) -> Result<Bytes, HttpError>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let begun = Instant::now();
+    let mut all = BytesMut::new();
+    loop {
+        let earned = Duration::from_secs(all.len() as u64 / BODY_RATE);
+        let Ok(frame) = timeout_at(begun + BODY_PATIENCE + earned, body.frame()).await else {
+            let seconds = begun.elapsed().as_secs();
+            let said =
+                format!("the request body took too long: {} bytes in {seconds} s", all.len());
+            return Err(HttpError::new(StatusCode::REQUEST_TIMEOUT, said));
+        };
+        let data = match frame.map(|frame| frame.map(Frame::into_data)) {
+            None => return Ok(all.freeze()),
+            Some(Ok(Ok(data))) => data,
+            Some(Ok(Err(_trailers))) => continue,
+            Some(Err(error)) => {
+                return Err(HttpError::bad_request(format!("reading request body: {error}")));
+            }
+        };
+        if all.len() + data.len() > BODY_MAX {
+            return Err(HttpError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("request body is larger than {BODY_MAX} bytes"),
+            ));
+        }
+        all.extend_from_slice(&data);
+    }
+}
+
 /// Runs what may block on a thread where it may.
 pub(crate) async fn blocking<T, F>(work: F) -> Result<T, HttpError>
 where
@@ -203,7 +231,7 @@ where
 
 async fn pump(mut body: Incoming, send: mpsc::Sender<io::Result<Bytes>>) {
     while let Some(frame) = body.frame().await {
-        let piece = match frame.map(hyper::body::Frame::into_data) {
+        let piece = match frame.map(Frame::into_data) {
             Ok(Ok(data)) => Ok(data),
             Ok(Err(_trailers)) => continue,
             Err(error) => Err(io::Error::other(error)),
@@ -234,5 +262,44 @@ impl Read for BodyReader {
         buffer[..n].copy_from_slice(&self.current[..n]);
         self.current.advance(n);
         Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use futures_util::stream;
+    use http_body_util::StreamBody;
+
+    /// A body of so many pieces, each so long, of which one comes each so often.
+    fn slow(
+        count: usize,
+        length: usize,
+        gap: Duration,
+    ) -> impl Body<Data = Bytes, Error = io::Error> + Unpin {
+        let pieces = stream::unfold(0, move |at| async move {
+            if at == count {
+                return None;
+            }
+            tokio::time::sleep(gap).await;
+            Some((Ok(Frame::data(Bytes::from(vec![b' '; length]))), at + 1))
+        });
+        StreamBody::new(Box::pin(pieces))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_may_be_slow_and_not_trickle() {
+        let second = Duration::from_secs(1);
+        let trickles = whole(slow(1000, 1, 7 * second)).await.unwrap_err();
+        assert_eq!(trickles.status, StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(trickles.message, "the request body took too long: 8 bytes in 60 s");
+        let silent = whole(slow(1, 1, 100 * second)).await.unwrap_err();
+        assert_eq!(silent.message, "the request body took too long: 0 bytes in 60 s");
+        // A modem's.
+        assert_eq!(whole(slow(1000, 2 << 10, second)).await.unwrap().len(), 2_048_000);
+        assert_eq!(whole(slow(0, 1, second)).await.unwrap().len(), 0);
+        let large = whole(slow(9, 1 << 20, second)).await.unwrap_err();
+        assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
     }
 }
