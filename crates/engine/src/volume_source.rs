@@ -318,19 +318,32 @@ fn told(options: &[String]) -> String {
 /// What an error tells of a device: not the password in an address such as `https://user:password@host/`, which may
 /// have any letters, also `/` and `@`. What is hidden without need harms nobody.
 fn told_device(device: &str) -> String {
-    let (scheme, rest) = match device.find("//") {
-        Some(at) => device.split_at(at + 2),
-        None => ("", device),
-    };
+    let (scheme, rest) = device.split_at(end_of_scheme(device));
     let login =
         rest.rsplit_once('@').and_then(|(login, host)| Some((login.split_once(':')?, host)));
+    // Behind a scheme nothing is but an address. Elsewhere a path behind the server's name (`host:/path@x`) is no
+    // password, and what is behind a path is none.
+    let may_be_path = !scheme.contains(':');
     match login {
-        // A path behind the server's name (`host:/path@x`) is no password, and what is behind a path is none.
-        Some(((user, password), host)) if !password.starts_with('/') && !user.contains('/') => {
+        Some(((user, password), host))
+            if !may_be_path || !(password.starts_with('/') || user.contains('/')) =>
+        {
             format!("{scheme}{user}:{HIDDEN}@{host}")
         }
         Some(_) | None => device.to_owned(),
     }
+}
+
+/// Where what follows `scheme://`, or `//` alone, begins in a device; 0 if it has neither. A password may have a
+/// `//` as well: `user:pass//word@host`.
+fn end_of_scheme(device: &str) -> usize {
+    let Some(at) = device.find("//") else { return 0 };
+    let is_scheme = |name: &str| {
+        name.starts_with(|first: char| first.is_ascii_alphabetic())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    };
+    let before = &device[..at];
+    if before.is_empty() || before.strip_suffix(':').is_some_and(is_scheme) { at + 2 } else { 0 }
 }
 
 /// In the place of a secret.
@@ -409,6 +422,13 @@ mod tests {
             "https://u:********@dav.example/d"
         );
         assert_eq!(told_device("u:p@dav.example/d"), "u:********@dav.example/d");
+        // What follows the scheme is an address, whatever it looks like.
+        let hidden = "https://u:********@dav.example/d";
+        assert_eq!(told_device("https://u:/pw@dav.example/d"), hidden);
+        assert_eq!(told_device("https://u:p//w@dav.example/d"), hidden);
+        assert_eq!(told_device("https://do/main:pw@host"), "https://do/main:********@host");
+        // And not each `//` ends a scheme.
+        assert_eq!(told_device("u:p//x@host"), "u:********@host");
         for plain in ["//server/share@2", "server:/export@2", "/dev/disk/by-id/a:b@c", "//s/d:e@f"]
         {
             assert_eq!(told_device(plain), plain);
