@@ -33,8 +33,14 @@ pub struct ImageRecord {
     pub id: ImageId,
     /// The digest of the manifest that it was last published with.
     pub manifest: Digest,
+    /// The media type of that one.
+    pub manifest_type: String,
+    /// The bytes of that one.
+    pub manifest_size: u64,
     /// Its configuration.
     pub config: ImageConfig,
+    /// The bytes of that one, as its id names them.
+    pub config_size: u64,
     /// From the configuration: nanoseconds since the epoch, 0 if it does not say.
     pub created_ns: i64,
     /// When it came into this store.
@@ -81,6 +87,13 @@ impl ImageRecord {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.layers.iter().map(|layer| layer.size).sum()
+    }
+
+    /// The bytes of all that a registry has of it: manifest, configuration and packed layers.
+    #[must_use]
+    pub fn packed(&self) -> u64 {
+        let layers: u64 = self.layers.iter().map(|layer| layer.blob_size).sum();
+        self.manifest_size.saturating_add(self.config_size).saturating_add(layers)
     }
 }
 
@@ -258,37 +271,51 @@ pub(crate) fn add_repo_digest(
 
 /// The record of an image, from all its tables.
 pub(crate) fn load(tx: &Tx<'_>, id: &ImageId) -> Result<Option<ImageRecord>, DbError> {
-    let sql = "SELECT manifest, config, created_ns, added_ns FROM images WHERE id = ?1";
-    let Some((manifest, config, created_ns, added_ns)) = tx.first(sql, [Text(*id)], read_image)?
-    else {
+    let sql = "SELECT i.manifest, i.config, i.created_ns, i.added_ns,
+                      coalesce(m.media_type, ''), coalesce(m.size, 0)
+               FROM images i LEFT JOIN manifests m ON m.digest = i.manifest WHERE i.id = ?1";
+    let Some(mut image) = tx.first(sql, [Text(*id)], |row| read_image(row, *id))? else {
         return Ok(None);
     };
-    let layers = tx.all(
+    image.layers = tx.all(
         "SELECT l.diff_id, l.chain_id, b.blob, b.media_type, b.size, coalesce(s.bytes, 0)
          FROM image_layers l
          JOIN manifest_blobs b ON b.manifest = ?2 AND b.position = l.position
          LEFT JOIN layers s ON s.diff_id = l.diff_id
          WHERE l.image = ?1 ORDER BY l.position",
-        (Text(*id), Text(manifest)),
+        (Text(*id), Text(image.manifest)),
         read_layer,
     )?;
-    let tags = references(tx, "SELECT reference FROM tags WHERE image = ?1 ORDER BY 1", id)?;
-    let repo_digests =
+    image.tags = references(tx, "SELECT reference FROM tags WHERE image = ?1 ORDER BY 1", id)?;
+    image.repo_digests =
         references(tx, "SELECT reference FROM repo_digests WHERE image = ?1 ORDER BY 1", id)?;
-    let id = *id;
-    Ok(Some(ImageRecord { id, manifest, config, created_ns, added_ns, layers, tags, repo_digests }))
+    Ok(Some(image))
 }
 
 pub(crate) fn references(tx: &Tx<'_>, sql: &str, id: &ImageId) -> Result<Vec<Reference>, DbError> {
     tx.all(sql, [Text(*id)], |row| Ok(row.get::<_, Text<_>>(0)?.0))
 }
 
-fn read_image(row: &Row<'_>) -> rusqlite::Result<(Digest, ImageConfig, i64, i64)> {
+/// What stands in its own row; its layers and names are in others.
+fn read_image(row: &Row<'_>, id: ImageId) -> rusqlite::Result<ImageRecord> {
     let config = row.get_ref(1)?.as_blob()?;
+    let config_size = u64::try_from(config.len()).unwrap_or(u64::MAX);
     let config = serde_json::from_slice(config).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Blob, error.into())
     })?;
-    Ok((row.get::<_, Text<_>>(0)?.0, config, row.get(2)?, row.get(3)?))
+    Ok(ImageRecord {
+        id,
+        manifest: row.get::<_, Text<_>>(0)?.0,
+        manifest_type: row.get(4)?,
+        manifest_size: row.get::<_, i64>(5)?.cast_unsigned(),
+        config,
+        config_size,
+        created_ns: row.get(2)?,
+        added_ns: row.get(3)?,
+        layers: Vec::new(),
+        tags: Vec::new(),
+        repo_digests: Vec::new(),
+    })
 }
 
 fn read_layer(row: &Row<'_>) -> rusqlite::Result<ImageLayer> {

@@ -104,6 +104,8 @@ mod tests {
             created: Some(Timestamp::from_second(1000).unwrap()),
             size: 0,
             manifest: format!("sha256:{}", "1".repeat(64)).parse().unwrap(),
+            manifest_type: String::new(),
+            manifest_size: 0,
             packed: 0,
             containers: 0,
             config: serde_json::from_str(config).unwrap(),

@@ -44,8 +44,9 @@ pub(crate) fn manifests(view: &ImageView) -> Vec<ManifestSummary> {
     vec![ManifestSummary {
         id: digest.clone(),
         descriptor: Descriptor {
-            media_type: "application/vnd.oci.image.manifest.v1+json".to_owned(),
+            media_type: view.manifest_type.clone(),
             digest,
+            size: signed(view.manifest_size),
             ..Descriptor::default()
         },
         available: true,

@@ -23,7 +23,11 @@ pub struct ImageView {
     pub size: u64,
     /// The manifest that it came with.
     pub manifest: Digest,
-    /// Bytes of its blobs, packed as they came.
+    /// The media type of that one.
+    pub manifest_type: String,
+    /// Bytes of that one.
+    pub manifest_size: u64,
+    /// Bytes of its manifest, its configuration and its layers, packed as they came.
     pub packed: u64,
     /// How many containers are made from it.
     pub containers: u64,

@@ -325,6 +325,9 @@ fn history_is_newest_first_and_gives_layers_their_sizes() {
     let image = super::ImageRecord {
         id,
         manifest: id.0,
+        manifest_type: String::new(),
+        manifest_size: 0,
+        config_size: 0,
         config: model::image::ImageConfig {
             history: vec![step("ADD", false), step("CMD", true), step("RUN", false)],
             ..Default::default()
@@ -339,4 +342,17 @@ fn history_is_newest_first_and_gives_layers_their_sizes() {
         history(&image).into_iter().map(|e| (e.created_by, e.size, e.id)).collect();
     let expected = [("RUN", 20, Some(id)), ("CMD", 0, None), ("ADD", 10, None)];
     assert_eq!(lines, expected.map(|(text, size, id)| (text.to_owned(), size, id)));
+}
+
+#[test]
+fn a_record_tells_the_bytes_of_manifest_and_configuration() {
+    let place = Place::new();
+    let id = place.image("a", &["a:1"], &[]);
+    let record = place.store.images().get(&id).unwrap().unwrap();
+    let (kind, manifest) = place.store.images().manifest(&id).unwrap();
+    let config = place.store.images().config_bytes(&id).unwrap().unwrap();
+    assert_eq!(record.manifest_type, kind);
+    assert_eq!(record.manifest_size, manifest.len() as u64);
+    assert_eq!(record.config_size, config.len() as u64);
+    assert_eq!(record.packed(), (manifest.len() + config.len()) as u64);
 }
