@@ -101,6 +101,16 @@ impl ApiVersion {
         self >= Self::one(47)
     }
 
+    /// 1.48: one platform of an image's history can be asked for, and `?manifests=` of an inspection counts.
+    pub(crate) fn has_image_platforms(self) -> bool {
+        self >= Self::one(48)
+    }
+
+    /// 1.49: one platform of an image can be inspected.
+    pub(crate) fn inspects_platform(self) -> bool {
+        self >= Self::one(49)
+    }
+
     /// 1.48: images can be mounted.
     pub(crate) fn has_image_mounts(self) -> bool {
         self >= Self::one(48)

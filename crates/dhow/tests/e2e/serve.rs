@@ -4,6 +4,7 @@
 mod clients;
 mod contexts;
 mod crowd;
+mod images;
 mod life;
 mod lists;
 mod metrics;

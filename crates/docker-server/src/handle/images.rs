@@ -6,8 +6,8 @@ use engine::{Engine, EngineError};
 use http::StatusCode;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use model::Reference;
 use model::moment;
+use model::{Platform, Reference};
 
 use super::transfer;
 use crate::call::Call;
@@ -44,10 +44,7 @@ pub(super) async fn one(
 ) -> Result<Reply, HttpError> {
     match operation {
         ImageRoute::Inspect => inspect(&call, name).await,
-        ImageRoute::History => {
-            let steps = call.run_brief(move |engine| engine.image_history(&name)).await?;
-            Ok(reply::json(&steps.iter().map(raise::history).collect::<Vec<_>>()))
-        }
+        ImageRoute::History => history(&call, name).await,
         ImageRoute::Tag => tag(&call, name).await,
         ImageRoute::Remove => remove(&call, name).await,
         ImageRoute::Save => transfer::save(call, vec![name]).await,
@@ -104,14 +101,52 @@ pub(super) async fn prune(call: &Call) -> Result<Reply, HttpError> {
 }
 
 async fn inspect(call: &Call, name: String) -> Result<Reply, HttpError> {
-    let view = call.run_brief(move |engine| engine.image_inspect(&name)).await?;
-    let wire = raise::image(&view);
+    let platform =
+        if call.api.inspects_platform() { transfer::described_platform(call)? } else { None };
+    let has_manifests = call.api.has_image_platforms() && call.query.flag("manifests");
+    if has_manifests && platform.is_some() {
+        return Err(HttpError::bad_request(
+            "conflicting options: manifests and platform options cannot both be set",
+        ));
+    }
+    let view = view_for(call, name, platform).await?;
+    let mut wire = raise::image(&view);
+    wire.manifests = has_manifests.then(|| raise::manifests(&view));
     if call.api == quirks::MAX {
         return Ok(reply::json(&wire));
     }
     let mut value = serde_json::to_value(&wire).map_err(|e| HttpError::internal(e.to_string()))?;
     quirks::image_inspect(call.api, &mut value);
     Ok(reply::json(&value))
+}
+
+async fn history(call: &Call, name: String) -> Result<Reply, HttpError> {
+    let platform =
+        if call.api.has_image_platforms() { transfer::described_platform(call)? } else { None };
+    if platform.is_some() {
+        view_for(call, name.clone(), platform).await?;
+    }
+    let steps = call.run_brief(move |engine| engine.image_history(&name)).await?;
+    Ok(reply::json(&steps.iter().map(raise::history).collect::<Vec<_>>()))
+}
+
+/// An image, if it is for the platform that is asked for: each is here for one alone.
+async fn view_for(
+    call: &Call,
+    name: String,
+    wanted: Option<Platform>,
+) -> Result<ImageView, HttpError> {
+    let typed = name.clone();
+    let view = call.run_brief(move |engine| engine.image_inspect(&typed)).await?;
+    let config = &view.config;
+    let variant = config.variant.as_deref().unwrap_or_default();
+    let own = Platform::normal(&config.os, &config.architecture, variant);
+    match wanted {
+        Some(wanted) if own.suits(&wanted).is_none() => Err(HttpError::not_found(format!(
+            "image with reference {name} was found but its platform ({own}) does not match the specified platform ({wanted})"
+        ))),
+        Some(_) | None => Ok(view),
+    }
 }
 
 async fn tag(call: &Call, name: String) -> Result<Reply, HttpError> {

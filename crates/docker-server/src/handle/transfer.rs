@@ -10,7 +10,6 @@ use docker_api::types::images::AuthConfig;
 use docker_api::types::progress::Progress as Wire;
 use engine::view::{ImportOptions, Progress, RegistryAuth};
 use engine::{Engine, EngineError};
-use model::image::DescriptorPlatform;
 use model::{NameOrId, Platform, Reference};
 use tokio::sync::mpsc;
 
@@ -177,7 +176,7 @@ pub(super) async fn pull(call: Call, image: String) -> Result<Reply, HttpError> 
 
 /// `POST /images/{name}/push`.
 pub(super) async fn push(call: Call, name: &str) -> Result<Reply, HttpError> {
-    if asked_platform(&call)?.is_some_and(|platform| platform != Platform::host()) {
+    if described_platform(&call)?.is_some_and(|platform| platform != Platform::host()) {
         return Err(HttpError::later("pushing another platform than the host's"));
     }
     let reference: Reference = name.parse()?;
@@ -194,14 +193,17 @@ pub(super) async fn push(call: Call, name: &str) -> Result<Reply, HttpError> {
     Told::begin(pushing).reply().await
 }
 
-/// From 1.46 on a push names one platform, as JSON.
-fn asked_platform(call: &Call) -> Result<Option<Platform>, HttpError> {
+/// One platform of an image that is here, as JSON; a pull names one as text.
+pub(super) fn described_platform(call: &Call) -> Result<Option<Platform>, HttpError> {
     let Some(text) = call.query.get("platform").filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
-    let wanted: DescriptorPlatform = serde_json::from_str(text)
-        .map_err(|error| HttpError::bad_request(format!("invalid platform: {error}")))?;
-    Ok(Some(wanted.platform()))
+    let wanted: docker_api::types::Platform = serde_json::from_str(text)
+        .map_err(|error| HttpError::bad_request(format!("failed to parse platform: {error}")))?;
+    if wanted.os.is_empty() || wanted.architecture.is_empty() {
+        return Err(HttpError::bad_request("both OS and Architecture must be provided"));
+    }
+    Ok(Some(Platform::normal(&wanted.os, &wanted.architecture, &wanted.variant)))
 }
 
 /// A tag may also be a digest.
