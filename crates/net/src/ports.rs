@@ -206,7 +206,7 @@ fn reserve_single(
     }
     let mut reserved: Vec<(usize, Reserved)> = Vec::with_capacity(wishes.len());
     for (index, binding) in order {
-        let one = reserve_one(binding, stack, taken);
+        let one = reserve_one(binding, stack, taken, others);
         let one = one.map_err(|error| explained(error, taken, others))?;
         let protocol = one.container.protocol;
         taken.single.extend(one.host.iter().map(|host| Span::one(*host, protocol)));
@@ -245,11 +245,16 @@ fn width(host: HostPort) -> u32 {
     }
 }
 
-fn reserve_one(binding: &PortBinding, stack: Stack, taken: &Taken) -> Result<Reserved, PortError> {
+fn reserve_one(
+    binding: &PortBinding,
+    stack: Stack,
+    taken: &Taken,
+    others: &Others<'_>,
+) -> Result<Reserved, PortError> {
     let addresses = addresses(binding.host_ip, stack)?;
     let protocol = binding.container.protocol;
     let (port, sockets) = match binding.host {
-        HostPort::Random => bind_random(&addresses, protocol, taken)?,
+        HostPort::Random => bind_random(&addresses, protocol, taken, others)?,
         HostPort::Within(range) => bind_within(&addresses, range, protocol, taken)?,
     };
     let host = addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
@@ -292,8 +297,9 @@ fn bind_random(
     addresses: &[IpAddr],
     protocol: Protocol,
     taken: &Taken,
+    others: &Others<'_>,
 ) -> Result<(u16, Vec<OwnedFd>), PortError> {
-    let (first, others) =
+    let (first, rest) =
         addresses.split_first().unwrap_or((&IpAddr::V4(Ipv4Addr::UNSPECIFIED), &[]));
     // Sockets of ports that are taken in the other family stay open until the end, so that the
     // kernel does not choose the same again.
@@ -301,13 +307,15 @@ fn bind_random(
     let address = SocketAddr::new(*first, 0);
     let failed = |source| PortError::Bind { address, protocol, source };
     while unfit.len() < RANDOM_ATTEMPTS {
-        let socket = bind_one(address, protocol)?.ok_or(failed(Errno::PROTONOSUPPORT))?;
+        let Some(socket) = bind_one(address, protocol)? else {
+            return Ok((choose(addresses, protocol, taken, others)?, Vec::new()));
+        };
         let port = port_of(&socket).map_err(failed)?;
         if taken.has(SocketAddr::new(*first, port), protocol) {
             unfit.push(socket);
             continue;
         }
-        match bind_free(others, port, protocol, taken) {
+        match bind_free(rest, port, protocol, taken) {
             Ok(mut sockets) => {
                 sockets.insert(0, socket);
                 return Ok((port, sockets));
@@ -315,6 +323,38 @@ fn bind_random(
             Err(error) if is_in_use(&error) => unfit.push(socket),
             Err(error) => return Err(error),
         }
+    }
+    Err(failed(Errno::ADDRINUSE))
+}
+
+/// A random port of a protocol that the kernel has no sockets of: of those that it chooses for TCP, by the same range
+/// and reservations, one that no container has published.
+fn choose(
+    addresses: &[IpAddr],
+    protocol: Protocol,
+    taken: &Taken,
+    others: &Others<'_>,
+) -> Result<u16, PortError> {
+    let published = (others.published)();
+    let is_free = |place: SocketAddr| {
+        let one = Span::one(place, protocol);
+        let mut rules = published.iter().filter(|rule| rule.protocol == protocol);
+        !taken.has(place, protocol)
+            && !taken.single.iter().any(|span| span.common(&one).is_some())
+            && !rules.any(|rule| rule.is_at(place))
+    };
+    // They stay open, so that the kernel does not choose the same again.
+    let mut chosen = Vec::new();
+    let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+    let failed = |source| PortError::Bind { address: any, protocol, source };
+    while chosen.len() < RANDOM_ATTEMPTS {
+        let socket = open(any, Protocol::Tcp).map_err(failed)?;
+        bind(&socket, &any).map_err(failed)?;
+        let port = port_of(&socket).map_err(failed)?;
+        if addresses.iter().all(|ip| is_free(SocketAddr::new(*ip, port))) {
+            return Ok(port);
+        }
+        chosen.push(socket);
     }
     Err(failed(Errno::ADDRINUSE))
 }

@@ -192,6 +192,37 @@ fn sctp_needs_no_sockets() {
     });
 }
 
+/// Neither a port of its own nor another container's is chosen, whether or not the kernel knows the protocol.
+#[test]
+fn a_random_port_of_sctp_needs_no_sockets() {
+    in_new_host(|| {
+        sysctl("ipv4/ip_local_port_range", "40000 40003");
+        let wished = ["80/sctp", "40000:81/sctp", "82/sctp"];
+        let held = get(&wished).unwrap();
+        let mut ports: Vec<_> = held.iter().map(|one| one.host[0].port()).collect();
+        assert_eq!(ports[1], 40000);
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 3, "{held:?}");
+        assert!(ports.iter().all(|port| (40000..=40003).contains(port)), "{ports:?}");
+        if !held[0].sockets.is_empty() {
+            return;
+        }
+        let rule = |host: &str| PortRule {
+            owner: container_id(7),
+            protocol: model::port::Protocol::Sctp,
+            host: host.parse().unwrap(),
+            container: "10.0.0.2:80".parse().unwrap(),
+            count: 1,
+        };
+        let rules = ["0.0.0.0:40001", "127.0.0.1:40002"].map(rule);
+        let held = get_beside(&["40000:81/sctp", "82/sctp"], &rules, &[]).unwrap();
+        assert_eq!(held[1].host[0].port(), 40003);
+        let error = get_beside(&wished, &rules, &[]).unwrap_err();
+        assert!(matches!(error, PortError::Bind { .. }), "{error}");
+    });
+}
+
 /// What another has noted: `tcp` ports of every address of the older family.
 fn span(first: u16, last: u16) -> Span {
     let ip = std::net::Ipv4Addr::UNSPECIFIED.into();
