@@ -1,14 +1,13 @@
-//! The dashboard's places: beside a command, and at the service, which keeps its token below the runtime root.
+//! The dashboard's places: beside a command, and at the service, whose address is in a file below the runtime root.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use docker_api::Transport;
 use docker_server::web::{Dashboard, Token};
-use rustix::fs::OFlags;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The service's, unless another one is named: beside Docker's.
@@ -16,9 +15,6 @@ const PORT: u16 = 2374;
 
 /// Below the runtime root: where the service's dashboard is, with the token.
 const ADDRESS: &str = "ui.address";
-
-/// Longer than any address.
-const LONGEST: u64 = 4096;
 
 /// Shows what is behind `transport` until this process is asked to end.
 pub(crate) fn beside(addr: &str, transport: Transport) -> anyhow::Result<cli::Shown> {
@@ -37,34 +33,15 @@ pub(crate) fn beside(addr: &str, transport: Transport) -> anyhow::Result<cli::Sh
     Ok(cli::Shown { address, ended: Box::pin(dashboard.serve(transport, stop)) })
 }
 
-/// The service's, and the file that has its address. The token is that of the service before it on this root: pages
-/// that are open stay signed in when it is started again.
+/// The service's, and the file that has its address. Each service has a token of its own: while there is none, anybody on
+/// the machine may take its port and hear what pages that are open send there. It is worth nothing to the next one.
 pub(crate) fn of_service(addr: &str, run: &Path) -> anyhow::Result<(Dashboard, PathBuf)> {
     let at = crate::serve::local_address(addr, PORT)
         .with_context(|| format!("--ui-addr {addr}: it is a port, or address:port"))?;
     let path = run.join(ADDRESS);
-    let token = match kept(&path) {
-        Some(token) => token,
-        None => Token::random()?,
-    };
-    let dashboard = Dashboard::bind(at, token)?;
+    let dashboard = Dashboard::bind(at, Token::random()?)?;
     write(&path, &dashboard.address()).with_context(|| format!("write {}", path.display()))?;
     Ok((dashboard, path))
-}
-
-/// The token in the file, if it is one that nobody else could have read or written.
-fn kept(path: &Path) -> Option<Token> {
-    let mut options = File::options();
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = options.read(true).custom_flags(flags.bits().cast_signed()).open(path).ok()?;
-    let found = file.metadata().ok()?;
-    let is_own = found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o077 == 0;
-    if !found.is_file() || !is_own {
-        return None;
-    }
-    let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text).ok()?;
-    Token::parse(text.trim_end().rsplit_once("#token=")?.1)
 }
 
 /// Whole, and this user's alone from its first byte.
@@ -85,7 +62,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     #[tokio::test]
-    async fn the_service_keeps_its_token_where_nobody_else_reads_it() {
+    async fn each_service_has_a_token_which_nobody_else_reads() {
         let dir = tempfile::tempdir().unwrap();
         let shown = || of_service("0", dir.path()).unwrap();
         let token = |text: &str| text.trim_end().rsplit_once("#token=").unwrap().1.to_owned();
@@ -94,21 +71,19 @@ mod tests {
         assert_eq!(text, format!("{}\n", first.address()));
         assert!(text.starts_with(&first.place()) && first.place().starts_with("http://127.0.0.1:"));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let (second, _) = shown();
-        assert_eq!(token(&second.address()), token(&first.address()));
-        // Somebody else may have read this one.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        let (third, _) = shown();
-        assert_ne!(token(&third.address()), token(&first.address()));
+        let (second, _) = shown();
+        assert_ne!(token(&second.address()), token(&first.address()));
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", second.address()));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        // And who leaves a link there has nothing written through it.
+        // Who leaves a link there has nothing written through it.
         let other = dir.path().join("other");
         fs::write(&other, &text).unwrap();
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(&other, &path).unwrap();
-        let (fourth, _) = shown();
-        assert_ne!(token(&fourth.address()), token(&first.address()));
+        shown();
         assert_eq!(fs::read_to_string(&other).unwrap(), text);
+        assert!(!fs::symlink_metadata(&path).unwrap().is_symlink());
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@
 mod carry;
 mod files;
 mod gate;
+mod place;
 mod relay;
 mod wanted;
 
@@ -20,25 +21,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use docker_api::Transport;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, LOCATION,
     REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::HttpError;
 use crate::linger::Linger;
 use crate::reply::{self, Reply};
 use carry::Carrier;
-pub(crate) use gate::Gate;
+use gate::Gate;
 pub use gate::Token;
+use place::{Place, Places};
 
 /// How long a head may take, and how long a connection may be idle: browsers come again.
 const HEAD: Duration = Duration::from_secs(30);
@@ -46,8 +47,9 @@ const HEAD: Duration = Duration::from_secs(30);
 /// Of all the headers of a request together.
 const HEAD_MAX: usize = 64 << 10;
 
-/// The longest body that the page has to send.
+/// The longest body that the page has to send, and how long it may take.
 const BODY_MAX: usize = 64 << 10;
+const BODY: Duration = Duration::from_secs(10);
 
 /// How long to wait when there can be no connection: to ask again at once would only burn the processor.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -79,8 +81,16 @@ pub enum WebError {
 pub struct Dashboard {
     socket: TcpListener,
     gate: Arc<Gate>,
+    places: Arc<Places>,
     at: SocketAddr,
     token: Token,
+}
+
+/// Somebody who has come.
+pub(crate) struct Guest {
+    stream: TcpStream,
+    gate: Arc<Gate>,
+    place: Place,
 }
 
 impl Dashboard {
@@ -97,7 +107,8 @@ impl Dashboard {
         socket.set_nonblocking(true).map_err(failed)?;
         let socket = TcpListener::from_std(socket).map_err(failed)?;
         let at = socket.local_addr().map_err(failed)?;
-        Ok(Self { socket, gate: Arc::new(Gate::new(at, &token)), at, token })
+        let gate = Arc::new(Gate::new(at, &token));
+        Ok(Self { socket, gate, places: Places::new(), at, token })
     }
 
     /// Where it is, for everybody to read.
@@ -113,8 +124,9 @@ impl Dashboard {
     }
 
     /// Takes a connection.
-    pub(crate) async fn accept(&self) -> io::Result<(TcpStream, Arc<Gate>)> {
-        Ok((self.socket.accept().await?.0, self.gate.clone()))
+    pub(crate) async fn accept(&self) -> io::Result<Guest> {
+        let (stream, _) = self.socket.accept().await?;
+        Ok(Guest { stream, gate: self.gate.clone(), place: self.places.take() })
     }
 
     /// Shows what the server behind `transport` has, until `stop` is done.
@@ -141,21 +153,30 @@ struct Connection {
     gate: Arc<Gate>,
     carrier: Arc<Carrier>,
     /// Kept by what outlives HTTP on it as well.
-    _place: OwnedSemaphorePermit,
+    place: Place,
+}
+
+impl Connection {
+    /// Whoever is at its other end has signed in.
+    fn keep(&self) -> Result<(), HttpError> {
+        if self.place.keep() {
+            return Ok(());
+        }
+        let text = "the dashboard has as many connections as it can have: close some of its pages";
+        Err(HttpError::new(StatusCode::SERVICE_UNAVAILABLE, text))
+    }
 }
 
 /// Serves a connection. When `stop` is done, the request that is under way is its last.
 pub(crate) async fn welcome(
-    (stream, gate): (TcpStream, Arc<Gate>),
+    Guest { stream, gate, place }: Guest,
     transport: Transport,
     stop: impl Future<Output = ()>,
 ) {
-    // Everybody on this machine may connect: they shall not take what others need.
-    let Some(place) = gate.place() else { return };
     // Without it what is small comes late.
     let _ = stream.set_nodelay(true);
     let carrier = Arc::new(Carrier::new(transport));
-    let connection = Arc::new(Connection { gate, carrier, _place: place });
+    let connection = Arc::new(Connection { gate, carrier, place });
     let service = service_fn(|request| {
         let connection = connection.clone();
         async move { Ok::<_, Infallible>(answer(connection, request).await) }
@@ -168,12 +189,19 @@ pub(crate) async fn welcome(
             .serve_connection(TokioIo::new(Linger::new(stream)), service)
             .with_upgrades()
     );
-    // How it ended matters to the browser alone, which knows.
+    let place = connection.clone();
+    let served = async {
+        // How it ended matters to the browser alone, which knows.
+        tokio::select! {
+            _ = http.as_mut() => return,
+            () = stop => http.as_mut().graceful_shutdown(),
+        }
+        let _ = http.await;
+    };
     tokio::select! {
-        _ = http.as_mut() => return,
-        () = stop => http.as_mut().graceful_shutdown(),
+        () = served => {}
+        () = place.place.lost() => {}
     }
-    let _ = http.await;
 }
 
 async fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> Reply {
@@ -207,22 +235,32 @@ async fn admitted(
 ) -> Result<Reply, HttpError> {
     let gate = &connection.gate;
     let path = request.uri().path().to_owned();
+    if path == "/"
+        && let Some(place) = gate.moved(request.headers())
+    {
+        let mut reply = reply::empty(StatusCode::TEMPORARY_REDIRECT);
+        reply.headers_mut().insert(LOCATION, place);
+        return Ok(reply);
+    }
     let is_live = path.starts_with("/stream/") || path.starts_with("/terminal/");
     let is_safe = [Method::GET, Method::HEAD].contains(request.method()) && !is_live;
     gate.check_site(request.headers(), is_safe)?;
     if path == "/session" && *request.method() == Method::POST {
-        return sign_in(gate, request).await;
+        return sign_in(connection, request).await;
     }
     if path.starts_with("/api/") {
         gate.check_session(request.headers())?;
+        connection.keep()?;
         return api(connection, request).await;
     }
     if let Some(asked) = path.strip_prefix("/stream") {
         gate.check_live(request.headers())?;
+        connection.keep()?;
         return relay::stream(connection, &mut request, asked);
     }
     if let Some(id) = path.strip_prefix("/terminal/") {
         gate.check_live(request.headers())?;
+        connection.keep()?;
         return relay::terminal(connection, &mut request, id);
     }
     file(&request, &path)
@@ -235,19 +273,25 @@ struct Session {
 }
 
 /// Gives a cookie and a key for a token.
-async fn sign_in(gate: &Gate, request: Request<Incoming>) -> Result<Reply, HttpError> {
+async fn sign_in(connection: &Connection, request: Request<Incoming>) -> Result<Reply, HttpError> {
     let token = body(request.into_body()).await?;
-    let (cookie, key) = gate.sign_in(&token)?;
+    let (cookie, key) = connection.gate.sign_in(&token)?;
+    connection.keep()?;
     let mut reply = reply::json(&Session { key });
     reply.headers_mut().insert(SET_COOKIE, cookie);
     Ok(reply)
 }
 
 /// The whole of a body, which is short.
-async fn body(body: Incoming) -> Result<Bytes, HttpError> {
-    let whole = Limited::new(body, BODY_MAX).collect().await;
+async fn body<B>(body: B) -> Result<Bytes, HttpError>
+where
+    B: Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let whole = tokio::time::timeout(BODY, Limited::new(body, BODY_MAX).collect()).await;
+    let late = |_| HttpError::new(StatusCode::REQUEST_TIMEOUT, "the request's body does not come");
     let refused = |error| HttpError::bad_request(format!("reading request body: {error}"));
-    Ok(whole.map_err(refused)?.to_bytes())
+    Ok(whole.map_err(late)?.map_err(refused)?.to_bytes())
 }
 
 /// Carries a request to the API, if it is one of those that the page has.

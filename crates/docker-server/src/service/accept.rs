@@ -85,8 +85,8 @@ impl Door {
                 Accepted::Metrics(stream) => {
                     tell_figures(stream, (engine, shared), stop).await;
                 }
-                Accepted::Web(stream, gate) => {
-                    web::welcome((stream, gate), own_api(engine, shared), stop).await;
+                Accepted::Web(guest) => {
+                    web::welcome(guest, own_api(engine, shared), stop).await;
                 }
                 Accepted::Tcp(stream, config) => {
                     welcome_from_afar((stream, config), (engine, shared), stop).await;

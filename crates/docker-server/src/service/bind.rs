@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::tcp;
 use super::tls::Guard;
-use crate::web::{Dashboard, Gate};
+use crate::web::{Dashboard, Guest};
 
 /// The mode of a socket that no group was named for.
 const OWN: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -104,7 +104,7 @@ pub(super) enum Accepted {
     Tcp(TcpStream, Option<Arc<ServerConfig>>),
     Metrics(TcpStream),
     /// With who is let in.
-    Web(TcpStream, Arc<Gate>),
+    Web(Guest),
 }
 
 impl Listener {
@@ -217,10 +217,7 @@ impl Listener {
                 Ok(Accepted::Tcp(socket.accept().await?.0, guard.config()))
             }
             Socket::Metrics(socket) => Ok(Accepted::Metrics(socket.accept().await?.0)),
-            Socket::Web(dashboard) => {
-                let (stream, gate) = dashboard.accept().await?;
-                Ok(Accepted::Web(stream, gate))
-            }
+            Socket::Web(dashboard) => Ok(Accepted::Web(dashboard.accept().await?)),
         }
     }
 }

@@ -4,8 +4,7 @@
 //! the key is kept where only pages of one origin read it, and goes with each request. It takes both.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::SocketAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,12 +12,8 @@ use http::header::{COOKIE, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_
 use http::{HeaderMap, StatusCode};
 use ring::hmac;
 use rustix::rand::{GetRandomFlags, getrandom};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::HttpError;
-
-/// How many connections there may be at once: a page has one for each thing that it follows.
-const CONNECTIONS: usize = 256;
 
 /// Bytes of a token.
 const TOKEN: usize = 32;
@@ -71,33 +66,40 @@ impl std::fmt::Debug for Token {
 
 /// Who is let in at one address.
 #[derive(Debug)]
-pub(crate) struct Gate {
-    /// What a browser may call this server: every name of it is a loopback address or means one.
+pub(super) struct Gate {
+    /// What a browser may call this server: the address at which it listens. `localhost` would be several of them, and
+    /// at another one somebody else may listen.
     hosts: Vec<String>,
+    /// What is no name of it, but means it when somebody types it.
+    localhost: String,
     /// With the port in it: browsers keep cookies by host alone.
     cookie: String,
     secret: hmac::Key,
-    places: Arc<Semaphore>,
 }
 
 impl Gate {
     pub(super) fn new(at: SocketAddr, token: &Token) -> Self {
         let port = at.port();
-        let mut hosts = vec![at.to_string(), format!("localhost:{port}")];
-        let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
-        let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, port)).to_string();
-        hosts.extend([v4, v6]);
+        let mut hosts = vec![at.to_string()];
+        let mut localhost = format!("localhost:{port}");
+        // Browsers leave out the port that is usual.
+        if port == 80 {
+            hosts.extend(hosts[0].strip_suffix(":80").map(str::to_owned));
+            localhost.truncate("localhost".len());
+        }
         Self {
             hosts,
+            localhost,
             cookie: format!("dhow-{port}"),
             secret: hmac::Key::new(hmac::HMAC_SHA256, &token.0),
-            places: Arc::new(Semaphore::new(CONNECTIONS)),
         }
     }
 
-    /// A place for one more connection, if there is any.
-    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
-        self.places.clone().try_acquire_owned().ok()
+    /// Where somebody who has typed `localhost` shall go. What stands behind the `#` of an address goes along.
+    pub(super) fn moved(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let is_typed =
+            only(headers, &HOST) == Some(&self.localhost) && !headers.contains_key(ORIGIN);
+        is_typed.then(|| HeaderValue::try_from(format!("http://{}/", self.hosts[0])).ok())?
     }
 
     /// Whether a request is meant for this server and comes from no other's page. One that changes nothing need not
@@ -214,34 +216,61 @@ mod tests {
     }
 
     #[test]
-    fn only_loopback_names_with_the_port_mean_this_server() {
+    fn only_the_address_at_which_it_listens_means_this_server() {
         let (gate, _) = gate();
-        for host in ["127.0.0.1:2374", "localhost:2374", "[::1]:2374"] {
-            gate.check_site(&headers(&[("host", host)]), true).unwrap();
-        }
-        for host in ["evil.example:2374", "127.0.0.1", "localhost:80", "127.0.0.1:2374.evil", ""] {
+        gate.check_site(&headers(&[("host", "127.0.0.1:2374")]), true).unwrap();
+        for host in [
+            "evil.example:2374",
+            "127.0.0.1",
+            "localhost:80",
+            "127.0.0.1:2374.evil",
+            "localhost:2374",
+            "[::1]:2374",
+            "",
+        ] {
             let refused = gate.check_site(&headers(&[("host", host)]), true).unwrap_err();
             assert_eq!(refused.status, 421, "{host}");
         }
         gate.check_site(&HeaderMap::new(), true).unwrap_err();
-        let twice = headers(&[("host", "evil.example"), ("host", "127.0.0.1:2374")]);
-        assert!(twice.get_all(HOST).iter().count() > 1);
+        let mut twice = headers(&[("host", "evil.example")]);
+        twice.append(HOST, HeaderValue::from_static("127.0.0.1:2374"));
         gate.check_site(&twice, true).unwrap_err();
+        let usual = Gate::new("[::1]:80".parse().unwrap(), &Token([7; TOKEN]));
+        for host in ["[::1]", "[::1]:80"] {
+            usual.check_site(&headers(&[("host", host)]), true).unwrap();
+        }
+    }
+
+    #[test]
+    fn who_types_localhost_is_sent_to_the_address() {
+        let (gate, _) = gate();
+        let to = |pairs| gate.moved(&headers(pairs)).map(|to| to.to_str().unwrap().to_owned());
+        let place = "http://127.0.0.1:2374/".to_owned();
+        assert_eq!(to(&[("host", "localhost:2374")]), Some(place));
+        assert_eq!(to(&[("host", "127.0.0.1:2374")]), None);
+        assert_eq!(to(&[("host", "evil.example:2374")]), None);
+        assert_eq!(to(&[("host", "localhost:2374"), ("origin", "http://localhost:2374")]), None);
     }
 
     #[test]
     fn pages_of_others_ask_for_nothing() {
         let (gate, _) = gate();
         let from = |origin: Option<&str>, is_safe| {
-            let mut all = vec![("host", "localhost:2374")];
+            let mut all = vec![("host", "127.0.0.1:2374")];
             all.extend(origin.map(|origin| ("origin", origin)));
             gate.check_site(&headers(&all), is_safe).map_err(|error| error.status.as_u16())
         };
         assert_eq!(from(None, true), Ok(()));
         assert_eq!(from(None, false), Err(403), "what changes something says where it is from");
         for is_safe in [true, false] {
-            assert_eq!(from(Some("http://localhost:2374"), is_safe), Ok(()));
-            for origin in ["http://127.0.0.1:9999", "https://localhost:2374", "null", ""] {
+            assert_eq!(from(Some("http://127.0.0.1:2374"), is_safe), Ok(()));
+            for origin in [
+                "http://127.0.0.1:9999",
+                "https://127.0.0.1:2374",
+                "http://localhost:2374",
+                "null",
+                "",
+            ] {
                 assert_eq!(from(Some(origin), is_safe), Err(403), "{origin}");
             }
         }

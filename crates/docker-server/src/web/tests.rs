@@ -248,10 +248,46 @@ async fn an_engine_that_is_not_there_is_told_of() {
 }
 
 #[tokio::test]
-async fn a_place_is_free_again_when_a_connection_has_gone() {
-    let gate = Gate::new("127.0.0.1:1".parse().unwrap(), &Token::random().unwrap());
-    let mut held: Vec<_> = std::iter::from_fn(|| gate.place()).collect();
-    assert!(held.len() > 100 && gate.place().is_none());
-    held.pop();
-    assert!(gate.place().is_some());
+async fn who_is_silent_keeps_nobody_out() {
+    let shown = Shown::new().await;
+    let mut terminal = shown.live("/terminal/there?h=24&w=80").await;
+    assert!(terminal.next().await.unwrap().unwrap().is_binary());
+    let begun = format!(
+        "POST /session HTTP/1.1\r\nHost: {0}\r\nOrigin: http://{0}\r\nContent-Length: 43\r\n\r\n",
+        shown.at
+    );
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        let mut stream = TcpStream::connect(&shown.at).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        silent.push(stream);
+    }
+    assert!(shown.get("/api/_ping").await.starts_with("HTTP/1.1 200 "));
+    // Who has been silent longest has gone.
+    let mut rest = Vec::new();
+    let _ = silent[0].read_to_end(&mut rest).await;
+    assert!(rest.is_empty());
+    // Who has signed in has not.
+    terminal.send(Message::binary("hi")).await.unwrap();
+    assert_eq!(terminal.next().await.unwrap().unwrap(), Message::binary("HI"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_awaited() {
+    let never = futures_util::stream::pending::<Result<hyper::body::Frame<Bytes>, io::Error>>();
+    let late = body(http_body_util::StreamBody::new(never)).await.unwrap_err();
+    assert_eq!(late.status, StatusCode::REQUEST_TIMEOUT);
+}
+
+#[tokio::test]
+async fn localhost_leads_to_the_address() {
+    let shown = Shown::new().await;
+    let port = shown.at.rsplit_once(':').unwrap().1;
+    let mut stream = TcpStream::connect(&shown.at).await.unwrap();
+    let text = format!("GET / HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n");
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await.unwrap();
+    assert!(reply.starts_with("HTTP/1.1 307 "), "{reply}");
+    assert!(reply.contains(&format!("location: http://{}/\r\n", shown.at)), "{reply}");
 }

@@ -30,6 +30,10 @@ async function read(response) {
   return value;
 }
 
+/** Whether somebody has signed in with this browser; what is over is forgotten. */
+export const known = () => localStorage.getItem(KEY) !== null;
+export const forget = () => localStorage.removeItem(KEY);
+
 /** Signs in with the token of the address that dhow printed. */
 export async function signIn(token) {
   const session = await read(await sent('/session', { method: 'POST', body: token.trim() }));

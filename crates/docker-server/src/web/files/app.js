@@ -1,6 +1,6 @@
 // The page: who is signed in, which section is shown, keys, and whether the service is there.
 
-import { Failure, follow, get, signIn } from './api.js';
+import { Failure, follow, forget, get, known, signIn } from './api.js';
 import { ask, button, el, say } from './dom.js';
 import { container } from './container.js';
 import { containers } from './containers.js';
@@ -31,6 +31,8 @@ const PAST = 3600;
 const AGAIN = 1000;
 const GATHER = 120;
 const OLD = 15000;
+/** A service that is started again takes no session of the one before it: meanwhile anybody may have been at its port. */
+const OVER = 'This session is over. If dhow was started again it has a new address.';
 
 const place = (id) => document.getElementById(id);
 const [main, search, notice, state] = ['main', 'search', 'notice', 'state'].map(place);
@@ -138,12 +140,14 @@ async function lost() {
 }
 
 function signedOut(error) {
+  const why = el('p', { class: 'error', role: 'alert', text: error?.message ?? (known() ? OVER : '') });
+  forget();
   line?.close();
+  tell(null);
   leave();
   shown = null;
   status('down', 'signed out');
   const token = el('input', { type: 'password', id: 'token', autocomplete: 'off', required: true, spellcheck: 'false' });
-  const why = el('p', { class: 'error', role: 'alert', text: error?.message ?? '' });
   const enter = async (event) => {
     event.preventDefault();
     try {
@@ -156,7 +160,7 @@ function signedOut(error) {
   };
   main.replaceChildren(el('form', { class: 'sign-in', onsubmit: enter },
     el('h1', { text: 'Sign in' }),
-    el('p', { text: 'Open the address that “dhow ui” prints, or the one in the file ui.address that the service’s log names; or put it or its token here.' }),
+    el('p', { text: 'Open the address that “dhow ui” prints, or the one in the file ui.address that the service’s log names; or put it or its token here. Each has a new one when it is started.' }),
     el('label', { for: 'token', text: 'Address or token' }), token,
     el('button', { type: 'submit', text: 'Sign in', class: 'primary' }), why));
   token.focus();
