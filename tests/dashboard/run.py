@@ -225,6 +225,20 @@ def a_log_that_is_long_is_kept_in_part():
 
 
 @session.step
+def a_log_goes_on_with_each_run_and_is_whole():
+    dhow("run", "--name", "short", "busybox", "sh", "-c", "echo begins; yes x | tr -d '\\n' | head -c 40000; echo; printf 'no end of line'")
+    open_container("short", "Logs")
+    log = page.get_by_role("log")
+    expect(page.locator(".bar")).to_contain_text("3 lines · ended")
+    expect(log.locator("> div").nth(1)).to_have_text(re.compile("^[^x]*x{16000,} …$"))
+    expect(log.locator("> div").nth(2)).to_contain_text("no end of line")
+    dhow("start", "short")
+    dhow("wait", "short")
+    expect(page.locator(".bar")).to_contain_text("6 lines · ended")
+    dhow("rm", "short")
+
+
+@session.step
 def a_terminal_is_typed_in():
     open_container("web", "Terminal")
     screen = page.locator(".xterm-screen")
@@ -322,6 +336,8 @@ def containers_are_stopped_started_and_removed():
     since = dhow("inspect", "--format", "{{.State.StartedAt}}", "web")
     page.get_by_role("button", name="Restart web").click()
     suite.until("it has started again", lambda: dhow("inspect", "--format", "{{.State.StartedAt}}", "web") != since)
+    before = points(row("web").get_by_role("img").first)
+    suite.until("the new run is measured", lambda: points(row("web").get_by_role("img").first) > before)
     remove = page.get_by_role("button", name="Remove lazy")
     remove.click()
     dialog = page.get_by_role("dialog")
@@ -381,6 +397,10 @@ def all_of_it_is_done_by_keys():
         reached.append(at["label"])
     for label in ("web", "Stop web", "Remove lazy", "Search this section", "Keys", "Switch between light and dark"):
         assert label in reached, (label, reached)
+    page.locator(".skip").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    expect(page.get_by_role("heading", name="Containers", level=1)).to_be_visible()
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_contain_text("search")
     page.keyboard.press("Escape")

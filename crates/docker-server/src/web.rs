@@ -306,6 +306,7 @@ async fn api(connection: &Connection, request: Request<Incoming>) -> Result<Repl
     }
     let target = carry::target(asked, head.uri.query());
     let content = body(content).await?;
+    let content = wanted::shell(&head.method, asked).unwrap_or(content);
     connection.carrier.carry(carry::request(head.method, &target, content)?).await
 }
 

@@ -163,11 +163,13 @@ async fn what_is_asked_is_carried_with_nothing_of_the_browsers() {
     // Neither the cookie nor the key is the API's business.
     assert!(told.ends_with("GET /containers/json?all=1 host "), "{told}");
     let own = format!("{}Origin: http://{}\r\nContent-Length: 2\r\n", shown.session, shown.at);
-    let told = shown.ask("POST /api/containers/a/exec", &own, "{}").await;
-    assert!(
-        told.ends_with("POST /containers/a/exec host,content-type,content-length {}"),
-        "{told}"
-    );
+    let told = shown.ask("POST /api/exec/a/resize", &own, "{}").await;
+    assert!(told.ends_with("POST /exec/a/resize host,content-type,content-length {}"), "{told}");
+    let wish = r#"{"Cmd":["id"],"Privileged":true,"User":"root"}"#;
+    let own_wish = own.replace("Length: 2", &format!("Length: {}", wish.len()));
+    let told = shown.ask("POST /api/containers/a/exec", &own_wish, wish).await;
+    assert!(told.contains("POST /containers/a/exec host,") && told.contains("exec bash"), "{told}");
+    assert!(!told.contains("Privileged") && !told.contains("User"), "{told}");
     let refused = shown.get("/api/containers/gone/json").await;
     assert!(refused.starts_with("HTTP/1.1 404 ") && refused.contains("No such thing"));
     let refused = shown.ask("POST /api/containers/create", &own, "{}").await;
@@ -179,13 +181,13 @@ async fn what_is_asked_is_carried_with_nothing_of_the_browsers() {
 async fn nothing_is_told_to_who_has_not_signed_in() {
     let shown = Shown::new().await;
     let own = format!("Origin: http://{}\r\n", shown.at);
-    for (line, headers) in [("GET /api/info", ""), ("DELETE /api/containers/a", own.as_str())] {
+    for (line, headers) in [("GET /api/_ping", ""), ("DELETE /api/containers/a", own.as_str())] {
         let refused = shown.ask(line, headers, "").await;
         assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
     }
     // A page that this one is not sends the cookie as well, and says who it is.
     let foreign = format!("{}Origin: http://127.0.0.1:1\r\n", shown.session);
-    for line in ["GET /api/info", "POST /api/containers/a/stop", "POST /session"] {
+    for line in ["GET /api/_ping", "POST /api/containers/a/stop", "POST /session"] {
         let refused = shown.ask(line, &foreign, "").await;
         assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
     }
@@ -242,7 +244,7 @@ async fn a_shell_whose_page_has_gone_is_hung_up() {
 #[tokio::test]
 async fn an_engine_that_is_not_there_is_told_of() {
     let shown = Shown::before(Transport::Unix("/nonexistent/sock".into())).await;
-    let told = shown.get("/api/info").await;
+    let told = shown.get("/api/_ping").await;
     assert!(told.starts_with("HTTP/1.1 502 "), "{told}");
     assert!(told.contains("unix:///nonexistent/sock does not answer: No such file"), "{told}");
 }

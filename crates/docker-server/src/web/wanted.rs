@@ -1,24 +1,41 @@
 //! What the page asks the API for. Whoever gets into the page gets no more than that: it makes no containers, so it
 //! cannot bind the host's files into one.
 
+use bytes::Bytes;
 use http::Method;
 
 /// Whether the page has a use for this operation.
 pub(super) fn is_wanted(method: &Method, path: &str) -> bool {
     let Some(segments) = segments(path) else { return false };
     match (method.as_str(), segments.as_slice()) {
-        ("GET", ["_ping" | "version" | "info" | "networks" | "volumes"])
+        ("GET", ["_ping" | "networks" | "volumes"])
         | ("GET", ["system", "df"])
         | ("GET", ["containers" | "images", "json"])
-        | ("GET", ["containers", _, "json" | "top"])
+        | ("GET", ["containers", _, "json"])
         | ("GET", ["images", _, "json" | "history"])
-        | ("GET", ["networks" | "volumes", _])
         | ("POST", ["containers", _, "start" | "stop" | "restart" | "exec"])
         | ("GET", ["exec", _, "json"])
         | ("POST", ["exec", _, "resize"]) => true,
         ("DELETE", ["containers", id]) => *id != "prune",
         _ => false,
     }
+}
+
+/// What is started for the page's terminal: a shell, as the image's user and with what the container may. The page has no
+/// say in it, so nobody in the page makes a privileged one of it.
+pub(super) fn shell(method: &Method, path: &str) -> Option<Bytes> {
+    let is_exec =
+        *method == Method::POST && matches!(segments(path)?.as_slice(), ["containers", _, "exec"]);
+    // Whichever is the best one there. No keys part from it, and it ends with its page; Docker knows nothing of the latter.
+    let shell = "if command -v bash >/dev/null 2>&1; then exec bash; else exec sh; fi";
+    is_exec.then(|| {
+        let wish = serde_json::json!({
+            "AttachStdin": true, "AttachStdout": true, "AttachStderr": true, "Tty": true,
+            "Cmd": ["/bin/sh", "-c", shell], "Env": ["TERM=xterm-256color"],
+            "DetachKeys": "ctrl-@,ctrl-@,ctrl-@", "Dhow": {"EndsWithClient": true},
+        });
+        wish.to_string().into()
+    })
 }
 
 /// Whether the page follows this.
@@ -53,7 +70,7 @@ mod tests {
         for line in [
             "GET /containers/json",
             "GET /images/sha256:0123/history",
-            "GET /volumes/my.volume-1",
+            "GET /containers/my.container-1/json",
             "POST /containers/0123/restart",
             "DELETE /containers/0123",
             "POST /exec/0123/resize",
@@ -70,6 +87,9 @@ mod tests {
             "DELETE /images/0123",
             "GET /containers/0123/logs",
             "GET /containers/0123/export",
+            "GET /containers/0123/top",
+            "GET /info",
+            "GET /volumes/0123",
             "GET /containers/../json",
             "GET /containers//json",
             "POST /dhow/reset",

@@ -27,8 +27,8 @@ const KEYS = [
 /** Events that are kept, and how far back they are asked for, in seconds. */
 const EVENTS = 1000;
 const PAST = 3600;
-/** Milliseconds: until a lost service is asked again, for which changes are gathered before the page asks what is new, and after which ages that are shown are old. */
-const AGAIN = 1000;
+/** Milliseconds: until a lost service is asked again, at first and at most, for which changes are gathered before the page asks what is new, and after which ages that are shown are old. */
+const [AGAIN, SELDOM] = [1000, 30000];
 const GATHER = 120;
 const OLD = 15000;
 /** A service that is started again takes no session of the one before it: meanwhile anybody may have been at its port. */
@@ -41,6 +41,10 @@ let view = null;
 let shown = null;
 let line = null;
 let waiting = null;
+/** How long the next wait is. */
+let [pause, retry] = [AGAIN, null];
+/** Whether what is told is about something that somebody has done. */
+let done = false;
 
 function status(word, text) {
   state.dataset.state = word;
@@ -67,6 +71,7 @@ function route() {
 function go() {
   const { section, rest } = route();
   leave();
+  done = false;
   tell(null);
   search.value = '';
   for (const link of place('sections').children) {
@@ -80,13 +85,28 @@ function go() {
   update();
 }
 
-/** Asks again for what is shown. */
+/** Asks again for what is shown: one at a time of each view, however much changes meanwhile. */
 async function update() {
   const asked = view;
-  if (!asked?.update) return;
+  if (!asked) return;
+  asked.due = true;
+  if (asked.busy) return;
+  asked.busy = true;
   try {
-    await asked.update();
-    if (asked === view) tell(null);
+    while (asked.due && asked === view) {
+      asked.due = false;
+      await refresh(asked);
+    }
+  } finally {
+    asked.busy = false;
+  }
+}
+
+async function refresh(asked) {
+  try {
+    await asked.update?.();
+    // What somebody has done and what failed is told until it works, or another section is shown.
+    if (asked === view && !done) tell(null);
   } catch (error) {
     if (asked === view) failed(error);
   }
@@ -110,6 +130,7 @@ function changed() {
 function listen() {
   line?.close();
   let seen = journal.list.at(-1)?.timeNano ?? 0;
+  const begun = Date.now();
   line = follow(`/events?since=${seen ? Math.floor(seen / 1e9) : Math.floor(Date.now() / 1000) - PAST}`, {
     opened: () => {
       status('up', 'live');
@@ -122,21 +143,32 @@ function listen() {
       journal.heard?.(event);
       if (!event.Action.startsWith('exec_')) changed();
     },
-    ended: lost,
+    ended: (why) => {
+      // One that ends at once is not asked at once.
+      if (Date.now() - begun > SELDOM) pause = AGAIN;
+      lost(why);
+    },
   });
 }
 
-/** The service has gone, or says no: it is asked until it is there. */
-async function lost() {
+/** The service has gone, or says no: it is asked until it is there, more and more seldom if it is there and tells no events. */
+async function lost(why) {
   try {
     await get('/_ping');
-    listen();
   } catch (error) {
     if (error.status === 401) return signedOut();
     status('down', 'no connection');
+    done = false;
     tell(new Failure(error.status, `${error.message}: trying again`));
-    setTimeout(lost, AGAIN);
+    setTimeout(lost, AGAIN, why);
+    return;
   }
+  status('down', 'no events');
+  done = false;
+  if (why) tell(new Failure(why.status, `${why.message}: trying again`));
+  clearTimeout(retry);
+  retry = setTimeout(() => shown && listen(), pause);
+  pause = Math.min(2 * pause, SELDOM);
 }
 
 function signedOut(error) {
@@ -212,9 +244,18 @@ async function start() {
     el('a', { href: `#/${path}`, 'data-path': path, 'aria-keyshortcuts': `${at + 1}` }, el('kbd', { text: `${at + 1}`, 'aria-hidden': 'true' }), name)));
   place('theme').addEventListener('click', theme);
   place('help').addEventListener('click', help);
+  // A hash is a section here, so the link has no way of its own.
+  document.querySelector('.skip').addEventListener('click', (event) => {
+    event.preventDefault();
+    main.focus();
+  });
   search.addEventListener('input', () => view?.search?.(search.value));
   document.addEventListener('keydown', key);
-  document.addEventListener('failed', ({ detail }) => failed(detail));
+  document.addEventListener('failed', ({ detail }) => {
+    done = Boolean(detail);
+    if (detail) failed(detail);
+    else tell(null);
+  });
   addEventListener('hashchange', () => (location.hash.startsWith('#token=') ? enter() : shown && go()));
   setInterval(() => view?.ages && !document.hidden && state.dataset.state === 'up' && update(), OLD);
   await enter();

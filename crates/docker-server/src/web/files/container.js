@@ -32,7 +32,7 @@ function overview(id) {
   const charts = { cpu: new Chart('CPU', 5, percent), memory: new Chart('Memory', 1e6, bytes) };
   const more = el('p', { class: 'dim' });
   const told = el('dl');
-  let line = null;
+  let [line, run] = [null, null];
   return {
     node: [el('div', { class: 'charts' }, charts.cpu.node, charts.memory.node), more, told],
     update: (found) => {
@@ -43,11 +43,15 @@ function overview(id) {
         say(more, 'It does not run: there is nothing to measure.');
         return;
       }
+      // Another run is another process, with readings of its own.
+      if (found.State.StartedAt !== run) line?.close();
+      if (found.State.StartedAt !== run) line = null;
+      run = found.State.StartedAt;
       line ??= readings(id, (now) => {
         charts.cpu.add(now.cpu);
         charts.memory.add(now.memory, now.limit ? ` of ${bytes(now.limit)}` : '');
         say(more, `${now.pids} processes · network: ${bytes(now.received)} received, ${bytes(now.sent)} sent`);
-      });
+      }, () => (line = null));
     },
     close: () => line?.close(),
   };

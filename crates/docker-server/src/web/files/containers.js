@@ -33,7 +33,7 @@ function row(first, seen) {
     say(memory, bytes(now.memory));
   };
   const follow = () => {
-    if (runs && visible) line ??= readings(id, tell);
+    if (runs && visible) line ??= readings(id, tell, () => (line = null));
     else {
       line?.close();
       line = null;
@@ -54,8 +54,9 @@ function row(first, seen) {
         runs = running;
         line?.close();
         line = null;
-        follow();
       }
+      // Those that ended with the service go on.
+      follow();
       say(link, name);
       say(image, container.Image);
       image.title = container.Image;

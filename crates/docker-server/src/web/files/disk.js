@@ -6,6 +6,9 @@ import { bytes, percent } from './text.js';
 
 const COLUMNS = ['Kind', '#Count', '#In use', '#Size', '#Nobody uses', 'Share'];
 
+/** Milliseconds between two counts: each reads what is there file by file. */
+const SELDOM = 30000;
+
 const sum = (list, size) => list.reduce((all, one) => all + Math.max(0, size(one) || 0), 0);
 
 /** Of each kind: how many, how many of them are used, their size, and what of it would be free without the others. */
@@ -25,11 +28,15 @@ function kinds(usage) {
 
 export function disk() {
   const { node, body } = table('Disk use', COLUMNS);
+  let counted = -SELDOM;
   const total = el('span', { class: 'dim', text: 'counting' });
   return {
     node: [el('div', { class: 'head' }, el('h1', { text: 'Disk' }), total), el('div', { class: 'wide' }, node),
       el('p', { class: 'dim', text: 'What nobody uses goes with dhow system prune.' })],
+    ages: true,
     update: async () => {
+      if (performance.now() - counted < SELDOM) return;
+      counted = performance.now();
       const found = kinds(await get('/system/df'));
       const all = found.reduce((count, [, , , , size]) => count + size, 0);
       total.textContent = `${bytes(all)} in all`;

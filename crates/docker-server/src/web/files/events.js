@@ -24,7 +24,7 @@ function row(event) {
 export function events(journal) {
   const { node, body } = table('Events', COLUMNS);
   const rows = new Rows(body, COLUMNS.length, row);
-  const count = el('span', { class: 'dim', role: 'status' });
+  const count = el('span', { class: 'dim' });
   let [search, due] = ['', false];
   const show = () => {
     due = false;

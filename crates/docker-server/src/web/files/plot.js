@@ -81,8 +81,8 @@ function figures(now, before) {
   };
 }
 
-/** Follows a container's readings, until `close` or its end. */
-export function readings(id, tell) {
+/** Follows a container's readings until `close`. When they end, `ended` is called: they go on with the next update. */
+export function readings(id, tell, ended) {
   let before = null;
   return follow(`/containers/${id}/stats?stream=1`, {
     each: (now) => {
@@ -91,6 +91,6 @@ export function readings(id, tell) {
       if (before) tell(figures(now, before));
       before = { cpu: now.cpu_stats.cpu_usage.total_usage, system: now.cpu_stats.system_cpu_usage ?? 0 };
     },
-    ended: () => {},
+    ended,
   });
 }

@@ -6,6 +6,7 @@ import { ask, button, el } from './dom.js';
 async function post(path, method = 'POST') {
   try {
     await request(method, path);
+    document.dispatchEvent(new CustomEvent('failed', { detail: null }));
     return true;
   } catch (error) {
     document.dispatchEvent(new CustomEvent('failed', { detail: error }));
@@ -17,9 +18,9 @@ async function remove(id, name, runs, after) {
   const question = runs
     ? 'It runs. It is killed, and what it has written to its own files is lost.'
     : 'What it has written to its own files is lost.';
-  const answer = await ask(`Remove ${name}?`, [el('p', { text: `${question} Named volumes stay.` })],
+  const answer = await ask(`Remove ${name}?`, [el('p', { text: `${question} Its volumes stay.` })],
     [{ text: 'Cancel' }, { text: 'Remove', danger: true }]);
-  if (answer === 'Remove' && (await post(`/containers/${id}?force=${runs ? 1 : 0}&v=1`, 'DELETE'))) after?.();
+  if (answer === 'Remove' && (await post(`/containers/${id}?force=${runs ? 1 : 0}`, 'DELETE'))) after?.();
 }
 
 /** The buttons for a container; `show` sets which of them are of use. */

@@ -6,6 +6,9 @@ import { ago, bytes, fits, nameOf } from './text.js';
 
 const COLUMNS = ['Name', 'Driver', 'Created', '#Size', 'Used by', 'Place on the host'];
 
+/** Milliseconds between two counts of sizes. */
+const SELDOM = 30000;
+
 function row() {
   const cells = COLUMNS.map(() => el('span'));
   const users = el('td');
@@ -35,6 +38,7 @@ export function volumes() {
   const count = el('span', { class: 'dim' });
   let [all, there, search] = [[], [], ''];
   const sizes = new Map();
+  let counted = -SELDOM;
   const show = () => {
     say(count, `${all.length}`);
     const found = all.filter((one) => fits([one.Name, one.Driver, one.Mountpoint, ...Object.entries(one.Labels ?? {}).flat()], search));
@@ -44,12 +48,16 @@ export function volumes() {
   };
   return {
     node: [el('div', { class: 'head' }, el('h1', { text: 'Volumes' }), count), el('div', { class: 'wide' }, node)],
+    ages: true,
     update: async () => {
       const [list, containers] = await Promise.all([get('/volumes'), get('/containers/json?all=1')]);
       [all, there] = [list.Volumes ?? [], containers];
       show();
-      // Sizes are counted file by file, so they come later.
+      // Sizes are counted file by file, so they come later, and not each time that something changes.
+      if (performance.now() - counted < SELDOM && all.every((one) => sizes.has(one.Name))) return;
+      counted = performance.now();
       const usage = await get('/system/df?type=volume');
+      for (const one of all) sizes.set(one.Name, undefined);
       for (const one of usage.Volumes ?? []) sizes.set(one.Name, one.UsageData?.Size);
       show();
     },
