@@ -124,6 +124,7 @@ fn status(error: &EngineError) -> StatusCode {
         | E::ContainerPath { .. }
         | E::Unmountable { .. }
         | E::Shim { .. }
+        | E::Damaged { .. }
         | E::CheckpointFailed { .. }
         | E::Record { .. }
         | E::File { .. } => StatusCode::INTERNAL_SERVER_ERROR,

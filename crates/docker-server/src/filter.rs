@@ -164,8 +164,17 @@ impl Containers {
     /// The same for one that cannot be read: who asks for more than is known of it does not mean it.
     pub(crate) fn fits_unread(&self, view: &UnreadView, state: &str) -> bool {
         const KNOWN: [&str; 6] = ["ancestor", "before", "id", "name", "since", "status"];
-        self.filters.keys().all(|key| KNOWN.contains(&key))
-            && self.fits_row(&view.name, view.id, state)
+        const OF_ITS_LIFE: [&str; 3] = ["exited", "health", "publish"];
+        match &view.at_rest {
+            Some(at_rest) => {
+                !self.filters.keys().any(|key| OF_ITS_LIFE.contains(&key))
+                    && self.fits(at_rest, state)
+            }
+            None => {
+                self.filters.keys().all(|key| KNOWN.contains(&key))
+                    && self.fits_row(&view.name, view.id, state)
+            }
+        }
     }
 
     fn fits_row(&self, name: &ContainerName, id: ContainerId, state: &str) -> bool {

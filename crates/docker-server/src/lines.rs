@@ -194,15 +194,21 @@ mod tests {
                 at: at(1),
                 oom: false,
             }),
+            at_rest: None,
             why: "a".to_owned(),
         };
         assert!(lines.is_news(&unread) && !lines.is_news(&unread));
-        let summary = raise::unread(&unread, at(3));
+        let summary = raise::unread(&unread, at(3), PortList::Each);
         assert_eq!((summary.state.as_str(), summary.names), ("exited", vec!["/web".to_owned()]));
         assert_eq!(summary.status, "Exited (1) 2 seconds ago (unreadable)");
         unread.life = None;
-        let summary = raise::unread(&unread, at(3));
+        let summary = raise::unread(&unread, at(3), PortList::Each);
         assert_eq!((summary.state.as_str(), summary.status.as_str()), ("dead", "Unreadable"));
+        // Its record can be read, and its shim's file cannot.
+        unread.at_rest = Some(Arc::new(running(PLAIN)));
+        let summary = raise::unread(&unread, at(3), PortList::Each);
+        assert_eq!((summary.state.as_str(), summary.status.as_str()), ("dead", "Unreadable"));
+        assert_eq!(summary.image, unread.at_rest.as_ref().unwrap().image_name);
         unread.why = "b".to_owned();
         assert!(lines.is_news(&unread));
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use model::health::{Health, HealthStatus, OnUnhealthy};
 use model::{ContainerId, Life};
 use oci_spec::runtime::{Process, Spec};
-use shim::Watch;
 use shim::protocol::HealthPlan;
+use shim::{RecordError, Watch};
 
 use crate::container::Container;
-use crate::guard::shim_error;
+use crate::guard::{file_error, shim_error};
 use crate::resolve::Checkup;
 use crate::{Engine, EngineError};
 
@@ -67,7 +67,11 @@ impl Engine {
         if checkup.is_none_or(|checkup| checkup.argv.is_none()) {
             return Ok(None);
         }
-        let known = watch.health().map_err(|error| shim_error(id, &error))?;
+        let known = match watch.health() {
+            // It is not known then. Nothing else of the container hangs on it.
+            Err(RecordError::Damaged { .. }) => None,
+            known => known.map_err(|error| file_error(id, &error))?,
+        };
         Ok(known.map(|health| match life {
             Life::Running { .. } => health,
             // Nobody looks; a shim that was killed has not said so itself.

@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use model::life::{ExitCode, Life, StartFailure};
 use model::{ContainerId, NameOrId};
 use rustix::fs::{FlockOperation, Mode, OFlags};
+use shim::protocol::ExitRecord;
 use shim::{Liveness, RecordError, Watch};
 use store::{ContainerRow, Found};
 
-use crate::guard::shim_error;
+use crate::guard::file_error;
 use crate::prepare::store_error;
 use crate::record::{Begun, Record};
 use crate::{Engine, EngineError, random};
@@ -164,11 +165,12 @@ impl Engine {
         self.life_at(container.record.begun().as_ref(), (&container.id, &mut watch), liveness)
     }
 
-    /// The same for one that may not be readable: what is counted is counted all the same.
-    pub(crate) fn life_of_row(&self, row: ContainerRow) -> Result<Life, EngineError> {
+    /// The same for one that may not be readable: what is counted is counted all the same. `None` if a shim guards
+    /// it and what that one says cannot be read.
+    pub(crate) fn life_of_row(&self, row: ContainerRow) -> Result<Option<Life>, EngineError> {
         let id = row.id;
         match Container::read(row) {
-            Ok(container) => self.life(&container),
+            Ok(container) => known_life(self.life(&container)),
             Err(_) => self.life_unread(&id),
         }
     }
@@ -180,16 +182,15 @@ impl Engine {
         (id, watch): (&ContainerId, &mut Watch),
         liveness: Liveness,
     ) -> Result<Life, EngineError> {
-        let failed = |error: RecordError| shim_error(id, &error);
         let guarded = liveness == Liveness::Held;
-        if guarded && let Some(life) = watch.state().map_err(failed)? {
+        if guarded && let Some(life) = watch.state().map_err(|error| file_error(id, &error))? {
             return Ok(life);
         }
         let Some(start) = begun else { return Ok(Life::NEW) };
         if let Some(why) = &start.failed {
             return Ok(Life::Created { failed: Some(why.clone()) });
         }
-        Ok(match watch.exit().map_err(failed)? {
+        Ok(match seen_end(id, watch)? {
             Some(exit) if exit.since >= start.at => exit.life(),
             // It is just being started. `state.json` may be written at this very moment, and is no
             // sign of a death.
@@ -201,15 +202,39 @@ impl Engine {
         })
     }
 
-    /// How a container lives whose record cannot be read: what its shim says alone.
-    pub(crate) fn life_unread(&self, id: &ContainerId) -> Result<Life, EngineError> {
+    /// How a container lives whose record cannot be read: what its shim says alone; `None` if that cannot be read
+    /// either.
+    pub(crate) fn life_unread(&self, id: &ContainerId) -> Result<Option<Life>, EngineError> {
         let mut watch = Watch::new(self.shim_paths(id));
-        let failed = |error: RecordError| shim_error(id, &error);
-        let is_held = self.liveness_at(&mut watch, id)? == Liveness::Held;
-        if is_held && let Some(life) = watch.state().map_err(failed)? {
-            return Ok(life);
+        if self.liveness_at(&mut watch, id)? == Liveness::Held {
+            let state = watch.state().map_err(|error| file_error(id, &error));
+            match known_life(state)? {
+                Some(Some(life)) => return Ok(Some(life)),
+                // It is just being started.
+                Some(None) => {}
+                None => return Ok(None),
+            }
         }
-        Ok(watch.exit().map_err(failed)?.map_or(Life::NEW, |exit| exit.life()))
+        let exit = seen_end(id, &mut watch)?;
+        Ok(Some(exit.map_or(Life::NEW, |exit| exit.life())))
+    }
+}
+
+/// How a container ended last, if anybody saw it and that can be read.
+fn seen_end(id: &ContainerId, watch: &mut Watch) -> Result<Option<ExitRecord>, EngineError> {
+    match watch.exit() {
+        // A record that a full disk or a power cut has left is as none: the end is not known.
+        Err(RecordError::Damaged { .. }) => Ok(None),
+        exit => exit.map_err(|error| file_error(id, &error)),
+    }
+}
+
+/// `None` for what a shim's damaged file would have said. Whatever else is wrong stays an error: a shortage that
+/// passes is no answer.
+pub(crate) fn known_life<T>(life: Result<T, EngineError>) -> Result<Option<T>, EngineError> {
+    match life {
+        Err(EngineError::Damaged { .. }) => Ok(None),
+        life => life.map(Some),
     }
 }
 

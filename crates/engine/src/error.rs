@@ -312,6 +312,14 @@ pub enum EngineError {
         /// One line.
         what: String,
     },
+    /// A file that a shim keeps is not what this version's shims write.
+    #[error("container {id}: {what}")]
+    Damaged {
+        /// Whose.
+        id: ContainerId,
+        /// One line, with the file's name.
+        what: String,
+    },
     /// A record in the database that this version cannot read.
     #[error(
         "the record of container {name} ({}) cannot be read, it may be of a newer dhow: {source}",

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use model::{ContainerId, Life};
 use shim::protocol::{ExitRecord, Refusal, Request, Until, Which};
-use shim::{CallError, EnsureError, Liveness, Shim, ShimPaths, Watch};
+use shim::{CallError, EnsureError, Liveness, RecordError, Shim, ShimPaths, Watch};
 
 use crate::container::Container;
 use crate::{Engine, EngineError};
@@ -124,6 +124,14 @@ impl Engine {
 /// Anything that a shim cannot be asked.
 pub(crate) fn shim_error(id: &ContainerId, error: &dyn std::error::Error) -> EngineError {
     EngineError::Shim { id: *id, what: chain(error) }
+}
+
+/// What a shim has left cannot be read. That the kernel refuses at this moment is nothing of the file's.
+pub(crate) fn file_error(id: &ContainerId, error: &RecordError) -> EngineError {
+    match error {
+        RecordError::Damaged { .. } => EngineError::Damaged { id: *id, what: chain(error) },
+        RecordError::Read { .. } | RecordError::Write { .. } => shim_error(id, error),
+    }
 }
 
 /// What an error says, and why.

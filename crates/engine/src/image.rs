@@ -139,7 +139,8 @@ impl Engine {
         let mut running = BTreeSet::new();
         for row in self.store().containers().list()? {
             let id = row.id;
-            if self.life_of_row(row)?.is_up() {
+            // One that is guarded may run.
+            if self.life_of_row(row)?.is_none_or(|life| life.is_up()) {
                 running.insert(id);
             }
         }

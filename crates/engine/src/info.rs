@@ -76,12 +76,11 @@ impl Engine {
         let (mut running, mut paused, mut stopped) = (0, 0, 0);
         for row in self.store().containers().list()? {
             match self.life_of_row(row)? {
-                Life::Running { .. } => running += 1,
-                Life::Paused { .. } => paused += 1,
-                // Docker counts one between two lives here.
-                Life::Created { .. } | Life::Restarting { .. } | Life::Exited { .. } => {
-                    stopped += 1;
-                }
+                Some(Life::Running { .. }) => running += 1,
+                Some(Life::Paused { .. }) => paused += 1,
+                // Docker counts one between two lives here, and one that it cannot read.
+                Some(Life::Created { .. } | Life::Restarting { .. } | Life::Exited { .. })
+                | None => stopped += 1,
             }
         }
         Ok((running, paused, stopped))

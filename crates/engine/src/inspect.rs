@@ -166,9 +166,11 @@ impl Engine {
     fn files(&self, container: &Container, life: &Life) -> Result<FilesView, EngineError> {
         let owner = match self.network_owner(container) {
             Err(EngineError::NoSuchContainer(_) | EngineError::Ambiguous(_)) => None,
-            owner => owner?,
+            // It has these files all the same.
+            Err(EngineError::Record { id, .. }) => Some(id),
+            owner => owner?.map(|owner| owner.id),
         };
-        let dir = self.paths().container_dir(&owner.map_or(container.id, |owner| owner.id));
+        let dir = self.paths().container_dir(&owner.unwrap_or(container.id));
         let started = container.record.last_start().is_some();
         let file = |name: &str| if started { dir.join(name) } else { PathBuf::new() };
         Ok(FilesView {

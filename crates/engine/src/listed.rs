@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::ContainerId;
+use model::{ContainerId, Life};
 use rustix::process::{Resource, getrlimit};
 use shim::{Liveness, Watch};
 use store::{ContainerRow, Stamp};
 
 use crate::container::Container;
-use crate::inspect::{Names, timestamp};
+use crate::inspect::{Lives, Names, timestamp};
 use crate::record::{Begun, Progress};
 use crate::view::{ContainerView, ListQuery, Listed, UnreadView};
 use crate::{Engine, EngineError};
@@ -127,9 +127,10 @@ impl Engine {
         names: &mut Names,
     ) -> Result<Option<Listed>, EngineError> {
         let view = match self.look_whole(id, known, query, names) {
-            // Another dhow's record, or files that a full disk has cut: the others are to be seen.
-            Err(why @ (EngineError::Record { .. } | EngineError::Shim { .. })) => {
-                return self.look_unread(id, &why, query);
+            // Another dhow's record or shim: the others are to be seen. That the kernel refuses something is no
+            // matter of this container's, and it would look as if it were dead.
+            Err(why @ (EngineError::Record { .. } | EngineError::Damaged { .. })) => {
+                return self.look_unread(id, &why, query, names);
             }
             view => view?,
         };
@@ -194,20 +195,23 @@ impl Engine {
         id: &ContainerId,
         why: &EngineError,
         query: ListQuery,
+        names: &mut Names,
     ) -> Result<Option<Listed>, EngineError> {
         let Some(row) = self.store().containers().get(id)? else { return Ok(None) };
-        let life = self.life_unread(id).ok();
-        let is_listed = query == ListQuery::All || life.as_ref().is_none_or(model::Life::is_up);
-        Ok(is_listed.then(|| {
-            Listed::Unread(UnreadView {
-                id: row.id,
-                name: row.name,
-                created: timestamp(row.created_ns),
-                image: row.image,
-                life,
-                why: why.to_string(),
-            })
-        }))
+        let life = self.life_unread(id)?;
+        if query == ListQuery::Running && life.as_ref().is_some_and(|life| !life.is_up()) {
+            return Ok(None);
+        }
+        let (name, created, image) = (row.name.clone(), timestamp(row.created_ns), row.image);
+        let at_rest = match Container::read(row) {
+            Ok(container) => {
+                let lives = Lives { life: Life::NEW, health: None };
+                Some(Arc::new(self.view(container, lives, names)?))
+            }
+            Err(_) => None,
+        };
+        let why = why.to_string();
+        Ok(Some(Listed::Unread(UnreadView { id: *id, name, created, image, life, at_rest, why })))
     }
 }
 
@@ -292,7 +296,7 @@ mod tests {
 
     use std::path::Path;
 
-    use model::{ExitCode, ImageId, Life};
+    use model::{ExitCode, ImageId};
     use shim::protocol::{ByHand, ExitRecord};
     use shim::{LifeLock, ShimPaths};
     use store::Durability;
@@ -499,11 +503,92 @@ mod tests {
         assert_eq!(unread(&scene).life, Some(running.clone()));
         set(RECORD);
         assert_eq!(scene.views()[1].life, running);
-        // Its shim's file may be damaged as well.
+        // Who has joined its network has its files, and can be read.
+        set(&newer);
+        let joined = RECORD.replace(r#""mode": "Bridge""#, r#""mode": {"Container": "c2"}"#);
+        assert_ne!(joined, RECORD);
+        let rows = scene.ours.store().containers();
+        rows.set_record(&row(3, "c3").id, &joined, Durability::Eventual).unwrap();
+        assert_eq!(unread(&scene).life, Some(running));
+        let Listed::Whole(joiner) = scene.look().remove(0) else { panic!() };
+        assert!(joiner.files.hosts.to_str().unwrap().contains(&strange.id.to_string()));
+        lock.remove_dir();
+    }
+
+    #[test]
+    fn what_a_damaged_file_of_the_shim_would_say_is_all_that_is_not_known() {
+        let scene = Scene::new();
+        (1..4).for_each(|byte| drop(scene.add(&scene.ours, &row(byte, &format!("c{byte}")))));
+        let id = row(2, "c2").id;
+        let paths = scene.ours.shim_paths(&id);
+        let unseen = scene.views()[1].life.clone();
+        assert!(matches!(unseen, Life::Exited { code: crate::container::UNSEEN_EXIT, .. }));
+        // Nobody saw the end then.
+        write(&paths.exit_record(), &"no end");
+        assert_eq!(scene.views()[1].life, unseen);
+        let lock = LifeLock::try_take(&paths).unwrap().unwrap();
+        let running = Life::Running { pid: 7, since: now() };
+        write(&paths.state(), &running);
+        assert_eq!(scene.views()[1].life, running);
+        // Another dhow's shim says something else.
         write(&paths.state(), &"no life");
-        assert_eq!(unread(&scene).life, None);
+        for query in [ListQuery::All, ListQuery::Running] {
+            let all = scene.look_for(query);
+            let unread = all.iter().find_map(|listed| match listed {
+                Listed::Unread(view) => Some(view),
+                Listed::Whole(_) => None,
+            });
+            let unread = unread.unwrap();
+            assert_eq!((unread.id, &unread.life), (id, &None));
+            assert!(unread.why.contains("state.json is damaged"), "{}", unread.why);
+            assert_eq!(unread.at_rest.as_ref().unwrap().resolved.labels["x"], "y");
+        }
+        let row = |byte| scene.ours.store().containers().get(&row(byte, "xx").id).unwrap().unwrap();
+        assert_eq!(scene.ours.life_of_row(row(2)).unwrap(), None);
+        assert!(scene.ours.life_of_row(row(1)).unwrap().is_some());
         lock.remove_dir();
         assert_eq!(scene.views().len(), 3);
+    }
+
+    #[test]
+    fn a_health_that_cannot_be_read_is_not_known() {
+        let scene = Scene::new();
+        let mut record = row(1, "web");
+        record.record = record.record.replace(
+            r#""resolved": {"#,
+            r#""resolved": {"health": {"argv": ["true"], "check": {"test": ["CMD", "true"]}},"#,
+        );
+        assert_ne!(record.record, RECORD);
+        let paths = scene.add(&scene.ours, &record);
+        std::fs::create_dir_all(paths.dir()).unwrap();
+        write(&paths.dir().join("health.json"), &"no health");
+        assert_eq!(scene.views()[0].health, None);
+    }
+
+    #[test]
+    fn a_shortage_fails_a_list_and_is_no_answer() {
+        let scene = Scene::new();
+        let paths = scene.add(&scene.ours, &row(1, "web"));
+        let fails = || {
+            for engine in [&scene.ours, &open(scene.dir.path())] {
+                let listed = engine.list(ListQuery::All, |_| Ok(ControlFlow::Continue(())));
+                assert!(matches!(listed, Err(EngineError::Shim { .. })), "{listed:?}");
+            }
+        };
+        // A directory is opened as little as a file for which there is no descriptor.
+        std::fs::create_dir_all(paths.lock()).unwrap();
+        fails();
+        std::fs::remove_dir(paths.lock()).unwrap();
+        let lock = LifeLock::try_take(&paths).unwrap().unwrap();
+        std::fs::create_dir(paths.state()).unwrap();
+        fails();
+        let newer = RECORD.replacen("{", r#"{"wish": 1,"#, 1);
+        let rows = scene.ours.store().containers();
+        rows.set_record(&row(1, "web").id, &newer, Durability::Eventual).unwrap();
+        fails();
+        std::fs::remove_dir(paths.state()).unwrap();
+        lock.remove_dir();
+        assert!(matches!(scene.look().as_slice(), [Listed::Unread(_)]));
     }
 
     #[test]

@@ -123,6 +123,7 @@ fn unreadable(error: EngineError) -> Result<String, EngineError> {
         error,
         EngineError::Record { .. }
             | EngineError::Shim { .. }
+            | EngineError::Damaged { .. }
             | EngineError::Store(_)
             | EngineError::Db(DbError::Open { .. } | DbError::Setup { .. } | DbError::Sql { .. })
     );

@@ -301,7 +301,7 @@ pub enum Listed {
 }
 
 /// What is known of a container that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct UnreadView {
     /// Its id.
     pub id: ContainerId,
@@ -313,6 +313,9 @@ pub struct UnreadView {
     pub image: Option<ImageId>,
     /// Its state, if that can be read.
     pub life: Option<Life>,
+    /// What its record says, if that can be read: all but how it lives, in which it is as one that was never
+    /// started.
+    pub at_rest: Option<Arc<ContainerView>>,
     /// What cannot be read, and why.
     pub why: String,
 }

@@ -191,7 +191,9 @@ fn summaries(
                 if wanted.fits_unread(&view, raise::unread_word(&view))
                     && fits_others((view.created, view.id), view.image)
                 {
-                    list.push(&raise::unread(&view, now));
+                    let mut summary = raise::unread(&view, now, listing.style.ports);
+                    quirks::container_summary(listing.style.api, &mut summary);
+                    list.push(&summary);
                 }
             }
         }

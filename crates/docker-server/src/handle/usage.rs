@@ -81,7 +81,7 @@ fn containers(
         let view = match listed {
             Listed::Whole(view) => view,
             Listed::Unread(view) => {
-                list.push(raise::unread(&view, now));
+                list.push(raise::unread(&view, now, PortList::Each));
                 return Ok(ControlFlow::Continue(()));
             }
         };

@@ -154,15 +154,19 @@ pub(crate) fn summary(
 }
 
 /// A line of `GET /containers/json` for one that cannot be read.
-pub(crate) fn unread(view: &UnreadView, now: Timestamp) -> ContainerSummary {
+pub(crate) fn unread(view: &UnreadView, now: Timestamp, ports: PortList) -> ContainerSummary {
+    let (state, status) = (status::unread_word(view).to_owned(), status::unread_text(view, now));
+    if let Some(at_rest) = &view.at_rest {
+        return ContainerSummary { state, status, ..summary(at_rest, None, now, ports) };
+    }
     ContainerSummary {
         id: view.id.to_string(),
         names: vec![format!("/{}", view.name)],
         image: view.image.map(|id| id.short()).unwrap_or_default(),
         image_id: view.image.map(|id| id.to_string()).unwrap_or_default(),
         created: view.created.as_second(),
-        state: status::unread_word(view).to_owned(),
-        status: status::unread_text(view, now),
+        state,
+        status,
         ..ContainerSummary::default()
     }
 }

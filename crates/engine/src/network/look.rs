@@ -11,7 +11,7 @@ use store::NetworkRow;
 use super::error::NetworkError;
 use super::record::{Known, Made};
 use super::{BRIDGE, BUILT_IN, net_error};
-use crate::container::Container;
+use crate::container::{Container, known_life};
 use crate::inspect::endpoint_view;
 use crate::view::{EndpointView, NetworkView};
 use crate::{Engine, EngineError};
@@ -146,7 +146,7 @@ impl Engine {
             let Ok(container) = Container::read(row) else { continue };
             let endpoint = container.record.last_start().and_then(|start| start.endpoint.as_ref());
             let Some(endpoint) = endpoint else { continue };
-            if !self.life(&container)?.is_running() {
+            if !known_life(self.life(&container))?.is_some_and(|life| life.is_running()) {
                 continue;
             }
             for place in endpoint.all() {

@@ -151,7 +151,10 @@ fn one_that_cannot_be_read_keeps_no_other_from_anything() {
         "{listed}"
     );
     assert!(status(&pair, "c2").ends_with(" (unreadable)"));
-    // It is told once, with the reason.
+    // It is told once, with the reason. What is told is read by another thread.
+    until("it is told", || pair.service.said().contains("a container cannot be read"));
+    list(&pair);
+    assert!(pair.service.say(ALL).contains("(unreadable)"));
     let said = pair.service.said();
     assert_eq!(said.matches("a container cannot be read").count(), 1, "{said}");
     assert!(said.contains("unknown field `wish`"), "{said}");
@@ -168,5 +171,40 @@ fn one_that_cannot_be_read_keeps_no_other_from_anything() {
     let refused = host.fails(1, &["rmi", "-f", &image]);
     assert!(refused.contains("running container"), "{refused}");
     containers.set_record(&row.id, &row.record, Durability::Now).unwrap();
+    assert!(list(&pair).contains(" c2 busybox running "));
+}
+
+#[test]
+fn a_shim_that_cannot_be_understood_hides_nothing_else() {
+    let pair = Pair::new();
+    let host = &pair.host;
+    for name in ["c1", "c2"] {
+        let on = ["run", "-d", "--network", "bridge", "-l", "x=y", "--name", name];
+        host.ok(&[&on[..], &["busybox", "sleep", "1000"]].concat());
+    }
+    let id = host.ok(&["inspect", "-f", "{{.Id}}", "c2"]);
+    let state = host.run_root().join("c").join(id).join("state.json");
+    let good = std::fs::read(&state).unwrap();
+    let replace = |content: &[u8]| {
+        let new = state.with_extension("new");
+        std::fs::write(&new, content).unwrap();
+        std::fs::rename(new, &state).unwrap();
+    };
+    replace(b"{\"Elsewhere\":{}}");
+    let listed = list(&pair);
+    assert!(listed.contains(" c1 busybox running "), "{listed}");
+    let other = listed.lines().find(|line| line.contains(" c2 busybox dead ")).unwrap();
+    assert!(other.ends_with(" x=y"), "{listed}");
+    let filtered = |filter: &str| host.ok(&["ps", "-a", "--format", "{{.Names}}", "-f", filter]);
+    assert_eq!((filtered("label=x=y"), filtered("exited=0")), ("c2\nc1".into(), String::new()));
+    until("it is told", || pair.service.said().contains("state.json is damaged"));
+    assert_eq!(host.ok(&["info", "-f", "{{.Containers}} {{.ContainersRunning}}"]), "2 1");
+    host.ok(&["network", "ls"]);
+    assert!(host.ok(&["network", "inspect", "bridge"]).contains(r#""Name": "c1""#));
+    host.ok(&["rm", "-f", "c1"]);
+    let image = host.ok(&["images", "-q", "--no-trunc"]);
+    let refused = host.fails(1, &["rmi", "-f", &image]);
+    assert!(refused.contains("running container"), "{refused}");
+    replace(&good);
     assert!(list(&pair).contains(" c2 busybox running "));
 }
