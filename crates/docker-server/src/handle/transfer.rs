@@ -40,7 +40,7 @@ pub(super) async fn save(call: Call, names: Vec<String>) -> Result<Reply, HttpEr
     if names.is_empty() {
         return Err(HttpError::bad_request("names is required"));
     }
-    if platform(&call)?.is_some_and(|platform| platform != Platform::host()) {
+    if archived_platform(&call)?.is_some_and(|platform| platform != Platform::host()) {
         return Err(HttpError::later("saving another platform than the host's"));
     }
     let lookup = names.clone();
@@ -105,7 +105,7 @@ impl Write for PieceWriter {
 
 /// `POST /images/load`.
 pub(super) async fn load(call: Call) -> Result<Reply, HttpError> {
-    let platform = platform(&call)?;
+    let platform = archived_platform(&call)?;
     let engine = call.engine.clone();
     let (reader, pump) = call.into_reader();
     tokio::spawn(pump);
@@ -220,6 +220,14 @@ pub(super) fn with_tag(repo: &str, tag: Option<&str>) -> Result<Reference, HttpE
 
 fn platform(call: &Call) -> Result<Option<Platform>, HttpError> {
     Ok(call.query.get("platform").map(str::parse).transpose()?)
+}
+
+/// One platform of an archive: clients of 1.48 and newer give it as JSON, `dhow` itself as text.
+fn archived_platform(call: &Call) -> Result<Option<Platform>, HttpError> {
+    match call.query.get("platform") {
+        Some(text) if text.starts_with('{') => described_platform(call),
+        Some(_) | None => platform(call),
+    }
 }
 
 /// Credentials. What cannot be read counts as none, as in Docker.

@@ -1,5 +1,8 @@
 //! What image requests of newer API versions ask: manifests, and one platform.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+
 use serde_json::Value;
 
 use super::Pair;
@@ -69,4 +72,23 @@ fn an_image_is_there_for_its_own_platform_alone() {
     let (status, body) = get(&pair, &both);
     assert_eq!(status, "400");
     assert!(body["message"].as_str().unwrap().starts_with("conflicting options: "), "{body}");
+}
+
+#[test]
+fn archives_are_asked_for_a_platform_as_docker_asks() {
+    let pair = Pair::new();
+    let own = get(&pair, "/v1.51/images/busybox/json").1["Architecture"].clone();
+    let own = platform(own.as_str().unwrap());
+    let ask = |path: &str, query: &str| {
+        let request = format!("GET {path}?{query} HTTP/1.0\nHost: d\n\n");
+        let mut stream = UnixStream::connect(&pair.service.socket).unwrap();
+        stream.write_all(request.replace('\n', "\r\n").as_bytes()).unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        String::from_utf8_lossy(&head[9..]).into_owned()
+    };
+    let path = "/v1.51/images/busybox/get";
+    assert_eq!(ask(path, &own), "200");
+    assert_eq!(ask(path, &platform("s390x")), "501");
+    assert_eq!(ask(path, "platform=%7B%22os%22:%22linux%22%7D"), "400");
 }
