@@ -36,11 +36,8 @@ async fn create(cx: &Cx, args: ContextCreateArgs) -> Outcome {
             return Err(Failure::error("cannot use --docker flag when --from is set"));
         }
         (None, false) => {
-            let endpoint = endpoint::parse(directory, &args.docker).map_err(|why| {
-                Failure::error(format!("unable to create docker endpoint config: {why}"))
-            })?;
             let mut kept = Kept::new();
-            kept.set_docker(endpoint);
+            kept.set_docker(server(cx, directory, &args.docker)?);
             kept
         }
         (from, true) => copied(cx, directory, from.unwrap_or(&cx.context))?,
@@ -54,20 +51,34 @@ async fn create(cx: &Cx, args: ContextCreateArgs) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The server that words of `--docker` tell of.
+pub(super) fn server(
+    cx: &Cx,
+    directory: &Path,
+    words: &[String],
+) -> Result<keep::Endpoint, Failure> {
+    let other = |name: &str| match copied(cx, directory, name) {
+        Ok(kept) => Ok(kept.docker()),
+        Err(failure) => Err(failure.message.unwrap_or_default()),
+    };
+    endpoint::parse(words, other)
+        .map_err(|why| Failure::error(format!("unable to create docker endpoint config: {why}")))
+}
+
 /// What another context knows. The one without a file knows what flags and the environment say.
-fn copied(cx: &Cx, directory: &Path, from: &str) -> Result<Kept, Failure> {
+pub(super) fn copied(cx: &Cx, directory: &Path, from: &str) -> Result<Kept, Failure> {
     if from != contexts::DEFAULT {
         return Kept::read(directory, from).map_err(Failure::error);
     }
     if cx.context != contexts::DEFAULT {
         return Err(Failure::error(
-            "the default context is not the one in use here: say where its server is, with --docker host=URL",
+            "the default context is not the one in use here: say where its server is, with -H URL",
         ));
     }
     let target = cx.target()?;
     if let Target::InProcess(_) = target {
         return Err(Failure::error(
-            "the engine in this process is no server that a context could name: say where one is, with --docker host=unix:///path",
+            "the engine in this process is no server that a context could name: say where one is, with -H unix:///path",
         ));
     }
     let mut endpoint = keep::Endpoint { host: target.to_string(), ..keep::Endpoint::default() };

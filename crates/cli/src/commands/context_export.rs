@@ -1,8 +1,8 @@
 //! `context export`
 
-use super::context_create::directory;
+use super::context_create::{copied, directory};
 use crate::argv::{Arity, Outcome, command};
-use crate::config::contexts::keep::{self, Kept};
+use crate::config::contexts::{self, keep};
 use crate::cx::{self, Cx};
 use crate::error::{Failure, os_error};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -18,8 +18,13 @@ pub(super) struct ContextExportArgs {
 command!(ContextExportArgs, export, ["context export"], "CONTEXT [FILE|-]", Arity::Between(1, 2));
 
 async fn export(cx: &Cx, args: ContextExportArgs) -> Outcome {
-    keep::check_name(&args.context).map_err(Failure::error)?;
-    let kept = Kept::read(directory(cx)?, &args.context).map_err(Failure::error)?;
+    let name = args.context.as_str();
+    // The one without a file can be carried away as well (Docker).
+    if name != contexts::DEFAULT {
+        keep::check_name(name).map_err(Failure::error)?;
+    }
+    let mut kept = copied(cx, directory(cx)?, name)?;
+    kept.call(name);
     let file = args.file.unwrap_or_else(|| format!("{}.dockercontext", args.context));
     if file == "-" {
         if cx::stdout_is_terminal() {

@@ -1,8 +1,7 @@
 //! `context update`
 
-use super::context_create::directory;
+use super::context_create::{directory, server};
 use crate::argv::{Arity, Outcome, command};
-use crate::config::contexts::endpoint;
 use crate::config::contexts::keep::{self, Kept};
 use crate::cx::Cx;
 use crate::error::Failure;
@@ -31,10 +30,7 @@ async fn update(cx: &Cx, args: ContextUpdateArgs) -> Outcome {
         kept.describe(description);
     }
     if !args.docker.is_empty() {
-        let endpoint = endpoint::parse(directory, &args.docker).map_err(|why| {
-            Failure::error(format!("unable to create docker endpoint config: {why}"))
-        })?;
-        kept.set_docker(endpoint);
+        kept.set_docker(server(cx, directory, &args.docker)?);
     }
     kept.write(directory, name).map_err(Failure::error)?;
     cx.line(name)?;

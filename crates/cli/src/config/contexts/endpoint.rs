@@ -1,21 +1,24 @@
 //! `--docker` of `context create` and `context update`: a server, in words of `key=value`.
 
-use super::keep::{Endpoint, Kept};
+use super::keep::Endpoint;
 use crate::argv::hosts::{ClientTls, Target};
 use crate::error::os_error;
 use crate::parse::csv;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// What can be said about a server.
 const KEYS: [&str; 6] = ["from", "host", "ca", "cert", "key", "skip-tls-verify"];
 
-/// Reads the words of all of these flags; files that they name are read at once.
-pub(crate) fn parse(directory: &Path, flags: &[String]) -> Result<Endpoint, String> {
+/// Reads the words of all of these flags; files that they name are read at once, and the server of another
+/// context is asked of `other`.
+pub(crate) fn parse(
+    flags: &[String],
+    other: impl FnOnce(&str) -> Result<Endpoint, String>,
+) -> Result<Endpoint, String> {
     let words = words(flags)?;
     let word = |key: &str| words.get(key).map(String::as_str).filter(|value| !value.is_empty());
     if let Some(name) = word("from") {
-        return Ok(Kept::read(directory, name)?.docker());
+        return other(name);
     }
     let file = |key: &str| match word(key) {
         Some(path) => match std::fs::read(path) {
@@ -64,13 +67,18 @@ mod tests {
     use super::*;
 
     fn read(flag: &str) -> Result<Endpoint, String> {
-        parse(Path::new("/no/such"), &[flag.to_owned()])
+        let other = |name: &str| match name {
+            "known" => Ok(Endpoint { host: "unix:///k".to_owned(), ..Endpoint::default() }),
+            name => Err(format!("context {name:?}: context not found")),
+        };
+        parse(&[flag.to_owned()], other)
     }
 
     #[test]
     fn words_are_read_and_what_is_none_is_named() {
         let endpoint = read("host=tcp://h:1,skip-tls-verify=true").unwrap();
         assert_eq!((endpoint.host.as_str(), endpoint.skip_tls_verify), ("tcp://h:1", true));
+        assert_eq!(read("from=known").unwrap().host, "unix:///k");
         for (flag, want) in [
             ("nonsense", "nonsense must be formatted as key=value"),
             ("port=1", "port: unrecognized config key, it is one of"),

@@ -145,9 +145,14 @@ impl Kept {
         Endpoint { host, skip_tls_verify, tls }
     }
 
+    /// Names it.
+    pub(crate) fn call(&mut self, name: &str) {
+        *field(&mut self.meta, "Name") = Tree::String(name.to_owned());
+    }
+
     /// Keeps it under a name, in the place of what had that name.
     pub(crate) fn write(&mut self, directory: &Path, name: &str) -> Result<(), String> {
-        *field(&mut self.meta, "Name") = Tree::String(name.to_owned());
+        self.call(name);
         let [meta, tls] = places(directory, name);
         self.write_to(&meta, &tls).map_err(|error| format!("write {}: {error}", meta.display()))
     }

@@ -124,3 +124,38 @@ fn contexts_are_refused_and_removed_as_by_docker() {
     let server = there.0.host.run(&["context", "create", "copy"]);
     assert!(server.err.contains("the engine in this process is no server"), "{}", server.err);
 }
+
+#[test]
+fn the_context_without_a_file_is_copied_and_carried_as_by_docker() {
+    let there = Setting::new();
+    let host = &there.0.host;
+    let at = |url: &str, words: &[&str]| {
+        Ran::new(&host.command(words).env("DOCKER_HOST", url).output().unwrap())
+    };
+    let docker_at = |url: &str, words: &[&str]| {
+        let mut command = docker(host, &there.0.service, words);
+        Ran::new(&command.env("DOCKER_HOST", url).output().unwrap())
+    };
+    let endpoint =
+        |name: &str| there.same(&["context", "inspect", name, "-f", "{{json .Endpoints.docker}}"]);
+    let copy = |name| ["context", "create", name, "--docker", "from=default"];
+    fine(&at("unix:///x", &copy("ours")));
+    fine(&docker_at("unix:///x", &copy("theirs")));
+    assert!(endpoint("ours").contains("unix:///x"));
+    assert_eq!(endpoint("ours"), endpoint("theirs"));
+    fine(&at("unix:///y", &["context", "update", "ours", "--docker", "from=default"]));
+    assert!(endpoint("ours").contains("unix:///y"));
+
+    let file = |name: &str| host.scratch().join(name).display().to_string();
+    let carry = |name: &str| ["context", "export", "default", &file(name)].map(str::to_owned);
+    fine(&at("unix:///x", &carry("ours.tar").each_ref().map(String::as_str)));
+    fine(&docker_at("unix:///x", &carry("theirs.tar").each_ref().map(String::as_str)));
+    fine(&there.docker(&["context", "import", "carried", &file("ours.tar")]));
+    fine(&there.dhow(&["context", "import", "brought", &file("theirs.tar")]));
+    for name in ["carried", "brought"] {
+        assert!(endpoint(name).contains("unix:///x"), "{name}");
+    }
+    // Without one there is no server to carry away.
+    let none = there.dhow(&["context", "export", "default", &file("none.tar")]);
+    assert!(none.err.contains("with -H unix:///path"), "{}", none.err);
+}
