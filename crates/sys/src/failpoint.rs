@@ -2,8 +2,8 @@
 //!
 //! `DHOW_FAILPOINT=NAME=ACTION[=WITNESS]` in a debug build. `NAME` is a [`Point`]'s or `*`; `ACTION`
 //! is `kill` (as `kill -9`: no destructor runs), `stop` (as `kill -STOP`, and for good: what the
-//! kernel does when a process ends is not done either, as in a power cut) or `error` (the step fails
-//! with `EIO`), each with `@N` at the N-th time only; `WITNESS` is a file that is made first, so that
+//! kernel does when a process ends is not done either, as in a power cut), `wait` (until the witness is
+//! removed: what others do just then) or `error` (the step fails with `EIO`), each with `@N` at the N-th time only; `WITNESS` is a file that is made first, so that
 //! a test knows that the place was reached, in whichever process. A name or an action that does not
 //! exist ends the program, since a test that waits in vain for a misspelt place would pass.
 //!
@@ -227,6 +227,7 @@ mod wished {
     enum Action {
         Kill,
         Stop,
+        Wait,
         Error,
     }
 
@@ -249,14 +250,25 @@ mod wished {
         let action = match action {
             "kill" => Action::Kill,
             "stop" => Action::Stop,
+            "wait" => Action::Wait,
             "error" => Action::Error,
             _ => return Err("there is no such action"),
         };
         let witness = parts.next().map(PathBuf::from);
+        if action == Action::Wait && witness.is_none() {
+            return Err("there is no witness to wait for");
+        }
         Ok(Wish { point, action, passage, passed: AtomicU64::new(0), witness })
     }
 
     impl Wish {
+        /// Until somebody removes the witness.
+        fn wait(&self) {
+            while self.witness.as_ref().is_some_and(|witness| witness.exists()) {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        }
+
         pub(super) fn at(&self, point: Point) -> Result<(), Errno> {
             if self.point.is_some_and(|wished| wished != point) {
                 return Ok(());
@@ -270,6 +282,10 @@ mod wished {
             }
             match self.action {
                 Action::Error => Err(Errno::IO),
+                Action::Wait => {
+                    self.wait();
+                    Ok(())
+                }
                 Action::Stop => {
                     signal_self(rustix::process::Signal::STOP)?;
                     park_for_good()
@@ -307,6 +323,7 @@ mod tests {
             ("publish.snyc=kill", "there is no such place"),
             ("publish.sync", "there is no action"),
             ("publish.sync=die", "there is no such action"),
+            ("publish.sync=wait", "there is no witness to wait for"),
             ("*=kill@x", "there is no number behind @"),
         ] {
             assert_eq!(wished::parse(text).unwrap_err(), wrong, "{text}");

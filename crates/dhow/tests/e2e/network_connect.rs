@@ -5,8 +5,9 @@ use std::net::TcpStream;
 
 use hickory_proto::rr::RecordType;
 use serde_json::Value;
-use testkit::{Host, Ran};
+use testkit::{Host, Ran, until};
 
+use crate::beside::{admin, load};
 use crate::dns::{ask, asker, stay, told};
 use crate::host;
 use crate::network_members::{address, is_kept_from, place, reaches, serve};
@@ -375,6 +376,32 @@ fn a_change_that_was_killed_is_made_good() {
     host.ok(&["network", "rm", "two"]);
     host.ok(&["rm", "-f", "cc"]);
     assert_eq!(leases(&host), "0");
+}
+
+/// Who builds the firewall while a container moves has read its former record; what that published is taken back.
+#[test]
+fn what_is_published_meanwhile_of_a_former_place_is_taken_back() {
+    let host = host();
+    let _ = networks(&host, ["one", "two"]);
+    sleep(&host, "cc", &["--network", "one", "-p", "127.0.0.1:0:80"]);
+    sleep(&host, "other", &["--network", "two", "-p", "127.0.0.1:0:80"]);
+    let (former, kept) = (address(&host, "cc", "one"), address(&host, "other", "two"));
+    let leads = |to: &str| rules(&host, " dnat_ip ").iter().any(|rule| rule.contains(to));
+    let shown: Value =
+        serde_json::from_str(&host.ok(&["network", "firewall", "--format", "json"])).unwrap();
+    let table = shown["Table"].as_str().unwrap();
+    let listed = admin(&["nft", "list", "map", "ip", table, "dnat_ip"]);
+    let elements = listed.split_once("elements = ").unwrap().1.split_once('}').unwrap().0;
+    let mut leave = host.command(&["network", "disconnect", "one", "cc"]);
+    let witness = host.scratch().join("saved");
+    let wish = format!("connect.saved=wait={}", witness.display());
+    let mut leave = host.spawn(leave.env("DHOW_FAILPOINT", wish));
+    until("its record says so", || witness.exists());
+    load(&format!("add element ip {table} dnat_ip {elements} }}"));
+    assert!(leads(&former) && leads(&kept), "{listed}");
+    std::fs::remove_file(&witness).unwrap();
+    assert!(leave.wait().unwrap().success());
+    assert!(!leads(&former) && leads(&kept), "{:?}", rules(&host, " dnat_ip "));
 }
 
 /// Its address is another's again, its link is gone, and nobody is told that it is there.

@@ -255,12 +255,7 @@ impl Engine {
         if let (Err(_), Some(main)) = (&moved, main.as_mut()) {
             main.ports.clear();
         }
-        let stay = self.unpublish_all_but(&rules_of(container, main.as_ref()), &container.id);
-        let (there, unpublished) = match stay {
-            Ok(there) => (Some(there), Ok(())),
-            Err(error) => (None, Err(error)),
-        };
-        let isolated = all([unpublished, self.name_anew(container, main.as_ref())]);
+        let named = self.name_anew(container, main.as_ref());
         if let Some(start) = container.record.last_start_mut() {
             start.endpoint.clone_from(&main);
         }
@@ -269,6 +264,11 @@ impl Engine {
             return Err(error);
         }
         sys::failpoint::pass(Point::ConnectSaved);
+        let (there, withdrawn) = match self.withdraw(&before, container, left.is_some()) {
+            Ok(there) => (Some(there), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let isolated = all([withdrawn, named]);
         let ended = match (left, &isolated) {
             (Some(left), Ok(())) => {
                 self.store().addresses().end(left, &container.id).map_err(EngineError::from)
@@ -297,55 +297,10 @@ impl Engine {
         self.lease_ports(&after.id, has).map_err(net_error)
     }
 
-    /// Takes back what is published of a container and should not be; returns what stays.
-    pub(super) fn unpublish_all_but(
-        &self,
-        wanted: &[PortRule],
-        id: &ContainerId,
-    ) -> Result<Vec<PortRule>, EngineError> {
-        let firewall = self.firewall()?;
-        let mut all = firewall.published().map_err(net_error)?;
-        all.retain(|rule| rule.owner == *id);
-        let is_wanted = |rule: &&PortRule| wanted.contains(rule);
-        let stay: Vec<PortRule> = all.iter().filter(is_wanted).copied().collect();
-        if stay.len() < all.len() {
-            self.republish(&all, &stay)?;
-        }
-        Ok(stay)
-    }
-
     /// Whether ports are published at a place.
     pub(super) fn has_ports(&self, place: &Endpoint) -> Result<bool, EngineError> {
         let Some(network) = &place.network else { return Ok(true) };
         Ok(self.network(&network.id.to_string())?.has_ports()?)
-    }
-
-    /// The shim first: what it has not been told of it does not take back. `there` is what the firewall has of
-    /// the container, and nothing but what is to be there, if that is known already.
-    fn publish_moved(
-        &self,
-        (before, after): (&Container, &Container),
-        publication: &Publication,
-        there: Option<Vec<PortRule>>,
-    ) -> Result<(), EngineError> {
-        let new = rules_of(after, endpoint_of(after));
-        let there = there.map_or_else(|| self.unpublish_all_but(&new, &after.id), Ok)?;
-        let is_there = new.iter().all(|rule| there.contains(rule));
-        if is_there && rules_of(before, endpoint_of(before)) == new {
-            return Ok(());
-        }
-        let sockets: Vec<_> = publication.sockets.iter().map(std::os::fd::AsFd::as_fd).collect();
-        self.tell_ports(after, None, &sockets)?;
-        if is_there {
-            return Ok(());
-        }
-        self.publish_rules(&new)?;
-        if !self.life(after)?.is_running() {
-            // Its shim may have taken back its ports before these were there.
-            return self.firewall()?.unpublish(&new).map_err(net_error);
-        }
-        self.admit_early_senders(&Publication { rules: new, ..Publication::default() });
-        Ok(())
     }
 
     /// What others call it where it is now, and whose names its guardian knows.

@@ -7,8 +7,10 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 
+use model::ContainerId;
 use model::port::{HostPort, PortBinding, PortRange};
 use net::address::Family;
+use net::nft::PortRule;
 
 use super::connect::{endpoint_of, ports_of, rules_of};
 use super::net_error;
@@ -74,6 +76,69 @@ impl Engine {
         self.unpublish_all_but(&rules, &container.id)?;
         self.tell_ports(left, None, &[])?;
         self.lease_ports(&container.id, ports_of(left)).map_err(net_error)
+    }
+
+    /// Takes back what is published of a container and not of where it is by its record; returns what stays.
+    ///
+    /// Who builds the firewall anew reads records. One that has read the former record would publish the former ports
+    /// after they are taken back here, and they would lead to whoever has the address next: such a build is refused.
+    pub(super) fn withdraw(
+        &self,
+        before: &Container,
+        after: &Container,
+        has_left: bool,
+    ) -> Result<Vec<PortRule>, EngineError> {
+        let new = rules_of(after, endpoint_of(after));
+        let mut former = rules_of(before, endpoint_of(before)).into_iter();
+        if has_left || former.any(|rule| !new.contains(&rule)) {
+            self.firewall()?.outdate().map_err(net_error)?;
+        }
+        self.unpublish_all_but(&new, &after.id)
+    }
+
+    /// Takes back what is published of a container and should not be; returns what stays.
+    fn unpublish_all_but(
+        &self,
+        wanted: &[PortRule],
+        id: &ContainerId,
+    ) -> Result<Vec<PortRule>, EngineError> {
+        let firewall = self.firewall()?;
+        let mut all = firewall.published().map_err(net_error)?;
+        all.retain(|rule| rule.owner == *id);
+        let is_wanted = |rule: &&PortRule| wanted.contains(rule);
+        let stay: Vec<PortRule> = all.iter().filter(is_wanted).copied().collect();
+        if stay.len() < all.len() {
+            self.republish(&all, &stay)?;
+        }
+        Ok(stay)
+    }
+
+    /// The shim first: what it has not been told of it does not take back. `there` is what the firewall has of
+    /// the container since its record says where it is, and nothing but what is to be there, if that is known already.
+    pub(super) fn publish_moved(
+        &self,
+        (before, after): (&Container, &Container),
+        publication: &Publication,
+        there: Option<Vec<PortRule>>,
+    ) -> Result<(), EngineError> {
+        let new = rules_of(after, endpoint_of(after));
+        let there = there.map_or_else(|| self.withdraw(before, after, true), Ok)?;
+        let is_there = new.iter().all(|rule| there.contains(rule));
+        if is_there && rules_of(before, endpoint_of(before)) == new {
+            return Ok(());
+        }
+        let sockets: Vec<_> = publication.sockets.iter().map(std::os::fd::AsFd::as_fd).collect();
+        self.tell_ports(after, None, &sockets)?;
+        if is_there {
+            return Ok(());
+        }
+        self.publish_rules(&new)?;
+        if !self.life(after)?.is_running() {
+            // Its shim may have taken back its ports before these were there.
+            return self.firewall()?.unpublish(&new).map_err(net_error);
+        }
+        self.admit_early_senders(&Publication { rules: new, ..Publication::default() });
+        Ok(())
     }
 
     /// Reserves again what a change that failed has let go, under its numbers. What that leads to is published next.

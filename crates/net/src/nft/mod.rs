@@ -318,6 +318,21 @@ impl Firewall {
         Ok(())
     }
 
+    /// Makes the kernel refuse what others are about to build: what they have asked for by now is outdated, and they
+    /// ask again. Nothing is changed: a table that nobody sees is made and deleted in one transaction, since the
+    /// kernel counts no other change that changes nothing.
+    ///
+    /// # Errors
+    /// If the kernel refuses that.
+    pub fn outdate(&self) -> Result<(), NftError> {
+        let name = format!("{}-outdated", self.table);
+        let table = Table { name: &name, family: Family::V4 };
+        let mut transaction = Transaction::begin();
+        table.create(&mut transaction, "");
+        table.delete(&mut transaction);
+        transaction.commit(&self.socket).map_err(|error| self.failed("outdate builds of", error))
+    }
+
     fn tables(&self) -> impl Iterator<Item = Table<'_>> {
         let name = self.table.as_str();
         self.stack.families().iter().map(move |family| Table { name, family: *family })

@@ -135,6 +135,31 @@ fn tables_that_were_built_meanwhile_are_not_replaced() {
     });
 }
 
+/// What should be there is another thing since it was asked for, though nothing of it is there yet.
+#[test]
+fn who_builds_what_is_outdated_asks_again() {
+    let lab = Lab::new();
+    let server = lab.container(2);
+    let former = rules(&server, Protocol::Tcp, &["0.0.0.0:8080"], 80);
+    inside(&lab.host, || {
+        flush_ruleset();
+        let other = open_firewall(&lab.names, &lab.bridge);
+        let mut asked = 0;
+        let mut wanted = || {
+            asked += 1;
+            if asked > 1 {
+                return Ok(lab.wanted(&[]));
+            }
+            let read_before = lab.wanted(&former);
+            other.outdate()?;
+            assert!(other.published()?.is_empty());
+            Ok(read_before)
+        };
+        lab.firewall.ensure(&mut Source::Everything(&mut wanted)).unwrap();
+        assert_eq!((asked, lab.firewall.published().unwrap()), (2, Vec::new()));
+    });
+}
+
 /// Whoever builds, nobody's port is lost: a table is replaced only if nothing changed since what
 /// should be in it was asked for.
 #[test]
