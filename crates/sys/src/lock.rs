@@ -202,6 +202,7 @@ mod tests {
         drop(first);
         assert_eq!(is_locked(&second, 0), Ok(true));
         drop(duplicate);
-        assert_eq!(is_locked(&second, 0), Ok(false));
+        // A process that another test has just cloned has the descriptor for a moment.
+        assert_eq!(lock_within(&second, 0, Duration::from_secs(30)), Ok(true));
     }
 }
