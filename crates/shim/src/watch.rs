@@ -28,6 +28,8 @@ pub struct Watch {
     state_path: PathBuf,
     lock: Option<File>,
     state: Kept<Life>,
+    /// Whether `state.json` was found as it was read when its owner was last looked for.
+    is_state_current: bool,
     exit: Kept<ExitRecord>,
     health: [Kept<Health>; 2],
 }
@@ -54,6 +56,7 @@ impl Watch {
             paths,
             lock: None,
             state: Kept(None),
+            is_state_current: false,
             exit: Kept(None),
             health: [Kept(None), Kept(None)],
         }
@@ -64,7 +67,27 @@ impl Watch {
     /// # Errors
     /// The lock cannot be opened for a reason other than that it is not there.
     pub fn liveness(&mut self) -> Result<Liveness, LockError> {
-        life_lock::probe_again(&self.lock_path, &mut self.lock)
+        let was_open = self.lock.is_some();
+        let liveness = life_lock::probe_again(&self.lock_path, &mut self.lock)?;
+        self.is_state_current = false;
+        if !was_open || liveness == Liveness::Free {
+            return Ok(liveness);
+        }
+        // Who asks for the state next is told of this look. An error comes again with that one.
+        self.is_state_current = self.state.is_at(&self.state_path).unwrap_or(false);
+        // Where it has changed, somebody may have removed the directory of a shim that still lives: then others find
+        // no lock, or another.
+        if !self.is_state_current && !self.is_lock_named() {
+            self.lock = None;
+            return life_lock::probe_again(&self.lock_path, &mut self.lock);
+        }
+        Ok(liveness)
+    }
+
+    fn is_lock_named(&self) -> bool {
+        let ours = self.lock.as_ref().and_then(|lock| lock.metadata().ok());
+        let named = std::fs::symlink_metadata(&self.lock_path).ok();
+        ours.zip(named).is_some_and(|(ours, named)| number(&ours) == number(&named))
     }
 
     /// How the container lives now: as [`crate::read_state`].
@@ -72,7 +95,10 @@ impl Watch {
     /// # Errors
     /// The file is there and cannot be read.
     pub fn state(&mut self) -> Result<Option<Life>, RecordError> {
-        self.state.read(&self.state_path)
+        match &self.state.0 {
+            Some(seen) if std::mem::take(&mut self.is_state_current) => Ok(seen.value.clone()),
+            Some(_) | None => self.state.read(&self.state_path),
+        }
     }
 
     /// How the container ended last: as [`crate::read_exit`].
@@ -104,8 +130,8 @@ impl Watch {
 
 impl<T: DeserializeOwned + Clone> Kept<T> {
     fn read(&mut self, path: &Path) -> Result<Option<T>, RecordError> {
-        if let Some(seen) = &mut self.0
-            && seen.is_at(path)?
+        if self.is_at(path)?
+            && let Some(seen) = &self.0
         {
             return Ok(seen.value.clone());
         }
@@ -113,6 +139,12 @@ impl<T: DeserializeOwned + Clone> Kept<T> {
         let Some((file, value)) = record::read_open(path)? else { return Ok(None) };
         let seen = self.0.insert(Seen { file, number: None, value });
         Ok(seen.value.clone())
+    }
+}
+
+impl<T> Kept<T> {
+    fn is_at(&mut self, path: &Path) -> Result<bool, RecordError> {
+        self.0.as_mut().map_or(Ok(false), |seen| seen.is_at(path))
     }
 }
 
@@ -219,6 +251,24 @@ mod tests {
             assert_eq!(look(&mut watch).0, Liveness::Held);
             lock.remove_dir();
             assert_eq!(look(&mut watch).0, Liveness::Free);
+        }
+    }
+
+    #[test]
+    fn who_lives_without_a_name_is_gone_for_all() {
+        let (_dir, paths) = scratch();
+        let mut watch = Watch::new(paths.clone());
+        let life = Life::Running { pid: 7, since: Timestamp::UNIX_EPOCH };
+        for has_state in [true, false] {
+            let lock = LifeLock::try_take(&paths).unwrap().unwrap();
+            if has_state {
+                record::write(&paths.state(), &life).unwrap();
+            }
+            assert_eq!(look(&mut watch).0, Liveness::Held);
+            assert_eq!(look(&mut watch).1.is_some(), has_state);
+            std::fs::remove_dir_all(paths.dir()).unwrap();
+            assert_eq!(look(&mut watch).0, Liveness::Free);
+            drop(lock);
         }
     }
 
