@@ -18,6 +18,8 @@ use crate::reply::JsonList;
 const FEW: usize = 256;
 /// The most.
 const MANY: usize = 8192;
+/// How long all of them may be, in bytes.
+const MOST_BYTES: usize = 4 << 20;
 
 /// How a client wants its lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +41,8 @@ struct Kept {
     lines: BTreeMap<(ContainerId, Style), Line>,
     /// How many there were when those whose view is gone were looked for last.
     alive: usize,
+    /// How long they are, in bytes.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -51,18 +55,37 @@ struct Line {
 
 impl Kept {
     fn keep(&mut self, key: (ContainerId, Style), line: Line) {
+        if let Some(before) = self.lines.remove(&key) {
+            self.bytes -= before.len();
+        }
         // When there are twice as many, so that lists are not slow for it.
-        if self.lines.len() >= FEW.max(self.alive * 2) {
-            self.lines.retain(|_, line| line.view.strong_count() > 0);
-            self.alive = self.lines.len();
+        let is_full =
+            |kept: &Self| kept.lines.len() >= MANY || kept.bytes + line.len() > MOST_BYTES;
+        if self.lines.len() >= FEW.max(self.alive * 2) || is_full(self) {
+            let (was_full, before) = (is_full(self), self.lines.len());
+            self.sweep();
+            // To look through all of them for each that is new would be slower than to make them anew.
+            if is_full(self) || was_full && self.lines.len() * 4 > before * 3 {
+                *self = Self::default();
+            }
         }
-        if self.lines.len() < MANY || self.lines.contains_key(&key) {
-            self.lines.insert(key, line);
-        }
+        self.bytes += line.len();
+        self.lines.insert(key, line);
+    }
+
+    /// Lets go of those whose view is gone.
+    fn sweep(&mut self) {
+        self.lines.retain(|_, line| line.view.strong_count() > 0);
+        self.alive = self.lines.len();
+        self.bytes = self.lines.values().map(Line::len).sum();
     }
 }
 
 impl Line {
+    fn len(&self) -> usize {
+        self.json.len()
+    }
+
     fn is_of(&self, view: &Arc<ContainerView>, status: &str) -> bool {
         std::ptr::eq(self.view.as_ptr(), Arc::as_ptr(view)) && self.status == status
     }
@@ -93,6 +116,11 @@ impl Lines {
         let json = list.push(&summary).into();
         let line = Line { view: Arc::downgrade(view), status, json };
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).keep(key, line);
+    }
+
+    /// Forgets all of them: nobody has listed for a while.
+    pub(crate) fn forget(&self) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Kept::default();
     }
 
     /// Whether it is news that a container cannot be read for this reason.
@@ -178,6 +206,34 @@ mod tests {
             lines.add(&mut list, view, style(43, PortList::Each), at(3));
         }
         assert!(lines.kept.lock().unwrap().lines.len() >= alive.len());
+    }
+
+    #[test]
+    fn lines_stay_few_where_most_views_live_on() {
+        let mut kept = Kept::default();
+        let view = Arc::new(running(PLAIN));
+        let keep = |kept: &mut Kept, n: u32, view: &Arc<ContainerView>, len: usize| {
+            let mut bytes = [0; 32];
+            bytes[..4].copy_from_slice(&n.to_be_bytes());
+            let json = vec![b' '; len].into();
+            let line = Line { view: Arc::downgrade(view), status: String::new(), json };
+            let key = (ContainerId::from_random(bytes), style(43, PortList::Each));
+            kept.keep(key, line);
+            assert!(kept.lines.len() <= MANY && kept.bytes <= MOST_BYTES);
+            assert_eq!(kept.bytes, kept.lines.values().map(Line::len).sum::<usize>());
+        };
+        let most = u32::try_from(MANY).unwrap();
+        (0..most).for_each(|n| keep(&mut kept, n, &view, 1));
+        // The next lines are of others: those of before go, and the new ones are kept.
+        drop(view);
+        let other = Arc::new(running(PLAIN));
+        (most..2 * most).for_each(|n| keep(&mut kept, n, &other, 1));
+        assert_eq!(kept.lines.len(), MANY);
+        // Nothing goes by itself then, and still the newest are kept.
+        keep(&mut kept, 2 * most, &other, 1);
+        assert_eq!(kept.lines.len(), 1);
+        (0..9).for_each(|n| keep(&mut kept, n, &other, MOST_BYTES / 4));
+        assert!((1..=4).contains(&kept.lines.len()));
     }
 
     #[test]

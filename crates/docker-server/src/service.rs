@@ -28,6 +28,9 @@ pub use tls::{Guard, TlsError, TlsFiles};
 /// is not waited for.
 const LAST_REQUESTS: Duration = Duration::from_secs(15);
 
+/// What is kept for the next list is let go when there was no request for so long.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
 /// Whether `GET /metrics` is answered beside Docker's API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metrics {
@@ -69,7 +72,17 @@ pub async fn serve(
         };
         doors.push(tokio::spawn(door.keep(listener)));
     }
+    let resting = {
+        let (shared, engine) = (shared.clone(), engine.clone());
+        let requests = shared.requests_under_way();
+        tokio::spawn(when_quiet(requests, move || {
+            engine.forget_lists();
+            shared.lines().forget();
+            (wiring.trim)();
+        }))
+    };
     stop.await;
+    resting.abort();
     stopping.send_replace(true);
     for door in doors {
         // A door does nothing that could panic, and nobody aborts it.
@@ -78,5 +91,48 @@ pub async fn serve(
     if tokio::time::timeout(LAST_REQUESTS, shared.idle()).await.is_err() {
         let left = shared.under_way();
         shared.log().warn("requests were cut off", &[("requests", left.to_string())]);
+    }
+}
+
+/// Runs `forget` each time no request has come or gone for a while.
+async fn when_quiet(mut requests: watch::Receiver<usize>, forget: impl Fn()) {
+    while requests.changed().await.is_ok() {
+        while let Ok(change) = tokio::time::timeout(REMEMBERED, requests.changed()).await {
+            if change.is_err() {
+                return;
+            }
+        }
+        forget();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_kept_is_let_go_once_in_each_quiet_time() {
+        let (requests, receiver) = watch::channel(0);
+        let forgotten = Arc::new(AtomicU32::new(0));
+        let count = forgotten.clone();
+        let task = tokio::spawn(when_quiet(receiver, move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        }));
+        let wait = async |seconds| {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            forgotten.load(Ordering::SeqCst)
+        };
+        assert_eq!(wait(1000).await, 0, "there was nothing yet");
+        for _ in 0..3 {
+            requests.send_modify(|count| *count += 1);
+            assert_eq!(wait(59).await, 0);
+        }
+        assert_eq!((wait(2).await, wait(1000).await), (1, 1));
+        requests.send_modify(|count| *count -= 1);
+        assert_eq!((wait(59).await, wait(2).await), (1, 2));
+        drop(requests);
+        task.await.unwrap();
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use model::{ContainerId, Life};
 use rustix::process::{Resource, getrlimit};
@@ -19,16 +19,24 @@ use crate::record::{Begun, Progress};
 use crate::view::{ContainerView, ListQuery, Listed, UnreadView};
 use crate::{Engine, EngineError};
 
-/// Of how many containers the views are kept: they are some kilobytes each.
-const MOST_VIEWS: usize = 2048;
-/// Of how many the files stay open: two to four each.
+/// How long the records may be, all together, whose views are kept: a view is about as long as its record, which is some
+/// kilobytes.
+const MOST_BYTES: usize = 4 << 20;
+/// So many rows are asked for one by one before all are read at once.
+const FEW_ROWS: usize = 32;
+/// Of how many containers the files stay open: two to four each.
 const MOST_WATCHED: usize = 256;
 /// Of so many files that this process may have open, those of one container may stay so.
 const FILES_FOR_ONE: u64 = 16;
 
 /// What the last list has found.
 #[derive(Debug, Default)]
-pub(crate) struct Lists(Mutex<Seen>);
+pub(crate) struct Lists {
+    seen: Mutex<Seen>,
+    /// Held by the one list at a time that may leave files open: those that run beside it close theirs, so that the
+    /// number of files is not theirs as well.
+    watching: Mutex<()>,
+}
 
 #[derive(Debug, Default)]
 enum Seen {
@@ -77,13 +85,42 @@ enum Read {
 struct Made {
     view: Arc<ContainerView>,
     begun: Option<Begun>,
+    /// The length of the record that it was made of.
+    bytes: usize,
 }
 
-/// The containers of a list, and whether it is kept.
+/// The containers of a list.
 struct Found {
     kept: Arc<Kept>,
-    is_new: bool,
-    is_first: bool,
+    fate: Fate,
+}
+
+/// What becomes of them when they are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// They are forgotten: this process has never listed before.
+    Dropped,
+    /// They take the place of what was kept.
+    New,
+    /// They are what is kept.
+    Known,
+}
+
+/// How much a list may leave behind.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Of how many containers the files stay open.
+    watched: usize,
+    /// How long the records are of which the views are kept.
+    bytes: usize,
+}
+
+/// Rows that are not at hand.
+#[derive(Debug, Default)]
+struct Rows {
+    /// How many were asked for one by one.
+    asked: usize,
+    all: Option<BTreeMap<ContainerId, ContainerRow>>,
 }
 
 impl Engine {
@@ -95,16 +132,37 @@ impl Engine {
     pub fn list(
         &self,
         query: ListQuery,
-        mut visit: impl FnMut(Listed) -> Result<ControlFlow<()>, EngineError>,
+        visit: impl FnMut(Listed) -> Result<ControlFlow<()>, EngineError>,
     ) -> Result<(), EngineError> {
-        let mut names = Names::default();
-        let Found { kept, is_new, is_first } = self.lists().find(self)?;
-        let watched = if is_first { 0 } else { most_watched() };
-        let views = if is_first { 0 } else { MOST_VIEWS };
+        let limits = Limits { watched: most_watched(), bytes: MOST_BYTES };
+        self.list_within(limits, query, visit).map(drop)
+    }
+
+    /// The same with its limits; returns what had to be read.
+    fn list_within(
+        &self,
+        limits: Limits,
+        query: ListQuery,
+        mut visit: impl FnMut(Listed) -> Result<ControlFlow<()>, EngineError>,
+    ) -> Result<Rows, EngineError> {
+        let token = self.lists().watching();
+        let Found { kept, fate } = self.lists().find(self, token.is_some())?;
+        let is_alone = token.is_some();
+        let Limits { watched, mut bytes } =
+            if fate == Fate::Dropped { Limits { watched: 0, bytes: 0 } } else { limits };
+        let mut lookup = Lookup::default();
         for (index, entry) in kept.entries.iter().enumerate() {
             let mut known = entry.known();
-            let listed = self.look(&entry.id, &mut known, query, &mut names)?;
-            known.forget(index < watched, index < views);
+            // What another list has opened stays open for that one.
+            let keeps_watch = if is_alone { index < watched } else { known.watch.is_some() };
+            let listed = self.look(&entry.id, &mut known, query, &mut lookup)?;
+            if !keeps_watch {
+                known.watch = None;
+            }
+            match bytes.checked_sub(known.read.bytes()) {
+                Some(left) => bytes = left,
+                None => known.read = Read::Not,
+            }
             drop(known);
             if let Some(listed) = listed
                 && visit(listed)?.is_break()
@@ -112,10 +170,17 @@ impl Engine {
                 break;
             }
         }
-        if is_new {
-            self.lists().keep(kept, is_first);
+        self.lists().keep(kept, fate);
+        Ok(lookup.rows)
+    }
+
+    /// Forgets what the last list has found, and closes its files: nobody has listed for a while. The next list is
+    /// as slow as a first one.
+    pub fn forget_lists(&self) {
+        let mut seen = self.lists().seen();
+        if matches!(*seen, Seen::List(_)) {
+            *seen = Seen::Once;
         }
-        Ok(())
     }
 
     /// A container as it is now, if it is to be shown.
@@ -124,13 +189,13 @@ impl Engine {
         id: &ContainerId,
         known: &mut Known,
         query: ListQuery,
-        names: &mut Names,
+        lookup: &mut Lookup,
     ) -> Result<Option<Listed>, EngineError> {
-        let view = match self.look_whole(id, known, query, names) {
+        let view = match self.look_whole(id, known, query, lookup) {
             // Another dhow's record or shim: the others are to be seen. That the kernel refuses something is no
             // matter of this container's, and it would look as if it were dead.
             Err(why @ (EngineError::Record { .. } | EngineError::Damaged { .. })) => {
-                return self.look_unread(id, &why, query, names);
+                return self.look_unread(id, &why, query, lookup);
             }
             view => view?,
         };
@@ -142,7 +207,7 @@ impl Engine {
         id: &ContainerId,
         known: &mut Known,
         query: ListQuery,
-        names: &mut Names,
+        lookup: &mut Lookup,
     ) -> Result<Option<Arc<ContainerView>>, EngineError> {
         let Known { watch, read } = known;
         let watch = watch.get_or_insert_with(|| Box::new(Watch::new(self.shim_paths(id))));
@@ -171,11 +236,12 @@ impl Engine {
             Read::Not => None,
         };
         let row = match row {
-            None => self.store().containers().get(id)?,
+            None => lookup.rows.get(self, id)?,
             row => row,
         };
         // It may have been removed since.
         let Some(row) = row else { return Ok(None) };
+        let bytes = row.record.len();
         let container = Container::read(row)?;
         if container.record.progress == Progress::Creating {
             *read = Read::Creating;
@@ -184,8 +250,8 @@ impl Engine {
         let begun = container.record.begun();
         let checkup = container.record.resolved.health.as_ref();
         let lives = self.lives(begun.as_ref(), checkup, (id, watch), liveness)?;
-        let view = Arc::new(self.view(container, lives, names)?);
-        *read = Read::View(Box::new(Made { view: view.clone(), begun }));
+        let view = Arc::new(self.view(container, lives, &mut lookup.names)?);
+        *read = Read::View(Box::new(Made { view: view.clone(), begun, bytes }));
         Ok(Some(view))
     }
 
@@ -195,9 +261,9 @@ impl Engine {
         id: &ContainerId,
         why: &EngineError,
         query: ListQuery,
-        names: &mut Names,
+        lookup: &mut Lookup,
     ) -> Result<Option<Listed>, EngineError> {
-        let Some(row) = self.store().containers().get(id)? else { return Ok(None) };
+        let Some(row) = lookup.rows.get(self, id)? else { return Ok(None) };
         let life = self.life_unread(id)?;
         if query == ListQuery::Running && life.as_ref().is_some_and(|life| !life.is_up()) {
             return Ok(None);
@@ -206,7 +272,7 @@ impl Engine {
         let at_rest = match Container::read(row) {
             Ok(container) => {
                 let lives = Lives { life: Life::NEW, health: None };
-                Some(Arc::new(self.view(container, lives, names)?))
+                Some(Arc::new(self.view(container, lives, &mut lookup.names)?))
             }
             Err(_) => None,
         };
@@ -217,36 +283,50 @@ impl Engine {
 
 impl Lists {
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The containers as the database has them now.
-    fn find(&self, engine: &Engine) -> Result<Found, EngineError> {
-        let (last, is_first) = match &*self.seen() {
-            Seen::Nothing => (None, true),
-            Seen::Once => (None, false),
-            Seen::List(kept) => (Some(kept.clone()), false),
+    /// The right to leave files open, if no other list has it.
+    fn watching(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.watching.try_lock() {
+            Ok(token) => Some(token),
+            Err(TryLockError::Poisoned(token)) => Some(token.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// The containers as the database has them now, with what was open before for one that may keep it so.
+    fn find(&self, engine: &Engine, may_watch: bool) -> Result<Found, EngineError> {
+        let (last, fate) = match &*self.seen() {
+            Seen::Nothing => (None, Fate::Dropped),
+            Seen::Once => (None, Fate::New),
+            Seen::List(kept) => (Some(kept.clone()), Fate::New),
         };
         let known = last.as_ref().map(|last| last.stamp);
         let (stamp, rows) = engine.store().containers().list_after(known)?;
         let (rows, kept) = match (rows, last) {
-            (None, Some(kept)) => return Ok(Found { kept, is_new: false, is_first }),
+            (None, Some(kept)) => return Ok(Found { kept, fate: Fate::Known }),
             (rows, last) => (rows.unwrap_or_default(), last),
         };
-        let mut watches = kept.map(|last| last.take_watches()).unwrap_or_default();
+        let watched = kept.filter(|_| may_watch);
+        let mut watches = watched.map(|last| last.take_watches()).unwrap_or_default();
         let entry = |row: ContainerRow| {
             let (id, watch) = (row.id, watches.remove(&row.id));
             let known = Mutex::new(Known { watch, read: Read::Row(Box::new(row)) });
             Entry { id, known }
         };
         let entries = rows.into_iter().map(entry).collect();
-        Ok(Found { kept: Arc::new(Kept { stamp, entries }), is_new: true, is_first })
+        Ok(Found { kept: Arc::new(Kept { stamp, entries }), fate })
     }
 
-    fn keep(&self, kept: Arc<Kept>, is_first: bool) {
-        if is_first {
-            *self.seen() = Seen::Once;
-            return;
+    fn keep(&self, kept: Arc<Kept>, fate: Fate) {
+        match fate {
+            Fate::New => {}
+            Fate::Known => return,
+            Fate::Dropped => {
+                *self.seen() = Seen::Once;
+                return;
+            }
         }
         // A list that was broken off has not come to all.
         for entry in &kept.entries {
@@ -255,7 +335,49 @@ impl Lists {
                 known.read = Read::Not;
             }
         }
-        *self.seen() = Seen::List(kept);
+        let before = std::mem::replace(&mut *self.seen(), Seen::List(kept));
+        // Whoever still lists those opens them again.
+        if let Seen::List(before) = before {
+            drop(before.take_watches());
+        }
+    }
+}
+
+/// What one list looks up once.
+#[derive(Debug, Default)]
+struct Lookup {
+    names: Names,
+    rows: Rows,
+}
+
+impl Rows {
+    /// A container's row as it is now, or as it was a moment ago in this list.
+    fn get(
+        &mut self,
+        engine: &Engine,
+        id: &ContainerId,
+    ) -> Result<Option<ContainerRow>, EngineError> {
+        if let Some(all) = &mut self.all {
+            return Ok(all.get(id).cloned());
+        }
+        if self.asked < FEW_ROWS {
+            self.asked += 1;
+            return Ok(engine.store().containers().get(id)?);
+        }
+        let rows = engine.store().containers().list()?;
+        let all = self.all.insert(rows.into_iter().map(|row| (row.id, row)).collect());
+        Ok(all.get(id).cloned())
+    }
+}
+
+impl Read {
+    /// How much is kept, in bytes of records.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Not | Self::Creating => 0,
+            Self::Row(row) => row.record.len(),
+            Self::View(made) => made.bytes,
+        }
     }
 }
 
@@ -270,17 +392,6 @@ impl Kept {
 impl Entry {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Known {
-    fn forget(&mut self, keeps_watch: bool, keeps_view: bool) {
-        if !keeps_watch {
-            self.watch = None;
-        }
-        if !keeps_view {
-            self.read = Read::Not;
-        }
     }
 }
 
@@ -591,21 +702,98 @@ mod tests {
         assert!(matches!(scene.look().as_slice(), [Listed::Unread(_)]));
     }
 
-    #[test]
-    fn the_files_of_some_hundred_stay_open_and_no_more() {
-        let mut known = Known {
-            watch: Some(Box::new(Watch::new(ShimPaths {
-                id: ContainerId::from_random([1; 32]),
-                root: "/r".into(),
-                run: "/x".into(),
-                cgroup: String::new(),
-            }))),
-            read: Read::Creating,
+    fn kept(engine: &Engine) -> Arc<Kept> {
+        match &*engine.lists().seen() {
+            Seen::List(kept) => kept.clone(),
+            other @ (Seen::Nothing | Seen::Once) => panic!("{other:?}"),
+        }
+    }
+
+    /// Of how many containers files are open, and views kept.
+    fn left(engine: &Engine) -> (usize, usize) {
+        let kept = kept(engine);
+        let count = |is: &dyn Fn(&Known) -> bool| {
+            kept.entries.iter().filter(|entry| is(&entry.known())).count()
         };
-        known.forget(true, true);
-        assert!(known.watch.is_some() && matches!(known.read, Read::Creating));
-        known.forget(false, false);
-        assert!(known.watch.is_none() && matches!(known.read, Read::Not));
+        (count(&|known| known.watch.is_some()), count(&|known| matches!(known.read, Read::View(_))))
+    }
+
+    fn within(engine: &Engine, limits: Limits, all: usize) -> Rows {
+        let mut seen = 0;
+        let visit = |_| {
+            seen += 1;
+            Ok(ControlFlow::Continue(()))
+        };
+        let rows = engine.list_within(limits, ListQuery::All, visit).unwrap();
+        assert_eq!(seen, all);
+        rows
+    }
+
+    #[test]
+    fn no_more_is_left_behind_than_may_be() {
+        let scene = Scene::new();
+        (1..=9).for_each(|byte| drop(scene.add(&scene.theirs, &row(byte, &format!("c{byte}")))));
+        let ours = &scene.ours;
+        let limits = |watched, views| Limits { watched, bytes: RECORD.len() * views + 1 };
+        // The first gives the network that they are on its id.
+        for _ in 0..3 {
+            within(ours, limits(3, 5), 9);
+        }
+        assert_eq!(left(ours), (3, 5));
+        // Another has changed something.
+        scene.add(&scene.theirs, &row(10, "c10"));
+        within(ours, limits(3, 5), 10);
+        assert_eq!(left(ours), (3, 5));
         assert!((1..=MOST_WATCHED).contains(&most_watched()));
+        ours.forget_lists();
+        assert!(matches!(*ours.lists().seen(), Seen::Once));
+        within(ours, limits(0, 0), 10);
+        assert_eq!(left(ours), (0, 0));
+        assert_eq!(scene.look().len(), 10);
+    }
+
+    #[test]
+    fn lists_at_the_same_time_keep_one_set_of_files_open() {
+        let scene = Scene::new();
+        (1..=9).for_each(|byte| drop(scene.add(&scene.theirs, &row(byte, &format!("c{byte}")))));
+        let ours = &scene.ours;
+        let limits = Limits { watched: 3, bytes: MOST_BYTES };
+        within(ours, limits, 9);
+        within(ours, limits, 9);
+        let outer = kept(ours);
+        let mut is_changed = false;
+        let visit = |_| {
+            // One list within another, of containers that have changed since.
+            if !std::mem::replace(&mut is_changed, true) {
+                scene.add(&scene.theirs, &row(10, "c10"));
+                within(ours, limits, 10);
+                assert!(!Arc::ptr_eq(&outer, &kept(ours)));
+                assert_eq!(left(ours).0, 0);
+            }
+            Ok(ControlFlow::Continue(()))
+        };
+        ours.list_within(limits, ListQuery::All, visit).unwrap();
+        within(ours, limits, 10);
+        assert_eq!(left(ours).0, 3);
+    }
+
+    #[test]
+    fn many_rows_that_are_not_at_hand_are_read_at_once() {
+        let scene = Scene::new();
+        let many = FEW_ROWS + 20;
+        for n in 1..=u8::try_from(many).unwrap() {
+            scene.add(&scene.theirs, &row(n, &format!("c{n}")));
+        }
+        let ours = &scene.ours;
+        let none = Limits { watched: 0, bytes: 0 };
+        within(ours, none, many);
+        within(ours, none, many);
+        let rows = within(ours, none, many);
+        assert_eq!((rows.asked, rows.all.map(|all| all.len())), (FEW_ROWS, Some(many)));
+        let all = Limits { watched: 0, bytes: MOST_BYTES };
+        within(ours, all, many);
+        let rows = within(ours, all, many);
+        assert_eq!((rows.asked, rows.all.is_none()), (0, true));
+        assert_eq!(scene.views().len(), many);
     }
 }

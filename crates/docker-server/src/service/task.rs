@@ -88,6 +88,10 @@ impl Shared {
         (self.wiring.unread)(socket.as_fd())
     }
 
+    pub(super) fn requests_under_way(&self) -> watch::Receiver<usize> {
+        self.under_way.subscribe()
+    }
+
     pub(crate) fn under_way(&self) -> usize {
         *self.under_way.borrow()
     }
