@@ -242,6 +242,11 @@ def a_log_goes_on_with_each_run_and_is_whole():
 def a_terminal_is_typed_in():
     open_container("web", "Terminal")
     screen = page.locator(".xterm-screen")
+    # A link of somebody else's may lead here: nothing is begun by coming.
+    start = page.get_by_role("button", name="Start a new shell")
+    expect(start).to_be_visible()
+    assert not dhow("container", "exec-ls", "--quiet", "web")
+    start.click()
     expect(page.locator(".bar")).to_contain_text("connected")
     page.keyboard.type("echo $((6*7))$TERM; stty size\n")
     rows = page.locator(".xterm-rows")
@@ -258,9 +263,18 @@ def a_terminal_is_typed_in():
     page.keyboard.press("Control+Shift+Q")
     assert page.evaluate("document.activeElement.textContent") == "Terminal"
     screen.click()
+    # More than a message may be long, as somebody pastes it.
+    page.keyboard.type("stty -echo; echo take it''; while read -r line && [ \"$line\" ]; do n=$((n+1)); done; stty echo; echo $n lines\n")
+    expect(rows.get_by_text(re.compile("^take it *$"))).to_be_visible()
+    page.evaluate("""() => {
+      const text = new DataTransfer();
+      text.setData('text/plain', `${'x'.repeat(15)}\\n`.repeat(100000) + '\\n');
+      document.activeElement.dispatchEvent(new ClipboardEvent('paste', { clipboardData: text, bubbles: true }));
+    }""")
+    expect(rows).to_contain_text("100000 lines", timeout=120_000)
     page.keyboard.type("exit 3\n")
     expect(page.locator(".bar")).to_contain_text("ended with 3")
-    page.get_by_role("button", name="Start a new shell").click()
+    start.click()
     expect(page.locator(".bar")).to_contain_text("connected")
     go("Containers")
     suite.until("the shell ends with the page", lambda: not dhow("container", "exec-ls", "--quiet", "web"))
@@ -290,6 +304,10 @@ def networks_are_a_graph():
     before = graph.locator(".edge").count()
     dhow("network", "connect", "bridge", "web")
     expect(graph.locator(".edge")).to_have_count(before + 1)
+    labels = [label.bounding_box() for label in graph.locator(".address").all()]
+    assert len(labels) > 1
+    over = lambda a, b: all(a[at] < b[at] + b[size] and b[at] < a[at] + a[size] for at, size in [("x", "width"), ("y", "height")])
+    assert not [(a, b) for place, a in enumerate(labels) for b in labels[:place] if over(a, b)], labels
     graph.get_by_role("link", name="Container web").click()
     expect(page.get_by_role("heading", name="web", level=1)).to_be_visible()
 
@@ -488,6 +506,7 @@ def light_and_dark_are_read_well():
     expect(page.get_by_role("log")).to_contain_text("of it")
     picture("logs-dark")
     open_container("web", "Terminal")
+    page.get_by_role("button", name="Start a new shell").click()
     expect(page.locator(".bar")).to_contain_text("connected")
     page.keyboard.type("ls --color=always /; echo done\n")
     expect(page.locator(".xterm-rows")).to_contain_text("etc")

@@ -1,7 +1,7 @@
 //! The dashboard's places: beside a command, and at the service, whose address is in a file below the runtime root.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +47,11 @@ pub(crate) fn of_service(addr: &str, run: &Path) -> anyhow::Result<(Dashboard, P
 /// Whole, and this user's alone from its first byte.
 fn write(path: &Path, address: &str) -> std::io::Result<()> {
     let new = path.with_extension(format!("{}.new", std::process::id()));
+    // Of one that was killed in the middle of this, and had our number.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
     let written = writeln!(file, "{address}").and_then(|()| fs::rename(&new, path));
     if written.is_err() {

@@ -7,6 +7,8 @@ import { fits, nameOf, shortId } from './text.js';
 const COLUMNS = ['Name', 'Driver', 'Scope', 'Subnets', '#Containers'];
 /** Of the drawing, in its own units. */
 const [WIDTH, NODE, HIGH, GAP] = [920, 290, 40, 14];
+/** Between two lines that end at one node: each has its address above it. */
+const APART = 14;
 /** The longest texts, in characters, of the two lines of a node. */
 const [NAME, BELOW] = [36, 46];
 
@@ -23,18 +25,24 @@ function links(containers) {
 function box(kind, at, name, below, href) {
   const inner = [
     svg('title', {}, name),
-    svg('rect', { width: NODE, height: HIGH, rx: 5 }),
+    svg('rect', { width: NODE, height: at.high, rx: 5 }),
     svg('text', { x: 12, y: 17 }, clip(name, NAME)), svg('text', { x: 12, y: 32, class: 'below' }, clip(below, BELOW)),
   ];
   const node = svg('g', { class: `node ${kind}`, transform: `translate(${at.x} ${at.y})` }, ...inner);
   return href ? svg('a', { href, 'aria-label': `Container ${name}` }, node) : node;
 }
 
-/** Places each column's nodes in the middle of the drawing's height. */
-function column(items, x, height) {
-  const top = (height - items.length * (HIGH + GAP) + GAP) / 2;
-  return new Map(items.map((item, at) => [item.Id, { x, y: top + at * (HIGH + GAP) }]));
+/** Places a column's nodes in the middle of the drawing's height. */
+function column(items, x, height, high) {
+  let y = (height - tall(items, high)) / 2;
+  return new Map(items.map((item) => {
+    const at = { x, y, high: high(item) };
+    y += at.high + GAP;
+    return [item.Id, at];
+  }));
 }
+
+const tall = (items, high) => items.reduce((sum, item) => sum + high(item) + GAP, -GAP);
 
 /** In an order in which few lines cross: each container near the middle of its networks. */
 function near(containers, networks, edges) {
@@ -48,22 +56,26 @@ function near(containers, networks, edges) {
 
 function draw(networks, there, edges) {
   const containers = near(there, networks, edges);
-  const height = Math.max(1, networks.length, containers.length) * (HIGH + GAP) + GAP;
-  const left = column(networks, 8, height);
-  const right = column(containers, WIDTH - NODE - 8, height);
-  const paths = edges.flatMap((edge) => {
-    const [from, to] = [left.get(edge.network), right.get(edge.container)];
-    if (!from || !to) return [];
-    const [x1, y1, x2, y2] = [from.x + NODE, from.y + HIGH / 2, to.x, to.y + HIGH / 2];
+  const places = new Map(networks.map((one, place) => [one.Id, place]));
+  // What ends at a node, in the order in which it comes.
+  const ends = (container) => edges.filter((edge) => edge.container === container && places.has(edge.network))
+    .toSorted((a, b) => places.get(a.network) - places.get(b.network));
+  const [low, high] = [() => HIGH, (container) => Math.max(HIGH, ends(container.Id).length * APART)];
+  const height = Math.max(HIGH, tall(networks, low), tall(containers, high)) + 2 * GAP;
+  const left = column(networks, 8, height, low);
+  const right = column(containers, WIDTH - NODE - 8, height, high);
+  const paths = containers.flatMap(({ Id: id }) => ends(id).flatMap((edge, at, all) => {
+    const [from, to] = [left.get(edge.network), right.get(id)];
+    const [x1, y1, x2, y2] = [from.x + NODE, from.y + from.high / 2, to.x, to.y + (to.high * (at + 0.5)) / all.length];
     const middle = (x1 + x2) / 2;
     return [
       svg('path', { class: 'edge', d: `M${x1} ${y1}C${middle} ${y1} ${middle} ${y2} ${x2} ${y2}` }),
-      edge.address ? svg('text', { class: 'address', x: x2 - 8, y: y2 - 5, 'text-anchor': 'end' }, edge.address) : null,
+      edge.address ? svg('text', { class: 'address', x: x2 - 8, y: y2 - 3, 'text-anchor': 'end' }, edge.address) : null,
     ];
-  });
+  }));
   const nodes = [
     ...networks.map((one) => box('network', left.get(one.Id), one.Name, [one.Driver, subnets(one)].filter(Boolean).join('  '))),
-    ...containers.map((one) => box(`container ${one.State}`, right.get(one.Id), nameOf(one), one.Status || one.State, `#/containers/${one.Id}`)),
+    ...containers.map((one) => box(`container ${one.State}`, right.get(one.Id), nameOf(one), one.State, `#/containers/${one.Id}`)),
   ];
   return svg('svg', { class: 'graph', role: 'group', 'aria-label': `${networks.length} networks and ${containers.length} containers`, viewBox: `0 0 ${WIDTH} ${height}` }, ...paths.filter(Boolean), ...nodes);
 }
@@ -90,7 +102,7 @@ export function networks() {
     const shown = there.filter((one) => on.has(one.Id));
     say(count, `${all.length}`);
     // What looks the same is left as it is: somebody may be on it with the keyboard.
-    const now = JSON.stringify([found, shown.map((one) => [one.Id, one.Names, one.Status]), edges]);
+    const now = JSON.stringify([found, shown.map((one) => [one.Id, one.Names, one.State]), edges]);
     if (now !== drawn) place.replaceChildren(draw(found, shown, edges));
     drawn = now;
     rows.show(found.map((network) => ({ network, count: edges.filter((edge) => edge.network === network.Id).length })), ({ network }) => network.Id,

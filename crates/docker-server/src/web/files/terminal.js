@@ -16,6 +16,9 @@ const isDark = () => {
   return chosen ? chosen === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
 };
 
+/** The longest message that is sent, in bytes: a page that pastes more does it in pieces. */
+const PIECE = 32 * 1024;
+
 /** xterm.js is a classic script. */
 let loading = null;
 const loaded = () => (loading ??= new Promise((resolve, reject) => {
@@ -58,10 +61,10 @@ function allowed() {
 
 export function terminal(id) {
   const box = el('div', { class: 'shell', 'aria-label': 'Terminal' });
-  const told = el('span', { class: 'dim', role: 'status', text: 'starting' });
+  const told = el('span', { class: 'dim', role: 'status' });
   const again = button('New shell', 'Start a new shell', () => begin(), { hidden: true });
   const bar = el('div', { class: 'bar' }, again, told, el('span', { class: 'dim', text: 'Ctrl-Shift-Q leaves the terminal for the rest of the page' }));
-  let [screen, line, exec, started, closed] = [null, null, null, false, false];
+  let [screen, line, exec, begun, closed] = [null, null, null, false, false];
 
   const colours = () => screen && (screen.options.theme = COLOURS[isDark() ? 'dark' : 'light']);
   /** As many columns and rows as there is room for. */
@@ -90,8 +93,11 @@ export function terminal(id) {
       cursorBlink: false, screenReaderMode: true,
     });
     const encoder = new TextEncoder();
-    screen.onData((text) => line?.send(encoder.encode(text)));
-    screen.onBinary((text) => line?.send(Uint8Array.from(text, (one) => one.charCodeAt(0))));
+    const type = (bytes) => {
+      for (let at = 0; at < bytes.length; at += PIECE) line?.send(bytes.subarray(at, at + PIECE));
+    };
+    screen.onData((text) => type(encoder.encode(text)));
+    screen.onBinary((text) => type(Uint8Array.from(text, (one) => one.charCodeAt(0))));
     screen.onResize(resized);
     // Tab is the shell's, so another key leads out.
     screen.attachCustomKeyEventHandler((event) => {
@@ -105,6 +111,7 @@ export function terminal(id) {
     fit();
   };
   const begin = async () => {
+    begun = true;
     again.hidden = true;
     say(told, 'starting');
     try {
@@ -128,14 +135,11 @@ export function terminal(id) {
   document.addEventListener('theme', colours);
   return {
     node: [bar, box],
+    // A shell is begun by hand: a link on somebody else's page may lead here.
     update: (found) => {
-      if (started) return;
-      if (!found.State.Running) {
-        say(told, 'It does not run: start it for a shell in it.');
-        return;
-      }
-      started = true;
-      begin();
+      if (begun) return;
+      again.hidden = !found.State.Running;
+      say(told, found.State.Running ? '' : 'It does not run: start it for a shell in it.');
     },
     close: () => {
       closed = true;
