@@ -246,7 +246,8 @@ mod tests {
 
     #[test]
     fn a_name_is_the_same_after_another_build() {
-        let same = |name: &str, wanted: &str| assert_eq!(pattern(name).ok().as_deref(), Some(wanted));
+        let same =
+            |name: &str, wanted: &str| assert_eq!(pattern(name).ok().as_deref(), Some(wanted));
         same(
             "_RINvNtCs6QUzcKZ5DMf_10serde_core2de9next_elemNtCs1a2B3c4D5e6_7runtime4SpecEB4_",
             "_RINvNtCs*_10serde_core2de9next_elemNtCs*_7runtime4SpecEB*_",
