@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -60,9 +60,12 @@ impl Runtime {
         Self { name, words: all.map(str::to_owned).collect() }
     }
 
-    fn command(&self, words: &[&str]) -> std::process::Command {
-        let all: Vec<&str> = self.words.iter().skip(1).map(String::as_str).collect();
-        host::command(&self.words[0], &[&all[..], words].concat())
+    /// Nothing is asked for (a directory would be) that has the standard library copy this process first, where it
+    /// lends the new one its memory: half a millisecond of each figure otherwise.
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.words[0]);
+        command.args(&self.words[1..]).args(words);
+        command
     }
 }
 
