@@ -8,7 +8,9 @@ use model::port::Protocol;
 use net::names::Names;
 use net::nft::Change;
 
-use crate::lab::{HOST_V4, HOST_V6, Lab, ask, inside, open_firewall, refused, rules, serve_tcp};
+use crate::lab::{
+    HOST_V4, HOST_V6, Lab, ask, inside, is_kept_out, open_firewall, rules, serve_tcp,
+};
 
 /// Changes nftables as an administrator does.
 #[expect(clippy::disallowed_methods, reason = "an administrator's program")]
@@ -52,7 +54,7 @@ fn both_families_pass_what_others_drop() {
         inside(&lab.host, || nft(&rules_of_others));
         let ways = [format!("{HOST_V4}:8080"), format!("[{HOST_V6}]:8080")];
         for way in &ways {
-            refused(&lab.client, Protocol::Tcp, way);
+            is_kept_out(&lab.client, Protocol::Tcp, way);
         }
         let chains = || inside(&lab.host, || lab.firewall.foreign_chains()).unwrap();
         assert!(chains().iter().all(|chain| chain.keeps("dhow0")), "{:?}", chains());
@@ -65,8 +67,8 @@ fn both_families_pass_what_others_drop() {
             assert_eq!(ask(&server.endpoint.netns, Protocol::Tcp, to)[..6], *"client");
         }
         // What passes there is asked by our own tables all the same.
-        refused(&lab.client, Protocol::Tcp, &format!("{}:80", server.v4()));
-        refused(&lab.client, Protocol::Tcp, &format!("[{}]:80", server.v6()));
+        is_kept_out(&lab.client, Protocol::Tcp, &format!("{}:80", server.v4()));
+        is_kept_out(&lab.client, Protocol::Tcp, &format!("[{}]:80", server.v6()));
     }
 }
 

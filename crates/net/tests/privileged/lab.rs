@@ -20,7 +20,7 @@ use net::names::Names;
 use net::nft::{Firewall, Network, PortRule, Source, Wanted};
 
 /// How long something may take that must happen.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// A datagram may be lost while a neighbour is looked for on a busy machine.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long something is given that must not happen.
@@ -236,7 +236,7 @@ pub(crate) fn serve_tcp(netns: &OwnedFd, port: u16, name: &'static str) {
     });
 }
 
-/// Answers each datagram in the namespace with its name and the peer's address.
+/// Answers each datagram in the namespace with what it says, its name, and the peer's address.
 pub(crate) fn serve_udp(netns: &OwnedFd, port: u16, name: &'static str) {
     // One socket for each family: an answer from a socket of both would be sent from the address
     // that routing chooses.
@@ -245,8 +245,10 @@ pub(crate) fn serve_udp(netns: &OwnedFd, port: u16, name: &'static str) {
         let socket = inside(netns, || v6only_udp(address));
         thread::spawn(move || {
             let mut buffer = [0; 64];
-            while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
-                let _ = socket.send_to(format!("{name} sees {}", peer.ip()).as_bytes(), peer);
+            while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
+                let question = String::from_utf8_lossy(&buffer[..length]);
+                let answer = format!("{question}{name} sees {}", peer.ip());
+                let _ = socket.send_to(answer.as_bytes(), peer);
             }
         });
     }
@@ -281,29 +283,50 @@ fn ask_udp(netns: &OwnedFd, to: SocketAddr, patience: Duration) -> std::io::Resu
 }
 
 fn ask_udp_by(socket: &UdpSocket, to: SocketAddr, patience: Duration) -> std::io::Result<String> {
-    let mut buffer = [0; 64];
+    static ASKED: AtomicU32 = AtomicU32::new(1);
+    let question = format!("{}: ", ASKED.fetch_add(1, Ordering::Relaxed));
     socket.connect(to)?;
     let began = Instant::now();
     loop {
         let left = patience.saturating_sub(began.elapsed());
         socket.set_read_timeout(Some(left.clamp(Duration::from_millis(1), ASK_AGAIN)))?;
-        socket.send(b"who sees whom")?;
-        match socket.recv(&mut buffer) {
-            Ok(length) => return Ok(String::from_utf8_lossy(&buffer[..length]).into_owned()),
+        socket.send(question.as_bytes())?;
+        match hear(socket, &question) {
+            Ok(answer) => return Ok(answer),
             Err(error) if error.kind() == ErrorKind::WouldBlock && left > ASK_AGAIN => {}
             Err(error) => return Err(error),
         }
     }
 }
 
+/// The answer to a question. Of one that was asked before, and asked again, there may be a second answer.
+fn hear(socket: &UdpSocket, question: &str) -> std::io::Result<String> {
+    let mut buffer = [0; 64];
+    loop {
+        let length = socket.recv(&mut buffer)?;
+        if let Some(answer) = String::from_utf8_lossy(&buffer[..length]).strip_prefix(question) {
+            return Ok(answer.to_owned());
+        }
+    }
+}
+
 /// What the server answers; the answer must come.
 pub(crate) fn ask(netns: &OwnedFd, protocol: Protocol, to: &str) -> String {
-    let to: SocketAddr = to.parse().unwrap();
-    let answer = match protocol {
-        Protocol::Udp => ask_udp(netns, to, PATIENCE),
-        Protocol::Tcp | Protocol::Sctp => ask_tcp(netns, to, PATIENCE),
-    };
+    let answer = ask_for(netns, protocol, to, PATIENCE);
     answer.unwrap_or_else(|error| panic!("{protocol} {to}: {error}"))
+}
+
+fn ask_for(
+    netns: &OwnedFd,
+    protocol: Protocol,
+    to: &str,
+    patience: Duration,
+) -> std::io::Result<String> {
+    let to: SocketAddr = to.parse().unwrap();
+    match protocol {
+        Protocol::Udp => ask_udp(netns, to, patience),
+        Protocol::Tcp | Protocol::Sctp => ask_tcp(netns, to, patience),
+    }
 }
 
 /// As `ask`, by UDP from a socket that lives on.
@@ -311,21 +334,41 @@ pub(crate) fn ask_again(socket: &UdpSocket, to: &str) -> String {
     ask_udp_by(socket, to.parse().unwrap(), PATIENCE).unwrap_or_else(|e| panic!("{to}: {e}"))
 }
 
-/// Why no answer comes; none must come.
-pub(crate) fn refused(netns: &OwnedFd, protocol: Protocol, to: &str) -> std::io::ErrorKind {
-    let to: SocketAddr = to.parse().unwrap();
-    let answer = match protocol {
-        Protocol::Udp => ask_udp(netns, to, IMPATIENCE),
-        Protocol::Tcp | Protocol::Sctp => ask_tcp(netns, to, IMPATIENCE),
-    };
-    match answer {
-        Err(error) => error.kind(),
-        Ok(said) => panic!("{protocol} {to} is reachable: {said}"),
+/// As `ask_again`, where nobody is there any more: that must be said, and not by an answer.
+pub(crate) fn is_turned_away_again(socket: &UdpSocket, to: &str) {
+    let answer = ask_udp_by(socket, to.parse().unwrap(), PATIENCE);
+    assert_eq!(answer.map_err(|error| error.kind()), Err(ErrorKind::ConnectionRefused), "{to}");
+}
+
+/// No answer must come; whether that is said does not matter.
+pub(crate) fn is_kept_out(netns: &OwnedFd, protocol: Protocol, to: &str) {
+    if let Ok(said) = ask_for(netns, protocol, to, IMPATIENCE) {
+        panic!("{protocol} {to} is reachable: {said}");
     }
 }
 
-/// Whether a datagram arrives at the socket.
+/// No answer must come, and that there is none must be said.
+pub(crate) fn is_turned_away(netns: &OwnedFd, protocol: Protocol, to: &str) {
+    let answer = ask_for(netns, protocol, to, PATIENCE);
+    let kind = answer.map_err(|error| error.kind());
+    assert_eq!(kind, Err(ErrorKind::ConnectionRefused), "{protocol} {to}");
+}
+
+/// Whether a datagram that was sent arrives at the socket; none should.
 pub(crate) fn receives(socket: &UdpSocket) -> bool {
     socket.set_read_timeout(Some(IMPATIENCE)).unwrap();
     socket.recv(&mut [0; 64]).is_ok()
+}
+
+/// Whether a datagram arrives at the socket that is sent until one does.
+pub(crate) fn receives_at_last(socket: &UdpSocket, send: impl Fn()) -> bool {
+    socket.set_read_timeout(Some(ASK_AGAIN)).unwrap();
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        send();
+        if socket.recv(&mut [0; 64]).is_ok() {
+            return true;
+        }
+    }
+    false
 }

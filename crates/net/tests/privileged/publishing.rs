@@ -5,8 +5,8 @@ use net::host::Ipv6Loopback;
 use net::nft::{NftError, Source};
 
 use crate::lab::{
-    HOST_V4, HOST_V6, Lab, ask, ask_again, container_id, inside, refused, rules, serve_tcp,
-    serve_udp,
+    HOST_V4, HOST_V6, Lab, ask, ask_again, container_id, inside, is_kept_out, is_turned_away,
+    is_turned_away_again, rules, serve_tcp, serve_udp,
 };
 
 /// Every way to a port that is published on all addresses.
@@ -31,10 +31,7 @@ fn check_all_ways(lab: &Lab, protocol: Protocol) {
             let said = ask(&lab.host, protocol, "[::1]:8080");
             assert_eq!(said, sees(&gateways[1].to_string()));
         }
-        Ipv6Loopback::Closed => {
-            let why = refused(&lab.host, protocol, "[::1]:8080");
-            assert_eq!(why, std::io::ErrorKind::ConnectionRefused);
-        }
+        Ipv6Loopback::Closed => is_turned_away(&lab.host, protocol, "[::1]:8080"),
     }
     assert_eq!(ask(&lab.host, protocol, &v4), sees(HOST_V4));
     assert_eq!(ask(&lab.host, protocol, &v6), sees(HOST_V6));
@@ -84,8 +81,7 @@ fn unpublished_is_refused_at_once() {
     ask(&lab.client, Protocol::Tcp, &v6);
     lab.unpublish(&published);
     for to in [&v4, &v6] {
-        let why = refused(&lab.client, Protocol::Tcp, to);
-        assert_eq!(why, std::io::ErrorKind::ConnectionRefused);
+        is_turned_away(&lab.client, Protocol::Tcp, to);
     }
     // A second time, and half of it: nothing is there to be deleted.
     lab.unpublish(&published);
@@ -193,13 +189,8 @@ fn a_stream_of_udp_follows_the_port() {
     let published = |container| rules(container, Protocol::Udp, &["0.0.0.0:5353"], 53);
     let to = format!("{HOST_V4}:5353");
     // The same socket throughout: to the kernel it is one flow.
-    let (early, socket) = inside(&lab.client, || {
-        let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
-        socket.connect(&to).unwrap();
-        socket.send(b"too early").unwrap();
-        (socket.recv(&mut [0; 64]).unwrap_err(), socket)
-    });
-    assert_eq!(early.kind(), std::io::ErrorKind::ConnectionRefused);
+    let socket = inside(&lab.client, || std::net::UdpSocket::bind("0.0.0.0:0")).unwrap();
+    is_turned_away_again(&socket, &to);
 
     lab.publish(&published(&first));
     inside(&lab.host, || lab.firewall.admit_early_senders(&published(&first))).unwrap();
@@ -211,9 +202,7 @@ fn a_stream_of_udp_follows_the_port() {
 
     // Without a successor it is refused, and not sent to an address that may be another's.
     lab.unpublish(&published(&second));
-    socket.send(b"too late").unwrap();
-    let late = socket.recv(&mut [0; 64]).unwrap_err();
-    assert_eq!(late.kind(), std::io::ErrorKind::ConnectionRefused);
+    is_turned_away_again(&socket, &to);
 }
 
 #[test]
@@ -226,13 +215,9 @@ fn flows_are_forgotten_by_many_ports_as_by_one() {
         .iter()
         .zip(&to)
         .map(|(bind, to)| {
-            inside(&lab.client, || {
-                let socket = std::net::UdpSocket::bind(bind).unwrap();
-                socket.connect(to).unwrap();
-                socket.send(b"too early").unwrap();
-                socket.recv(&mut [0; 64]).unwrap_err();
-                socket
-            })
+            let socket = inside(&lab.client, || std::net::UdpSocket::bind(bind)).unwrap();
+            is_turned_away_again(&socket, to);
+            socket
         })
         .collect();
     let hosts: Vec<String> =
@@ -257,7 +242,7 @@ fn the_shim_of_one_container_publishes_after_a_flush() {
     inside(&lab.host, crate::firewall::flush_ruleset);
     lab.publish_alone(&second);
     assert_eq!(ask(&lab.client, Protocol::Tcp, &format!("{HOST_V4}:8082"))[..3], *"two");
-    refused(&lab.client, Protocol::Tcp, &format!("{HOST_V4}:8081"));
+    is_kept_out(&lab.client, Protocol::Tcp, &format!("{HOST_V4}:8081"));
 
     // Another shim adds itself, and does not undo the first.
     lab.publish_alone(&first);
