@@ -505,9 +505,7 @@ mod tests {
             }
             theirs
         });
-        let mut shim = Shim::over(ours, paths());
-        shim.give_up_if_silent(Duration::from_millis(20));
-        (shim, guard)
+        (Shim::over(ours, paths()), guard)
     }
 
     #[test]
@@ -529,6 +527,9 @@ mod tests {
     #[test]
     fn an_answer_that_takes_its_time_is_waited_for_while_others_come() {
         let (mut shim, guard) = stopped(3);
+        // The answers come after that, each as late as it pleases.
+        let patience = Patience::asking(Duration::from_millis(20));
+        shim.patience = patience.giving_up_after(Duration::from_secs(60));
         assert!(shim.stop(None, None, Then::Stay).is_ok());
         drop(shim);
         guard.join().unwrap();
@@ -537,6 +538,7 @@ mod tests {
     #[test]
     fn nobody_waits_for_one_that_says_nothing() {
         let (mut shim, guard) = stopped(0);
+        shim.give_up_if_silent(Duration::from_millis(20));
         let error = shim.stop(None, None, Then::Stay).unwrap_err();
         assert!(matches!(error, CallError::Silent(_)), "{error}");
         guard.join().unwrap();

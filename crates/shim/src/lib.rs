@@ -13,6 +13,8 @@
 
 mod about;
 pub mod client;
+#[cfg(test)]
+mod clones;
 mod ensure;
 pub mod frame;
 mod group;

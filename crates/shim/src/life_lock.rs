@@ -302,14 +302,17 @@ fn lock_result<T>(paths: &ShimPaths, result: Result<T, Errno>) -> Result<T, Lock
 mod tests {
     use super::*;
 
-    struct Scratch(ShimPaths);
+    use crate::clones;
+
+    struct Scratch(ShimPaths, #[expect(dead_code, reason = "it is held")] clones::Nobody);
 
     impl Scratch {
         fn new(name: &str) -> Self {
+            let nobody = clones::nobody();
             let dir = std::env::temp_dir().join(format!("dhow-{name}-{}", std::process::id()));
             let id = ContainerId::from_random([7; 32]);
             let (root, run) = (dir.join("root"), dir.join("run"));
-            Self(ShimPaths { id, root, run, cgroup: "dhow-test".to_owned() })
+            Self(ShimPaths { id, root, run, cgroup: "dhow-test".to_owned() }, nobody)
         }
     }
 

@@ -40,6 +40,12 @@ impl Patience {
         Self { how: How::Asking, slice, stopped: slice, unknown: slice }
     }
 
+    /// Of one who asks as soon, and gives up after so long.
+    #[cfg(test)]
+    pub(crate) const fn giving_up_after(self, unknown: Duration) -> Self {
+        Self { stopped: unknown, unknown, ..self }
+    }
+
     /// Of one who must not ask, or waits for what is all that a shim does meanwhile.
     pub(crate) const fn looking() -> Self {
         Self { how: How::Looking, slice: LOOK_EVERY, stopped: STOPPED, unknown: LONGEST }

@@ -177,10 +177,11 @@ mod tests {
     use model::ContainerId;
     use model::health::HealthStatus;
 
-    use crate::LifeLock;
     use crate::protocol::ByHand;
+    use crate::{LifeLock, clones};
 
-    fn scratch() -> (tempfile::TempDir, ShimPaths) {
+    /// Locks are as free as they look: nobody is cloned meanwhile.
+    fn scratch() -> ((tempfile::TempDir, clones::Nobody), ShimPaths) {
         let dir = tempfile::tempdir().unwrap();
         let (root, run) = (dir.path().join("root"), dir.path().join("run"));
         let id = ContainerId::from_random([7; 32]);
@@ -188,7 +189,7 @@ mod tests {
         for file in [paths.state(), paths.exit_record()] {
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         }
-        (dir, paths)
+        ((dir, clones::nobody()), paths)
     }
 
     /// What a fresh look says, and that one who has looked before says the same.

@@ -323,6 +323,7 @@ mod tests {
 
     #[test]
     fn output_is_read_until_its_end() {
+        let _nobody = crate::clones::nobody();
         let (mut io, child) = ProcIo::pipes(KEY, Stdin::Null).unwrap();
         let mut scratch = [0; 16];
         assert_eq!(io.read(StreamKind::Stdout, &mut scratch), Read::Nothing);
@@ -363,6 +364,7 @@ mod tests {
     /// As systemd uses its console; and a login hangs it up.
     #[test]
     fn a_terminal_that_nobody_has_open_can_be_opened_again() {
+        let _nobody = crate::clones::nobody();
         let devpts = sys::mount::detached(c"devpts", [], sys::mount::MountAttrFlags::empty());
         let sys::pty::Pty { master, peer } = sys::pty::open(devpts.unwrap()).unwrap();
         let again = rustix::io::fcntl_dupfd_cloexec(&master, 3).unwrap();
@@ -380,6 +382,7 @@ mod tests {
 
     #[test]
     fn a_process_that_closed_its_input_takes_everything() {
+        let _nobody = crate::clones::nobody();
         let (mut io, child) = ProcIo::pipes(KEY, Stdin::Open).unwrap();
         drop(child.stdin);
         io.write_input(b"to nobody");

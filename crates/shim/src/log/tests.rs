@@ -292,6 +292,7 @@ fn unpacked(scratch: &Scratch, name: &str) -> String {
 
 #[test]
 fn full_files_are_compressed_and_keep_their_order() {
+    let _alone = crate::clones::alone();
     let scratch = Scratch::new();
     let files = LogFiles { max_size: Some(1000), max_file: 4, compression: Compression::Gzip };
     let mut log = Log::open(&scratch.json(files, &[])).unwrap().unwrap();
@@ -311,6 +312,7 @@ fn full_files_are_compressed_and_keep_their_order() {
 
 #[test]
 fn a_compressed_file_says_which_file_it_was() {
+    let _alone = crate::clones::alone();
     use std::os::unix::fs::MetadataExt;
     let scratch = Scratch::new();
     let files = LogFiles { max_size: Some(100), max_file: 2, compression: Compression::Gzip };
@@ -329,6 +331,7 @@ fn a_compressed_file_says_which_file_it_was() {
 
 #[test]
 fn what_a_killed_shim_was_compressing_is_begun_anew() {
+    let _alone = crate::clones::alone();
     let scratch = Scratch::new();
     for (name, text) in [("c.log", ""), ("c.log.1", "one"), ("c.log.gz~", "half")] {
         fs::write(scratch.0.join(name), text).unwrap();
@@ -463,6 +466,7 @@ fn a_peer_that_takes_nothing_is_not_waited_for_for_ever() {
 
 #[test]
 fn a_peer_that_goes_holds_nobody_back_and_hears_what_it_missed() {
+    let _nobody = crate::clones::nobody();
     let scratch = Scratch::new();
     let path = scratch.0.join("sock");
     let listener = UnixListener::bind(&path).unwrap();
@@ -502,6 +506,7 @@ fn a_peer_that_goes_holds_nobody_back_and_hears_what_it_missed() {
 /// It was due at once for as long as nobody was there.
 #[test]
 fn a_peer_that_stalls_and_goes_is_looked_for_in_a_while() {
+    let _nobody = crate::clones::nobody();
     let scratch = Scratch::new();
     let path = scratch.0.join("sock");
     let listener = UnixListener::bind(&path).unwrap();
