@@ -164,22 +164,20 @@ mod tests {
         let path = dir.path().join("lock");
         let file = File::options().create_new(true).read(true).write(true).open(&path).unwrap();
         assert_eq!(holder(&file, 0), Ok(None));
-        let (told, tell) = rustix::pipe::pipe().unwrap();
-        let (wait, go) = rustix::pipe::pipe().unwrap();
-        let (mut tell, mut go) = (Some(tell), Some(go));
+        // A byte each: their ends may be in processes of other tests as well.
+        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let ((told, tell), (wait, go)) = (pipe(), pipe());
         let child = crate::process::fork(|| {
-            drop(go.take());
             let held = hold_as_process(&file, 0).map_or_else(Errno::raw_os_error, |()| 0);
-            drop(tell.take());
+            let _ = rustix::io::write(&tell, b"!");
             let _ = rustix::io::read(&wait, &mut [0_u8; 1]);
             held
         });
         let child = child.unwrap();
-        drop(tell.take());
-        assert_eq!(rustix::io::read(&told, &mut [0_u8; 1]), Ok(0));
+        assert_eq!(rustix::io::read(&told, &mut [0_u8; 1]), Ok(1));
         assert_eq!(holder(&file, 0), Ok(Some(Holder::Process(child.pid))));
         assert_eq!(holder(&file, 1), Ok(None));
-        drop(go.take());
+        rustix::io::write(&go, b"!").unwrap();
         assert_eq!(crate::process::wait(&child.pidfd).unwrap().shell_code(), 0);
         assert_eq!(holder(&file, 0), Ok(None), "it goes with its process");
     }

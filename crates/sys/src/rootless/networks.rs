@@ -194,26 +194,24 @@ mod tests {
         // Which file it is shows whether it is the same.
         std::fs::write(dir.path().join("it"), "the one").unwrap();
         let made = door.open(File::open(dir.path().join("it")).unwrap().into()).unwrap();
-        let (told, tell) = rustix::pipe::pipe().unwrap();
-        let (wait, go) = rustix::pipe::pipe().unwrap();
-        let (mut tell, mut go) = (Some(tell), Some(go));
+        // A byte each: their ends may be in processes of other tests as well.
+        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let ((told, tell), (wait, go)) = (pipe(), pipe());
         let keeper = crate::process::fork(|| {
-            drop(go.take());
             let kept = made.keep().map_or_else(Errno::raw_os_error, |()| 0);
-            drop(tell.take());
+            let _ = rustix::io::write(&tell, b"!");
             let _ = rustix::io::read(&wait, &mut [0_u8; 1]);
             kept
         });
         let keeper = keeper.unwrap();
-        drop(tell.take());
-        assert_eq!(rustix::io::read(&told, &mut [0_u8; 1]), Ok(0));
+        assert_eq!(rustix::io::read(&told, &mut [0_u8; 1]), Ok(1));
         drop(made);
         let networks = found(dir.path()).expect("somebody keeps it");
         let mut text = String::new();
         File::from(networks.netns.try_clone().unwrap()).read_to_string(&mut text).unwrap();
         assert_eq!(text, "the one");
         drop(networks);
-        drop(go.take());
+        rustix::io::write(&go, b"!").unwrap();
         assert_eq!(crate::process::wait(&keeper.pidfd).unwrap().shell_code(), 0);
         assert!(found(dir.path()).is_none(), "nobody has it any more");
     }
