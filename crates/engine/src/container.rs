@@ -312,7 +312,7 @@ mod tests {
     use super::*;
 
     use std::sync::mpsc;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use crate::Paths;
 
@@ -362,7 +362,16 @@ mod tests {
         let waiting = std::thread::spawn(move || {
             say.send(waiter.lock_file(&id, FlockOperation::LockExclusive).unwrap()).unwrap();
         });
-        assert!(hear.recv_timeout(Duration::from_millis(100)).is_err(), "it waits");
+        // The kernel tells of those who wait.
+        let lock = engine.paths().container_dir(&id).join("op.lock");
+        let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(lock).unwrap());
+        let waits = |line: &str| line.contains("-> FLOCK") && line.contains(&format!(":{inode} "));
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !std::fs::read_to_string("/proc/locks").unwrap().lines().any(waits) {
+            assert!(Instant::now() < deadline, "nobody waits");
+            std::thread::yield_now();
+        }
+        assert!(hear.try_recv().is_err(), "it waits");
         std::fs::rename(engine.paths().container_dir(&id), dir.path().join("away")).unwrap();
         drop(ours);
         let Locked::Held(_theirs) = hear.recv().unwrap() else { panic!() };
