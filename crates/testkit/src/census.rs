@@ -16,9 +16,7 @@ use rustix::process::{Pid, PidfdFlags};
 use crate::Host;
 
 /// Longest that a process on its way out, or the kernel's own clearing up, is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Longest that links may take to follow their namespace on a busy machine.
-const SETTLING: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at what the kernel does by itself and tells nobody.
 const LOOK_AGAIN: Duration = Duration::from_millis(3);
 
@@ -85,7 +83,7 @@ impl Host {
     /// As [`Host::census`].
     #[must_use]
     pub fn settled(&self, before: &Census, forgiven: fn(&str) -> bool) -> Vec<String> {
-        let deadline = Instant::now() + SETTLING;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let mut changes = self.census().changes(before);
             changes.retain(|change| !forgiven(change));

@@ -1,6 +1,6 @@
 //! Test helpers: throw-away state roots with a dhow that works on them, terminals to run it in,
 //! what is left on a host, small file systems, a registry, a listener behind TLS, paths that change
-//! places, patience, and base images.
+//! places, patience, programs, and base images.
 //!
 //! Nothing here is linked into the binary.
 
@@ -13,6 +13,7 @@ mod disk;
 mod distribution;
 mod host;
 mod patience;
+mod program;
 mod registry;
 mod swap;
 mod terminal;
@@ -26,6 +27,7 @@ pub use disk::{Disk, FileSystem};
 pub use distribution::Distribution;
 pub use host::{Host, Ran};
 pub use patience::{until, until_is};
+pub use program::{install, program};
 pub use registry::Registry;
 pub use swap::Swap;
 pub use terminal::Terminal;

@@ -245,13 +245,13 @@ impl Made {
 }
 
 /// A number that no other test of this host has, of whichever process: who has bound its name, a socket's that
-/// leaves no file behind, has it until it ends.
+/// leaves no file behind, has it until it ends. The name is none of dhow's, for which a test looks.
 fn reserve() -> (u32, UnixListener) {
     let start = std::process::id() % USERS;
     let numbers = (0..USERS).map(|turn| FIRST + (start + turn) % USERS * SPAN);
     let named = |uid: u32| {
         let address =
-            SocketAddr::from_abstract_name(format!("dhow-test-uid-{uid}")).expect("a short name");
+            SocketAddr::from_abstract_name(format!("test-uid-{uid}")).expect("a short name");
         UnixListener::bind_addr(&address).ok().map(|name| (uid, name))
     };
     numbers.into_iter().find_map(named).expect("a number that no other test has")

@@ -188,9 +188,7 @@ fn hooks_of_a_device_change_the_container() {
          exit 0\n",
         dir.display()
     );
-    std::fs::write(&program, script).unwrap();
-    let runs = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&program, runs).unwrap();
+    testkit::program(&program, script);
     specify_hooks(&host, &program);
     let look = "readlink /usr/lib.so; cat /etc/hooked; wc -l </proc/self/mountinfo; test -e /usr/tool && echo tool";
     let run = ["--network", "none", "--device", "dhow.test/hook=one", "--name", "hh"];

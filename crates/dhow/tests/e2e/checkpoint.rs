@@ -353,8 +353,7 @@ fn where_others_write_nothing_of_theirs_is_followed_removed_or_believed() {
 fn other_criu(host: &Host, does: &str) -> PathBuf {
     let path = host.scratch().join("other-criu");
     let hear = "hear() { dd bs=65536 count=1 of=/dev/null 2>/dev/null; }";
-    fs::write(&path, format!("#!/bin/sh\n{hear}\nhear\n{does}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    testkit::program(&path, format!("#!/bin/sh\n{hear}\nhear\n{does}\n"));
     path
 }
 

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use sys::process::{Namespaces, setns};
-use testkit::{Host, until};
+use testkit::{Host, until, until_is};
 
 use crate::networks::{said, subnet};
 
@@ -22,21 +22,49 @@ pub(crate) const NEIGHBOUR: &str = "192.0.2.2";
 pub(crate) struct Outside(OwnedFd);
 
 impl Outside {
-    /// Fetches from the host; what came, if something did.
-    pub(crate) fn fetch(&self, port: u16) -> Option<String> {
-        self.fetch_within("4", HOST, port)
+    /// Waits until a port of the host leads to the page.
+    #[track_caller]
+    pub(crate) fn sees(&self, port: u16) {
+        self.sees_at(&format!("{HOST}:{port}"));
     }
 
-    /// Whether somebody answers within a second.
-    pub(crate) fn reaches(&self, address: &str, port: u16) -> bool {
-        self.fetch_within("1", address, port).is_some()
+    /// Waits until an address, and its port if it is another than 80, leads to the page.
+    #[track_caller]
+    pub(crate) fn sees_at(&self, address: &str) {
+        until_is(address, || match self.fetch_within("4", address) {
+            Some(page) if page == "page" => Ok(()),
+            other => Err(other),
+        });
     }
 
-    fn fetch_within(&self, seconds: &str, address: &str, port: u16) -> Option<String> {
-        let netns = self.netns();
-        let url = format!("http://{address}:{port}/f");
-        let fetch = ["timeout", seconds, "busybox", "wget", "-qO-", &url];
-        let page = said(&[&["nsenter", &netns, "busybox"], &fetch[..]].concat());
+    /// Waits until somebody answers there.
+    #[track_caller]
+    pub(crate) fn reaches(&self, address: &str, port: u16) {
+        self.sees_at(&format!("{address}:{port}"));
+    }
+
+    /// That nobody answers there, within a second.
+    #[track_caller]
+    pub(crate) fn is_kept_from(&self, address: &str, port: u16) {
+        let answer = self.fetch_within("1", &format!("{address}:{port}"));
+        assert_eq!(answer, None, "{address}:{port}");
+    }
+
+    /// That a port of the host leads to nothing, within four seconds.
+    #[track_caller]
+    pub(crate) fn misses(&self, port: u16) {
+        self.misses_at(&format!("{HOST}:{port}"));
+    }
+
+    /// As `misses`, of any address.
+    #[track_caller]
+    pub(crate) fn misses_at(&self, address: &str) {
+        assert_eq!(self.fetch_within("4", address), None, "{address}");
+    }
+
+    fn fetch_within(&self, seconds: &str, address: &str) -> Option<String> {
+        let url = format!("http://{address}/f");
+        let page = self.said(&["busybox", "timeout", seconds, "busybox", "wget", "-qO-", &url]);
         (!page.is_empty()).then(|| page.trim().to_owned())
     }
 
@@ -50,17 +78,16 @@ impl Outside {
         format!("--net={}", path(&self.0))
     }
 
-    /// Fetches from an address; what came, if something did.
-    pub(crate) fn fetch_at(&self, address: &str) -> Option<String> {
-        let url = format!("http://{address}/f");
-        let page = self.said(&["busybox", "timeout", "4", "busybox", "wget", "-qO-", &url]);
-        (!page.is_empty()).then(|| page.trim().to_owned())
-    }
-
     /// What an administrator's program says there.
     pub(crate) fn said(&self, words: &[&str]) -> String {
         said(&[&["nsenter", &self.netns()], words].concat())
     }
+}
+
+/// What the host itself gets of a published port within four seconds.
+pub(crate) fn by_loopback(port: u16) -> String {
+    let url = format!("http://127.0.0.1:{port}/f");
+    said(&["busybox", "timeout", "4", "busybox", "wget", "-qO-", &url]).trim().to_owned()
 }
 
 fn path(netns: &OwnedFd) -> String {
@@ -121,8 +148,8 @@ fn what_is_open_is_what_is_told() {
     with_neighbour(|host, outside| {
         let quiet = serve(host, "web", &["-p", "8080:80", "-p", "127.0.0.1:8081:80"]);
         assert_eq!(quiet.err, "", "there is no other firewall");
-        assert_eq!(outside.fetch(8080).as_deref(), Some("page"));
-        assert_eq!(outside.fetch(8081), None);
+        outside.sees(8080);
+        outside.misses(8081);
         let (open, closed) = (told(host, 8080), told(host, 8081));
         assert_eq!([&open["Reach"], &closed["Reach"]], ["anyone", "host"]);
         assert_eq!([&open["Container"], &open["ContainerPort"]], [&Value::from("web"), &80.into()]);
@@ -153,17 +180,14 @@ fn a_firewall_that_is_not_asked_is_told_of() {
         assert!(warned.starts_with(want) && warned.lines().count() == 1, "{warned}");
         let local = host.run(&["run", "--rm", "-p", "127.0.0.1:9090:80", "busybox", "true"]);
         assert_eq!(local.err, "", "nobody but this host");
-        assert_eq!(
-            outside.fetch(8080).as_deref(),
-            Some("page"),
-            "Docker's way, until it is settled otherwise"
-        );
+        // Docker's way, until it is settled otherwise.
+        outside.sees(8080);
         let open = told(host, 8080);
         assert_eq!(open["Bypasses"], serde_json::json!(["ip filter INPUT"]));
         assert_eq!(open["Asks"], serde_json::json!([]));
         // What another forbids at the hook of packets that pass is forbidden.
         nft("add chain ip filter FORWARD { policy drop; }");
-        assert_eq!(outside.fetch(8080), None);
+        outside.misses(8080);
         assert_eq!(told(host, 8080)["Asks"], serde_json::json!(["ip filter FORWARD"]));
         let shown = host.ok(&["network", "firewall"]);
         for line in [
@@ -174,11 +198,8 @@ fn a_firewall_that_is_not_asked_is_told_of() {
             assert!(shown.contains(line), "{line}: {shown}");
         }
         host.ok(&["run", "--rm", "busybox", "true"]);
-        assert_eq!(
-            outside.fetch(8080).as_deref(),
-            Some("page"),
-            "but for what nobody has forbidden"
-        );
+        // But for what nobody has forbidden.
+        outside.sees(8080);
         assert_eq!(told(host, 8080)["Asks"], serde_json::json!([]));
         nft("delete table ip filter");
     });
@@ -245,28 +266,16 @@ fn a_firewall_that_is_respected_decides() {
         assert_eq!(quiet.err, "", "nothing passes by it");
         assert_eq!(json(host, &["network", "firewall"])["Intact"], true);
         assert_eq!(told(host, 8080)["Asks"], serde_json::json!(["ip filter INPUT"]));
-        let local = said(&[
-            "busybox",
-            "timeout",
-            "4",
-            "busybox",
-            "wget",
-            "-qO-",
-            "http://127.0.0.1:8080/f",
-        ]);
-        assert_eq!(local.trim(), "page", "this host asks itself nothing");
+        until("this host asks itself nothing", || by_loopback(8080) == "page");
         let url = format!("http://{HOST}:8080/f");
-        assert_eq!(
-            host.ok(&[
-                "run", "--rm", "busybox", "busybox", "timeout", "4", "busybox", "wget", "-qO-",
-                &url
-            ]),
-            "page"
-        );
-        assert_eq!(outside.fetch(8080), None);
+        let fetch = ["busybox", "timeout", "4", "busybox", "wget", "-qO-", &url];
+        until("a container's page", || {
+            host.run(&[&["run", "--rm", "busybox"], &fetch[..]].concat()).out == "page"
+        });
+        outside.misses(8080);
         nft("add rule ip filter INPUT tcp dport 8080 accept");
-        assert_eq!(outside.fetch(8080).as_deref(), Some("page"));
-        assert_eq!(outside.fetch(8081), None, "nobody has let that in");
+        outside.sees(8080);
+        outside.misses(8081); // nobody has let that in
         let shown = host.ok(&["network", "firewall"]);
         let table = shown.lines().next().unwrap().split(' ').find(|word| word.starts_with("dhow"));
         let table = table.unwrap().trim_end_matches(',').to_owned();
@@ -283,7 +292,7 @@ fn a_firewall_that_is_respected_decides() {
         assert_eq!(json(host, &["network", "firewall"])["Intact"], false);
         host.ok(&["run", "--rm", "busybox", "true"]);
         assert_eq!(json(host, &["network", "firewall"])["Intact"], true);
-        assert_eq!(outside.fetch(8081).as_deref(), Some("page"));
+        outside.sees(8081);
         nft("delete table ip filter");
     });
 }
@@ -305,7 +314,7 @@ fn who_sends_to_everything_keeps_nobody_else_out() {
         let count = admitted.matches(" . udp . ").count();
         assert!((500..1800).contains(&count), "{count} of 2000");
         assert!(admitted.contains("timeout 3m"), "UDP is remembered for longer: {admitted}");
-        assert_eq!(outside.fetch_at("198.51.100.1:8080").as_deref(), Some("page"));
+        outside.sees_at("198.51.100.1:8080");
         assert_eq!(json(host, &["network", "firewall"])["Intact"], true);
     });
 }
@@ -314,7 +323,7 @@ fn who_sends_to_everything_keeps_nobody_else_out() {
 fn a_long_range_is_published() {
     with_neighbour(|host, outside| {
         serve(host, "web", &["-p", "21000-21299:80-379"]);
-        assert_eq!(outside.fetch(21000).as_deref(), Some("page"));
+        outside.sees(21000);
         let ports = json(host, &["port", "audit"]);
         let v4 = |port: &&Value| port["HostIP"] == "0.0.0.0";
         assert_eq!(ports.as_array().unwrap().iter().filter(v4).count(), 1);
@@ -355,7 +364,7 @@ fn a_thousand_single_ports_are_published() {
         for inside in ["80", "1079"] {
             let shown = host.ok(&["port", "web", inside]);
             let port = shown.lines().next().unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
-            until("the page", || outside.fetch(port).as_deref() == Some("page"));
+            outside.sees(port);
         }
         assert_eq!(host.ok(&["exec", "web", "sh", "-c", "ls /proc/self/fd | wc -l"]), "4");
         host.ok(&["rm", "-f", "web"]);

@@ -52,7 +52,7 @@ fn image(host: &Host, name: &str, change: impl FnOnce(&Path)) {
     let tree = host.scratch().join(format!("tree-{name}"));
     std::fs::create_dir_all(tree.join("bin")).unwrap();
     std::fs::create_dir_all(tree.join("etc")).unwrap();
-    std::fs::copy("/bin/busybox", tree.join("bin/busybox")).unwrap();
+    testkit::install("/bin/busybox", &tree.join("bin/busybox"));
     for applet in ["sh", "cat", "ls", "sleep", "id", "env"] {
         symlink("busybox", tree.join("bin").join(applet)).unwrap();
     }

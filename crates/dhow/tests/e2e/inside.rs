@@ -62,7 +62,7 @@ fn programs_can_tell_that_they_are_in_a_container() {
     // A directory of the host is not written to by us.
     let tree = host.scratch().join("tree");
     std::fs::create_dir_all(tree.join("bin")).unwrap();
-    std::fs::copy("/bin/busybox", tree.join("bin/busybox")).unwrap();
+    testkit::install("/bin/busybox", &tree.join("bin/busybox"));
     let tree = tree.to_string_lossy();
     host.fails(1, &["run", "--rm", "--rootfs", &tree, "/bin/busybox", "test", "-e", "/.dockerenv"]);
 }
@@ -88,7 +88,7 @@ fn a_root_directory_on_a_shared_mount_is_the_containers_alone() {
     for dir in ["bin", "proc", "m"] {
         std::fs::create_dir(tree.join(dir)).unwrap();
     }
-    std::fs::copy("/bin/busybox", tree.join("bin/busybox")).unwrap();
+    testkit::install("/bin/busybox", &tree.join("bin/busybox"));
     let script = "/bin/busybox mount -t tmpfs none /m && echo in > /m/file && echo out > /file";
     let path = tree.to_string_lossy();
     let run = ["run", "--rm", "--privileged", "--rootfs", &path, "/bin/busybox", "sh", "-c"];
@@ -480,9 +480,7 @@ fn foreign_caller() -> Vec<u8> {
 fn calls_of_another_architecture_do_not_exist() {
     let host = host();
     let program = host.scratch().join("foreign");
-    std::fs::write(&program, foreign_caller()).unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&program, mode).unwrap();
+    testkit::program(&program, foreign_caller());
     let bind = format!("{}:/foreign", program.display());
     let run = |flags: &[&str]| {
         host.run(&[&["run", "--rm", "-v", &bind], flags, &["busybox", "/foreign"]].concat()).code

@@ -1,5 +1,8 @@
 //! create, start, stop, kill, wait, rm, rename, pause; names and ids.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
+
 use testkit::until;
 
 use crate::host;
@@ -304,9 +307,16 @@ fn who_cannot_hear_its_stop_signal_is_not_waited_for() {
         "late",
         &["sh", "-c", "while ! [ -e /now ]; do :; done; trap 'exit 7' TERM; while :; do :; done"],
     );
+    // It is looked at for a second: who lets it go on is inside already.
+    let touch = "echo inside; read go; touch /now";
+    let mut inside = host.command(&["exec", "-i", "late", "sh", "-c", touch]);
+    let mut inside = host.spawn(inside.stdin(Stdio::piped()));
+    let mut told = BufReader::new(inside.stdout.take().unwrap()).lines();
+    assert_eq!(told.next().unwrap().unwrap(), "inside");
     let mut stop = host.spawn(&mut host.command(&["stop", "late"]));
-    host.ok(&["exec", "late", "touch", "/now"]);
+    inside.stdin.take().unwrap().write_all(b"go\n").unwrap();
     assert!(stop.wait().unwrap().success());
+    inside.wait().unwrap();
     assert_eq!(host.ok(&["inspect", "-f", state, "late"]), "7");
     // `--init` has handlers.
     host.ok(&["run", "-d", "--init", "--name", "init", "busybox", "sleep", "1000"]);

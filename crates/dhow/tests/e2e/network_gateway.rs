@@ -2,9 +2,9 @@
 //! neighbour of the host's, which knows the way to the containers' own addresses.
 
 use serde_json::json;
-use testkit::Host;
+use testkit::{Host, until};
 
-use crate::firewall::{HOST, NEIGHBOUR, Outside, nft, serve, with_neighbour};
+use crate::firewall::{HOST, NEIGHBOUR, Outside, by_loopback, nft, serve, with_neighbour};
 use crate::network_members::{address, is_kept_from, place, reaches};
 use crate::networks::{has_ipv6, said, subnet};
 
@@ -35,6 +35,12 @@ fn pings(outside: &Outside, address: &str) -> bool {
     outside.said(&["busybox", "ping", "-c1", "-W2", address]).contains(" 0% packet loss")
 }
 
+/// Waits until the neighbour has seen something of what a container sends under this address.
+#[track_caller]
+fn until_seen_as(host: &Host, outside: &Outside, way: (&str, &str)) {
+    until("what it sends", || is_seen_as(host, outside, way));
+}
+
 /// Whether the neighbour sees what a container sends under this address.
 fn is_seen_as(host: &Host, outside: &Outside, (to, source): (&str, &str)) -> bool {
     let (table, kind) = if source.contains(':') { ("ip6", "icmpv6") } else { ("ip", "icmp") };
@@ -56,11 +62,11 @@ fn containers_of_a_routed_network_are_reached_at_their_own_addresses() {
     with_neighbour(|host, outside| {
         network(host, outside, &["bridge.gateway_mode_ipv4=routed"]);
         let web = server(host);
-        assert!(outside.reaches(&web, 80), "what is published is open");
-        assert!(!outside.reaches(&web, 81), "and nothing else");
-        assert!(!outside.reaches(HOST, 8080), "the host leads nobody there");
-        assert!(pings(outside, &web));
-        assert!(is_seen_as(host, outside, (NEIGHBOUR, &web)), "nothing is rewritten");
+        outside.reaches(&web, 80); // what is published is open
+        outside.is_kept_from(&web, 81); // and nothing else
+        outside.is_kept_from(HOST, 8080); // the host leads nobody there
+        until("it is pinged", || pings(outside, &web));
+        until_seen_as(host, outside, (NEIGHBOUR, &web)); // nothing is rewritten
         let shown = host.ok(&["inspect", "-f", "{{json .NetworkSettings.Ports}}", "web"]);
         let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
         let direct = json!({"HostIp": "0.0.0.0", "HostPort": ""});
@@ -74,15 +80,18 @@ fn containers_of_a_routed_network_are_reached_at_their_own_addresses() {
         is_kept_from(host, "other", &format!("{web}:81"));
         // What changes while it runs.
         host.ok(&["update", "-p", "8081:81", "web"]);
-        assert!(outside.reaches(&web, 81) && outside.reaches(&web, 80));
+        outside.reaches(&web, 81);
+        outside.reaches(&web, 80);
         host.ok(&["update", "--publish-rm", "80", "web"]);
-        assert!(outside.reaches(&web, 81) && !outside.reaches(&web, 80));
+        outside.reaches(&web, 81);
+        outside.is_kept_from(&web, 80);
         // What is open goes with it; who has the address then is another.
         host.ok(&["rm", "-f", "web"]);
         serve(host, "next", &["--network", "net"]);
         host.ok(&["exec", "next", "httpd", "-p", "81", "-h", "/var/www"]);
         assert_eq!(address(host, "next", "net"), web);
-        assert!(!outside.reaches(&web, 80) && !outside.reaches(&web, 81));
+        outside.is_kept_from(&web, 80);
+        outside.is_kept_from(&web, 81);
     });
 }
 
@@ -94,7 +103,8 @@ fn what_is_open_at_its_own_address_is_built_again() {
         let web = server(host);
         said(&["nft", "flush", "ruleset"]);
         host.ok(&["run", "--rm", "busybox", "true"]);
-        assert!(outside.reaches(&web, 80) && !outside.reaches(&web, 81));
+        outside.reaches(&web, 80);
+        outside.is_kept_from(&web, 81);
     });
 }
 
@@ -111,14 +121,15 @@ fn a_network_is_routed_in_one_family() {
         let web = server(host);
         let six = place(host, "web", "net")["GlobalIPv6Address"].as_str().unwrap().to_owned();
         outside.ip(&["-6", "route", "replace", &six, "via", HOST6]);
-        assert!(outside.reaches(&format!("[{six}]"), 80));
-        assert!(!outside.reaches(&format!("[{six}]"), 81));
-        assert!(!outside.reaches(&format!("[{HOST6}]"), 8080));
-        assert!(pings(outside, &six));
-        assert!(is_seen_as(host, outside, (NEIGHBOUR6, &six)));
+        outside.reaches(&format!("[{six}]"), 80);
+        outside.is_kept_from(&format!("[{six}]"), 81);
+        outside.is_kept_from(&format!("[{HOST6}]"), 8080);
+        until("it is pinged", || pings(outside, &six));
+        until_seen_as(host, outside, (NEIGHBOUR6, &six));
         // In the other one all is as usual.
-        assert!(outside.reaches(HOST, 8080) && !outside.reaches(&web, 80));
-        assert!(is_seen_as(host, outside, (NEIGHBOUR, HOST)));
+        outside.reaches(HOST, 8080);
+        outside.is_kept_from(&web, 80);
+        until_seen_as(host, outside, (NEIGHBOUR, HOST));
         let shown = host.ok(&["inspect", "-f", "{{json .NetworkSettings.Ports}}", "web"]);
         let both =
             r#"{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"},{"HostIp":"::","HostPort":""}]}"#;
@@ -131,9 +142,10 @@ fn an_unprotected_network_is_reached_at_all_ports() {
     with_neighbour(|host, outside| {
         network(host, outside, &["bridge.gateway_mode_ipv4=nat-unprotected"]);
         let web = server(host);
-        assert!(outside.reaches(&web, 80) && outside.reaches(&web, 81));
-        assert!(outside.reaches(HOST, 8080), "what is published is led to as well");
-        assert!(is_seen_as(host, outside, (NEIGHBOUR, HOST)), "and what leaves is the host's");
+        outside.reaches(&web, 80);
+        outside.reaches(&web, 81);
+        outside.reaches(HOST, 8080); // what is published is led to as well
+        until_seen_as(host, outside, (NEIGHBOUR, HOST)); // and what leaves is the host's
         // Containers of other networks are as everybody else (Docker 29; 28 kept them out).
         host.ok(&["run", "-d", "--name", "other", "busybox", "sleep", "1000"]);
         reaches(host, "other", &format!("{web}:81"));
@@ -152,7 +164,7 @@ fn neighbours_that_are_kept_apart_are_so_by_way_of_the_host() {
             let sleep = ["busybox", "sleep", "1000"];
             host.ok(&[&["run", "-d", "--name", "peer"], &on[..], &sleep].concat());
             let (web, peer) = (address(host, "web", "net"), address(host, "peer", "net"));
-            assert!(outside.reaches(&web, 80), "{mode}: everybody else reaches it");
+            outside.reaches(&web, 80);
             // Both go by the host: their ports do not let them through to each other.
             let gateway = crate::networks::at(&subnet, 1);
             for (from, to) in [("peer", &web), ("web", &peer)] {
@@ -201,13 +213,14 @@ fn who_comes_by_a_trusted_link_reaches_what_is_published() {
     with_neighbour(|host, outside| {
         network(host, outside, &["bridge.trusted_host_interfaces=lo:eth0"]);
         let web = server(host);
-        assert!(outside.reaches(&web, 80) && !outside.reaches(&web, 81));
-        assert!(outside.reaches(HOST, 8080));
+        outside.reaches(&web, 80);
+        outside.is_kept_from(&web, 81);
+        outside.reaches(HOST, 8080);
         host.ok(&["rm", "-f", "web"]);
         host.ok(&["network", "rm", "net"]);
         network(host, outside, &["bridge.trusted_host_interfaces=eth7"]);
         let web = server(host);
-        assert!(!outside.reaches(&web, 80), "another link is none of these");
+        outside.is_kept_from(&web, 80); // another link is none of these
         assert!(!pings(outside, &web));
     });
 }
@@ -221,10 +234,10 @@ fn what_leaves_has_the_address_that_is_asked_for() {
         outside.ip(&["addr", "add", &format!("{NEIGHBOUR6}/64"), "dev", "eth0", "nodad"]);
         network(host, outside, &["host_ipv4=192.0.2.77", "host_ipv6=2001:db8:7::77"]);
         server(host);
-        assert!(is_seen_as(host, outside, (NEIGHBOUR, "192.0.2.77")));
+        until_seen_as(host, outside, (NEIGHBOUR, "192.0.2.77"));
         assert!(!is_seen_as(host, outside, (NEIGHBOUR, HOST)));
         if has_ipv6() {
-            assert!(is_seen_as(host, outside, (NEIGHBOUR6, "2001:db8:7::77")));
+            until_seen_as(host, outside, (NEIGHBOUR6, "2001:db8:7::77"));
         }
         let masqueraded = host.ok(&["network", "firewall"]);
         assert!(masqueraded.contains("net"), "{masqueraded}");
@@ -234,7 +247,7 @@ fn what_leaves_has_the_address_that_is_asked_for() {
         let subnet = network(host, outside, &["bridge.enable_ip_masquerade=false"]);
         let web = server(host);
         assert!(subnet.starts_with(&web[..web.rfind('.').unwrap()]));
-        assert!(is_seen_as(host, outside, (NEIGHBOUR, &web)));
+        until_seen_as(host, outside, (NEIGHBOUR, &web));
     });
 }
 
@@ -282,9 +295,8 @@ fn a_network_is_put_on_a_bridge_that_is_there() {
             (shown(), localnet().unwrap(), said(&["ip", "-6", "route", "show", "table", "local"]));
         network(host, outside, &["bridge.name=theirs"]);
         server(host);
-        assert!(outside.reaches(HOST, 8080));
-        let page = ["timeout", "4", "busybox", "wget", "-qO-", "http://127.0.0.1:8080/f"];
-        assert_eq!(said(&[&["busybox"], &page[..]].concat()).trim(), "page");
+        outside.reaches(HOST, 8080);
+        until("the page, by loopback", || by_loopback(8080) == "page");
         let used = shown();
         assert!(used.contains("10.99.0.9/24") && used.contains("an administrator's"), "{used}");
         host.ok(&["rm", "-f", "web"]);

@@ -3,9 +3,9 @@
 //! The host of these tests is a network namespace with `eth0`, behind which is a neighbour.
 
 use serde_json::Value;
-use testkit::{Host, Ran};
+use testkit::{Host, Ran, until};
 
-use crate::firewall::{HOST, NEIGHBOUR, with_neighbour};
+use crate::firewall::{HOST, NEIGHBOUR, by_loopback, with_neighbour};
 use crate::network_members::{address, is_kept_from, place, reaches, serve};
 use crate::networks::{inspect, link, said};
 
@@ -59,7 +59,7 @@ fn containers_on_macvlan_are_neighbours_of_their_own() {
         let web = address(host, "web", "net");
         // The lowest of the range that nobody else has.
         assert_eq!(web, "192.0.2.65");
-        assert_eq!(outside.fetch_at(&web).as_deref(), Some("page"));
+        outside.sees_at(&web);
         let mac = place(host, "web", "net")["MacAddress"].as_str().unwrap().to_owned();
         let known = outside.said(&["ip", "neigh", "show", &web]);
         assert!(known.contains(&mac), "{mac}: {known}");
@@ -99,7 +99,7 @@ fn a_macvlan_network_has_ipv6_if_it_is_asked_for() {
         create(host, "macvlan", &pools, "net");
         serve(host, "net", "web", &["--ip6", "fd00:5::77"]);
         assert_eq!(place(host, "web", "net")["GlobalIPv6Address"], "fd00:5::77");
-        assert_eq!(outside.fetch_at("[fd00:5::77]").as_deref(), Some("page"));
+        outside.sees_at("[fd00:5::77]");
         let way = host.ok(&["exec", "web", "ip", "-6", "route"]);
         assert!(way.contains("default via fd00:5::2 dev eth0"), "{way}");
         host.ok(&["network", "create", "-d", "macvlan", "-o", "parent=eth0", "plain"]);
@@ -143,7 +143,7 @@ fn modes_of_macvlan_say_who_reaches_whom() {
             sleep(host, "peer", "net");
             assert_eq!(inside(host, "web", "eth0")["linkinfo"]["info_data"]["mode"], mode);
             let web = address(host, "web", "net");
-            assert_eq!(outside.fetch_at(&web).as_deref(), Some("page"), "{mode}");
+            outside.sees_at(&web);
             match is_reached {
                 true => reaches(host, "peer", &web),
                 false => is_kept_from(host, "peer", &web),
@@ -162,7 +162,7 @@ fn who_passes_all_through_has_the_link_alone() {
         serve(host, "net", "web", &[]);
         let mac = link("eth0")["address"].clone();
         assert_eq!(place(host, "web", "net")["MacAddress"], mac);
-        assert_eq!(outside.fetch_at(&address(host, "web", "net")).as_deref(), Some("page"));
+        outside.sees_at(&address(host, "web", "net"));
         let second = host.fails(125, &["run", "--rm", "--network", "net", "busybox", "true"]);
         assert!(second.contains("macvlan_mode=passthru has room for one"), "{second}");
         let own = [
@@ -203,10 +203,10 @@ fn who_passes_all_through_has_the_link_alone() {
     });
 }
 
-/// What the host itself gets of a published port. The neighbour would be answered by the link that it is behind.
-fn published(port: u16) -> String {
-    let url = format!("http://127.0.0.1:{port}/f");
-    said(&["busybox", "timeout", "4", "busybox", "wget", "-qO-", &url]).trim().to_owned()
+/// Waits until the host itself is led to the page. The neighbour would be answered by the link that it is behind.
+#[track_caller]
+fn until_published(port: u16) {
+    until("the page, by loopback", || by_loopback(port) == "page");
 }
 
 fn dying(host: &Host, what: &str, words: &[&str]) -> Ran {
@@ -228,25 +228,25 @@ fn a_container_that_runs_comes_to_a_macvlan_network_and_goes() {
         host.ok(&connect);
         assert_eq!(inside(host, "web", "eth1")["linkinfo"]["info_kind"], "macvlan");
         assert_eq!(inside(host, "web", "eth2"), Value::Null);
-        assert_eq!(outside.fetch_at(ip).as_deref(), Some("page"));
-        assert_eq!(published(8080), "page", "the bridge leads out, and publishes");
+        outside.sees_at(ip);
+        until_published(8080); // the bridge leads out, and publishes
         assert_eq!(routes(host, "web").lines().next(), on_bridge.lines().next());
         host.ok(&["restart", "-t", "0", "web"]);
         let listens = "until wget -qO- http://127.0.0.1/f; do usleep 9999; done 2>/dev/null";
         host.ok(&["exec", "web", "sh", "-c", listens]);
-        assert_eq!(outside.fetch_at(ip).as_deref(), Some("page"));
+        outside.sees_at(ip);
         // Away from the bridge, the named gateway leads out, and nothing is published any more.
         host.ok(&["network", "disconnect", "bridge", "web"]);
         assert!(routes(host, "web").contains(&format!("default via {NEIGHBOUR}")));
-        assert_eq!((published(8080), host.ok(&["port", "web"])), (String::new(), String::new()));
+        assert_eq!((by_loopback(8080), host.ok(&["port", "web"])), (String::new(), String::new()));
         host.ok(&["network", "connect", "bridge", "web"]);
-        assert_eq!(published(8080), "page");
+        until_published(8080);
         let killed =
             dying(host, "disconnect.unlinked=kill", &["network", "disconnect", "net", "web"]);
         assert_ne!(killed.code, Some(0));
         host.ok(&["network", "disconnect", "net", "web"]);
         assert_eq!(inside(host, "web", "eth1"), Value::Null);
-        assert_eq!(outside.fetch_at(ip), None);
+        outside.misses_at(ip);
         host.ok(&["network", "rm", "net"]);
     });
 }
@@ -316,7 +316,7 @@ fn a_subinterface_is_made_and_removed() {
         assert_eq!(link("eth0.50")["linkinfo"]["info_data"]["id"], 50);
         serve(host, "net", "web", &[]);
         let web = address(host, "web", "net");
-        assert_eq!(outside.fetch_at(&web).as_deref(), Some("page"), "by its tag alone");
+        outside.sees_at(&web); // by its tag alone
         host.ok(&["network", "create", "-d", "macvlan", "-o", "parent=eth0.50", "two"]);
         host.ok(&["rm", "-f", "web"]);
         host.ok(&["network", "rm", "net"]);
@@ -364,7 +364,7 @@ fn without_a_parent_a_network_is_alone() {
         sleep(host, "peer", "net");
         reaches(host, "peer", "web");
         assert!(!routes(host, "peer").contains("default"), "{}", routes(host, "peer"));
-        assert_eq!(outside.fetch_at(&address(host, "web", "net")), None);
+        outside.misses_at(&address(host, "web", "net"));
         host.ok(&["rm", "-f", "web", "peer"]);
         host.ok(&["network", "rm", "net"]);
         assert_eq!(link(&own), Value::Null);
@@ -384,7 +384,7 @@ fn containers_on_ipvlan_share_the_hardware_address_of_the_link() {
         serve(host, "net", "web", &[]);
         sleep(host, "peer", "net");
         let web = address(host, "web", "net");
-        assert_eq!(outside.fetch_at(&web).as_deref(), Some("page"));
+        outside.sees_at(&web);
         let mac = link("eth0")["address"].as_str().unwrap().to_owned();
         assert!(outside.said(&["ip", "neigh", "show", &web]).contains(&mac));
         assert_eq!(place(host, "web", "net")["MacAddress"], mac.as_str());
@@ -401,7 +401,7 @@ fn containers_on_ipvlan_share_the_hardware_address_of_the_link() {
         serve(host, "net", "web", &[]);
         sleep(host, "peer", "net");
         is_kept_from(host, "peer", &address(host, "web", "net"));
-        assert_eq!(outside.fetch_at(&web).as_deref(), Some("page"));
+        outside.sees_at(&web);
     });
 }
 
@@ -423,7 +423,7 @@ fn in_layer_3_the_link_itself_leads_out() {
             assert!(routes(host, "web").starts_with("default dev eth0"), "{}", routes(host, "web"));
             assert_eq!(place(host, "web", "net")["Gateway"], "");
             let web = address(host, "web", "net");
-            assert_eq!(outside.fetch_at(&web).as_deref(), Some("page"), "{mode}");
+            outside.sees_at(&web);
             host.ok(&["rm", "-f", "web"]);
             host.ok(&["network", "rm", "net"]);
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use testkit::Ran;
+use testkit::{Ran, until_is};
 
 /// A bundle with busybox, and a state root of its own.
 pub(crate) struct Bundle {
@@ -21,7 +21,7 @@ impl Bundle {
         let dir = tempfile::Builder::new().prefix("dhow-test-oci-").tempdir().unwrap();
         let bin = dir.path().join("rootfs/bin");
         fs::create_dir_all(&bin).unwrap();
-        fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
+        testkit::install("/bin/busybox", &bin.join("busybox"));
         for applet in
             ["sh", "sleep", "true", "cat", "echo", "ls", "tty", "stty", "id", "uname", "grep"]
         {
@@ -206,9 +206,7 @@ fn a_failure_says_why_in_the_log_and_leaves_nothing() {
     assert!(last["msg"].as_str().unwrap().contains("executable file not found in $PATH"), "{log}");
     bundle.nothing_is_left();
     // What only the kernel can find out is told by start.
-    fs::write(bundle.path().join("rootfs/bin/odd"), "neither program nor script").unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(bundle.path().join("rootfs/bin/odd"), mode).unwrap();
+    testkit::program(&bundle.path().join("rootfs/bin/odd"), "neither program nor script");
     bundle.runs(&["odd"]);
     bundle.create("one", &[]);
     let told = bundle.fails(&["start", "one"]);
@@ -353,9 +351,7 @@ fn hooks_are_run_at_their_moments() {
     let bundle = Bundle::new();
     let script = bundle.path().join("hook");
     let text = "#!/bin/sh\nread state; echo \"$1 $state\" >>\"$2\"\n";
-    fs::write(&script, text).unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(&script, mode).unwrap();
+    testkit::program(&script, text);
     let told = bundle.path().join("told");
     let hook = |moment: &str| json!([{ "path": script, "args": ["hook", moment, told] }]);
     bundle.runs(&["true"]);
@@ -446,7 +442,10 @@ fn what_a_killed_create_has_left_is_found() {
         false => fs::read_dir(top).unwrap().flatten().map(|entry| entry.path()).collect(),
     };
     for root in roots.iter().filter(|path| path.join("cgroup.procs").exists()) {
-        drop(fs::create_dir_all(root.join("dhow-test-oci").join(bundle.tag())));
+        let group = root.join("dhow-test-oci").join(bundle.tag());
+        // Another test that ends takes the parent away as soon as nobody is in it.
+        until_is("a control group", || fs::create_dir_all(&group));
+        assert!(group.exists(), "{}", group.display());
     }
     bundle.create("three", &[]);
     // It is in use by now, and stays.

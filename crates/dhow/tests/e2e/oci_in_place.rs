@@ -112,7 +112,7 @@ fn what_is_mounted_in_such_a_root_does_not_reach_copies_of_the_hosts_mounts() {
     for name in ["bin", "proc", "dev", "sys"] {
         fs::create_dir(inner.join(name)).unwrap();
     }
-    fs::copy("/bin/busybox", inner.join("bin/sleep")).unwrap();
+    testkit::install("/bin/busybox", &inner.join("bin/sleep"));
     bundle.change(|spec| spec["root"]["path"] = json!("rootfs/inner"));
     started(&bundle);
     let seen = mounted("self", &copy.0);

@@ -297,9 +297,7 @@ fn hooks_in_the_container() {
     let bundle = Bundle::new();
     let script = "#!/bin/sh\n[ -x bin/busybox ] && touch made\n";
     let host = bundle.path().join("host.sh");
-    fs::write(&host, script).unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(&host, mode).unwrap();
+    testkit::program(&host, script);
     bundle.change(|spec| {
         spec["root"]["readonly"] = json!(false);
         spec["process"]["env"] = json!(["PATH=/bin", "ONE=two"]);

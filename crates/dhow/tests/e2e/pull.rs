@@ -1,7 +1,5 @@
 //! pull: from whom, as whom, and what is told.
 
-use std::os::unix::fs::PermissionsExt;
-
 use testkit::{Host, Ran, Registry};
 
 /// `me:hunter2`
@@ -19,8 +17,7 @@ fn with_helper(config: &str, script: &str) -> Host {
     std::fs::create_dir_all(&docker).unwrap();
     std::fs::write(docker.join("config.json"), config).unwrap();
     let helper = host.scratch().join("docker-credential-fake");
-    std::fs::write(&helper, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).unwrap();
+    testkit::program(&helper, format!("#!/bin/sh\n{script}\n"));
     host
 }
 

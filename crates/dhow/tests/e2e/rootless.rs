@@ -294,8 +294,7 @@ fn a_credential_helper_is_run_as_the_user() {
         "#!/bin/sh\n(id -u; cat /proc/self/uid_map; cat) > {}\necho '{{\"ServerURL\":\"\",\"Username\":\"u\",\"Secret\":\"s\"}}'\n",
         seen.display()
     );
-    std::fs::write(&helper, script).unwrap();
-    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    testkit::program(&helper, script);
     std::fs::write(config.join("config.json"), r#"{"credsStore":"who"}"#).unwrap();
     let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin.display());
     let mut command = host.command(&["pull", "127.0.0.1:1/none"]);

@@ -30,7 +30,7 @@ fn serve(host: &Host, name: &str, network: &str) {
 
 /// What a container gets from another, which it finds by its name; whoever serves may not have begun.
 fn fetched(host: &Host, from: &str, name: &str, network: &str) -> String {
-    host.ok(&["exec", from, "ping", "-c", "1", "-W", "5", name]);
+    host.ok(&["exec", from, "ping", "-c", "1", "-W", "60", name]);
     let url = format!("http://{}/f", address(host, name, network));
     until_is("an answer", || {
         let ran = host.run(&["exec", from, "wget", "-qO-", &url]);
@@ -57,13 +57,13 @@ fn containers_reach_each_other_by_name_on_their_network_alone() {
     host.ok(&["run", "-d", "--name", "far", "--network", "two", "busybox", "sleep", "1000"]);
     assert_eq!(host.ok(&["exec", "peer", "cat", "/sys/class/net/eth0/address"]), mac);
     assert_eq!(fetched(&host, "peer", "web", "one"), "page");
-    host.ok(&["exec", "web", "ping", "-c", "1", "-W", "5", "friend"]);
+    host.ok(&["exec", "web", "ping", "-c", "1", "-W", "60", "friend"]);
     let address = address(&host, "web", "one");
     host.fails(1, &["exec", "far", "busybox", "nslookup", "web"]);
     let url = format!("http://{address}/f");
     let fetch = ["busybox", "timeout", "1", "wget", "-qO-", &url];
     assert_ne!(host.run(&[&["exec", "far"][..], &fetch].concat()).code, Some(0));
-    assert_eq!(host.ok(&[&["exec", "peer"][..], &fetch].concat()), "page");
+    assert_eq!(fetched(&host, "peer", "web", "one"), "page");
     // It is told where it is, and has it no more when it has left.
     host.ok(&["network", "connect", "one", "far"]);
     assert_eq!(fetched(&host, "far", "web", "one"), "page");
@@ -225,7 +225,7 @@ fn containers_that_start_at_once_are_on_the_same_network() {
         assert!(start.wait().unwrap().success());
     }
     for name in &names[1..] {
-        host.ok(&["exec", "one", "ping", "-c", "1", "-W", "5", name]);
+        host.ok(&["exec", "one", "ping", "-c", "1", "-W", "60", name]);
     }
 }
 

@@ -166,10 +166,9 @@ fn init_reaps_and_passes_signals_on() {
         "busybox",
         "sh",
         "-c",
-        "trap 'exit 9' TERM; while :; do sleep 1; done",
+        "trap 'exit 9' TERM; touch /ready; while :; do sleep 1; done",
     ]);
-    // The shell has set its trap once it waits for its child.
-    host.ok(&["exec", "i1", "sh", "-c", "until grep -q 'S (sleeping)' /proc/2/status; do :; done"]);
+    host.ok(&["exec", "i1", "sh", "-c", "until [ -e /ready ]; do usleep 9999; done"]);
     host.ok(&["stop", "i1"]);
     assert_eq!(host.ok(&["wait", "i1"]), "9");
 }
@@ -179,7 +178,7 @@ fn a_directory_of_the_host_is_a_root_file_system() {
     let host = host();
     let tree = host.scratch().join("tree");
     std::fs::create_dir_all(tree.join("bin")).unwrap();
-    std::fs::copy("/bin/busybox", tree.join("bin/sh")).unwrap();
+    testkit::install("/bin/busybox", &tree.join("bin/sh"));
     let over = format!("{}:O", tree.display());
     assert_eq!(
         host.ok(&["run", "--rm", "--rootfs", &over, "/bin/sh", "-c", "echo x > /new; cat /new"]),

@@ -1,7 +1,6 @@
 //! Shims that do not answer: whoever wants their container gone gets it.
 
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 
 use rustix::process::{Pid, Signal, kill_process};
 use testkit::{Host, until};
@@ -136,8 +135,7 @@ fn a_shim_at_work_is_waited_for() {
     let host = host();
     let program = host.scratch().join("hook");
     let done = host.scratch().join("done");
-    std::fs::write(&program, format!("#!/bin/sh\nsleep 3\necho >{}\n", done.display())).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    testkit::program(&program, format!("#!/bin/sh\nsleep 3\necho >{}\n", done.display()));
     let hook = format!(
         r#"{{"hookName":"poststop","path":"{}","env":["PATH=/bin:/usr/bin"]}}"#,
         program.display()

@@ -4,9 +4,12 @@ use crate::events::now;
 use crate::host;
 
 /// What a command says as soon as it is as wished.
+#[track_caller]
 fn until(host: &testkit::Host, arguments: &[&str], is_so: impl Fn(&str) -> bool) -> String {
-    let mut said = (0..1000).map(|_| host.ok(arguments));
-    said.find(|text| is_so(text)).unwrap()
+    testkit::until_is(&arguments.join(" "), || {
+        let said = host.ok(arguments);
+        if is_so(&said) { Ok(said) } else { Err(said) }
+    })
 }
 
 /// The words of each line.
@@ -21,8 +24,11 @@ fn every_process_of_a_container_and_no_other_is_shown() {
     host.ok(&["run", "-d", "busybox", "sleep", "1003"]);
     host.ok(&["exec", "-d", "t1", "sleep", "1004"]);
     let pid = host.ok(&["inspect", "-f", "{{.State.Pid}}", "t1"]);
+    // Before it sleeps, a shell has the numbers in its own line.
     let text = until(&host, &["top", "t1"], |text| {
-        ["1001", "1002", "1004"].iter().all(|end| text.contains(&format!("sleep {end}")))
+        let rows = table(text);
+        let sleeps = |end| rows.iter().any(|row| row.get(7..) == Some(&["sleep", end][..]));
+        ["1001", "1002", "1004"].into_iter().all(sleeps)
     });
     let rows = table(&text);
     assert_eq!(rows[0], ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
@@ -48,10 +54,11 @@ fn columns_are_those_that_are_asked_for() {
         (&["-eo", "pid,uid,tty,stat,args"], "PID UID TT STAT COMMAND", "1234 pts/0 Ss+ sleep 1001"),
         (&["axo", "pid=P,ni,nlwp"], "P NI NLWP", "0 1"),
     ] {
-        let text = host.ok(&[&["top", "t1"][..], options].concat());
         let wanted = format!("{titles}\n{pid} {cells}");
-        let rows: Vec<String> = table(&text).iter().map(|row| row.join(" ")).collect();
-        assert_eq!(rows.join("\n"), wanted);
+        until(&host, &[&["top", "t1"][..], options].concat(), |text| {
+            let rows: Vec<String> = table(text).iter().map(|row| row.join(" ")).collect();
+            rows.join("\n") == wanted
+        });
     }
     let aux = host.ok(&["top", "t1", "aux"]);
     assert!(aux.starts_with("USER                PID                 %CPU"), "{aux}");

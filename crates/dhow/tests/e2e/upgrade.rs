@@ -21,16 +21,6 @@ fn by(program: &Path, host: &Host, words: &[&str]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// By a program of its own: whatever a process has open for writing, those that it starts for other tests
-/// at this moment have as well, and nobody can execute it.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the kernel refuses to run what another test holds open"
-)]
-fn copy(from: &str, to: &Path) {
-    assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
-}
-
 fn look(host: &Host, name: &str, format: &str) -> String {
     host.ok(&["inspect", "-f", format, name])
 }
@@ -60,14 +50,14 @@ fn a_users_containers_end_by_what_root_has_installed_by_then() {
     let dir = host.scratch().join("bin");
     fs::create_dir(&dir).unwrap();
     let (program, other) = (dir.join("dhow"), dir.join("new"));
-    copy(crate::DHOW, &program);
+    testkit::install(crate::DHOW, &program);
     let run = |name: &str| {
         let words = ["run", "-d", "--name", name, "--network", "none", "--rm"];
         by_user(&program, &host, &[&words[..], &["busybox", "sleep", "1000"]].concat());
     };
     run("goes");
     run("stays");
-    copy("/bin/busybox", &other);
+    testkit::install("/bin/busybox", &other);
     fs::set_permissions(&other, fs::Permissions::from_mode(0o775)).unwrap();
     fs::rename(&other, &program).unwrap();
     kill(&host, "goes");
@@ -79,10 +69,10 @@ fn a_users_containers_end_by_what_root_has_installed_by_then() {
     host.ok(&["rm", "-f", "stays"]);
     // A directory in which others may put something is never asked.
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
-    copy(crate::DHOW, &other);
+    testkit::install(crate::DHOW, &other);
     fs::rename(&other, &program).unwrap();
     run("open");
-    copy("/bin/busybox", &other);
+    testkit::install("/bin/busybox", &other);
     fs::rename(&other, &program).unwrap();
     kill(&host, "open");
     until("what is inspected", || host.run(&["inspect", "open"]).code != Some(0));
@@ -96,7 +86,7 @@ fn what_is_installed_by_then_goes_on_unless_others_could_have_put_it_there() {
     let dir = host.scratch().join("bin");
     fs::create_dir(&dir).unwrap();
     let (program, other) = (dir.join("dhow"), dir.join("new"));
-    copy(crate::DHOW, &program);
+    testkit::install(crate::DHOW, &program);
     let run = |name: &str, policy: &[&str]| {
         let words = [&["run", "-d", "--name", name][..], policy, &["busybox", "sleep", "1000"]];
         by(&program, &host, &words.concat());
@@ -105,7 +95,7 @@ fn what_is_installed_by_then_goes_on_unless_others_could_have_put_it_there() {
     run("goes", &["--rm"]);
     run("stays", &["--rm"]);
     let mode = |mode| fs::Permissions::from_mode(mode);
-    copy("/bin/busybox", &other);
+    testkit::install("/bin/busybox", &other);
     fs::set_permissions(&other, mode(0o775)).unwrap();
     fs::rename(&other, &program).unwrap();
     kill(&host, "again");
@@ -120,7 +110,7 @@ fn what_is_installed_by_then_goes_on_unless_others_could_have_put_it_there() {
         assert_ne!(now, "exited 1", "nobody has tried it again");
         now == "running 2"
     });
-    copy("/bin/true", &other);
+    testkit::install("/bin/true", &other);
     fs::rename(&other, &program).unwrap();
     kill(&host, "again");
     until("the next", || {
@@ -128,7 +118,7 @@ fn what_is_installed_by_then_goes_on_unless_others_could_have_put_it_there() {
         assert_ne!(now, "running 3", "the old program has gone on");
         now == "exited 2"
     });
-    copy("/bin/busybox", &other);
+    testkit::install("/bin/busybox", &other);
     fs::rename(&other, &program).unwrap();
     kill(&host, "stays");
     host.until_idle();

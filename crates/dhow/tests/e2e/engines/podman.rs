@@ -1,6 +1,5 @@
 //! Podman: `podman --runtime`.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use super::{Engine, MEMORY, STOPPABLE, Yard};
@@ -30,8 +29,7 @@ impl Podman {
         std::fs::create_dir(yard.path("wrapper")).unwrap();
         let script =
             format!("#!/bin/sh\nexec {} oci --root {} \"$@\"\n", crate::DHOW, yard.text("state"));
-        std::fs::write(&wrapper, script).unwrap();
-        std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
+        testkit::program(&wrapper, script);
         let podman = Self { yard };
         podman.ok(&["load", "-q", "-i", &podman.yard.text("busybox.tar")]);
         podman

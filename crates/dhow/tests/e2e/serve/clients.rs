@@ -49,7 +49,12 @@ fn docker_looks_after_what_runs() {
     pair.ends(5, &["exec", "web", "sh", "-c", "exit 5"]);
     assert_eq!(pair.ok(&["ps", "--format", "{{.Names}} {{.State}}"]), "web running");
     assert!(pair.ok(&["port", "web"]).starts_with("80/tcp -> 127.0.0.1:"));
-    assert!(pair.ok(&["top", "web"]).contains("sleep 0.1"));
+    // The shell has it in its own line.
+    until("the sleep", || {
+        let top = pair.ok(&["top", "web"]);
+        let mut rows = top.lines().map(|line| line.split_whitespace().skip(7));
+        rows.any(|command| command.eq(["sleep", "0.1"]))
+    });
     let figures = ["stats", "--no-stream", "--format", "{{.Name}} {{.MemPerc}}", "web"];
     assert!(pair.ok(&figures).starts_with("web "));
     let file = pair.host.scratch().join("passwd");

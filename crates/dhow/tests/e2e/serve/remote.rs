@@ -2,8 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use testkit::{Host, Ran, TlsListener, until};
@@ -137,12 +136,6 @@ fn nobody_is_let_in_by_tcp_unless_it_is_said_in_plain_words() {
     );
 }
 
-/// A program of the test's own.
-fn script(path: &Path, text: &str) {
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
-}
-
 /// A `PATH` where `ssh` goes nowhere: it notes what it was asked, and does it here, where programs of these names
 /// are dhow.
 fn path_with_ssh(host: &Host, programs: &[&str]) -> String {
@@ -153,7 +146,7 @@ fn path_with_ssh(host: &Host, programs: &[&str]) -> String {
     let note = format!("echo \"$@\" >> {}", ssh.join("asked").display());
     let words = "while [ \"$1\" != -- ]; do shift; done; shift 2";
     let go = format!("unset DOCKER_HOST; PATH={}:/usr/bin:/bin exec sh -c \"$*\"", there.display());
-    script(&ssh.join("ssh"), &format!("#!/bin/sh\n{note}\n{words}\n{go}\n"));
+    testkit::program(&ssh.join("ssh"), format!("#!/bin/sh\n{note}\n{words}\n{go}\n"));
     for program in programs {
         std::os::unix::fs::symlink(crate::DHOW, there.join(program)).unwrap();
     }
