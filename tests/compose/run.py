@@ -116,7 +116,7 @@ def services_find_each_other_on_their_networks():
     inside("store", "echo a record >/data/record")
     assert inside("api", "wget -q -O - http://store/record") == "a record\n"
     assert inside("web", "wget -q -O - http://api:8080/word") == "the first\n"
-    inside("worker", "ping -c 1 -W 2 memory")
+    inside("worker", "until ping -c 1 -W 2 memory; do :; done")
     inside("web", "nslookup store", code=1)
     inside("worker", "ping -c 1 -W 2 web", code=1)
 

@@ -8,4 +8,4 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import transcript
 
-sys.exit(0 if transcript.run(HERE, "curl", {"api": HERE / "api"}, "--record" in sys.argv[2:]) else 1)
+sys.exit(0 if transcript.run(HERE, "curl", {name: HERE / name for name in ["api", "head-of"]}, "--record" in sys.argv[2:]) else 1)
