@@ -153,7 +153,7 @@ pub fn reserve(
     let wishes = Wishes::of(bindings);
     make_room(wishes.single.len(), stack)?;
     let mut reserved = wishes.ranges(stack)?;
-    let own = spans(&reserved);
+    let own = spans(reserved.iter());
     check_apart(&own, others.had)?;
     if !own.is_empty() {
         (others.claim)(&own)?;
@@ -165,6 +165,11 @@ pub fn reserve(
     taken.own.clear();
     check_free(&reserved, &taken, others)?;
     reserved.extend(single);
+    // Where no socket owns a single port, whoever has noted it does, as with a range.
+    if reserved.iter().any(|(_, one)| one.count == 1 && one.sockets.is_empty()) {
+        let unowned = reserved.iter().filter(|(_, one)| one.sockets.is_empty());
+        (others.claim)(&spans(unowned))?;
+    }
     reserved.sort_by_key(|(index, _)| *index);
     Ok(reserved.into_iter().map(|(_, reserved)| reserved).collect())
 }
@@ -255,7 +260,7 @@ fn reserve_one(
     let protocol = binding.container.protocol;
     let (port, sockets) = match binding.host {
         HostPort::Random => bind_random(&addresses, protocol, taken, others)?,
-        HostPort::Within(range) => bind_within(&addresses, range, protocol, taken)?,
+        HostPort::Within(range) => bind_within((&addresses, range), protocol, taken, others)?,
     };
     let host = addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
     Ok(Reserved { container: binding.container, host, count: 1, sockets })
@@ -272,14 +277,14 @@ fn addresses(ip: Option<IpAddr>, stack: Stack) -> Result<Vec<IpAddr>, PortError>
 }
 
 fn bind_within(
-    addresses: &[IpAddr],
-    range: PortRange,
+    (addresses, range): (&[IpAddr], PortRange),
     protocol: Protocol,
     taken: &Taken,
+    others: &Others<'_>,
 ) -> Result<(u16, Vec<OwnedFd>), PortError> {
     let mut last = None;
     for port in range.first..=range.last {
-        match bind_free(addresses, port, protocol, taken) {
+        match bind_free((addresses, port), protocol, taken, others) {
             Ok(sockets) => return Ok((port, sockets)),
             Err(error) if is_in_use(&error) => last = Some(error),
             Err(error) => return Err(error),
@@ -315,7 +320,7 @@ fn bind_random(
             unfit.push(socket);
             continue;
         }
-        match bind_free(rest, port, protocol, taken) {
+        match bind_free((rest, port), protocol, taken, others) {
             Ok(mut sockets) => {
                 sockets.insert(0, socket);
                 return Ok((port, sockets));
@@ -338,10 +343,9 @@ fn choose(
     let published = (others.published)();
     let is_free = |place: SocketAddr| {
         let one = Span::one(place, protocol);
-        let mut rules = published.iter().filter(|rule| rule.protocol == protocol);
         !taken.has(place, protocol)
             && !taken.single.iter().any(|span| span.common(&one).is_some())
-            && !rules.any(|rule| rule.is_at(place))
+            && first_published(&one, &published).is_none()
     };
     // They stay open, so that the kernel does not choose the same again.
     let mut chosen = Vec::new();
@@ -363,18 +367,35 @@ fn port_of(socket: &OwnedFd) -> Result<u16, Errno> {
     SocketAddr::try_from(getsockname(socket)?).map(|address| address.port())
 }
 
-/// The same, but for what ranges have.
+/// The same, but for what ranges have, and for what others publish where the kernel has no sockets of the protocol.
 fn bind_free(
-    addresses: &[IpAddr],
-    port: u16,
+    (addresses, port): (&[IpAddr], u16),
     protocol: Protocol,
     taken: &Taken,
+    others: &Others<'_>,
 ) -> Result<Vec<OwnedFd>, PortError> {
-    let mut places = addresses.iter().map(|ip| SocketAddr::new(*ip, port));
-    if let Some(address) = places.find(|place| taken.has(*place, protocol)) {
-        return Err(PortError::Bind { address, protocol, source: Errno::ADDRINUSE });
+    let in_use = |address| PortError::Bind { address, protocol, source: Errno::ADDRINUSE };
+    let places = || addresses.iter().map(|ip| SocketAddr::new(*ip, port));
+    if let Some(address) = places().find(|place| taken.has(*place, protocol)) {
+        return Err(in_use(address));
     }
-    bind_all(addresses, port, protocol)
+    let sockets = bind_all(addresses, port, protocol)?;
+    if sockets.len() == addresses.len() {
+        return Ok(sockets);
+    }
+    let published = (others.published)();
+    let is_taken = |place: &SocketAddr| {
+        let one = Span::one(*place, protocol);
+        taken.single.iter().any(|span| span.common(&one).is_some())
+            || first_published(&one, &published).is_some()
+    };
+    places().find(is_taken).map_or(Ok(sockets), |address| Err(in_use(address)))
+}
+
+/// The lowest port of these that is published.
+fn first_published(span: &Span, published: &[PortRule]) -> Option<u16> {
+    let spans = published.iter().filter_map(Span::of_rule);
+    spans.filter_map(|rule| rule.common(span)).min()
 }
 
 fn bind_all(

@@ -352,6 +352,16 @@ fn a_port_of_sctp_is_published() {
     let is_it =
         |line: &String| ["36411", "36412", &own, "sctp"].iter().all(|part| line.contains(part));
     assert!(led.iter().any(is_it), "{led:?}");
+    // It is one container's, whoever wants it beside that one, by itself or in a range.
+    for wished in ["127.0.0.1:36411:7/sctp", "36411:7/sctp", "36400-36420:36400-36420/sctp"] {
+        let ran = host.run(&["run", "--rm", "--network", "net", "-p", wished, "busybox", "true"]);
+        let why = ":36411 failed: port is already allocated by container cc";
+        assert!(ran.code == Some(125) && ran.err.contains(why), "{wished}: {ran:?}");
+    }
+    assert_eq!(rules(&host, " dnat_ip "), led);
+    host.ok(&["restart", "-t", "0", "cc"]);
     host.ok(&["rm", "-f", "cc"]);
     assert_eq!(rules(&host, " dnat_ip "), Vec::<String>::new());
+    // Who was refused has noted nothing.
+    sleep(&host, "dd", &["--network", "net", "-p", "36400-36420:36400-36420/sctp"]);
 }

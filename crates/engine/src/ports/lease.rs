@@ -7,10 +7,12 @@ use model::ContainerId;
 use model::port::PortBinding;
 use net::address::{Cidr, Family};
 use net::host::Stack;
+use net::nft::PortRule;
 use net::ports::{Others, PortError, Reserved, Span, reserve};
 use store::{PortError as LeaseError, PortLease};
 
 use crate::container::Container;
+use crate::network::net_error;
 use crate::record::PublishedPort;
 use crate::{Engine, EngineError};
 
@@ -32,7 +34,7 @@ impl Engine {
             let new = spans.iter().map(lease);
             self.lease(&container.id, &had.iter().copied().chain(new).collect::<Vec<_>>())
         };
-        let published = || self.firewall().and_then(|it| Ok(it.published()?)).unwrap_or_default();
+        let published = || self.published_by_others(&container.id).unwrap_or_default();
         let spans: Vec<Span> = had.iter().map(span).collect();
         let others = Others {
             had: &spans,
@@ -47,6 +49,17 @@ impl Engine {
             let _ = self.lease(&container.id, &had);
         }
         reserved
+    }
+
+    /// What containers publish that somebody guards: what is left of others is in nobody's way.
+    fn published_by_others(&self, own: &ContainerId) -> Result<Vec<PortRule>, EngineError> {
+        let mut rules = self.firewall()?.published().map_err(net_error)?;
+        let mut living = BTreeMap::new();
+        rules.retain(|rule| rule.owner != *own);
+        rules.retain(|rule| {
+            *living.entry(rule.owner).or_insert_with(|| !self.is_free(&rule.owner).unwrap_or(false))
+        });
+        Ok(rules)
     }
 
     /// What a container that runs has leased, or would have if it were a range.

@@ -10,7 +10,7 @@ use model::ContainerId;
 use model::port::runs::{PortRun, exact, runs};
 use model::port::{ContainerPort, PortBinding, Protocol};
 
-use super::{PortError, Reserved, Taken, addresses, bind_all, explained, kernel};
+use super::{PortError, Reserved, Taken, addresses, bind_all, explained, first_published, kernel};
 use crate::host::Stack;
 use crate::nft::{PortRule, longest};
 
@@ -43,6 +43,13 @@ impl Span {
         meets.then_some(first)
     }
 
+    /// What a rule publishes; nothing if it is reached at the container's own address.
+    pub(super) fn of_rule(rule: &PortRule) -> Option<Self> {
+        let (first, last) = (rule.host.port(), rule.last(rule.host));
+        let ip = rule.host.ip();
+        (!rule.is_direct()).then_some(Self { protocol: rule.protocol, ip, first, last })
+    }
+
     /// One port.
     #[must_use]
     pub const fn one(at: SocketAddr, protocol: Protocol) -> Self {
@@ -54,9 +61,10 @@ impl Span {
 pub struct Others<'a> {
     /// What this one has.
     pub had: &'a [Span],
-    /// What they publish, asked for only when a port is in use, to tell another container from another program.
+    /// What those publish that live, asked for only when a port is in use, to tell another container from another
+    /// program, and where no sockets own ports.
     pub published: &'a dyn Fn() -> Vec<PortRule>,
-    /// Notes the ranges that this container will have, unless another has noted a port of them before.
+    /// Notes the ports that this container will have without sockets, unless another has noted a port of them before.
     pub claim: &'a dyn Fn(&[Span]) -> Result<(), PortError>,
     /// The ranges that others have noted, with the names of those who have.
     pub claimed: &'a dyn Fn() -> Result<Vec<(Span, String)>, PortError>,
@@ -114,14 +122,14 @@ impl Wishes {
 }
 
 /// The ports of the host that these have.
-pub(super) fn spans(ranges: &[(usize, Reserved)]) -> Vec<Span> {
+pub(super) fn spans<'r>(ranges: impl Iterator<Item = &'r (usize, Reserved)>) -> Vec<Span> {
     let of = |one: &Reserved| -> Vec<Span> {
         let last = |at: &SocketAddr| at.port().saturating_add(one.count.saturating_sub(1));
         let protocol = one.container.protocol;
         let span = |at: &SocketAddr| Span { last: last(at), ..Span::one(*at, protocol) };
         one.host.iter().map(span).collect()
     };
-    ranges.iter().flat_map(|(_, one)| of(one)).collect()
+    ranges.flat_map(|(_, one)| of(one)).collect()
 }
 
 /// Two ranges of one container may not share a port.
@@ -164,6 +172,30 @@ pub(super) fn check_free(
                 let bound = bind_all(&addresses, port, protocol);
                 bound.map_err(|error| explained(error, taken, others))?;
             }
+        }
+    }
+    check_published(ranges, taken, others)
+}
+
+/// Where the kernel has no sockets of a protocol, a single port of another container is seen by its rule alone.
+fn check_published(
+    ranges: &[(usize, Reserved)],
+    taken: &Taken,
+    others: &Others<'_>,
+) -> Result<(), PortError> {
+    let mut ranges = spans(ranges.iter());
+    ranges.retain(|span| span.protocol == Protocol::Sctp);
+    if ranges.is_empty() {
+        return Ok(());
+    }
+    let published = (others.published)();
+    for span in &ranges {
+        let mut own = taken.single.iter().filter_map(|single| single.common(span));
+        if let Some(port) = own.next().or_else(|| first_published(span, &published)) {
+            let address = SocketAddr::new(span.ip, port);
+            let source = sys::Errno::ADDRINUSE;
+            let error = PortError::Bind { address, protocol: span.protocol, source };
+            return Err(explained(error, taken, others));
         }
     }
     Ok(())

@@ -223,6 +223,33 @@ fn a_random_port_of_sctp_needs_no_sockets() {
     });
 }
 
+/// Where the kernel has no sockets of it, others' ports are known by what they publish and by what they have noted.
+#[test]
+fn a_fixed_port_of_sctp_is_had_by_one_alone() {
+    in_new_host(|| {
+        let held = get(&["36411:80/sctp"]).unwrap();
+        let rules = held[0].rules(container_id(1), &["172.17.0.2/16".parse().unwrap()]);
+        let expected = "Bind for 0.0.0.0:36411 failed: port is already allocated";
+        let by_web = format!("{expected} by container web");
+        for wished in ["36411:81/sctp", "36400-36420:36400-36420/sctp"] {
+            let error = get_beside(&[wished], &rules, &[]).unwrap_err();
+            assert_eq!(error.to_string(), by_web, "{wished}");
+        }
+        let error = get_beside(&["127.0.0.1:36411:81/sctp"], &rules, &[]).unwrap_err();
+        assert_eq!(error.to_string(), by_web.replace("0.0.0.0", "127.0.0.1"));
+        // The next of some, another address's, and another protocol's are free.
+        let other = get_beside(&["36411-36412:81/sctp", "36411:81/udp"], &rules, &[]).unwrap();
+        assert_eq!(other[0].host[0].port(), 36412);
+        drop((held, other));
+        let protocol = model::port::Protocol::Sctp;
+        let noted = [Span { protocol, ..span(36411, 36411) }];
+        let error = get_beside(&["36411:81/sctp"], &[], &noted).unwrap_err();
+        assert_eq!(error.to_string(), by_web);
+        let error = get(&["36411:80/sctp", "36411:81/sctp"]).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    });
+}
+
 /// What another has noted: `tcp` ports of every address of the older family.
 fn span(first: u16, last: u16) -> Span {
     let ip = std::net::Ipv4Addr::UNSPECIFIED.into();
