@@ -137,6 +137,7 @@ mod tests {
             let start = Start {
                 at: jiff::Timestamp::UNIX_EPOCH,
                 endpoint: None,
+                kept: None,
                 failed: None,
                 restarts,
                 again_failed: None,

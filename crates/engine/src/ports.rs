@@ -187,16 +187,32 @@ impl Engine {
 
     /// What is forwarded for containers that run.
     pub(crate) fn forwarded(&self) -> Result<Vec<PortRule>, EngineError> {
-        let mut ports = Vec::new();
+        self.of_running(|container| {
+            let endpoint = container.record.last_start().and_then(|start| start.endpoint.as_ref());
+            endpoint.map(|endpoint| rules_at_host(container, endpoint)).unwrap_or_default()
+        })
+    }
+
+    /// The ports of the host that programs of containers have which are now where nothing is published.
+    fn kept_at_host(&self) -> Result<Vec<PortRule>, EngineError> {
+        let host = |port: &PublishedPort| Some((port.host_ip, port.host_port).into());
+        self.of_running(|container| kept(container, host))
+    }
+
+    /// What these have of the containers that run.
+    fn of_running(
+        &self,
+        rules: impl Fn(&Container) -> Vec<PortRule>,
+    ) -> Result<Vec<PortRule>, EngineError> {
+        let mut all = Vec::new();
         for row in self.store().containers().list()? {
             let container = Container::read(row)?;
-            let start = container.record.last_start();
-            let Some(endpoint) = start.and_then(|start| start.endpoint.as_ref()) else { continue };
-            if !endpoint.ports.is_empty() && self.life(&container)?.is_running() {
-                ports.extend(rules_at_host(&container, endpoint));
+            let rules = rules(&container);
+            if !rules.is_empty() && self.life(&container)?.is_running() {
+                all.extend(rules);
             }
         }
-        Ok(ports)
+        Ok(all)
     }
 
     /// Changes what is published of a container that runs, at one instant.
@@ -375,6 +391,25 @@ pub(crate) fn rules(container: &Container, endpoint: &Endpoint) -> Vec<PortRule>
         rule(container, endpoint, port, host)
     };
     endpoint.ports.iter().filter_map(rule).collect()
+}
+
+/// Ports that a container has and that lead nowhere now: the rules of nobody's address, so that its shim holds what
+/// owns them.
+pub(crate) fn kept_rules(container: &Container) -> Vec<PortRule> {
+    kept(container, |port| Some((unspecified(port.host_ip), port.inner?).into()))
+}
+
+fn kept(
+    container: &Container,
+    host: impl Fn(&PublishedPort) -> Option<std::net::SocketAddr>,
+) -> Vec<PortRule> {
+    let kept = container.record.last_start().and_then(|start| start.kept.as_ref());
+    let rule = |port: &PublishedPort| {
+        let (owner, ContainerPort { protocol, port: inside }) = (container.id, port.container);
+        let (host, container) = (host(port)?, (unspecified(port.host_ip), inside).into());
+        Some(PortRule { owner, protocol, host, container, count: port.count })
+    };
+    kept.iter().flat_map(|kept| &kept.ports).filter_map(rule).collect()
 }
 
 /// Which port of the host leads where, whoever leads it there.

@@ -100,6 +100,9 @@ pub(crate) struct Start {
     pub(crate) at: Timestamp,
     /// What it has on the default bridge.
     pub(crate) endpoint: Option<Endpoint>,
+    /// What an ordinary user's container has when it comes back, while it is where nothing is published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kept: Option<Kept>,
     /// Why this start failed, if it did.
     pub(crate) failed: Option<StartFailure>,
     /// How often its restart policy has started it since somebody did, this time included; records
@@ -130,6 +133,17 @@ pub(crate) struct Begun {
     pub(crate) at: Timestamp,
     /// As [`Start::failed`].
     pub(crate) failed: Option<StartFailure>,
+}
+
+/// What the program of an ordinary user's container brings as long as it runs, whether it leads anywhere or not.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Kept {
+    /// Where the container reaches the host.
+    pub(crate) host4: Option<Ipv4Addr>,
+    /// What was published. The ports of the networks' namespace that the program brings it to stay the shim's, or
+    /// they would be somebody else's next.
+    pub(crate) ports: Vec<PublishedPort>,
 }
 
 /// The link address of an [`Endpoint`] that has none that is known here.

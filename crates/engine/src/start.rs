@@ -169,6 +169,7 @@ impl Engine {
         let start = Start {
             at,
             endpoint,
+            kept: None,
             failed,
             restarts,
             again_failed,
@@ -182,7 +183,8 @@ impl Engine {
                 // Until it runs again, what counts is how it ended before.
                 Some(last) if revival > 0 => {
                     let Start { endpoint, mounted, unseen, slice, apparmor, .. } = start.clone();
-                    Start { endpoint, mounted, unseen, slice, apparmor, ..last.clone() }
+                    let kept = None;
+                    Start { endpoint, kept, mounted, unseen, slice, apparmor, ..last.clone() }
                 }
                 Some(_) | None => start.clone(),
             }));
@@ -311,6 +313,7 @@ impl Engine {
         container.record.progress = Progress::Started(Box::new(Start {
             at: now(),
             endpoint: None,
+            kept: None,
             failed,
             restarts: 0,
             again_failed: None,

@@ -229,6 +229,70 @@ fn containers_that_start_at_once_are_on_the_same_network() {
     }
 }
 
+/// How many sockets its shim has, but for those by which it is talked to.
+fn sockets_of_shim(host: &Host, name: &str) -> usize {
+    let pid = host.ok(&["inspect", "-f", "{{.State.Pid}}", name]);
+    let shim = parent(pid.parse().unwrap());
+    let local = std::fs::read_to_string(format!("/proc/{shim}/net/unix")).unwrap();
+    let is_local =
+        |inode: &str| local.lines().any(|line| line.split_whitespace().nth(6) == Some(inode));
+    let all = std::fs::read_dir(format!("/proc/{shim}/fd")).unwrap().flatten();
+    let links = all.filter_map(|fd| std::fs::read_link(fd.path()).ok());
+    let sockets = links.filter_map(|link| {
+        Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+    });
+    sockets.filter(|inode| !is_local(inode)).count()
+}
+
+/// Its program stays, and with it what it brings: by way of no network, and of one that publishes nothing.
+#[test]
+fn a_container_that_comes_back_from_no_network_has_its_ports_and_the_hosts_name() {
+    let host = Host::of_user(DHOW);
+    host.ok(&["network", "create", "one"]);
+    host.ok(&["network", "create", "two"]);
+    host.ok(&["network", "create", "--internal", "inner"]);
+    serve(&host, "web", "one");
+    let number = port(&host, "web", "80");
+    let published = || ask(&format!("127.0.0.1:{number}"));
+    assert!(published().ends_with("page\n"));
+    // Two at which it is asked for names, and one that owns what the port is brought to. Another of IPv6 may go: nothing
+    // is brought to that.
+    let held = |where_to: &str| {
+        let sockets = sockets_of_shim(&host, "web");
+        assert!(sockets > 2, "{sockets} sockets {where_to}");
+    };
+    held("before");
+    let change = |verb: &str, network: &str| host.ok(&["network", verb, network, "web"]);
+    let lookup = ["exec", "web", "busybox", "nslookup", "host.docker.internal"];
+    let address = net::user::host_address().expect("this host has an address of its own");
+    change("disconnect", "one");
+    assert_eq!(host.ok(&["port", "web"]), "");
+    held("on no network");
+    let same = format!("127.0.0.1:{number}:80");
+    let wished = host.run(&["run", "--rm", "--network", "two", "-p", &same, "busybox", "true"]);
+    let why = format!("127.0.0.1:{number} failed: port is already allocated by container web");
+    assert!(wished.err.contains(&why), "{wished:?}");
+    for (to, from) in [("two", ""), ("inner", "two"), ("one", "inner")] {
+        change("connect", to);
+        if !from.is_empty() {
+            change("disconnect", from);
+        }
+        held(to);
+        assert!(host.ok(&lookup).contains(&format!("Address: {address}")), "{to}");
+        if to == "inner" {
+            assert_eq!(host.ok(&["port", "web"]), "");
+            continue;
+        }
+        assert_eq!(port(&host, "web", "80"), number, "{to}");
+        assert!(published().ends_with("page\n"), "{to}");
+    }
+    // What was kept goes with the container.
+    change("disconnect", "one");
+    host.ok(&["restart", "-t", "0", "web"]);
+    host.ok(&["rm", "-f", "web"]);
+    until("the end of all", || processes(&host).is_empty());
+}
+
 #[test]
 fn the_default_network_goes_with_no_other() {
     let host = Host::of_user(DHOW);

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use model::container::{Membership, NetworkMode};
@@ -18,6 +19,7 @@ use sys::failpoint::Point;
 use sys::rootless::networks::Networks;
 
 use super::error::NetworkError;
+use super::moving::{kept, kept_of};
 use super::record::Known;
 use super::seat::{LinkNames, check_place};
 use super::{net_error, ways};
@@ -163,7 +165,7 @@ impl Engine {
         let netns = self.network_of(container)?;
         let inside = Inside::of(&netns).map_err(net_error)?;
         let mut places = places_of(container);
-        if places.is_empty() && sys::rootless::is_member() {
+        if places.is_empty() && sys::rootless::is_member() && kept_of(container).is_none() {
             return Err(NetworkError::UsersLeft(container.name().to_owned()).into());
         }
         self.remove_strange_links((&container.id, &inside), &places)?;
@@ -247,9 +249,8 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let before = container.clone();
         let mut main = ways::arranged(places);
-        // Where an ordinary user's containers reach the host is the same on all networks.
         if let Some(main) = &mut main {
-            main.host4 = endpoint_of(&before).and_then(|before| before.host4);
+            main.host4 = host4_of(&before);
         }
         let moved = self.move_ports(&before, main.as_mut());
         if let (Err(_), Some(main)) = (&moved, main.as_mut()) {
@@ -258,6 +259,7 @@ impl Engine {
         let named = self.name_anew(container, main.as_ref());
         if let Some(start) = container.record.last_start_mut() {
             start.endpoint.clone_from(&main);
+            start.kept = kept(&before, main.as_ref());
         }
         if let Err(error) = self.save(container) {
             *container = before;
@@ -421,6 +423,12 @@ pub(super) fn endpoint_of(container: &Container) -> Option<&Endpoint> {
 
 pub(super) fn ports_of(container: &Container) -> &[crate::record::PublishedPort] {
     endpoint_of(container).map_or(&[], |endpoint| &endpoint.ports)
+}
+
+/// Where an ordinary user's containers reach the host is the same on all networks.
+fn host4_of(container: &Container) -> Option<Ipv4Addr> {
+    let there = endpoint_of(container).and_then(|place| place.host4);
+    there.or_else(|| kept_of(container)?.host4)
 }
 
 fn places_of(container: &Container) -> Vec<Endpoint> {

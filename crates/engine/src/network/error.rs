@@ -116,7 +116,7 @@ pub enum NetworkError {
     UsersFamily,
     /// The program that leads it out is started with it.
     #[error(
-        "container {0} has left all of its networks: an ordinary user's gets its way out when it starts, so stop it, \
+        "container {0} was started on no network: an ordinary user's gets its way out when it starts, so stop it, \
          connect it and start it"
     )]
     UsersLeft(String),

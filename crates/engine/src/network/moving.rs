@@ -16,7 +16,7 @@ use super::connect::{endpoint_of, ports_of, rules_of};
 use super::net_error;
 use crate::container::Container;
 use crate::ports::{Publication, published_ports};
-use crate::record::{Endpoint, PublishedPort};
+use crate::record::{Endpoint, Kept, PublishedPort};
 use crate::{Engine, EngineError};
 
 /// What becomes of ports that are published.
@@ -33,8 +33,11 @@ impl Engine {
         before: &Container,
         main: Option<&mut Endpoint>,
     ) -> Result<Publication, EngineError> {
-        let had = ports_of(before);
         let Some(main) = main else { return Ok(Publication::default()) };
+        let had = match kept_of(before) {
+            Some(kept) => &kept.ports[..],
+            None => ports_of(before),
+        };
         main.beside.iter_mut().for_each(|place| place.ports.clear());
         main.ports.clear();
         if !self.has_ports(main)? {
@@ -168,6 +171,31 @@ impl Engine {
         let sockets: Vec<_> = sockets.map(AsFd::as_fd).collect();
         self.tell_ports(before, None, &sockets)
     }
+}
+
+/// What an ordinary user's container has again when it comes back from where it is now, if nothing is published there:
+/// its program has learnt of its ports when it started, and goes on bringing them.
+pub(super) fn kept(before: &Container, main: Option<&Endpoint>) -> Option<Kept> {
+    if !sys::rootless::is_member() {
+        return None;
+    }
+    still_kept(kept_of(before), endpoint_of(before), main)
+}
+
+fn still_kept(
+    kept: Option<&Kept>,
+    before: Option<&Endpoint>,
+    main: Option<&Endpoint>,
+) -> Option<Kept> {
+    let of = |place: &Endpoint| Kept { host4: place.host4, ports: place.ports.clone() };
+    let kept = kept.cloned().or_else(|| before.map(of))?;
+    let is_there = |main: &Endpoint| kept.ports.is_empty() || !main.ports.is_empty();
+    (!main.is_some_and(is_there)).then_some(kept)
+}
+
+/// What a container keeps for when it comes back.
+pub(super) fn kept_of(container: &Container) -> Option<&Kept> {
+    container.record.last_start()?.kept.as_ref()
 }
 
 /// The container as if it published these alone.
@@ -364,6 +392,34 @@ mod tests {
             (stays, lacks),
             (vec!["0.0.0.0 8080+1".into()], vec!["Some(0.0.0.0) Random".into()])
         );
+    }
+
+    #[test]
+    fn what_a_users_program_brings_is_kept_while_it_leads_nowhere() {
+        let place = |ports: &[&str], host4: Option<&str>| Endpoint {
+            ports: had(ports),
+            host4: host4.map(|host4| host4.parse().unwrap()),
+            ..crate::network::ways::tests::place("a", 0, ("10.0.0.1", None))
+        };
+        let host = Some("192.0.2.1");
+        let published = place(&["127.0.0.1:8080>80"], host);
+        let inner = place(&[], host);
+        let kept = Some(Kept { host4: published.host4, ports: published.ports.clone() });
+        let then = |kept: &Option<Kept>, before, main| still_kept(kept.as_ref(), before, main);
+        // It leaves its last network, or is on one that publishes nothing; from there it may go anywhere.
+        assert_eq!(then(&None, Some(&published), None), kept);
+        assert_eq!(then(&None, Some(&published), Some(&inner)), kept);
+        assert_eq!(then(&kept, Some(&inner), None), kept);
+        assert_eq!(then(&kept, None, Some(&inner)), kept);
+        // Where its ports are published they are the place's.
+        assert_eq!(then(&kept, None, Some(&published)), None);
+        assert_eq!(then(&None, Some(&published), Some(&published)), None);
+        // Who publishes nothing has the host's name alone to come back for.
+        let silent = Some(Kept { host4: inner.host4, ports: Vec::new() });
+        assert_eq!(then(&None, Some(&inner), None), silent);
+        assert_eq!(then(&silent, None, Some(&inner)), None);
+        // One that was started on no network has no program.
+        assert_eq!(then(&None, None, Some(&inner)), None);
     }
 
     #[test]

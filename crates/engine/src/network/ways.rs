@@ -36,12 +36,16 @@ pub(super) fn arranged(mut places: Vec<Endpoint>) -> Option<Endpoint> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::record::{JoinedNetwork, Out};
     use model::NetworkId;
 
-    fn place(name: &str, priority: i64, gateways: (&str, Option<&str>)) -> Endpoint {
+    pub(in crate::network) fn place(
+        name: &str,
+        priority: i64,
+        gateways: (&str, Option<&str>),
+    ) -> Endpoint {
         let id = NetworkId::from_random([1; 32]);
         Endpoint {
             ipv4: "10.0.0.2".parse().unwrap(),

@@ -84,7 +84,10 @@ impl Engine {
             Stack::V4,
             &Others {
                 had: &[],
-                published: &|| self.forwarded().unwrap_or_default(),
+                published: &|| {
+                    let kept = self.kept_at_host().unwrap_or_default();
+                    self.forwarded().unwrap_or_default().into_iter().chain(kept).collect()
+                },
                 claim: &|_| Ok(()),
                 claimed: &|| Ok(Vec::new()),
                 name: &|id| self.name_of(id),

@@ -18,7 +18,7 @@ use super::{PortChanges, UpdateError};
 use crate::container::Container;
 use crate::guard::call_error;
 use crate::network::net_error;
-use crate::ports::{Publication, published_ports, rules};
+use crate::ports::{Publication, kept_rules, published_ports, rules};
 use crate::record::{Endpoint, PublishedPort, Record};
 use crate::{Engine, EngineError};
 
@@ -307,7 +307,8 @@ impl Engine {
         ports: Option<&[PublishedPort]>,
         sockets: &[std::os::fd::BorrowedFd<'_>],
     ) -> Result<(), EngineError> {
-        let rules = rules_of(container, ports.unwrap_or(all_of(container)));
+        let mut rules = rules_of(container, ports.unwrap_or(all_of(container)));
+        rules.extend(kept_rules(container));
         let published = self.published(&Publication { rules, ..Publication::default() });
         let mut shim = self.running_shim(&container.id)?;
         match shim.set_published(published, sockets) {
