@@ -1,19 +1,22 @@
 //! How a container is named and asks for names: the files in its `/etc`, and what its guardian is told.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use model::NetworkId;
-use model::container::NetworkMode;
+use model::container::{Membership, NetworkMode};
 use model::network::{Attachment, Inside};
 use net::address::Cidr;
 use net::dns::sockets::{self, Sockets};
 use net::host;
 use shim::protocol::{BareNames, FdRole, NamedNetwork, Outside, Resolver};
+use shim::{Asked, Shim};
 
 use crate::container::{Container, read_own, write_own};
 use crate::etc_files::{self, Loopback};
+use crate::guard::call_error;
+use crate::network::connect::{short_text, write_in_place};
 use crate::network::{BRIDGE, Known, Place, net_error};
 use crate::prepare::{is_mounted, set_mode};
 use crate::record::{Endpoint, Record};
@@ -25,6 +28,9 @@ const RESOLV_CONF: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv
 /// The files that name a container and what it can reach: in its directory, and where it sees them.
 const ETC_FILES: [(&str, &str); 3] =
     [("hosts", "/etc/hosts"), ("hostname", "/etc/hostname"), ("resolv.conf", "/etc/resolv.conf")];
+
+/// What its `resolv.conf` was when it started, of a container that nobody answers there.
+const FIRST_RESOLV_CONF: &str = "resolv.conf.first";
 
 /// A container's label by which it goes without names on the default bridge, as with Docker, and its value for that.
 const DNS_LABEL: (&str, &str) = ("dhow.dns", "off");
@@ -68,6 +74,15 @@ pub(crate) fn has_no_links(record: &Record, place: &Attachment) -> bool {
     let is_off = record.spec.labels.get(label).is_some_and(|value| value == off);
     let is_default = matches!(place.network.as_str(), BRIDGE | "default");
     !place.links.is_empty() && is_default && (is_off || sys::rootless::is_member())
+}
+
+/// Whether one that nobody answers where it starts can come to a network where it is while it runs.
+fn may_be_named(record: &Record) -> bool {
+    match &record.spec.network.mode {
+        NetworkMode::Bridge | NetworkMode::Named(_) => true,
+        NetworkMode::None => record.spec.network.membership == Membership::Left,
+        NetworkMode::Host | NetworkMode::Container(_) => false,
+    }
 }
 
 /// Whether it is answered on any of its networks, and so asks its guardian.
@@ -130,6 +145,60 @@ impl Engine {
             },
             ..alone
         })
+    }
+
+    /// Has a container that runs ask its guardian from now on, if it is answered where it is and was not where it
+    /// started.
+    pub(crate) fn begin_naming(
+        &self,
+        container: &Container,
+        endpoint: Option<&Endpoint>,
+        (shim, resolver): (&mut Shim, Resolver),
+    ) -> Result<(), EngineError> {
+        if !asks_guardian(&container.record, endpoint) {
+            return Ok(());
+        }
+        let netns = self.network_of(container)?;
+        let Sockets { udp, tcp } = sockets::open_again(&netns).map_err(net_error)?;
+        let told = shim.set_resolver(resolver, &[udp.as_fd(), tcp.as_fd()]);
+        match told.map_err(|error| call_error(&container.id, error))? {
+            Asked::Yes => self.turn_to_guardian(container),
+            // One of an earlier dhow cannot begin later.
+            Asked::No | Asked::Unknown => Ok(()),
+        }
+    }
+
+    /// Whoever had its guardian begin may have been killed before the container was told of it.
+    pub(crate) fn finish_naming(
+        &self,
+        container: &Container,
+        endpoint: Option<&Endpoint>,
+    ) -> Result<(), EngineError> {
+        let first = self.paths().container_dir(&container.id).join(FIRST_RESOLV_CONF);
+        if !asks_guardian(&container.record, endpoint) || !first.exists() {
+            return Ok(());
+        }
+        self.turn_to_guardian(container)
+    }
+
+    /// Its `resolv.conf` names its guardian, unless somebody has written into it since its start (Docker). One of an
+    /// earlier dhow has no copy of what that was.
+    fn turn_to_guardian(&self, container: &Container) -> Result<(), EngineError> {
+        let network = &container.record.spec.network;
+        let text = |loopback| -> Result<String, EngineError> {
+            Ok(etc_files::resolv_conf(&host_resolver(loopback)?, network, loopback))
+        };
+        let dir = self.paths().container_dir(&container.id);
+        let path = dir.join("resolv.conf");
+        let first = match read_own(&dir.join(FIRST_RESOLV_CONF))? {
+            Some(first) => first,
+            None => text(Loopback::Own)?,
+        };
+        if short_text(&path).is_none_or(|now| now != first.as_bytes()) {
+            return Ok(());
+        }
+        let named = text(Loopback::Named)?;
+        write_in_place(&path, named.as_bytes()).map_err(EngineError::file("write", &path))
     }
 
     /// Where the host is for a container: the addresses of its bridge. A gateway may be somebody else. By a link
@@ -201,6 +270,9 @@ impl Engine {
         };
         let resolver = etc_files::resolv_conf(&host_resolver(loopback)?, network, loopback);
         let dir = self.paths().container_dir(&container.id);
+        if loopback == Loopback::Own && may_be_named(record) {
+            write_own(&dir.join(FIRST_RESOLV_CONF), &resolver)?;
+        }
         for ((name, _), text) in
             ETC_FILES.into_iter().zip([hosts, format!("{hostname}\n"), resolver])
         {

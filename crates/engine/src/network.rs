@@ -2,7 +2,7 @@
 
 mod alone;
 mod beside;
-mod connect;
+pub(crate) mod connect;
 mod create;
 mod error;
 mod found;

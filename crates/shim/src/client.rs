@@ -57,6 +57,17 @@ pub enum CallError {
     Confused(Box<Reply>),
 }
 
+/// Whether a container asks its shim for names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// It does, and is answered as was told.
+    Yes,
+    /// It does not, since it was started so: its shim has no sockets for that.
+    No,
+    /// Nobody is there to tell.
+    Unknown,
+}
+
 /// How long a shim may say nothing, unless somebody is less patient.
 const SILENT: Duration = Duration::from_secs(5);
 
@@ -243,20 +254,25 @@ impl Shim {
         done(self.receive()?)
     }
 
-    /// From now on the container's questions for names are answered so. A shim that has ended, whom it does not
-    /// ask, or of before there was this question is passed over.
+    /// From now on the container's questions for names are answered so. A shim that has ended, or of before there
+    /// was this question is passed over. One whom the container does not ask begins to listen at the sockets, if there
+    /// are two: that of packets, and that of connections.
     ///
     /// # Errors
     /// `Refused(NotRunning)`; the connection's.
-    pub fn set_resolver(&mut self, resolver: Resolver) -> Result<(), CallError> {
-        match self.ask(&Request::SetResolver(Box::new(resolver))).and_then(done) {
-            Err(CallError::Gone) => Ok(()),
-            Err(CallError::Failed(message))
-                if message.starts_with(NOT_UNDERSTOOD) || message == OTHER_RESOLVER =>
-            {
-                Ok(())
+    pub fn set_resolver(
+        &mut self,
+        resolver: Resolver,
+        sockets: &[BorrowedFd<'_>],
+    ) -> Result<Asked, CallError> {
+        let sent = self.send(&Request::SetResolver(Box::new(resolver)), sockets);
+        match sent.and_then(|()| self.receive()).and_then(done) {
+            Err(CallError::Gone) => Ok(Asked::Unknown),
+            Err(CallError::Failed(message)) if message.starts_with(NOT_UNDERSTOOD) => {
+                Ok(Asked::Unknown)
             }
-            told => told,
+            Err(CallError::Failed(message)) if message == OTHER_RESOLVER => Ok(Asked::No),
+            told => told.map(|()| Asked::Yes),
         }
     }
 

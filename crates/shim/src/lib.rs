@@ -36,7 +36,7 @@ mod watch;
 mod work;
 
 pub use about::{About, Use};
-pub use client::{CallError, Shim};
+pub use client::{Asked, CallError, Shim};
 pub use ensure::{EnsureError, ensure};
 pub use group::remove_group;
 pub use guard::{TRY_AGAIN, tell_end};

@@ -113,7 +113,8 @@ pub enum Request {
     /// This is what the container that runs publishes from now on. The sockets of ports that are new
     /// come with the message; those of ports that are not named any more are let go.
     SetPublished(Option<Published>),
-    /// This is how the questions of the container that runs are answered from now on: it is on other networks.
+    /// This is how the questions of the container that runs are answered from now on: it is on other networks. If
+    /// nobody has answered it so far, the sockets at which it will ask come with the message, that of packets first.
     SetResolver(Box<Resolver>),
     /// End now if nothing runs, whoever is connected: a client wants the container's lock.
     Quit,

@@ -210,6 +210,59 @@ fn the_default_bridge_has_names_unless_somebody_says_no() {
     assert!(host.ok(&on_host).contains("127.0.0.1\thost.docker.internal host.dhow.internal"));
 }
 
+/// It is not answered where it starts, and is from when it comes to a network that has names.
+#[test]
+fn a_container_without_a_resolver_gets_one_with_its_first_network_that_has_names() {
+    let host = host();
+    network(&host, "n");
+    stay(&host, "n", "web", &NOBODY);
+    let alone = ["--dns", "192.0.2.1", "--dns-option", "ndots:0", "--dns-search", "."];
+    let off = [&["--label", "dhow.dns=off"][..], &alone].concat();
+    for name in ["one", "two"] {
+        stay(&host, "bridge", name, &off);
+    }
+    stay(&host, "container:one", "peer", &[]);
+    let create = ["create", "--name", "none"];
+    host.ok(&[&create[..], &alone, &["busybox", "sleep", "1000"]].concat());
+    host.ok(&["network", "disconnect", "bridge", "none"]);
+    host.ok(&["start", "none"]);
+    let write = "echo nameserver 192.0.2.9 > /etc/resolv.conf";
+    host.ok(&["exec", "two", "sh", "-c", write]);
+    let resolver = |name| host.ok(&["exec", name, "cat", "/etc/resolv.conf"]);
+    let found = |name: &str| {
+        let asker = asker(&host, name);
+        let by_tcp = ask_by_tcp(&host, name, "web.n.", RecordType::A);
+        assert_eq!(told(&ask(&asker, "web.", RecordType::A)), address(&host, "web"), "{name}");
+        assert_eq!(told(&by_tcp), address(&host, "web"), "{name}");
+    };
+    for name in ["one", "two", "none"] {
+        assert!(inside(&host, name, || TcpStream::connect(SERVER)).is_err(), "{name}");
+        host.ok(&["network", "connect", "n", name]);
+        found(name);
+    }
+    let named = "nameserver 127.0.0.11\noptions ndots:0";
+    assert_eq!([resolver("one"), resolver("none"), resolver("peer")], [named; 3]);
+    for name in ["one", "peer"] {
+        host.ok(&["exec", name, "ping", "-c", "1", "web"]);
+    }
+    // What somebody has written stays, as in Docker.
+    assert_eq!(resolver("two"), "nameserver 192.0.2.9");
+    // It is asked on as well when the container leaves, and comes back.
+    host.ok(&["network", "disconnect", "n", "one"]);
+    let gateway = host.ok(&["inspect", "-f", "{{.NetworkSettings.Gateway}}", "one"]);
+    let upstairs = ask(&asker(&host, "one"), "host.docker.internal.", RecordType::A);
+    assert_eq!(told(&upstairs), gateway);
+    host.ok(&["network", "connect", "n", "one"]);
+    found("one");
+    // From its next start on it is as its networks are then.
+    host.ok(&["network", "disconnect", "n", "one"]);
+    host.ok(&["restart", "-t", "0", "one"]);
+    assert_eq!(resolver("one"), "nameserver 192.0.2.1\noptions ndots:0");
+    host.ok(&["restart", "-t", "0", "two"]);
+    assert_eq!(resolver("two"), named);
+    found("two");
+}
+
 #[test]
 fn a_gateway_that_is_not_the_host_is_not_called_so() {
     let host = host();

@@ -125,6 +125,16 @@ fn a_chosen_server_is_asked_from_where_the_container_is() {
     assert_eq!(told(&ask(&one, "example.org.", RecordType::A)), "192.0.2.7");
     let shown = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
     assert_eq!(server.asked_from().ip().to_string(), host.ok(&["inspect", "-f", shown, "one"]));
+    // So is one that began to ask us when it came to the network.
+    stay(&host, "bridge", "late", &["--label", "dhow.dns=off", "--dns", &bridge]);
+    host.ok(&["network", "connect", "n", "late"]);
+    let late = asker(&host, "late");
+    assert_eq!(told(&ask(&late, "example.org.", RecordType::A)), "192.0.2.7");
+    let shown_late = "{{.NetworkSettings.Networks.n.IPAddress}}";
+    assert_eq!(
+        server.asked_from().ip().to_string(),
+        host.ok(&["inspect", "-f", shown_late, "late"])
+    );
     // Names of our own are nobody else's affair.
     assert_ne!(told(&ask(&one, "one.", RecordType::A)), "192.0.2.7");
     server.was_asked_only("example.org.");

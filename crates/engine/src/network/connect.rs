@@ -15,6 +15,7 @@ use net::address::{BadLinkName, Family, LinkName};
 use net::endpoint::{self, EndpointPlan, Inside, Way};
 use net::nft::PortRule;
 use net::{links, names, parent};
+use shim::Asked;
 use sys::failpoint::Point;
 use sys::rootless::networks::Networks;
 
@@ -30,8 +31,8 @@ use crate::ports::Publication;
 use crate::record::{Endpoint, Links};
 use crate::{Engine, EngineError, etc_files};
 
-/// How much of a file of hosts is read.
-const MAX_HOSTS: u64 = 1 << 20;
+/// How much of a file that a container writes as well is read.
+const MAX_SHORT: u64 = 1 << 20;
 
 impl Engine {
     /// Connects a container to a network, at once if it runs.
@@ -310,15 +311,19 @@ impl Engine {
         self.put_own_names(container, main)?;
         let resolver = self.resolver(container, main)?;
         let Some(mut shim) = self.shim(&container.id)? else { return Ok(()) };
-        let told = shim.set_resolver(resolver);
-        told.map_err(|error| call_error(&container.id, error))
+        let told = shim.set_resolver(resolver.clone(), &[]);
+        match told.map_err(|error| call_error(&container.id, error))? {
+            Asked::No => self.begin_naming(container, main, (&mut shim, resolver)),
+            Asked::Yes => self.finish_naming(container, main),
+            Asked::Unknown => Ok(()),
+        }
     }
 
     /// The lines of its own names change, and nothing that others have written. The container writes that file
     /// as well: one that it has made unusable is passed over.
     fn rewrite_hosts(&self, before: &Container, after: &Container) {
         let path = self.paths().container_dir(&after.id).join("hosts");
-        let Some(text) = hosts_text(&path) else { return };
+        let Some(text) = short_text(&path) else { return };
         let lines = |container: &Container| {
             let record = &container.record;
             let places = endpoint_of(container).into_iter().flat_map(Endpoint::all);
@@ -391,16 +396,16 @@ fn all<const N: usize>(done: [Result<(), EngineError>; N]) -> Result<(), EngineE
     done.into_iter().collect()
 }
 
-/// The text of a container's file of hosts, unless there is none or it is too long to be one.
-fn hosts_text(path: &Path) -> Option<Vec<u8>> {
+/// The text of a file that a container writes as well, unless there is none or it is longer than those are.
+pub(crate) fn short_text(path: &Path) -> Option<Vec<u8>> {
     let mut text = Vec::new();
-    File::open(path).ok()?.take(MAX_HOSTS + 1).read_to_end(&mut text).ok()?;
-    (text.len() as u64 <= MAX_HOSTS).then_some(text)
+    File::open(path).ok()?.take(MAX_SHORT + 1).read_to_end(&mut text).ok()?;
+    (text.len() as u64 <= MAX_SHORT).then_some(text)
 }
 
 /// The container has this very file mounted. Emptied first, it would be read so by who looks for a name just then,
 /// and some file systems begin to write such a file to the disk when it is closed.
-fn write_in_place(path: &Path, text: &[u8]) -> io::Result<()> {
+pub(crate) fn write_in_place(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = File::options().write(true).open(path)?;
     file.write_all(text)?;
     file.set_len(text.len() as u64)

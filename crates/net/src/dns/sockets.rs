@@ -61,6 +61,16 @@ pub fn open(netns: impl AsFd) -> Result<Sockets, SocketsError> {
     })?
 }
 
+/// The same in a namespace where somebody may have begun with it and was killed.
+///
+/// # Errors
+/// See [`SocketsError`].
+pub fn open_again(netns: impl AsFd) -> Result<Sockets, SocketsError> {
+    let remove = || Socket::netfilter().and_then(|socket| redirect::remove(&socket, TABLE));
+    sys::netns::run_in(&netns, remove)?.map_err(SocketsError::Redirect)?;
+    open(netns)
+}
+
 fn bound(kind: SocketType) -> Result<(OwnedFd, u16), Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::INET, kind, flags, None)?;

@@ -74,7 +74,17 @@ pub(crate) fn add(
     }
 }
 
-/// The same by what the kernel remembers of each connection: it rewrites answers by itself.
+/// Removes a table of this name, if there is one.
+pub(crate) fn remove(socket: &Socket, name: &str) -> Result<(), NetlinkError> {
+    let table = Table { name, family: Family::V4 };
+    let mut transaction = Transaction::begin();
+    // It can be deleted then in any case.
+    table.create(&mut transaction, "");
+    table.delete(&mut transaction);
+    transaction.commit(socket)
+}
+
+/// The same as [`ruleset`] by what the kernel remembers of each connection: it rewrites answers by itself.
 fn translation(address: Ipv4Addr, redirects: &[Redirect]) -> Ruleset {
     let mut rules = vec![others()];
     for one in redirects {

@@ -98,9 +98,11 @@ impl Conn {
                 return Ok(None);
             };
             match serde_json::from_slice(&message) {
-                Ok(request @ (Request::Launch(_) | Request::SetPublished(_))) => {
-                    return Ok(Some(request));
-                }
+                Ok(
+                    request @ (Request::Launch(_)
+                    | Request::SetPublished(_)
+                    | Request::SetResolver(_)),
+                ) => return Ok(Some(request)),
                 Ok(request) => {
                     fds.clear();
                     return Ok(Some(request));

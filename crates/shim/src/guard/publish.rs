@@ -127,7 +127,7 @@ impl Guard {
     }
 
     /// The container's own namespace.
-    fn own_netns(&self) -> std::io::Result<OwnedFd> {
+    pub(super) fn own_netns(&self) -> std::io::Result<OwnedFd> {
         let init = self.procs.values().find(|proc| proc.target == Target::Container);
         let init = init.ok_or_else(|| std::io::Error::other("the container has ended"))?.pid;
         Ok(File::open(format!("/proc/{}/ns/net", init.as_raw_nonzero()))?.into())

@@ -27,7 +27,7 @@ use sys::process::Namespaces;
 use super::effects::failed;
 use super::launch::failure;
 use super::poller::{Interest, Poller, Ready, Token, Watch};
-use super::{Container, Guard, LISTEN_AGAIN};
+use super::{Conn, Container, Guard, LISTEN_AGAIN};
 use crate::life_lock::Lives;
 use crate::machine::ConnId;
 use crate::paths::ShimPaths;
@@ -39,6 +39,9 @@ use forward::{Asked, Silent};
 const BATCH: usize = 64;
 /// Most connections of a container at a time; the others wait in its kernel's queue.
 const MAX_CLIENTS: usize = 32;
+
+/// What fails where a container is not heard.
+const LISTEN: &str = "listen for questions for names";
 
 /// Where a container asks, as it came with the launch.
 pub(super) struct Places {
@@ -73,12 +76,8 @@ pub(super) fn open(
         return Err(failure("the launch has names, and no sockets for them"));
     };
     let names = Names::new((packets, listener), places.netns, (**resolver).clone(), paths);
-    let names = names.and_then(|mut names| {
-        poller.set(&names.packets, &mut names.packets_watch, Interest::Read)?;
-        poller.set(&names.listener, &mut names.listener_watch, Interest::Read)?;
-        Ok(names)
-    });
-    names.map(Some).map_err(|errno| failure(failed("listen for questions for names", errno)))
+    let names = names.and_then(|names| names.listening(poller));
+    names.map(Some).map_err(|errno| failure(failed(LISTEN, errno)))
 }
 
 /// Who has asked.
@@ -180,16 +179,40 @@ impl Guard {
 
     /// The container is on other networks than before.
     pub(super) fn resolve(&mut self, conn: ConnId, resolver: Resolver) {
-        let reply = match names_of(&mut self.container) {
-            Some(names) => {
-                // From where chosen servers are asked was decided at the start, as they were.
-                names.resolver = Resolver { servers: names.resolver.servers.clone(), ..resolver };
-                names.trim();
-                Reply::Ok
+        let sockets = self.conns.get_mut(&conn).map(Conn::take_fds).unwrap_or_default();
+        let reply = if let Some(names) = names_of(&mut self.container) {
+            // From where chosen servers are asked was decided when they were.
+            names.resolver = Resolver { servers: names.resolver.servers.clone(), ..resolver };
+            names.trim();
+            Reply::Ok
+        } else if let Ok(sockets) = <[OwnedFd; 2]>::try_from(sockets) {
+            match self.begin_to_answer(resolver, sockets) {
+                Ok(()) => Reply::Ok,
+                Err(why) => Reply::Failed { message: format!("{LISTEN}: {why}") },
             }
-            None => Reply::Failed { message: OTHER_RESOLVER.to_owned() },
+        } else {
+            Reply::Failed { message: OTHER_RESOLVER.to_owned() }
         };
         self.reply(conn, &reply);
+    }
+
+    /// The container has not asked us since it was started, and does from now on.
+    fn begin_to_answer(
+        &mut self,
+        resolver: Resolver,
+        [packets, listener]: [OwnedFd; 2],
+    ) -> std::io::Result<()> {
+        if self.container.is_none() {
+            return Err(Errno::SRCH.into());
+        }
+        let is_chosen = !resolver.servers.is_empty();
+        let netns = is_chosen.then(|| self.own_netns()).transpose()?;
+        let names = Names::new((packets, listener), netns, resolver, &self.paths)?;
+        let names = names.listening(&self.poller)?;
+        if let Some(container) = &mut self.container {
+            container.names = Some(names);
+        }
+        Ok(())
     }
 }
 
@@ -221,6 +244,12 @@ impl Names {
             silent: Silent::default(),
             numbers: 0,
         })
+    }
+
+    fn listening(mut self, poller: &Poller) -> Result<Self, Errno> {
+        poller.set(&self.packets, &mut self.packets_watch, Interest::Read)?;
+        poller.set(&self.listener, &mut self.listener_watch, Interest::Read)?;
+        Ok(self)
     }
 
     /// The container has ended: it is called nothing any more.
