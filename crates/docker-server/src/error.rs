@@ -6,7 +6,6 @@ use engine::{EngineError, NetworkError, RegistryFailure};
 use http::StatusCode;
 use model::id::BadContainerName;
 use model::life::StartFailure;
-use model::network::BadOption;
 use model::platform::BadPlatform;
 use model::reference::ParseReferenceError;
 use model::signal::BadSignal;
@@ -165,6 +164,7 @@ fn network_status(error: &NetworkError) -> StatusCode {
         | N::AddressTaken { .. }
         | N::NoConfiguration(_)
         | N::NotConfiguration(_)
+        | N::ManySubnets
         | N::ConfigurationInUse(_) => StatusCode::FORBIDDEN,
         N::Ambiguous(_)
         | N::NoPool(_)
@@ -229,9 +229,6 @@ impl From<WishError> for HttpError {
             | WishError::ConfigurationOperates
             | WishError::ConfigurationOfConfiguration
             | WishError::BesideConfiguration => StatusCode::FORBIDDEN,
-            WishError::Option(BadOption::Later(_)) | WishError::ManyVlanSubnets(_) => {
-                StatusCode::NOT_IMPLEMENTED
-            }
             WishError::Name(_) | WishError::Pools(_) | WishError::Option(_) => {
                 StatusCode::BAD_REQUEST
             }

@@ -279,9 +279,6 @@ pub enum BadOption {
         "invalid option {0:?}: there is none of this name for a container's place on a network"
     )]
     UnknownHere(String),
-    /// Docker has it, this version does not.
-    #[error("not supported yet: {0}")]
-    Later(String),
     /// Only what has no way out can do without the host.
     #[error("gateway mode 'isolated' can only be used for an internal network")]
     IsolatedOutside,

@@ -107,6 +107,47 @@ fn a_macvlan_network_has_ipv6_if_it_is_asked_for() {
     });
 }
 
+/// A container is in the first subnet that has room, or in that of its address, and its way out is that subnet's.
+#[test]
+fn a_family_has_several_subnets() {
+    with_neighbour(|host, outside| {
+        outside.said(&["ip", "addr", "add", "10.77.0.1/24", "dev", "eth0"]);
+        outside.said(&["ip", "addr", "add", "10.78.0.1/24", "dev", "eth0"]);
+        let pools = ["--subnet", "10.77.0.0/24", "--gateway", "10.77.0.1"];
+        // Of four addresses one is the network's, one the broadcast's, and one a neighbour's.
+        let more = ["--ip-range", "10.77.0.0/30", "--aux-address", "other=10.77.0.2"];
+        let second = ["--subnet", "10.78.0.0/24", "--gateway", "10.78.0.1"];
+        let create = ["network", "create", "-d", "macvlan", "-o", "parent=eth0"];
+        host.ok(&[&create[..], &pools, &more, &second, &["net"]].concat());
+        let config = &inspect(host, "net")["IPAM"]["Config"];
+        assert_eq!(config.as_array().unwrap().len(), 2, "{config}");
+        for name in ["one", "two"] {
+            serve(host, "net", name, &[]);
+        }
+        serve(host, "net", "named", &["--ip", "10.77.0.99"]);
+        // The gateway of the first is in its range as well.
+        for (name, ip, way) in [
+            ("one", "10.77.0.3", "10.77.0.1"),
+            ("two", "10.78.0.2", "10.78.0.1"),
+            ("named", "10.77.0.99", "10.77.0.1"),
+        ] {
+            assert_eq!(address(host, name, "net"), ip, "{name}");
+            assert_eq!(place(host, name, "net")["IPPrefixLen"], 24, "{name}");
+            let routes = routes(host, name);
+            assert!(routes.contains(&format!("default via {way} dev eth0")), "{name}: {routes}");
+            outside.sees_at(ip);
+        }
+        let run = ["run", "--rm", "--network", "net", "--ip", "10.79.0.1", "busybox", "true"];
+        assert!(host.fails(125, &run).contains("10.79.0.1"));
+        // A bridge has one (Docker).
+        let bridge = [&["network", "create"][..], &pools, &second, &["br"]].concat();
+        assert!(host.fails(1, &bridge).contains("bridge driver doesn't support multiple subnets"));
+        host.ok(&[&["network", "create", "--config-only"][..], &pools, &second, &["c"]].concat());
+        let from = host.fails(1, &["network", "create", "--config-from", "c", "br"]);
+        assert!(from.contains("bridge driver doesn't support multiple subnets"), "{from}");
+    });
+}
+
 /// Who is the way out has to be said (Docker 29), and leads nowhere out of an internal network.
 #[test]
 fn only_a_gateway_that_is_named_leads_out() {

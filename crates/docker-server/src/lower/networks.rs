@@ -31,8 +31,6 @@ pub(crate) enum WishError {
     Pools(String),
     #[error("bridge driver doesn't support multiple subnets")]
     ManySubnets,
-    #[error("not supported yet: several subnets of one family on a network of the driver {0}")]
-    ManyVlanSubnets(&'static str),
     #[error(
         "configuration network can only contain network specific fields. Network operator fields like [ ingress | internal | attachable | scope ] are not supported."
     )]
@@ -82,7 +80,8 @@ pub(crate) fn network(request: NetworkCreate) -> Result<NetworkWish, WishError> 
         Some(false) => Ipv4::Off,
         Some(true) | None => Ipv4::On,
     };
-    let mut pools = pools(&configs, (driver, ipv6))?;
+    let bridge = (driver == Driver::Bridge).then_some(&configuration);
+    let mut pools = pools(&configs, (bridge, ipv6))?;
     pools.retain(|pool| ipv4 == Ipv4::On || pool.family() == Family::V6);
     Ok(NetworkWish {
         name: request.name,
@@ -190,8 +189,12 @@ fn configuration(request: &NetworkCreate) -> Result<Configuration, WishError> {
     Ok(Configuration::From(from.to_owned()))
 }
 
-/// One of each family. Those of a family that the network does not have are passed over (Docker).
-fn pools(configs: &[IpamConfig], (driver, ipv6): (Driver, Ipv6)) -> Result<Vec<Pool>, WishError> {
+/// One of each family on a bridge; a configuration may be of any driver. Those of a family that the network does not
+/// have are passed over (Docker).
+fn pools(
+    configs: &[IpamConfig],
+    (bridge, ipv6): (Option<&Configuration>, Ipv6),
+) -> Result<Vec<Pool>, WishError> {
     let mut wrong = Vec::new();
     let mut pools: Vec<Pool> =
         configs.iter().filter_map(|config| pool(config, &mut wrong)).collect();
@@ -200,11 +203,9 @@ fn pools(configs: &[IpamConfig], (driver, ipv6): (Driver, Ipv6)) -> Result<Vec<P
     }
     pools.retain(|pool| ipv6 != Ipv6::Off || pool.family() == Family::V4);
     let of = |family| pools.iter().filter(|pool| pool.family() == family).count();
-    if of(Family::V4) > 1 || of(Family::V6) > 1 {
-        return Err(match driver {
-            Driver::Bridge => WishError::ManySubnets,
-            Driver::Macvlan | Driver::Ipvlan => WishError::ManyVlanSubnets(driver.name()),
-        });
+    let is_one = bridge.is_some_and(|configuration| *configuration != Configuration::Only);
+    if is_one && (of(Family::V4) > 1 || of(Family::V6) > 1) {
+        return Err(WishError::ManySubnets);
     }
     Ok(pools)
 }
@@ -434,7 +435,9 @@ mod tests {
         assert!(network(with("", true)).is_ok());
         let two = [config("10.1.0.0/16", "", "", ""), config("10.2.0.0/16", "", "", "")];
         let many = NetworkCreate { driver: "macvlan".to_owned(), ..request(&two) };
-        assert_eq!(network(many), Err(WishError::ManyVlanSubnets("macvlan")));
+        assert_eq!(network(many).unwrap().pools.len(), 2);
+        let only = NetworkCreate { config_only: true, ..request(&two) };
+        assert_eq!(network(only).unwrap().pools.len(), 2);
     }
 
     #[test]

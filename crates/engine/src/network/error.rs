@@ -97,6 +97,9 @@ pub enum NetworkError {
         /// Whose it is.
         by: String,
     },
+    /// A bridge has one subnet of each family (Docker).
+    #[error("bridge driver doesn't support multiple subnets")]
+    ManySubnets,
     /// It would have no addresses at all.
     #[error("IPv4 or IPv6 must be enabled")]
     NoFamily,

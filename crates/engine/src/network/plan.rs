@@ -36,23 +36,30 @@ pub(super) fn pools(wish: &NetworkWish, ground: &Ground) -> Result<Vec<Pool>, Ne
         true => BridgeOptions::default(),
         false => BridgeOptions::parse(&wish.options, Inside::of(wish.internal))?,
     };
-    let named = |family| wish.pools.iter().find(|pool| pool.family() == family).cloned();
+    let named = |family| -> Vec<Pool> {
+        wish.pools.iter().filter(|pool| pool.family() == family).cloned().collect()
+    };
+    // Its own address is the way out of each, and a container is on one of them.
+    let is_several = |family| named(family).len() > 1;
+    if !is_vlan && [Family::V4, Family::V6].into_iter().any(is_several) {
+        return Err(NetworkError::ManySubnets);
+    }
     let mut pools = match (wish.ipv4, named(Family::V4)) {
         (Ipv4::Off, _) => Vec::new(),
-        (Ipv4::On, Some(pool)) => vec![apart(pool, ground)?],
-        (Ipv4::On, None) => vec![Pool::of(free(ground)?)],
+        (Ipv4::On, none) if none.is_empty() => vec![Pool::of(free(ground)?)],
+        (Ipv4::On, named) => apart(named, (ground, &wish.name))?,
     };
     let has_v6 = match wish.ipv6 {
         Ipv6::On => true,
         Ipv6::Off => false,
         // What is right on a link of the host's is known to who has it (Docker).
-        Ipv6::WhereThere if is_vlan => named(Family::V6).is_some(),
-        Ipv6::WhereThere => ground.stack == Stack::Dual || named(Family::V6).is_some(),
+        Ipv6::WhereThere if is_vlan => !named(Family::V6).is_empty(),
+        Ipv6::WhereThere => ground.stack == Stack::Dual || !named(Family::V6).is_empty(),
     };
     if has_v6 {
-        pools.push(match named(Family::V6) {
-            Some(pool) => apart(pool, ground)?,
-            None => Pool::of(unique_local(ground)?),
+        pools.extend(match named(Family::V6) {
+            none if none.is_empty() => vec![Pool::of(unique_local(ground)?)],
+            named => apart(named, (ground, &wish.name))?,
         });
     }
     if pools.is_empty() {
@@ -68,13 +75,17 @@ pub(super) fn pools(wish: &NetworkWish, ground: &Ground) -> Result<Vec<Pool>, Ne
     Ok(pools)
 }
 
-/// What a user names may not be in part another network's. What the host uses is the user's to know.
-fn apart(pool: Pool, ground: &Ground) -> Result<Pool, NetworkError> {
-    let wanted = pool.subnet;
-    match ground.networks.iter().find(|(held, _)| held.overlaps(wanted)) {
-        None => Ok(pool),
-        Some((held, by)) => Err(NetworkError::Overlap { wanted, held: *held, by: by.clone() }),
+/// What a user names may not be in part another network's, nor twice its own. What the host uses is the user's to know.
+fn apart(named: Vec<Pool>, (ground, own): (&Ground, &str)) -> Result<Vec<Pool>, NetworkError> {
+    for (index, pool) in named.iter().enumerate() {
+        let wanted = pool.subnet;
+        let before = named.iter().take(index).map(|pool| (pool.subnet, own));
+        let others = ground.networks.iter().map(|(held, by)| (*held, by.as_str()));
+        if let Some((held, by)) = others.chain(before).find(|(held, _)| held.overlaps(wanted)) {
+            return Err(NetworkError::Overlap { wanted, held, by: by.to_owned() });
+        }
     }
+    Ok(named)
 }
 
 fn in_use(ground: &Ground) -> Vec<Subnet> {
@@ -219,6 +230,48 @@ mod tests {
             &expect![[r#"
                 172.18.0.0/24 by None
                 fd00:9::/64 by Some(fd00:9::9)
+            "#]],
+        );
+    }
+
+    #[test]
+    fn on_a_link_of_the_hosts_a_family_may_have_several_subnets() {
+        let pool = |text: &str| Pool::of(text.parse().unwrap());
+        let several = |pools: &[&str]| NetworkWish {
+            driver: Driver::Macvlan,
+            pools: pools.iter().map(|text| pool(text)).collect(),
+            ..wish()
+        };
+        let three = several(&["10.1.0.0/24", "fd00:9::/64", "10.2.0.0/24"]);
+        check(
+            &three,
+            &ground(&[], &[]),
+            &expect![[r#"
+                10.1.0.0/24 by None
+                10.2.0.0/24 by None
+                fd00:9::/64 by None
+            "#]],
+        );
+        check(
+            &three,
+            &ground(&["10.2.0.0/16"], &[]),
+            &expect![[r#"
+                invalid pool request: Pool overlaps with other one on this address space: 10.2.0.0/24 overlaps with 10.2.0.0/16 of network of-10.2.0.0/16
+            "#]],
+        );
+        check(
+            &several(&["10.1.0.0/24", "10.1.0.128/25"]),
+            &ground(&[], &[]),
+            &expect![[r#"
+                invalid pool request: Pool overlaps with other one on this address space: 10.1.0.128/25 overlaps with 10.1.0.0/24 of network n
+            "#]],
+        );
+        // One that is made from a configuration says its driver.
+        check(
+            &NetworkWish { driver: Driver::Bridge, ..three },
+            &ground(&[], &[]),
+            &expect![[r#"
+                bridge driver doesn't support multiple subnets
             "#]],
         );
     }

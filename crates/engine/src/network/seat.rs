@@ -275,7 +275,8 @@ impl Engine {
             self.store().addresses().end(&known.id, &container.id)?;
             return Err(EngineError::NoSuchNetwork(known.name.clone()));
         }
-        Ok(pools.iter().zip(leased).filter_map(|(pool, ip)| pool.subnet.with(ip)).collect())
+        let with = |ip: &IpAddr| pools.iter().find_map(|pool| pool.subnet.with(*ip));
+        Ok(leased.iter().filter_map(with).collect())
     }
 
     fn refused(&self, error: LeaseError, known: &Known) -> EngineError {
@@ -351,7 +352,8 @@ fn no_link(error: EngineError, link: &Link) -> EngineError {
 /// The gateways of the families that a container has; nothing leads out of an internal network.
 pub(super) fn gateways_of(made: &Made, addresses: &[Cidr]) -> Vec<Way> {
     let pools = made.pools.iter().filter(|_| !made.internal);
-    let has = |pool: &&Pool| addresses.iter().any(|cidr| cidr.family() == pool.family());
+    // Of several subnets, that of the one that it is in.
+    let has = |pool: &&Pool| addresses.iter().any(|cidr| pool.subnet.contains(cidr.address()));
     pools.filter(has).filter_map(|pool| pool.gateway).map(Way::Gateway).collect()
 }
 
@@ -398,27 +400,35 @@ fn choose(
     used: &BTreeSet<IpAddr>,
     known: &Known,
 ) -> Result<Vec<IpAddr>, LeaseError> {
-    let one = |pool: &&Pool| {
-        let reserved: BTreeSet<IpAddr> = pool.reserved().collect();
-        match asked.asked(pool.family()) {
-            Some(address) if reserved.contains(&address) || !pool.subnet.is_hosts(address) => {
+    let free = |pool: &&Pool| {
+        let taken = used.iter().copied().chain(pool.reserved()).collect();
+        ipam::lowest_within(pool.subnet, pool.range.unwrap_or(pool.subnet), None, &taken)
+    };
+    let one = |family: Family| {
+        let mut of_family = pools.iter().copied().filter(|pool| pool.family() == family);
+        match asked.asked(family) {
+            Some(address) if of_family.any(|pool| is_its_own(pool, address)) => {
                 let (name, by) = (known.name.clone(), "the network itself".to_owned());
                 Err(NetworkError::AddressTaken { name, address, by })
             }
             Some(address) => Ok(address),
-            None => {
-                let taken = used.union(&reserved).copied().collect();
-                let range = pool.range.unwrap_or(pool.subnet);
-                let free = ipam::lowest_within(pool.subnet, range, None, &taken);
-                free.ok_or_else(|| exhausted(pool, known))
-            }
+            // The first of several subnets in which there is one (Docker).
+            None => of_family.find_map(|pool| free(&pool)).ok_or_else(|| exhausted(family, known)),
         }
     };
-    pools.iter().map(one).collect::<Result<_, _>>().map_err(LeaseError::Network)
+    let mut families: Vec<Family> = pools.iter().map(|pool| pool.family()).collect();
+    families.dedup();
+    families.into_iter().map(one).collect::<Result<_, _>>().map_err(LeaseError::Network)
 }
 
-fn exhausted(pool: &Pool, known: &Known) -> NetworkError {
-    let family = match pool.family() {
+/// Whether an address of a pool is none that a container can have.
+fn is_its_own(pool: &Pool, address: IpAddr) -> bool {
+    pool.subnet.contains(address)
+        && (pool.reserved().any(|own| own == address) || !pool.subnet.is_hosts(address))
+}
+
+fn exhausted(family: Family, known: &Known) -> NetworkError {
+    let family = match family {
         Family::V4 => "IPv4",
         Family::V6 => "IPv6",
     };
