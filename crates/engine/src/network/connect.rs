@@ -22,7 +22,7 @@ use sys::rootless::networks::Networks;
 use super::error::NetworkError;
 use super::moving::{kept, kept_of};
 use super::record::Known;
-use super::seat::{LinkNames, check_place};
+use super::seat::{LinkNames, check_place, inside_name};
 use super::{net_error, ways};
 use crate::container::Container;
 use crate::guard::call_error;
@@ -448,9 +448,8 @@ fn ways_of(main: Option<&Endpoint>) -> Result<Vec<(LinkName, Way)>, EngineError>
         let Some(place) = ways::out(&places, family).and_then(|index| places.get(index)) else {
             continue;
         };
-        // One of an earlier dhow was the only one, and leads out as it did.
-        if let (Some(links), Some(way)) = (&place.links, place.way(family)) {
-            let link: Result<LinkName, BadLinkName> = links.inside.parse();
+        if let Some(way) = place.way(family) {
+            let link: Result<LinkName, BadLinkName> = inside_name(place).parse();
             found.push((link.map_err(net_error)?, way));
         }
     }
@@ -461,6 +460,20 @@ fn ways_of(main: Option<&Endpoint>) -> Result<Vec<(LinkName, Way)>, EngineError>
 mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;
+
+    /// Its link is led out by again when the other's is gone.
+    #[test]
+    fn a_link_of_an_earlier_dhow_can_be_the_way_out() {
+        let ways = |links: Option<Links>| {
+            let place = ways::tests::place("a", 0, ("10.0.0.1", Some("fd00::1")));
+            let ways = ways_of(Some(&Endpoint { links, ..place })).unwrap();
+            ways.iter().map(|(link, way)| format!("{link} {:?}", way.family())).collect::<Vec<_>>()
+        };
+        assert_eq!(ways(None), ["eth0 V4", "eth0 V6"]);
+        let named = Links { inside: "eth1".to_owned(), host: None };
+        assert_eq!(ways(Some(named)), ["eth1 V4", "eth1 V6"]);
+        assert!(ways_of(None).unwrap().is_empty());
+    }
 
     #[test]
     fn what_is_written_in_its_place_is_the_same_file() {

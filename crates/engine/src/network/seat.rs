@@ -73,10 +73,7 @@ pub(super) struct LinkNames {
 impl LinkNames {
     /// Those of links that are there; one of an earlier dhow had the first name.
     pub(super) fn of<'e>(places: impl Iterator<Item = &'e Endpoint>) -> Self {
-        let name = |place: &Endpoint| {
-            place.links.as_ref().map_or_else(|| format!("{LINK_PREFIX}0"), |it| it.inside.clone())
-        };
-        Self { taken: places.map(name).collect() }
+        Self { taken: places.map(inside_name).collect() }
     }
 
     /// Keeps a name that somebody asks for.
@@ -93,6 +90,11 @@ impl LinkNames {
         self.taken.insert(name.clone());
         name
     }
+}
+
+/// What a place's link was called when it was made. One of an earlier dhow was the only one of its container.
+pub(super) fn inside_name(place: &Endpoint) -> String {
+    place.links.as_ref().map_or_else(|| format!("{LINK_PREFIX}0"), |it| it.inside.clone())
 }
 
 impl Engine {
