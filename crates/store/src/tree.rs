@@ -588,6 +588,31 @@ mod tests {
         }
     }
 
+    /// One that was cut short meanwhile, and one whose length is not what it says: the kernel copies nothing of it by
+    /// itself, and some versions say that it ends there.
+    #[test]
+    fn a_file_that_ends_early_is_copied_up_to_its_end() {
+        let (_dir, from, to) = dirs();
+        std::fs::write(from.join("short"), "ten bytes!").unwrap();
+        let open = |path: &Path| OwnedFd::from(std::fs::File::open(path).unwrap());
+        let sources = [from.join("short"), PathBuf::from("/sys/class/net/lo/mtu")];
+        for (number, source) in sources.iter().enumerate() {
+            let text = std::fs::read(source).unwrap();
+            assert!((1..=10).contains(&text.len()), "{}", source.display());
+            let copy = to.join(number.to_string());
+            let file = OwnedFd::from(std::fs::File::create(&copy).unwrap());
+            assert!(
+                matches!(copy_run(&open(source), &file, 0, 4096), Ok(at) if at == text.len() as u64)
+            );
+            assert_eq!(std::fs::read(&copy).unwrap(), text);
+            // It is as long as it was said to be, as a file that somebody writes again is.
+            assert!(copy_runs(&open(source), &file, 4096).is_ok());
+            let copied = std::fs::read(&copy).unwrap();
+            assert_eq!((copied.len(), &copied[..text.len()]), (4096, &text[..]));
+            assert!(copied[text.len()..].iter().all(|byte| *byte == 0));
+        }
+    }
+
     #[test]
     fn memory_is_the_last_way() {
         let (_dir, from, to) = dirs();

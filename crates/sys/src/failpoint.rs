@@ -110,6 +110,7 @@ places! {
     ConnectLeased = "connect.leased": "A container that runs has an address on another network; no link.",
     ConnectLinked = "connect.linked": "It has its link there; its record does not say so.",
     ConnectSaved = "connect.saved": "Its record says where it is; its way out and its ports do not follow yet.",
+    ConnectTold = "connect.told": "Its shim knows of its ports; the firewall does not.",
     DisconnectUnlinked = "disconnect.unlinked": "Its link is gone; its record has it.",
     NetworkRemoved = "network.removed": "A network's row is gone; its bridge is there.",
 

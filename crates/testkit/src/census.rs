@@ -158,14 +158,34 @@ impl Host {
         }
     }
 
-    /// How many rows each table has.
-    fn rows(&self) -> Vec<String> {
+    /// Changes the record of a container or a network, as if another dhow had written it. `table` is `containers` or
+    /// `networks`.
+    ///
+    /// # Panics
+    /// There is none of that name.
+    pub fn rewrite(&self, table: &str, name: &str, change: impl FnOnce(&mut serde_json::Value)) {
+        let db = self.database();
+        let read = format!("SELECT record FROM {table} WHERE name = ?1");
+        let text: String = db.query_row(&read, [name], |row| row.get(0)).expect("read a record");
+        let mut record = serde_json::from_str(&text).expect("a record");
+        change(&mut record);
+        let write = format!("UPDATE {table} SET record = ?2 WHERE name = ?1");
+        assert_eq!(db.execute(&write, [name, &record.to_string()]), Ok(1));
+    }
+
+    fn database(&self) -> rusqlite::Connection {
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
         let path = self.root().join("dhow.db");
         let db = rusqlite::Connection::open_with_flags(path, flags).expect("open the database");
         db.busy_timeout(PATIENCE).expect("set a timeout");
         let keep = rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
         db.set_db_config(keep, true).expect("leave the log alone");
+        db
+    }
+
+    /// How many rows each table has.
+    fn rows(&self) -> Vec<String> {
+        let db = self.database();
         let sql = "SELECT name FROM sqlite_master WHERE type = 'table'";
         let mut statement = db.prepare(sql).expect("read the schema");
         let tables = statement.query_map([], |row| row.get::<_, String>(0)).expect("list tables");

@@ -404,6 +404,90 @@ fn what_is_published_meanwhile_of_a_former_place_is_taken_back() {
     assert!(!leads(&former) && leads(&kept), "{:?}", rules(&host, " dnat_ip "));
 }
 
+/// The shim takes back what it knows as soon as its container ends, and what comes behind that stays with nobody.
+#[test]
+fn what_is_published_while_its_container_ends_is_taken_back() {
+    let host = host();
+    let _ = networks(&host, ["one", "two"]);
+    sleep(&host, "cc", &["--network", "one", "-p", "127.0.0.1:0:80"]);
+    let pid = host.ok(&["inspect", "-f", "{{.State.Pid}}", "cc"]).parse().unwrap();
+    let witness = host.scratch().join("told");
+    let mut connect = host.command(&["network", "connect", "--gw-priority", "1", "two", "cc"]);
+    let wish = format!("connect.told=wait={}", witness.display());
+    let mut connect = host.spawn(connect.env("DHOW_FAILPOINT", wish));
+    until("its shim to know of them", || witness.exists());
+    host.kill_9(pid);
+    until("its end", || host.ok(&["inspect", "-f", "{{.State.Running}}", "cc"]) == "false");
+    std::fs::remove_file(&witness).unwrap();
+    connect.wait().unwrap();
+    assert_eq!(rules(&host, " dnat_ip "), Vec::<String>::new());
+    host.ok(&["start", "cc"]);
+    let led = rules(&host, " dnat_ip ");
+    assert!(led.len() == 1 && led[0].contains(&address(&host, "cc", "two")), "{led:?}");
+}
+
+/// It was started when there was one network for each, and its record does not say what its link is called.
+#[test]
+fn the_way_out_of_a_container_of_an_earlier_dhow_comes_back() {
+    let host = host();
+    let [one, zwei] = networks(&host, ["one", "zwei"]);
+    sleep(&host, "cc", &["--network", "zwei"]);
+    host.rewrite("containers", "cc", |record| {
+        let place = &mut record["progress"]["Started"]["endpoint"];
+        assert!(place.as_object_mut().unwrap().remove("links").is_some());
+    });
+    for _ in 0..2 {
+        host.ok(&["network", "connect", "one", "cc"]);
+        assert_eq!(way_out(&host, "cc"), at(&one, 1));
+        host.ok(&["network", "disconnect", "one", "cc"]);
+        assert_eq!(way_out(&host, "cc"), at(&zwei, 1));
+        assert_eq!(links(&host, "cc"), "eth0");
+    }
+}
+
+/// A newer dhow knows options, and fields, that this one does not. Such a network is in nobody's way but its own.
+#[test]
+fn a_network_that_a_newer_dhow_has_written_keeps_no_other_from_anything() {
+    let host = host();
+    let [newer, _] = networks(&host, ["newer", "other"]);
+    let colour = "com.docker.network.bridge.colour";
+    let option = |record: &mut Value| record["made"]["options"][colour] = "blue".into();
+    let field = |record: &mut Value| record["made"]["shape"] = "round".into();
+    let inner = |subnet: &str| subnet.replace("/24", "/25");
+    for (what, says) in [("an option", colour), ("a field", "shape")] {
+        let change =
+            |record: &mut Value| if says == colour { option(record) } else { field(record) };
+        host.rewrite("networks", "newer", change);
+        let warned = host.run(&["info"]);
+        let warned = format!("{}{}", warned.out, warned.err);
+        assert!(warned.contains("network newer") && warned.contains(says), "{what}: {warned}");
+        let run = ["run", "--rm", "--network", "newer", "busybox", "true"];
+        let refused = host.fails(125, &run);
+        assert!(refused.contains(says), "{what}: {refused}");
+        // Its addresses are its own.
+        let overlap = ["network", "create", "--subnet", &inner(&newer), "third"];
+        let refused = host.fails(1, &overlap);
+        assert!(refused.contains("of network newer"), "{what}: {refused}");
+        // Others come, go, publish, and have their rules built anew.
+        host.ok(&["network", "create", "--subnet", &subnet(), "third"]);
+        sleep(&host, "cc", &["--network", "other", "-p", "127.0.0.1:0:80"]);
+        let shown = host.ok(&["network", "firewall", "--format", "json"]);
+        let table = serde_json::from_str::<Value>(&shown).unwrap()["Table"].clone();
+        load(&format!("delete table ip {}", table.as_str().unwrap()));
+        host.ok(&["network", "connect", "third", "cc"]);
+        let led = rules(&host, " dnat_ip ");
+        assert!(led.len() == 1 && led[0].contains(&address(&host, "cc", "other")), "{led:?}");
+        host.ok(&["rm", "-f", "cc"]);
+        host.ok(&["network", "rm", "third"]);
+        host.rewrite("networks", "newer", |record| {
+            record["made"]["options"].as_object_mut().unwrap().remove(colour);
+            record["made"].as_object_mut().unwrap().remove("shape");
+        });
+        host.ok(&run);
+    }
+    host.ok(&["network", "rm", "newer", "other"]);
+}
+
 /// Its address is another's again, its link is gone, and nobody is told that it is there.
 #[test]
 fn a_change_that_fails_gives_back_what_it_took() {

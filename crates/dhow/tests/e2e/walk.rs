@@ -95,7 +95,7 @@ const fn scenarios(point: Point) -> &'static [Scenario] {
         P::RemoveVolumeRow => &[VolumeRemove],
         P::NetworkRow | P::NetworkLaid => &[NetworkMake],
         P::NetworkRemoved => &[NetworkRemove],
-        P::ConnectLeased | P::ConnectLinked => &[Connect],
+        P::ConnectLeased | P::ConnectLinked | P::ConnectTold => &[Connect],
         P::ConnectSaved => &[Connect, Disconnect],
         P::DisconnectUnlinked => &[Disconnect],
         P::VolumeImported => &[VolumeImport],
@@ -134,7 +134,7 @@ const fn then(point: Point, scenario: Scenario) -> Then {
         (VolumeRename, Point::VolumeLinked) => Then::Undone,
         (VolumeImport | VolumeRename, _) => Then::Done,
         (Remove, Point::RemoveLocked | Point::RemoveLife | Point::RemoveMoved) => Then::Undone,
-        (Connect | Disconnect, Point::ConnectSaved) => Then::Done,
+        (Connect | Disconnect, Point::ConnectSaved | Point::ConnectTold) => Then::Done,
         (Connect | Disconnect, _) => Then::Undone,
         // A network without a bridge is one: the next container makes it.
         (Remove | VolumeRemove | Log | NetworkMake | NetworkRemove, _) => Then::Done,

@@ -11,6 +11,7 @@ use model::ContainerId;
 use model::port::{HostPort, PortBinding, PortRange};
 use net::address::Family;
 use net::nft::PortRule;
+use sys::failpoint::Point;
 
 use super::connect::{endpoint_of, ports_of, rules_of};
 use super::net_error;
@@ -135,6 +136,7 @@ impl Engine {
         if is_there {
             return Ok(());
         }
+        sys::failpoint::pass(Point::ConnectTold);
         self.publish_rules(&new)?;
         if !self.life(after)?.is_running() {
             // Its shim may have taken back its ports before these were there.

@@ -110,3 +110,44 @@ pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> VolumeRowError + 
     let path = path.to_owned();
     move |source| VolumeRowError::Make { path, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::Store;
+
+    /// Whoever sweeps may see it before it is locked: then it is another's name that it gets.
+    #[test]
+    fn what_is_staged_is_not_swept_away() {
+        const OFTEN: usize = 60;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let ended = AtomicBool::new(false);
+        let sweeping = || {
+            while !ended.load(Ordering::Relaxed) {
+                gc::sweep(store.volumes().layout).unwrap();
+            }
+        };
+        std::thread::scope(|scope| {
+            let _both = [scope.spawn(sweeping), scope.spawn(sweeping)];
+            // Those stop sweeping whatever comes of this.
+            let staging = scope.spawn(|| {
+                let volumes = store.volumes();
+                (0..OFTEN).map(|_| volumes.stage()).collect::<Result<Vec<_>, _>>()
+            });
+            let staged = staging.join();
+            ended.store(true, Ordering::Relaxed);
+            let staged = staged.unwrap().unwrap();
+            assert_eq!(staged.iter().filter(|one| one.data().is_dir()).count(), OFTEN);
+            // Nor by one that sees it whole.
+            let volumes = store.volumes();
+            gc::sweep(volumes.layout).unwrap();
+            assert!(staged.iter().all(|one| one.data().is_dir()));
+            drop(staged);
+            let left = std::fs::read_dir(volumes.layout.staging()).unwrap().count();
+            assert_eq!(left, 0, "what nobody has adopted is thrown away");
+        });
+    }
+}
