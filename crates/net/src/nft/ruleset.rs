@@ -12,7 +12,7 @@ use crate::address::Family;
 use crate::host::Ipv6Loopback;
 
 /// Raised with every change of what this module says: a table of another layout is rebuilt.
-pub(super) const LAYOUT: u32 = 6;
+pub(super) const LAYOUT: u32 = 7;
 
 /// `(protocol, port) → (address, port)`: published on every address of the host.
 pub(super) const DNAT_ANY: &str = "dnat_any";
@@ -675,10 +675,12 @@ mod tests {
         };
         expect![[r#"
             set admitted: 16 Remembered
+            set callers: 4 Remembered
             set senders: 4 Remembered
               r0 = InputName; r0 = @bridges; r0 != @shared; r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
               r0 = type of destination; r0 = [02, 00, 00, 00]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; r0 = @admitted; jump publish
             chain remember
+              r0 = Network[12+4]; r0 is in @callers more than 200 times a minute, 200 at once; drop
               r0 = Network[12+4]; r0 &= [ff, ff, ff, 00]; r0 is in @senders more than 600 times a minute, 600 at once; drop
               r0 = Transport; r0 = [11]; r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 180 s; drop
               r0 = Network[12+4]; r1 = Network[16+4]; r2 = Transport; r3 = Transport[2+2]; add r0 to @admitted for 30 s; drop
@@ -692,11 +694,15 @@ mod tests {
         .assert_eq(&told(Family::V4));
         expect![[r#"
             set admitted: 40 Remembered
+            set callers: 16 Remembered
             set senders: 16 Remembered
+            set sites: 16 Remembered
               r0 = InputName; r0 = @bridges; r0 != @shared; r0 = type of destination; r0 = [02, 00, 00, 00]; jump publish
               r0 = type of destination; r0 = [02, 00, 00, 00]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; r0 = @admitted; jump publish
             chain remember
+              r0 = Network[8+16]; r0 is in @callers more than 200 times a minute, 200 at once; drop
               r0 = Network[8+16]; r0 &= [ff, ff, ff, ff, ff, ff, ff, ff, 00, 00, 00, 00, 00, 00, 00, 00]; r0 is in @senders more than 600 times a minute, 600 at once; drop
+              r0 = Network[8+16]; r0 &= [ff, ff, ff, ff, ff, ff, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00]; r0 is in @sites more than 2400 times a minute, 2400 at once; drop
               r0 = Transport; r0 = [11]; r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 180 s; drop
               r0 = Network[8+16]; r4 = Network[24+16]; r8 = Transport; r9 = Transport[2+2]; add r0 to @admitted for 30 s; drop
             chain admit (filter hook 1 priority 200)

@@ -41,7 +41,7 @@ const ORDER: [(&str, &str); 11] = [
     ("admit", "asks remember about who got past the host's own rules to a published port"),
     (
         "remember",
-        "lets in who tries again within some time, unless too many come from one place; the first packet is dropped",
+        "lets in who tries again within some time, unless too many come from one sender or one place; the first packet is dropped",
     ),
     (
         "forward",

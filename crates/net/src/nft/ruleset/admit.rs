@@ -11,17 +11,40 @@ use crate::nft::expr::{Base, Ct, Expr, Is, Meta, Reg, Verdict};
 
 /// `(sender, address, protocol, port)` that the host's own rules have let in.
 const ADMITTED: &str = "admitted";
+/// Those that were let in, each by itself.
+const CALLERS: &str = "callers";
 /// Where those are that were let in, as far as neighbours have addresses in common.
 const SENDERS: &str = "senders";
+/// The same of what one provider gives a customer that has many of these places.
+const SITES: &str = "sites";
 /// For how long they are not asked again: what they forbid then is let in no longer than this. A connection that is
 /// there has no need of it.
 const ADMISSION: u64 = 30;
 /// The same of UDP, whose senders do not try again by themselves: one that sends more often loses one packet.
 const ADMISSION_UDP: u64 = 180;
-/// How many a minute are let in of one place, and how many at once: one that has many addresses cannot fill the set.
-const PLACE_RATE: u64 = 600;
-const PLACE_BURST: u32 = 600;
 const UDP: u8 = 17;
+
+/// How many are let in of addresses that begin with the same bits.
+struct Limit {
+    set: &'static str,
+    /// How many bits.
+    prefix: u8,
+    /// In a minute, and at once.
+    most: u32,
+}
+
+/// The narrowest first: what is refused there is no burden to the others of its place. One machine that asks for
+/// hundreds of ports leaves room for its neighbours, and one that has many addresses cannot fill the set. A set of
+/// these that is full limits nobody who is not in it: it fills no sooner than what they protect.
+fn limits(family: Family) -> Vec<Limit> {
+    let limit = |set, prefix, most| Limit { set, prefix, most };
+    match family {
+        Family::V4 => vec![limit(CALLERS, 32, 200), limit(SENDERS, 24, 600)],
+        Family::V6 => {
+            vec![limit(CALLERS, 128, 200), limit(SENDERS, 64, 600), limit(SITES, 48, 2400)]
+        }
+    }
+}
 
 /// What comes for a published port from outside goes the way of what comes for the host, up to the end of all
 /// that is asked there. Who gets as far is remembered, and let in when it is sent again; here it is dropped, since
@@ -30,7 +53,9 @@ pub(super) fn first(rules: &mut Ruleset, family: Family) {
     let address = Type::address(family);
     let key = Type::concat(&[address, address, PROTOCOL, PORT]);
     rules.sets.push(Set { name: ADMITTED, key, data: None, form: Form::Remembered });
-    rules.sets.push(Set { name: SENDERS, key: address, data: None, form: Form::Remembered });
+    let counted = limits(family).into_iter().map(|limit| limit.set);
+    let set = |name| Set { name, key: address, data: None, form: Form::Remembered };
+    rules.sets.extend(counted.map(set));
     rules.chains.push(Chain { name: "remember", hook: None, rules: remember(family) });
     for chain in rules.chains.iter_mut().filter(|chain| chain.name == "prerouting") {
         chain.rules = vec![bridge_to_publish(), admitted_to_publish(family)];
@@ -85,25 +110,23 @@ fn admit(family: Family) -> Vec<Vec<Expr>> {
 
 /// Puts who has got so far into the set. Where there is no room, who comes is refused by the closed port.
 fn remember(family: Family) -> Vec<Vec<Expr>> {
-    // What one provider gives one customer, or a few.
-    let place = match family {
-        Family::V4 => vec![0xff, 0xff, 0xff, 0],
-        Family::V6 => [[0xff; 8], [0; 8]].concat(),
+    let too_many = |limit: Limit| {
+        let mut rule = load_address(family, End::Source);
+        if limit.prefix < family.bits() {
+            rule.push(Expr::Mask { register: Reg(0), mask: mask(family, limit.prefix) });
+        }
+        let over = Expr::Over {
+            set: limit.set.into(),
+            register: Reg(0),
+            // What it has had is not forgotten before what it has got.
+            seconds: ADMISSION_UDP,
+            rate: limit.most.into(),
+            burst: limit.most,
+        };
+        rule.extend([over, Expr::Verdict(Verdict::Drop)]);
+        rule
     };
-    let over = Expr::Over {
-        set: SENDERS.into(),
-        register: Reg(0),
-        // What it has had is not forgotten before what it has got.
-        seconds: ADMISSION_UDP,
-        rate: PLACE_RATE,
-        burst: PLACE_BURST,
-    };
-    let mut too_many = load_address(family, End::Source);
-    too_many.extend([
-        Expr::Mask { register: Reg(0), mask: place },
-        over,
-        Expr::Verdict(Verdict::Drop),
-    ]);
+    let mut rules: Vec<_> = limits(family).into_iter().map(too_many).collect();
     let admitted = |seconds| {
         let mut rule = load_flow(family);
         rule.extend([
@@ -117,7 +140,13 @@ fn remember(family: Family) -> Vec<Vec<Expr>> {
         Expr::Compare { register: Reg(0), is: Is::Equal, value: vec![UDP] },
     ];
     let of_udp = [&udp[..], &admitted(ADMISSION_UDP)].concat();
-    vec![too_many, of_udp, admitted(ADMISSION)]
+    rules.extend([of_udp, admitted(ADMISSION)]);
+    rules
+}
+
+/// The first bits of an address.
+fn mask(family: Family, prefix: u8) -> Vec<u8> {
+    (0..family.bits() / 8).map(|byte| if byte * 8 < prefix { 0xff } else { 0 }).collect()
 }
 
 /// Sender, destination, protocol and port.
