@@ -7,7 +7,7 @@
 //! by descriptor from then on: whoever writes in the volume can lead it nowhere else.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
+use std::ffi::{CString, NulError};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use model::container::UserNamespace;
 use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
 use sys::Errno;
-use sys::mount::{Attributes, Depth, MountAttrFlags, Param};
+use sys::mount::{Attributes, Depth, FsError, MountAttrFlags, Param};
 use sys::root::{Final, Root};
 
 use crate::error::words;
@@ -42,13 +42,23 @@ enum Device {
     FileSystem { kind: String, device: String, options: Vec<String>, is_read_only: bool },
 }
 
-/// Words of `o` that say how a file system is mounted, not what it is.
-const MOUNT_WORDS: [(&str, MountAttrFlags); 5] = [
-    ("nosuid", MountAttrFlags::MOUNT_ATTR_NOSUID),
-    ("nodev", MountAttrFlags::MOUNT_ATTR_NODEV),
-    ("noexec", MountAttrFlags::MOUNT_ATTR_NOEXEC),
-    ("noatime", MountAttrFlags::MOUNT_ATTR_NOATIME),
-    ("nodiratime", MountAttrFlags::MOUNT_ATTR_NODIRATIME),
+/// Words of `o` that say how a file system is mounted, not what it is: an attribute, and whether they set it.
+const MOUNT_WORDS: [(&str, MountAttrFlags, bool); 14] = [
+    ("nosuid", MountAttrFlags::MOUNT_ATTR_NOSUID, true),
+    ("suid", MountAttrFlags::MOUNT_ATTR_NOSUID, false),
+    ("nodev", MountAttrFlags::MOUNT_ATTR_NODEV, true),
+    ("dev", MountAttrFlags::MOUNT_ATTR_NODEV, false),
+    ("noexec", MountAttrFlags::MOUNT_ATTR_NOEXEC, true),
+    ("exec", MountAttrFlags::MOUNT_ATTR_NOEXEC, false),
+    ("noatime", MountAttrFlags::MOUNT_ATTR_NOATIME, true),
+    ("atime", MountAttrFlags::MOUNT_ATTR_NOATIME, false),
+    ("nodiratime", MountAttrFlags::MOUNT_ATTR_NODIRATIME, true),
+    ("diratime", MountAttrFlags::MOUNT_ATTR_NODIRATIME, false),
+    ("strictatime", MountAttrFlags::MOUNT_ATTR_STRICTATIME, true),
+    ("nostrictatime", MountAttrFlags::MOUNT_ATTR_STRICTATIME, false),
+    // What a mount is that says nothing.
+    ("relatime", MountAttrFlags::MOUNT_ATTR_RELATIME, true),
+    ("norelatime", MountAttrFlags::MOUNT_ATTR_RELATIME, false),
 ];
 
 /// Refuses options that `local` does not have, in Docker's words.
@@ -120,7 +130,7 @@ impl Engine {
             }
             (Some(Device::Bind { path, depth, is_read_only }), None) => {
                 let tree = sys::mount::clone_tree(path.as_path(), depth).map_err(|errno| {
-                    failed(&data, &path.to_string_lossy(), "flags: 0x1000", errno)
+                    failed(&data, &path.to_string_lossy(), "flags: 0x1000", &words(errno))
                 })?;
                 finish(tree, Access::of(is_read_only)).map(VolumeFiles::Tree)
             }
@@ -141,8 +151,8 @@ impl Engine {
                         data.display()
                     ))
                 })?;
-                let tree = file_system(&kind, &device, &options).map_err(|errno| {
-                    failed(&data, &device, &format!("data: {}", told(&options)), errno)
+                let tree = file_system(&kind, &device, &options).map_err(|reason| {
+                    failed(&data, &device, &format!("data: {}", told(&options)), &reason)
                 })?;
                 let tree = finish(tree, Access::of(is_read_only))?;
                 Ok(match memory {
@@ -269,26 +279,51 @@ fn with_addresses(kind: &str, mut options: Vec<String>) -> Result<Vec<String>, S
     Ok(options)
 }
 
-fn file_system(kind: &str, device: &str, options: &[String]) -> Result<OwnedFd, Errno> {
-    let text = |text: &str| CString::new(text).map_err(|_| Errno::INVAL);
-    let (mut attributes, mut given) = (MountAttrFlags::empty(), Vec::new());
-    for word in options {
-        if let Some((_, flag)) = MOUNT_WORDS.iter().find(|(name, _)| name == word) {
-            attributes |= *flag;
-            continue;
+/// What the kernel is asked for.
+#[derive(Debug)]
+struct Asked {
+    kind: CString,
+    /// The device is the first.
+    params: Vec<(CString, Option<CString>)>,
+    attributes: MountAttrFlags,
+}
+
+impl Asked {
+    fn of(kind: &str, device: &str, options: &[String]) -> Result<Self, NulError> {
+        let mut params = vec![(c"source".to_owned(), Some(CString::new(device)?))];
+        let mut attributes = MountAttrFlags::empty();
+        for word in options {
+            if let Some((_, flag, is_set)) = MOUNT_WORDS.iter().find(|(name, ..)| name == word) {
+                attributes.set(*flag, *is_set);
+                continue;
+            }
+            let (key, value) =
+                word.split_once('=').map_or((word.as_str(), None), |(k, v)| (k, Some(v)));
+            params.push((CString::new(key)?, value.map(CString::new).transpose()?));
         }
-        let (key, value) =
-            word.split_once('=').map_or((word.as_str(), None), |(k, v)| (k, Some(v)));
-        given.push((text(key)?, value.map(text).transpose()?));
+        // The kernel refuses both; where they are bits of one number, this one is stronger.
+        if attributes.contains(MountAttrFlags::MOUNT_ATTR_STRICTATIME) {
+            attributes.remove(MountAttrFlags::MOUNT_ATTR_NOATIME);
+        }
+        Ok(Self { kind: CString::new(kind)?, params, attributes })
     }
-    let device = text(device)?;
-    let params = given.iter().map(|(key, value)| match value {
+}
+
+/// The reason is told if there is none.
+fn file_system(kind: &str, device: &str, options: &[String]) -> Result<OwnedFd, String> {
+    let asked = Asked::of(kind, device, options).map_err(|_| words(Errno::INVAL))?;
+    let params = asked.params.iter().map(|(key, value)| match value {
         Some(value) => Param::String(key, value),
         None => Param::Flag(key),
     });
-    let source = std::iter::once(Param::String(c"source", &device));
-    sys::mount::detached(&text(kind)?, source.chain(params), attributes)
-        .map_err(|error| error.errno())
+    sys::mount::detached(&asked.kind, params, asked.attributes).map_err(|error| {
+        let what = words(error.errno());
+        if matches!(error, FsError::Open(Errno::NODEV)) {
+            format!("{what}: this kernel has no file system {kind}; load its module (modprobe {kind}), if there is one")
+        } else {
+            what
+        }
+    })
 }
 
 /// Parts of the names of options whose values are secret: `pass` and `password2` of cifs, `secret` of ceph,
@@ -350,8 +385,8 @@ fn end_of_scheme(device: &str) -> usize {
 const HIDDEN: &str = "********";
 
 /// Docker's words.
-fn failed(data: &Path, device: &str, with: &str, errno: Errno) -> EngineError {
-    let (data, reason, device) = (data.display(), words(errno), told_device(device));
+fn failed(data: &Path, device: &str, with: &str, reason: &str) -> EngineError {
+    let (data, device) = (data.display(), told_device(device));
     EngineError::Invalid(format!(
         "error while mounting volume '{data}': failed to mount local volume: mount {device}:{data}, {with}: {reason}"
     ))
@@ -391,6 +426,48 @@ mod tests {
         let [option] = &of("cifs", &["addr=localhost"])[..] else { panic!() };
         let address = option.strip_prefix("addr=").unwrap().parse::<IpAddr>();
         assert!(address.unwrap().is_loopback(), "{option}");
+    }
+
+    /// What goes to the kernel of the options that Docker's users have for these, word by word.
+    #[test]
+    fn the_kernel_is_asked_for_what_the_options_say() {
+        let asked = |kind: &str, device: &str, o: &str| {
+            let pairs = [("type", kind), ("device", device), ("o", o)];
+            let Some(Device::FileSystem { kind, device, options, is_read_only }) =
+                Device::of(&options(&pairs))
+            else {
+                panic!()
+            };
+            let options = with_addresses(&kind, options).unwrap();
+            let Asked { kind, params, attributes } = Asked::of(&kind, &device, &options).unwrap();
+            let shown = params.iter().map(|(key, value)| {
+                let value = value.as_ref().map(|value| format!("={}", value.to_str().unwrap()));
+                format!("{}{}", key.to_str().unwrap(), value.unwrap_or_default())
+            });
+            let shown: Vec<_> = shown.collect();
+            format!("{} {attributes:?} {is_read_only}: {}", kind.to_str().unwrap(), shown.join(" "))
+        };
+        let nfs = "addr=10.1.2.3,ro,nolock,soft,nfsvers=4.1,relatime,nosuid,nodev,dev";
+        let expected = "nfs MountAttrFlags(MOUNT_ATTR_NOSUID) true: \
+                        source=:/export addr=10.1.2.3 nolock soft nfsvers=4.1";
+        assert_eq!(asked("nfs", ":/export", nfs), expected);
+        let cifs =
+            "addr=fd00::1,username=u,password=a=b,vers=3.0,file_mode=0777,noatime,strictatime";
+        let expected = "cifs MountAttrFlags(MOUNT_ATTR_STRICTATIME) false: source=//server/share \
+                        addr=fd00::1 username=u password=a=b vers=3.0 file_mode=0777";
+        assert_eq!(asked("cifs", "//server/share", cifs), expected);
+        let local = asked("ext4", "/dev/x", "defaults,rw,noexec,exec,noatime,atime,sync");
+        assert_eq!(local, "ext4 MountAttrFlags(0x0) false: source=/dev/x sync");
+        assert!(Asked::of("nfs", ":/a\0b", &[]).is_err());
+    }
+
+    #[test]
+    fn a_file_system_that_the_kernel_lacks_is_named() {
+        let reason = file_system("no-such-fs", "x", &[]).unwrap_err();
+        // An ordinary user is told that first.
+        let wanted = "no such device: this kernel has no file system no-such-fs; load its module \
+                      (modprobe no-such-fs), if there is one";
+        assert!(reason == wanted || reason == words(Errno::PERM), "{reason}");
     }
 
     #[test]

@@ -256,7 +256,9 @@ fn a_volume_of_another_host_tells_what_is_asked_for() {
         ["127.0.0.1", "::1"].iter().any(|ip| refused.err.contains(&format!("data: addr={ip},")));
     assert!(is_address && !refused.err.contains("secret"), "{}", refused.err);
     let has = |kind: &str| fs::read_to_string("/proc/filesystems").unwrap().contains(kind);
-    assert!(has("cifs") || refused.err.contains("no such device"), "{}", refused.err);
+    let lacks =
+        "no such device: this kernel has no file system cifs; load its module (modprobe cifs)";
+    assert!(has("cifs") || refused.err.contains(lacks), "{}", refused.err);
     make("lost", &["type=nfs", "o=addr=no-such-host.invalid", "device=:/x"]);
     let refused = sh("lost", "true");
     let want = "error resolving passed in network volume address: lookup no-such-host.invalid: ";
