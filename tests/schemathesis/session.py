@@ -193,7 +193,6 @@ KNOWN = {
     "POST:/containers/create": {"body": {"Image": IMAGE, "OnBuild": ["RUN true"]}},
     "GET:/containers/{id}/top": {"query": {"ps_args": "nosuch"}},
     "POST:/containers/{id}/update": {"body": {"BlkioDeviceReadBps": [{"Path": "/dev/null", "Rate": 1}]}},
-    "DELETE:/containers/{id}": {"query": {"link": "1"}},
     "DELETE:/images/{name}": {"query": {"platforms": '[{"os":"linux","architecture":"amd64"}]'}},
     "GET:/images/json": {"query": {"manifests": "1"}},
     "POST:/networks/create": {"body": {"Name": "made", "IPAM": {"Driver": "nosuch"}}},

@@ -131,6 +131,7 @@ pub(crate) fn create(
         labels: config.labels.clone().unwrap_or_default(),
         annotations: host.annotations.clone().unwrap_or_default(),
         id_file: host.container_id_file.clone(),
+        isolation: text::plain("Isolation", &host.isolation)?.to_owned(),
         log: log::lower(&host.log_config)?,
         removal: removal(host),
         restart: restart(&host.restart_policy)?,
@@ -213,12 +214,14 @@ fn restart(wire: &WirePolicy) -> Result<RestartPolicy, LowerError> {
 }
 
 fn windows_only(host: &HostConfig) -> Result<(), LowerError> {
+    // Docker takes it in any case.
+    let is_default = matches!(host.isolation.to_ascii_lowercase().as_str(), "" | "default");
     let fields = [
         ("HostConfig.CpuCount", host.cpu_count != 0),
         ("HostConfig.CpuPercent", host.cpu_percent != 0),
         ("HostConfig.IOMaximumIOps", host.io_maximum_iops != 0),
         ("HostConfig.IOMaximumBandwidth", host.io_maximum_bandwidth != 0),
-        ("HostConfig.Isolation", !matches!(host.isolation.as_str(), "" | "default")),
+        ("HostConfig.Isolation", !is_default),
     ];
     match fields.iter().find(|(_, given)| *given) {
         Some((name, _)) => Err(LowerError::WindowsOnly(name)),

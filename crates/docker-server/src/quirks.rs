@@ -9,6 +9,7 @@ use std::str::FromStr;
 use docker_api::types::containers::{ContainerInspect, ContainerSummary};
 use docker_api::types::images::ImageSummary;
 use docker_api::types::usage::DiskUsage;
+use model::image::ImageConfig;
 use model::{Event, EventKind};
 use serde_json::{Value, json};
 
@@ -213,21 +214,29 @@ pub(crate) fn disk_usage(api: ApiVersion, usage: &mut DiskUsage) {
 
 /// Image inspections: before 1.44 there is a `VirtualSize`, before 1.45 the container that the
 /// image was committed from, and before 1.50 its configuration had all fields of a container's.
-pub(crate) fn image_inspect(api: ApiVersion, inspect: &mut Value) {
-    let config = inspect.get_mut("Config").and_then(Value::as_object_mut);
-    if let Some(config) = config.filter(|_| api < ApiVersion::one(50)) {
-        for (field, value) in legacy_image_config() {
-            config.entry(field).or_insert(value);
-        }
+pub(crate) fn image_inspect(api: ApiVersion, image: &ImageConfig, inspect: &mut Value) {
+    if let Some(config) = inspect.get_mut("Config").filter(|_| api < ApiVersion::one(50)) {
+        fill_config(config);
     }
     let Some(fields) = inspect.as_object_mut() else { return };
     if api < ApiVersion::one(45) {
-        fields.insert("Container".to_owned(), json!(""));
-        fields.insert("ContainerConfig".to_owned(), Value::Null);
+        let mut made_by = image.container_config.clone().unwrap_or_default();
+        fill_config(&mut made_by);
+        fields
+            .insert("Container".to_owned(), json!(image.container.as_deref().unwrap_or_default()));
+        fields.insert("ContainerConfig".to_owned(), made_by);
     }
     if api < ApiVersion::one(44) {
         let size = fields.get("Size").cloned().unwrap_or_default();
         fields.insert("VirtualSize".to_owned(), size);
+    }
+}
+
+/// Adds what a container's configuration shows even where it is empty.
+fn fill_config(config: &mut Value) {
+    let Some(config) = config.as_object_mut() else { return };
+    for (field, value) in legacy_image_config() {
+        config.entry(field).or_insert(value);
     }
 }
 
@@ -300,15 +309,23 @@ mod tests {
     #[test]
     fn old_image_inspections_have_the_old_fields() {
         let new = json!({"Size": 7, "Config": {"Cmd": ["sh"]}});
+        let image = ImageConfig {
+            container: Some("ab".to_owned()),
+            container_config: Some(json!({"Image": "base"})),
+            ..ImageConfig::default()
+        };
         let shape = |api| {
             let mut value = new.clone();
-            image_inspect(version(api), &mut value);
+            image_inspect(version(api), &image, &mut value);
             value
         };
         assert_eq!(shape("1.50"), new);
         assert_eq!(shape("1.49")["Config"]["Cmd"], json!(["sh"]));
         assert_eq!(shape("1.49")["Config"]["AttachStdin"], json!(false));
         assert!(shape("1.49").get("Container").is_none());
+        assert_eq!(shape("1.44")["Container"], json!("ab"));
+        let made_by = &shape("1.44")["ContainerConfig"];
+        assert_eq!((&made_by["Image"], &made_by["Tty"]), (&json!("base"), &json!(false)));
         assert_eq!(shape("1.43")["VirtualSize"], json!(7));
     }
 }

@@ -241,14 +241,15 @@ fn containers(method: &str, path: &[&str]) -> Option<Route> {
         ("GET", ["json"]) => return Some(Route::ContainerList),
         ("POST", ["create"]) => return Some(Route::ContainerCreate),
         ("POST", ["prune"]) => return Some(Route::ContainerPrune),
-        ("DELETE", [id]) => return Some(Route::Container(id_of(id)?, C::Remove)),
-        (_, [id, verb]) => (id_of(id)?, *verb),
         ("GET", [id, "attach", "ws"]) => {
             return Some(Route::Container(id_of(id)?, C::AttachSocket));
         }
         ("DELETE", [id, "checkpoints", name @ ..]) => {
             return Some(Route::CheckpointRemove(id_of(id)?, join(name)?));
         }
+        // A link's name has two parts.
+        ("DELETE", name) => return Some(Route::Container(join(name)?, C::Remove)),
+        (_, [id, verb]) => (id_of(id)?, *verb),
         _ => return None,
     };
     let operation = match (method, verb) {
@@ -516,6 +517,8 @@ mod tests {
         let container = |operation| Some(Route::Container("ab".to_owned(), operation));
         assert_eq!(to("POST", "/containers/ab/start"), container(ContainerRoute::Start));
         assert_eq!(to("DELETE", "/containers/ab"), container(ContainerRoute::Remove));
+        let link = Route::Container("ab/link".to_owned(), ContainerRoute::Remove);
+        assert_eq!(to("DELETE", "/containers/ab/link"), Some(link));
         assert_eq!(to("GET", "/containers/ab/attach/ws"), container(ContainerRoute::AttachSocket));
         assert_eq!(to("POST", "/containers/ab/exec"), container(ContainerRoute::ExecCreate));
         assert_eq!(to("POST", "/exec/ab/start"), Some(Route::Exec("ab".into(), ExecRoute::Start)));

@@ -37,6 +37,7 @@ impl Engine {
         let base = container.record.image.map(|id| id.to_string()).unwrap_or_default();
         let base = self.image(&base)?;
         let own = own_config(&container, &base.config.config);
+        let container_config = container_config(&container, &own);
         let created_by = own.cmd.clone().unwrap_or_default().join(" ");
         let mut config = options.config.clone().unwrap_or_else(|| own.clone());
         store::changes::apply(&mut config, &options.changes)
@@ -47,6 +48,8 @@ impl Engine {
         let at = now();
         let commit = store::Commit {
             config,
+            container: container.id.to_string(),
+            container_config,
             created_by,
             author: options.author.clone(),
             comment: options.comment.clone(),
@@ -158,6 +161,15 @@ fn own_config(container: &Container, image: &RunConfig) -> RunConfig {
         shell: image.shell.clone(),
         on_build: image.on_build.clone(),
     }
+}
+
+/// What Docker keeps of a container beside what its image has: `Config` of its inspection.
+fn container_config(container: &Container, own: &RunConfig) -> serde_json::Value {
+    let Source::Image(typed) = &container.record.spec.source else { return json!(null) };
+    let mut config = json!(own);
+    config["Image"] = json!(typed);
+    config["Hostname"] = json!(container.record.resolved.hostname);
+    config
 }
 
 /// The user's over the image's, as an image has it.

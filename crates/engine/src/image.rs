@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use model::{ContainerId, ImageId, Reference};
+use model::{ContainerId, Digest, ImageId, Reference};
 use store::images::{Force, ImageRecord, Removed, ResolveError, TagError};
 
 use crate::inspect::timestamp;
@@ -48,7 +48,15 @@ impl Engine {
         let image = self.image(typed)?;
         let uses = self.store().containers().counts()?;
         let containers = uses.get(&image.id).copied().unwrap_or_default();
-        Ok(image_view(image, containers))
+        let parent = self.parent(&image)?;
+        Ok(ImageView { parent, ..image_view(image, containers) })
+    }
+
+    /// What an image says of its parent was said where it was made: that one may never have been here.
+    fn parent(&self, image: &ImageRecord) -> Result<Option<ImageId>, EngineError> {
+        let said = image.config.parent.as_deref().and_then(|text| text.parse::<Digest>().ok());
+        let Some(parent) = said.map(ImageId) else { return Ok(None) };
+        Ok(self.image_id(&parent.to_string())?.filter(|found| *found == parent))
     }
 
     /// How an image came to be, newest step first.
@@ -163,6 +171,7 @@ fn image_view(image: ImageRecord, containers: u64) -> ImageView {
         containers,
         tagged: Some(timestamp(image.added_ns)),
         config: image.config,
+        parent: None,
     }
 }
 

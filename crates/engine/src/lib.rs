@@ -82,6 +82,7 @@ mod tail;
 mod tell;
 mod top;
 mod trees;
+mod unlink;
 mod update;
 mod usage;
 pub mod userns;

@@ -88,6 +88,9 @@ pub enum ResolveError {
     /// The image declares a volume at a path that is not absolute, or at `/`.
     #[error("image: invalid volume path {0:?}: it must be absolute and not /")]
     Volume(String),
+    /// The image declares a volume, and there is no such driver to make it.
+    #[error("error looking up volume plugin {0}: plugin {0:?} not found")]
+    VolumeDriver(String),
 }
 
 /// Merges `image` below `spec`.
@@ -262,6 +265,10 @@ fn merge_mounts(spec: &ContainerSpec, image: &RunConfig) -> Result<Vec<Mount>, R
             .filter(|target| target != Path::new("/"))
             .ok_or_else(|| ResolveError::Volume(text.clone()))?;
         if !mounts.iter().any(|mount| mount.target == target) {
+            let driver = &spec.files.volume_driver;
+            if !matches!(driver.as_str(), "" | "local") {
+                return Err(ResolveError::VolumeDriver(driver.clone()));
+            }
             let source = MountSource::volume(None, CopyUp::WhenEmpty);
             let (access, relabel) = (Access::ReadWrite, Relabel::No);
             mounts.push(Mount { target, source, access, relabel });

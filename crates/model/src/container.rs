@@ -52,6 +52,10 @@ pub struct ContainerSpec {
     /// records of before it was kept.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub id_file: String,
+    /// What its client called its isolation, which is only shown: there is one alone on Linux. Empty for none, and
+    /// for records of before it was kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub isolation: String,
     /// Where its output goes.
     pub log: LogSpec,
     /// What happens when it ends.
@@ -421,6 +425,10 @@ pub struct FilesSpec {
     pub tmpfs: BTreeMap<String, String>,
     /// Which container's mounts come along, as typed (`NAME[:ro]`).
     pub volumes_from: Vec<String>,
+    /// What makes the volumes that `-v` and the image ask for. Empty for `local`, which is the only one, and for
+    /// records of before it was kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub volume_driver: String,
 }
 
 /// When a container is started again.

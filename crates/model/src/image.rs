@@ -171,6 +171,15 @@ pub struct ImageConfig {
     /// Docker: the comment given at commit or import.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// Docker: the id of the container that it was committed from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Docker: how that one was run, a container's `Config`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_config: Option<serde_json::Value>,
+    /// Docker: the image of that one, which need not be here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
     /// How to run it.
     #[serde(default, deserialize_with = "null_as_default")]
     pub config: RunConfig,

@@ -24,6 +24,10 @@ use crate::operation::{BeginError, Operation, pipe};
 pub struct Commit {
     /// How its containers run.
     pub config: RunConfig,
+    /// The container's id.
+    pub container: String,
+    /// How it was run, as Docker says it.
+    pub container_config: serde_json::Value,
     /// The command that made the layer.
     pub created_by: String,
     /// `--author`
@@ -82,7 +86,7 @@ impl Store {
             layers.push(add_layer(&operation, container, places)?);
         }
         let config =
-            configuration(&base.config, commit, if is_empty { Adds::Nothing } else { Adds::Layer });
+            configuration(base, commit, if is_empty { Adds::Nothing } else { Adds::Layer });
         let composed = compose(&config, &layers);
         let image = NewImage {
             manifest: composed.manifest,
@@ -179,7 +183,7 @@ enum Adds {
     Nothing,
 }
 
-fn configuration(base: &ImageConfig, commit: &Commit, adds: Adds) -> ImageConfig {
+fn configuration(base: &ImageRecord, commit: &Commit, adds: Adds) -> ImageConfig {
     let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     let step = History {
         created: Some(commit.created.clone()),
@@ -188,10 +192,13 @@ fn configuration(base: &ImageConfig, commit: &Commit, adds: Adds) -> ImageConfig
         comment: some(&commit.comment),
         empty_layer: adds == Adds::Nothing,
     };
-    let mut config = base.clone();
+    let mut config = base.config.clone();
     config.created = Some(commit.created.clone());
     config.author = some(&commit.author);
     config.comment = some(&commit.comment);
+    config.container = Some(commit.container.clone());
+    config.container_config = Some(commit.container_config.clone());
+    config.parent = Some(base.id.to_string());
     config.config = commit.config.clone();
     config.history.push(step);
     config

@@ -151,6 +151,7 @@ impl<'c> Own<'c> {
             }
             None => {}
         }
+        given(all, "isolation", "isolation", &self.host().isolation);
         given(all, "mac-address", "mac_address", &config.mac_address);
         listed(all, "publish", "ports", Some(&published(host)));
         if host.publish_all_ports {

@@ -27,6 +27,10 @@ fn what_a_container_has_changed_is_in_the_image() {
         host.ok(&["inspect", "--type", "image", "-f", shown, "made"]),
         format!("{id} Me <me@x> why [\"made:latest\"]")
     );
+    // What it was made of stands in its configuration, as Docker writes it.
+    let base = host.ok(&["inspect", "--type", "image", "-f", "{{.Id}}", "busybox"]);
+    let parent = host.ok(&["inspect", "--type", "image", "-f", "{{.Parent}}", "made"]);
+    assert_eq!(parent, base);
     let step =
         host.ok(&["history", "--no-trunc", "--format", "{{.CreatedBy}}|{{.Comment}}", "made"]);
     let step = step.lines().next().unwrap().to_owned();

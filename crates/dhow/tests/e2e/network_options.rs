@@ -88,6 +88,19 @@ fn a_link_is_a_name_of_the_asker_alone() {
         host.ok(&["start", "web"]);
         let web = address(&host, "web", network);
         assert_eq!(told(&ask(&asker(&host, "cc"), "shop", RecordType::A)), web);
+        // On the default network it can be taken away, at once.
+        let is_default = network == "bridge";
+        if is_default {
+            host.ok(&["rm", "--link", "/cc/Shop"]);
+            assert_eq!(told(&ask(&asker(&host, "cc"), "shop", RecordType::A)), "NXDomain");
+            assert_eq!(place(&host, "cc", network)["Links"], json!(null));
+        }
+        for name in ["cc/Shop", "cc/nosuch", "nosuch/shop"] {
+            let gone = host.fails(1, &["rm", "--link", name]);
+            assert!(gone.contains(&format!("No such container: {name}")), "{gone}");
+        }
+        let own = host.fails(1, &["rm", "--link", "cc"]);
+        assert!(own.contains("cannot remove the default link name"), "{own}");
         host.ok(&["rm", "-f", "web", "cc", "other", "between"]);
     }
     let gone = host.fails(125, &["run", "--link", "nosuch:x", "busybox", "true"]);

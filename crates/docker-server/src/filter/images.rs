@@ -110,6 +110,7 @@ mod tests {
             containers: 0,
             config: serde_json::from_str(config).unwrap(),
             tagged: None,
+            parent: None,
         }
     }
 

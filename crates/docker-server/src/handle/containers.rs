@@ -379,9 +379,26 @@ async fn resize(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
 
 async fn remove(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
     if call.query.flag("link") {
-        return Err(HttpError::later("links"));
+        return remove_link(call, who).await;
     }
     let options = RemoveOptions { force: call.query.flag("force"), volumes: call.query.flag("v") };
     call.run(move |engine| engine.remove(&who, options)).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// Docker takes the link's name apart at its last slash.
+async fn remove_link(call: &Call, name: NameOrId) -> Result<Reply, HttpError> {
+    let name = name.to_string();
+    let name = name.trim_start_matches('/');
+    let Some((parent, alias)) = name.rsplit_once('/') else {
+        let who = NameOrId::new(name);
+        call.run_brief(move |engine| engine.inspect(&who)).await?;
+        return Err(HttpError::new(
+            StatusCode::CONFLICT,
+            "Conflict, cannot remove the default link name of the container",
+        ));
+    };
+    let (parent, alias) = (NameOrId::new(parent), alias.to_owned());
+    call.run(move |engine| engine.unlink(&parent, &alias)).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }

@@ -116,7 +116,7 @@ async fn inspect(call: &Call, name: String) -> Result<Reply, HttpError> {
         return Ok(reply::json(&wire));
     }
     let mut value = serde_json::to_value(&wire).map_err(|e| HttpError::internal(e.to_string()))?;
-    quirks::image_inspect(call.api, &mut value);
+    quirks::image_inspect(call.api, &view.config, &mut value);
     Ok(reply::json(&value))
 }
 

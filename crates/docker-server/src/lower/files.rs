@@ -115,7 +115,6 @@ pub(super) fn lower(
     host: &HostConfig,
     api: ApiVersion,
 ) -> Result<FilesSpec, LowerError> {
-    check_driver(&host.volume_driver)?;
     check_storage(host)?;
     let binds = host.binds.clone().unwrap_or_default();
     let mut mounts = Vec::new();
@@ -144,12 +143,18 @@ pub(super) fn lower(
             place += 1;
         }
     }
+    // It makes the volumes of these, and not those of `--mount`; where there are none nobody looks for it.
+    let is_volume = |mount: &Mount| matches!(mount.source, MountSource::Volume { .. });
+    if mounts[..place].iter().any(is_volume) {
+        check_driver(&host.volume_driver)?;
+    }
     let volumes_from = host.volumes_from.clone().unwrap_or_default();
     for spec in &volumes_from {
         check_volumes_from(spec)?;
     }
     let tmpfs = host.tmpfs.clone().unwrap_or_default();
-    Ok(FilesSpec { mounts, binds, asked, tmpfs, volumes_from })
+    let volume_driver = text::plain("VolumeDriver", &host.volume_driver)?.to_owned();
+    Ok(FilesSpec { mounts, binds, asked, tmpfs, volumes_from, volume_driver })
 }
 
 /// Lowers what an update mounts and takes away.

@@ -86,6 +86,7 @@ fn the_least_request_gets_every_default() {
                 asked: [],
                 tmpfs: {},
                 volumes_from: [],
+                volume_driver: "",
             }
         "#]],
     );
@@ -831,4 +832,26 @@ fn networks_become_places() {
         refused(&image(none)),
         (400, "conflicting options: network none and endpoint settings of z".to_owned())
     );
+}
+
+#[test]
+fn a_driver_of_volumes_is_looked_for_where_there_is_something_to_make() {
+    let with = |more: &str| image(&format!(r#""HostConfig":{{"VolumeDriver":"foo"{more}}}"#));
+    let own = r#","Mounts":[{"Type":"volume","Target":"/v"}],"Binds":["/h:/b"]"#;
+    for more in ["", own] {
+        assert_eq!(spec(&with(more)).files.volume_driver, "foo");
+    }
+    let no = (400, "error looking up volume plugin foo: plugin \"foo\" not found".to_owned());
+    assert_eq!(refused(&with(r#","Binds":["vol:/v"]"#)), no);
+    let anonymous = r#""Volumes":{"/v":{}},"HostConfig":{"VolumeDriver":"foo"}"#;
+    assert_eq!(refused(&image(anonymous)), no);
+    let local = image(r#""HostConfig":{"VolumeDriver":"local","Binds":["vol:/v"]}"#);
+    assert_eq!(spec(&local).files.volume_driver, "local");
+}
+
+#[test]
+fn there_is_one_isolation() {
+    let with = |word: &str| image(&format!(r#""HostConfig":{{"Isolation":"{word}"}}"#));
+    assert_eq!(spec(&with("Default")).isolation, "Default");
+    assert_eq!(refused(&with("hyperv")), (400, "Windows only: HostConfig.Isolation".to_owned()));
 }

@@ -53,6 +53,7 @@ pub(super) fn network_mode(mode: &NetworkMode) -> String {
 fn general(spec: &ContainerSpec, host: &mut HostConfig) {
     host.binds = or_null(spec.files.binds.clone());
     host.volumes_from = or_null(spec.files.volumes_from.clone());
+    host.volume_driver.clone_from(&spec.files.volume_driver);
     host.mounts = or_null(given::read(&spec.files));
     host.tmpfs = or_null(spec.files.tmpfs.clone());
     host.log_config = log(&spec.log);
@@ -60,6 +61,7 @@ fn general(spec: &ContainerSpec, host: &mut HostConfig) {
     host.auto_remove = spec.removal == Removal::Auto;
     host.annotations = or_null(spec.annotations.clone());
     host.container_id_file.clone_from(&spec.id_file);
+    host.isolation.clone_from(&spec.isolation);
     host.group_add = or_null(spec.process.groups.clone());
     host.init = (spec.process.init == InitProcess::Reaper).then_some(true);
     host.runtime = "runc".to_owned();

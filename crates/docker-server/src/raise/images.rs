@@ -67,6 +67,7 @@ pub(crate) fn image(view: &ImageView) -> ImageInspect {
         id: view.id.to_string(),
         repo_tags: view.tags.clone(),
         repo_digests: view.digests.clone(),
+        parent: view.parent.map(|id| id.to_string()).unwrap_or_default(),
         comment: config.comment.clone().unwrap_or_default(),
         created: view.created.map(time).unwrap_or_default(),
         author: config.author.clone().unwrap_or_default(),

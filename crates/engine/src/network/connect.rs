@@ -307,7 +307,11 @@ impl Engine {
     }
 
     /// What others call it where it is now, and whose names its guardian knows.
-    fn name_anew(&self, container: &Container, main: Option<&Endpoint>) -> Result<(), EngineError> {
+    pub(crate) fn name_anew(
+        &self,
+        container: &Container,
+        main: Option<&Endpoint>,
+    ) -> Result<(), EngineError> {
         self.put_own_names(container, main)?;
         let resolver = self.resolver(container, main)?;
         let Some(mut shim) = self.shim(&container.id)? else { return Ok(()) };

@@ -33,6 +33,8 @@ pub struct ImageView {
     pub containers: u64,
     /// Its configuration.
     pub config: ImageConfig,
+    /// The image that it was committed on, if that is here. Looked for in [`crate::Engine::image_inspect`] alone.
+    pub parent: Option<ImageId>,
     /// When it last got a name here.
     pub tagged: Option<Timestamp>,
 }

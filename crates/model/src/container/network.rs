@@ -97,6 +97,18 @@ impl NetworkSpec {
         self.leave_asked(network);
     }
 
+    /// Takes what it calls another on the default network away, and says whether there was such a link.
+    pub fn unlink(&mut self, alias: &str) -> bool {
+        let mut was_there = false;
+        let asked = self.attachments.iter_mut();
+        for place in asked.filter(|place| is_same(&place.network, "bridge")) {
+            let before = place.links.len();
+            place.links.retain(|link| link.alias != alias);
+            was_there |= place.links.len() < before;
+        }
+        was_there
+    }
+
     fn leave_asked(&mut self, network: &str) {
         self.attachments.retain(|place| !is_same(&place.network, network));
     }
@@ -151,6 +163,7 @@ impl NameOrIdText {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::Link;
 
     fn spec(mode: NetworkMode) -> NetworkSpec {
         NetworkSpec {
@@ -190,6 +203,19 @@ mod tests {
         assert_eq!(names(&one), "m a");
         assert_eq!(one.places()[0].priority, 5);
         assert_eq!(one.places()[0].mac, Some([2; 6]));
+    }
+
+    #[test]
+    fn links_of_the_default_network_alone_go() {
+        let link = |alias: &str| Link { to: "other".to_owned(), alias: alias.to_owned() };
+        let mut one = spec(NetworkMode::Bridge);
+        for network in ["default", "n"] {
+            one.join(Attachment { links: vec![link("a"), link("b")], ..Attachment::of(network) });
+        }
+        assert!(one.unlink("a"));
+        assert!(!one.unlink("a"));
+        let links = |at: usize| one.places()[at].links.clone();
+        assert_eq!((links(0), links(1)), (vec![link("b")], vec![link("a"), link("b")]));
     }
 
     #[test]

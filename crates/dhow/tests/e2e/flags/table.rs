@@ -85,6 +85,7 @@ pub(super) const CREATE: &[Line] = &[
     line("ip6", &["--ip6", "2001:db8::9"], Shows("user specified IP address")),
     line("ipc", &["--ipc", "shareable"], Inspect(0, "{{.HostConfig.IpcMode}}", "shareable")),
     line("isolation", &["--isolation", "hyperv"], Shows("solation")),
+    line("isolation", &["--isolation", "Default"], Inspect(0, "{{.HostConfig.Isolation}}", "Default")),
     line("label", &["-l", "k=v"], Inspect(0, "{{.Config.Labels.k}}", "v")),
     line("label-file", &["--label-file", "{dir}/labels"], Inspect(0, "{{.Config.Labels.file}}", "1")),
     line("link", &["--link", "plain:alias"], Wire(r#""Links":["plain:alias"]"#)),
