@@ -53,6 +53,19 @@ pub struct Wiring {
     pub metrics: Metrics,
 }
 
+/// Counts what happens for whoever measures. A journal that cannot be read keeps no client from being served.
+async fn count_events(engine: Engine, shared: Arc<Shared>) -> Option<std::io::PipeWriter> {
+    let log = shared.log();
+    let follow = move || metrics::told::Told::follow(&engine, &shared);
+    let why = match tokio::task::spawn_blocking(follow).await {
+        Ok(Ok(counting)) => return Some(counting),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    log.warn("events are not counted", &[("error", why)]);
+    None
+}
+
 /// Serves `listeners` until `stop` is done; then takes no more connections, finishes the requests
 /// that are under way, and returns. Containers do not notice.
 pub async fn serve(
@@ -62,6 +75,11 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) {
     let shared = Arc::new(Shared::new(wiring));
+    // Before anybody can do anything. Its thread ends with this.
+    let _counting = match wiring.metrics {
+        Metrics::Shown => count_events(engine.clone(), shared.clone()).await,
+        Metrics::Hidden => None,
+    };
     let (stopping, stopped) = watch::channel(false);
     let mut doors = Vec::new();
     for listener in listeners {

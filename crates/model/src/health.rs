@@ -173,6 +173,12 @@ pub struct Health {
     pub streak: u32,
     /// The last results, the oldest first.
     pub log: Vec<CheckResult>,
+    /// How many results there were in all of its lives; none of a shim that did not count them.
+    #[serde(default)]
+    pub checks: u64,
+    /// How many of these were no success.
+    #[serde(default)]
+    pub failed: u64,
 }
 
 /// What one check said.
@@ -192,11 +198,14 @@ impl Health {
     /// One of which nothing is known.
     #[must_use]
     pub const fn starting() -> Self {
-        Self { status: HealthStatus::Starting, streak: 0, log: Vec::new() }
+        let status = HealthStatus::Starting;
+        Self { status, streak: 0, log: Vec::new(), checks: 0, failed: 0 }
     }
 
     /// Remembers a result, and no more than the last ones.
     pub fn remember(&mut self, result: CheckResult) {
+        self.checks += 1;
+        self.failed += u64::from(result.code != 0);
         self.log.push(result);
         let surplus = self.log.len().saturating_sub(REMEMBERED);
         self.log.drain(..surplus);
@@ -255,5 +264,6 @@ mod tests {
         }
         let codes: Vec<i16> = health.log.iter().map(|result| result.code).collect();
         assert_eq!(codes, [2, 3, 4, 5, 6]);
+        assert_eq!((health.checks, health.failed), (7, 6));
     }
 }

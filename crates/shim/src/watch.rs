@@ -277,7 +277,7 @@ mod tests {
     fn health_is_of_the_life_that_is_or_of_the_last_one() {
         let (_dir, paths) = scratch();
         let mut watch = Watch::new(paths.clone());
-        let healthy = Health { status: HealthStatus::Healthy, streak: 0, log: Vec::new() };
+        let healthy = Health { status: HealthStatus::Healthy, ..Health::starting() };
         for streak in 0..9 {
             let health = Health { streak, ..healthy.clone() };
             health::write_health(&paths, &health).unwrap();

@@ -12,6 +12,7 @@ use crate::error::HttpError;
 use crate::filter::events::Events;
 use crate::params::moment;
 use crate::reply::{self, JSON, Reply};
+use crate::service::metrics::told::Subscriber;
 use crate::{quirks, raise};
 
 /// Serves what has happened and what happens.
@@ -33,8 +34,11 @@ pub(super) async fn events(call: Call) -> Result<Reply, HttpError> {
         io::pipe().map_err(|error| HttpError::internal(format!("pipe: {error}")))?;
     let query = EventQuery { since, until, gone: gone.into() };
     let reader = call.run(move |engine| engine.events(query)).await?;
-    let api = call.api;
-    let body = lasting_body(Some(hangup), move |send| send_all(reader, &filter, api, send))?;
+    let (api, subscriber) = (call.api, call.service.clone().map(Subscriber::new));
+    let body = lasting_body(Some(hangup), move |send| {
+        send_all(reader, &filter, api, send);
+        drop(subscriber);
+    })?;
     Ok(reply::gathered(JSON, body))
 }
 

@@ -1,5 +1,7 @@
 //! The server itself.
 
+use std::sync::Arc;
+
 use docker_api::types::system::{NotStarted, ResetDone, StartDone};
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, PRAGMA};
 
@@ -45,8 +47,13 @@ pub(super) async fn metrics(call: &Call) -> Result<Reply, HttpError> {
 }
 
 /// What a service tells whoever measures it.
-pub(crate) async fn measured(engine: Engine, shared: &Shared) -> Result<Reply, HttpError> {
-    let info = blocking(move || engine.info().map_err(HttpError::from)).await??;
+pub(crate) async fn measured(engine: Engine, shared: &Arc<Shared>) -> Result<Reply, HttpError> {
+    let counts = shared.clone();
+    let info = blocking(move || {
+        counts.counts().told.ask(&engine)?;
+        engine.info().map_err(HttpError::from)
+    });
+    let info = info.await??;
     let process = Process::read().map_err(|e| HttpError::internal(format!("read /proc: {e}")))?;
     let snapshot =
         Snapshot { counts: shared.counts(), under_way: shared.under_way(), info: &info, process };

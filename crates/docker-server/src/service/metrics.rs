@@ -3,11 +3,15 @@
 //! Figures that Docker's daemon has as well have its names, those of any process the names that Prometheus' own
 //! libraries give them; what is counted of requests is dhow's.
 
+mod actions;
+pub(crate) mod told;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use engine::view::InfoView;
 use http::{Method, StatusCode};
@@ -16,6 +20,8 @@ use rustix::process::{Resource, getrlimit};
 use tokio::sync::Semaphore;
 
 use crate::raise::{DRIVER, VERSION};
+
+pub(crate) use actions::Action;
 
 /// The form's name.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -26,6 +32,8 @@ pub(crate) struct Counts {
     since: Timestamp,
     /// By method and code.
     requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
+    times: actions::Times,
+    pub(crate) told: told::Told,
     connections: AtomicU64,
     ended: AtomicU64,
     /// The most connections at once since memory was given back.
@@ -50,6 +58,8 @@ impl Counts {
             readers: Semaphore::new(READERS),
             since: Timestamp::now(),
             requests: Mutex::default(),
+            times: actions::Times::default(),
+            told: told::Told::default(),
             connections: AtomicU64::new(0),
             ended: AtomicU64::new(0),
         }
@@ -61,6 +71,11 @@ impl Counts {
         let code = status.unwrap_or(StatusCode::SWITCHING_PROTOCOLS).as_u16();
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         *requests.entry((method, code)).or_default() += 1;
+    }
+
+    /// Something was done for a client, which took so long.
+    pub(super) fn took(&self, action: Action, time: Duration) {
+        self.times.add(action, time);
     }
 
     /// Counts a connection until the guard goes.
@@ -163,6 +178,8 @@ impl Snapshot<'_> {
     pub(crate) fn render(&self) -> String {
         let mut text = Text(String::new());
         self.engine(&mut text);
+        self.counts.times.render(&mut text);
+        self.counts.told.render(&mut text);
         self.requests(&mut text);
         self.process(&mut text);
         text.0

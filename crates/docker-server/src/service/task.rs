@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::log::{Level, Log};
-use super::metrics::{self, Counts};
+use super::metrics::{self, Action, Counts};
 use super::{Metrics, Wiring};
 use crate::lines::Lines;
 use crate::params::Query;
@@ -79,7 +79,7 @@ impl Shared {
         self.wiring.metrics == Metrics::Shown
     }
 
-    pub(super) const fn log(&self) -> Log {
+    pub(crate) const fn log(&self) -> Log {
         self.wiring.log
     }
 
@@ -106,8 +106,12 @@ impl Shared {
     pub(crate) fn begin<B>(self: &Arc<Self>, request: &Request<B>, turn: Arc<Turn>) -> Task {
         turn.answering();
         let target = route::target(request.method(), request.uri().path());
-        let query = Query::parse(request.uri().query().unwrap_or_default());
-        let lasts = |route: Route| query.is_ok_and(|query| route.lasts(&query, Timestamp::now()));
+        let query = Query::parse(request.uri().query().unwrap_or_default()).ok();
+        let route = target.route.as_ref();
+        let action = route.and_then(|route| Action::of(route, query.as_ref()));
+        let lasts = |route: Route| {
+            query.as_ref().is_some_and(|query| route.lasts(query, Timestamp::now()))
+        };
         let held = (!target.route.is_some_and(lasts)).then(|| Held::new(self.clone()));
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let id = id_given(request.headers()).unwrap_or_else(|| format!("{}-{number}", self.run));
@@ -120,6 +124,7 @@ impl Shared {
             id,
             what,
             method: metrics::method(request.method()),
+            action,
             since: Instant::now(),
             status: None,
             shared: self.clone(),
@@ -161,6 +166,8 @@ pub(crate) struct Task {
     id: String,
     what: String,
     method: &'static str,
+    /// `None` of what is not counted apart.
+    action: Option<Action>,
     since: Instant,
     /// None as long as there is no reply: a connection that was given to a container has none.
     status: Option<StatusCode>,
@@ -212,6 +219,10 @@ impl Drop for Task {
     fn drop(&mut self) {
         self.turn.said(self.held.take().map(|held| Box::new(held) as _));
         self.shared.counts.request(self.method, self.status);
+        let is_done = self.status.is_some_and(|status| status.is_success());
+        if let Some(action) = self.action.filter(|_| is_done) {
+            self.shared.counts.took(action, self.since.elapsed());
+        }
         let failed = self.status.is_some_and(|status| status.is_server_error());
         let level = if failed { Level::Warn } else { Level::Debug };
         let log = self.shared.log();
