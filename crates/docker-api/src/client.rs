@@ -160,6 +160,12 @@ impl Client {
         &self.version
     }
 
+    /// Whether the version that is asked for is 1.`minor` or newer.
+    fn speaks(&self, minor: u32) -> bool {
+        let asked = self.version.strip_prefix("1.").and_then(|text| text.parse::<u32>().ok());
+        asked.is_some_and(|asked| asked >= minor)
+    }
+
     /// Where the server is.
     pub fn transport(&self) -> &Transport {
         &self.shared.transport

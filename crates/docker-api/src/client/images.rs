@@ -132,13 +132,22 @@ impl Client {
         Ok(JsonStream::new(self.stream(call).await?.into_body()))
     }
 
+    /// The platform of an archive: JSON since 1.48, where there was none before but dhow's, which is text.
+    fn archived(&self, platform: &str) -> String {
+        if self.speaks(48) {
+            return RegistryPlatform::of(platform).to_json();
+        }
+        platform.to_owned()
+    }
+
     /// Loads the images of an archive that [`Client::image_save`] or another tool made.
     pub async fn image_load(
         &self,
         archive: Upload,
         platform: Option<&str>,
     ) -> Result<JsonStream<Progress>, ApiError> {
-        let query = Query::default().set("quiet", "0").maybe("platform", platform);
+        let platform = platform.map(|platform| self.archived(platform));
+        let query = Query::default().set("quiet", "0").maybe("platform", platform.as_deref());
         let call = Call::post("/images/load").query(query).upload("application/x-tar", archive);
         Ok(JsonStream::new(self.stream(call).await?.into_body()))
     }
@@ -153,7 +162,9 @@ impl Client {
         for name in names {
             query = query.set("names", name);
         }
-        let call = Call::get("/images/get").query(query.maybe("platform", platform));
+        let platform = platform.map(|platform| self.archived(platform));
+        let query = query.maybe("platform", platform.as_deref());
+        let call = Call::get("/images/get").query(query);
         Ok(ByteStream::new(self.stream(call).await?.into_body()))
     }
 

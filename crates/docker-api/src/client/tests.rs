@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use super::*;
 use crate::frame::{self, Channel};
 use crate::query::{AttachQuery, WaitCondition};
+use crate::stream::Upload;
 use crate::types::containers::CreateContainer;
 
 /// A client whose every connection is served by `serve`, and how many there have been.
@@ -227,4 +228,25 @@ async fn names_have_no_slash_before_them_and_are_never_empty() {
         assert_eq!(refused.unwrap_err().to_string(), want);
     }
     assert_eq!(count.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn the_platform_of_an_archive_is_json_since_1_48() {
+    let (client, _) = client(|mut io| async move {
+        let head = head(&mut io).await.unwrap();
+        let line = head.lines().next().unwrap().to_owned();
+        reply(&mut io, "400 Bad Request", &format!(r#"{{"message":"{line}"}}"#)).await;
+    });
+    let json = "platform=%7B%22architecture%22%3A%22arm64%22%2C%22os%22%3A%22linux%22%7D";
+    for (version, platform) in [("1.51", json), ("1.48", json), ("1.47", "platform=linux%2Farm64")]
+    {
+        let client = client.clone().with_version(version);
+        let archive = Upload::blocking(std::io::empty());
+        let loaded = client.image_load(archive, Some("linux/arm64")).await.map(drop);
+        let saved = client.image_save(&["a"], Some("linux/arm64")).await.map(drop);
+        for asked in [loaded, saved] {
+            let asked = asked.unwrap_err().to_string();
+            assert!(asked.contains(platform), "{version}: {asked}");
+        }
+    }
 }
