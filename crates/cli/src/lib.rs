@@ -100,6 +100,8 @@ pub struct ServeTls {
     pub key: PathBuf,
     /// Whether anybody is let in who comes without a certificate.
     pub unauthenticated: bool,
+    /// Hosts that pages in browsers may name then, or be of.
+    pub trusted: Vec<String>,
 }
 
 /// Makes the way to a server on another machine. Nobody is connected to before the first request.

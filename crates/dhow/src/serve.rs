@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use cli::{ServeOptions, ServeTls};
 use docker_server::service::{
-    self, Form, Guard, Level, Listener, Log, Metrics, Owner, TlsFiles, Wiring,
+    self, Form, Guard, Level, Listener, Log, Metrics, Owner, Pages, TlsFiles, Wiring,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -226,12 +226,19 @@ fn guard(tls: &ServeTls) -> anyhow::Result<Option<Guard>> {
     if !tls.verify && !tls.unauthenticated {
         return Ok(None);
     }
+    let pages = || Pages::of(&own_name(), tls.trusted.iter().cloned());
     if !tls.enabled {
-        return Ok(Some(Guard::nothing()));
+        return Ok(Some(Guard::nothing().for_pages(pages())));
     }
     let clients = tls.verify.then(|| tls.authority.clone());
     let files = TlsFiles { certificate: tls.certificate.clone(), key: tls.key.clone(), clients };
-    Ok(Some(Guard::tls(&files)?))
+    let guard = Guard::tls(&files)?;
+    Ok(Some(if tls.verify { guard } else { guard.for_pages(pages()) }))
+}
+
+/// What this machine calls itself.
+fn own_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn listen(

@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 use crate::call::{Call, Company, blocking};
 use crate::error::{HttpError, version_reply};
 use crate::handle;
+use crate::pages::Pages;
 use crate::linger::Linger;
 use crate::params::Query;
 use crate::quirks::{ApiVersion, MAX};
@@ -58,6 +59,8 @@ struct Server {
     engine: Engine,
     /// As [`Call::service`].
     service: Option<Arc<Shared>>,
+    /// Which pages may ask; none where whoever asks has shown who it is.
+    pages: Option<Arc<Pages>>,
 }
 
 impl Server {
@@ -109,7 +112,7 @@ pub async fn serve_own<I>(io: I, engine: Engine) -> Result<(), ServeError>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let server = Server { company: Company::Alone, engine, service: None };
+    let server = Server { company: Company::Alone, engine, service: None, pages: None };
     let answer = |request, hijack| answer(server.clone(), request, hijack);
     serve(io, None, (std::future::pending(), |_| 0), answer).await
 }
@@ -125,7 +128,35 @@ pub(crate) async fn serve_for<I>(
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let server = Server { company: Company::Others, engine, service: Some(shared.clone()) };
+    let server =
+        Server { company: Company::Others, engine, service: Some(shared.clone()), pages: None };
+    serve_shared(io, (server, shared), (stop, unread)).await
+}
+
+/// The same for a client on another machine, of which nobody need know who it is.
+pub(crate) async fn serve_from_afar<I>(
+    io: I,
+    (engine, shared): (Engine, Arc<Shared>),
+    pages: Option<Arc<Pages>>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let server =
+        Server { company: Company::Others, engine, service: Some(shared.clone()), pages };
+    // What it has read nobody can see from here: it is given all of the time that there is to read a head in.
+    serve_shared(io, (server, shared), (stop, |_: &I| 1)).await
+}
+
+async fn serve_shared<I>(
+    io: I,
+    (server, shared): (Server, Arc<Shared>),
+    (stop, unread): (impl Future<Output = ()>, impl Fn(&I) -> u32),
+) -> Result<(), ServeError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let turn = Arc::new(Turn::default());
     serve(io, Some(turn.clone()), (stop, unread), move |request, hijack| {
         let task = shared.begin(&request, turn.clone());
@@ -278,6 +309,9 @@ async fn head_is_read<I>(io: &I, unread: impl Fn(&I) -> u32) {
 
 async fn answer(server: Server, request: Request<Incoming>, hijack: mpsc::Sender<Hijack>) -> Reply {
     let is_head = *request.method() == Method::HEAD;
+    if let Some(Err(refused)) = server.pages.as_ref().map(|pages| pages.check(request.headers())) {
+        return with_headers(refused.into_reply());
+    }
     let target = route::target(request.method(), request.uri().path());
     let (api, route) = match (target.version.map_or(Ok(MAX), ApiVersion::check), target.route) {
         (_, None) => return reply::nowhere(),
@@ -299,7 +333,7 @@ async fn answer(server: Server, request: Request<Incoming>, hijack: mpsc::Sender
 }
 
 async fn handle_call(
-    Server { company, engine, service }: Server,
+    Server { company, engine, service, .. }: Server,
     request: Request<Incoming>,
     hijack: mpsc::Sender<Hijack>,
     (api, route): (ApiVersion, Route),

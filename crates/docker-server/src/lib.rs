@@ -15,6 +15,7 @@ mod handle;
 mod lines;
 mod linger;
 mod lower;
+mod pages;
 mod params;
 mod quirks;
 mod raise;

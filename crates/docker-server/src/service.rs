@@ -18,6 +18,7 @@ use std::time::Duration;
 use engine::Engine;
 use tokio::sync::watch;
 
+pub use crate::pages::Pages;
 pub use bind::{BindError, Listener, Owner};
 pub use log::{Form, Level, Log};
 pub(crate) use task::Shared;

@@ -76,6 +76,10 @@ struct TlsArgs {
     /// Let everybody who reaches a tcp:// address be root on this machine
     #[arg(long)]
     unauthenticated_tcp: bool,
+    /// Host by whose name browsers may ask at --unauthenticated-tcp, or whose pages may (this machine's own name,
+    /// addresses and localhost need not be said); may be given several times
+    #[arg(long, value_name = "list")]
+    trusted_host: Vec<String>,
 }
 
 impl TlsArgs {
@@ -89,6 +93,17 @@ impl TlsArgs {
         if let Some((_, flag, _)) = given.iter().find(|(path, _, used)| path.is_some() && !used) {
             return Err(Failure::error(format!("{flag} is for --tlsverify: say that as well")));
         }
+        if !self.trusted_host.is_empty() && !self.unauthenticated_tcp {
+            return Err(Failure::error("--trusted-host is for --unauthenticated-tcp"));
+        }
+        let is_host = |host: &String| {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
+            !host.is_empty() && host.bytes().all(plain)
+        };
+        if let Some(bad) = self.trusted_host.iter().find(|host| !is_host(host)) {
+            let say = "name a host alone, such as ui.example.com";
+            return Err(Failure::error(format!("--trusted-host {bad:?}: {say}")));
+        }
         let place = |path: Option<PathBuf>, name: &str| {
             path.unwrap_or_else(|| directory.map_or(name.into(), |dir| dir.join(name)))
         };
@@ -99,6 +114,7 @@ impl TlsArgs {
             certificate: place(self.tlscert, "cert.pem"),
             key: place(self.tlskey, "key.pem"),
             unauthenticated: self.unauthenticated_tcp,
+            trusted: self.trusted_host,
         })
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use docker_api::Transport;
 use engine::Engine;
-use rustls::ServerConfig;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 
@@ -14,6 +13,7 @@ use super::bind::{Accepted, Listener};
 use super::log::Level;
 use super::task::Shared;
 use super::tcp;
+use super::tls::Guard;
 use crate::connection;
 use crate::web;
 
@@ -88,8 +88,8 @@ impl Door {
                 Accepted::Web(guest) => {
                     web::welcome(guest, own_api(engine, shared), stop).await;
                 }
-                Accepted::Tcp(stream, config) => {
-                    welcome_from_afar((stream, config), (engine, shared), stop).await;
+                Accepted::Tcp(stream, guard) => {
+                    welcome_from_afar((stream, guard), (engine, shared), stop).await;
                 }
             }
         });
@@ -124,32 +124,27 @@ async fn tell_figures(
 
 /// Serves a client on another machine, once it is clear who it is.
 async fn welcome_from_afar(
-    (stream, config): (TcpStream, Option<Arc<ServerConfig>>),
+    (stream, guard): (TcpStream, Guard),
     (engine, shared): (Engine, Arc<Shared>),
     stop: impl Future<Output = ()>,
 ) {
     // Without these its end would only be seen later.
     let _ = tcp::prepare(&stream);
-    let Some(config) = config else {
-        let _ = connection::serve_for(stream, (engine, shared), far_away, stop).await;
+    let pages = guard.pages();
+    let Some(config) = guard.config() else {
+        let _ = connection::serve_from_afar(stream, (engine, shared), pages, stop).await;
         return;
     };
     let from = stream.peer_addr().map_or("unknown".to_owned(), |peer| peer.to_string());
     match tcp::agree(stream, config).await {
         Ok(stream) => {
-            let _ = connection::serve_for(stream, (engine, shared), far_away, stop).await;
+            let _ = connection::serve_from_afar(stream, (engine, shared), pages, stop).await;
         }
         Err(error) => {
             let why = [("from", from), ("error", error.to_string())];
             shared.log().info("a client was turned away", &why);
         }
     }
-}
-
-/// What a client on another machine has read nobody can see from here: it is given all of the time that
-/// there is to read a head in.
-fn far_away<I>(_: &I) -> u32 {
-    1
 }
 
 /// Whether it is about one client alone, who left again before it was its turn, or about this moment. All

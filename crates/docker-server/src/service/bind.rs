@@ -6,12 +6,10 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::tcp;
@@ -100,8 +98,8 @@ enum Socket {
 /// A connection that has come in.
 pub(super) enum Accepted {
     Unix(UnixStream),
-    /// With what it takes to agree on TLS, if there is to be any.
-    Tcp(TcpStream, Option<Arc<ServerConfig>>),
+    /// With what it takes to be let in.
+    Tcp(TcpStream, Guard),
     Metrics(TcpStream),
     /// With who is let in.
     Web(Guest),
@@ -214,7 +212,7 @@ impl Listener {
         match &self.socket {
             Socket::Unix { socket, .. } => Ok(Accepted::Unix(socket.accept().await?.0)),
             Socket::Tcp(socket, guard) => {
-                Ok(Accepted::Tcp(socket.accept().await?.0, guard.config()))
+                Ok(Accepted::Tcp(socket.accept().await?.0, guard.clone()))
             }
             Socket::Metrics(socket) => Ok(Accepted::Metrics(socket.accept().await?.0)),
             Socket::Web(dashboard) => Ok(Accepted::Web(dashboard.accept().await?)),

@@ -8,6 +8,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
+use crate::pages::Pages;
+
 /// Where the service's own certificate is, and who vouches for clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -45,13 +47,22 @@ pub enum TlsError {
 
 /// What clients from other machines have to show.
 #[derive(Debug, Clone)]
-pub struct Guard(Option<Arc<ServerConfig>>);
+pub struct Guard {
+    config: Option<Arc<ServerConfig>>,
+    pages: Option<Arc<Pages>>,
+}
 
 impl Guard {
     /// Nothing, and whoever is on the way hears what is said.
     #[must_use]
     pub const fn nothing() -> Self {
-        Self(None)
+        Self { config: None, pages: None }
+    }
+
+    /// The same; of pages that browsers show, these alone may ask.
+    #[must_use]
+    pub fn for_pages(self, pages: Pages) -> Self {
+        Self { pages: Some(Arc::new(pages)), ..self }
     }
 
     /// What these files say.
@@ -80,11 +91,15 @@ impl Guard {
         let config = builder
             .with_single_cert(certificates(&files.certificate)?, key)
             .map_err(unfit(&files.certificate))?;
-        Ok(Self(Some(Arc::new(config))))
+        Ok(Self { config: Some(Arc::new(config)), pages: None })
     }
 
     pub(super) fn config(&self) -> Option<Arc<ServerConfig>> {
-        self.0.clone()
+        self.config.clone()
+    }
+
+    pub(super) fn pages(&self) -> Option<Arc<Pages>> {
+        self.pages.clone()
     }
 }
 

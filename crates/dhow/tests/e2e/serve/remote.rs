@@ -114,6 +114,14 @@ fn nobody_is_let_in_by_tcp_unless_it_is_said_in_plain_words() {
     }
     let socket = format!("unix://{}", host.run_root().join("dhow.sock").display());
     let words = ["serve", "-H", "tcp://127.0.0.1:0", "-H", &socket, "--unauthenticated-tcp"];
+    let words = [&words[..], &["--trusted-host", "ui.example"]].concat();
+    for (more, says) in [
+        (&["--trusted-host", "h"][..], "--trusted-host is for --unauthenticated-tcp"),
+        (&["--unauthenticated-tcp", "--trusted-host", "http://h"], "name a host alone"),
+    ] {
+        let refused = host.fails(1, &[&["serve", "-H", "tcp://127.0.0.1:0"][..], more].concat());
+        assert!(refused.contains(says), "{refused}");
+    }
     let service = Service::started(&host, &mut host.command(&words));
     assert!(
         service.said().contains("level=warn msg=\"--unauthenticated-tcp"),
@@ -127,6 +135,25 @@ fn nobody_is_let_in_by_tcp_unless_it_is_said_in_plain_words() {
         let mut command = docker(&host, &service, &["run", "--rm", "busybox", "echo", "hi"]);
         let hi = ran(command.env("DOCKER_HOST", url));
         assert_eq!((hi.code, hi.out.as_str()), (Some(0), "hi"), "{}", hi.err);
+    }
+    // A page in a browser is not everybody: its owner may have its name lead here.
+    let said = |fields: &str| {
+        let mut stream = TcpStream::connect(service.address()).unwrap();
+        let request = format!("GET /_ping HTTP/1.1\n{fields}Connection: close\n\n");
+        stream.write_all(request.replace('\n', "\r\n").as_bytes()).unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        reply
+    };
+    let refused = said("Host: evil.example:2375\nAccept-Language: en\n");
+    assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
+    assert!(refused.contains("dhow serve --trusted-host evil.example"), "{refused}");
+    for fields in [
+        "Host: evil.example:2375\n",
+        "Host: 127.0.0.1:2375\nAccept-Language: en\n",
+        "Host: ui.example:2375\nOrigin: http://ui.example:9000\n",
+    ] {
+        assert!(said(fields).ends_with("OK"), "{fields}");
     }
     drop(service);
     let gone = host.fails(1, &["-H", &url, "ps"]);
