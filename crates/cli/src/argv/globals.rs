@@ -50,9 +50,9 @@ pub(crate) struct Tls {
     /// Key of that certificate (default: key.pem there)
     #[arg(long, value_name = "string")]
     tlskey: Option<PathBuf>,
-    /// Use TLS for tcp:// and verify the server
-    #[arg(long)]
-    tlsverify: bool,
+    /// Use TLS for tcp:// and verify the server; with =false, take whoever answers for it
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    tlsverify: Option<bool>,
 }
 
 impl Tls {
@@ -63,7 +63,7 @@ impl Tls {
             (self.tlscacert.is_some(), "--tlscacert"),
             (self.tlscert.is_some(), "--tlscert"),
             (self.tlskey.is_some(), "--tlskey"),
-            (self.tlsverify, "--tlsverify"),
+            (self.tlsverify.is_some(), "--tlsverify"),
         ]
         .into_iter()
         .find_map(|(given, flag)| given.then_some(flag))
@@ -72,8 +72,9 @@ impl Tls {
     /// How TLS is spoken with a server, if flags or the environment want it to be: Docker's files, where Docker
     /// looks for them.
     fn wish(&self, env: &Environment, config: &UserConfig) -> Result<Option<ClientTls>, String> {
-        let verifies = self.tlsverify || env.tls_verify;
-        if !verifies && !self.tls && !env.tls {
+        // Who speaks of it at all means TLS, and has the last word beside the environment (Docker).
+        let verifies = self.tlsverify.unwrap_or(env.tls_verify);
+        if !verifies && self.tlsverify.is_none() && !self.tls && !env.tls {
             let flag = self.given().map(|flag| format!("{flag}: say --tlsverify or --tls as well"));
             return flag.map_or(Ok(None), Err);
         }
@@ -383,7 +384,7 @@ mod tests {
         let at = |name: &str| Some(dir.path().join(name));
         std::fs::write(dir.path().join("cert.pem"), "").unwrap();
         let env = Environment { cert_path: Some(dir.path().into()), ..Environment::default() };
-        let verify = || Tls { tlsverify: true, ..Tls::default() };
+        let verify = || Tls { tlsverify: Some(true), ..Tls::default() };
         let (host, tls) = tls_of(&with_tls(verify(), Some("tcp://h")), &env).unwrap();
         let want = ClientTls {
             trusts_anyone: false,
@@ -398,6 +399,15 @@ mod tests {
             ..env.clone()
         };
         assert_eq!(tls_of(&Globals::default(), &by_env).unwrap(), (host, tls));
+        let not = || Tls { tlsverify: Some(false), ..Tls::default() };
+        for env in [&env, &by_env] {
+            let (host, tls) = tls_of(&with_tls(not(), Some("tcp://h")), env).unwrap();
+            let tls = tls.unwrap();
+            assert_eq!(
+                (host.as_str(), tls.trusts_anyone, tls.authority),
+                ("tcp://h:2376", true, None)
+            );
+        }
         let anyone = Tls { tls: true, tlskey: Some("/k".into()), ..Tls::default() };
         let (host, tls) = tls_of(&with_tls(anyone, None), &env).unwrap();
         let tls = tls.unwrap();
@@ -410,7 +420,7 @@ mod tests {
     #[test]
     fn a_flag_of_tls_that_would_have_no_effect_is_refused() {
         let env = Environment::default();
-        let verify = || Tls { tlsverify: true, ..Tls::default() };
+        let verify = || Tls { tlsverify: Some(true), ..Tls::default() };
         let refused = tls_of(&with_tls(verify(), Some("unix:///a")), &env).unwrap_err();
         assert_eq!(refused, "--tlsverify is for tcp://, and not unix:///a");
         let alone = Tls { tlscacert: Some("/ca".into()), ..Tls::default() };

@@ -159,3 +159,45 @@ fn the_context_without_a_file_is_copied_and_carried_as_by_docker() {
     let none = there.dhow(&["context", "export", "default", &file("none.tar")]);
     assert!(none.err.contains("with -H unix:///path"), "{}", none.err);
 }
+
+/// Nobody is talked to in plain words because certificates are in a bad way.
+#[test]
+fn certificates_that_cannot_be_read_are_an_error() {
+    let there = Setting::new();
+    fine(&there.dhow(&["context", "create", "ours", "--docker", &there.server()]));
+    let found = there.dhow(&["context", "inspect", "ours", "-f", "{{.Storage.TLSPath}}"]);
+    let certificates = std::path::PathBuf::from(fine(&found)).join("docker");
+    let ps = ["--context", "ours", "ps", "-q"];
+    fine(&there.dhow(&ps));
+    for name in ["ca.pem", "cert.pem", "key.pem"] {
+        // It leads to itself, so that not even whether it is there can be told.
+        std::fs::remove_file(certificates.join(name)).unwrap();
+        std::os::unix::fs::symlink(name, certificates.join(name)).unwrap();
+        let refused = there.dhow(&ps);
+        assert_eq!(refused.code, Some(1), "{name}: {}", refused.out);
+        assert!(refused.err.contains("read the "), "{name}: {}", refused.err);
+    }
+}
+
+#[test]
+fn a_context_of_the_server_in_use_has_its_certificates() {
+    let there = Setting::new();
+    let directory = there.0.host.scratch().join("certificates");
+    std::fs::create_dir(&directory).unwrap();
+    for (from, to) in [("authority.pem", "ca"), ("client.pem", "cert"), ("client.key", "key")] {
+        std::fs::copy(there.0.path(from), directory.join(format!("{to}.pem"))).unwrap();
+    }
+    let at = |words: &[&str]| {
+        let mut command = there.0.host.command(words);
+        let command = command.env("DOCKER_HOST", there.0.url()).env("DOCKER_TLS_VERIFY", "1");
+        Ran::new(&command.env("DOCKER_CERT_PATH", &directory).output().unwrap())
+    };
+    let file = there.0.host.scratch().join("default.tar").display().to_string();
+    fine(&at(&["context", "create", "copy", "--docker", "from=default"]));
+    fine(&at(&["context", "export", "default", &file]));
+    fine(&there.dhow(&["context", "import", "carried", &file]));
+    std::fs::remove_dir_all(&directory).unwrap();
+    for name in ["copy", "carried"] {
+        assert_eq!(there.same(&["--context", name, "run", "--rm", "busybox", "echo", name]), name);
+    }
+}
