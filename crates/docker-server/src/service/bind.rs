@@ -1,16 +1,19 @@
 //! Sockets to listen at: made, or handed over by whoever started us.
 
 use std::fs;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::task::Poll;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::task::coop::has_budget_remaining;
 
 use super::tcp;
 use super::tls::Guard;
@@ -210,7 +213,7 @@ impl Listener {
 
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
         match &self.socket {
-            Socket::Unix { socket, .. } => Ok(Accepted::Unix(socket.accept().await?.0)),
+            Socket::Unix { socket, .. } => Ok(Accepted::Unix(calmly(socket).await?)),
             Socket::Tcp(socket, guard) => {
                 Ok(Accepted::Tcp(socket.accept().await?.0, guard.clone()))
             }
@@ -218,6 +221,27 @@ impl Listener {
             Socket::Web(dashboard) => Ok(Accepted::Web(dashboard.accept().await?)),
         }
     }
+}
+
+/// Takes a connection, and gives up on a socket that is ready for ever and has nobody: a listening one of Unix that
+/// somebody else has shut down, who has it as well. Linux says EAGAIN there, and tokio, which is told that it is
+/// ready, asks again and again, until its task has to let others run. Twice in a row that is nothing else: at its
+/// next turn a task may ask as often as at first.
+async fn calmly(socket: &UnixListener) -> io::Result<UnixStream> {
+    let mut is_suspect = false;
+    // tokio's own `accept` would ask without an end.
+    poll_fn(move |context| match socket.poll_accept(context) {
+        Poll::Pending => {
+            let was_suspect = std::mem::replace(&mut is_suspect, !has_budget_remaining());
+            if was_suspect && is_suspect {
+                let why = "the socket is ready and nobody is there: was it shut down?";
+                return Poll::Ready(Err(io::Error::other(why)));
+            }
+            Poll::Pending
+        }
+        Poll::Ready(accepted) => Poll::Ready(accepted.map(|(stream, _)| stream)),
+    })
+    .await
 }
 
 /// Takes away what a service that was killed has left at its place.
@@ -322,6 +346,24 @@ mod tests {
         assert!(matches!(taken, BindError::Taken(_)), "{taken}");
         drop(listener);
         assert!(!path.exists());
+    }
+
+    /// Somebody else has it as well, as systemd has what it hands over.
+    #[tokio::test]
+    async fn a_socket_that_was_shut_down_is_told_of_and_not_asked_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let theirs = StdUnixListener::bind(&path).unwrap();
+        let ours = theirs.try_clone().unwrap();
+        let listener = Listener::inherited(0, ours.into(), None).unwrap();
+        // More than a task may take at one turn.
+        for _ in 0..500 {
+            let _client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+            listener.accept().await.unwrap();
+        }
+        rustix::net::shutdown(&theirs, rustix::net::Shutdown::Both).unwrap();
+        let Err(error) = listener.accept().await else { panic!("nobody is there") };
+        assert!(error.to_string().contains("was it shut down?"), "{error}");
     }
 
     #[test]
