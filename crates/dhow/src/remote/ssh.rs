@@ -5,7 +5,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::task::{Context, Poll, ready};
 
 use cli::SshHost;
@@ -49,6 +49,7 @@ fn connect(host: &SshHost) -> io::Result<Box<dyn Io>> {
         return Err(io::ErrorKind::BrokenPipe.into());
     };
     Ok(Box::new(Line {
+        ssh: Some(child),
         from: Receiver::from_owned_fd(OwnedFd::from(output))?,
         to: Some(Sender::from_owned_fd(OwnedFd::from(input))?),
         host: host.host.clone(),
@@ -66,12 +67,30 @@ fn remote_line(host: &SshHost) -> String {
 
 /// An ssh's streams.
 struct Line {
+    /// Until it is waited for.
+    ssh: Option<Child>,
     from: Receiver,
     /// Gone once all is said: its end is the other side's end of input.
     to: Option<Sender>,
     host: String,
     /// Whether anything has come back.
     has_spoken: bool,
+}
+
+impl Line {
+    /// Has somebody wait for its end, or it would be a zombie until the command ends: `dhow ui` goes on for days, and
+    /// begins one for each thing that is looked at.
+    fn reap(&mut self) {
+        let Some(mut ssh) = self.ssh.take() else { return };
+        // Without a thread it is left to the end of the command.
+        let _ = std::thread::Builder::new().name("ssh".to_owned()).spawn(move || ssh.wait());
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.reap();
+    }
 }
 
 impl AsyncRead for Line {
@@ -82,6 +101,9 @@ impl AsyncRead for Line {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.from).poll_read(cx, buffer))?;
+        if buffer.filled().len() == before && buffer.remaining() > 0 {
+            self.reap();
+        }
         if buffer.filled().len() == before && !self.has_spoken {
             // Its own words, if it had some, stand above this.
             let why = format!(

@@ -201,6 +201,34 @@ fn ssh_goes_to_a_service_and_to_an_engine_without_one() {
     );
 }
 
+/// A command that lives on looks at one thing after the other.
+#[test]
+fn an_ssh_that_has_ended_is_no_zombie() {
+    let pair = Pair::new();
+    let host = &pair.host;
+    let path = path_with_ssh(host, &["dhow"]);
+    let url = format!("ssh://there{}", pair.service.socket.display());
+    for name in ["one", "two"] {
+        host.ok(&["run", "-d", "--name", name, "busybox", "sleep", "1000"]);
+    }
+    let mut command = host.command(&["-H", &url, "stats", "--format", "{{.Name}}", "one", "two"]);
+    let mut stats = command.env("PATH", &path).stdout(Stdio::null()).spawn().unwrap();
+    let own = stats.id().to_string();
+    let children = || {
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        let told = all.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+        // Its parent stands behind its name and its state.
+        let parent = |stat: &String| Some(stat.rsplit_once(") ")?.1.split(' ').nth(1)? == own);
+        told.filter(|stat| parent(stat) == Some(true)).count()
+    };
+    until("both are looked at", || children() >= 2);
+    host.ok(&["rm", "-f", "one"]);
+    until("the way to the one has gone", || children() == 1);
+    stats.kill().unwrap();
+    stats.wait().unwrap();
+    host.ok(&["rm", "-f", "two"]);
+}
+
 #[test]
 fn ssh_finds_dockers_client_where_there_is_no_dhow() {
     let pair = Pair::new();
