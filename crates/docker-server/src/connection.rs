@@ -26,15 +26,15 @@ use tokio::sync::mpsc;
 use crate::call::{Call, Company, blocking};
 use crate::error::{HttpError, version_reply};
 use crate::handle;
-use crate::pages::Pages;
 use crate::linger::Linger;
+use crate::pages::Pages;
 use crate::params::Query;
 use crate::quirks::{ApiVersion, MAX};
 use crate::reply::{self, Reply};
 use crate::route::{self, Route};
 use crate::service::Shared;
-use crate::splice::{Parted, splice};
-use crate::turn::{Turn, Turns};
+use crate::splice::{Frames, Parted, splice};
+use crate::turn::{Behind, Turn, Turns};
 use crate::websocket::{self, Agreed};
 use model::detach::DetachKeys;
 
@@ -83,6 +83,7 @@ pub(crate) enum Form {
         /// Whether the client asked for it in HTTP's way.
         upgrade: bool,
         content_type: &'static str,
+        frames: Frames,
     },
     /// As a websocket.
     Socket(Agreed),
@@ -143,8 +144,7 @@ pub(crate) async fn serve_from_afar<I>(
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let server =
-        Server { company: Company::Others, engine, service: Some(shared.clone()), pages };
+    let server = Server { company: Company::Others, engine, service: Some(shared.clone()), pages };
     // What it has read nobody can see from here: it is given all of the time that there is to read a head in.
     serve_shared(io, (server, shared), (stop, |_: &I| 1)).await
 }
@@ -177,7 +177,7 @@ where
 {
     let turn = Arc::new(Turn::default());
     serve(io, Some(turn.clone()), (stop, |_: &I| 0), move |request, _| {
-        turn.answering();
+        turn.answering(Behind::of(&request));
         let turn = turn.clone();
         let is_asked = *request.method() == Method::GET && request.uri().path() == "/metrics";
         let (engine, shared) = (engine.clone(), shared.clone());
@@ -256,7 +256,9 @@ impl Hijack {
         let held = self.container.as_fd().try_clone_to_owned();
         // The client sees its end when all is done: it may be this very process.
         let parted = match &self.form {
-            Form::Stream { .. } => splice(&mut io, self.container, keys, early).await,
+            Form::Stream { frames, .. } => {
+                splice(&mut io, (self.container, *frames), keys, early).await
+            }
             Form::Socket(agreed) => {
                 websocket::join(&mut io, early, (self.container, keys), agreed).await
             }
@@ -274,10 +276,10 @@ impl Hijack {
 
     fn head(&self) -> String {
         let mut head = match &self.form {
-            Form::Stream { upgrade: true, content_type } => format!(
+            Form::Stream { upgrade: true, content_type, .. } => format!(
                 "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: {content_type}\r\n"
             ),
-            Form::Stream { upgrade: false, content_type } => {
+            Form::Stream { upgrade: false, content_type, .. } => {
                 format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n")
             }
             Form::Socket(agreed) => format!(

@@ -9,7 +9,6 @@ mod call;
 mod connection;
 mod error;
 mod filter;
-mod framed;
 mod given;
 mod handle;
 mod lines;

@@ -1,18 +1,35 @@
 //! A client's connection and a container's streams, joined until one of them ends.
 //!
-//! Both directions are copied as they are: the container's side frames its output itself. The
-//! client may close its half (end of input) and still read.
+//! Both directions are copied as they are: the container's side frames its output itself, but that of a terminal
+//! for a client that has asked for frames. The client may close its half (end of input) and still read.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
+use docker_api::frame::{Channel, header};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::sync::Notify;
 
 use model::detach::{DetachKeys, Detector, Typed};
 
 /// One read at most; a frame of Docker's is half of it.
 const BUFFER: usize = 64 << 10;
+
+/// How soon after the end of a client's input it is looked again whether it is still there at all, at first; then
+/// twice as long each time, up to [`LOOK_SELDOM`].
+const LOOK_SOON: Duration = Duration::from_secs(1);
+const LOOK_SELDOM: Duration = Duration::from_secs(30);
+
+/// In what form output comes to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Frames {
+    /// As the container's side says it.
+    AsItIs,
+    /// That of a terminal, which has one channel, in the frames of standard output.
+    Added,
+}
 
 /// Why the two are apart again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +45,7 @@ pub(crate) enum Parted {
 /// Copies both ways. `early` is what the client had sent behind the head of its request.
 pub(crate) async fn splice<C>(
     client: C,
-    container: UnixStream,
+    (container, form): (UnixStream, Frames),
     keys: Option<DetachKeys>,
     early: Bytes,
 ) -> Parted
@@ -37,6 +54,7 @@ where
 {
     let (mut from_client, mut to_client) = tokio::io::split(client);
     let (mut from_container, mut to_container) = container.into_split();
+    let heard_all = Notify::new();
     let input = async {
         let mut filter = Filter { detector: keys.map(Detector::new), out: Vec::new() };
         if filter.pass(&early, &mut to_container).await == Typed::Detach {
@@ -54,11 +72,12 @@ where
             }
         }
         filter.end(&mut to_container).await;
+        heard_all.notify_one();
         // The end of input says nothing about output: wait for that.
         std::future::pending().await
     };
     let output = async {
-        let copied = copy(&mut from_container, &mut to_client).await;
+        let copied = copy(&mut from_container, &mut to_client, form, &heard_all).await;
         let ended = match copied {
             Ok(()) => Parted::OutputEnded,
             Err(_) => Parted::ClientLost,
@@ -73,20 +92,41 @@ where
     }
 }
 
-async fn copy<R, W>(from: &mut R, to: &mut W) -> io::Result<()>
+/// Copies output. Once `heard_all` says that no more input comes, a client that has gone is told from one that still
+/// reads by what it says to a write of nothing: the end of input looks the same. Over TLS it says nothing to that.
+async fn copy<R, W>(from: &mut R, to: &mut W, form: Frames, heard_all: &Notify) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let mut buffer = vec![0; BUFFER];
+    let mut pause = None;
     loop {
-        // A container's side that breaks has ended: its shim is gone.
-        let n = from.read(&mut buffer).await.unwrap_or(0);
+        let n = tokio::select! {
+            // A container's side that breaks has ended: its shim is gone.
+            n = from.read(&mut buffer) => n.unwrap_or(0),
+            () = silence(pause, heard_all) => {
+                let _ = to.write(&[]).await?;
+                pause = Some(pause.map_or(LOOK_SOON, |pause| (pause * 2).min(LOOK_SELDOM)));
+                continue;
+            }
+        };
         if n == 0 {
             return Ok(());
         }
+        if form == Frames::Added {
+            to.write_all(&header(Channel::Stdout, n)).await?;
+        }
         to.write_all(&buffer[..n]).await?;
         to.flush().await?;
+    }
+}
+
+/// Returns when it is to be looked whether the client is still there: at the end of its input, and after each pause.
+async fn silence(pause: Option<Duration>, heard_all: &Notify) {
+    match pause {
+        None => heard_all.notified().await,
+        Some(pause) => tokio::time::sleep(pause).await,
     }
 }
 
@@ -133,8 +173,44 @@ mod tests {
         let (client, server) = tokio::io::duplex(16);
         let (near, far) = UnixStream::pair().unwrap();
         let keys = keys.map(|keys| DetachKeys::parse(Some(keys)).unwrap());
-        let task = tokio::spawn(splice(server, near, keys, Bytes::from_static(early)));
+        let container = (near, Frames::AsItIs);
+        let task = tokio::spawn(splice(server, container, keys, Bytes::from_static(early)));
         (client, far, task)
+    }
+
+    #[tokio::test]
+    async fn a_terminals_output_is_framed_for_who_wants_it_and_input_is_not() {
+        let (mut client, server) = tokio::io::duplex(16);
+        let (near, mut container) = UnixStream::pair().unwrap();
+        let task = tokio::spawn(splice(server, (near, Frames::Added), None, Bytes::new()));
+        client.write_all(b"typed").await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut typed = [0; 5];
+        container.read_exact(&mut typed).await.unwrap();
+        assert_eq!(&typed, b"typed");
+        container.write_all(b"shown").await.unwrap();
+        drop(container);
+        assert_eq!(all(&mut client).await, b"\x01\0\0\0\0\0\0\x05shown");
+        assert_eq!(task.await.unwrap(), Parted::OutputEnded);
+    }
+
+    /// A container that says nothing keeps nobody's place.
+    #[tokio::test]
+    async fn a_client_that_has_gone_is_told_from_one_that_listens() {
+        for form in [Frames::AsItIs, Frames::Added] {
+            let (mut client, server) = UnixStream::pair().unwrap();
+            let (near, mut container) = UnixStream::pair().unwrap();
+            let task = tokio::spawn(splice(server, (near, form), None, Bytes::new()));
+            client.shutdown().await.unwrap();
+            assert_eq!(container.read(&mut [0; 1]).await.unwrap(), 0, "the end of its input");
+            tokio::time::pause();
+            // It listens for as long as it likes.
+            tokio::time::sleep(100 * LOOK_SELDOM).await;
+            assert!(!task.is_finished());
+            drop(client);
+            assert_eq!(task.await.unwrap(), Parted::ClientLost);
+            tokio::time::resume();
+        }
     }
 
     async fn all<R: AsyncRead + Unpin>(mut from: R) -> Vec<u8> {
@@ -186,7 +262,8 @@ mod tests {
         drop(client);
         let mut input = [0; 1];
         assert_eq!(container.read(&mut input).await.unwrap(), 0);
-        container.write_all(b"nobody reads this").await.unwrap();
+        // It may have been seen to have gone by now.
+        let _ = container.write_all(b"nobody reads this").await;
         assert_eq!(task.await.unwrap(), Parted::ClientLost);
     }
 

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Body;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
@@ -35,9 +37,41 @@ enum State {
     Said(#[expect(dead_code, reason = "its end is what matters")] Option<Held>),
 }
 
+/// What comes behind the head of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// The next one, as soon as the client likes.
+    Head,
+    /// A body, of which it is not known here where it ends.
+    Body,
+}
+
+impl Behind {
+    /// What comes behind that of this request.
+    pub(crate) fn of<B: Body>(request: &Request<B>) -> Self {
+        if request.body().is_end_stream() { Self::Head } else { Self::Body }
+    }
+}
+
 /// The turn of one connection.
 #[derive(Default)]
-pub(crate) struct Turn(Mutex<State>);
+pub(crate) struct Turn(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    state: State,
+    /// The last bytes that came: a head ends with an empty line.
+    last: [u8; 3],
+    /// Whether these are of a head, whole or not.
+    of_head: bool,
+}
+
+impl Inner {
+    /// Whether a head was begun behind the one that was answered.
+    fn has_begun(&self) -> bool {
+        self.of_head && !matches!(self.last, [_, b'\n', b'\n'] | [b'\n', b'\r', b'\n'])
+    }
+}
 
 impl std::fmt::Debug for Turn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -46,41 +80,52 @@ impl std::fmt::Debug for Turn {
 }
 
 impl Turn {
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Bytes have come.
-    fn heard(&self) {
-        self.change(|state| {
-            if matches!(state, State::Idle) {
-                *state = State::Asking;
+    fn heard(&self, bytes: &[u8]) {
+        self.change(|inner| {
+            for byte in &bytes[bytes.len().saturating_sub(inner.last.len())..] {
+                inner.last.rotate_left(1);
+                inner.last[2] = *byte;
+            }
+            if matches!(inner.state, State::Idle) {
+                inner.of_head = true;
+                inner.state = State::Asking;
             }
         });
     }
 
     /// A head is whole.
-    pub(crate) fn answering(&self) {
-        self.change(|state| *state = State::Answering);
+    pub(crate) fn answering(&self, behind: Behind) {
+        self.change(|inner| {
+            inner.state = State::Answering;
+            inner.of_head = behind == Behind::Head;
+        });
     }
 
     /// All of an answer has been said. What is held goes when it has left.
     pub(crate) fn said(&self, held: Option<Held>) {
-        self.change(|state| *state = State::Said(held));
+        self.change(|inner| inner.state = State::Said(held));
     }
 
-    /// What was said has left, or will not.
-    fn left(&self) {
+    /// What was said has left, or will not. Whether something was.
+    fn left(&self) -> bool {
         // What is held goes behind the lock.
-        let before = self.change(|state| match state {
-            State::Said(_) => std::mem::take(state),
+        let before = self.change(|inner| match inner.state {
+            State::Said(_) => {
+                let next = if inner.has_begun() { State::Asking } else { State::Idle };
+                std::mem::replace(&mut inner.state, next)
+            }
             State::Idle | State::Asking | State::Answering => State::Idle,
         });
-        drop(before);
+        matches!(before, State::Said(_))
     }
 
     fn is_asking(&self) -> bool {
-        self.change(|state| matches!(state, State::Asking))
+        self.change(|inner| matches!(inner.state, State::Asking))
     }
 }
 
@@ -100,13 +145,16 @@ impl<I> Turns<I> {
 
     /// It, for somebody who speaks no HTTP: nothing more of that will leave.
     pub(crate) fn into_inner(self) -> I {
-        self.left();
+        if let Some(turn) = &self.turn {
+            turn.left();
+        }
         self.io.into_inner()
     }
 
-    fn left(&self) {
-        if let Some(turn) = &self.turn {
-            turn.left();
+    /// The next head has all of its time.
+    fn left(&mut self) {
+        if self.turn.as_ref().is_some_and(|turn| turn.left()) {
+            self.late = None;
         }
     }
 }
@@ -122,7 +170,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Turns<I> {
         let before = buffer.filled().len();
         let read = Pin::new(io).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            turn.heard();
+            turn.heard(&buffer.filled()[before..]);
         }
         if !turn.is_asking() {
             *late = None;
@@ -200,9 +248,33 @@ mod tests {
         let late = turns.read(&mut space).await.unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
         // A body may take its time.
-        turn.answering();
+        turn.answering(Behind::Body);
         let slow = tokio::time::timeout(10 * HEAD, turns.read(&mut space)).await;
         assert!(slow.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_behind_another_request_has_an_end_as_well() {
+        for (asked, behind, is_limited) in [
+            ("GET / HTTP/1.1\r\n\r\nGET", Behind::Head, true),
+            ("GET / HTTP/1.1\n\nG", Behind::Head, true),
+            ("GET / HTTP/1.1\r\n\r\n", Behind::Head, false),
+            ("GET / HTTP/1.1\n\n", Behind::Head, false),
+            ("GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nHost: d\r\n\r\n", Behind::Head, false),
+            ("POST / HTTP/1.1\r\n\r\nbody", Behind::Body, false),
+        ] {
+            let (mut client, server) = tokio::io::duplex(64);
+            let turn = Arc::new(Turn::default());
+            let mut turns = Turns::new(Linger::new(server), Some(turn.clone()));
+            client.write_all(asked.as_bytes()).await.unwrap();
+            let mut space = [0; 64];
+            turns.read_exact(&mut space[..asked.len()]).await.unwrap();
+            turn.answering(behind);
+            turn.said(None);
+            turns.flush().await.unwrap();
+            let next = tokio::time::timeout(10 * HEAD, turns.read(&mut space)).await;
+            assert_eq!(next.is_ok(), is_limited, "{asked}");
+        }
     }
 
     #[tokio::test]
@@ -212,7 +284,7 @@ mod tests {
         let mut turns = Turns::new(Linger::new(server), Some(turn.clone()));
         let gone = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let is_gone = || gone.load(std::sync::atomic::Ordering::Relaxed);
-        turn.answering();
+        turn.answering(Behind::Body);
         turns.flush().await.unwrap();
         turn.said(Some(Box::new(Tell(gone.clone()))));
         let mut writing = Box::pin(turns.write_all(b"five!"));

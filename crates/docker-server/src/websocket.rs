@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Utf8Bytes};
 
 use crate::error::HttpError;
-use crate::splice::{Parted, splice};
+use crate::splice::{Frames, Parted, splice};
 
 /// What both sides of a handshake hash: RFC 6455, section 1.3.
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -117,7 +117,7 @@ where
     let mut speaking = std::pin::pin!(speak(from_container, to_client, agreed));
     let joined = async {
         tokio::select! {
-            parted = splice(near, container, keys, Bytes::new()) => parted,
+            parted = splice(near, (container, Frames::AsItIs), keys, Bytes::new()) => parted,
             () = hear(from_client, to_container) => Parted::ClientLost,
         }
     };

@@ -381,7 +381,7 @@ async fn a_taken_connection_is_raw() {
     {
         let (container, mut far) = UnixStream::pair().unwrap();
         let content_type = "application/vnd.docker.raw-stream";
-        let form = Form::Stream { upgrade, content_type };
+        let form = Form::Stream { upgrade, content_type, frames: Frames::AsItIs };
         let hijack = Hijack { form, container, leaving: None, keeps_early: true };
         let (mut client, server) = tokio::io::duplex(4096);
         let hijack = std::sync::Mutex::new(Some(hijack));
@@ -425,7 +425,7 @@ async fn that_a_client_left_by_its_keys_is_told_once_it_has() {
             tell: Box::new(move || tell.send(()).unwrap()),
         };
         let (content_type, leaving) = ("application/vnd.docker.raw-stream", Some(leaving));
-        let form = Form::Stream { upgrade: true, content_type };
+        let form = Form::Stream { upgrade: true, content_type, frames: Frames::AsItIs };
         let hijack = Hijack { form, container, leaving, keeps_early: true };
         let (mut client, server) = tokio::io::duplex(4096);
         let running = tokio::spawn(hijack.run(server, Bytes::new(), |_| 0));

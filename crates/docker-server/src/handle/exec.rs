@@ -14,13 +14,13 @@ use model::{ExecId, NameOrId, Signal};
 use super::containers::terminal_size;
 use super::streams::given_away;
 use crate::call::Call;
-use crate::connection::Leaving;
+use crate::connection::{Form, Leaving};
 use crate::error::HttpError;
-use crate::framed::framed;
 use crate::lower;
 use crate::raise;
 use crate::reply::{self, Reply};
 use crate::route::ExecRoute;
+use crate::splice::Frames;
 use model::detach::DetachKeys;
 
 /// `POST /containers/{id}/exec`.
@@ -96,10 +96,14 @@ async fn start(mut call: Call, id: ExecId) -> Result<Reply, HttpError> {
         Err(words) => return not_started(call, &words, request.tty).await,
     };
     let keys = DetachKeys::parse(spec.detach_keys.as_deref())?;
+    let mut form = given_away(&call, spec.terminal && request.tty);
     // Docker goes by the start and not by the exec: without `Tty` there, a terminal's output is framed.
-    let stream =
-        if spec.terminal && !request.tty { framed(stream).map_err(piped)? } else { stream };
-    let form = given_away(&call, spec.terminal && request.tty);
+    if let Form::Stream { frames, .. } = &mut form
+        && spec.terminal
+        && !request.tty
+    {
+        *frames = Frames::Added;
+    }
     let engine = call.engine.clone();
     // An exec that is gone has nobody to be told of.
     let tell = Box::new(move || drop(engine.exec_detached(&id)));

@@ -18,6 +18,7 @@ use crate::params::Query;
 use crate::quirks::ApiVersion;
 use crate::raise;
 use crate::reply::{self, JSON, Reply};
+use crate::splice::Frames;
 use crate::websocket::{self, Agreed, Messages, Output};
 use model::detach::DetachKeys;
 
@@ -32,7 +33,8 @@ pub(super) fn stream_type(terminal: bool, api: ApiVersion) -> &'static str {
 /// How a connection is given to streams. Docker names what is in them to those alone that upgrade.
 pub(super) fn given_away(call: &Call, terminal: bool) -> Form {
     let upgrade = call.wants_upgrade();
-    Form::Stream { upgrade, content_type: stream_type(terminal || !upgrade, call.api) }
+    let content_type = stream_type(terminal || !upgrade, call.api);
+    Form::Stream { upgrade, content_type, frames: Frames::AsItIs }
 }
 
 /// Whether a container has a terminal.

@@ -23,7 +23,7 @@ use crate::lines::Lines;
 use crate::params::Query;
 use crate::reply::{Body, Reply};
 use crate::route::{self, Route};
-use crate::turn::Turn;
+use crate::turn::{Behind, Turn};
 
 /// By which a request is found in the log. What the client calls it counts, if it can be told.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -103,15 +103,18 @@ impl Shared {
     }
 
     /// Notes that a request has come.
-    pub(crate) fn begin<B>(self: &Arc<Self>, request: &Request<B>, turn: Arc<Turn>) -> Task {
-        turn.answering();
+    pub(crate) fn begin<B: hyper::body::Body>(
+        self: &Arc<Self>,
+        request: &Request<B>,
+        turn: Arc<Turn>,
+    ) -> Task {
+        turn.answering(Behind::of(request));
         let target = route::target(request.method(), request.uri().path());
         let query = Query::parse(request.uri().query().unwrap_or_default()).ok();
         let route = target.route.as_ref();
         let action = route.and_then(|route| Action::of(route, query.as_ref()));
-        let lasts = |route: Route| {
-            query.as_ref().is_some_and(|query| route.lasts(query, Timestamp::now()))
-        };
+        let lasts =
+            |route: Route| query.as_ref().is_some_and(|query| route.lasts(query, Timestamp::now()));
         let held = (!target.route.is_some_and(lasts)).then(|| Held::new(self.clone()));
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let id = id_given(request.headers()).unwrap_or_else(|| format!("{}-{number}", self.run));
