@@ -12,8 +12,8 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::connection::{Form, Hijack, Leaving};
 use crate::error::HttpError;
@@ -26,6 +26,8 @@ use crate::service::Shared;
 const BODY_MAX: usize = 8 << 20;
 /// How long such a body may take.
 const BODY_PATIENCE: Duration = Duration::from_secs(60);
+/// How long an archive's may be waited for; what its reader takes does not count.
+const ARCHIVE_PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// For so many bytes that have come it may take a second more.
 const BODY_RATE: u64 = 1 << 10;
 
@@ -61,6 +63,16 @@ impl Call {
     {
         let engine = self.engine.clone();
         blocking(move || verb(&engine).map_err(HttpError::from)).await?
+    }
+
+    /// The same for a verb that waits for a container's end, which may take as long as its user likes.
+    pub(crate) async fn run_long<T, F>(&self, verb: F) -> Result<T, HttpError>
+    where
+        F: FnOnce(&Engine) -> Result<T, EngineError> + Send + 'static,
+        T: Send + 'static,
+    {
+        let engine = self.engine.clone();
+        apart(move || verb(&engine).map_err(HttpError::from)).await?
     }
 
     /// The same for a verb that waits for nobody: it reads, or asks a shim for what a shim does at
@@ -201,6 +213,20 @@ where
     spawned.map(drop).map_err(|e| HttpError::internal(format!("starting a thread: {e}")))
 }
 
+/// The same as [`blocking`] on a thread of its own: for what waits for the client or for a container.
+pub(crate) async fn apart<T, F>(work: F) -> Result<T, HttpError>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let (send, done) = oneshot::channel();
+    lasting(move || {
+        // Whoever asked may have gone.
+        let _ = send.send(work());
+    })?;
+    done.await.map_err(|_| HttpError::internal("the operation did not end"))
+}
+
 /// How many pieces of a body, of 64 KiB at most, are made before somebody reads them: what each slow reader keeps
 /// in memory.
 const AHEAD: usize = 8;
@@ -213,7 +239,7 @@ where
 {
     let (send, receive) = mpsc::channel(AHEAD);
     let closed = send.clone();
-    let (running, ended) = tokio::sync::oneshot::channel::<()>();
+    let (running, ended) = oneshot::channel::<()>();
     lasting(move || {
         work(&send);
         drop(running);
@@ -229,15 +255,36 @@ where
     Ok(receive)
 }
 
-async fn pump(mut body: Incoming, send: mpsc::Sender<io::Result<Bytes>>) {
-    while let Some(frame) = body.frame().await {
-        let piece = match frame.map(Frame::into_data) {
-            Ok(Ok(data)) => Ok(data),
-            Ok(Err(_trailers)) => continue,
-            Err(error) => Err(io::Error::other(error)),
+/// Feeds a reader. Whoever makes an archive may be slow, and who reads it as well; but one of which nothing comes
+/// any more, or a byte now and then, would keep what it is read for for ever.
+async fn pump<B>(mut body: B, send: mpsc::Sender<io::Result<Bytes>>)
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (mut came, mut waited) = (0, Duration::ZERO);
+    loop {
+        let patience = ARCHIVE_PATIENCE + Duration::from_secs(came / BODY_RATE);
+        let begun = Instant::now();
+        let frame = timeout(patience.saturating_sub(waited), body.frame()).await;
+        waited += begun.elapsed();
+        let piece = match frame {
+            Ok(None) => return,
+            Ok(Some(frame)) => match frame.map(Frame::into_data) {
+                Ok(Ok(data)) => Ok(data),
+                Ok(Err(_trailers)) => continue,
+                Err(error) => Err(io::Error::other(error)),
+            },
+            Err(_) => {
+                let seconds = waited.as_secs();
+                let why = format!("the request body took too long: {came} bytes in {seconds} s");
+                Err(io::Error::new(io::ErrorKind::TimedOut, why))
+            }
         };
+        came += piece.as_ref().map_or(0, |data| data.len() as u64);
+        let is_last = piece.is_err();
         // The reader has what it wants; the rest of the body is dropped with the connection.
-        if send.send(piece).await.is_err() {
+        if send.send(piece).await.is_err() || is_last {
             return;
         }
     }
@@ -301,5 +348,44 @@ mod tests {
         assert_eq!(whole(slow(0, 1, second)).await.unwrap().len(), 0);
         let large = whole(slow(9, 1 << 20, second)).await.unwrap_err();
         assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    /// What a reader is given: so many bytes, and what was wrong.
+    async fn pumped(
+        body: impl Body<Data = Bytes, Error = io::Error> + Unpin,
+        reads: Duration,
+    ) -> (usize, Option<io::Error>) {
+        let (send, mut pieces) = mpsc::channel::<io::Result<Bytes>>(1);
+        let mut bytes = 0;
+        let read = async {
+            while let Some(piece) = pieces.recv().await {
+                tokio::time::sleep(reads).await;
+                match piece {
+                    Ok(piece) => bytes += piece.len(),
+                    Err(error) => return Some(error),
+                }
+            }
+            None
+        };
+        let (error, ()) = tokio::join!(read, pump(body, send));
+        (bytes, error)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_archive_may_be_slow_and_not_trickle() {
+        let minute = Duration::from_secs(60);
+        let more = Duration::from_secs(61);
+        let (bytes, error) = pumped(slow(1000, 1, more), Duration::ZERO).await;
+        let error = error.unwrap();
+        assert_eq!((bytes, error.kind()), (14, io::ErrorKind::TimedOut));
+        assert_eq!(error.to_string(), "the request body took too long: 14 bytes in 900 s");
+        // One that is made slowly, one that is paused once, and one whose reader is slow.
+        for (body, reads) in [
+            (slow(100, 100 << 10, minute), Duration::ZERO),
+            (slow(1, 1, 14 * minute), Duration::ZERO),
+            (slow(100, 1, Duration::ZERO), minute),
+        ] {
+            assert!(pumped(body, reads).await.1.is_none());
+        }
     }
 }

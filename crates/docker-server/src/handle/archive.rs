@@ -11,7 +11,7 @@ use model::NameOrId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::transfer::{PieceWriter, gone};
-use crate::call::{Call, blocking};
+use crate::call::{Call, apart, lasting};
 use crate::error::HttpError;
 use crate::raise;
 use crate::reply::{self, Reply, TAR};
@@ -29,7 +29,7 @@ pub(super) async fn get(call: Call, who: NameOrId) -> Result<Reply, HttpError> {
     let (begun, hear) = oneshot::channel();
     let (send, pieces) = mpsc::channel(2);
     let engine = call.engine.clone();
-    tokio::task::spawn_blocking(move || {
+    lasting(move || {
         let mut begun = Some(begun);
         let mut to = PieceWriter::new(send.clone());
         let mut tell = |stat: PathStat| {
@@ -47,7 +47,7 @@ pub(super) async fn get(call: Call, who: NameOrId) -> Result<Reply, HttpError> {
             },
         };
         drop(ended);
-    });
+    })?;
     let begun = hear.await.map_err(|_| HttpError::internal("the operation did not end"))?;
     Ok(with_stat(reply::stream(TAR, pieces), &begun?))
 }
@@ -66,7 +66,7 @@ pub(super) async fn put(call: Call, who: NameOrId) -> Result<Reply, HttpError> {
     let engine = call.engine.clone();
     let (reader, pump) = call.into_reader();
     tokio::spawn(pump);
-    blocking(move || engine.copy_in(&who, &copy, reader)).await??;
+    apart(move || engine.copy_in(&who, &copy, reader)).await??;
     Ok(reply::empty(StatusCode::OK))
 }
 

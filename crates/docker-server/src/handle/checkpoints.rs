@@ -10,7 +10,7 @@ use http::StatusCode;
 use model::NameOrId;
 
 use super::transfer::archive;
-use crate::call::{Call, blocking};
+use crate::call::{Call, apart};
 use crate::error::HttpError;
 use crate::raise;
 use crate::reply::{self, Reply, TAR};
@@ -51,7 +51,7 @@ pub(super) async fn export(call: Call, id: String, name: String) -> Result<Reply
     call.run(move |engine| engine.checkpoint_can_export(&lookup, &looked)).await?;
     let write =
         move |engine: &Engine, to: &mut dyn Write| engine.checkpoint_export(&who, &place, to);
-    Ok(reply::stream(TAR, archive(call.engine, write)))
+    Ok(reply::stream(TAR, archive(call.engine, write)?))
 }
 
 /// `PUT /dhow/containers/{id}/checkpoints/{name}`: such an archive.
@@ -60,7 +60,7 @@ pub(super) async fn import(call: Call, id: String, name: String) -> Result<Reply
     let engine = call.engine.clone();
     let (reader, pump) = call.into_reader();
     tokio::spawn(pump);
-    blocking(move || engine.checkpoint_import(&NameOrId::new(id), &place, reader)).await??;
+    apart(move || engine.checkpoint_import(&NameOrId::new(id), &place, reader)).await??;
     Ok(reply::empty(StatusCode::CREATED))
 }
 

@@ -278,7 +278,7 @@ fn stop_options(call: &Call) -> Result<(Option<Signal>, Option<StopTimeout>), Ht
 
 async fn stop(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
     let (signal, timeout) = stop_options(call)?;
-    let outcome = call.run(move |engine| engine.stop(&who, signal, timeout)).await?;
+    let outcome = call.run_long(move |engine| engine.stop(&who, signal, timeout)).await?;
     Ok(reply::empty(match outcome {
         StopOutcome::Stopped => StatusCode::NO_CONTENT,
         StopOutcome::AlreadyStopped => StatusCode::NOT_MODIFIED,
@@ -287,7 +287,7 @@ async fn stop(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
 
 async fn restart(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
     let (signal, timeout) = stop_options(call)?;
-    call.run(move |engine| engine.restart(&who, signal, timeout)).await?;
+    call.run_long(move |engine| engine.restart(&who, signal, timeout)).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
@@ -379,7 +379,7 @@ async fn resize(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
 
 async fn remove(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
     if call.query.flag("link") {
-        return remove_link(call, who).await;
+        return remove_link(call, &who).await;
     }
     let options = RemoveOptions { force: call.query.flag("force"), volumes: call.query.flag("v") };
     call.run(move |engine| engine.remove(&who, options)).await?;
@@ -387,7 +387,7 @@ async fn remove(call: &Call, who: NameOrId) -> Result<Reply, HttpError> {
 }
 
 /// Docker takes the link's name apart at its last slash.
-async fn remove_link(call: &Call, name: NameOrId) -> Result<Reply, HttpError> {
+async fn remove_link(call: &Call, name: &NameOrId) -> Result<Reply, HttpError> {
     let name = name.to_string();
     let name = name.trim_start_matches('/');
     let Some((parent, alias)) = name.rsplit_once('/') else {

@@ -13,7 +13,7 @@ use engine::{Engine, EngineError};
 use model::{NameOrId, Platform, Reference};
 use tokio::sync::mpsc;
 
-use crate::call::Call;
+use crate::call::{Call, lasting};
 use crate::error::HttpError;
 use crate::raise;
 use crate::reply::{self, JSON, OCTETS, Pieces, Reply, TAR};
@@ -32,7 +32,8 @@ pub(super) async fn export(call: Call, who: NameOrId) -> Result<Reply, HttpError
     // What is wrong with the name is said before the archive begins.
     let lookup = who.clone();
     call.run(move |engine| engine.inspect(&lookup)).await?;
-    Ok(reply::stream(OCTETS, archive(call.engine, move |engine, to| engine.export(&who, to))))
+    let write = move |engine: &Engine, to: &mut dyn Write| engine.export(&who, to);
+    Ok(reply::stream(OCTETS, archive(call.engine, write)?))
 }
 
 /// `GET /images/get` and `GET /images/{name}/get`.
@@ -45,17 +46,18 @@ pub(super) async fn save(call: Call, names: Vec<String>) -> Result<Reply, HttpEr
     }
     let lookup = names.clone();
     call.run(move |engine| engine.image_can_save(&lookup)).await?;
-    Ok(reply::stream(TAR, archive(call.engine, move |engine, to| engine.image_save(&names, to))))
+    let write = move |engine: &Engine, to: &mut dyn Write| engine.image_save(&names, to);
+    Ok(reply::stream(TAR, archive(call.engine, write)?))
 }
 
 /// Runs something that writes an archive, on a thread of its own. An error breaks the connection
 /// off in the middle of the body: a client must not take a part for the whole.
-pub(super) fn archive<F>(engine: Engine, write: F) -> Pieces
+pub(super) fn archive<F>(engine: Engine, write: F) -> Result<Pieces, HttpError>
 where
     F: FnOnce(&Engine, &mut dyn Write) -> Result<(), EngineError> + Send + 'static,
 {
     let (send, receive) = mpsc::channel(2);
-    tokio::task::spawn_blocking(move || {
+    lasting(move || {
         let mut to = PieceWriter::new(send);
         let written = write(&engine, &mut to);
         let ended = match written {
@@ -64,8 +66,8 @@ where
         };
         // Nobody reads any more, so nobody wants to know.
         drop(ended);
-    });
-    receive
+    })?;
+    Ok(receive)
 }
 
 /// Gathers what is written into pieces of a body.
@@ -109,7 +111,7 @@ pub(super) async fn load(call: Call) -> Result<Reply, HttpError> {
     let engine = call.engine.clone();
     let (reader, pump) = call.into_reader();
     tokio::spawn(pump);
-    let mut told = Told::begin(move |tell| engine.image_load(reader, platform, tell));
+    let mut told = Told::begin(move |tell| engine.image_load(reader, platform, tell))?;
     // Docker answers 200 and tells what is wrong with an archive in the stream.
     match told.first().await {
         First::Message(message) => Ok(told.stream(Some(message))),
@@ -129,7 +131,7 @@ pub(super) async fn import(call: Call) -> Result<Reply, HttpError> {
         tell(Progress::Imported(id));
         Ok(())
     };
-    Told::begin(importing).reply().await
+    Told::begin(importing)?.reply().await
 }
 
 /// `POST /images/create?fromSrc=URL`.
@@ -141,7 +143,7 @@ pub(super) async fn import_from(call: Call, url: String) -> Result<Reply, HttpEr
         tell(Progress::Imported(id));
         Ok(())
     };
-    Told::begin(importing).reply().await
+    Told::begin(importing)?.reply().await
 }
 
 /// Docker says where an image has come from if nobody says anything else.
@@ -171,7 +173,7 @@ pub(super) async fn pull(call: Call, image: String) -> Result<Reply, HttpError> 
             engine.image_pull(&reference, platform, auth, tell)
         }
     };
-    Told::begin(pulling).reply().await
+    Told::begin(pulling)?.reply().await
 }
 
 /// `POST /images/{name}/push`.
@@ -190,7 +192,7 @@ pub(super) async fn push(call: Call, name: &str) -> Result<Reply, HttpError> {
     let auth = auth(&call);
     let engine = call.engine;
     let pushing = move |tell: &mut Tell| engine.image_push(&reference, &auth, tell);
-    Told::begin(pushing).reply().await
+    Told::begin(pushing)?.reply().await
 }
 
 /// One platform of an image that is here, as JSON; a pull names one as text.
@@ -268,19 +270,19 @@ enum First {
 }
 
 impl Told {
-    fn begin<F>(work: F) -> Self
+    fn begin<F>(work: F) -> Result<Self, HttpError>
     where
         F: FnOnce(&mut Tell) -> Result<(), EngineError> + Send + 'static,
     {
         let (send, messages) = mpsc::channel(64);
-        tokio::task::spawn_blocking(move || {
+        lasting(move || {
             let tell = send.clone();
             // A client that leaves does not stop what it began: the next pull finds it done.
             let mut tell = move |event: Progress| pass_on(&tell, &event);
             let ended = work(&mut tell).map_err(HttpError::from);
             let _ = send.blocking_send(Message::Ended(ended));
-        });
-        Self { messages }
+        })?;
+        Ok(Self { messages })
     }
 
     async fn first(&mut self) -> First {

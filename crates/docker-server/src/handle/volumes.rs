@@ -12,7 +12,7 @@ use http::StatusCode;
 use model::mount::VolumeWish;
 
 use super::transfer::archive;
-use crate::call::{Call, blocking};
+use crate::call::{Call, apart};
 use crate::error::HttpError;
 use crate::filter;
 use crate::given;
@@ -108,7 +108,7 @@ pub(super) async fn export(call: Call, name: String) -> Result<Reply, HttpError>
     let write = move |engine: &engine::Engine, to: &mut dyn Write| {
         engine.volume_export(&name, compression, freezing, to)
     };
-    Ok(reply::stream(TAR, archive(call.engine, write)))
+    Ok(reply::stream(TAR, archive(call.engine, write)?))
 }
 
 /// `PUT /dhow/volumes/{name}/archive`.
@@ -117,7 +117,7 @@ pub(super) async fn import(call: Call, name: String) -> Result<Reply, HttpError>
     let engine = call.engine.clone();
     let (reader, pump) = call.into_reader();
     tokio::spawn(pump);
-    let view = blocking(move || engine.volume_import(&name, wish, reader)).await??;
+    let view = apart(move || engine.volume_import(&name, wish, reader)).await??;
     Ok(reply::json_status(StatusCode::CREATED, &raise::volume(&view)))
 }
 

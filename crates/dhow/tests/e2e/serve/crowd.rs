@@ -11,6 +11,8 @@ use super::{Pair, Service};
 
 /// How many ask at once.
 const CLIENTS: usize = 1000;
+/// How many send archives of which nothing comes: more than the pool of threads has.
+const ARCHIVES: usize = 600;
 /// How many do not read what they have asked for, of each kind.
 const SLOW: usize = 100;
 /// The most memory that a crowd may take, in KiB, of a service that was built for tests. What each of the slow ones
@@ -163,6 +165,24 @@ fn who_vanishes_leaves_nothing_behind() {
     drop(waiting);
     // Those of the pool come and go with the work.
     until("their threads end", || held(&pair.service).1 < threads + SLOW / 4);
+    all_is_given_back(&pair, before);
+}
+
+/// More than there are threads for what is short.
+#[test]
+fn archives_that_do_not_come_keep_nobody_waiting() {
+    allow_clients();
+    let (pair, before) = counted();
+    let load = "POST /images/load HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let begin = |_| {
+        let mut stream = UnixStream::connect(&pair.service.socket).unwrap();
+        stream.write_all(load.as_bytes()).unwrap();
+        stream
+    };
+    let archives: Vec<_> = (0..ARCHIVES).map(begin).collect();
+    until("each is waited for", || held(&pair.service).1 >= ARCHIVES);
+    assert_eq!(pair.ok(&["ps", "-aq"]), "");
+    drop(archives);
     all_is_given_back(&pair, before);
 }
 
