@@ -40,6 +40,19 @@ impl Container {
         Ok(Self { id, row, record })
     }
 
+    /// The same for who takes back what it has, or looks past it: of a record that cannot be read, what is
+    /// understood.
+    pub(crate) fn read_or_salvage(row: ContainerRow) -> Result<Self, EngineError> {
+        match Self::read(row.clone()) {
+            Err(EngineError::Record { id, name, source }) => {
+                let failed = |_| EngineError::Record { id, name, source };
+                let record = Record::salvaged(&row.record).map_err(failed)?;
+                Ok(Self { id, row, record })
+            }
+            read => read,
+        }
+    }
+
     pub(crate) fn name(&self) -> &str {
         self.row.name.as_str()
     }
@@ -65,8 +78,21 @@ pub(crate) enum Locked {
 impl Engine {
     /// The container that the user means.
     pub(crate) fn find(&self, who: &NameOrId) -> Result<Container, EngineError> {
+        self.find_as(who, Container::read)
+    }
+
+    /// The same as [`Container::read_or_salvage`] reads it.
+    pub(crate) fn find_to_remove(&self, who: &NameOrId) -> Result<Container, EngineError> {
+        self.find_as(who, Container::read_or_salvage)
+    }
+
+    fn find_as(
+        &self,
+        who: &NameOrId,
+        read: impl FnOnce(ContainerRow) -> Result<Container, EngineError>,
+    ) -> Result<Container, EngineError> {
         match self.store().containers().find(who)? {
-            Found::One(row) => Container::read(row),
+            Found::One(row) => read(row),
             Found::None => Err(EngineError::NoSuchContainer(who.to_string())),
             Found::Ambiguous => Err(EngineError::Ambiguous(who.to_string())),
         }
@@ -86,6 +112,19 @@ impl Engine {
             Locked::Held(lock) => Ok((lock, self.reread(id)?)),
             Locked::Busy | Locked::Gone => Err(EngineError::NoSuchContainer(id.to_string())),
         }
+    }
+
+    /// The same as [`Container::read_or_salvage`] reads it.
+    pub(crate) fn lock_to_remove(
+        &self,
+        id: &ContainerId,
+    ) -> Result<(OpLock, Container), EngineError> {
+        let gone = || EngineError::NoSuchContainer(id.to_string());
+        let Locked::Held(lock) = self.lock_file(id, FlockOperation::LockExclusive)? else {
+            return Err(gone());
+        };
+        let row = self.store().containers().get(id)?.ok_or_else(gone)?;
+        Ok((lock, Container::read_or_salvage(row)?))
     }
 
     /// Removes the lock of a container that has no row.

@@ -22,7 +22,7 @@ use sys::rootless::networks::Networks;
 
 pub(crate) use direct::Wishes;
 
-use crate::container::{Container, start_failure};
+use crate::container::{Container, known_life, start_failure};
 use crate::network::{Joined, Terms, net_error};
 use crate::record::{Endpoint, PublishedPort};
 use crate::{Engine, EngineError};
@@ -206,9 +206,13 @@ impl Engine {
     ) -> Result<Vec<PortRule>, EngineError> {
         let mut all = Vec::new();
         for row in self.store().containers().list()? {
-            let container = Container::read(row)?;
+            // One that cannot be read hides nobody else's.
+            let container = Container::read_or_salvage(row)?;
             let rules = rules(&container);
-            if !rules.is_empty() && self.life(&container)?.is_running() {
+            if rules.is_empty() {
+                continue;
+            }
+            if known_life(self.life(&container))?.is_some_and(|life| life.is_running()) {
                 all.extend(rules);
             }
         }
@@ -325,8 +329,9 @@ impl Engine {
         networks.extend(self.laid_networks()?.into_iter().map(|laid| laid.rules));
         let mut ports = Vec::new();
         for row in self.store().containers().list()? {
-            let container = Container::read(row)?;
-            if !self.life(&container)?.is_running() {
+            // One that cannot be read keeps nobody else's from being laid.
+            let container = Container::read_or_salvage(row)?;
+            if !known_life(self.life(&container))?.is_some_and(|life| life.is_running()) {
                 continue;
             }
             let endpoint = container.record.last_start().and_then(|start| start.endpoint.as_ref());

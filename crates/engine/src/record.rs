@@ -4,6 +4,8 @@
 //! Records outlive the dhow that wrote them. They are read strictly, since what is not understood
 //! may be a wish that must not be ignored; how a field is added, `docs/design/store.md` says.
 
+mod salvage;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 

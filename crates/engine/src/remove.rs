@@ -32,7 +32,7 @@ impl Engine {
     }
 
     fn remove_once(&self, who: &NameOrId, options: RemoveOptions) -> Result<(), EngineError> {
-        let container = self.find(who)?;
+        let container = self.find_to_remove(who)?;
         let life = self.life(&container)?;
         if life.is_up() {
             if !options.force {
@@ -44,7 +44,7 @@ impl Engine {
         } else if options.force {
             self.end_if_silent(&container.id)?;
         }
-        let (lock, container) = self.lock(&container.id)?;
+        let (lock, container) = self.lock_to_remove(&container.id)?;
         let life = if options.force {
             self.take_life_by_force(&container)?
         } else {
@@ -67,7 +67,7 @@ impl Engine {
     /// # Errors
     /// It runs.
     pub(crate) fn reap(&self, id: &ContainerId) -> Result<(), EngineError> {
-        let (lock, container) = match self.lock(id) {
+        let (lock, container) = match self.lock_to_remove(id) {
             // Somebody was faster: that is what was wanted.
             Err(EngineError::NoSuchContainer(_)) => return Ok(()),
             locked => locked?,

@@ -11,6 +11,7 @@ use shim::{CallError, Journal};
 use store::DbError;
 
 use crate::bury;
+use crate::container::Container;
 use crate::fill::clear;
 use crate::guard::call_error;
 use crate::network::net_error;
@@ -45,8 +46,11 @@ impl Engine {
         };
         let mut unread = Vec::new();
         for row in rows {
-            let options = RemoveOptions { force: true, volumes: true };
-            match self.remove(&NameOrId::from(row.id), options) {
+            let (id, options) = (row.id, RemoveOptions { force: true, volumes: true });
+            if let Err(error) = Container::read(row) {
+                unread.push(unreadable(error)?);
+            }
+            match self.remove(&NameOrId::from(id), options) {
                 Ok(()) | Err(EngineError::NoSuchContainer(_)) => {}
                 Err(error) => unread.push(unreadable(error)?),
             }

@@ -3,6 +3,8 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 
+use model::NameOrId;
+use store::{Durability, Found, Store};
 use testkit::until;
 
 use crate::host;
@@ -322,4 +324,37 @@ fn who_cannot_hear_its_stop_signal_is_not_waited_for() {
     host.ok(&["run", "-d", "--init", "--name", "init", "busybox", "sleep", "1000"]);
     host.ok(&["stop", "init"]);
     assert_eq!(host.ok(&["inspect", "-f", state, "init"]), "143");
+}
+
+/// A newer dhow's, with a wish that this one does not know.
+#[test]
+fn a_container_that_cannot_be_read_is_removed_and_keeps_no_port_from_others() {
+    let host = host();
+    let store = Store::open(&host.root()).unwrap();
+    let make_newer = |name: &str, from: &str, to: &str| {
+        let containers = store.containers();
+        let found = containers.find(&NameOrId::new(name.to_owned())).unwrap();
+        let Found::One(row) = found else { panic!("{name}") };
+        let newer = row.record.replacen(from, to, 1);
+        assert_ne!(newer, row.record);
+        containers.set_record(&row.id, &newer, Durability::Now).unwrap();
+        assert!(host.fails(1, &["inspect", name]).contains("the record of container"));
+    };
+    let volume = ["-v", "/anonymous", "busybox", "sleep", "1000"];
+    host.ok(&[&["create", "--name", "idle"][..], &volume].concat());
+    make_newer("idle", "{", r#"{"wish":1,"#);
+    // The first that publishes something here has all of it laid.
+    let publishes = ["run", "-d", "--network", "bridge", "-p", "127.0.0.1:0:80", "--name"];
+    let sleeps = ["busybox", "sleep", "1000"];
+    host.ok(&[&publishes[..], &["other"], &sleeps].concat());
+    assert!(host.ok(&["port", "other"]).contains("127.0.0.1:"));
+    host.ok(&["rm", "-v", "idle"]);
+    assert_eq!(host.ok(&["volume", "ls", "-q"]), "");
+
+    host.ok(&[&publishes[..], &["runs"], &volume].concat());
+    make_newer("runs", r#""security":{"#, r#""security":{"wish":1,"#);
+    assert!(host.fails(1, &["rm", "runs"]).contains("container is running"));
+    host.ok(&["rm", "-fv", "runs", "other"]);
+    assert_eq!(host.ok(&["ps", "-aq"]) + &host.ok(&["volume", "ls", "-q"]), "");
+    until("no shim is left", || host.shims().is_empty());
 }
