@@ -129,6 +129,9 @@ context = browser.new_context(viewport={"width": 1280, "height": 800}, color_sch
 page = context.new_page()
 page.set_default_timeout(PATIENCE)
 broken = []
+# What the page says in text: keys are bytes.
+typed = []
+page.on("websocket", lambda socket: socket.on("framesent", lambda sent: typed.append(sent) if isinstance(sent, str) else None))
 page.on("pageerror", lambda error: broken.append(str(error)))
 page.on("console", lambda said: broken.append(said.text) if "Content Security Policy" in said.text else None)
 
@@ -260,7 +263,7 @@ def a_terminal_is_typed_in():
     columns = lambda: max((int(found[1]) for found in size.findall(rows.inner_text())), default=999)
     suite.until("the shell knows its size", lambda: page.keyboard.type("stty size\n") or columns() < 130)
     page.set_viewport_size({"width": 1280, "height": 800})
-    page.keyboard.press("Control+Shift+Q")
+    page.keyboard.press("Control+Shift+ArrowUp")
     assert page.evaluate("document.activeElement.textContent") == "Terminal"
     screen.click()
     # More than a message may be long, as somebody pastes it.
@@ -272,6 +275,11 @@ def a_terminal_is_typed_in():
       document.activeElement.dispatchEvent(new ClipboardEvent('paste', { clipboardData: text, bubbles: true }));
     }""")
     expect(rows).to_contain_text("100000 lines", timeout=120_000)
+    # More is said than can be drawn: it waits, and nothing of it is lost.
+    page.keyboard.type("clear; seq 400000; echo all of it''\n")
+    expect(rows.get_by_text(re.compile("^all of it *$"))).to_be_visible(timeout=120_000)
+    expect(rows).to_contain_text("400000")
+    assert "stop" in typed and "go" in typed, typed
     page.keyboard.type("exit 3\n")
     expect(page.locator(".bar")).to_contain_text("ended with 3")
     start.click()
@@ -364,12 +372,20 @@ def containers_are_stopped_started_and_removed():
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     expect(row("lazy")).to_be_visible()
-    remove.click()
-    dialog.get_by_role("button", name="Remove").click()
+    remove.focus()
+    page.keyboard.press("Enter")
+    dialog.get_by_role("button", name="Remove").focus()
+    page.keyboard.press("Enter")
     expect(row("lazy")).to_have_count(0)
+    # Whoever goes by keys is where the row was.
+    assert page.evaluate("document.activeElement.closest('tbody') !== null")
     dhow("create", "--name", "lazy", "busybox", "/nosuch")
     page.get_by_role("button", name="Start lazy").click()
-    expect(page.locator("#notice")).to_contain_text("/nosuch")
+    expect(page.locator("#refused")).to_contain_text("/nosuch")
+    # What fails otherwise does not take its place, and what works does.
+    expect(page.locator("#notice")).to_be_hidden()
+    page.get_by_role("button", name="Restart web").click()
+    expect(page.locator("#refused")).to_be_hidden()
 
 
 @session.step
@@ -397,6 +413,7 @@ def all_of_it_is_done_by_keys():
     for number, name in enumerate(("Containers", "Images", "Networks", "Volumes", "Disk", "Events"), 1):
         page.keyboard.press(str(number))
         expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
+        expect(page.get_by_role("heading", name=name, level=1)).to_be_focused()
     page.keyboard.press("1")
     page.keyboard.press("/")
     page.keyboard.type("web")

@@ -3,6 +3,8 @@
 //! Messages are what the container says and hears, whichever stream it is of: there are no frames of Docker's in
 //! them. Frames, masks, pings and limits of the protocol are the library's.
 
+use std::pin::pin;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
@@ -114,23 +116,21 @@ where
     let (to_client, from_client) = socket.split();
     let (near, far) = tokio::io::duplex(PIPE);
     let (from_container, to_container) = tokio::io::split(far);
-    let mut speaking = std::pin::pin!(speak(from_container, to_client, agreed));
-    let joined = async {
-        tokio::select! {
-            parted = splice(near, (container, Frames::AsItIs), keys, Bytes::new()) => parted,
-            () = hear(from_client, to_container) => Parted::ClientLost,
-        }
+    let mut speaking = pin!(speak(from_container, to_client, agreed));
+    let mut hearing = pin!(hear(from_client, to_container));
+    let parted = tokio::select! {
+        parted = splice(near, (container, Frames::AsItIs), keys, Bytes::new()) => parted,
+        () = &mut hearing => Parted::ClientLost,
+        _ = &mut speaking => Parted::ClientLost,
     };
-    tokio::select! {
-        parted = joined => {
-            // What the container said last is on its way.
-            if parted != Parted::ClientLost {
-                speaking.await;
-            }
-            parted
+    if parted != Parted::ClientLost {
+        // What the container said last is on its way, to a client that may leave meanwhile.
+        tokio::select! {
+            _ = speaking => {}
+            () = hearing => {}
         }
-        () = &mut speaking => Parted::ClientLost,
     }
+    parted
 }
 
 /// Passes input on, until the client says that it leaves, or has left.
@@ -150,14 +150,13 @@ where
             }
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
         };
-        if to_container.write_all(&input).await.is_err() {
-            return;
-        }
+        // A container that reads no more is no reason to leave: its output may go on.
+        let _ = to_container.write_all(&input).await;
     }
 }
 
-/// Passes output on to its end, which is told.
-pub(crate) async fn speak<R, S>(mut from_container: R, mut to_client: S, agreed: &Agreed)
+/// Passes output on to its end, which is told, or to that of the client; which of them it was.
+pub(crate) async fn speak<R, S>(mut from_container: R, mut to_client: S, agreed: &Agreed) -> Parted
 where
     R: AsyncRead + Unpin,
     S: Sink<Message, Error = Error> + Unpin,
@@ -166,12 +165,13 @@ where
     while from_container.read_buf(&mut buffer).await.unwrap_or(0) > 0 {
         while let Some(output) = next(&mut buffer, &mut demux, agreed.output) {
             if to_client.send(message(output, agreed.messages)).await.is_err() {
-                return;
+                return Parted::ClientLost;
             }
         }
     }
     // Whoever has left needs no goodbye.
     let _ = to_client.close().await;
+    Parted::OutputEnded
 }
 
 /// What the buffer holds of output; none asks for more.
@@ -294,6 +294,33 @@ mod tests {
         assert!(matches!(client.next().await, Some(Ok(Message::Close(_)))));
         assert_eq!(task.await.unwrap(), Parted::Detached);
         drop(container);
+    }
+
+    /// More has been said than the client has room for, and it leaves without having read it.
+    #[tokio::test]
+    async fn who_leaves_before_the_last_words_is_not_waited_for() {
+        let (mut client, mut container, task) = joined(Output::Raw, None).await;
+        let words = tokio::spawn(async move {
+            // It may be cut off in the middle.
+            let _ = container.write_all(&[b'x'; 4 * PIPE]).await;
+        });
+        assert!(client.next().await.unwrap().unwrap().is_binary());
+        client.close(None).await.unwrap();
+        drop(client);
+        task.await.unwrap();
+        words.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn which_end_it_was_is_told() {
+        let raw = Agreed { accept: String::new(), output: Output::Raw, messages: Messages::Binary };
+        for (has_left, ended) in [(true, Parted::ClientLost), (false, Parted::OutputEnded)] {
+            let (client, server) = tokio::io::duplex(PIPE);
+            let to_client = WebSocketStream::from_raw_socket(server, Role::Server, None).await;
+            let client = (!has_left).then_some(client);
+            assert_eq!(speak(&b"said"[..], to_client, &raw).await, ended);
+            drop(client);
+        }
     }
 
     #[test]

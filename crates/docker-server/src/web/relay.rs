@@ -1,11 +1,17 @@
 //! What goes on, by websocket: bodies without an end, and the terminal of an exec.
 //!
-//! Data are binary messages, as they come. One message of text, in JSON, says why there are no more.
+//! Data are binary messages, as they come. Messages of text are in JSON: the first says that the API has answered, or
+//! why there is nothing. A page that has more to draw than it can says `stop` and then `go`, in text.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use docker_api::types::ErrorResponse;
+use futures_util::task::AtomicWaker;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::header::{
     CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
@@ -15,6 +21,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
@@ -28,6 +35,9 @@ use crate::websocket::{self, Agreed, Messages, Output};
 
 /// The longest message that a page sends: keys, and what somebody pastes.
 const LONGEST: usize = 1 << 20;
+
+/// What a page is told before the data.
+const BEGUN: &str = r#"{"begun":true}"#;
 
 /// The longest reason that is passed on.
 const REASON: usize = 16 << 10;
@@ -115,6 +125,9 @@ async fn follow(connection: &Connection, ask: Request<Full<Bytes>>, mut socket: 
         Ok((response, _)) => return end(socket, &refusal(response).await).await,
         Err(error) => return end(socket, &error).await,
     };
+    if socket.send(Message::text(BEGUN)).await.is_err() {
+        return;
+    }
     loop {
         let frame = tokio::select! {
             frame = body.frame() => frame,
@@ -146,12 +159,66 @@ async fn join(connection: &Connection, ask: Request<Full<Bytes>>, socket: Socket
         Ok(process) => TokioIo::new(process),
         Err(error) => return ended(socket, &HttpError::internal(error.to_string())).await,
     };
-    let (to_client, from_client) = socket.split();
+    let (mut to_client, from_client) = socket.split();
+    if to_client.send(Message::text(BEGUN)).await.is_err() {
+        return Parted::ClientLost;
+    }
     let (from_process, to_process) = tokio::io::split(process);
     let raw = Agreed { accept: String::new(), output: Output::Raw, messages: Messages::Binary };
+    let flow = Flow::default();
+    let from_process = Dammed { from: from_process, flow: &flow };
+    let from_client = from_client.filter_map(|heard| {
+        std::future::ready(match heard {
+            Ok(Message::Text(word)) => {
+                flow.hear(&word);
+                None
+            }
+            heard => Some(heard),
+        })
+    });
     tokio::select! {
-        () = websocket::speak(from_process, to_client, &raw) => Parted::OutputEnded,
+        parted = websocket::speak(from_process, to_client, &raw) => parted,
         () = websocket::hear(from_client, to_process) => Parted::ClientLost,
+    }
+}
+
+/// Whether a page takes more at this moment: a browser takes whatever is sent, and keeps what was not drawn yet.
+#[derive(Debug, Default)]
+struct Flow {
+    is_stopped: AtomicBool,
+    waiting: AtomicWaker,
+}
+
+impl Flow {
+    fn hear(&self, word: &str) {
+        match word {
+            "stop" => self.is_stopped.store(true, Ordering::Relaxed),
+            "go" => {
+                self.is_stopped.store(false, Ordering::Relaxed);
+                self.waiting.wake();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What is said, for as long as the page takes more. A process that says more than that waits.
+struct Dammed<'f, R> {
+    from: R,
+    flow: &'f Flow,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Dammed<'_, R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.flow.waiting.register(cx.waker());
+        if self.flow.is_stopped.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.from).poll_read(cx, buffer)
     }
 }
 

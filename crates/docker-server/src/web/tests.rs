@@ -208,6 +208,8 @@ async fn nothing_is_told_to_who_has_not_signed_in() {
 async fn what_goes_on_comes_by_websocket_to_its_end() {
     let shown = Shown::new().await;
     let mut events = shown.live("/stream/events?since=0").await;
+    let begun = events.next().await.unwrap().unwrap();
+    assert_eq!(begun, Message::text(r#"{"begun":true}"#));
     let told = events.next().await.unwrap().unwrap();
     assert_eq!(told, Message::binary("GET /events?since=0 host "));
     assert!(matches!(events.next().await, Some(Ok(Message::Close(_)))));
@@ -220,9 +222,16 @@ async fn what_goes_on_comes_by_websocket_to_its_end() {
 async fn a_terminal_is_joined_and_its_size_is_told() {
     let shown = Shown::new().await;
     let mut terminal = shown.live("/terminal/there?h=24&w=80").await;
+    let begun = terminal.next().await.unwrap().unwrap();
+    assert_eq!(begun, Message::text(r#"{"begun":true}"#));
     let started = terminal.next().await.unwrap().unwrap();
     assert_eq!(started, Message::binary(r#"{"ConsoleSize":[24,80],"Tty":true}"#));
+    // A page that has enough to draw is told nothing until it asks for more.
+    terminal.send(Message::text("stop")).await.unwrap();
     terminal.send(Message::binary("hi")).await.unwrap();
+    let silence = tokio::time::timeout(Duration::from_millis(50), terminal.next()).await;
+    assert!(silence.is_err(), "{silence:?}");
+    terminal.send(Message::text("go")).await.unwrap();
     assert_eq!(terminal.next().await.unwrap().unwrap(), Message::binary("HI"));
     assert!(matches!(terminal.next().await, Some(Ok(Message::Close(_)))));
     let mut gone = shown.live("/terminal/gone").await;
@@ -235,6 +244,7 @@ async fn a_shell_whose_page_has_gone_is_hung_up() {
     let (transport, mut told) = engine_that_tells();
     let shown = Shown::before(transport).await;
     let mut terminal = shown.live("/terminal/there").await;
+    assert!(terminal.next().await.unwrap().unwrap().is_text());
     assert!(terminal.next().await.unwrap().unwrap().is_binary());
     drop(terminal);
     assert_eq!(told.recv().await.unwrap(), "POST /exec/there/start");
@@ -253,6 +263,7 @@ async fn an_engine_that_is_not_there_is_told_of() {
 async fn who_is_silent_keeps_nobody_out() {
     let shown = Shown::new().await;
     let mut terminal = shown.live("/terminal/there?h=24&w=80").await;
+    assert!(terminal.next().await.unwrap().unwrap().is_text());
     assert!(terminal.next().await.unwrap().unwrap().is_binary());
     let begun = format!(
         "POST /session HTTP/1.1\r\nHost: {0}\r\nOrigin: http://{0}\r\nContent-Length: 43\r\n\r\n",

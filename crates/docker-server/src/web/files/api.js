@@ -57,17 +57,17 @@ function socket(path) {
   return opened;
 }
 
-/** Opens a websocket: `data` hears of bytes, `ended` once of its end, with why if there is more to say. */
+/** Opens a websocket: `opened` hears that the API has answered, `data` of bytes, `ended` once of its end, with why if there is more to say. */
 export function open(path, { opened = () => {}, data, ended }) {
   const line = socket(path);
   let why = null;
   let left = false;
-  line.onopen = opened;
   line.onmessage = ({ data: told }) => {
     if (left) return;
     if (typeof told === 'string') {
-      const { status, message } = JSON.parse(told);
-      why = new Failure(status, message);
+      const { begun, status, message } = JSON.parse(told);
+      if (begun) opened();
+      else why = new Failure(status, message);
     } else data(new Uint8Array(told));
   };
   line.onclose = () => !left && ended(why);

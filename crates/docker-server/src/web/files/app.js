@@ -21,7 +21,7 @@ const SECTIONS = [
 
 const KEYS = [
   ['1 – 6', 'go to a section'], ['/', 'search'], ['Tab, Enter', 'move, and do'], ['Esc', 'close, clear the search, or go back'],
-  ['t', 'light or dark'], ['?', 'this list'],
+  ['Ctrl-Shift-↑', 'leave the terminal for the rest of the page'], ['t', 'light or dark'], ['?', 'this list'],
 ];
 
 /** Events that are kept, and how far back they are asked for, in seconds. */
@@ -35,7 +35,7 @@ const OLD = 15000;
 const OVER = 'This session is over. If dhow was started again it has a new address.';
 
 const place = (id) => document.getElementById(id);
-const [main, search, notice, state] = ['main', 'search', 'notice', 'state'].map(place);
+const [main, search, notice, refused, state] = ['main', 'search', 'notice', 'refused', 'state'].map(place);
 const journal = { list: [], heard: null };
 let view = null;
 let shown = null;
@@ -43,18 +43,16 @@ let line = null;
 let waiting = null;
 /** How long the next wait is. */
 let [pause, retry] = [AGAIN, null];
-/** Whether what is told is about something that somebody has done. */
-let done = false;
 
 function status(word, text) {
   state.dataset.state = word;
   say(state, text);
 }
 
-/** What went wrong, in one line at the top, until it is over. */
-export function tell(error) {
-  say(notice, error ? error.message : '');
-  notice.hidden = !error;
+/** What went wrong, in one line at the top, until it is over; what somebody wanted to be done has a line of its own. */
+function tell(error, line = notice) {
+  say(line, error ? error.message : '');
+  line.hidden = !error;
 }
 
 function leave() {
@@ -70,9 +68,11 @@ function route() {
 
 function go() {
   const { section, rest } = route();
+  const active = document.activeElement;
+  const held = shown && (active === document.body || main.contains(active));
   leave();
-  done = false;
   tell(null);
+  tell(null, refused);
   search.value = '';
   for (const link of place('sections').children) {
     if (link.dataset.path === section.path) link.setAttribute('aria-current', 'page');
@@ -82,7 +82,14 @@ function go() {
   view = section.show(rest);
   shown = section.path;
   main.replaceChildren(...[view.node].flat());
+  // Who has been in the section before goes on in this one; whoever is elsewhere on the page stays there.
+  if (held) onward(main.querySelector('h1') ?? main);
   update();
+}
+
+function onward(heading) {
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
 }
 
 /** Asks again for what is shown: one at a time of each view, however much changes meanwhile. */
@@ -105,17 +112,16 @@ async function update() {
 async function refresh(asked) {
   try {
     await asked.update?.();
-    // What somebody has done and what failed is told until it works, or another section is shown.
-    if (asked === view && !done) tell(null);
+    if (asked === view) tell(null);
   } catch (error) {
     if (asked === view) failed(error);
   }
 }
 
-function failed(error) {
+function failed(error, line = notice) {
   if (!(error instanceof Failure)) throw error;
   if (error.status === 401) signedOut();
-  else tell(error);
+  else tell(error, line);
 }
 
 /** Something has changed: what is shown is asked for again, once for all that comes at a time. */
@@ -158,13 +164,11 @@ async function lost(why) {
   } catch (error) {
     if (error.status === 401) return signedOut();
     status('down', 'no connection');
-    done = false;
     tell(new Failure(error.status, `${error.message}: trying again`));
     setTimeout(lost, AGAIN, why);
     return;
   }
   status('down', 'no events');
-  done = false;
   if (why) tell(new Failure(why.status, `${why.message}: trying again`));
   clearTimeout(retry);
   retry = setTimeout(() => shown && listen(), pause);
@@ -176,6 +180,7 @@ function signedOut(error) {
   forget();
   line?.close();
   tell(null);
+  tell(null, refused);
   leave();
   shown = null;
   status('down', 'signed out');
@@ -252,9 +257,9 @@ async function start() {
   search.addEventListener('input', () => view?.search?.(search.value));
   document.addEventListener('keydown', key);
   document.addEventListener('failed', ({ detail }) => {
-    done = Boolean(detail);
-    if (detail) failed(detail);
-    else tell(null);
+    // It is told until something works, or another section is shown.
+    if (detail) failed(detail, refused);
+    else tell(null, refused);
   });
   addEventListener('hashchange', () => (location.hash.startsWith('#token=') ? enter() : shown && go()));
   setInterval(() => view?.ages && !document.hidden && state.dataset.state === 'up' && update(), OLD);

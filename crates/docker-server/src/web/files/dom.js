@@ -45,6 +45,7 @@ export class Rows {
   }
 
   show(items, key, empty) {
+    const place = [...this.body.children].findIndex((row) => row.contains(document.activeElement));
     const before = this.rows;
     this.rows = new Map();
     let at = this.body.firstChild;
@@ -67,6 +68,11 @@ export class Rows {
     if (!items.length) {
       this.empty = el('tr', { class: 'empty' }, el('td', { colspan: this.columns, text: empty }));
       this.body.append(this.empty);
+    }
+    // Who was in a row that has gone goes on where it was.
+    if (place >= 0 && !this.body.contains(document.activeElement)) {
+      const near = this.body.children[Math.min(place, this.body.children.length - 1)];
+      (near.querySelector('a, button:not([hidden])') ?? document.getElementById('main')).focus();
     }
   }
 

@@ -18,6 +18,8 @@ const isDark = () => {
 
 /** The longest message that is sent, in bytes: a page that pastes more does it in pieces. */
 const PIECE = 32 * 1024;
+/** Bytes that are there and not drawn: so many are enough, and so few ask for more. */
+const [MUCH, FEW] = [512 * 1024, 64 * 1024];
 
 /** xterm.js is a classic script. */
 let loading = null;
@@ -63,8 +65,9 @@ export function terminal(id) {
   const box = el('div', { class: 'shell', 'aria-label': 'Terminal' });
   const told = el('span', { class: 'dim', role: 'status' });
   const again = button('New shell', 'Start a new shell', () => begin(), { hidden: true });
-  const bar = el('div', { class: 'bar' }, again, told, el('span', { class: 'dim', text: 'Ctrl-Shift-Q leaves the terminal for the rest of the page' }));
+  const bar = el('div', { class: 'bar' }, again, told, el('span', { class: 'dim', text: 'Ctrl-Shift-↑ leaves the terminal for the rest of the page' }));
   let [screen, line, exec, begun, closed] = [null, null, null, false, false];
+  let [undrawn, stopped] = [0, false];
 
   const colours = () => screen && (screen.options.theme = COLOURS[isDark() ? 'dark' : 'light']);
   /** As many columns and rows as there is room for. */
@@ -85,6 +88,21 @@ export function terminal(id) {
     const code = why ? null : await ask('GET', `/exec/${exec}/json`).then((one) => one.ExitCode, () => null);
     say(told, why ? why.message : code === null ? 'ended' : `ended with ${code}`);
   };
+  /** A browser takes all that comes, faster than it is drawn: who says too much waits. */
+  const draw = (bytes) => {
+    undrawn += bytes.length;
+    if (!stopped && undrawn > MUCH) {
+      stopped = true;
+      line?.send('stop');
+    }
+    screen.write(bytes, () => {
+      undrawn -= bytes.length;
+      if (stopped && undrawn < FEW) {
+        stopped = false;
+        line?.send('go');
+      }
+    });
+  };
   const make = async () => {
     const Terminal = await loaded();
     if (closed) return;
@@ -101,7 +119,7 @@ export function terminal(id) {
     screen.onResize(resized);
     // Tab is the shell's, so another key leads out.
     screen.attachCustomKeyEventHandler((event) => {
-      if (!(event.ctrlKey && event.shiftKey && event.code === 'KeyQ')) return true;
+      if (!(event.ctrlKey && event.shiftKey && event.code === 'ArrowUp')) return true;
       event.preventDefault();
       document.querySelector('.tabs [aria-current]')?.focus();
       return false;
@@ -118,11 +136,12 @@ export function terminal(id) {
       if (!screen) await make();
       if (closed) return;
       screen.reset();
+      stopped = false;
       // Which one it is is not the page's to say.
       exec = (await ask('POST', `/containers/${id}/exec`)).Id;
       if (closed) return;
       line = open(`/terminal/${exec}?h=${screen.rows}&w=${screen.cols}`, {
-        opened: () => say(told, 'connected'), data: (bytes) => screen.write(bytes), ended,
+        opened: () => say(told, 'connected'), data: draw, ended,
       });
       screen.focus();
     } catch (error) {
